@@ -1,0 +1,74 @@
+"""The errors of `supervisors`.
+
+    SupervisorsError
+    ├── MailboxError (RuntimeError)
+    │   ├── MailboxFullError      the caller sends faster than the actor takes
+    │   └── MailboxClosedError    the actor has ended
+    ├── ValueEncodingError (TypeError)   a value cannot be carried; `path` names the part
+    ├── ValueDecodingError (ValueError)  bytes cannot be turned back into a value
+    ├── FrameError (ValueError)          bytes that are not a frame of the protocol
+    ├── SpecError (ValueError)           a child specification or option is wrong
+    ├── StartError (RuntimeError)        an actor or a process could not be started
+    └── InternalError (RuntimeError)     a state that the code holds to be impossible
+"""
+
+from __future__ import annotations
+
+
+class SupervisorsError(Exception):
+    """Base of all errors of this package."""
+
+
+class MailboxError(SupervisorsError, RuntimeError):
+    """A mailbox did not take a message."""
+
+
+class MailboxFullError(MailboxError):
+    """The data lane is at its bound.
+
+    Args:
+        capacity: the bound, in messages.
+    """
+
+    def __init__(self, capacity: int | None) -> None:
+        super().__init__(f"the mailbox holds {capacity} messages, its capacity; send again when the actor has caught up")
+
+
+class MailboxClosedError(MailboxError):
+    """The actor has ended and takes no more messages."""
+
+    def __init__(self) -> None:
+        super().__init__("the mailbox is closed: its actor has ended")
+
+
+class ValueEncodingError(SupervisorsError, TypeError):
+    """A value cannot be carried to another process or kept as state.
+
+    Args:
+        path: where the bad part is, such as `payload.items[3].callback`.
+        detail: what is wrong with it.
+    """
+
+    def __init__(self, path: str, detail: str) -> None:
+        self.path = path
+        super().__init__(f"{path} cannot be carried: {detail}")
+
+
+class ValueDecodingError(SupervisorsError, ValueError):
+    """Bytes could not be turned back into a value."""
+
+
+class FrameError(SupervisorsError, ValueError):
+    """Bytes are not a frame of the protocol."""
+
+
+class SpecError(SupervisorsError, ValueError):
+    """A specification or option has a value that it cannot have."""
+
+
+class StartError(SupervisorsError, RuntimeError):
+    """An actor or a process could not be started."""
+
+
+class InternalError(SupervisorsError, RuntimeError):
+    """A state that the code holds to be impossible; please report it."""

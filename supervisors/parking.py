@@ -1,0 +1,108 @@
+"""How an actor's thread waits: for its mailbox alone, or for file descriptors as well.
+
+Owns the one place where an actor sleeps. A parker belongs to one thread, which alone may
+call `park`; any thread may call `unpark`. An `unpark` before the `park` is remembered, so a
+wake-up is never lost. Never touches a mailbox or a message.
+"""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+Callback = Callable[[int], None]
+"""Called on the parked thread with the ready events (`selectors.EVENT_READ` and so on)."""
+
+
+class Parker(Protocol):
+    """Where one thread sleeps until something happens."""
+
+    def park(self, timeout: float | None) -> None:
+        """Sleep until `unpark`, for `timeout` seconds at most (None: without end)."""
+
+    def unpark(self) -> None:
+        """Wake the sleeper, or make its next `park` return at once."""
+
+    def close(self) -> None:
+        """Give back what it holds; `park` is not called again."""
+
+
+class LockParker:
+    """Wait for `unpark` alone, at the cost of one lock."""
+
+    def __init__(self) -> None:
+        # Held while nobody has called unpark: a binary semaphore, the cheapest wait there is.
+        self._token = threading.Lock()
+        self._token.acquire()
+
+    def park(self, timeout: float | None) -> None:
+        self._token.acquire(timeout=-1 if timeout is None else max(0.0, timeout))
+
+    def unpark(self) -> None:
+        try:
+            self._token.release()
+        except RuntimeError:
+            return  # already unparked: the wake-up is remembered once, which is enough
+
+    def close(self) -> None:
+        return
+
+
+class Poller:
+    """Wait for `unpark` and for file descriptors, and call back for those that are ready."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+        # A socket pair and not a pipe: Windows can select sockets only.
+        self._wake_out, self._wake_in = socket.socketpair()
+        self._wake_out.setblocking(False)
+        self._wake_in.setblocking(False)
+        self._selector.register(self._wake_out, selectors.EVENT_READ, self._swallow)
+        # Guards _armed and the wake pair's life.
+        self._lock = threading.Lock()
+        self._armed = False
+        self._closed = False
+
+    def watch(self, fd: int, events: int, callback: Callback) -> None:
+        """Call `callback` whenever `fd` is ready for `events`, until `unwatch`.
+
+        Watching an `fd` that is watched already replaces its events and callback.
+        """
+        if fd in self._selector.get_map():
+            self._selector.modify(fd, events, callback)
+        else:
+            self._selector.register(fd, events, callback)
+
+    def unwatch(self, fd: int) -> None:
+        """Forget `fd`; nothing happens when it is not watched. Call it before closing `fd`."""
+        if fd in self._selector.get_map():
+            self._selector.unregister(fd)
+
+    def park(self, timeout: float | None) -> None:
+        for key, events in self._selector.select(timeout):
+            # An earlier callback of this round may have unwatched a later descriptor.
+            current = self._selector.get_map().get(key.fd)
+            if current is not None and current.data is key.data:
+                key.data(events)
+
+    def unpark(self) -> None:
+        with self._lock:
+            if self._armed or self._closed:
+                return
+            self._armed = True
+            self._wake_in.send(b"\0")
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            self._selector.close()
+            self._wake_out.close()
+            self._wake_in.close()
+
+    def _swallow(self, _events: int) -> None:
+        with self._lock:
+            self._armed = False
+            self._wake_out.recv(16)

@@ -1,0 +1,143 @@
+"""What a place is: somewhere that numbered requests are run, one at a time per worker.
+
+Owns the protocols between whoever hands requests out (the listener) and the places that run
+them: the actor's own thread, child processes, or a script in the tests. Knows nothing of what
+a request means: requests and results are opaque, numbered by their sender.
+
+A worker has a number (0, 1, ...) that stays, and an incarnation that is new with every start.
+A request that was submitted comes back exactly once: by `on_done`, by `on_failed`, or among the
+numbers that `on_failed` or `on_lost` give back.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+from supervisors.reasons import Reason
+
+
+class Lost(NamedTuple):
+    """What was in a worker's hands when it ended.
+
+    Args:
+        suspect: the request it was on, or None if it was idle.
+        ran: requests that had run but whose results had not arrived, oldest first.
+        unbegun: requests it had not begun, oldest first.
+    """
+
+    suspect: int | None
+    ran: tuple[int, ...]
+    unbegun: tuple[int, ...]
+
+
+class Worker(NamedTuple):
+    """A worker as seen from outside, for listings.
+
+    Args:
+        number: its place in the pool.
+        incarnation: how often it was started, from 1.
+        pid: process id, or None on a thread or while it starts.
+        is_ready: whether it takes requests.
+        in_hand: requests it holds.
+        current: the request it is on, or None.
+        since: clock reading at which it took that one, or None.
+    """
+
+    number: int
+    incarnation: int
+    pid: int | None
+    is_ready: bool
+    in_hand: int
+    current: int | None
+    since: float | None
+
+
+class Listener(Protocol):
+    """Who hands requests out. All calls come on the actor's own thread."""
+
+    def on_ready(self, number: int) -> None:
+        """The worker has booted and takes requests."""
+
+    def on_part(self, number: int, seq: int, body: Any) -> None:
+        """A request that is still running handed over a part; answer it with `grant`."""
+
+    def on_done(self, number: int, seq: int, body: Any, seconds: float) -> None:
+        """A request was run, in `seconds`, with result `body`."""
+
+    def on_failed(self, number: int, seq: int, body: Any, returned: tuple[int, ...]) -> None:
+        """A request raised; `body` describes how. The worker gave `returned`, unbegun, back."""
+
+    def on_lost(self, number: int, reason: Reason, lost: Lost) -> None:
+        """The worker ended; it stays away until it is started again."""
+
+    def on_closed(self) -> None:
+        """Every worker has ended after `close`."""
+
+
+class Place(Protocol):
+    """Where requests are run."""
+
+    def start(self, number: int, boot: Any) -> None:
+        """Start a new incarnation of a worker; `on_ready` or `on_lost` follows.
+
+        Args:
+            number: which worker; it must not be running.
+            boot: what its service is booted with (bytes for a process).
+        """
+
+    def room(self, number: int) -> int:
+        """How many more requests the worker takes now; 0 if it is not ready."""
+
+    def submit(self, number: int, seq: int, request: Any) -> None:
+        """Hand a request to a worker that has room. Results never come inside this call."""
+
+    def flush(self) -> None:
+        """Send what was submitted; called once after a round of `submit`."""
+
+    def advance(self) -> bool:
+        """Run a bounded piece of work here, if there is any; False when there is none."""
+
+    def grant(self, number: int, seq: int) -> None:
+        """Let the sender of the oldest unanswered part go on."""
+
+    def kill(self, number: int, reason: Reason) -> None:
+        """End a worker now; `on_lost` follows with `reason`. Nothing if it is not running."""
+
+    def close(self, timeout: float) -> None:
+        """End all workers: idle ones now, busy ones after `timeout` seconds; `on_closed` follows."""
+
+    def workers(self) -> tuple[Worker, ...]:
+        """List the workers, by number."""
+
+
+class Port(Protocol):
+    """What a running request may do besides returning: hand over a part of its result."""
+
+    def part(self, body: Any) -> None:
+        """Send `body` ahead; waits while an earlier part has not been granted."""
+
+
+class Execution(Protocol):
+    """One request being run. Advanced until it is done, by one thread."""
+
+    def advance(self) -> bool:
+        """Run to the next stop; True when the request is done and `result` may be read."""
+
+    def result(self) -> Any:
+        """The result of a finished request."""
+
+
+class Service(Protocol):
+    """What a worker runs; made anew, by `boot`, for each incarnation."""
+
+    def boot(self, number: int, boot: Any) -> None:
+        """Prepare; called once, before the first request."""
+
+    def begin(self, request: Any, port: Port) -> Execution:
+        """Take up a request. Whatever it or its execution raises is the request's failure."""
+
+    def settle(self, *, accepted: bool) -> None:
+        """The request just run was reported as done (True) or as failed (False)."""
+
+    def describe_failure(self, error: BaseException) -> Any:
+        """Turn what a request raised into the body of its failure (bytes for a process)."""
