@@ -16,6 +16,10 @@ from typing import Any, NamedTuple, Protocol
 from supervisors.reasons import Reason
 
 
+PART_BOUND = 1_000
+"""Weight of parts that may be on their way without a grant (the bound of R3: 1,000 messages)."""
+
+
 class Lost(NamedTuple):
     """What was in a worker's hands when it ended.
 
@@ -113,8 +117,13 @@ class Place(Protocol):
 class Port(Protocol):
     """What a running request may do besides returning: hand over a part of its result."""
 
-    def part(self, body: Any) -> None:
-        """Send `body` ahead; waits while an earlier part has not been granted."""
+    def part(self, body: Any, weight: int) -> None:
+        """Send `body` ahead; waits while the parts not yet granted weigh `PART_BOUND` or more.
+
+        Args:
+            body: the part, opaque.
+            weight: how much it weighs, in messages it carries (at least 1).
+        """
 
 
 class Execution(Protocol):

@@ -1,0 +1,63 @@
+"""The turn that the present thread is in.
+
+Owns one thread-local cell: set around a handler's run by whoever runs it, read by
+`Routine.emit` and `Routine.state`. Never decides anything.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Protocol
+
+
+class Turn(Protocol):
+    """What a handler can reach while it handles one message."""
+
+    @property
+    def routine(self) -> object:
+        """The routine object whose handler runs."""
+
+    @property
+    def routine_id(self) -> str:
+        """Its id in the flow."""
+
+    @property
+    def message_id(self) -> str:
+        """The id of the message, the same each time it is run."""
+
+    @property
+    def attempt(self) -> int:
+        """Which try of this message it is, from 1."""
+
+    @property
+    def redelivered(self) -> bool:
+        """Whether this message may have been run before without its commit having arrived."""
+
+    @property
+    def state(self) -> Any:
+        """The routine's declared state, as last committed plus what this turn did."""
+
+    def set_state(self, value: Any) -> None:
+        """Replace the whole declared state."""
+
+    def emit(self, event: str, data: dict[str, Any]) -> None:
+        """Hold one emission until the commit (R3)."""
+
+
+class _Cell(threading.local):
+    turn: Turn | None = None
+
+
+_cell = _Cell()
+
+
+def current_turn() -> Turn | None:
+    """Give the turn this thread is in, or None outside of any."""
+    return _cell.turn
+
+
+def enter_turn(turn: Turn | None) -> Turn | None:
+    """Make `turn` the current one (None: none) and give back the one before, to be restored."""
+    before = _cell.turn
+    _cell.turn = turn
+    return before

@@ -1,0 +1,115 @@
+"""What travels between routines, and what a turn hands to its commit. Plain values, no rules.
+
+A payload is a dict held by reference (thread to thread, immutable by contract) or the bytes it
+was encoded to, once, by its sender.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import msgspec
+
+from supervisors.reasons import ErrorRecord
+
+Payload = dict[str, Any] | bytes
+
+
+class Message(msgspec.Struct):
+    """One message on its way over one connection.
+
+    Args:
+        edge: index of the connection in the compiled plan.
+        seq: its number on that connection, from 1, in commit order.
+        payload: the emitted data.
+        failures: tries that ended badly, deaths included.
+        crashes: those of them that were deaths of the process.
+        redelivered: whether it may have run before without its commit having arrived.
+        released: emissions of its turn that went out before the commit (R3).
+    """
+
+    edge: int
+    seq: int
+    payload: Payload
+    failures: int = 0
+    crashes: int = 0
+    redelivered: bool = False
+    released: int = 0
+
+    @property
+    def id(self) -> str:
+        """An id that stays the same however often the message is run."""
+        return f"{self.edge}-{self.seq}"
+
+
+class Request(msgspec.Struct, frozen=True, array_like=True):
+    """A message as it is handed to a process (encoded by msgspec)."""
+
+    edge: int
+    seq: int
+    attempt: int
+    redelivered: bool
+    released: int
+    payload: bytes
+
+
+class Emission(NamedTuple):
+    """One emission of a turn.
+
+    Args:
+        event: index of the event in the routine's outgoing table.
+        reference: the data by reference, where a thread or an output receives it; else None.
+        encoded: the data encoded, where a process receives it or sent it; else None.
+    """
+
+    event: int
+    reference: dict[str, Any] | None
+    encoded: bytes | None
+
+
+class StateOp(NamedTuple):
+    """One change of a routine's committed state.
+
+    Args:
+        kind: `set`, `del` or `append` (one more element of a gathered list).
+        key: what it changes.
+        value: encoded bytes, or a value of an exact immutable type, kept as it is; None for `del`.
+    """
+
+    kind: str
+    key: str
+    value: Any
+
+
+class TurnPart(NamedTuple):
+    """What a turn that is not over hands over ahead.
+
+    Args:
+        emissions: in order of their `emit`.
+        state: the state's changes where the turn committed (a generator's `yield`, R4);
+            None where it only released what it held (R3).
+    """
+
+    emissions: list[Emission]
+    state: list[StateOp] | None
+
+
+class TurnResult(NamedTuple):
+    """What a finished turn hands to its commit."""
+
+    emissions: list[Emission]
+    state: list[StateOp]
+
+
+class TurnFailure(NamedTuple):
+    """How a turn failed.
+
+    Args:
+        error: the exception as text.
+        is_retryable: whether the error handler's `retryable_exceptions` covers it.
+        exception: the exception itself on a thread, its pickled bytes from a process, or None.
+    """
+
+    error: ErrorRecord
+    is_retryable: bool
+    exception: BaseException | bytes | None = None
