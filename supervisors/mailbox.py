@@ -112,11 +112,16 @@ class Mailbox:
             self.unpark()
 
     def sleep(self, seen: int, timeout: float | None) -> None:
-        """Wait until the mailbox is rung, unless it was since `seen`; reader's thread only."""
+        """Wait until the mailbox is rung, or not at all if it was since `seen`.
+
+        For the reader's thread only. File descriptors that its parker watches are looked at in
+        either case, so that a mailbox rung without end cannot keep them from being served.
+        """
         with self.lock:
-            if self._rings != seen:
-                return
-            self._sleeping = True
+            if self._rings == seen:
+                self._sleeping = True
+            else:
+                timeout = 0.0
         self._parker.park(timeout)
         self._sleeping = False
 

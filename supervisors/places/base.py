@@ -110,6 +110,12 @@ class Place(Protocol):
     def close(self, timeout: float) -> None:
         """End all workers: idle ones now, busy ones after `timeout` seconds; `on_closed` follows."""
 
+    def next_deadline(self) -> float | None:
+        """Clock reading at which `on_tick` is to be called; None when nothing is timed."""
+
+    def on_tick(self, now: float) -> None:
+        """End what has run out of its time at clock reading `now`."""
+
     def workers(self) -> tuple[Worker, ...]:
         """List the workers, by number."""
 
@@ -123,6 +129,12 @@ class Port(Protocol):
         Args:
             body: the part, opaque.
             weight: how much it weighs, in messages it carries (at least 1).
+        """
+
+    def stop_with(self, body: Any, weight: int) -> None:
+        """Send `body` ahead at a stop, just before `advance` returns False; never waits.
+
+        The place waits instead, before the next `advance`, by the same bound.
         """
 
 

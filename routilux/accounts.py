@@ -1,0 +1,119 @@
+"""The accounts of the ledger: what each routine and each output of a job holds.
+
+Plain data, guarded by the job's lock and changed by `ledger` alone.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, NamedTuple
+
+from routilux.messages import Message, Payload
+from routilux.routing import OutputPlan, RoutinePlan
+from supervisors.mailbox import Lock, Mailbox
+
+DEAD_LETTERS_KEPT = 10_000
+"""Newest dead letters kept a routine; all are counted (arbitrary)."""
+
+
+class DeadLetter(NamedTuple):
+    """A message that was given up.
+
+    Args:
+        routine_id: the routine that could not handle it.
+        message: the message itself.
+        cause: what went wrong the last time, in one line.
+        attempts: how often it was tried.
+        at: clock reading, in seconds.
+    """
+
+    routine_id: str
+    message: Message
+    cause: str
+    attempts: int
+    at: float
+
+
+class Tap:
+    """A bounded copy of what an event emits, which never presses back.
+
+    Args:
+        capacity: items kept for the reader; what comes beyond is counted as missed.
+        lock: the job's lock.
+    """
+
+    def __init__(self, capacity: int, lock: Lock) -> None:
+        self.mailbox = Mailbox(capacity, lock)
+        self.missed = 0
+
+    def offer_held(self, payload: Payload | None) -> bool:
+        """Keep `payload` if there is room; True if the reader is to be unparked."""
+        if payload is None or self.mailbox.is_full:
+            self.missed += 1
+            return False
+        return self.mailbox.append_held(payload)
+
+
+class Account:
+    """What one routine holds, and what became of the rest.
+
+    Args:
+        plan: the routine, compiled.
+        lock: the job's lock.
+    """
+
+    takes_bytes: bool
+
+    def __init__(self, plan: RoutinePlan, lock: Lock) -> None:
+        self.plan = plan
+        self.takes_bytes = plan.is_process
+        self.mailbox = Mailbox(plan.options.capacity, lock)
+        self.in_hand: dict[int, Message] = {}
+        self.in_retry: dict[int, list[Message]] = {}
+        self.dead_letters: deque[DeadLetter] = deque(maxlen=DEAD_LETTERS_KEPT)
+        self.committed: list[dict[str, Any]] = [{} for _ in range(plan.options.workers)]
+        """Declared state as last committed, by worker; bytes are encoded values."""
+        self.taps: dict[int, list[Tap]] = {}
+        self.presses_on: tuple[Account | Output, ...] = ()
+        self.pressed_by: tuple[Account, ...] = ()
+        self.is_pressing = False
+        """Whether its senders are to wait; set at its bound, taken back at half of it."""
+        self.is_skipped = False
+        self.status = "pending"
+        self.handled = 0
+        self.failed = 0
+        self.skipped = 0
+        self.dead = 0
+        self.retries = 0
+        self.restarts = 0
+        self.emitted = 0
+
+    def note_running(self) -> None:
+        """Note that a message was taken; an earlier failure that was tolerated stays told."""
+        if self.status in {"pending", "retrying"}:
+            self.status = "running"
+
+    @property
+    def is_pressed(self) -> bool:
+        """Whether some receiver downstream of it is above its bound."""
+        for receiver in self.presses_on:
+            if receiver.is_pressing:
+                return True
+        return False
+
+
+class Output:
+    """A declared output: a mailbox of the job.
+
+    Args:
+        plan: the output, compiled.
+        lock: the job's lock.
+    """
+
+    takes_bytes = False
+
+    def __init__(self, plan: OutputPlan, lock: Lock) -> None:
+        self.plan = plan
+        self.mailbox = Mailbox(plan.capacity, lock)
+        self.pressed_by: tuple[Account, ...] = ()
+        self.is_pressing = False

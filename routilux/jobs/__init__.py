@@ -1,0 +1,1 @@
+"""What a job is and was: its state, its history, and the actor that owns both."""

@@ -1,0 +1,174 @@
+"""The compiled flow: routing tables that a running job reads and never changes.
+
+Owns the translation of a flow's names into indexes and tuples, made once when a job starts.
+Pure: no thread, clock, file or process. Never routes a message itself (see `ledger`).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from routilux.model.check import cyclic_components
+from routilux.model.error_handler import ErrorHandler
+from routilux.model.graph import FlowGraph
+from routilux.model.options import RoutineOptions
+from routilux.model.routine import Routine
+from routilux.turn.tables import Incoming, Outgoing
+
+ENTRY = ""
+"""Source of a connection that comes from outside of the flow; slot of a routine's entry."""
+
+
+class Edge(NamedTuple):
+    """One way a message can take.
+
+    Args:
+        index: position in `Plan.edges`.
+        source: id of the routine that emits, or `ENTRY` for messages from outside.
+        event: the event's name; empty for messages from outside.
+        target: index of the receiving account: a routine, or an output behind them.
+        slot: name of the slot, `ENTRY` for the routine's entry, empty for an output.
+        label: how people read it, such as `read.file -> parse.source`.
+        cycle: index of the cycle it lies in, or -1: such edges never press back.
+    """
+
+    index: int
+    source: str
+    event: str
+    target: int
+    slot: str
+    label: str
+    cycle: int
+
+
+class RoutinePlan(NamedTuple):
+    """Everything a job needs to know of one routine.
+
+    Args:
+        index: position in `Plan.routines`.
+        id: its id in the flow.
+        routine: the object that was added.
+        options: placement and the like.
+        error_handler: the one in force: the routine's own, else the flow's, else STOP.
+        events: names of its events; an emission names its event by index.
+        outgoing: for each event, in which form its data is wanted.
+        routes: for each event, the edges it goes out on.
+        incoming: slot and mapping for each edge that ends here.
+        downstream: accounts that press back on it.
+        cycle: index of the cycle it lies in, or -1.
+    """
+
+    index: int
+    id: str
+    routine: Routine
+    options: RoutineOptions
+    error_handler: ErrorHandler
+    events: tuple[str, ...]
+    outgoing: tuple[Outgoing, ...]
+    routes: tuple[tuple[Edge, ...], ...]
+    incoming: dict[int, Incoming]
+    downstream: tuple[int, ...]
+    cycle: int
+
+    @property
+    def is_process(self) -> bool:
+        """Whether its handlers run in child processes."""
+        return self.options.placement == "process"
+
+
+class OutputPlan(NamedTuple):
+    """A declared output: `capacity` results wait at most, None for no bound."""
+
+    index: int
+    routine_id: str
+    event: str
+    capacity: int | None
+
+
+class Plan(NamedTuple):
+    """A flow, compiled. Accounts are numbered: the routines first, then the outputs."""
+
+    flow_id: str
+    routines: tuple[RoutinePlan, ...]
+    outputs: tuple[OutputPlan, ...]
+    edges: tuple[Edge, ...]
+    entries: dict[tuple[str, str], int]
+    """Edge for messages from outside, by (routine id, slot name or `ENTRY`)."""
+    cycles: tuple[tuple[int, ...], ...]
+    """Indexes of the routines of each cycle."""
+
+
+def compile_plan(graph: FlowGraph) -> Plan:
+    """Turn a checked flow into the tables of a job."""
+    ids = list(graph.routines)
+    index_of = {routine_id: index for index, routine_id in enumerate(ids)}
+    cycles = cyclic_components(len(ids), [(index_of[c.source_id], index_of[c.target_id]) for c in graph.connections])
+    cycle_of = {member: number for number, members in enumerate(cycles) for member in members}
+    outputs = tuple(
+        OutputPlan(len(ids) + number, output.routine_id, output.event, output.capacity)
+        for number, output in enumerate(graph.outputs)
+    )
+    edges, incoming = _compile_edges(graph, index_of, cycle_of, outputs)
+    entries = {(ids[e.target], e.slot): e.index for e in edges if e.source == ENTRY}
+    in_process = {index_of[routine_id] for routine_id in ids if graph.options[routine_id].placement == "process"}
+    leaving: dict[tuple[str, str], list[Edge]] = {}
+    for edge in edges:
+        leaving.setdefault((edge.source, edge.event), []).append(edge)
+    routines = []
+    for index, routine_id in enumerate(ids):
+        routine = graph.routines[routine_id]
+        events = tuple(routine.events)
+        routes = tuple(tuple(leaving.get((routine_id, event), ())) for event in events)
+        routines.append(
+            RoutinePlan(
+                index=index,
+                id=routine_id,
+                routine=routine,
+                options=graph.options[routine_id],
+                error_handler=graph.effective_error_handler(routine_id),
+                events=events,
+                outgoing=tuple(
+                    _outgoing(event, out, index, in_process) for event, out in zip(events, routes, strict=True)
+                ),
+                routes=routes,
+                incoming=incoming[index],
+                downstream=tuple(dict.fromkeys(edge.target for out in routes for edge in out if edge.cycle < 0)),
+                cycle=cycle_of.get(index, -1),
+            )
+        )
+    return Plan(graph.flow_id, tuple(routines), outputs, tuple(edges), entries, cycles)
+
+
+def _compile_edges(
+    graph: FlowGraph, index_of: dict[str, int], cycle_of: dict[int, int], outputs: tuple[OutputPlan, ...]
+) -> tuple[list[Edge], list[dict[int, Incoming]]]:
+    edges: list[Edge] = []
+    incoming: list[dict[int, Incoming]] = [{} for _ in index_of]
+
+    def add(source: str, event: str, target: int, slot: str, label: str, cycle: int = -1) -> Edge:
+        edge = Edge(len(edges), source, event, target, slot, label, cycle)
+        edges.append(edge)
+        return edge
+
+    for link in graph.connections:
+        source, target = index_of[link.source_id], index_of[link.target_id]
+        in_cycle = source in cycle_of and cycle_of[source] == cycle_of.get(target)
+        label = f"{link.source_id}.{link.event} -> {link.target_id}.{link.slot}"
+        edge = add(link.source_id, link.event, target, link.slot, label, cycle_of[source] if in_cycle else -1)
+        incoming[target][edge.index] = Incoming(link.slot, tuple(link.param_mapping.items()))
+    for output in outputs:
+        add(output.routine_id, output.event, output.index, "", f"{output.routine_id}.{output.event} -> output")
+    for routine_id, index in index_of.items():
+        for slot in (ENTRY, *graph.routines[routine_id].slots):
+            label = f"entry -> {routine_id}.{slot}" if slot else f"entry -> {routine_id}"
+            edge = add(ENTRY, "", index, slot, label)
+            incoming[index][edge.index] = Incoming(slot, ())
+    return edges, incoming
+
+
+def _outgoing(event: str, out: tuple[Edge, ...], source: int, in_process: set[int]) -> Outgoing:
+    if source in in_process:
+        return Outgoing(event, by_reference=False, encoded=True)
+    encoded = any(edge.target in in_process for edge in out)
+    # Without a receiver the reference is kept for those who tap the event: it costs nothing.
+    return Outgoing(event, by_reference=not encoded or any(e.target not in in_process for e in out), encoded=encoded)

@@ -1,0 +1,326 @@
+"""The actor of one routine: it pulls messages, hands them to its place, and commits.
+
+Theory of operation. The actor takes a message only when its place has room for it, so that what
+waits stays in the mailbox. Everything its place tells comes on the actor's own thread. What
+fails is reported to the supervisor, and until the verdict arrives the message stays in hand.
+A routine with one worker takes nothing meanwhile, nor while a message waits for its retry:
+that is how order is kept. A pool goes on with its other messages: it gave up order.
+
+Owns the routine's place and the cases that wait for a verdict. Never decides what a failure
+leads to, and never touches another routine's messages but by the ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+from routilux.accounts import Account
+from routilux.ledger import Ledger
+from routilux.messages import Message, TurnFailure, TurnPart, TurnResult
+from routilux.runtime.commands import Failure, RetryDue, Tick, Verdict, WorkerDue
+from supervisors.behavior import Behavior, Context
+from supervisors.errors import InternalError
+from supervisors.messages import Terminate
+from supervisors.places.base import Listener, Lost, Place
+from supervisors.policy import Strategy
+from supervisors.reasons import Normal, Raised, Reason
+
+
+class Carrier(Protocol):
+    """How messages and results look to a place; one for threads, one for processes."""
+
+    def request(self, message: Message) -> Any:
+        """The form in which a message is submitted."""
+
+    def boot(self, committed: dict[str, Any]) -> Any:
+        """The form in which a worker gets the committed state it starts with."""
+
+    def result(self, body: Any) -> TurnResult:
+        """Read a finished turn."""
+
+    def part(self, body: Any) -> TurnPart:
+        """Read a part of a running turn."""
+
+    def failure(self, body: Any) -> TurnFailure:
+        """Read how a turn failed."""
+
+
+class PlaceMaker(Protocol):
+    """Makes the place a routine runs at, once its actor has started."""
+
+    def __call__(self, listener: Listener, ctx: Context, wait: Callable[[], bool]) -> Place:
+        """Make it; `wait` is for places that run requests on the actor's own thread."""
+
+
+class Case(NamedTuple):
+    """A failure that waits for its verdict.
+
+    Args:
+        held: deliveries that stay in hand with the message, before it, oldest first.
+        delivery: the message's own; None when a worker was lost without one.
+        message: the message.
+        reason: what happened.
+        worker: number of the worker.
+        holds: whether the routine takes nothing until it is settled.
+    """
+
+    held: tuple[int, ...]
+    delivery: int | None
+    message: Message | None
+    reason: Reason
+    worker: int
+    holds: bool
+
+
+class RoutineActor(Behavior):
+    """The actor of one routine.
+
+    Args:
+        account: what the routine holds.
+        ledger: the job's.
+        carrier: how messages look to the place.
+        make_place: makes the place.
+        report: hands a `Failure` to the supervisor.
+        shutdown: seconds that turns in hand get when the job ends early.
+    """
+
+    handles_terminate = True
+
+    def __init__(
+        self,
+        account: Account,
+        ledger: Ledger,
+        carrier: Carrier,
+        make_place: PlaceMaker,
+        report: Callable[[Failure], None],
+        *,
+        shutdown: float = 5.0,
+        uses_poller: bool = False,
+    ) -> None:
+        self.uses_poller = uses_poller
+        self._account = account
+        self._ledger = ledger
+        self._carrier = carrier
+        self._make_place = make_place
+        self._report = report
+        self._shutdown = shutdown
+        self._workers = account.plan.options.workers
+        self._is_pool = self._workers > 1
+        self._cases: dict[int, Case] = {}
+        self._next_case = 0
+        self._holds = 0
+        self._fruitful = [False] * self._workers
+        self._ungranted: list[tuple[int, int]] = []
+        self._is_closing = False
+        self._tick_at: float | None = None
+
+    # -- Behavior
+
+    def on_start(self, ctx: Context) -> None:
+        """Start the workers."""
+        self._ctx = ctx
+        self._place = self._make_place(self, ctx, self._wait_inside_turn)
+        for number in range(self._workers):
+            self._start_worker(number)
+
+    def on_message(self, message: object, ctx: Context) -> None:
+        """Carry out a verdict, or what a timer brought, or the end."""
+        match message:
+            case Verdict():
+                self._carry_out(message)
+            case RetryDue(ticket, holds):
+                self._ledger.put_forward(self._account, ticket)
+                self._holds -= holds
+            case WorkerDue(worker):
+                if not self._is_closing and not self._account.is_skipped:
+                    self._account.restarts += 1
+                    self._start_worker(worker)
+            case Tick():
+                self._tick_at = None
+                self._place.on_tick(ctx.now())
+            case Terminate():
+                self._close()
+            case _:
+                detail = f"the actor of routine {self._account.plan.id!r} was sent {message!r}"
+                raise InternalError(detail)
+
+    def step(self, ctx: Context) -> bool:
+        """Hand out what there is room for, and run what is to be run here."""
+        if self._ungranted:
+            self._grant_parts()
+        worked = self._hand_out()
+        if worked:
+            self._place.flush()
+        worked = self._place.advance() or worked
+        self._set_tick(ctx)
+        return worked
+
+    def on_stop(self, reason: Reason, ctx: Context) -> None:
+        """Nothing is held beyond the place, which has closed or died with its thread."""
+        if not isinstance(reason, Normal):
+            self._account.status = "failed"
+
+    # -- Listener
+
+    def on_ready(self, number: int) -> None:
+        """A worker takes messages: the next `step` hands some out."""
+        self._fruitful[number] = False
+
+    def on_part(self, number: int, seq: int, body: Any) -> None:
+        """Let a part out, and let its turn go on when there is room downstream."""
+        part = self._carrier.part(body)
+        self._ledger.release(self._account, number, seq, part, self._ctx.now())
+        if part.state is not None:
+            self._fruitful[number] = True
+        self._ungranted.append((number, seq))
+        self._grant_parts()
+
+    def on_done(self, number: int, seq: int, body: Any, seconds: float) -> None:
+        """Commit a finished turn."""
+        self._fruitful[number] = True
+        self._ledger.commit(self._account, number, seq, self._carrier.result(body), self._ctx.now(), seconds)
+
+    def on_failed(self, number: int, seq: int, body: Any, returned: tuple[int, ...]) -> None:
+        """A turn raised."""
+        failure = self._carrier.failure(body)
+        self._fail(number, Raised(failure.error), Lost(seq, (), returned), is_retryable=failure.is_retryable, is_lost=False)
+
+    def on_lost(self, number: int, reason: Reason, lost: Lost) -> None:
+        """A worker ended: with a message in hand that message failed, else only the worker did."""
+        self._ungranted = [entry for entry in self._ungranted if entry[0] != number]
+        self._fail(number, reason, lost, is_retryable=True, is_lost=True)
+
+    def on_closed(self) -> None:
+        """All workers have ended: so does this actor."""
+        self._ctx.stop(Normal())
+
+    # -- Private
+
+    def _start_worker(self, number: int) -> None:
+        self._fruitful[number] = False
+        self._place.start(number, self._carrier.boot(self._account.committed[number]))
+
+    def _hand_out(self) -> bool:
+        if self._holds or self._is_closing or self._account.is_skipped:
+            return False
+        place, ledger, account = self._place, self._ledger, self._account
+        worked = False
+        for number in range(self._workers):
+            # One worker gets all it has room for, the workers of a pool get theirs in turns.
+            while place.room(number):
+                taken = ledger.take(account)
+                if taken is None:
+                    return worked
+                delivery, message = taken
+                if not worked:
+                    account.note_running()
+                worked = True
+                place.submit(number, delivery, self._carrier.request(message))
+                if self._is_pool:
+                    break
+        return worked
+
+    def _grant_parts(self) -> None:
+        if self._ungranted and self._ledger.has_room(self._account):
+            granted, self._ungranted = self._ungranted, []
+            for number, seq in granted:
+                self._place.grant(number, seq)
+
+    def _wait_inside_turn(self) -> bool:
+        # The turn runs on this thread and waits in an `emit`: no control message is handled
+        # until it goes on, so the gate itself is watched.
+        if not self._ledger.is_open:
+            return False
+        seen = self._ctx.mailbox.rings
+        self._grant_parts()
+        if self._ungranted and self._ledger.is_open:
+            self._ctx.mailbox.sleep(seen, None)
+        return True
+
+    def _fail(self, number: int, reason: Reason, lost: Lost, *, is_retryable: bool, is_lost: bool) -> None:
+        suspect, ran, unbegun = lost
+        account, ledger = self._account, self._ledger
+        if self._is_closing or not ledger.is_open:
+            # The job is ending: nobody will decide, and what was cut short counts as no try.
+            ledger.put_back(account, unbegun)
+            ledger.put_back(account, (*ran, *(() if suspect is None else (suspect,))), redelivered=True)
+            return
+        ledger.put_back(account, unbegun)
+        holds = not self._is_pool and suspect is not None
+        if not holds:
+            ledger.put_back(account, ran, redelivered=True)
+            ran = ()
+        message = None
+        if suspect is not None:
+            message = ledger.count_failure(account, suspect, reason, self._ctx.now(), is_crash=is_lost)
+            if message is None:
+                detail = f"delivery {suspect} of routine {account.plan.id!r} failed without being in hand"
+                raise InternalError(detail)
+        self._next_case += 1
+        self._cases[self._next_case] = Case(ran, suspect, message, reason, number, holds)
+        self._holds += holds
+        self._report(
+            Failure(
+                routine=account.plan.index,
+                case=self._next_case,
+                worker=number,
+                has_message=message is not None,
+                failures=message.failures if message else 0,
+                crashes=message.crashes if message else 0,
+                is_retryable=is_retryable,
+                reason=reason,
+                is_lost=is_lost,
+                is_fruitless=not self._fruitful[number],
+            )
+        )
+
+    def _carry_out(self, verdict: Verdict) -> None:
+        case = self._cases.pop(verdict.case)
+        now = self._ctx.now()
+        if case.message is not None and case.delivery is not None:
+            self._settle(case, case.message, case.delivery, verdict, now)
+        elif verdict.strategy is Strategy.SKIP:
+            self._ledger.skip_routine(self._account, now)
+        if verdict.restart_delay is not None and not self._is_closing:
+            self._ctx.set_timer(verdict.restart_delay, WorkerDue(case.worker))
+
+    def _settle(self, case: Case, message: Message, delivery: int, verdict: Verdict, now: float) -> None:
+        ledger, account = self._ledger, self._account
+        is_crash = message.crashes > 0
+        ledger.note_decision(account, message, verdict.strategy.value, now, case.reason)
+        if verdict.is_given_up:
+            ledger.bury(account, delivery, str(case.reason), now)
+        match verdict.strategy:
+            case Strategy.RETRY:
+                account.status = "retrying"
+                ticket = ledger.set_aside(account, (*case.held, delivery), redelivered=is_crash)
+                self._ctx.set_timer(verdict.delay, RetryDue(ticket, case.holds))
+                return  # what it holds is let go when the retry is due
+            case Strategy.CONTINUE:
+                account.status = "error_continued"
+                ledger.put_back(account, case.held, redelivered=True)
+            case Strategy.SKIP:
+                account.status = "skipped"
+                ledger.skip_routine(account, now)
+                ledger.put_back(account, case.held, redelivered=True)
+            case Strategy.STOP:
+                account.status = "failed"
+                ledger.put_back(account, (*case.held, delivery), redelivered=is_crash)
+        self._holds -= case.holds
+
+    def _close(self) -> None:
+        if self._is_closing:
+            return
+        self._is_closing = True
+        for case in self._cases.values():
+            if case.delivery is not None:
+                self._ledger.put_back(self._account, (*case.held, case.delivery), redelivered=True)
+        self._cases.clear()
+        self._place.close(self._shutdown)
+
+    def _set_tick(self, ctx: Context) -> None:
+        deadline = self._place.next_deadline()
+        if deadline is not None and (self._tick_at is None or deadline < self._tick_at):
+            self._tick_at = deadline
+            ctx.set_timer(max(0.0, deadline - ctx.now()), Tick())

@@ -1,0 +1,196 @@
+"""The place that runs requests on the actor's own thread, one at a time.
+
+Owns the one execution that is in progress, which may stop between two of its steps (a
+generator): `advance` then returns to the actor's loop, so that control messages are seen. A
+request that hands over a part while it runs waits inside `part` for its grant, by the wait it
+was given. Never starts a thread, never ends a request that does not return.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from supervisors.errors import InternalError
+from supervisors.places.base import Execution, Listener, Lost, Service, Worker
+from supervisors.reasons import Reason, Shutdown, StartFailed, record_error
+
+
+class RequestAbandoned(BaseException):  # noqa: N818  it is no error: it unwinds a request that was given up
+    """Raised inside a request that waits for a grant which will not come.
+
+    Derived from `BaseException`, so that an `except Exception` in a request lets it pass.
+    """
+
+
+class ThreadPlace:
+    """Run requests here, on the thread that calls `advance`.
+
+    Args:
+        make_service: makes the service, once for each start.
+        listener: who is told of the ends.
+        clock: gives the time in seconds, for durations.
+        wait: called while a part is not granted; False when it never will be.
+    """
+
+    def __init__(
+        self,
+        make_service: Callable[[], Service],
+        listener: Listener,
+        clock: Callable[[], float],
+        wait: Callable[[], bool],
+    ) -> None:
+        self._make_service = make_service
+        self._listener = listener
+        self._clock = clock
+        self._wait = wait
+        self._service: Service | None = None
+        self._boot: Any = None
+        self._is_booting = False
+        self._is_closing = False
+        self._is_closed = False
+        self._incarnation = 0
+        self._seq: int | None = None
+        self._request: Any = None
+        self._execution: Execution | None = None
+        self._is_inside = False
+        self._ungranted = 0
+        self._since = 0.0
+
+    def start(self, number: int, boot: Any) -> None:
+        """Boot the service at the next `advance`."""
+        if number != 0 or self._service is not None:
+            message = f"worker {number} cannot be started on a thread that has one"
+            raise InternalError(message)
+        self._boot = boot
+        self._is_booting = True
+        self._incarnation += 1
+
+    def room(self, number: int) -> int:
+        """1 when nothing is in progress, else 0."""
+        return 1 if number == 0 and self._seq is None and self._service is not None and not self._is_closing else 0
+
+    def submit(self, number: int, seq: int, request: Any) -> None:
+        """Keep the request for the next `advance`."""
+        if not self.room(number):
+            message = f"worker {number} has no room"
+            raise InternalError(message)
+        self._seq = seq
+        self._request = request
+        self._since = self._clock()
+
+    def flush(self) -> None:
+        """Do nothing: there is nobody to send to."""
+
+    def advance(self) -> bool:
+        """Run the request in progress to its end, or to its next stop."""
+        if self._is_booting:
+            self._boot_service()
+            return True
+        if self._is_closing:
+            return self._finish_closing()
+        if self._seq is None or self._ungranted:
+            return False
+        self._run(self._seq)
+        return True
+
+    def grant(self, number: int, seq: int) -> None:  # noqa: ARG002  there is one worker with one request
+        """Let the request go on past its oldest part."""
+        self._ungranted -= 1
+
+    def part(self, body: Any, weight: int) -> None:  # noqa: ARG002  here every part waits for its grant
+        """Hand over a part of the request in progress (`Port`)."""
+        self.stop_with(body, weight)
+        while self._ungranted:
+            if not self._wait():
+                raise RequestAbandoned
+
+    def stop_with(self, body: Any, weight: int) -> None:  # noqa: ARG002
+        """Hand over a part at a stop; the next step comes after its grant (`Port`)."""
+        if self._seq is None:
+            message = "a part without a request"
+            raise InternalError(message)
+        self._ungranted += 1
+        self._listener.on_part(0, self._seq, body)
+
+    def kill(self, number: int, reason: Reason) -> None:
+        """Give up the request in progress between two of its steps; one that runs cannot be."""
+        if number != 0 or self._service is None or self._is_inside:
+            return
+        lost = Lost(self._seq, (), ())
+        if self._execution is not None:
+            self._service.settle(accepted=False)
+        self._forget()
+        self._service = None
+        self._listener.on_lost(0, reason, lost)
+
+    def close(self, timeout: float) -> None:  # noqa: ARG002  a step that runs is not interrupted
+        """End; a request that is between two steps is given back as the suspect."""
+        self._is_closing = True
+
+    def next_deadline(self) -> float | None:
+        """None: a thread cannot be ended."""
+        return None
+
+    def on_tick(self, now: float) -> None:
+        """Do nothing."""
+
+    def workers(self) -> tuple[Worker, ...]:
+        """The one worker."""
+        busy = self._seq is not None
+        since = self._since if busy else None
+        return (Worker(0, self._incarnation, None, self._service is not None, int(busy), self._seq, since),)
+
+    def _boot_service(self) -> None:
+        self._is_booting = False
+        try:
+            service = self._make_service()
+            service.boot(0, self._boot)
+        except BaseException as error:  # noqa: BLE001  it becomes the reason of the loss
+            self._listener.on_lost(0, StartFailed(record_error(error)), Lost(None, (), ()))
+            return
+        self._service = service
+        self._listener.on_ready(0)
+
+    def _run(self, seq: int) -> None:
+        service = self._service
+        if service is None:
+            message = "a request without a service"
+            raise InternalError(message)
+        self._is_inside = True
+        try:
+            if self._execution is None:
+                self._execution = service.begin(self._request, self)
+            done = self._execution.advance()
+        except BaseException as error:  # noqa: BLE001  whatever a request raises is its failure
+            self._fail(service, seq, error)
+            return
+        finally:
+            self._is_inside = False
+        if done:
+            result = self._execution.result()
+            self._forget()
+            self._listener.on_done(0, seq, result, self._clock() - self._since)
+            service.settle(accepted=True)
+
+    def _fail(self, service: Service, seq: int, error: BaseException) -> None:
+        body = service.describe_failure(error)
+        self._forget()
+        service.settle(accepted=False)
+        self._listener.on_failed(0, seq, body, ())
+
+    def _forget(self) -> None:
+        self._seq = None
+        self._request = None
+        self._execution = None
+        self._ungranted = 0
+
+    def _finish_closing(self) -> bool:
+        if self._is_closed:
+            return False
+        self._is_closed = True
+        if self._seq is not None:
+            self.kill(0, Shutdown("closed"))
+        self._service = None
+        self._listener.on_closed()
+        return True
