@@ -1,0 +1,82 @@
+# Everything a fresh clone needs: `make demo`, `make test`. Each target prepares what it needs, once, in .venv:
+# with uv where that is present, with plain venv and pip where it is not. `make help` lists the targets.
+
+# Which Python .venv is made from, for instance: make test PYTHON=python3.12. Unset: the first 3.11 or newer found.
+PYTHON ?=
+# More arguments for the command behind a target, for instance: make test ARGS="-k ledger -x"
+ARGS ?=
+# UV= (empty) does without uv.
+UV ?= $(shell command -v uv 2>/dev/null)
+
+VENV := .venv
+BIN := $(VENV)/bin
+RUNTIME := $(VENV)/runtime.stamp
+DEV := $(VENV)/dev.stamp
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
+
+.PHONY: demo
+demo: $(RUNTIME) ## Measure the Python standard library in supervised worker processes
+	$(BIN)/python examples/census.py $(ARGS)
+
+.PHONY: test
+test: $(DEV) ## Run the tests (five minutes on two cores at most)
+	$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: stress
+stress: $(DEV) ## Run the long tests, and the random ones with many more examples
+	$(BIN)/python -m pytest -m "slow or stress or hypothesis" --hypothesis-profile=stress $(ARGS)
+
+.PHONY: check
+check: $(DEV) ## Check format, lint, types and import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: $(DEV) ## Format the code, and mend what lint can mend safely
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+.PHONY: bench
+bench: $(RUNTIME) ## Compare the rate of tiny messages with plain Pykka and multiprocessing
+	$(BIN)/python -m benchmarks.pipeline $(ARGS)
+
+.PHONY: clean
+clean: ## Remove .venv and everything else the tools left behind
+	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Each candidate is run, not just looked up: a version manager puts commands on PATH that only print an error.
+define find_python
+for python in $(or $(PYTHON),python3.11 python3 python3.12 python3.13 python3.14); do \
+    if "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then break; fi; \
+    python=; \
+done; \
+if [ -z "$$python" ]; then echo "No Python 3.11 or newer with venv found; name one: make PYTHON=/path/to/python" >&2; exit 1; fi
+endef
+
+ifneq ($(UV),)
+make_venv = "$(UV)" venv --quiet --python "$(or $(PYTHON),>=3.11)" $(VENV)
+install = "$(UV)" pip install --quiet --python $(BIN)/python
+else
+# The pip that comes with Python 3.11 does not know dependency groups yet.
+make_venv = $(find_python); "$$python" -m venv $(VENV) && $(install) "pip>=25.1"
+install = $(BIN)/python -m pip --disable-pip-version-check install --quiet
+endif
+
+# A changed pyproject.toml makes the environment anew: nothing stays in it that is no longer declared.
+$(RUNTIME): pyproject.toml
+	rm -rf $(VENV)
+	$(make_venv)
+	$(install) --editable ".[rich]"
+	@touch $@
+
+$(DEV): $(RUNTIME)
+	$(install) --group dev
+	@touch $@
