@@ -62,7 +62,7 @@ if [ -z "$$python" ]; then echo "No Python 3.11 or newer with venv found; name o
 endef
 
 ifneq ($(UV),)
-make_venv = "$(UV)" venv --quiet --python "$(or $(PYTHON),>=3.11)" $(VENV)
+make_venv = "$(UV)" venv --quiet --python "$(or $(PYTHON),>=3.11,<3.14)" $(VENV)
 install = "$(UV)" pip install --quiet --python $(BIN)/python
 else
 # The pip that comes with Python 3.11 does not know dependency groups yet.
@@ -72,11 +72,13 @@ endif
 
 # A changed pyproject.toml makes the environment anew: nothing stays in it that is no longer declared.
 $(RUNTIME): pyproject.toml
-	rm -rf $(VENV)
-	$(make_venv)
-	$(install) --editable ".[rich]"
+	@echo "Setting up $(VENV) (once)"
+	@rm -rf $(VENV)
+	@$(make_venv)
+	@$(install) --editable ".[rich]"
 	@touch $@
 
 $(DEV): $(RUNTIME)
-	$(install) --group dev
+	@echo "Setting up $(VENV) for development (once)"
+	@$(install) --group dev
 	@touch $@

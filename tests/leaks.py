@@ -1,0 +1,136 @@
+"""What a test may not leave behind: processes, threads, descriptors, shared-memory names.
+
+Owns the comparison of before and after. Never ends a thread or closes a descriptor: what is left
+over is reported. Only left-over processes are ended, once reported, so that one failure stays one.
+
+A process is taken for ours when it descends from this one, zombie or not, or when it carries this
+run's mark in its environment. The mark is inherited, so a process whose parent has died is found
+too, and processes that happen to run beside the tests are not taken for leaks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import threading
+import time
+import uuid
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+DEADLINE = 5.0
+"""Seconds that an end already under way may take (arbitrary, generous on a busy machine)."""
+MARK = "ROUTILUX_TEST_RUN"
+"""Environment variable by which the processes of one test run are known."""
+
+_OWN_FDS = Path("/proc/self/fd")
+_SHARED_MEMORY = Path("/dev/shm")
+
+
+class Holdings(NamedTuple):
+    """What this process and its descendants hold at one moment."""
+
+    pids: frozenset[int]
+    threads: frozenset[threading.Thread]
+    descriptors: Counter[str]
+    shared_names: frozenset[str]
+
+
+def mark_run() -> None:
+    """Mark the environment, once, before anything is started."""
+    os.environ.setdefault(MARK, uuid.uuid4().hex)
+
+
+def take_stock() -> Holdings:
+    """List what is held now."""
+    return Holdings(
+        pids=frozenset(psutil.pids()),
+        threads=frozenset(threading.enumerate()),
+        descriptors=Counter(_descriptors()),
+        shared_names=_shared_names(),
+    )
+
+
+def find_leaks(before: Holdings, deadline: float = DEADLINE) -> list[str]:
+    """Describe what is held now and was not before; empty if nothing is, or not for long.
+
+    Args:
+        before: what was held when the test began.
+        deadline: seconds to wait for the left-overs to go.
+    """
+    leaks = _leaks(before)
+    if leaks:
+        gc.collect()  # what only a cycle holds is garbage, not a leak
+        # Ends of processes, threads and descriptors have no event in common to wait for, and waiting
+        # for a process would reap it: so look again, after pauses that grow.
+        end, pause, never = time.monotonic() + deadline, 0.001, threading.Event()
+        while (leaks := _leaks(before)) and time.monotonic() < end:
+            never.wait(pause)
+            pause = min(2 * pause, 0.1)
+    if leaks:
+        _end_processes(before)
+    return leaks
+
+
+def _leaks(before: Holdings) -> list[str]:
+    now = take_stock()
+    processes = [_describe(process) for process in _new_processes(before, now)]
+    threads = [f"thread {thread.name!r} (daemon={thread.daemon})" for thread in now.threads - before.threads]
+    descriptors = [f"descriptor of {target}" for target in (now.descriptors - before.descriptors).elements()]
+    shared = list(now.shared_names - before.shared_names)
+    return sorted(processes) + sorted(threads) + sorted(descriptors) + sorted(shared)
+
+
+def _new_processes(before: Holdings, now: Holdings) -> list[psutil.Process]:
+    found = []
+    for pid in now.pids - before.pids:
+        with contextlib.suppress(psutil.Error):  # it has ended meanwhile, or is another user's
+            process = psutil.Process(pid)
+            if _is_ours(process):
+                found.append(process)
+    return found
+
+
+def _is_ours(process: psutil.Process) -> bool:
+    if process.ppid() == os.getpid():
+        return True
+    with contextlib.suppress(psutil.Error):  # a zombie has no environment any more
+        if process.environ().get(MARK) == os.environ[MARK]:
+            return True
+    return any(parent.pid == os.getpid() for parent in process.parents())
+
+
+def _describe(process: psutil.Process) -> str:
+    with contextlib.suppress(psutil.Error):
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return f"process {process.pid}, a zombie: it has ended and was not waited for"
+        return f"process {process.pid}: {' '.join(process.cmdline())[:200]}"
+    return f"process {process.pid}"
+
+
+def _end_processes(before: Holdings) -> None:
+    for process in _new_processes(before, take_stock()):
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+            if process.ppid() == os.getpid():
+                process.wait(DEADLINE)
+
+
+def _descriptors() -> list[str]:
+    if not _OWN_FDS.is_dir():
+        return []
+    targets = []
+    for link in _OWN_FDS.iterdir():
+        with contextlib.suppress(OSError):  # the descriptor that listed the folder, closed again
+            targets.append(str(link.readlink()))
+    return targets
+
+
+def _shared_names() -> frozenset[str]:
+    with contextlib.suppress(OSError):
+        return frozenset(str(path) for path in _SHARED_MEMORY.iterdir())
+    return frozenset()

@@ -1,0 +1,93 @@
+"""The leak check sees what it is there to see."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import uuid
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests import leaks
+
+_WAIT_FOR_STDIN = "import sys; sys.stdin.read()"
+
+
+def test_nothing_is_found_where_nothing_is_left() -> None:
+    before = leaks.take_stock()
+    left, right = socket.socketpair()
+    left.close()
+    right.close()
+    assert leaks.find_leaks(before) == []
+
+
+def test_an_open_descriptor_is_found() -> None:
+    before = leaks.take_stock()
+    ends = os.pipe()
+    found = leaks.find_leaks(before, deadline=0)
+    for end in ends:
+        os.close(end)
+    assert len(found) == 2
+    assert all(line.startswith("descriptor of pipe:") for line in found)
+
+
+def test_a_running_thread_is_found_and_an_ending_one_is_waited_for() -> None:
+    before = leaks.take_stock()
+    gate = threading.Event()
+    thread = threading.Thread(target=gate.wait, name="left-over")
+    thread.start()
+    assert leaks.find_leaks(before, deadline=0) == ["thread 'left-over' (daemon=False)"]
+    gate.set()
+    assert leaks.find_leaks(before) == []
+    thread.join()
+
+
+@pytest.mark.processes
+def test_a_running_child_is_found_and_ended() -> None:
+    before = leaks.take_stock()
+    with subprocess.Popen([sys.executable, "-c", _WAIT_FOR_STDIN], stdin=subprocess.PIPE) as child:
+        found = leaks.find_leaks(before, deadline=0)
+        assert [line for line in found if line.startswith(f"process {child.pid}")]
+        child.wait(leaks.DEADLINE)
+
+
+@pytest.mark.processes
+def test_a_zombie_is_found() -> None:
+    before = leaks.take_stock()
+    child = os.posix_spawn(sys.executable, [sys.executable, "-c", ""], os.environ)
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    found = leaks.find_leaks(before, deadline=0)
+    assert found == [f"process {child}, a zombie: it has ended and was not waited for"]
+
+
+@pytest.mark.processes
+def test_a_grandchild_whose_parent_has_ended_is_found() -> None:
+    before = leaks.take_stock()
+    middle = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {_WAIT_FOR_STDIN!r}])"
+    held, far_end = os.pipe()
+    subprocess.run([sys.executable, "-W", "ignore", "-c", middle], stdin=held, check=True)
+    found = leaks.find_leaks(before, deadline=0)
+    os.close(held)
+    os.close(far_end)
+    assert [line for line in found if line.startswith("process ")]
+
+
+def test_a_shared_memory_name_is_found() -> None:
+    # By its file and not by multiprocessing, whose resource tracker is a process that stays.
+    before = leaks.take_stock()
+    name = Path(f"/dev/shm/routilux-test-{uuid.uuid4().hex}")
+    name.touch()
+    found = leaks.find_leaks(before, deadline=0)
+    name.unlink()
+    assert found == [str(name)]
+
+
+@given(st.integers())
+def test_the_check_goes_together_with_hypothesis(number: int) -> None:
+    assert number == int(str(number))
