@@ -62,7 +62,8 @@ if [ -z "$$python" ]; then echo "No Python 3.11 or newer with venv found; name o
 endef
 
 ifneq ($(UV),)
-make_venv = "$(UV)" venv --quiet --python "$(or $(PYTHON),>=3.11,<3.14)" $(VENV)
+versions = >=3.11,<3.14
+make_venv = "$(UV)" venv --quiet --python "$(or $(PYTHON),$(versions))" $(VENV)
 install = "$(UV)" pip install --quiet --python $(BIN)/python
 else
 # The pip that comes with Python 3.11 does not know dependency groups yet.
