@@ -64,8 +64,22 @@ class Context(Protocol):
     def start(self, behavior: Behavior, name: str, *, mailbox: Mailbox | None = None) -> Ref:
         """Start a child actor; its end comes to this actor's control lane as one `Down`."""
 
+    def abandon(self, ref: Ref) -> str:
+        """Give up a child that does not end, and give its stack ("" where it cannot be known).
+
+        Its `Down` with reason `Abandoned` comes at once, its real end later is told to nobody;
+        it takes nothing more out of its mailbox once its present call returns. Nothing happens
+        to a child that has ended.
+        """
+
+    def reply(self, value: object) -> None:
+        """Answer the ask that is being handled; nothing happens when it was no ask.
+
+        An ask that is not answered when its handling returns is answered with None.
+        """
+
     def stop(self, reason: Reason) -> None:
-        """End this actor, with `reason`, when the present call returns."""
+        """End this actor, with `reason`, when the present call returns; the first call counts."""
 
 
 class Behavior:
@@ -73,6 +87,9 @@ class Behavior:
 
     uses_poller = False
     """True for an actor that waits for file descriptors too (`Context.parker` is a `Poller`)."""
+
+    handles_terminate = False
+    """True for an actor that is handed `Terminate` as a message, and ends itself by `stop`."""
 
     def on_start(self, ctx: Context) -> None:
         """Prepare; the first call, on the actor's own thread."""

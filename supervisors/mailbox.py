@@ -85,8 +85,7 @@ class Mailbox:
         with self.lock:
             if self._closed:
                 raise MailboxClosedError
-            self._control.append(message)
-            wake = self.ring_held()
+            wake = self.append_control_held(message)
         if wake:
             self.unpark()
 
@@ -118,12 +117,14 @@ class Mailbox:
         either case, so that a mailbox rung without end cannot keep them from being served.
         """
         with self.lock:
+            parker = self._parker
             if self._rings == seen:
                 self._sleeping = True
             else:
                 timeout = 0.0
-        self._parker.park(timeout)
-        self._sleeping = False
+        parker.park(timeout)
+        if self._parker is parker:  # else the flag is that of another reader, which may sleep
+            self._sleeping = False
 
     def unpark(self) -> None:
         """Wake the reader; for those who were told so by a `*_held` method."""
@@ -149,6 +150,11 @@ class Mailbox:
     def append_held(self, message: object) -> bool:
         """Append to the data lane; True if the caller must `unpark` after it lets the lock go."""
         self._data.append(message)
+        return self.ring_held()
+
+    def append_control_held(self, message: object) -> bool:
+        """Append to the control lane; as `append_held`."""
+        self._control.append(message)
         return self.ring_held()
 
     def prepend_held(self, messages: Iterable[object]) -> bool:

@@ -1,0 +1,309 @@
+"""Actors on Pykka threads: the one door to Pykka.
+
+Owns the threads of actors and the way in from Pykka's own refs. Never lets an exception, a stop
+or a message through to Pykka's loop, which would drop what is queued behind a failure and stop
+every actor of the program on a `SystemExit` (seen on 4.5.0). What an actor does in which order
+is `life`'s.
+
+Pykka's `ActorRef.tell`, `ask` and `stop` work from outside: their messages go into the data lane
+of a mailbox of the actor's own, so that their order is kept, and into the control lane of one
+that was handed in, whose data lane is its giver's. What the handling of an ask raises goes to
+its sender, and ends the actor as any other exception does.
+
+All threads are daemons: an actor that nobody ended does not keep the interpreter from exiting.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import threading
+import traceback
+from typing import Any, Protocol
+
+import pykka
+from pykka.messages import _ActorStop
+
+from supervisors.behavior import Behavior
+from supervisors.clock import Clock, MonotonicClock
+from supervisors.errors import MailboxClosedError, StartError
+from supervisors.life import Ask, AskableMailbox, Life, LifeRef, PoisonPill
+from supervisors.mailbox import Mailbox
+from supervisors.messages import Terminate
+from supervisors.parking import LockParker, Poller
+from supervisors.reasons import Abandoned, Shutdown
+
+_LOOK_EVERY = 32
+"""Turns that an actor with work makes before it looks at its file descriptors (arbitrary)."""
+
+STOPPED = "stopped through its Pykka ref"
+"""What is told as the end of an actor that `ActorRef.stop` ended."""
+
+
+class PykkaHost:
+    """Runs behaviours on threads, one each.
+
+    Args:
+        clock: gives the time; None for the system's monotonic clock.
+        seed: makes the actors' randomness repeatable; None for a different one each time.
+    """
+
+    def __init__(self, clock: Clock | None = None, seed: int | None = None) -> None:
+        self._clock: Clock = MonotonicClock() if clock is None else clock
+        self._seed = seed
+
+    def now(self) -> float:
+        """Seconds on the host's clock."""
+        return self._clock.now()
+
+    def start(self, behavior: Behavior, name: str, *, mailbox: Mailbox | None = None) -> PykkaRef:
+        """Start a root actor: one whose end is told to nobody, but to who waits for it.
+
+        Args:
+            behavior: what it does; used by its thread alone from now on.
+            name: its name, and that of its thread.
+            mailbox: its mailbox, which then outlives it; None for one of its own, without bound.
+
+        Raises:
+            StartError: the system gave no thread.
+        """
+        return self._start(behavior, name, mailbox, None)
+
+    def start_child(self, parent: Life, behavior: Behavior, name: str, mailbox: Mailbox | None) -> PykkaRef:
+        """Start an actor below `parent`; raises as `start`."""
+        ref = self._start(behavior, name, mailbox, parent)
+        above = parent.ref
+        if isinstance(above, PykkaRef):
+            above.add_child(ref)
+        return ref
+
+    def stack_of(self, ref: LifeRef) -> str:
+        """Give the stack of the actor's thread; "" when it has none."""
+        return ref.stack() if isinstance(ref, PykkaRef) else ""
+
+    def _start(self, behavior: Behavior, name: str, mailbox: Mailbox | None, parent: Life | None) -> PykkaRef:
+        life = Life(
+            self,
+            behavior,
+            name,
+            mailbox=AskableMailbox() if mailbox is None else mailbox,
+            is_given=mailbox is not None,
+            parker=Poller() if behavior.uses_poller else LockParker(),
+            rng=self._make_random(name if parent is None else f"{parent.path}/{name}"),
+            parent=parent,
+        )
+        actor = BehaviorActor(life)
+        ref = PykkaRef(life, actor.actor_ref, actor.thread)
+        life.ref = ref
+        pykka.ActorRegistry.register(actor.actor_ref)
+        try:
+            actor.thread.start()
+        except RuntimeError as error:
+            pykka.ActorRegistry.unregister(actor.actor_ref)
+            life.parker.close()
+            raise StartError(f"actor {life.path} could not be started: {error}") from error
+        return ref
+
+    def _make_random(self, path: str) -> random.Random:
+        # One stream an actor, so that what one draws does not shift what another does.
+        return random.Random() if self._seed is None else random.Random(f"{self._seed}:{path}")  # noqa: S311
+
+
+class PykkaRef(LifeRef):
+    """The address of an actor on a thread."""
+
+    __slots__ = ("_children", "_thread", "actor_ref")
+
+    def __init__(self, life: Life, actor_ref: pykka.ActorRef[BehaviorActor], thread: threading.Thread) -> None:
+        super().__init__(life)
+        self.actor_ref = actor_ref
+        """The actor as Pykka knows it."""
+        self._thread = thread
+        self._children: list[PykkaRef] = []
+
+    def wait_terminated(self, timeout: float | None = None) -> bool:
+        """Wait until the actor's thread and those of all below it are gone; tells whether they are.
+
+        Children that were abandoned are not waited for. Not to be called by these threads.
+
+        Args:
+            timeout: seconds to wait at most; None for no end.
+        """
+        clock = MonotonicClock()
+        deadline = None if timeout is None else clock.now() + timeout
+        self._thread.join(timeout)
+        if self._thread.is_alive():
+            return False
+        for child in tuple(self._children):
+            if isinstance(child.reason, Abandoned):
+                continue
+            if not child.wait_terminated(None if deadline is None else max(0.0, deadline - clock.now())):
+                return False
+        return True
+
+    def stack(self) -> str:
+        """Where the actor's thread is at this moment, as text; "" when it has ended."""
+        frame = sys._current_frames().get(self._thread.ident or 0)  # noqa: SLF001  the documented way to it
+        return "".join(traceback.format_stack(frame)) if frame is not None else ""
+
+    def add_child(self, ref: PykkaRef) -> None:
+        """Note a child, whose thread is to be waited for; on the actor's own thread."""
+        self._children = [child for child in self._children if child.has_threads()]
+        self._children.append(ref)
+
+    def has_threads(self) -> bool:
+        """Whether its thread, or one below it, is left."""
+        return self._thread.is_alive() or any(child.has_threads() for child in self._children)
+
+
+class BehaviorActor(pykka.ThreadingActor):
+    """A life, as an actor of Pykka's."""
+
+    use_daemon_thread = True
+
+    def __init__(self, life: Life) -> None:
+        self._life = life
+        self._inbox = Inbox(life)
+        super().__init__()
+        self.thread = threading.Thread(target=self._actor_loop, name=life.path, daemon=True)
+
+    def _create_actor_inbox(self) -> Inbox:  # type: ignore[override]  # Pykka calls it on the instance
+        return self._inbox
+
+    def _start_actor_loop(self) -> None:
+        self.thread.start()
+
+    def _actor_loop(self) -> None:
+        life = self._life
+        try:
+            life.begin()
+            if life.uses_poller:
+                self._run_polling(life)
+            else:
+                self._run(life)
+        finally:
+            pykka.ActorRegistry.unregister(self.actor_ref)
+            self.actor_stopped.set()
+            life.finish()
+            self._inbox.close()
+
+    def _run(self, life: Life) -> None:
+        mailbox, turn = life.mailbox, life.turn
+        while life.is_going_on:
+            # Read before looking for work: a ring in between keeps the actor from falling asleep.
+            seen = mailbox.rings
+            if not turn():
+                life.rest(seen)
+
+    def _run_polling(self, life: Life) -> None:
+        mailbox, turn = life.mailbox, life.turn
+        turns = 0
+        while life.is_going_on:
+            seen = mailbox.rings
+            if not turn():
+                turns = 0
+                life.rest(seen)
+                continue
+            turns += 1
+            if turns == _LOOK_EVERY:
+                turns = 0
+                life.look_around()
+
+
+class Future(Protocol):
+    """The part of Pykka's future that a reply needs."""
+
+    def set(self, value: Any | None = None) -> None:
+        """Hand over the value."""
+
+    def set_exception(self, exc_info: Any | None = None) -> None:
+        """Hand over an exception."""
+
+
+class FutureAnswer:
+    """Answers an ask by a future of Pykka's."""
+
+    __slots__ = ("_future",)
+
+    def __init__(self, future: Future) -> None:
+        self._future = future
+
+    def set_reply(self, value: object) -> None:
+        """Hand over the reply."""
+        self._future.set(value)
+
+    def set_error(self, error: BaseException) -> None:
+        """Hand over what the handling raised."""
+        self._future.set_exception((type(error), error, error.__traceback__))
+
+    def set_dead(self) -> None:
+        """Tell that the actor ended without handling the message."""
+        error = pykka.ActorDeadError("the actor ended before it handled the message")
+        self._future.set_exception((pykka.ActorDeadError, error, None))
+
+
+class Inbox:
+    """What Pykka's refs put their envelopes into; `get` and `empty` are for its loop, which never runs."""
+
+    def __init__(self, life: Life) -> None:
+        self._life = life
+        # Guards the stops that wait for the actor's end.
+        self._lock = threading.Lock()
+        self._stops: list[Future] | None = []
+
+    def put(self, envelope: Any) -> None:
+        """Pass an envelope on into the actor's mailbox.
+
+        Raises:
+            ActorDeadError: the actor has ended, and the sender waits for no answer.
+        """
+        message, future = envelope.message, envelope.reply_to
+        if isinstance(message, _ActorStop):
+            self._put_stop(future)
+            return
+        if future is not None:
+            message = Ask(message, FutureAnswer(future))
+        if self._pass_on(message):
+            return
+        if future is None:
+            raise pykka.ActorDeadError(f"actor {self._life.path} has ended")
+        FutureAnswer(future).set_dead()
+
+    def get(self) -> Any:
+        """Give nothing: the mailbox is read elsewhere."""
+        raise LookupError("this inbox is a way in alone")
+
+    def empty(self) -> bool:
+        """True: nothing is ever kept here."""
+        return True
+
+    def close(self) -> None:
+        """Answer the stops, now that the actor has ended."""
+        with self._lock:
+            stops, self._stops = self._stops or [], None
+        for future in stops:
+            future.set(None)
+
+    def _put_stop(self, future: Future | None) -> None:
+        with self._lock:
+            is_late = self._stops is None
+            if future is not None and self._stops is not None:
+                self._stops.append(future)
+        if is_late:
+            if future is not None:
+                FutureAnswer(future).set_dead()
+            return
+        if self._life.is_given:
+            self._life.put_control(Terminate(Shutdown(STOPPED)))
+        else:
+            self._pass_on(PoisonPill(STOPPED))
+
+    def _pass_on(self, message: object) -> bool:
+        life = self._life
+        if life.is_given:
+            return life.put_control(message)
+        try:
+            life.mailbox.put(message)
+        except MailboxClosedError:
+            return False
+        return True

@@ -1,0 +1,398 @@
+"""The place for tests: a pool of simulated processes, whose every move is drawn from a seed.
+
+Owns the fiction of processes: what is on its way in either direction, what is lost when one
+dies, what had run by then. Runs the real service object, and keeps to the contract of `base`.
+Never starts a process, a thread or a timer: `tick` makes one move of one worker.
+
+Theory of operation. A request goes `submit` -> (flush) -> inbox -> run -> unsent -> (the worker
+flushes) -> pipe -> listener. A worker that dies loses its service, its inbox and what is unsent.
+What is in the pipe was written before, and is read before its death is noticed. Until then its
+owner may go on submitting to it.
+
+Unlike a real worker, one whose handler hands over parts by `Port.part` does not wait inside it
+for grants, since nothing else could happen meanwhile; it waits before its next `advance`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from supervisors.errors import InternalError
+from supervisors.places.base import PART_BOUND, Execution, Listener, Lost, Service, Worker
+from supervisors.reasons import Crashed, Reason, Shutdown, StartFailed, record_error
+
+_FIRST_PID = 1_000
+_SIGKILL = 9
+_EXPIRY = 0.1
+"""Probability of a move of a closing place by which the deadline of its close passes (arbitrary)."""
+
+
+class Faults(NamedTuple):
+    """What goes wrong, as probabilities from 0 to 1.
+
+    Args:
+        crash: of each move, that instead of it some worker dies: an idle one, one that has not
+            begun its request, or one in the middle of it.
+        crash_before_commit: of each result, that its worker dies before it is sent.
+        start_failure: of each start, that the worker never becomes ready.
+    """
+
+    crash: float = 0.0
+    crash_before_commit: float = 0.0
+    start_failure: float = 0.0
+
+
+class ScriptedPlace:
+    """A pool of simulated worker processes.
+
+    Args:
+        make_service: makes the service, once for each incarnation.
+        listener: who is told of the ends.
+        rng: what every move is drawn from.
+        workers: how many workers there are.
+        window: requests that a worker takes ahead.
+        faults: what goes wrong.
+        clock: gives the time in seconds, for listings.
+    """
+
+    def __init__(
+        self,
+        make_service: Callable[[], Service],
+        listener: Listener,
+        rng: random.Random,
+        *,
+        workers: int = 1,
+        window: int = 4,
+        faults: Faults = Faults(),  # noqa: B008  frozen
+        clock: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        self._make_service = make_service
+        self._listener = listener
+        self._random = rng
+        self._window = window
+        self._faults = faults
+        self._clock = clock
+        self._workers = [_Worker(number) for number in range(workers)]
+        self._pids = 0
+        self._is_closing = False
+        self._is_closed = False
+        self.deaths = 0
+        """Workers that died so far, by a fault or by `kill`."""
+
+    # -- Place
+
+    def start(self, number: int, boot: Any) -> None:
+        """Start a new incarnation; it boots in one of the next moves."""
+        worker = self._workers[number]
+        if worker.is_known or self._is_closing:
+            raise InternalError(f"worker {number} cannot be started: it runs, or its place is closing")
+        self._pids += 1
+        self._workers[number] = _Worker(number, worker.incarnation + 1, _FIRST_PID + self._pids, boot, is_known=True)
+
+    def room(self, number: int) -> int:
+        """How many more requests the worker takes now."""
+        worker = self._workers[number]
+        if not worker.is_ready or worker.doom is not None or self._is_closing:
+            return 0
+        return max(0, self._window - len(worker.in_hand))
+
+    def submit(self, number: int, seq: int, request: Any) -> None:
+        """Keep the request until `flush`."""
+        worker = self._workers[number]
+        if not self.room(number) or seq in worker.in_hand:
+            raise InternalError(f"worker {number} has no room for request {seq}, or has it")
+        worker.in_hand.append(seq)
+        worker.outgoing.append((worker.epoch, seq, request))
+
+    def flush(self) -> None:
+        """Send what was submitted."""
+        for worker in self._workers:
+            worker.inbox.extend(worker.outgoing)
+            worker.outgoing.clear()
+
+    def advance(self) -> bool:
+        """Do nothing: the workers run elsewhere, in `tick`."""
+        return False
+
+    def grant(self, number: int, seq: int) -> None:
+        """Let the request go on past its oldest part; late grants are ignored."""
+        worker = self._workers[number]
+        if worker.ungranted and worker.seq == seq:
+            worker.ungranted.popleft()
+
+    def kill(self, number: int, reason: Reason) -> None:
+        """Let the worker die in one of the next moves."""
+        worker = self._workers[number]
+        if worker.is_known and worker.doom is None and not worker.is_dead:
+            worker.doom = reason
+
+    def close(self, timeout: float) -> None:  # noqa: ARG002  the deadline passes at a drawn moment
+        """End all workers in the next moves; the deadline of busy ones passes at a drawn one."""
+        self._is_closing = True
+
+    def next_deadline(self) -> float | None:
+        """None: nothing is timed."""
+        return None
+
+    def on_tick(self, now: float) -> None:
+        """Do nothing."""
+
+    def workers(self) -> tuple[Worker, ...]:
+        """List the workers, by number."""
+        return tuple(worker.describe() for worker in self._workers)
+
+    # -- the simulation
+
+    def tick(self) -> bool:
+        """Make one move, drawn from all that are possible; False when there is none."""
+        moves = self._moves()
+        if not moves:
+            return False
+        alive = [worker for worker in self._workers if worker.is_alive]
+        if alive and self._random.random() < self._faults.crash:
+            worker = self._random.choice(alive)
+            worker.die(Crashed(signal=_SIGKILL, pid=worker.pid))
+            self.deaths += 1
+        else:
+            self._random.choice(moves)()
+        return True
+
+    def _moves(self) -> list[Callable[[], None]]:
+        moves = [move for worker in self._workers for move in self._moves_of(worker)]
+        if self._is_closing and not self._is_closed and not any(worker.is_known for worker in self._workers):
+            moves.append(self._finish_closing)
+        return moves
+
+    def _moves_of(self, worker: _Worker) -> list[Callable[[], None]]:
+        moves: list[Callable[[], None]] = []
+        if worker.pipe:
+            moves.append(lambda: self._deliver(worker))
+        elif worker.is_dead:
+            moves.append(lambda: self._tell_lost(worker))
+        if not worker.is_alive:
+            return moves
+        if worker.doom is not None:
+            moves.append(lambda: self._let_die(worker))
+        if worker.service is None:
+            moves.append(lambda: self._boot(worker))
+        elif worker.can_run:
+            moves.append(lambda: self._run(worker))
+        if worker.unsent:
+            moves.append(worker.send_unsent)
+        if self._is_closing:
+            moves.extend(self._closing_moves(worker, is_stuck=not moves))
+        return moves
+
+    def _closing_moves(self, worker: _Worker, *, is_stuck: bool) -> list[Callable[[], None]]:
+        if not worker.in_hand and not worker.pipe:
+            return [worker.leave]
+        if is_stuck or self._random.random() < _EXPIRY:
+            return [lambda: worker.die(Shutdown("closed"))]
+        return []
+
+    def _boot(self, worker: _Worker) -> None:
+        try:
+            if self._random.random() < self._faults.start_failure:
+                raise OSError("a simulated failure of the start")
+            service = self._make_service()
+            service.boot(worker.number, worker.boot)
+        except BaseException as error:  # noqa: BLE001  it becomes the reason of the loss
+            worker.die(StartFailed(record_error(error)))
+            return
+        worker.service = service
+        worker.pipe.append(_Ready())
+
+    def _run(self, worker: _Worker) -> None:
+        service = worker.service
+        if service is None:
+            raise InternalError("a worker runs without a service")
+        if worker.seq is None and not worker.take_next():
+            return
+        seq = worker.seq
+        if seq is None:
+            raise InternalError("a worker runs without a request")
+        try:
+            if worker.execution is None:
+                worker.execution = service.begin(worker.request, _Port(worker, seq))
+                if self._random.random() < 0.5:  # noqa: PLR2004  stop here, where a crash finds it begun, or go on
+                    return
+            if not worker.execution.advance():
+                return
+            body = worker.execution.result()
+            service.settle(accepted=True)
+        except BaseException as error:  # noqa: BLE001  whatever a request raises is its failure
+            worker.report_failure(service, seq, error)
+            return
+        worker.forget()
+        worker.unsent.append(_Done(seq, body, self._random.random()))
+        if self._random.random() < self._faults.crash_before_commit:
+            worker.die(Crashed(signal=_SIGKILL, pid=worker.pid))
+            self.deaths += 1
+
+    def _deliver(self, worker: _Worker) -> None:
+        number, listener = worker.number, self._listener
+        match worker.pipe.popleft():
+            case _Ready():
+                worker.is_ready = True
+                listener.on_ready(number)
+            case _Part(seq, body):
+                listener.on_part(number, seq, body)
+            case _Done(seq, body, seconds):
+                worker.check_oldest(seq)
+                worker.in_hand.popleft()
+                listener.on_done(number, seq, body, seconds)
+            case _Failed(seq, body):
+                worker.check_oldest(seq)
+                worker.in_hand.popleft()
+                returned = tuple(worker.in_hand)
+                worker.in_hand.clear()
+                worker.epoch += 1
+                listener.on_failed(number, seq, body, returned)
+
+    def _let_die(self, worker: _Worker) -> None:
+        if worker.doom is not None:
+            worker.die(worker.doom)
+            self.deaths += 1
+
+    def _tell_lost(self, worker: _Worker) -> None:
+        reason, suspect, ran = worker.leave_dead()
+        begun = {suspect, *ran}
+        unbegun = tuple(seq for seq in worker.in_hand if seq not in begun)
+        worker.in_hand.clear()
+        self._listener.on_lost(worker.number, reason, Lost(suspect, ran, unbegun))
+
+    def _finish_closing(self) -> None:
+        self._is_closed = True
+        self._listener.on_closed()
+
+
+class _Ready(NamedTuple):
+    pass
+
+
+class _Part(NamedTuple):
+    seq: int
+    body: Any
+
+
+class _Done(NamedTuple):
+    seq: int
+    body: Any
+    seconds: float
+
+
+class _Failed(NamedTuple):
+    seq: int
+    body: Any
+
+
+_Frame = _Ready | _Part | _Done | _Failed
+
+
+@dataclass
+class _Worker:
+    """One incarnation: what its owner knows, what is on the way, and what it is in truth."""
+
+    number: int
+    incarnation: int = 0
+    pid: int | None = None
+    boot: Any = None
+    is_known: bool = False
+    """Whether its owner takes it to exist: from `start` until its end was told."""
+    is_ready: bool = False
+    """Whether its owner knows that it has booted."""
+    in_hand: deque[int] = field(default_factory=deque)
+    epoch: int = 0
+    doom: Reason | None = None
+    outgoing: list[tuple[int, int, Any]] = field(default_factory=list)
+    inbox: deque[tuple[int, int, Any]] = field(default_factory=deque)
+    pipe: deque[_Frame] = field(default_factory=deque)
+    unsent: list[_Done] = field(default_factory=list)
+    service: Service | None = None
+    own_epoch: int = 0
+    seq: int | None = None
+    request: Any = None
+    execution: Execution | None = None
+    ungranted: deque[int] = field(default_factory=deque)
+    death: tuple[Reason, int | None, tuple[int, ...]] | None = None
+
+    @property
+    def is_dead(self) -> bool:
+        return self.death is not None
+
+    @property
+    def is_alive(self) -> bool:
+        return self.is_known and self.death is None
+
+    @property
+    def can_run(self) -> bool:
+        return sum(self.ungranted) < PART_BOUND if self.seq is not None else bool(self.inbox)
+
+    def describe(self) -> Worker:
+        return Worker(self.number, self.incarnation, self.pid, self.is_ready, len(self.in_hand), self.seq, None)
+
+    def take_next(self) -> bool:
+        epoch, seq, request = self.inbox.popleft()
+        if epoch != self.own_epoch:
+            return False  # sent before its owner knew that a request had failed, and given back with that
+        self.seq, self.request = seq, request
+        self.ungranted.clear()
+        return True
+
+    def send_unsent(self) -> None:
+        self.pipe.extend(self.unsent)
+        self.unsent.clear()
+
+    def report_failure(self, service: Service, seq: int, error: BaseException) -> None:
+        body = service.describe_failure(error)
+        self.forget()
+        self.send_unsent()
+        self.pipe.append(_Failed(seq, body))
+        self.own_epoch += 1
+        service.settle(accepted=False)
+
+    def forget(self) -> None:
+        self.seq = self.request = self.execution = None
+
+    def check_oldest(self, seq: int) -> None:
+        if not self.in_hand or self.in_hand[0] != seq:
+            raise InternalError(f"worker {self.number} reported request {seq}, in hand are {list(self.in_hand)}")
+
+    def die(self, reason: Reason) -> None:
+        suspect = self.seq if self.seq in self.in_hand else None
+        self.death = (reason, suspect, tuple(done.seq for done in self.unsent))
+        self.service = None
+        self.forget()
+        self.unsent.clear()
+        self.inbox.clear()
+
+    def leave_dead(self) -> tuple[Reason, int | None, tuple[int, ...]]:
+        if self.death is None:
+            raise InternalError("a living worker was taken for dead")
+        self.leave()
+        return self.death
+
+    def leave(self) -> None:
+        self.is_known = self.is_ready = False
+        self.service = None
+        self.outgoing.clear()
+        self.inbox.clear()
+
+
+class _Port:
+    def __init__(self, worker: _Worker, seq: int) -> None:
+        self._worker = worker
+        self._seq = seq
+
+    def part(self, body: Any, weight: int) -> None:
+        worker = self._worker
+        worker.ungranted.append(weight)
+        worker.send_unsent()
+        worker.pipe.append(_Part(self._seq, body))
+
+    def stop_with(self, body: Any, weight: int) -> None:
+        self.part(body, weight)
