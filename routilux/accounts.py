@@ -80,6 +80,9 @@ class Account:
         """Whether its senders are to wait; set at its bound, taken back at half of it."""
         self.is_skipped = False
         self.status = "pending"
+        self.error: str | None = None
+        """The last failure, in one line."""
+        self.pids: tuple[int | None, ...] = (None,) * plan.options.workers
         self.handled = 0
         self.failed = 0
         self.skipped = 0
@@ -92,6 +95,11 @@ class Account:
         """Note that a message was taken; an earlier failure that was tolerated stays told."""
         if self.status in {"pending", "retrying"}:
             self.status = "running"
+
+    def note_completed(self) -> None:
+        """Note that the job is over with all messages of this routine handled."""
+        if self.status == "running":
+            self.status = "completed"
 
     @property
     def is_pressed(self) -> bool:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from enum import Enum
 from typing import Any, NamedTuple
 
 from routilux.accounts import Account, DeadLetter, Output, Tap
@@ -56,6 +57,14 @@ class Fact(NamedTuple):
     seconds: float = 0.0
     events: tuple[int, ...] = ()
     detail: Any = None
+
+
+class Admission(Enum):
+    """What became of a message from outside."""
+
+    ADMITTED = "admitted"
+    FULL = "full"
+    CLOSED = "closed"
 
 
 class EdgeCount(NamedTuple):
@@ -108,6 +117,10 @@ class Ledger:
         self.accounts = tuple(Account(routine, lock) for routine in plan.routines)
         self.outputs = tuple(Output(output, lock) for output in plan.outputs)
         self._receivers: tuple[Account | Output, ...] = (*self.accounts, *self.outputs)
+        self.results_bell = Mailbox(lock=lock)
+        """Rung when an output got a result, and at the end: where readers of results wait."""
+        self.room_bell = Mailbox(lock=lock)
+        """Rung when a receiver has room again, and at the end: where senders from outside wait."""
         for account in self.accounts:
             account.presses_on = tuple(self._receivers[index] for index in account.plan.downstream)
             for receiver in account.presses_on:
@@ -127,15 +140,18 @@ class Ledger:
 
     # -- What goes in
 
-    def admit(self, edge: int, payload: Payload) -> bool:
-        """Append a message from outside; False if the entry is closed or the job stops."""
+    def admit(self, edge: int, payload: Payload) -> Admission:
+        """Append a message from outside, if its receiver has room for it."""
         rung: list[Mailbox] = []
+        route = self.plan.edges[edge]
         with self.lock:
             if not self._entry_open or not self._gate_open:
-                return False
-            self._append(self.plan.edges[edge], payload, rung)
+                return Admission.CLOSED
+            if self._receivers[route.target].is_pressing:
+                return Admission.FULL
+            self._append(route, payload, rung)
         self._wake(rung)
-        return True
+        return Admission.ADMITTED
 
     def close_entry(self) -> None:
         """Take no more messages from outside; the job ends when the last one is handled."""
@@ -154,6 +170,16 @@ class Ledger:
                 if receiver.mailbox.ring_held():
                     rung.append(receiver.mailbox)
         self._wake(rung)
+        self.ring_outside()
+
+    def ring_outside(self) -> None:
+        """Let everyone who waits from outside look again: readers of results and taps, senders."""
+        self.results_bell.ring()
+        self.room_bell.ring()
+        with self.lock:
+            taps = [tap for account in self.accounts for some in account.taps.values() for tap in some]
+        for tap in taps:
+            tap.mailbox.ring()
 
     @property
     def is_open(self) -> bool:
@@ -313,6 +339,12 @@ class Ledger:
                 self._ring_after(account, account.mailbox.prepend_held(messages), rung)
         self._wake(rung)
 
+    def fence(self, account: Account) -> None:
+        """Put back all that a routine has in hand: what its turns commit from now on is refused."""
+        with self.lock:
+            deliveries = list(account.in_hand)
+        self.put_back(account, deliveries, redelivered=True)
+
     def bury(self, account: Account, delivery: int, cause: str, at: float) -> None:
         """Make a message in hand a dead letter."""
         with self.lock:
@@ -372,12 +404,11 @@ class Ledger:
 
     # -- Looking in
 
-    def fetch_facts(self) -> list[Fact]:
-        """Take all facts that wait, in commit order."""
-        with self.lock:
-            facts = list(self._facts)
-            self._facts.clear()
-            return facts
+    def fetch_facts_held(self) -> list[Fact]:
+        """Take all facts that wait, in commit order; for those who hold the lock."""
+        facts = list(self._facts)
+        self._facts.clear()
+        return facts
 
     def counts(self) -> list[EdgeCount]:
         """Count every connection's messages, each place looked at, in one cut."""
@@ -464,6 +495,8 @@ class Ledger:
             self._outstanding += 1
             if edge.cycle >= 0 and seq % _CYCLE_CHECK_EVERY == 0:
                 self._check_cycle(edge.cycle)
+        elif self.results_bell.ring_held():
+            rung.append(self.results_bell)
         mailbox = receiver.mailbox
         if mailbox.append_held(Message(index, seq, payload)):
             rung.append(mailbox)
@@ -476,6 +509,8 @@ class Ledger:
         if len(receiver.mailbox) * 2 > (receiver.mailbox.capacity or 0):
             return
         receiver.is_pressing = False
+        if self.room_bell.ring_held():
+            rung.append(self.room_bell)
         for sender in receiver.pressed_by:
             if sender.mailbox.ring_held():
                 rung.append(sender.mailbox)

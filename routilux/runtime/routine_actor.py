@@ -24,7 +24,7 @@ from supervisors.errors import InternalError
 from supervisors.messages import Terminate
 from supervisors.places.base import Listener, Lost, Place
 from supervisors.policy import Strategy
-from supervisors.reasons import Normal, Raised, Reason
+from supervisors.reasons import Normal, Raised, Reason, is_clean
 
 
 class Carrier(Protocol):
@@ -158,8 +158,9 @@ class RoutineActor(Behavior):
 
     def on_stop(self, reason: Reason, ctx: Context) -> None:
         """Nothing is held beyond the place, which has closed or died with its thread."""
-        if not isinstance(reason, Normal):
+        if not is_clean(reason):
             self._account.status = "failed"
+            self._account.error = str(reason)
 
     # -- Listener
 

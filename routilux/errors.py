@@ -1,0 +1,507 @@
+"""The errors of `routilux`: one tree, and its branches say whose fault it is.
+
+    RoutiluxError
+    ├── CallerError                         the program that builds or runs the flow
+    │   ├── WiringError (ValueError)        a flow or routine is put together wrong
+    │   │   ├── InvalidNameError            an id or name that cannot be one
+    │   │   ├── DuplicateRoutineError       UnknownRoutineError
+    │   │   ├── DuplicateSlotError          UnknownSlotError
+    │   │   ├── DuplicateEventError         UnknownEventError
+    │   │   ├── DuplicateConnectionError    DuplicateOutputError
+    │   │   ├── MappingError                a parameter mapping that cannot work
+    │   │   ├── OptionError                 an option that does not exist, or not with this value
+    │   │   ├── HandlerError                a handler that cannot be called with a message
+    │   │   ├── EntryError                  a routine without an entry was to be one
+    │   │   └── FlowCheckError              all problems of a flow at once; `problems` lists them
+    │   ├── NotPortableError (TypeError)    a routine that cannot travel to a process; `path` names the part
+    │   └── MomentError (RuntimeError)      the right call at the wrong moment
+    │       ├── NotInitializedError         a routine whose `__init__` did not call `super().__init__()`
+    │       ├── OutsideTurnError            asked for what exists only while a handler runs
+    │       │   └── EmitOutsideTurnError    `emit` outside a turn of that routine
+    │       └── JobEndedError               the job takes nothing more
+    ├── RoutineCodeError                    code of a routine, while it handles a message
+    │   ├── SlotArgumentError (ValueError)  the data lacks what the handler needs
+    │   ├── StateError (ValueError)         a declared state that cannot be one
+    │   ├── MergeError (ValueError)         a slot's messages that cannot be merged
+    │   ├── ResultError (ValueError)        what a handler returned or yielded, and cannot
+    │   └── HandlerFailed (RuntimeError)    an exception of a handler that is known as text only
+    ├── RoutineDied (RuntimeError)          the world: a routine's process ended without a word
+    ├── JobError                            how a job ended, for those who wait for it
+    │   ├── JobFailedError (RuntimeError)
+    │   ├── JobCancelledError (RuntimeError)
+    │   └── JobTimeoutError (TimeoutError)  it has not ended yet
+    └── TransitionError (InternalError)     our own: a change of status that is not in the table
+
+`InternalError`, a state the code holds to be impossible, is the one of `supervisors.errors`. All
+errors pickle, with everything they carry, since they come from child processes too.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol, TypeVar
+
+from supervisors.errors import InternalError
+from supervisors.reasons import ErrorRecord, Reason
+
+__all__ = [
+    "CallerError",
+    "DuplicateConnectionError",
+    "DuplicateEventError",
+    "DuplicateOutputError",
+    "DuplicateRoutineError",
+    "DuplicateSlotError",
+    "EmitOutsideTurnError",
+    "EntryError",
+    "FlowCheckError",
+    "HandlerError",
+    "HandlerFailed",
+    "InternalError",
+    "InvalidNameError",
+    "JobCancelledError",
+    "JobEndedError",
+    "JobError",
+    "JobFailedError",
+    "JobTimeoutError",
+    "MappingError",
+    "MergeError",
+    "MomentError",
+    "NotInitializedError",
+    "NotPortableError",
+    "OptionError",
+    "OutsideTurnError",
+    "ResultError",
+    "RoutineCodeError",
+    "RoutineDied",
+    "RoutiluxError",
+    "SlotArgumentError",
+    "StateError",
+    "TransitionError",
+    "UnknownEventError",
+    "UnknownRoutineError",
+    "UnknownSlotError",
+    "WiringError",
+    "describe_names",
+]
+
+NAMES_SHOWN = 20
+"""Names that a message lists before it counts the rest (arbitrary)."""
+
+_E = TypeVar("_E", bound="RoutiluxError")
+
+
+class RoutiluxError(Exception):
+    """Base of all errors of this package."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The default would call the class with the message, which is not what its `__init__` takes.
+        return _restore, (type(self), self.args, dict(self.__dict__))
+
+
+def _restore(cls: type[_E], args: tuple[Any, ...], attributes: dict[str, Any]) -> _E:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(attributes)
+    return error
+
+
+# ---- the caller
+
+
+class CallerError(RoutiluxError):
+    """The program that builds or runs the flow asked for something that cannot be."""
+
+
+class WiringError(CallerError, ValueError):
+    """A flow or a routine is put together wrong."""
+
+
+class InvalidNameError(WiringError):
+    """An id or a name that cannot be one."""
+
+
+class DuplicateRoutineError(WiringError):
+    """A routine id, or a routine object, is in the flow already."""
+
+
+class UnknownRoutineError(WiringError):
+    """The flow has no routine of that id.
+
+    Args:
+        routine_id: what was asked for.
+        existing: the ids there are.
+        where: what asked for it, such as `connect(source_id=...)`; empty to leave it out.
+    """
+
+    def __init__(self, routine_id: object, existing: Iterable[str], where: str = "") -> None:
+        self.routine_id = routine_id
+        prefix = f"{where}: " if where else ""
+        known = describe_names(routine_id, existing, "its routines are", "it has no routines yet")
+        super().__init__(f"{prefix}the flow has no routine {routine_id!r}; {known}")
+
+
+class DuplicateSlotError(WiringError):
+    """The routine has a slot of that name already."""
+
+
+class UnknownSlotError(WiringError):
+    """The routine has no slot of that name.
+
+    Args:
+        slot: what was asked for.
+        routine: whose slot, as people call it: a routine id or a class name.
+        existing: the slots there are.
+    """
+
+    def __init__(self, slot: object, routine: str, existing: Iterable[str]) -> None:
+        self.slot = slot
+        self.routine = routine
+        known = describe_names(slot, existing, "its slots are", "it defines no slots")
+        super().__init__(f"routine {routine!r} has no slot {slot!r}; {known}")
+
+
+class DuplicateEventError(WiringError):
+    """The routine has an event of that name already."""
+
+
+class UnknownEventError(WiringError):
+    """The routine has no event of that name.
+
+    Args:
+        event: what was asked for.
+        routine: whose event, as people call it: a routine id or a class name.
+        existing: the events there are.
+    """
+
+    def __init__(self, event: object, routine: str, existing: Iterable[str]) -> None:
+        self.event = event
+        self.routine = routine
+        known = describe_names(event, existing, "its events are", "it defines no events")
+        super().__init__(f"routine {routine!r} has no event {event!r}; {known}")
+
+
+class DuplicateConnectionError(WiringError):
+    """The very same connection is in the flow already."""
+
+
+class DuplicateOutputError(WiringError):
+    """The event is declared as an output already."""
+
+
+class MappingError(WiringError):
+    """A parameter mapping names what the event or the handler does not have."""
+
+
+class OptionError(WiringError):
+    """An option does not exist, or cannot have this value."""
+
+
+class HandlerError(WiringError):
+    """A handler is missing, or cannot be called with a message."""
+
+
+class EntryError(WiringError):
+    """A routine was to be the entry and has neither a slot `trigger` nor a `__call__`."""
+
+
+class Trouble(Protocol):
+    """A problem as an error carries it; see `routilux.model.check.Problem`."""
+
+    @property
+    def severity(self) -> str:
+        """`error` or `warning`."""
+
+
+class FlowCheckError(WiringError):
+    """The flow cannot run as it is.
+
+    Args:
+        flow_id: which flow.
+        problems: everything that was found, in the order in which it is told; not empty.
+    """
+
+    def __init__(self, flow_id: str, problems: Sequence[Trouble]) -> None:
+        self.flow_id = flow_id
+        self.problems = tuple(problems)
+        lines = "".join(f"\n  {problem}" for problem in self.problems)
+        count = len(self.problems)
+        super().__init__(f"flow {flow_id!r} has {count} problem{'s' if count != 1 else ''}:{lines}")
+
+
+class NotPortableError(CallerError, TypeError):
+    """A routine cannot travel to a child process.
+
+    Args:
+        routine_id: which routine.
+        path: the part that cannot be carried, such as `routine.connection`.
+        detail: what is wrong with it.
+    """
+
+    def __init__(self, routine_id: str, path: str, detail: str) -> None:
+        self.routine_id = routine_id
+        self.path = path
+        super().__init__(
+            f"routine {routine_id!r} has placement='process' but cannot travel to one: {detail}; "
+            f"make {path} inside the handler, or use placement='thread'"
+        )
+
+
+class MomentError(CallerError, RuntimeError):
+    """The right call at the wrong moment."""
+
+
+class NotInitializedError(MomentError):
+    """A routine's own `__init__` did not call `super().__init__()` first.
+
+    Args:
+        class_name: the routine's class.
+    """
+
+    def __init__(self, class_name: str) -> None:
+        super().__init__(f"{class_name}.__init__ must call super().__init__() before anything else of the routine is used")
+
+
+class OutsideTurnError(MomentError):
+    """Something was asked for that exists only while a handler of that routine runs."""
+
+
+class EmitOutsideTurnError(OutsideTurnError):
+    """`emit` was called where no turn of that routine runs: its event would belong to no message.
+
+    Args:
+        routine: the routine's class or id.
+        event: what was to be emitted.
+        found: what runs instead, such as `no turn`.
+    """
+
+    def __init__(self, routine: str, event: object, found: str) -> None:
+        self.routine = routine
+        self.event = event
+        super().__init__(
+            f"{routine}.emit({event!r}) works inside a handler of that routine, on the handler's own thread; "
+            f"here {found}"
+        )
+
+
+class JobEndedError(MomentError):
+    """The job has ended, or its entry was closed: it takes nothing more.
+
+    Args:
+        job_id: which job.
+        status: its status word.
+        attempted: what was tried, such as `send to 'parse.source'`.
+    """
+
+    def __init__(self, job_id: str, status: str, attempted: str) -> None:
+        self.job_id = job_id
+        self.status = status
+        super().__init__(f"job {job_id!r} is {status} and takes nothing more: {attempted} was refused")
+
+
+# ---- the routine's code
+
+
+class RoutineCodeError(RoutiluxError):
+    """Code of a routine did what it cannot, while it handled a message."""
+
+
+class SlotArgumentError(RoutineCodeError, ValueError):
+    """The data of a message lacks a parameter that the handler requires.
+
+    Whoever knows more about the place adds it with `located`; the text is made when it is read.
+
+    Args:
+        missing: required parameters that did not come.
+        expected: all parameters of the handler.
+        got: the names that came.
+    """
+
+    def __init__(self, missing: Iterable[str], expected: Iterable[str], got: Iterable[str]) -> None:
+        self.missing = tuple(missing)
+        self.expected = tuple(expected)
+        self.got = tuple(str(name) for name in got)
+        self.slot: str | None = None
+        self.routine_id: str | None = None
+        self.connection: str | None = None
+        super().__init__()
+
+    def located(
+        self, *, slot: str | None = None, routine_id: str | None = None, connection: str | None = None
+    ) -> SlotArgumentError:
+        """Note where it happened, without forgetting what is known, and give the same error."""
+        self.slot = slot if slot is not None else self.slot
+        self.routine_id = routine_id if routine_id is not None else self.routine_id
+        self.connection = connection if connection is not None else self.connection
+        return self
+
+    def __str__(self) -> str:
+        subject = f"slot {self.slot!r}" if self.slot is not None else "the handler"
+        if self.routine_id is not None:
+            subject += f" of routine {self.routine_id!r}"
+        where = f" (connection {self.connection})" if self.connection else ""
+        got = _listed(self.got) if self.got else "no parameters"
+        text = f"{subject} expected {_listed(self.missing)}, got {got}{where}"
+        # Only names that are nobody's already can be what was meant.
+        spare = [name for name in self.got if name not in self.expected]
+        return text + "".join(_did_you_mean(name, spare) for name in self.missing[:1])
+
+
+class StateError(RoutineCodeError, ValueError):
+    """A routine's declared state cannot be what it was set to."""
+
+
+class MergeError(RoutineCodeError, ValueError):
+    """What came to a slot cannot be merged with what it has gathered."""
+
+
+class ResultError(RoutineCodeError, ValueError):
+    """What a handler returned or yielded is nothing it can: a function routine's result that cannot be emitted."""
+
+
+class HandlerFailed(RoutineCodeError, RuntimeError):  # noqa: N818 - a fact, as `RoutineDied`
+    """A handler raised, and its exception is known as text only: it did not pickle.
+
+    Args:
+        routine_id: whose handler.
+        message_id: on which message.
+        attempt: which try it was, from 1.
+        error: what is known of the exception; its traceback becomes a note.
+    """
+
+    def __init__(self, routine_id: str, message_id: str, attempt: int, error: ErrorRecord) -> None:
+        self.routine_id = routine_id
+        self.message_id = message_id
+        self.attempt = attempt
+        self.error = error
+        super().__init__(f"routine {routine_id!r} raised {error} on message {message_id}, try {attempt}")
+        if error.traceback:
+            self.add_note(error.traceback)
+
+
+# ---- the world
+
+
+class RoutineDied(RoutiluxError, RuntimeError):  # noqa: N818 - the word of the design: a death is an exception
+    """A routine's process ended while it had a message in hand.
+
+    Args:
+        routine_id: which routine.
+        reason: how it ended.
+        message_id: the message it was on, or None.
+        attempt: which try of that message it was, from 1; 0 without a message.
+    """
+
+    def __init__(self, routine_id: str, reason: Reason, message_id: str | None = None, attempt: int = 0) -> None:
+        self.routine_id = routine_id
+        self.reason = reason
+        self.message_id = message_id
+        self.attempt = attempt
+        on = f" on message {message_id}, try {attempt}" if message_id is not None else ""
+        super().__init__(f"routine {routine_id!r} died{on}: {reason}")
+
+
+# ---- how a job ended
+
+
+class JobError(RoutiluxError):
+    """How a job stands, for those who wait for it; `job_id` says which."""
+
+    job_id: str
+
+
+class JobFailedError(JobError, RuntimeError):
+    """The job stopped at a failure.
+
+    Args:
+        job_id: which job.
+        cause: what went wrong, in one line.
+        routine_id: the routine it went wrong in, or None.
+    """
+
+    def __init__(self, job_id: str, cause: str, routine_id: str | None = None) -> None:
+        self.job_id = job_id
+        self.routine_id = routine_id
+        where = f" in routine {routine_id!r}" if routine_id is not None else ""
+        super().__init__(f"job {job_id!r} failed{where}: {cause}")
+
+
+class JobCancelledError(JobError, RuntimeError):
+    """The job was cancelled.
+
+    Args:
+        job_id: which job.
+        reason: the words it was cancelled with.
+    """
+
+    def __init__(self, job_id: str, reason: str = "") -> None:
+        self.job_id = job_id
+        self.reason = reason
+        super().__init__(f"job {job_id!r} was cancelled" + (f": {reason}" if reason else ""))
+
+
+class JobTimeoutError(JobError, TimeoutError):
+    """The job was waited for, and has not ended in time; it goes on.
+
+    Args:
+        job_id: which job.
+        seconds: how long it was waited for.
+        status: its status word.
+    """
+
+    def __init__(self, job_id: str, seconds: float, status: str) -> None:
+        self.job_id = job_id
+        self.seconds = seconds
+        self.status = status
+        super().__init__(f"job {job_id!r} is still {status} after {seconds:g} s")
+
+
+# ---- ourselves
+
+
+class TransitionError(RoutiluxError, InternalError):
+    """A change of status that is not in the table.
+
+    Args:
+        subject: whose status, such as `job 'x'`.
+        before: the status it has.
+        after: the status it was to get.
+        allowed: what could follow.
+    """
+
+    def __init__(self, subject: str, before: str, after: str, allowed: Iterable[str]) -> None:
+        self.before = before
+        self.after = after
+        follow = _listed(tuple(allowed)) or "nothing"
+        super().__init__(f"{subject} cannot go from {str(before)!r} to {str(after)!r}; what can follow is {follow}")
+
+
+# ---- words
+
+
+def describe_names(name: object, existing: Iterable[str], lead: str, none: str) -> str:
+    """Say which names exist, and which of them may have been meant.
+
+    Args:
+        name: what was asked for.
+        existing: the names there are.
+        lead: what comes before the list, such as `its slots are`.
+        none: what is said instead when there are no names.
+    """
+    names = tuple(existing)
+    return f"{lead} {_listed(names)}{_did_you_mean(name, names)}" if names else none
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(repr(str(name)) for name in names[:NAMES_SHOWN])
+    rest = len(names) - NAMES_SHOWN
+    return shown if rest <= 0 else f"{shown} and {rest} more"
+
+
+def _did_you_mean(name: object, names: Sequence[str]) -> str:
+    if not isinstance(name, str):
+        return ""
+    # Case first: it is the commonest slip, and no close match for a short name in capitals.
+    folded = [other for other in names if other.casefold() == name.casefold()]
+    close = folded or difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    return f"; did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,109 @@
+"""`Flow`: a graph of routines that can be run."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+from routilux.errors import UnknownRoutineError
+from routilux.jobs.state import JobState
+from routilux.model.graph import FlowGraph
+from routilux.runtime.job import Job
+from routilux.runtime.tree import start_job
+
+SHUTDOWN_SECONDS = 5.0
+"""What turns in hand get when a job ends early (OTP's default for a worker's shutdown)."""
+
+
+class Flow(FlowGraph):
+    """Routines wired by connections; run as often as you like, also at the same time.
+
+    A flow holds no live resources: each run is a `Job` of its own, and two jobs of one flow share
+    nothing but the routine objects themselves (their plain attributes, on threads).
+
+    Args:
+        flow_id: its name; made up when None.
+    """
+
+    def __init__(self, flow_id: str | None = None) -> None:
+        super().__init__(flow_id)
+        self._jobs: weakref.WeakValueDictionary[str, Job] = weakref.WeakValueDictionary()
+
+    def execute(
+        self,
+        entry_routine_id: str | None = None,
+        entry_params: dict[str, Any] | None = None,
+        *,
+        shutdown: float = SHUTDOWN_SECONDS,
+    ) -> JobState:
+        """Run the flow and wait until everything is handled.
+
+        Results of declared outputs are collected into the state's `outputs`.
+
+        Args:
+            entry_routine_id: the routine that gets the first message, at its slot `trigger` if it
+                has one, else at its `__call__`; None when the flow has one routine.
+            entry_params: that message's parameters; none when None.
+            shutdown: seconds that turns in hand get if the job ends early.
+
+        Returns:
+            The job's final state, whatever its status: look at `status` and `error`.
+
+        Raises:
+            FlowCheckError: the flow cannot be run; it lists all that is wrong.
+            UnknownRoutineError: there is no such entry.
+            ValueEncodingError: the parameters cannot be carried to the entry's process.
+        """
+        job = self.start(entry_routine_id, entry_params, shutdown=shutdown)
+        try:
+            job.collect()
+            return job.wait()
+        except BaseException:
+            # Ctrl-C while waiting: the caller gets its prompt back with nothing left running.
+            job.cancel("interrupted")
+            job.wait()
+            raise
+
+    def start(
+        self,
+        entry_routine_id: str | None = None,
+        entry_params: dict[str, Any] | None = None,
+        *,
+        keep_open: bool = False,
+        shutdown: float = SHUTDOWN_SECONDS,
+    ) -> Job:
+        """Start a job and return at once.
+
+        Args:
+            entry_routine_id: as for `execute`; with `keep_open`, None sends no first message.
+            entry_params: that message's parameters.
+            keep_open: go on taking messages by `Job.send` until `Job.close_entry`.
+            shutdown: seconds that turns in hand get if the job ends early.
+
+        Raises:
+            As `execute`.
+        """
+        entry = entry_routine_id
+        if entry is None and not keep_open:
+            entry = self._only_routine()
+        if entry is not None and entry not in self.routines:
+            raise UnknownRoutineError(entry, self.routines, "entry_routine_id")
+        job = start_job(self, entry, entry_params or {}, keep_open=keep_open, shutdown=shutdown)
+        self._jobs[job.id] = job
+        return job
+
+    def wait_for(self, job_id: str, timeout: float | None = None) -> bool:
+        """Wait until a job of this flow is over; True if it is, also when nobody holds it any more."""
+        job = self._jobs.get(job_id)
+        if job is None:
+            return True
+        try:
+            job.wait(timeout)
+        except TimeoutError:
+            return False
+        return True
+
+    def _only_routine(self) -> str:
+        if len(self.routines) != 1:
+            raise UnknownRoutineError(None, self.routines, "entry_routine_id")
+        return next(iter(self.routines))

@@ -1,0 +1,149 @@
+"""What a user may know of a job: `JobState`, a snapshot that never changes under its reader."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from routilux.accounts import DeadLetter
+from routilux.jobs.history import ExecutionRecord, HistoryCut
+from routilux.jobs.machine import JobStatus
+from routilux.ledger import EdgeCount
+
+if TYPE_CHECKING:
+    from routilux.flow import Flow
+
+
+class RoutineFigures(NamedTuple):
+    """The counts of one routine: exact, for the whole job.
+
+    Args:
+        handled: messages whose turn committed.
+        failed: tries that ended badly, deaths included.
+        skipped: messages passed over because the routine is skipped.
+        dead: messages given up.
+        retries: messages that were set aside to be tried again.
+        restarts: workers that were replaced.
+        emitted: emissions that were committed or released.
+        waiting: messages in its mailbox.
+        in_hand: messages being handled.
+        in_retry: messages that wait for their next try.
+    """
+
+    handled: int = 0
+    failed: int = 0
+    skipped: int = 0
+    dead: int = 0
+    retries: int = 0
+    restarts: int = 0
+    emitted: int = 0
+    waiting: int = 0
+    in_hand: int = 0
+    in_retry: int = 0
+
+
+class JobState:
+    """A job as it was at one moment.
+
+    Args:
+        job_id: the job's id.
+        flow_id: the id of its flow.
+        status: one of `JobStatus`; compares equal to its word.
+        routine_states: by routine id, a dict with `status`, `state` (the declared state; a list by
+            worker number where there are several), `stats` (`RoutineFigures` as a dict),
+            `handled`, `failed`, `skipped`, `retries`, `restarts` and `error` (the last one's text,
+            or None).
+        connections: what became of the messages of each connection.
+        dead_letters: messages given up, oldest first.
+        created_at, updated_at: seconds since the epoch.
+        error: why the job failed or was cancelled; None otherwise.
+        outputs: results collected of the declared outputs, by (routine id, event).
+        history: the history at that moment.
+    """
+
+    def __init__(  # noqa: PLR0913  a snapshot has as many parts as it has
+        self,
+        *,
+        job_id: str,
+        flow_id: str,
+        status: JobStatus,
+        routine_states: dict[str, dict[str, Any]],
+        connections: list[EdgeCount],
+        dead_letters: list[DeadLetter],
+        created_at: float,
+        updated_at: float,
+        error: str | None,
+        history: HistoryCut,
+        outputs: dict[tuple[str, str], list[Any]] | None = None,
+    ) -> None:
+        self.job_id = job_id
+        self.flow_id = flow_id
+        self.status = status
+        self.routine_states = routine_states
+        self.connections = connections
+        self.dead_letters = dead_letters
+        self.created_at = created_at
+        self.updated_at = updated_at
+        self.error = error
+        self.outputs = outputs if outputs is not None else {}
+        self._cut = history
+        self._records: list[ExecutionRecord] | None = None
+
+    def __repr__(self) -> str:
+        return f"JobState(job_id={self.job_id!r}, flow_id={self.flow_id!r}, status={str(self.status)!r})"
+
+    @property
+    def history(self) -> list[ExecutionRecord]:
+        """The newest records, oldest first; at most `HISTORY_LIMIT`."""
+        if self._records is None:
+            self._records = self._cut.records()
+        return list(self._records)
+
+    @property
+    def current_routine_id(self) -> str | None:
+        """The routine that something last happened to; None before anything did."""
+        return self.history[-1].routine_id if self.history else None
+
+    def get_execution_history(self, routine_id: str | None = None) -> list[ExecutionRecord]:
+        """Give the history, of one routine or of all, oldest first."""
+        return [record for record in self.history if routine_id is None or record.routine_id == routine_id]
+
+    def record_execution(self, routine_id: str, kind: str, detail: str = "") -> None:
+        """Add a record of one's own to this snapshot."""
+        self._records = [*self.history, ExecutionRecord(routine_id, kind, time.time(), detail=detail)]
+
+    def get_routine_state(self, routine_id: str) -> dict[str, Any] | None:
+        """Give what is known of a routine; None for an unknown id."""
+        return self.routine_states.get(routine_id)
+
+    def update_routine_state(self, routine_id: str, **values: Any) -> None:
+        """Change what this snapshot says of a routine; the job is not touched."""
+        self.routine_states.setdefault(routine_id, {}).update(values)
+
+    def results(self, routine_id: str | None = None, event: str | None = None) -> list[Any]:
+        """Give the collected results of the declared outputs, of all or of one.
+
+        Args:
+            routine_id: only those of this routine; None for all.
+            event: only those of this event; None for all.
+        """
+        return [
+            item
+            for (owner, name), items in self.outputs.items()
+            if routine_id in {None, owner} and event in {None, name}
+            for item in items
+        ]
+
+    @staticmethod
+    def wait_for_completion(flow: Flow, job_state: JobState, timeout: float | None = None) -> bool:
+        """Wait until the job that `job_state` was taken of is over.
+
+        Args:
+            flow: the flow that started it.
+            job_state: any snapshot of it.
+            timeout: seconds to wait at most; None for no limit.
+
+        Returns:
+            True if it is over, False if the time ran out first.
+        """
+        return flow.wait_for(job_state.job_id, timeout)

@@ -1,0 +1,157 @@
+"""What is wrong or odd about a flow, all of it at once; and which of its edges lie in cycles. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from routilux.errors import EntryError
+from supervisors.errors import ValueEncodingError
+from supervisors.wire.values import encode_code
+
+if TYPE_CHECKING:
+    from routilux.model.connection import Connection
+    from routilux.model.graph import FlowGraph
+
+
+class Problem(NamedTuple):
+    """Something about a flow.
+
+    Args:
+        severity: `error` for what keeps it from running, `warning` for what is odd.
+        where: the part of the flow, such as `connection read.file -> parse.source`.
+        message: what is wrong, and what to do.
+    """
+
+    severity: str
+    where: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.severity}: {self.where}: {self.message}"
+
+
+def check_graph(graph: FlowGraph) -> list[Problem]:
+    """Find all problems of a flow, errors first."""
+    problems: list[Problem] = []
+    if not graph.routines:
+        problems.append(Problem("error", f"flow {graph.flow_id!r}", "has no routines; add some with add_routine"))
+    problems += _check_travel(graph)
+    problems += [problem for link in graph.connections for problem in _check_parameters(graph, link)]
+    problems += _check_ends(graph)
+    return sorted(problems, key=lambda problem: problem.severity != "error")
+
+
+def cyclic_components(count: int, edges: Iterable[tuple[int, int]]) -> tuple[tuple[int, ...], ...]:
+    """Give the strongly connected components that hold a cycle, each sorted.
+
+    Tarjan's algorithm (SIAM J. Comput. 1(2), 1972), with a stack of its own instead of recursion.
+
+    Args:
+        count: nodes are numbered from 0 to `count - 1`.
+        edges: pairs of (from, to); an edge from a node to itself is a cycle.
+    """
+    following: list[list[int]] = [[] for _ in range(count)]
+    to_itself: set[int] = set()
+    for source, target in edges:
+        following[source].append(target)
+        if source == target:
+            to_itself.add(source)
+    return tuple(
+        sorted(tuple(sorted(part)) for part in _components(following) if len(part) > 1 or part[0] in to_itself)
+    )
+
+
+def _components(following: Sequence[Sequence[int]]) -> list[list[int]]:
+    order: dict[int, int] = {}
+    low: dict[int, int] = {}
+    on_path: set[int] = set()
+    path: list[int] = []
+    found: list[list[int]] = []
+    for root in range(len(following)):
+        if root in order:
+            continue
+        work = [(root, iter(following[root]))]
+        order[root] = low[root] = len(order)
+        path.append(root)
+        on_path.add(root)
+        while work:
+            node, rest = work[-1]
+            for target in rest:
+                if target not in order:
+                    order[target] = low[target] = len(order)
+                    path.append(target)
+                    on_path.add(target)
+                    work.append((target, iter(following[target])))
+                    break
+                if target in on_path:
+                    low[node] = min(low[node], order[target])
+            else:
+                work.pop()
+                if work:
+                    low[work[-1][0]] = min(low[work[-1][0]], low[node])
+                if low[node] == order[node]:
+                    at = _last_index(path, node)
+                    part = path[at:]
+                    del path[at:]
+                    on_path.difference_update(part)
+                    found.append(part)
+    return found
+
+
+def _last_index(path: list[int], node: int) -> int:
+    at = len(path) - 1
+    while path[at] != node:
+        at -= 1
+    return at
+
+
+def _check_travel(graph: FlowGraph) -> list[Problem]:
+    problems = []
+    for routine_id, routine in graph.routines.items():
+        if graph.options[routine_id].placement != "process":
+            continue
+        try:
+            encode_code(routine, "routine")
+        except ValueEncodingError as error:
+            text = f"cannot travel to its process: {error}; make that part inside the handler, or use placement='thread'"
+            problems.append(Problem("error", f"routine {routine_id!r}", text))
+    return problems
+
+
+def _check_parameters(graph: FlowGraph, link: Connection) -> list[Problem]:
+    event = graph.routines[link.source_id].events[link.event]
+    slot = graph.routines[link.target_id].slots[link.slot]
+    binding = slot.binding
+    if not event.params or binding.accepts_all or binding.is_single:
+        return []
+    come = {link.param_mapping.get(name, name) for name in event.params}
+    missing = [name for name in binding.required if name not in come]
+    if not missing:
+        return []
+    severity = "error" if slot.merge_strategy == "override" else "warning"
+    text = (
+        f"the slot needs {missing}, and the event declares {list(event.params)}; "
+        "declare them, map them, or give the handler's parameters defaults"
+    )
+    return [Problem(severity, f"connection {link}", text)]
+
+
+def _check_ends(graph: FlowGraph) -> list[Problem]:
+    problems = []
+    heard = {(link.source_id, link.event) for link in graph.connections}
+    heard |= {(output.routine_id, output.event) for output in graph.outputs}
+    fed = {link.target_id for link in graph.connections}
+    for routine_id, routine in graph.routines.items():
+        for event in routine.events:
+            if (routine_id, event) not in heard:
+                text = f"event {event!r} goes nowhere: it is counted and dropped"
+                problems.append(Problem("warning", f"routine {routine_id!r}", text))
+        if routine_id in fed:
+            continue
+        try:
+            routine.entry_slot()
+        except EntryError:
+            text = "nothing is connected to it and it has no entry (no slot 'trigger', no __call__): it never runs"
+            problems.append(Problem("warning", f"routine {routine_id!r}", text))
+    return problems

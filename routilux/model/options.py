@@ -1,0 +1,81 @@
+"""What a flow says of a routine besides the routine itself: placement and limits."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Self
+
+import msgspec
+
+from routilux.errors import OptionError, describe_names
+from routilux.model.error_handler import ErrorHandler
+
+PLACEMENTS = ("thread", "process")
+
+
+class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Options of one routine in a flow.
+
+    Args:
+        placement: `thread`: handlers run on the actor's own thread; `process`: in child processes.
+        workers: children of a process routine; with more than one, order is given up.
+        timeout: seconds a handler may take before its process is ended; None for no limit.
+        error_handler: what follows failures; None: the routine's own, else the flow's.
+        atomic: whether nothing a turn emits goes out before its commit, however much it is (R3).
+        capacity: messages its mailbox holds before it holds back those who send.
+        max_restarts: replacements of workers that had committed nothing, within `restart_period`
+            seconds, that are no crash loop yet; more stop the job.
+        restart_period: seconds.
+    """
+
+    placement: str = "thread"
+    workers: int = 1
+    timeout: float | None = None
+    error_handler: ErrorHandler | None = None
+    atomic: bool = False
+    capacity: int = 1_000
+    max_restarts: int = 3
+    restart_period: float = 5.0
+
+    @classmethod
+    def of(cls, routine_id: str, given: dict[str, Any]) -> Self:
+        """Make them of what the author gave.
+
+        Raises:
+            OptionError: an option is unknown or has a value it cannot have.
+        """
+        for name in given:
+            if name not in cls.__struct_fields__:
+                known = describe_names(name, cls.__struct_fields__, "the options are", "there are none")
+                raise OptionError(f"routine {routine_id!r}: there is no option {name!r}; {known}")
+        options = cls(**given)
+        options._check(routine_id)
+        return options
+
+    def _check(self, routine_id: str) -> None:
+        def refuse(name: str, expected: str) -> OptionError:
+            return OptionError(f"routine {routine_id!r}: expected {name} to be {expected}, got {getattr(self, name)!r}")
+
+        if self.placement not in PLACEMENTS:
+            raise refuse("placement", f"one of {PLACEMENTS}")
+        for name, least in (("workers", 1), ("capacity", 1), ("max_restarts", 0)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise refuse(name, f"a whole number of at least {least}")
+        if not _is_positive(self.restart_period):
+            raise refuse("restart_period", "a number of seconds above 0")
+        if self.timeout is not None and not _is_positive(self.timeout):
+            raise refuse("timeout", "a number of seconds above 0, or None")
+        if self.error_handler is not None and not isinstance(self.error_handler, ErrorHandler):
+            raise refuse("error_handler", "an ErrorHandler or None")
+        if not isinstance(self.atomic, bool):
+            raise refuse("atomic", "True or False")
+        if self.placement == "thread":
+            if self.workers != 1:
+                raise refuse("workers", "1 on a thread (placement='process' has several)")
+            if self.timeout is not None:
+                raise refuse("timeout", "None on a thread, which cannot be ended (use placement='process')")
+
+
+def _is_positive(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf

@@ -1,0 +1,352 @@
+"""The handle by which its owner holds a job.
+
+Everything here runs on the caller's threads. The handle asks, tells and waits; it decides
+nothing, and never shows a live object of the job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Any, Self
+
+from routilux.accounts import DeadLetter, Output, Tap
+from routilux.errors import JobEndedError, JobTimeoutError, UnknownEventError, UnknownRoutineError, UnknownSlotError
+from routilux.jobs.actor import GetCut, JobCut, StateActor
+from routilux.jobs.machine import JobStatus
+from routilux.jobs.state import JobState
+from routilux.ledger import Admission, Ledger
+from routilux.messages import Payload
+from routilux.runtime.commands import Cancel
+from routilux.turn.state import decode_state
+from supervisors.actor import PykkaRef
+from supervisors.behavior import Ref
+from supervisors.wire.values import decode, encode
+
+STREAM_CAPACITY = 10_000
+"""Items kept for a slow reader of `Job.stream` (arbitrary)."""
+
+
+class Job:
+    """One run of a flow. Made by `Flow.start`; its methods may be called from any thread.
+
+    As a context manager it waits for the end of the job, and cancels it when the body raises.
+    """
+
+    def __init__(  # noqa: PLR0913  the parts of a running job, wired by `tree`
+        self,
+        job_id: str,
+        ledger: Ledger,
+        state_actor: StateActor,
+        state_ref: Future[Ref],
+        root: PykkaRef,
+        finished: Future[JobCut],
+        created_at: float,
+    ) -> None:
+        self.id = job_id
+        self._ledger = ledger
+        self._state_actor = state_actor
+        self._state_ref = state_ref
+        self._root = root
+        self._finished = finished
+        self._created_at = created_at
+        self._collected: dict[tuple[str, str], list[Any]] = {}
+        # Guards who reads results: one reader at a time takes the next one.
+        self._reading = threading.Lock()
+        # Guards who waits for room: one sender at a time.
+        self._sending = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"Job({self.id!r}, flow={self.flow_id!r}, status={str(self.status)!r})"
+
+    @property
+    def flow_id(self) -> str:
+        """The id of the job's flow."""
+        return self._ledger.plan.flow_id
+
+    @property
+    def ledger(self) -> Ledger:
+        """The job's ledger, for those who look in (`observe`)."""
+        return self._ledger
+
+    @property
+    def status(self) -> JobStatus:
+        """What the job is doing, as a word."""
+        return self._state_actor.status
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the job has ended and everything it held is given back."""
+        return self._finished.done()
+
+    @property
+    def state(self) -> JobState:
+        """The job as it is now: a snapshot between two commits."""
+        return self._tell_state(self._cut())
+
+    @property
+    def dead_letters(self) -> list[DeadLetter]:
+        """The messages given up so far, oldest first."""
+        return self._cut().dead_letters
+
+    def wait(self, timeout: float | None = None) -> JobState:
+        """Wait until the job is over.
+
+        Args:
+            timeout: seconds to wait at most; None for no limit.
+
+        Returns:
+            Its final state, whatever its status.
+
+        Raises:
+            JobTimeoutError: the time ran out; the job goes on.
+        """
+        try:
+            cut = self._finished.result(timeout)
+        except TimeoutError:
+            raise JobTimeoutError(self.id, timeout or 0.0, self.status) from None
+        self._root.wait_terminated(None)
+        return self._tell_state(cut)
+
+    def cancel(self, reason: str = "") -> None:
+        """End the job now: nothing new starts, turns in hand get the `shutdown` time of the flow.
+
+        Returns at once; `wait` tells when it is over. Nothing happens to a job that is over.
+        """
+        self._root.signal(Cancel(reason))
+
+    def send(self, routine_id: str, slot: str, /, *, timeout: float | None = None, **data: Any) -> None:
+        """Put a message into a slot from outside, waiting for room if there is none.
+
+        Args:
+            routine_id: the routine.
+            slot: the slot's name.
+            timeout: seconds to wait for room in a full mailbox; None for no limit.
+            data: the message's parameters.
+
+        Raises:
+            UnknownRoutineError, UnknownSlotError: there is no such routine or slot.
+            ValueEncodingError: the data cannot be carried to the routine's process.
+            JobEndedError: the job takes no more messages.
+            JobTimeoutError: no room within `timeout`; nothing was sent.
+        """
+        self.put(routine_id, slot, data, timeout=timeout)
+
+    def put(self, routine_id: str, slot: str, data: dict[str, Any], *, timeout: float | None = None) -> None:
+        """As `send`, with the parameters in a dict; `slot` may be `""` for the routine's entry."""
+        edge = self._entry_edge(routine_id, slot)
+        payload = self._payload(edge, data)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        admission = self._ledger.admit(edge, payload)
+        if admission is Admission.FULL:
+            with self._sending:
+                admission = self._admit_waiting(edge, payload, deadline)
+        if admission is Admission.CLOSED:
+            raise JobEndedError(self.id, self._why_closed(), f"a message to {routine_id!r}")
+        if admission is Admission.FULL:
+            raise JobTimeoutError(self.id, timeout or 0.0, f"without room for a message to {routine_id!r}")
+
+    def close_entry(self) -> None:
+        """Take no more messages by `send`; the job ends when the last one is handled."""
+        self._ledger.close_entry()
+
+    def results(self, routine_id: str | None = None, event: str | None = None) -> Iterator[dict[str, Any]]:
+        """Iterate over the results of the declared outputs, as they come, until the job is over.
+
+        Each result is handed over once. A bounded output presses back on the flow until its
+        results are taken.
+
+        Args:
+            routine_id: only outputs of this routine; None for all.
+            event: only outputs of this event; None for all.
+
+        Raises:
+            UnknownEventError: no declared output fits.
+        """
+        outputs = self._select_outputs(routine_id, event)
+        while True:
+            taken = self._next_result(outputs)
+            if taken is None:
+                return
+            yield taken[1]
+
+    def collect(self) -> None:
+        """Gather all results until the job is over; the final state has them in `outputs`."""
+        outputs = self._ledger.outputs
+        for output in outputs:
+            self._collected.setdefault((output.plan.routine_id, output.plan.event), [])
+        while (taken := self._next_result(outputs)) is not None:
+            self._collected[taken[0].plan.routine_id, taken[0].plan.event].append(taken[1])
+
+    def stream(self, routine_id: str, event: str, *, capacity: int = STREAM_CAPACITY) -> Stream:
+        """Tap what an event emits, from now on, without pressing back.
+
+        Args:
+            routine_id: the routine.
+            event: the name of its event.
+            capacity: items kept for a slow reader; what comes beyond is counted in `missed`.
+
+        Raises:
+            UnknownRoutineError, UnknownEventError: there is no such routine or event.
+        """
+        for routine in self._ledger.plan.routines:
+            if routine.id == routine_id:
+                if event not in routine.events:
+                    raise UnknownEventError(event, routine_id, routine.events)
+                tap = Tap(capacity, self._ledger.lock)
+                index = routine.events.index(event)
+                self._ledger.add_tap(routine.index, index, tap)
+                return Stream(tap, lambda: self.is_over, lambda: self._ledger.remove_tap(routine.index, index, tap))
+        raise UnknownRoutineError(routine_id, [routine.id for routine in self._ledger.plan.routines])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self.cancel(f"the body of its `with` raised {type(error).__name__}")
+        else:
+            self.close_entry()
+        self.wait()
+
+    def __await__(self) -> Generator[Any, None, JobState]:
+        # Shielded: a task that stops waiting must not end what others wait for.
+        cut: JobCut = yield from asyncio.shield(asyncio.wrap_future(self._finished)).__await__()
+        return self._tell_state(cut)
+
+    # -- Private
+
+    def _cut(self) -> JobCut:
+        reply: Future[JobCut] = Future()
+        if not self._finished.done() and self._state_ref.result().tell(GetCut(reply)):
+            return reply.result()
+        return self._finished.result()
+
+    def _tell_state(self, cut: JobCut) -> JobState:
+        plan = self._ledger.plan
+        routine_states = {}
+        for routine, account in zip(plan.routines, cut.routines, strict=True):
+            states = [decode_state(committed, routine.routine.state_type) for committed in account.committed]
+            figures = account.figures._asdict()
+            routine_states[routine.id] = {
+                "status": account.status,
+                "state": states[0] if len(states) == 1 else states,
+                "stats": figures,
+                **{key: figures[key] for key in ("handled", "failed", "skipped", "retries", "restarts")},
+                "error": account.error,
+            }
+        return JobState(
+            job_id=self.id,
+            flow_id=plan.flow_id,
+            status=cut.status,
+            routine_states=routine_states,
+            connections=cut.connections,
+            dead_letters=cut.dead_letters,
+            created_at=self._created_at,
+            updated_at=cut.updated_at,
+            error=cut.error,
+            history=cut.history,
+            outputs=dict(self._collected),
+        )
+
+    def _entry_edge(self, routine_id: str, slot: str) -> int:
+        plan = self._ledger.plan
+        edge = plan.entries.get((routine_id, slot))
+        if edge is not None:
+            return edge
+        for routine in plan.routines:
+            if routine.id == routine_id:
+                raise UnknownSlotError(slot, routine_id, routine.routine.slots)
+        raise UnknownRoutineError(routine_id, [routine.id for routine in plan.routines])
+
+    def _payload(self, edge: int, data: dict[str, Any]) -> Payload:
+        target = self._ledger.accounts[self._ledger.plan.edges[edge].target]
+        return encode(data, "data") if target.takes_bytes else dict(data)
+
+    def _admit_waiting(self, edge: int, payload: Payload, deadline: float | None) -> Admission:
+        bell = self._ledger.room_bell
+        while True:
+            seen = bell.rings
+            admission = self._ledger.admit(edge, payload)
+            left = None if deadline is None else deadline - time.monotonic()
+            if admission is not Admission.FULL or (left is not None and left <= 0):
+                return admission
+            bell.sleep(seen, left)
+
+    def _why_closed(self) -> str:
+        if self.is_over:
+            return self.status
+        return "closed to messages from outside (start it with keep_open=True to send some)"
+
+    def _select_outputs(self, routine_id: str | None, event: str | None) -> tuple[Output, ...]:
+        outputs = self._ledger.outputs
+        chosen = tuple(
+            o for o in outputs if routine_id in {None, o.plan.routine_id} and event in {None, o.plan.event}
+        )
+        if not chosen and (routine_id is not None or event is not None):
+            known = [f"{output.plan.routine_id}.{output.plan.event}" for output in outputs]
+            raise UnknownEventError(event, f"{routine_id} (as a declared output, see Flow.output)", known)
+        return chosen
+
+    def _next_result(self, outputs: tuple[Output, ...]) -> tuple[Output, dict[str, Any]] | None:
+        bell = self._ledger.results_bell
+        with self._reading:
+            while True:
+                seen = bell.rings
+                over = self.is_over
+                for output in outputs:
+                    message = self._ledger.take_output(output)
+                    if message is not None:
+                        return output, _read(message.payload)
+                if over:
+                    return None
+                bell.sleep(seen, None)
+
+
+class Stream:
+    """What an event emits, from now on; an iterator that ends with the job.
+
+    For one reader. `missed` counts what came while its reader was too slow.
+    """
+
+    def __init__(self, tap: Tap, is_over: Callable[[], bool], close: Callable[[], None]) -> None:
+        self._tap = tap
+        self._is_over = is_over
+        self._close = close
+
+    @property
+    def missed(self) -> int:
+        """Emissions that were not kept because the reader was too slow."""
+        return self._tap.missed
+
+    def close(self) -> None:
+        """Stop tapping; what is kept can still be read."""
+        self._close()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> dict[str, Any]:
+        mailbox = self._tap.mailbox
+        while True:
+            seen = mailbox.rings
+            over = self._is_over()
+            payload = mailbox.try_take()
+            if payload is not None:
+                return _read(payload)  # type: ignore[arg-type]  # a tap's mailbox holds payloads alone
+            if over:
+                raise StopIteration
+            mailbox.sleep(seen, None)
+
+
+def _read(payload: Payload) -> dict[str, Any]:
+    if isinstance(payload, dict):
+        return dict(payload)
+    data: dict[str, Any] = decode(payload)
+    return data

@@ -1,0 +1,229 @@
+"""The supervisor of one job: it carries out STOP, CONTINUE, RETRY and SKIP, and ends the job.
+
+Theory of operation. Its children are the state actor and one actor a routine. A routine's actor
+reports what failed and waits; the supervisor decides by `supervisors.policy` and answers with a
+verdict. The job ends when the ledger is quiet, when a verdict is STOP, when its owner cancels,
+or when an actor ends by itself, which none should: first the gate is closed, so that nothing
+new starts; then all routines are asked to end; when the last is gone the state actor checks the
+books and takes the final status; then the supervisor ends, and whoever waits is told.
+
+Pure behaviour: it runs on threads and on the seeded host alike. It never touches a message.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+
+from routilux.accounts import Account
+from routilux.jobs.actor import JobCut, Move, StateActor
+from routilux.jobs.machine import JobStatus
+from routilux.ledger import Ledger
+from routilux.runtime.commands import Cancel, Failure, Overflow, Quiet, Verdict
+from routilux.runtime.routine_actor import RoutineActor
+from supervisors.behavior import Behavior, Context, Ref
+from supervisors.errors import InternalError
+from supervisors.messages import Down, Terminate
+from supervisors.policy import (
+    Backoff,
+    FailurePolicy,
+    Intensity,
+    IntensityWindow,
+    Strategy,
+    decide_failed_message,
+)
+from supervisors.reasons import Reason, Shutdown
+
+RESTART_BACKOFF = Backoff(delay=0.1, factor=2.0, max_delay=30.0, jitter=0.5)
+"""Waits before a worker is replaced that had committed nothing; a fruitful one is replaced at once."""
+_log = logging.getLogger("routilux")
+
+ABANDON_SECONDS = 1.0
+"""What an actor gets beyond the shutdown time before its thread is left behind (arbitrary)."""
+
+MakeActor = Callable[[Callable[[Failure], None]], RoutineActor]
+
+
+class _Overdue:
+    """The time in which routines had to end is over."""
+
+
+class JobSupervisor(Behavior):
+    """The root of a job's tree.
+
+    Args:
+        ledger: the job's.
+        state_actor: the owner of its status.
+        make_actors: makes the actor of each routine, in the order of the plan; each is given the
+            way to report to this supervisor.
+        finished: resolved at the end with the job's last cut.
+        shutdown: seconds that turns in hand get when the job ends early.
+    """
+
+    handles_terminate = True
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        state_actor: StateActor,
+        make_actors: Sequence[MakeActor],
+        finished: Future[JobCut],
+        *,
+        shutdown: float,
+    ) -> None:
+        self._ledger = ledger
+        self._state_actor = state_actor
+        self._make_actors = make_actors
+        self._finished = finished
+        self._shutdown = shutdown
+        self._restarts = [
+            IntensityWindow(Intensity(routine.options.max_restarts, routine.options.restart_period))
+            for routine in ledger.plan.routines
+        ]
+        self._fruitless = [0] * len(ledger.plan.routines)
+        self._routines: dict[Ref, Account] = {}
+        self._actors: list[Ref] = []
+        self._state: Ref | None = None
+        self.state_ref: Future[Ref] = Future()
+        """Resolved with the state actor's address once it has started."""
+        self._ending: Move | None = None
+        self.abandoned: list[str] = []
+        """Ids of routines whose threads did not end in time."""
+
+    def on_start(self, ctx: Context) -> None:
+        """Start the state actor, then the routines, in the order in which they were added."""
+        self._state = ctx.start(self._state_actor, "state")
+        self._state.signal(Move(JobStatus.RUNNING))
+        self.state_ref.set_result(self._state)
+        for account, make in zip(self._ledger.accounts, self._make_actors, strict=True):
+            ref = ctx.start(make(ctx.ref.signal), account.plan.id, mailbox=account.mailbox)
+            self._routines[ref] = account
+            self._actors.append(ref)
+
+    def on_message(self, message: object, ctx: Context) -> None:
+        """Decide, or end the job."""
+        match message:
+            case Failure():
+                self._decide(message, ctx)
+            case Quiet():
+                self._end(Move(JobStatus.COMPLETED), ctx)
+            case Cancel(reason):
+                self._end(Move(JobStatus.CANCELLED, reason or "cancelled"), ctx)
+            case Overflow(cycle):
+                self._end(Move(JobStatus.FAILED, self._describe_overflow(cycle)), ctx)
+            case Terminate():
+                self._end(Move(JobStatus.CANCELLED, "shut down"), ctx)
+            case Down(ref, reason):
+                self._on_down(ref, reason, ctx)
+            case _Overdue():
+                self._abandon(ctx)
+            case _:
+                detail = f"a job's supervisor was sent {message!r}"
+                raise InternalError(detail)
+
+    def on_stop(self, reason: Reason, ctx: Context) -> None:
+        """Tell whoever waits."""
+        cut = self._state_actor.cut(ctx.now())
+        if self._ending is None:
+            # Its own code failed: the job cannot go on, and its books are told as they are.
+            cut = cut._replace(status=JobStatus.FAILED, error=f"the job's supervisor ended: {reason}")
+            self._ledger.close_gate()
+        if not self.state_ref.done():
+            self.state_ref.set_exception(InternalError("the job's supervisor could not start"))
+        self._finished.set_result(cut)
+        self._ledger.ring_outside()
+
+    # -- Failures
+
+    def _decide(self, failure: Failure, ctx: Context) -> None:
+        routine = self._ledger.plan.routines[failure.routine]
+        account = self._ledger.accounts[failure.routine]
+        account.error = str(failure.reason)
+        strategy, delay, gives_up = Strategy.CONTINUE, 0.0, False
+        if failure.has_message:
+            policy: FailurePolicy = routine.error_handler.policy()
+            decision = decide_failed_message(
+                policy,
+                failures=failure.failures,
+                crashes=failure.crashes,
+                is_retryable=failure.is_retryable,
+                random=ctx.random,
+            )
+            strategy, delay, gives_up = decision.strategy, decision.delay, decision.gives_up
+        restart_delay: float | None = None
+        error = f"routine {routine.id!r}: {failure.reason}"
+        if failure.is_lost and strategy not in {Strategy.STOP, Strategy.SKIP}:
+            restart_delay = self._restart_delay(failure, ctx)
+            if restart_delay is None:
+                window = self._restarts[failure.routine].intensity
+                error += f" (more than {window.max_restarts} fruitless restarts in {window.period:g} s)"
+                strategy, delay, gives_up = Strategy.STOP, 0.0, False
+        self._actors[failure.routine].signal(Verdict(failure.case, strategy, delay, gives_up, restart_delay))
+        if strategy is Strategy.STOP:
+            self._end(Move(JobStatus.FAILED, error), ctx)
+
+    def _restart_delay(self, failure: Failure, ctx: Context) -> float | None:
+        """Seconds until the worker is replaced; None if it dies too often for that."""
+        if not failure.is_fruitless:
+            self._fruitless[failure.routine] = 0
+            return 0.0
+        self._fruitless[failure.routine] += 1
+        if self._restarts[failure.routine].record(ctx.now()):
+            return None
+        return RESTART_BACKOFF.delay_before(self._fruitless[failure.routine], ctx.random)
+
+    # -- The end
+
+    def _end(self, move: Move, ctx: Context) -> None:
+        if self._ending is not None:
+            return
+        self._ending = move
+        self._ledger.close_gate()
+        for ref in self._routines:
+            ref.signal(Terminate(Shutdown(str(move.to))))
+        ctx.set_timer(self._shutdown + ABANDON_SECONDS, _Overdue())
+        self._go_on_ending(ctx)
+
+    def _on_down(self, ref: Ref, reason: Reason, ctx: Context) -> None:
+        if ref is self._state:
+            self._state = None
+            if self._ending is None:
+                self._end(Move(JobStatus.FAILED, f"the state actor ended: {reason}"), ctx)
+            self._go_on_ending(ctx)
+            return
+        account = self._routines.pop(ref, None)
+        if account is None:
+            return
+        if self._ending is None:
+            self._end(Move(JobStatus.FAILED, f"the actor of routine {account.plan.id!r} ended: {reason}"), ctx)
+        self._go_on_ending(ctx)
+
+    def _go_on_ending(self, ctx: Context) -> None:
+        if self._ending is None or self._routines:
+            return
+        if self._state is not None:
+            if self._ending.to is JobStatus.COMPLETED:
+                for account in self._ledger.accounts:
+                    account.note_completed()
+            self._state.signal(self._ending)
+            self._state.signal(Terminate(Shutdown(str(self._ending.to))))
+            return
+        ctx.stop(Shutdown(str(self._ending.to)))
+
+    def _abandon(self, ctx: Context) -> None:
+        for ref, account in self._routines.items():
+            self._ledger.fence(account)
+            self.abandoned.append(account.plan.id)
+            stack = ctx.abandon(ref)
+            _log.warning(
+                "job's end: routine %r is still in its handler and cannot be ended on a thread; "
+                "it is left behind and what it commits is refused (placement='process' can be ended)\n%s",
+                account.plan.id,
+                stack,
+            )
+
+    def _describe_overflow(self, cycle: int) -> str:
+        names = [self._ledger.plan.routines[index].id for index in self._ledger.plan.cycles[cycle]]
+        return f"the cycle of {', '.join(names)} holds more messages than cycle_limit allows: it makes more than it ends"
+

@@ -1,0 +1,178 @@
+"""How a job is put together: plan, ledger, carriers, places, actors and the handle.
+
+The only room that knows all the others of a running job. It wires and starts; it never takes
+part in what follows.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+from routilux.accounts import Account
+from routilux.errors import FlowCheckError, JobEndedError, NotPortableError
+from routilux.jobs.actor import FactsWait, JobCut, StateActor
+from routilux.ledger import Ledger
+from routilux.model.graph import FlowGraph
+from routilux.routing import ENTRY, RoutinePlan, compile_plan
+from routilux.runtime.carriers import LocalCarrier, WireCarrier
+from routilux.runtime.commands import Overflow, Quiet
+from routilux.runtime.job import Job
+from routilux.runtime.job_supervisor import JobSupervisor
+from routilux.runtime.routine_actor import PlaceMaker, RoutineActor
+from routilux.turn.codec import LocalCodec, WireCodec
+from routilux.turn.service import RoutineService
+from routilux.turn.state import encode_initial
+from supervisors.actor import PykkaHost, PykkaRef
+from supervisors.behavior import Context, Ref
+from supervisors.errors import ValueEncodingError
+from supervisors.parking import Poller
+from supervisors.places.base import Listener, Place
+from supervisors.places.process.place import ProcessPlace
+from supervisors.places.thread import ThreadPlace
+from supervisors.wire.values import encode_code
+
+
+def start_job(
+    graph: FlowGraph, entry: str | None, params: dict[str, Any], *, keep_open: bool, shutdown: float
+) -> Job:
+    """Check the flow, compile it, start its actors, and send the first message.
+
+    Raises:
+        FlowCheckError: the flow cannot be run.
+        NotPortableError: a process routine cannot be carried to its process.
+        ValueEncodingError: the first message cannot be.
+    """
+    problems = [problem for problem in graph.check() if problem.severity == "error"]
+    if problems:
+        raise FlowCheckError(graph.flow_id, problems)
+    plan = compile_plan(graph)
+    services = {routine.id: _carry_service(routine) for routine in plan.routines if routine.is_process}
+    job_id = secrets.token_hex(6)
+    created_at = time.time()
+    supervisor: JobSupervisor
+    root: PykkaRef | None = None
+    ledger = Ledger(
+        plan,
+        threading.Lock(),
+        on_quiet=lambda: _signal(root, Quiet()),
+        on_facts=lambda: supervisor.state_ref.result().signal(FactsWait()),
+        on_overflow=lambda cycle: _signal(root, Overflow(cycle)),
+    )
+    for account in ledger.accounts:
+        for worker in range(account.plan.options.workers):
+            account.committed[worker] = encode_initial(account.plan.routine.state)
+    state_actor = StateActor(ledger, created_at - time.monotonic())
+    finished: Future[JobCut] = Future()
+    supervisor = JobSupervisor(
+        ledger,
+        state_actor,
+        [_actor_maker(account, ledger, services, shutdown) for account in ledger.accounts],
+        finished,
+        shutdown=shutdown,
+    )
+    root = PykkaHost().start(supervisor, f"job {job_id}")
+    job = Job(job_id, ledger, state_actor, supervisor.state_ref, root, finished, created_at)
+    _send_first(job, entry, params, keep_open=keep_open)
+    return job
+
+
+def _signal(ref: Ref | None, message: object) -> None:
+    if ref is not None:
+        ref.signal(message)
+
+
+def _send_first(job: Job, entry: str | None, params: dict[str, Any], *, keep_open: bool) -> None:
+    try:
+        if entry is not None:
+            job.put(entry, ENTRY, params)
+    except JobEndedError:
+        pass  # it failed while it started; its state says why
+    except BaseException:
+        job.cancel("its first message could not be sent")
+        job.wait()
+        raise
+    if not keep_open:
+        job.close_entry()
+
+
+def _carry_service(routine: RoutinePlan) -> bytes:
+    try:
+        return encode_code(_make_service(routine, is_local=False), routine.id)
+    except ValueEncodingError as error:
+        raise NotPortableError(routine.id, error.path, str(error)) from error
+
+
+def _make_service(routine: RoutinePlan, *, is_local: bool) -> RoutineService:
+    handler = routine.error_handler
+    return RoutineService(
+        routine.routine,
+        routine.id,
+        routine.incoming,
+        routine.outgoing,
+        atomic=routine.options.atomic,
+        retryable=handler.retryable_exceptions,
+        codec=LocalCodec() if is_local else WireCodec(),
+    )
+
+
+def _actor_maker(
+    account: Account, ledger: Ledger, services: dict[str, bytes], shutdown: float
+) -> Callable[[Callable[[Any], None]], RoutineActor]:
+    routine = account.plan
+    if routine.is_process:
+        carrier: LocalCarrier | WireCarrier = WireCarrier()
+        make_place = _process_place(routine, services[routine.id])
+    else:
+        carrier = LocalCarrier()
+        make_place = _thread_place(routine)
+
+    def make(report: Callable[[Any], None]) -> RoutineActor:
+        return RoutineActor(
+            account, ledger, carrier, make_place, report, shutdown=shutdown, uses_poller=routine.is_process
+        )
+
+    return make
+
+
+def _thread_place(routine: RoutinePlan) -> PlaceMaker:
+    def make(listener: Listener, ctx: Context, wait: Callable[[], bool]) -> Place:
+        return ThreadPlace(lambda: _make_service(routine, is_local=True), listener, ctx.now, wait)
+
+    return make
+
+
+def _process_place(routine: RoutinePlan, service: bytes) -> PlaceMaker:
+    def make(listener: Listener, ctx: Context, wait: Callable[[], bool]) -> Place:  # noqa: ARG001  nothing runs here
+        if not isinstance(ctx.parker, Poller):
+            message = "the actor of a process routine waits at a Poller"
+            raise TypeError(message)
+        return ProcessPlace(
+            routine.id,
+            service,
+            routine.options.workers,
+            poller=ctx.parker,
+            clock=ctx.now,
+            listener=listener,
+            output=lambda number, stream, line: _show_output(routine.id, number, stream, line),
+            timeout=routine.options.timeout,
+        )
+
+    return make
+
+
+def _show_output(routine_id: str, number: int, stream: str, line: str) -> None:
+    """Print what a worker printed, under the routine's name."""
+    target = sys.stdout if stream == "stdout" else sys.stderr
+    if target is None:
+        return
+    label = f"{routine_id}[{number}]" if number else routine_id
+    try:
+        target.write(f"[{label}] {line}\n")
+    except (ValueError, OSError):
+        return  # the program's own stream is closed: there is nobody left to tell

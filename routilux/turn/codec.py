@@ -1,0 +1,307 @@
+"""How requests, results and failures look to a worker: by reference on a thread, as bytes to a process.
+
+Owns both forms and the strict reading of the second. Pure. Bytes from a worker are read by type and
+never unpickled here: values inside stay the bytes they were encoded to.
+
+Request: `routilux.messages.Request`. Boot: a map of key to immutable value, encoded bytes or list of
+encoded chunks. Part, result and failure: arrays in the order of the named tuples' fields, without
+references, since there are none between processes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, NamedTuple, Protocol, TypeVar
+
+import msgspec
+
+from routilux.messages import Message, Request, StateOp, TurnFailure, TurnPart, TurnResult
+from routilux.turn.state import IMMUTABLE_TYPES, Committed
+from supervisors.errors import FrameError, SupervisorsError
+from supervisors.reasons import ErrorRecord
+from supervisors.wire import values
+
+EXCEPTION_BYTES = 65_536
+"""Size up to which an exception object is carried beside its text (arbitrary)."""
+
+_T = TypeVar("_T")
+
+
+class Codec(Protocol):
+    """The form in which a service is spoken to."""
+
+    @property
+    def keeps_references(self) -> bool:
+        """Whether emitted and gathered data may be handed over by reference."""
+
+    @property
+    def applies_ops(self) -> bool:
+        """Whether the service changes its committed state itself.
+
+        False where it is the very dict that the ledger keeps: there the ledger has changed it by
+        the time `stop_with` returns, or `settle` is called.
+        """
+
+    def boot(self, boot: Any) -> Committed:
+        """Read the committed state a worker starts with."""
+
+    def request(self, request: Any) -> Message:
+        """Read a request."""
+
+    def part(self, part: TurnPart) -> Any:
+        """Write a part of a running turn."""
+
+    def result(self, result: TurnResult) -> Any:
+        """Write a finished turn."""
+
+    def failure(self, record: ErrorRecord, error: BaseException, *, is_retryable: bool) -> Any:
+        """Write how a turn failed."""
+
+
+class LocalCodec:
+    """For the actor's own thread: everything is what it is."""
+
+    __slots__ = ()
+
+    keeps_references = True
+    applies_ops = False
+
+    def boot(self, boot: Committed) -> Committed:
+        """The ledger's own dict."""
+        return boot
+
+    def request(self, request: Message) -> Message:
+        """The message."""
+        return request
+
+    def part(self, part: TurnPart) -> TurnPart:
+        """The part."""
+        return part
+
+    def result(self, result: TurnResult) -> TurnResult:
+        """The result."""
+        return result
+
+    def failure(self, record: ErrorRecord, error: BaseException, *, is_retryable: bool) -> TurnFailure:
+        """The failure, with the exception itself."""
+        return TurnFailure(record, is_retryable, error)
+
+
+class WireCodec:
+    """For a child process: bytes in, bytes out."""
+
+    __slots__ = ()
+
+    keeps_references = False
+    applies_ops = True
+
+    def boot(self, boot: bytes) -> Committed:
+        """Read what `encode_boot` wrote.
+
+        Raises:
+            FrameError: it is something else.
+        """
+        committed = _decode(_boot_decoder, boot, "a worker's state")
+        for value in committed.values():
+            if type(value) not in _FLAT_TYPES and (type(value) is not list or {*map(type, value)} - {bytes}):
+                raise FrameError(f"{len(boot)} bytes are not a worker's state: a value is a {type(value).__name__}")
+        return committed
+
+    def request(self, request: bytes) -> Message:
+        """Read what `encode_request` wrote.
+
+        Raises:
+            FrameError: it is something else.
+        """
+        edge, seq, attempt, redelivered, released, payload = _decode(_request_decoder, request, "a request")
+        return Message(edge, seq, payload, attempt - 1, 0, redelivered, released)
+
+    def part(self, part: TurnPart) -> bytes:
+        """Write a part for `decode_part`."""
+        emissions, ops = part
+        try:
+            return _encoder.encode(part)
+        except _NOT_NATIVE:
+            return _encoder.encode((emissions, None if ops is None else _carried(ops)))
+
+    def result(self, result: TurnResult) -> bytes:
+        """Write a result for `decode_result`."""
+        try:
+            return _encoder.encode(result)
+        except _NOT_NATIVE:
+            return _encoder.encode((result.emissions, _carried(result.state)))
+
+    def failure(self, record: ErrorRecord, error: BaseException, *, is_retryable: bool) -> bytes:
+        """Write a failure for `decode_failure`; the exception is in it if it comes back from its bytes."""
+        carried = _carry_exception(error)
+        try:
+            return _encoder.encode((record, is_retryable, carried))
+        except UnicodeEncodeError:
+            return _encoder.encode((_without_surrogates(record), is_retryable, carried))
+
+
+# The parent's side.
+
+
+def encode_request(message: Message) -> bytes:
+    """Write a message for a worker.
+
+    Raises:
+        ValueEncodingError: its payload was not encoded yet, and cannot be; its path starts with `payload`.
+    """
+    payload = message.payload
+    if not isinstance(payload, bytes):
+        payload = values.encode(payload, "payload")
+    return _encoder.encode(
+        Request(message.edge, message.seq, message.failures + 1, message.redelivered, message.released, payload)
+    )
+
+
+def encode_boot(committed: Committed) -> bytes:
+    """Write the committed state a worker starts with; only reads `committed`.
+
+    Raises:
+        ValueEncodingError: what a slot gathered by reference cannot be carried.
+    """
+    chunked = {key: _encode_chunks(key, value) for key, value in committed.items() if value.__class__ is list}
+    boot = {**committed, **chunked} if chunked else committed
+    try:
+        return _encoder.encode(boot)
+    except _NOT_NATIVE:
+        return _encoder.encode({key: _carry(key, value) for key, value in boot.items()})
+
+
+def decode_result(body: bytes) -> TurnResult:
+    """Read a finished turn.
+
+    Raises:
+        FrameError: the bytes are no result.
+    """
+    emissions, ops = _decode(_result_decoder, body, "a result")
+    _check_ops(ops, body)
+    return TurnResult(emissions, ops)  # type: ignore[arg-type]  # same fields, narrower types
+
+
+def decode_part(body: bytes) -> TurnPart:
+    """Read a part of a running turn.
+
+    Raises:
+        FrameError: the bytes are no part.
+    """
+    emissions, ops = _decode(_part_decoder, body, "a part")
+    if ops is not None:
+        _check_ops(ops, body)
+    return TurnPart(emissions, ops)  # type: ignore[arg-type]  # same fields, narrower types
+
+
+def decode_failure(body: bytes) -> TurnFailure:
+    """Read how a turn failed.
+
+    Raises:
+        FrameError: the bytes are no failure.
+    """
+    return TurnFailure(*_decode(_failure_decoder, body, "a failure"))
+
+
+class _WireEmission(NamedTuple):
+    """An `Emission` as a process may send it: tuples of the same shape are equal."""
+
+    event: Annotated[int, msgspec.Meta(ge=0)]
+    reference: None
+    encoded: bytes | None
+
+
+class _WireOp(NamedTuple):
+    """A `StateOp` as a process may send it; msgspec knows no union of text and bytes, see `_check_ops`."""
+
+    kind: Literal["set", "del", "append"]
+    key: str
+    value: Any
+
+
+class _WireResult(NamedTuple):
+    emissions: list[_WireEmission]
+    state: list[_WireOp]
+
+
+class _WirePart(NamedTuple):
+    emissions: list[_WireEmission]
+    state: list[_WireOp] | None
+
+
+class _WireFailure(NamedTuple):
+    error: ErrorRecord
+    is_retryable: bool
+    exception: bytes | None
+
+
+class _WireRequest(NamedTuple):
+    """A `Request`, in the cheaper form."""
+
+    edge: int
+    seq: int
+    attempt: Annotated[int, msgspec.Meta(ge=1)]
+    redelivered: bool
+    released: Annotated[int, msgspec.Meta(ge=0)]
+    payload: bytes
+
+
+_NOT_NATIVE = (OverflowError, UnicodeEncodeError)
+"""What msgspec raises for integers beyond 64 bits and for text with lone surrogates."""
+
+_FLAT_TYPES = IMMUTABLE_TYPES | {bytes}
+"""Types of which a committed value may be."""
+
+_encoder = msgspec.msgpack.Encoder()
+_boot_decoder = msgspec.msgpack.Decoder(dict[str, Any])
+_request_decoder = msgspec.msgpack.Decoder(_WireRequest)
+_result_decoder = msgspec.msgpack.Decoder(_WireResult)
+_part_decoder = msgspec.msgpack.Decoder(_WirePart)
+_failure_decoder = msgspec.msgpack.Decoder(_WireFailure)
+
+
+def _decode(decoder: msgspec.msgpack.Decoder[_T], body: bytes, what: str) -> _T:
+    try:
+        return decoder.decode(body)
+    # All of these were seen from msgspec on bytes that are no message.
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError, MemoryError, TypeError) as error:
+        raise FrameError(f"{len(body)} bytes are not {what}: {error}") from error
+
+
+def _check_ops(ops: list[_WireOp], body: bytes) -> None:
+    for kind, key, value in ops:
+        if value.__class__ not in _FLAT_TYPES or (kind == "append" and value.__class__ is not bytes):
+            raise FrameError(
+                f"{len(body)} bytes are no result: the value of {kind} {key!r} is a {type(value).__name__}"
+            )
+
+
+def _carried(ops: list[StateOp]) -> list[StateOp]:
+    return [StateOp(kind, key, _carry(key, value)) for kind, key, value in ops]
+
+
+def _carry(key: str, value: Any) -> Any:
+    # An immutable value may always travel encoded: bytes in a committed state are decoded when read.
+    return values.encode(value, f"state[{key!r}]") if value.__class__ in IMMUTABLE_TYPES else value
+
+
+def _encode_chunks(key: str, chunks: list[Any]) -> list[bytes]:
+    return [chunk if chunk.__class__ is bytes else values.encode(chunk, f"state[{key!r}]") for chunk in chunks]
+
+
+def _carry_exception(error: BaseException) -> bytes | None:
+    try:
+        encoded = values.encode(error, "exception")
+        if len(encoded) > EXCEPTION_BYTES or type(values.decode(encoded)) is not type(error):
+            return None
+    except SupervisorsError:
+        return None
+    return encoded
+
+
+def _without_surrogates(record: ErrorRecord) -> ErrorRecord:
+    notes = tuple(_clean(note) for note in record.notes)
+    return ErrorRecord(_clean(record.type), _clean(record.text), _clean(record.traceback), notes)
+
+
+def _clean(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()

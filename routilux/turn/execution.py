@@ -1,0 +1,375 @@
+"""One message being handled: the turn as its handler sees it, and as its worker runs it (R1, R3, R4).
+
+Owns the way from a payload to a handler's arguments, the handler's run, and the gathering of all it
+did into one commit. Never applies a commit where somebody else owns the committed state, never
+decides what a failure means. A turn that ends badly leaves nothing behind, whatever ended it.
+
+Theory of operation. `advance` makes the turn the thread's current one while the handler's own code
+runs, and only then: emissions and state of a turn are reached through that cell alone, so a call
+from another thread, after the end, or from a generator that is being thrown away finds no turn.
+Committed values are encoded outside of it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
+from types import CoroutineType, GeneratorType
+from typing import Any, NamedTuple
+
+from routilux.context import current_turn, enter_turn
+from routilux.errors import EmitOutsideTurnError, ResultError, SlotArgumentError
+from routilux.messages import Emission, Message, StateOp, TurnPart, TurnResult
+from routilux.turn.codec import Codec
+from routilux.turn.gather import Gather
+from routilux.turn.outbox import Outbox
+from routilux.turn.state import Committed, StateTurn, TrackedState, apply_ops
+from supervisors.errors import ValueDecodingError
+from supervisors.places.base import Port
+from supervisors.wire import values
+
+_logger = logging.getLogger(__name__)
+
+
+class Route(NamedTuple):
+    """From one incoming connection to a handler, compiled.
+
+    Args:
+        slot: the slot's name, for errors.
+        handler: what is called.
+        bind: turns data into its arguments.
+        gather: what the slot gathers with; None where it keeps nothing.
+        mapping: pairs of (parameter that comes, parameter it becomes).
+        renamed: the parameters that do not keep their names.
+    """
+
+    slot: str
+    handler: Callable[..., Any]
+    bind: Callable[[dict[str, Any]], tuple[Iterable[Any], Mapping[str, Any]]]
+    gather: Gather | None
+    mapping: tuple[tuple[str, str], ...]
+    renamed: frozenset[str]
+
+
+class Incarnation(NamedTuple):
+    """What one incarnation of a routine keeps from turn to turn.
+
+    Args:
+        routine: the routine object.
+        routine_id: its id in the flow.
+        codec: how requests and results look.
+        committed: the committed state.
+        state: the turns' view on it.
+        routes: by index of the incoming connection.
+        events: name to (index, whether data is kept by reference, whether it is encoded).
+        outbox: the emissions of the present turn.
+    """
+
+    routine: object
+    routine_id: str
+    codec: Codec
+    committed: Committed
+    state: StateTurn
+    routes: dict[int, Route]
+    events: dict[str, tuple[int, bool, bool]]
+    outbox: Outbox
+
+
+class TurnExecution:
+    """One turn: an `Execution` for the place that runs it, a `Turn` for the handler.
+
+    Belongs to the thread that calls `advance`.
+
+    Args:
+        incarnation: the routine it is a turn of.
+        route: the connection the message came by.
+        message: the message.
+        port: takes the parts that go out before the end.
+    """
+
+    __slots__ = ("_broken", "_incarnation", "_message", "_ops", "_port", "_result", "_route", "_state", "_steps")
+
+    # Set when the turn is over; each attribute set at the start would cost every turn.
+    _ops: list[StateOp]
+    _result: Any
+
+    def __init__(self, incarnation: Incarnation, route: Route, message: Message, port: Port) -> None:
+        self._incarnation = incarnation
+        self._route = route
+        self._message = message
+        self._port = port
+        if message.released:
+            incarnation.outbox.begin(message.released)
+        # None until the handler asks for the state: most turns of most routines never do.
+        self._state: StateTurn | None = None
+        self._steps: _Steps | None = None
+        self._broken: BaseException | None = None
+
+    # As the handler sees it (`routilux.context.Turn`).
+
+    @property
+    def routine(self) -> object:
+        """The routine object whose handler runs."""
+        return self._incarnation.routine
+
+    @property
+    def routine_id(self) -> str:
+        """Its id in the flow."""
+        return self._incarnation.routine_id
+
+    @property
+    def message_id(self) -> str:
+        """The id of the message, the same each time it is run."""
+        return self._message.id
+
+    @property
+    def attempt(self) -> int:
+        """Which try of this message it is, from 1."""
+        return self._message.failures + 1
+
+    @property
+    def redelivered(self) -> bool:
+        """Whether this message may have been run before without its commit having arrived."""
+        return self._message.redelivered
+
+    @property
+    def state(self) -> Any:
+        """The declared state, as last committed plus what this turn did."""
+        return self._open_state().value
+
+    def set_state(self, value: Any) -> None:
+        """Replace the whole declared state.
+
+        Raises:
+            StateError: it is not of the declared kind.
+        """
+        self._open_state().replace(value)
+
+    def emit(self, event: str, data: dict[str, Any]) -> None:
+        """Hold one emission until the commit; releases what is held at the bounds of R3, and may wait there.
+
+        Args:
+            event: name of one of the routine's events.
+            data: its parameters; kept, not copied, where a thread receives it.
+
+        Raises:
+            EmitOutsideTurnError: called from another thread, or after the end of the turn.
+            ValueEncodingError: a value cannot be carried to a process; its path starts with `emit('event')`.
+        """
+        if current_turn() is not self:
+            raise EmitOutsideTurnError(self.routine_id, event, "that turn is over, or another thread runs it")
+        incarnation = self._incarnation
+        index, by_reference, encoded = incarnation.events[event]
+        outbox = incarnation.outbox
+        if outbox.is_dropping and outbox.drop_next():
+            return
+        for value in data.values():
+            if value.__class__ is TrackedState:
+                data = _without_views(data)
+                break
+        emission = Emission(
+            index,
+            data if by_reference else None,
+            values.encode(data, f"emit({event!r})") if encoded else None,
+        )
+        if outbox.add(emission):
+            self._release()
+
+    # As the worker runs it (`supervisors.places.base.Execution`).
+
+    def advance(self) -> bool:
+        """Run the handler to its end, or a generator to its next `yield`, which commits (R4)."""
+        try:
+            is_over = self._run()
+            if self._broken is not None:
+                # The handler swallowed it; but what it was to let out is gone.
+                raise self._broken
+            if is_over:
+                self._prepare_result()
+            else:
+                self._commit_step()
+        except BaseException:
+            self.discard()
+            raise
+        return is_over
+
+    def result(self) -> Any:
+        """What the finished turn hands to its commit, as its codec has it."""
+        return self._result
+
+    def settle(self) -> None:
+        """The result was committed."""
+        incarnation = self._incarnation
+        if incarnation.codec.applies_ops:
+            apply_ops(incarnation.committed, self._ops)
+        if self._state is not None:
+            # What the turn touched is let go here and not by the next turn, which may be long in coming.
+            self._state.begin()
+        gather = self._route.gather
+        if gather is not None:
+            gather.accept()
+
+    def discard(self) -> None:
+        """Leave nothing behind of what was not committed; nothing happens the second time."""
+        if self._steps is not None:
+            self._steps.close()
+        if self._state is not None:
+            self._state.rollback()
+        if self._route.gather is not None:
+            self._route.gather.rollback()
+        self._incarnation.outbox.begin(0)
+        self._broken = None
+
+    def _run(self) -> bool:
+        before = enter_turn(self)
+        try:
+            steps = self._steps
+            if steps is None:
+                returned = self._call_handler()
+                if returned is None or not isinstance(returned, _RUNNABLE):
+                    return True
+                steps = self._steps = _Steps(self._checked(returned))
+            return self._advance_steps(steps)
+        finally:
+            enter_turn(before)
+
+    def _call_handler(self) -> Any:
+        route = self._route
+        payload = self._message.payload
+        encoded: bytes | None = None
+        if payload.__class__ is dict:
+            data: dict[str, Any] = payload  # type: ignore[assignment]  # mypy does not narrow by __class__
+        else:
+            data = self._decode(payload)
+            encoded = payload  # type: ignore[assignment]
+        if route.mapping:
+            data = _rename(route, data)
+            encoded = None
+        if route.gather is not None:
+            data = route.gather.merge(data, encoded)
+        try:
+            args, kwargs = route.bind(data)
+        except SlotArgumentError as error:
+            raise error.located(slot=route.slot, routine_id=self.routine_id) from None
+        return route.handler(*args, **kwargs)
+
+    def _decode(self, payload: Any) -> dict[str, Any]:
+        try:
+            data = values.decode(payload) if isinstance(payload, bytes) else payload
+        except ValueDecodingError as error:
+            error.add_note(f"It is the payload of message {self.message_id} for {self._describe()}.")
+            raise
+        if not isinstance(data, dict):
+            raise ValueDecodingError(
+                f"the payload of message {self.message_id} for {self._describe()} is a dict of parameters, "
+                f"got {type(data).__qualname__}"
+            )
+        return data
+
+    def _checked(self, returned: Any) -> Generator[Any, Any, Any]:
+        if isinstance(returned, GeneratorType):
+            return returned
+        if isinstance(returned, Coroutine):
+            returned.close()
+        raise ResultError(f"the handler of {self._describe()} is asynchronous; a handler is a plain function or generator")
+
+    def _advance_steps(self, steps: _Steps) -> bool:
+        is_over, yielded = steps.advance()
+        if yielded is not None:
+            raise ResultError(
+                f"the handler of {self._describe()} yields nothing at its commit points, got {type(yielded).__qualname__}; "
+                "what is to go out is emitted"
+            )
+        return is_over
+
+    def _open_state(self) -> StateTurn:
+        state = self._state
+        if state is None:
+            state = self._state = self._incarnation.state
+            state.begin()
+        return state
+
+    def _release(self) -> None:
+        emissions = self._incarnation.outbox.release()
+        try:
+            self._port.part(self._incarnation.codec.part(TurnPart(emissions, None)), len(emissions))
+        except BaseException as error:
+            self._broken = error
+            raise
+
+    def _commit_step(self) -> None:
+        incarnation = self._incarnation
+        ops = [] if self._state is None else self._state.prepare()
+        emissions = incarnation.outbox.commit()
+        self._port.stop_with(incarnation.codec.part(TurnPart(emissions, ops)), len(emissions) or 1)
+        if incarnation.codec.applies_ops:
+            apply_ops(incarnation.committed, ops)
+        if self._state is not None:
+            self._state.accept()
+
+    def _prepare_result(self) -> None:
+        ops = [] if self._state is None else self._state.prepare()
+        gather = self._route.gather
+        if gather is not None:
+            op = gather.prepare()
+            if op is not None:
+                ops.append(op)
+        self._ops = ops
+        self._result = self._incarnation.codec.result(TurnResult(self._incarnation.outbox.commit(), ops))
+
+    def _describe(self) -> str:
+        return f"slot {self._route.slot!r} of routine {self.routine_id!r}"
+
+
+_RUNNABLE = (GeneratorType, CoroutineType)
+
+
+class _Steps:
+    """A generator that is closed outside of any turn, whoever drops it and whenever that is."""
+
+    __slots__ = ("_generator",)
+
+    def __init__(self, generator: Generator[Any, Any, Any]) -> None:
+        self._generator: Generator[Any, Any, Any] | None = generator
+
+    def advance(self) -> tuple[bool, Any]:
+        """Run to the next stop: (whether it is over, what it yielded)."""
+        if self._generator is None:
+            return True, None
+        try:
+            return False, next(self._generator)
+        except StopIteration:
+            self._generator = None
+            return True, None
+
+    def close(self) -> None:
+        """Let the generator's `finally` blocks run; what they raise is logged, since nobody waits for it."""
+        generator, self._generator = self._generator, None
+        if generator is None:
+            return
+        before = enter_turn(None)
+        try:
+            generator.close()
+        except BaseException:
+            _logger.exception("a generator handler raised while it was closed")
+        finally:
+            enter_turn(before)
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _rename(route: Route, data: dict[str, Any]) -> dict[str, Any]:
+    renamed = {name: value for name, value in data.items() if name not in route.renamed}
+    for source, target in route.mapping:
+        if source in data:
+            renamed[target] = data[source]
+    return renamed
+
+
+def _without_views(data: dict[str, Any]) -> dict[str, Any]:
+    # A receiver gets what the state holds now, never the view, which would follow the routine's turns.
+    return {
+        name: values.decode(values.encode(value, name)) if value.__class__ is TrackedState else value
+        for name, value in data.items()
+    }

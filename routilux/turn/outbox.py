@@ -1,0 +1,98 @@
+"""What a turn has emitted and not yet let out (R3).
+
+Owns the order of emissions, the bounds at which they are released early, and the dropping of those
+a former run of the same turn had released. Never sends anything, and reads time only by the clock
+it is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from routilux.messages import Emission
+
+COUNT_BOUND = 1_000
+"""Emissions held before they are released early (R3)."""
+BYTES_BOUND = 1024 * 1024
+"""Encoded bytes held before they are released early (R3)."""
+SECONDS_BOUND = 0.05
+"""Seconds between two releases of a turn that goes on emitting (R3)."""
+
+
+class Outbox:
+    """The emissions of one turn at a time.
+
+    Seconds are counted from the last release. A turn that has released nothing has none: there
+    they are counted from its first emission, so that a turn which computes for long and emits at its
+    end does so at its commit.
+
+    Args:
+        clock: gives seconds on a clock that never goes back.
+        atomic: never release early.
+    """
+
+    __slots__ = ("_atomic", "_bytes", "_clock", "_drop", "_emissions", "_since")
+
+    def __init__(self, clock: Callable[[], float], *, atomic: bool) -> None:
+        self._clock = clock
+        self._atomic = atomic
+        self._emissions: list[Emission] = []
+        self._bytes = 0
+        self._drop = 0
+        self._since: float | None = None
+
+    def __len__(self) -> int:
+        return len(self._emissions)
+
+    def begin(self, released: int) -> None:
+        """Start a turn, of which a former run has released so many emissions."""
+        if self._emissions:
+            self._emissions = []
+        self._bytes = 0
+        self._drop = released
+        self._since = None
+
+    @property
+    def is_dropping(self) -> bool:
+        """Whether a former run has released more than this one has emitted so far."""
+        return self._drop > 0
+
+    def drop_next(self) -> bool:
+        """Count one emission; True if it went out in a former run and is to be dropped.
+
+        An emission's position in its turn is its identity.
+        """
+        if not self._drop:
+            return False
+        self._drop -= 1
+        return True
+
+    def add(self, emission: Emission) -> bool:
+        """Hold one emission; True if what is held must be released now."""
+        emissions = self._emissions
+        emissions.append(emission)
+        if self._atomic:
+            return False
+        if emission[2] is not None:
+            self._bytes += len(emission[2])
+        since = self._since
+        if since is None:
+            self._since = self._clock()
+        elif self._clock() - since >= SECONDS_BOUND:
+            return True
+        return len(emissions) >= COUNT_BOUND or self._bytes >= BYTES_BOUND
+
+    def release(self) -> list[Emission]:
+        """Take what is held, to be let out before the commit."""
+        self._since = self._clock()
+        self._bytes = 0
+        emissions, self._emissions = self._emissions, []
+        return emissions
+
+    def commit(self) -> list[Emission]:
+        """Take what is held, to be let out by a commit: what comes after is the start of a new turn."""
+        emissions, self._emissions = self._emissions, []
+        self._bytes = 0
+        self._drop = 0
+        self._since = None
+        return emissions

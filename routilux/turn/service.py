@@ -1,0 +1,172 @@
+"""What runs the turns of one routine, on its actor's thread or inside a child process.
+
+Owns the tables compiled for an incarnation and the turn in progress. Knows nothing of where it
+runs: that is its codec's to say. Travels to a child process as its arguments, never as what it has booted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from routilux.errors import EntryError
+from routilux.messages import Message
+from routilux.turn.codec import Codec
+from routilux.turn.execution import Incarnation, Route, TurnExecution
+from routilux.turn.gather import Gather, make_gather, slot_key
+from routilux.turn.outbox import Outbox
+from routilux.turn.state import Committed, open_state
+from routilux.turn.tables import Incoming, Outgoing, Receives, Runs
+from supervisors.errors import InternalError
+from supervisors.places.base import Port
+from supervisors.reasons import record_error
+
+_OWN_PACKAGES = frozenset({"routilux", "supervisors"})
+
+
+class RoutineService:
+    """A `Service` whose requests are the messages of one routine.
+
+    Args:
+        routine: the routine object; on a thread the very one that was added to the flow.
+        routine_id: its id in the flow.
+        incoming: slot and mapping, by index of the connection.
+        outgoing: its events, in the order of their indexes.
+        atomic: whether nothing is released before the commit (R3).
+        retryable: classes of the exceptions that may be tried again.
+        codec: how requests and results look.
+        clock: gives seconds on a clock that never goes back.
+    """
+
+    def __init__(
+        self,
+        routine: Runs,
+        routine_id: str,
+        incoming: dict[int, Incoming],
+        outgoing: tuple[Outgoing, ...],
+        *,
+        atomic: bool,
+        retryable: tuple[type[BaseException], ...],
+        codec: Codec,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._routine = routine
+        self._routine_id = routine_id
+        self._incoming = incoming
+        self._outgoing = outgoing
+        self._atomic = atomic
+        self._retryable = retryable
+        self._codec = codec
+        self._clock = clock
+        self._incarnation: Incarnation | None = None
+        self._execution: TurnExecution | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_incarnation": None, "_execution": None}
+
+    def boot(self, number: int, boot: Any) -> None:
+        """Compile the tables, anew and for this incarnation alone.
+
+        A handler of an incarnation that was given up may still run on an abandoned thread: it shares
+        nothing with this one but the routine object.
+
+        Args:
+            number: the worker's number.
+            boot: the committed state, as the codec has it; on a thread the ledger's own dict.
+        """
+        committed = self._codec.boot(boot)
+        routes, gathers = self._compile_routes(committed)
+        keeps = self._codec.keeps_references
+        self._execution = None
+        self._incarnation = Incarnation(
+            routine=self._routine,
+            routine_id=self._routine_id,
+            codec=self._codec,
+            committed=committed,
+            state=open_state(committed, self._routine.state_type, [slot_key(name) for name in gathers]),
+            routes=routes,
+            events={
+                event: (index, keeps and by_reference, encoded or (by_reference and not keeps))
+                for index, (event, by_reference, encoded) in enumerate(self._outgoing)
+            },
+            outbox=Outbox(self._clock, atomic=self._atomic),
+        )
+
+    def begin(self, request: Any, port: Port) -> TurnExecution:
+        """Take up a message.
+
+        Raises:
+            InternalError: it came before `boot`, or by a connection that does not end here.
+            FrameError: it is no request.
+        """
+        incarnation = self._incarnation
+        if incarnation is None:
+            raise InternalError(f"routine {self._routine_id!r} was given a message before it was booted")
+        message: Message = incarnation.codec.request(request)
+        route = incarnation.routes.get(message.edge)
+        if route is None:
+            raise InternalError(f"connection {message.edge} does not end at routine {self._routine_id!r}")
+        if self._execution is not None:
+            self._execution.discard()  # nobody told how it ended
+        execution = self._execution = TurnExecution(incarnation, route, message, port)
+        return execution
+
+    def settle(self, *, accepted: bool) -> None:
+        """The turn just run was committed (True), or left nothing behind (False)."""
+        execution, self._execution = self._execution, None
+        if execution is None:
+            return
+        if accepted:
+            execution.settle()
+        else:
+            execution.discard()
+
+    def describe_failure(self, error: BaseException) -> Any:
+        """Turn what a turn raised into a `TurnFailure`, as the codec has it.
+
+        The traceback begins at the user's code where there is any.
+        """
+        error.__traceback__ = _skip_own_frames(error.__traceback__)
+        return self._codec.failure(record_error(error), error, is_retryable=isinstance(error, self._retryable))
+
+    def _compile_routes(self, committed: Committed) -> tuple[dict[int, Route], dict[str, Gather]]:
+        routes: dict[int, Route] = {}
+        gathers: dict[str, Gather] = {}
+        for edge, (name, mapping) in self._incoming.items():
+            try:
+                slot = self._find_slot(name)
+            except EntryError:
+                continue  # every routine has that connection, and those without an entry never get a message by it
+            if slot.name not in gathers:
+                gather = make_gather(slot, committed, keeps_references=self._codec.keeps_references)
+                if gather is not None:
+                    gathers[slot.name] = gather
+            routes[edge] = Route(
+                slot=slot.name,
+                handler=slot.handler,
+                bind=slot.binding.bind,
+                gather=gathers.get(slot.name),
+                mapping=mapping,
+                renamed=frozenset(source for source, _target in mapping),
+            )
+        return routes, gathers
+
+    def _find_slot(self, name: str) -> Receives:
+        if not name:
+            return self._routine.entry_slot()
+        slot = self._routine.slots.get(name)
+        if slot is None:
+            raise InternalError(f"routine {self._routine_id!r} has no slot {name!r}; it has {list(self._routine.slots)}")
+        return slot
+
+
+def _skip_own_frames(trace: TracebackType | None) -> TracebackType | None:
+    current = trace
+    while current is not None:
+        module = str(current.tb_frame.f_globals.get("__name__", ""))
+        if module.partition(".")[0] not in _OWN_PACKAGES:
+            return current
+        current = current.tb_next
+    return trace

@@ -1,0 +1,81 @@
+"""What a turn must know of the flow around it: the ways in and out of one routine, compiled.
+
+Owns the two rows of these tables and the shape a routine must have to be run. Never routes a
+message (see `ledger`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+MergeStrategy = str | Callable[[Any, Any], Any]
+"""`override`, `append`, or a function `(old, new) -> merged`."""
+
+
+class Incoming(NamedTuple):
+    """One way in.
+
+    Args:
+        slot: name of the slot; empty for the routine's entry.
+        mapping: pairs of (parameter that comes, parameter it becomes); the others keep their names.
+    """
+
+    slot: str
+    mapping: tuple[tuple[str, str], ...]
+
+
+class Outgoing(NamedTuple):
+    """One event.
+
+    Args:
+        event: its name.
+        by_reference: whether a thread or an output receives it.
+        encoded: whether a process receives it.
+    """
+
+    event: str
+    by_reference: bool
+    encoded: bool
+
+
+class Binds(Protocol):
+    """How a handler takes its data."""
+
+    def bind(self, data: dict[str, Any]) -> tuple[Iterable[Any], Mapping[str, Any]]:
+        """Turn what came into positional and named arguments."""
+
+
+class Receives(Protocol):
+    """A slot, as far as a turn needs it."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the routine."""
+
+    @property
+    def handler(self) -> Callable[..., Any]:
+        """What is called with the bound data."""
+
+    @property
+    def merge_strategy(self) -> MergeStrategy:
+        """How it gathers what comes."""
+
+    @property
+    def binding(self) -> Binds:
+        """How its handler takes the data."""
+
+
+class Runs(Protocol):
+    """A routine, as far as a turn needs it."""
+
+    @property
+    def slots(self) -> Mapping[str, Receives]:
+        """Its slots by name."""
+
+    @property
+    def state_type(self) -> type | None:
+        """Class of a declared state that is one object; None for a dict."""
+
+    def entry_slot(self) -> Receives:
+        """The slot that takes messages from outside."""

@@ -1,0 +1,191 @@
+"""Flows of the shapes that the delivery tests run, and what must come out of them.
+
+Each sink keeps, per sender, the last number it saw and how many came; so a lost, doubled or
+reordered message shows in its declared state, which travels with the commits.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+from routilux import ErrorHandler, Flow, Routine
+
+PLACEMENTS = {
+    "thread": ("thread", "thread", "thread", "thread"),
+    "process": ("process", "process", "process", "process"),
+    "mixed": ("thread", "process", "thread", "process"),
+}
+
+RETRY = ErrorHandler("retry", max_retries=1_000, retry_delay=0.0)
+
+
+class Source(Routine):
+    """Emits the numbers below `count`, committing every `batch` of them (R4)."""
+
+    def __init__(self, batch: int = 100) -> None:
+        super().__init__()
+        self.batch = batch
+        self.define_slot("trigger", handler=self.produce)
+        self.define_event("number", ["n"])
+
+    def produce(self, count: int) -> Any:
+        for n in range(self.state.get("next", 0), count):
+            self.emit("number", n=n)
+            self.state["next"] = n + 1
+            if n % self.batch == self.batch - 1:
+                yield
+
+
+class Stage(Routine):
+    """Hands every number on, and counts."""
+
+    def __init__(self, slow_every: int = 0) -> None:
+        super().__init__()
+        self.slow_every = slow_every
+        self.define_slot("input", handler=self.handle)
+        self.define_event("number", ["n"])
+
+    def handle(self, n: int) -> None:
+        self.state["count"] = self.state.get("count", 0) + 1
+        if self.slow_every and n % self.slow_every == 0:
+            time.sleep(0.001)
+        self.emit("number", n=n)
+
+
+class Sink(Routine):
+    """Checks the order of what comes in by each of its slots, and counts."""
+
+    def __init__(self, slots: tuple[str, ...] = ("input",)) -> None:
+        super().__init__()
+        self.define_event("done", ["n"])
+        for slot in slots:
+            self.define_slot(slot, handler=self._checker(slot))
+
+    def _checker(self, slot: str) -> Callable[[int], None]:
+        return _Check(self, slot)
+
+
+class _Check:
+    def __init__(self, sink: Routine, slot: str) -> None:
+        self.sink = sink
+        self.slot = slot
+
+    def __call__(self, n: int) -> None:
+        state = self.sink.state
+        if n <= state.get(f"{self.slot}.last", -1):
+            state["disorder"] = state.get("disorder", 0) + 1
+        state[f"{self.slot}.last"] = n
+        state[f"{self.slot}.count"] = state.get(f"{self.slot}.count", 0) + 1
+        state[f"{self.slot}.sum"] = state.get(f"{self.slot}.sum", 0) + n
+
+
+class Looper(Routine):
+    """Sends a number round until it has made its rounds; then hands it out."""
+
+    def __init__(self, rounds: int) -> None:
+        super().__init__()
+        self.rounds = rounds
+        self.define_slot("input", handler=self.handle)
+        self.define_slot("again", handler=self.handle)
+        self.define_event("around", ["n", "lap"])
+        self.define_event("number", ["n"])
+
+    def handle(self, n: int, lap: int = 0) -> None:
+        self.state["turns"] = self.state.get("turns", 0) + 1
+        if lap + 1 < self.rounds:
+            self.emit("around", n=n, lap=lap + 1)
+        else:
+            self.emit("number", n=n)
+
+
+def chain(where: tuple[str, str, str, str], handler: ErrorHandler = RETRY) -> Flow:
+    """Source, two stages, sink."""
+    flow = Flow("chain")
+    flow.add_routine(Source(), "source", placement=where[0], error_handler=handler)
+    flow.add_routine(Stage(), "a", placement=where[1], error_handler=handler)
+    flow.add_routine(Stage(), "b", placement=where[2], error_handler=handler)
+    flow.add_routine(Sink(), "sink", placement=where[3], error_handler=handler)
+    flow.connect("source", "number", "a", "input")
+    flow.connect("a", "number", "b", "input")
+    flow.connect("b", "number", "sink", "input")
+    return flow
+
+
+def fan(where: tuple[str, str, str, str], handler: ErrorHandler = RETRY) -> Flow:
+    """A source into three stages, and all of them into one sink."""
+    flow = Flow("fan")
+    flow.add_routine(Source(), "source", placement=where[0], error_handler=handler)
+    flow.add_routine(Sink(("x", "y", "z")), "sink", placement=where[3], error_handler=handler)
+    for slot, placement in zip(("x", "y", "z"), where[1:], strict=True):
+        flow.add_routine(Stage(), f"stage-{slot}", placement=placement, error_handler=handler)
+        flow.connect("source", "number", f"stage-{slot}", "input")
+        flow.connect(f"stage-{slot}", "number", "sink", slot)
+    return flow
+
+
+class Left(Routine):
+    """One arm of the diamond: speaks of `value` where the source says `n`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("input", handler=self.handle)
+        self.define_event("out", ["value"])
+
+    def handle(self, value: int) -> None:
+        self.emit("out", value=value)
+
+
+def diamond(where: tuple[str, str, str, str], handler: ErrorHandler = RETRY) -> Flow:
+    """A source into two arms with their own names for things, and back into one sink."""
+    flow = Flow("diamond")
+    flow.add_routine(Source(), "source", placement=where[0], error_handler=handler)
+    flow.add_routine(Left(), "left", placement=where[1], error_handler=handler)
+    flow.add_routine(Left(), "right", placement=where[2], error_handler=handler)
+    flow.add_routine(Sink(("x", "y")), "sink", placement=where[3], error_handler=handler)
+    for arm, slot in (("left", "x"), ("right", "y")):
+        flow.connect("source", "number", arm, "input", param_mapping={"n": "value"})
+        flow.connect(arm, "out", "sink", slot, param_mapping={"value": "n"})
+    return flow
+
+
+def loop(where: tuple[str, str, str, str], handler: ErrorHandler = RETRY, rounds: int = 3) -> Flow:
+    """A source into a routine that sends each number round through another one."""
+    flow = Flow("loop")
+    flow.add_routine(Source(), "source", placement=where[0], error_handler=handler)
+    flow.add_routine(Looper(rounds), "looper", placement=where[1], error_handler=handler)
+    flow.add_routine(_Relay(), "relay", placement=where[2], error_handler=handler)
+    flow.add_routine(Sink(), "sink", placement=where[3], error_handler=handler)
+    flow.connect("source", "number", "looper", "input")
+    flow.connect("looper", "around", "relay", "input")
+    flow.connect("relay", "back", "looper", "again")
+    flow.connect("looper", "number", "sink", "input")
+    return flow
+
+
+class _Relay(Routine):
+    """Hands on what goes round."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("input", handler=self.handle)
+        self.define_event("back", ["n", "lap"])
+
+    def handle(self, n: int, lap: int) -> None:
+        self.emit("back", n=n, lap=lap)
+
+
+def sums(count: int) -> dict[str, int]:
+    """What one slot of the sink must hold after the numbers below `count`."""
+    return {"last": count - 1, "count": count, "sum": count * (count - 1) // 2}
+
+
+def kill_pids(pids: list[int], signal_number: int) -> None:
+    """Send a signal to each, those that are gone already passed over."""
+    for pid in pids:
+        try:
+            os.kill(pid, signal_number)
+        except ProcessLookupError:
+            continue
