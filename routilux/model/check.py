@@ -123,15 +123,14 @@ def _check_parameters(graph: FlowGraph, link: Connection) -> list[Problem]:
     event = graph.routines[link.source_id].events[link.event]
     slot = graph.routines[link.target_id].slots[link.slot]
     binding = slot.binding
-    if not event.params or binding.accepts_all or binding.is_single:
+    if not event.params:
         return []
-    come = {link.param_mapping.get(name, name) for name in event.params}
-    missing = [name for name in binding.required if name not in come]
+    missing = binding.lacks(frozenset(link.param_mapping.get(name, name) for name in event.params))
     if not missing:
         return []
     severity = "error" if slot.merge_strategy == "override" else "warning"
     text = (
-        f"the slot needs {missing}, and the event declares {list(event.params)}; "
+        f"the slot needs {list(missing)}, and the event declares {list(event.params)}; "
         "declare them, map them, or give the handler's parameters defaults"
     )
     return [Problem(severity, f"connection {link}", text)]

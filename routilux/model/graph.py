@@ -194,7 +194,7 @@ class FlowGraph:
                 raise MappingError(f"connection {link}: expected param_mapping from names to names, got {source!r}: {target!r}")
             if declared and source not in declared:
                 raise MappingError(f"connection {link}: the event declares {list(declared)}, the mapping is from {source!r}")
-            if not binding.accepts_all and not binding.is_single and target not in binding.parameters:
+            if not binding.takes_any and target not in binding.parameters:
                 raise MappingError(
                     f"connection {link}: the slot's handler takes {list(binding.parameters)}, the mapping is to {target!r}"
                 )

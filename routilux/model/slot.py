@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from routilux.errors import OptionError
-from routilux.model.binding import Binding
+from routilux.model.binding import compile_binding
 
 MergeStrategy = str | Callable[[Any, Any], Any]
 """`override`, `append`, or a function `(old, new) -> merged`."""
@@ -40,7 +40,7 @@ class Slot:
         self.name = name
         self.handler = handler
         self.merge_strategy = merge_strategy
-        self.binding = Binding(handler, what)
+        self.binding = compile_binding(handler, what)
 
     def __repr__(self) -> str:
         return f"Slot({self.name!r}, merge_strategy={self.merge_strategy!r})"

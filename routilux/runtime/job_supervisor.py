@@ -32,6 +32,7 @@ from supervisors.policy import (
     IntensityWindow,
     Strategy,
     decide_failed_message,
+    decide_lost_child,
 )
 from supervisors.reasons import Reason, Shutdown
 
@@ -81,7 +82,7 @@ class JobSupervisor(Behavior):
             IntensityWindow(Intensity(routine.options.max_restarts, routine.options.restart_period))
             for routine in ledger.plan.routines
         ]
-        self._fruitless = [0] * len(ledger.plan.routines)
+        self._streaks = [0] * len(ledger.plan.routines)
         self._routines: dict[Ref, Account] = {}
         self._actors: list[Ref] = []
         self._state: Ref | None = None
@@ -165,13 +166,16 @@ class JobSupervisor(Behavior):
 
     def _restart_delay(self, failure: Failure, ctx: Context) -> float | None:
         """Seconds until the worker is replaced; None if it dies too often for that."""
-        if not failure.is_fruitless:
-            self._fruitless[failure.routine] = 0
-            return 0.0
-        self._fruitless[failure.routine] += 1
-        if self._restarts[failure.routine].record(ctx.now()):
-            return None
-        return RESTART_BACKOFF.delay_before(self._fruitless[failure.routine], ctx.random)
+        lost = decide_lost_child(
+            self._restarts[failure.routine],
+            RESTART_BACKOFF,
+            streak=self._streaks[failure.routine],
+            is_fruitful=not failure.is_fruitless,
+            now=ctx.now(),
+            random=ctx.random,
+        )
+        self._streaks[failure.routine] = lost.streak
+        return None if lost.escalates else lost.delay
 
     # -- The end
 
