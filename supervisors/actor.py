@@ -24,10 +24,11 @@ from typing import Any, Protocol
 import pykka
 from pykka.messages import _ActorStop
 
+from supervisors.asking import Ask, AskableMailbox, PoisonPill
 from supervisors.behavior import Behavior
 from supervisors.clock import Clock, MonotonicClock
 from supervisors.errors import MailboxClosedError, StartError
-from supervisors.life import Ask, AskableMailbox, Life, LifeRef, PoisonPill
+from supervisors.life import Life, LifeRef
 from supervisors.mailbox import Mailbox
 from supervisors.messages import Terminate
 from supervisors.parking import LockParker, Poller

@@ -1,15 +1,16 @@
 """The errors of `supervisors`.
 
-    SupervisorsError
-    ├── MailboxError (RuntimeError)
-    │   ├── MailboxFullError      the caller sends faster than the actor takes
-    │   └── MailboxClosedError    the actor has ended
-    ├── ValueEncodingError (TypeError)   a value cannot be carried; `path` names the part
-    ├── ValueDecodingError (ValueError)  bytes cannot be turned back into a value
-    ├── FrameError (ValueError)          bytes that are not a frame of the protocol
-    ├── SpecError (ValueError)           a child specification or option is wrong
-    ├── StartError (RuntimeError)        an actor or a process could not be started
-    └── InternalError (RuntimeError)     a state that the code holds to be impossible
+SupervisorsError
+├── MailboxError (RuntimeError)
+│   ├── MailboxFullError      the caller sends faster than the actor takes
+│   └── MailboxClosedError    the actor has ended
+├── ValueEncodingError (TypeError)   a value cannot be carried; `path` names the part
+├── ValueDecodingError (ValueError)  bytes cannot be turned back into a value
+├── FrameError (ValueError)          bytes that are not a frame of the protocol
+├── SpecError (ValueError)           a child specification or option is wrong
+├── StartError (RuntimeError)        an actor or a process could not be started
+├── RestartIntensityError (RuntimeError)  a supervisor's children die too often
+└── InternalError (RuntimeError)     a state that the code holds to be impossible
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ class MailboxFullError(MailboxError):
     """
 
     def __init__(self, capacity: int | None) -> None:
-        super().__init__(f"the mailbox holds {capacity} messages, its capacity; send again when the actor has caught up")
+        super().__init__(
+            f"the mailbox holds {capacity} messages, its capacity; send again when the actor has caught up"
+        )
 
 
 class MailboxClosedError(MailboxError):
@@ -68,6 +71,20 @@ class SpecError(SupervisorsError, ValueError):
 
 class StartError(SupervisorsError, RuntimeError):
     """An actor or a process could not be started."""
+
+
+class RestartIntensityError(SupervisorsError, RuntimeError):
+    """A child was lost once more than its supervisor's intensity allows.
+
+    Args:
+        child: its id.
+        max_restarts: restarts that are allowed.
+        period: seconds within which they are counted.
+        last: its last end, in one line.
+    """
+
+    def __init__(self, child: str, max_restarts: int, period: float, last: str) -> None:
+        super().__init__(f"child {child!r} {last}, which makes more than {max_restarts} restarts within {period:g} s")
 
 
 class InternalError(SupervisorsError, RuntimeError):

@@ -19,6 +19,7 @@ import logging
 import random
 from typing import Any, Protocol
 
+from supervisors.asking import Ask, AskableMailbox
 from supervisors.behavior import Behavior, Ref
 from supervisors.errors import MailboxClosedError
 from supervisors.mailbox import Mailbox
@@ -44,60 +45,6 @@ class Host(Protocol):
 
     def stack_of(self, ref: LifeRef) -> str:
         """Where the actor is in its code at this moment, as text; "" where unknown."""
-
-
-class Answer(Protocol):
-    """Where the reply to an ask goes."""
-
-    def set_reply(self, value: object) -> None:
-        """Hand over the reply."""
-
-    def set_error(self, error: BaseException) -> None:
-        """Hand over what the handling raised."""
-
-    def set_dead(self) -> None:
-        """Tell that the actor ended without handling the message."""
-
-
-class Ask:
-    """A message whose sender waits for an answer."""
-
-    __slots__ = ("answer", "message")
-
-    def __init__(self, message: object, answer: Answer) -> None:
-        self.message = message
-        self.answer = answer
-
-
-class PoisonPill:
-    """Ends an actor when it comes to it, after all messages before.
-
-    Args:
-        info: what is told as the reason.
-    """
-
-    __slots__ = ("info",)
-
-    def __init__(self, info: str) -> None:
-        self.info = info
-
-
-class AskableMailbox(Mailbox):
-    """A mailbox of an actor's own, whose data lane may hold asks and pills among the messages."""
-
-    __slots__ = ("life",)
-
-    life: Life
-
-    def try_take(self) -> object | None:
-        """Take the oldest data message; of an ask, the message asked."""
-        message = super().try_take()
-        if type(message) is Ask:
-            return self.life.take_up(message)
-        if type(message) is PoisonPill:
-            self.put_control(Terminate(Shutdown(message.info)))
-            return None
-        return message
 
 
 class LifeRef:
@@ -188,7 +135,7 @@ class Life:
         self._ask: Ask | None = None
         self._ref = LifeRef(self)
         if isinstance(mailbox, AskableMailbox):
-            mailbox.life = self
+            mailbox.owner = self
         mailbox.attach(parker)
 
     # -- Context
@@ -324,7 +271,7 @@ class Life:
         reason = self.reason or self._ending or Normal()
         try:
             self._behavior.on_stop(reason, self)
-        except BaseException:
+        except BaseException:  # noqa: BLE001  there is nobody left whom it could end
             _log.exception("actor %s raised at its end, after it %s", self.path, reason)
         finally:
             self._timers.clear()
@@ -415,5 +362,3 @@ def _tell_dead(left: list[Any]) -> None:
 def _traceback_of(reason: Reason) -> str:
     error: ErrorRecord | None = getattr(reason, "error", None)
     return f"\n{error.traceback}" if error is not None else ""
-
-

@@ -110,7 +110,7 @@ class FailurePolicy:
         max_retries: further tries after the first, for RETRY.
         backoff: waits before them.
         then: what follows the last one, or a failure that may not be retried; never RETRY.
-        max_crashes: retries that may follow a death; None: as many as `max_retries` allows.
+        max_crashes: deaths after which it is still tried again; None: as many as `max_retries` allows.
 
     Raises:
         SpecError: a value is not in its range.

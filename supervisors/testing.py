@@ -224,7 +224,8 @@ class StepHost:
     def _fail(self, text: str) -> None:
         lines = "\n".join(list(self.trace)[-TOLD_LINES:])
         # Kept, since the life of the actor that waits catches what is raised inside it.
-        self._failure = ScheduleError(f"{text} (seed {self.seed}, step {self.steps}); the last of its schedule:\n{lines}")
+        told = f"{text} (seed {self.seed}, step {self.steps}); the last of its schedule:\n{lines}"
+        self._failure = ScheduleError(told)
         raise self._failure
 
 

@@ -130,7 +130,7 @@ class ScriptedPlace:
         if worker.is_known and worker.doom is None and not worker.is_dead:
             worker.doom = reason
 
-    def close(self, timeout: float) -> None:  # noqa: ARG002  the deadline passes at a drawn moment
+    def close(self, timeout: float) -> None:
         """End all workers in the next moves; the deadline of busy ones passes at a drawn one."""
         self._is_closing = True
 
@@ -195,9 +195,10 @@ class ScriptedPlace:
         return []
 
     def _boot(self, worker: _Worker) -> None:
+        if self._random.random() < self._faults.start_failure:
+            worker.die(StartFailed(record_error(OSError("a simulated failure of the start"))))
+            return
         try:
-            if self._random.random() < self._faults.start_failure:
-                raise OSError("a simulated failure of the start")
             service = self._make_service()
             service.boot(worker.number, worker.boot)
         except BaseException as error:  # noqa: BLE001  it becomes the reason of the loss
