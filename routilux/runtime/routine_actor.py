@@ -114,6 +114,7 @@ class RoutineActor(Behavior):
         self._ungranted: list[tuple[int, int]] = []
         self._is_closing = False
         self._tick_at: float | None = None
+        self._place: Place | None = None
 
     # -- Behavior
 
@@ -157,7 +158,9 @@ class RoutineActor(Behavior):
         return worked
 
     def on_stop(self, reason: Reason, ctx: Context) -> None:
-        """Nothing is held beyond the place, which has closed or died with its thread."""
+        """End what is left of the place: nothing, unless this actor failed."""
+        if self._place is not None:
+            self._place.abort()
         if not is_clean(reason):
             self._account.status = "failed"
             self._account.error = str(reason)

@@ -158,7 +158,9 @@ class RoutineService:
             return self._routine.entry_slot()
         slot = self._routine.slots.get(name)
         if slot is None:
-            raise InternalError(f"routine {self._routine_id!r} has no slot {name!r}; it has {list(self._routine.slots)}")
+            raise InternalError(
+                f"routine {self._routine_id!r} has no slot {name!r}; it has {list(self._routine.slots)}"
+            )
         return slot
 
 

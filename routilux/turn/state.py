@@ -187,13 +187,13 @@ class TrackedState(MutableMapping[str, Any]):
 
     __hash__ = None  # type: ignore[assignment]  # as a dict: it can change
 
-    def __or__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+    def __or__(self, other: object) -> dict[str, Any]:
         return self.copy() | dict(other) if isinstance(other, Mapping) else NotImplemented
 
-    def __ror__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+    def __ror__(self, other: object) -> dict[str, Any]:
         return dict(other) | self.copy() if isinstance(other, Mapping) else NotImplemented
 
-    def __ior__(self, other: Any) -> TrackedState:  # noqa: PYI034  # final in effect
+    def __ior__(self, other: Any) -> TrackedState:  # type: ignore[misc]  # noqa: PYI034  # as of dict: `|` gives a dict
         self.update(other)
         return self
 

@@ -20,6 +20,13 @@ PART_BOUND = 1_000
 """Weight of parts that may be on their way without a grant (the bound of R3: 1,000 messages)."""
 
 
+class RequestAbandoned(BaseException):  # noqa: N818  it is no error: it unwinds a request that was given up
+    """Raised inside a request that waits for a grant which will not come.
+
+    Derived from `BaseException`, so that an `except Exception` in a request lets it pass.
+    """
+
+
 class Lost(NamedTuple):
     """What was in a worker's hands when it ended.
 
@@ -109,6 +116,12 @@ class Place(Protocol):
 
     def close(self, timeout: float) -> None:
         """End all workers: idle ones now, busy ones after `timeout` seconds; `on_closed` follows."""
+
+    def abort(self) -> None:
+        """End everything before returning, telling nobody; nothing when all is closed.
+
+        For an actor that ends before its place has closed.
+        """
 
     def next_deadline(self) -> float | None:
         """Clock reading at which `on_tick` is to be called; None when nothing is timed."""

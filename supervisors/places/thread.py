@@ -12,15 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from supervisors.errors import InternalError
-from supervisors.places.base import Execution, Listener, Lost, Service, Worker
+from supervisors.places.base import Execution, Listener, Lost, RequestAbandoned, Service, Worker
 from supervisors.reasons import Reason, Shutdown, StartFailed, record_error
-
-
-class RequestAbandoned(BaseException):  # noqa: N818  it is no error: it unwinds a request that was given up
-    """Raised inside a request that waits for a grant which will not come.
-
-    Derived from `BaseException`, so that an `except Exception` in a request lets it pass.
-    """
 
 
 class ThreadPlace:
@@ -127,6 +120,12 @@ class ThreadPlace:
     def close(self, timeout: float) -> None:  # noqa: ARG002  a step that runs is not interrupted
         """End; a request that is between two steps is given back as the suspect."""
         self._is_closing = True
+
+    def abort(self) -> None:
+        """Forget everything."""
+        self._is_closing = self._is_closed = True
+        self._forget()
+        self._service = None
 
     def next_deadline(self) -> float | None:
         """None: a thread cannot be ended."""

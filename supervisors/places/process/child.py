@@ -1,0 +1,371 @@
+"""One incarnation of a worker, seen from its parent: channel, output, page, death.
+
+Owns the descriptors of one child process and what has to happen before its end is told: what
+had arrived is taken in, its process tree is ended, it is reaped, everything is closed. Lives on
+its actor's thread: all callbacks come from that thread's `Poller`. Never starts another child.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import selectors
+import sys
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from supervisors.errors import FrameError, StartError
+from supervisors.parking import Poller
+from supervisors.places.base import Lost
+from supervisors.places.process.link import Link
+from supervisors.places.process.output import LineBuffer
+from supervisors.places.process.page import PageView
+from supervisors.places.process.reap import describe_crash, end_tree, reap
+from supervisors.places.process.spawn import Birth, spawner
+from supervisors.reasons import Crashed, ProtocolError, Reason, Shutdown, StartFailed, record_error
+from supervisors.wire.frames import (
+    Boot,
+    BootFailed,
+    Bye,
+    Deliver,
+    Done,
+    Failed,
+    FromWorker,
+    Grant,
+    Log,
+    Part,
+    Ready,
+    Spawned,
+    Stop,
+    ToWorker,
+    encode_frame,
+    parent_reader,
+)
+
+GOODBYE_SECONDS = 1.0
+"""What a worker gets to end by itself after it was told to stop, or has closed its channel."""
+_READS = 16
+"""Reads in a row from one descriptor before the others get their turn (arbitrary)."""
+_PIPE_BYTES = 65_536
+_BATCH_BYTES = 1024 * 1024
+"""Bytes of requests a frame carries before the next one begins, and that may wait to be written."""
+
+
+class Owner(Protocol):
+    """Who is told what a child reports."""
+
+    def on_child_ready(self, child: Child) -> None:
+        """It takes requests."""
+
+    def on_child_part(self, child: Child, seq: int, body: bytes) -> None:
+        """The request it is on handed over a part."""
+
+    def on_child_done(self, child: Child, seq: int, body: bytes, seconds: float) -> None:
+        """A request was run."""
+
+    def on_child_failed(self, child: Child, seq: int, body: bytes, returned: tuple[int, ...]) -> None:
+        """A request raised."""
+
+    def on_child_output(self, child: Child, stream: str, line: str) -> None:
+        """It printed a line."""
+
+    def on_child_silent(self, child: Child) -> None:
+        """Its channel has ended; most often it has too, which is about to be noticed."""
+
+    def on_child_gone(self, child: Child, reason: Reason, lost: Lost) -> None:
+        """It has ended, and nothing of it is left."""
+
+
+class Child:
+    """One incarnation of a worker.
+
+    Args:
+        owner: who is told.
+        number: its place in the pool.
+        incarnation: from 1.
+        poller: where its descriptors are watched.
+        max_frame_bytes: the longest frame in either direction.
+
+    Raises:
+        OSError: no descriptors are left.
+    """
+
+    def __init__(self, owner: Owner, number: int, incarnation: int, poller: Poller, max_frame_bytes: int) -> None:
+        self.number = number
+        self.incarnation = incarnation
+        self.link = Link()
+        self.is_ready = False
+        self.is_stopping = False
+        self.end_at: float | None = None
+        """Clock reading at which it is ended with `end_reason`, unless it ends before."""
+        self.end_reason: Reason = Shutdown("closed")
+        self._owner = owner
+        self._poller = poller
+        self._birth = Birth(incarnation, max_frame_bytes)
+        self._reader = parent_reader(incarnation, max_frame_bytes)
+        self._max_frame_bytes = max_frame_bytes
+        self._waiting: deque[memoryview] = deque()
+        self._waiting_bytes = 0
+        self._batch: list[tuple[int, bytes]] = []
+        self._is_spawned = False
+        self._is_channel_open = True
+        self._reason: Reason | None = None
+        self._streams: dict[int, tuple[str, LineBuffer]] = {}
+        self._errors = LineBuffer()
+        poller.watch(self._birth.channel.fileno(), selectors.EVENT_READ, self._on_channel)
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id; None until it was started."""
+        return self._birth.pid if self._is_spawned else None
+
+    @property
+    def room(self) -> int:
+        """How many more requests it takes now."""
+        if not self.is_ready or self.is_stopping or self._reason is not None or self._waiting_bytes > _BATCH_BYTES:
+            return 0
+        return self.link.room
+
+    def begin(self, boot: Boot) -> None:
+        """Have it started, and tell it what to become."""
+        spawner.start(self._birth)
+        self._send(boot)
+
+    def submit(self, seq: int, body: bytes) -> None:
+        """Add a request to the batch that `flush` sends."""
+        self.link.send(seq)
+        self._batch.append((seq, body))
+
+    def flush(self) -> None:
+        """Send the batch."""
+        items: list[tuple[int, bytes]] = []
+        size = 0
+        batch, self._batch = self._batch, []
+        for seq, body in batch:
+            if items and size + len(body) > _BATCH_BYTES:
+                self._send(Deliver(self.link.epoch, items))
+                items, size = [], 0
+            items.append((seq, body))
+            size += len(body)
+        if items:
+            self._send(Deliver(self.link.epoch, items))
+
+    def grant(self, seq: int) -> None:
+        """Let the request go on past its oldest part."""
+        self._send(Grant(seq))
+
+    def stop(self) -> None:
+        """Ask it to end after the request it is on, or at that request's next stop."""
+        self.is_stopping = True
+        if self._is_spawned:
+            self._send(Stop())
+
+    def kill(self, reason: Reason) -> None:
+        """End it and all it has started, now; its end is told when it has come."""
+        if self._reason is None:
+            self._reason = reason
+        if self._is_spawned:
+            end_tree(self._birth.pid)
+
+    def page(self) -> PageView:
+        """What it is on."""
+        page = self._birth.page
+        return page.read() if self._is_spawned and page is not None else PageView(None, 0.0, 0)
+
+    def abort(self) -> None:
+        """End it and give everything back before returning, telling nobody; waits for its end."""
+        birth = self._birth
+        if not self._is_spawned and self._is_channel_open:
+            birth.channel.setblocking(True)
+            with contextlib.suppress(OSError):
+                birth.channel.recv(1)  # the spawner's word, or the end of the channel
+        if birth.pid:
+            end_tree(birth.pid)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(birth.pid, 0)
+        self._close()
+
+    # -- The channel
+
+    def _send(self, frame: ToWorker) -> None:
+        if not self._is_channel_open:
+            return
+        data = memoryview(encode_frame(frame, self.incarnation, self._max_frame_bytes))
+        self._waiting.append(data)
+        self._waiting_bytes += len(data)
+        if len(self._waiting) == 1:
+            self._write()
+
+    def _write(self) -> None:
+        channel = self._birth.channel
+        try:
+            while self._waiting:
+                sent = channel.send(self._waiting[0])
+                self._waiting_bytes -= sent
+                if sent == len(self._waiting[0]):
+                    self._waiting.popleft()
+                else:
+                    self._waiting[0] = self._waiting[0][sent:]
+        except BlockingIOError:
+            pass
+        except OSError:
+            # It is going: its death is noticed where deaths are, and the ledger has all that was sent.
+            self._waiting.clear()
+            self._waiting_bytes = 0
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._waiting else 0)
+        self._poller.watch(channel.fileno(), events, self._on_channel)
+
+    def _on_channel(self, events: int) -> None:
+        if events & selectors.EVENT_WRITE:
+            self._write()
+        if events & selectors.EVENT_READ:
+            self._read(_READS)
+
+    def _read(self, times: int | None) -> None:
+        channel = self._birth.channel
+        while self._is_channel_open and (times is None or times > 0):
+            times = None if times is None else times - 1
+            try:
+                count = channel.recv_into(self._reader.space())
+            except BlockingIOError:
+                return
+            except OSError:
+                count = 0
+            if count == 0:
+                self._on_channel_end()
+                return
+            try:
+                for frame in self._reader.received(count):
+                    self._take_in(frame)
+            except FrameError as error:
+                self._stop_reading()
+                self.kill(ProtocolError(str(error), self.pid))
+                return
+
+    def _stop_reading(self) -> None:
+        self._is_channel_open = False
+        self._poller.unwatch(self._birth.channel.fileno())
+
+    def _on_channel_end(self) -> None:
+        self._stop_reading()
+        if not self._is_spawned:
+            error = self._birth.error or StartError("its channel closed before it was started")
+            reason = self._reason or StartFailed(record_error(error))
+            self._close()
+            self._owner.on_child_gone(self, reason, self.link.lose(PageView(None, 0.0, 0)))
+        elif self.end_at is None:
+            self._owner.on_child_silent(self)
+
+    def _take_in(self, frame: FromWorker) -> None:
+        match frame:
+            case Done(items):
+                for seq, body, seconds in items:
+                    self.link.done(seq, seconds)
+                    self._owner.on_child_done(self, seq, body, seconds)
+            case Part(seq, _weight, body):
+                self.link.part(seq)
+                self._owner.on_child_part(self, seq, body)
+            case Failed(seq, body, seconds):
+                returned = self.link.failed(seq, seconds)
+                self._batch = [item for item in self._batch if item[0] not in returned]
+                self._owner.on_child_failed(self, seq, body, returned)
+            case Log():
+                _log_as_own(frame)
+            case Spawned():
+                self._on_spawned()
+            case Ready():
+                self.is_ready = True
+                self._owner.on_child_ready(self)
+            case BootFailed(error):
+                self._reason = self._reason or StartFailed(error)
+            case Bye():
+                self.is_stopping = True
+
+    # -- Its life
+
+    def _on_spawned(self) -> None:
+        self._is_spawned = True
+        birth = self._birth
+        self._streams = {birth.stdout_fd: ("stdout", LineBuffer()), birth.stderr_fd: ("stderr", self._errors)}
+        for fd in self._streams:
+            self._poller.watch(fd, selectors.EVENT_READ, _reader_of(self, fd))
+        self._poller.watch(birth.death_fd, selectors.EVENT_READ, self._on_death)
+        if self._reason is not None:
+            end_tree(birth.pid)
+        elif self.is_stopping:
+            self._send(Stop())
+
+    def read_stream(self, fd: int, times: int | None = _READS) -> None:
+        """Take in what it has printed on one of its streams."""
+        name, lines = self._streams[fd]
+        while times is None or times > 0:
+            times = None if times is None else times - 1
+            try:
+                data = os.read(fd, _PIPE_BYTES)
+            except BlockingIOError:
+                return
+            if not data:
+                self._poller.unwatch(fd)
+                return
+            for line in lines.feed(data):
+                self._owner.on_child_output(self, name, line)
+
+    def _on_death(self, _events: int) -> None:
+        birth = self._birth
+        # What had arrived counts: commits that were sent before the death are commits.
+        self._read(None)
+        end_tree(birth.pid)
+        ended = reap(birth.pid, birth.own_peak_bytes)
+        if ended is None:
+            return  # not quite over; the descriptor stays ready
+        for fd, (name, lines) in self._streams.items():
+            self.read_stream(fd, None)
+            for line in lines.finish():
+                self._owner.on_child_output(self, name, line)
+        crash: Crashed = describe_crash(ended, birth.pid, self._errors.last)
+        lost = self.link.lose(self.page())
+        reason = self._reason
+        if reason is None:
+            reason = Shutdown("closed") if self.is_stopping and ended.exit_code == 0 else crash
+        self._close()
+        self._owner.on_child_gone(self, reason, lost)
+
+    def _close(self) -> None:
+        birth = self._birth
+        self._is_channel_open = False
+        for fd in (birth.channel.fileno(), birth.death_fd, birth.stdout_fd, birth.stderr_fd):
+            if fd != -1:
+                self._poller.unwatch(fd)
+        self._streams = {}
+        birth.close()
+
+
+def _reader_of(child: Child, fd: int) -> Callable[[int], None]:
+    return lambda _events: child.read_stream(fd)
+
+
+def _log_as_own(frame: Log) -> None:
+    logger = logging.getLogger(frame.logger)
+    if not logger.isEnabledFor(frame.level):
+        return
+    record = logger.makeRecord(
+        frame.logger, frame.level, frame.path, frame.line, frame.text, (), None, frame.function, None, None
+    )
+    record.created = frame.created
+    record.msecs = (frame.created % 1.0) * 1000.0
+    record.exc_text = frame.trace
+    record.threadName = frame.thread
+    logger.handle(record)
+
+
+def make_boot(number: int, name: str, service: bytes, boot: bytes) -> Boot:
+    """Give what a worker is to become, with this program's name and log levels."""
+    root = logging.getLogger()
+    levels = {
+        logger.name: logger.level
+        for logger in list(root.manager.loggerDict.values())
+        if isinstance(logger, logging.Logger) and logger.level != logging.NOTSET
+    }
+    return Boot(number, name, sys.argv[0] if sys.argv else "", root.level, levels, service, boot)

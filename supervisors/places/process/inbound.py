@@ -1,0 +1,147 @@
+"""What a worker receives: requests for its main thread, grants for the request in hand.
+
+Owns the receiving side of the channel in the worker, the thread that reads it, and the end of
+the worker when its parent is gone. Never runs a request, never sends.
+
+Bound: the parent sends no more than a window of requests, so what is held here is bounded by it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+import socket
+import threading
+from collections import deque
+from typing import NoReturn
+
+from supervisors.errors import FrameError
+from supervisors.wire.frames import Boot, Deliver, FrameReader, Grant, Stop, ToWorker
+
+
+class Inbound:
+    """The receiving side of a worker's channel. Only the main thread calls its methods.
+
+    Args:
+        channel: a blocking stream socket; kept, not closed.
+        reader: what makes frames of its bytes.
+    """
+
+    def __init__(self, channel: socket.socket, reader: FrameReader[ToWorker]) -> None:
+        self._channel = channel
+        self._reader = reader
+        self._arrived: queue.SimpleQueue[Deliver | None] = queue.SimpleQueue()
+        self._held: deque[tuple[int, bytes]] = deque()
+        self._epoch = 0
+        self.is_stopping = False
+        # Guards the weights: parts sent and not granted, oldest first, of the request in hand.
+        self._granted = threading.Condition()
+        self._weights: deque[int] = deque()
+        self._ungranted = 0
+        self._current = -1
+
+    def receive_boot(self) -> Boot:
+        """Wait for the first frame, then leave the reading to a thread."""
+        frames: list[ToWorker] = []
+        while not frames:
+            frames = self._receive()
+        first = frames.pop(0)
+        if not isinstance(first, Boot):
+            raise FrameError(f"expected a Boot frame first, got {type(first).__name__}")
+        threading.Thread(target=self._serve, args=(frames,), name="supervisors-channel", daemon=True).start()
+        return first
+
+    @property
+    def has_more(self) -> bool:
+        """Whether a request is there to be run now."""
+        return bool(self._held) or not self._arrived.empty()
+
+    def take(self) -> tuple[int, bytes] | None:
+        """Take the oldest request, waiting for one; None when the worker shall end."""
+        while not self.is_stopping:
+            if self._held:
+                return self._held.popleft()
+            delivered = self._arrived.get()
+            if delivered is None:
+                break
+            if delivered.epoch > self._epoch:
+                end_now()  # the parent speaks of a failure that never was
+            if delivered.epoch == self._epoch:
+                self._held.extend(delivered.items)
+        return None
+
+    def drop_all(self) -> None:
+        """Forget every request not begun: one has failed, and the parent has them back."""
+        self._held.clear()
+        self._epoch += 1
+
+    def begin(self, seq: int) -> None:
+        """Count the parts of `seq` from now on."""
+        self._current = seq
+        if self._weights:
+            with self._granted:
+                self._weights.clear()
+                self._ungranted = 0
+
+    def wait_below(self, bound: int) -> bool:
+        """Wait until the parts not granted weigh less than `bound`; False if the worker shall end."""
+        with self._granted:
+            self._granted.wait_for(lambda: self._ungranted < bound or self.is_stopping)
+            return self._ungranted < bound
+
+    def is_below(self, bound: int) -> bool:
+        """Whether the parts not granted weigh less than `bound`."""
+        return self._ungranted < bound
+
+    def add_weight(self, weight: int) -> None:
+        """Count one part that is being sent."""
+        with self._granted:
+            self._weights.append(weight)
+            self._ungranted += weight
+
+    def _serve(self, frames: list[ToWorker]) -> None:
+        try:
+            while True:
+                for frame in frames:
+                    self._accept(frame)
+                frames = self._receive()
+        finally:
+            end_now()
+
+    def _receive(self) -> list[ToWorker]:
+        try:
+            count = self._channel.recv_into(self._reader.space())
+        except OSError:
+            count = 0
+        if count == 0:
+            end_now()
+        return self._reader.received(count)
+
+    def _accept(self, frame: ToWorker) -> None:
+        if isinstance(frame, Deliver):
+            self._arrived.put(frame)
+        elif isinstance(frame, Grant):
+            self._grant(frame.seq)
+        elif isinstance(frame, Stop):
+            with self._granted:
+                self.is_stopping = True
+                self._granted.notify_all()
+            self._arrived.put(None)
+        else:
+            raise FrameError("a second Boot frame")
+
+    def _grant(self, seq: int) -> None:
+        with self._granted:
+            # A grant for a request that is over finds nothing to let go.
+            if seq == self._current and self._weights:
+                self._ungranted -= self._weights.popleft()
+                self._granted.notify_all()
+
+
+def end_now() -> NoReturn:
+    """End this worker and all it has started, at once: nobody is there to work for."""
+    with contextlib.suppress(OSError):
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+    os._exit(1)

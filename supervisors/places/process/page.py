@@ -1,0 +1,111 @@
+"""The shared page of a worker: what it is on and since when, told without a message.
+
+Owns the page's layout. The worker alone writes it, its parent alone reads it, while the worker
+lives and after its death. Never says what follows from what it tells (see `link`).
+
+The fields of a page are written one after another, not at once, so their order matters:
+`since` before `seq` when a request begins, `ran` before `seq` when it ends. Whoever reads a
+number thus also sees the time that belongs to it; and a request that is counted in `ran` while
+`seq` still names it has run. `read` looks twice, until two looks agree.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+import os
+import struct
+import sys
+import tempfile
+from typing import NamedTuple
+
+PAGE_BYTES = 4096
+_IDLE = -1
+_BEGIN = struct.Struct("=dq")
+_END = struct.Struct("=Qdq")
+_ALL = struct.Struct("=Qdq")  # ran, since, seq
+_SINCE = struct.Struct("=d")
+_BEGIN_AT = 8
+_LOOKS = 8
+
+
+class PageView(NamedTuple):
+    """What a page says.
+
+    Args:
+        seq: the request the worker is on, or None.
+        since: monotonic clock at which that request began; infinite while the worker waits for a grant.
+        ran: requests that this incarnation has run to their end, failed ones included.
+    """
+
+    seq: int | None
+    since: float
+    ran: int
+
+
+class Page:
+    """One mapped page.
+
+    Args:
+        fd: the descriptor of the page's file; it stays the caller's and may be closed.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._memory = mmap.mmap(fd, PAGE_BYTES)
+        self._ran = 0
+
+    def clear(self) -> None:
+        """Say: idle, nothing run. Called by the parent before the worker starts."""
+        _END.pack_into(self._memory, 0, 0, 0.0, _IDLE)
+
+    def begin(self, seq: int, since: float) -> None:
+        """Say: on `seq` since `since`. The worker's call."""
+        _BEGIN.pack_into(self._memory, _BEGIN_AT, since, seq)
+
+    def shift(self, since: float) -> None:
+        """Say since when the present request counts, waits left out; infinite stops the count."""
+        _SINCE.pack_into(self._memory, _BEGIN_AT, since)
+
+    def end(self) -> None:
+        """Say: the request has run, idle now. The worker's call."""
+        self._ran += 1
+        _END.pack_into(self._memory, 0, self._ran, 0.0, _IDLE)
+
+    def read(self) -> PageView:
+        """Give what the page says now. The parent's call."""
+        look = _ALL.unpack_from(self._memory)
+        for _ in range(_LOOKS):
+            again = _ALL.unpack_from(self._memory)
+            if again == look:
+                break
+            look = again
+        ran, since, seq = look
+        return PageView(None if seq == _IDLE else seq, math.inf if math.isnan(since) else since, ran)
+
+    def close(self) -> None:
+        """Give the mapping back."""
+        self._memory.close()
+
+
+def create_page_file(search_path: list[str]) -> int:
+    """Make a page's file without a name, with `search_path` stored behind the page; give its descriptor.
+
+    The search path (`sys.path`) travels here, and not in the first frame, because a worker needs it
+    before it can import what reads frames.
+    """
+    fd = _create_unnamed_file()
+    try:
+        text = "\0".join(entry for entry in search_path if isinstance(entry, str))
+        os.ftruncate(fd, PAGE_BYTES)
+        os.pwrite(fd, os.fsencode(text), PAGE_BYTES)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _create_unnamed_file() -> int:
+    if sys.platform == "linux":
+        return os.memfd_create("supervisors", os.MFD_CLOEXEC)
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())

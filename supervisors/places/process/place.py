@@ -1,0 +1,236 @@
+"""The place that runs requests in child processes: a pool of numbered workers.
+
+Owns the children and who of them gets what; a request's numbers are kept by each child's `link`.
+Lives on its actor's thread: everything that happens to a child comes out of that thread's
+`Poller`, so there is no lock here. Never decides whether a lost worker is replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from supervisors.errors import InternalError, StartError
+from supervisors.parking import Poller
+from supervisors.places.base import Listener, Lost, Worker
+from supervisors.places.process.child import GOODBYE_SECONDS, Child, make_boot
+from supervisors.places.process.spawn import spawner
+from supervisors.reasons import DeadlineExceeded, ProtocolError, Reason, Shutdown, StartFailed, record_error
+from supervisors.wire.frames import MAX_FRAME_BYTES
+
+START_SECONDS = 30.0
+"""What a worker gets to become ready (DESIGN: notes on failure)."""
+
+
+class ProcessPlace:
+    """Run requests in child processes.
+
+    Args:
+        name: what the workers are called, in listings and log records.
+        service: the service, encoded by `supervisors.wire.values.encode_code`.
+        workers: how many there may be, numbered from 0.
+        poller: where their descriptors are watched; the actor's own.
+        clock: gives the time in seconds; the system's monotonic clock, which the workers read too.
+        listener: who is told of the ends.
+        output: called with (worker, `stdout` or `stderr`, line) for each line a worker prints.
+        timeout: seconds a request may take, waits for grants left out; None for no limit.
+        max_frame_bytes: the longest frame in either direction.
+        start_timeout: seconds a worker gets to become ready.
+    """
+
+    def __init__(  # noqa: PLR0913  a place has that many sides
+        self,
+        name: str,
+        service: bytes,
+        workers: int,
+        *,
+        poller: Poller,
+        clock: Callable[[], float],
+        listener: Listener,
+        output: Callable[[int, str, str], None],
+        timeout: float | None = None,
+        max_frame_bytes: int = MAX_FRAME_BYTES,
+        start_timeout: float = START_SECONDS,
+    ) -> None:
+        self._name = name
+        self._service = service
+        self._poller = poller
+        self._clock = clock
+        self._listener = listener
+        self._output = output
+        self._timeout = timeout
+        self._max_frame_bytes = max_frame_bytes
+        self._start_timeout = start_timeout
+        self._children: list[Child | None] = [None] * workers
+        self._incarnations = [0] * workers
+        self._unborn: list[tuple[int, Reason]] = []
+        self._is_holding = False
+        self._is_closing = False
+        self._is_closed = False
+
+    # -- Place
+
+    def start(self, number: int, boot: bytes) -> None:
+        """Start a new incarnation; it becomes ready, or is lost, later."""
+        if self._children[number] is not None:
+            message = f"worker {number} of {self._name!r} is running"
+            raise InternalError(message)
+        self._incarnations[number] += 1
+        try:
+            if not self._is_holding:
+                spawner.hold()
+                self._is_holding = True
+            child = Child(self, number, self._incarnations[number], self._poller, self._max_frame_bytes)
+        except (OSError, RuntimeError) as error:
+            self._unborn.append((number, StartFailed(record_error(error))))
+            return
+        child.end_at = self._clock() + self._start_timeout
+        late = StartError(f"worker {number} of {self._name!r} was not ready within {self._start_timeout:g} s")
+        child.end_reason = StartFailed(record_error(late))
+        self._children[number] = child
+        child.begin(make_boot(number, self._name, self._service, boot))
+
+    def room(self, number: int) -> int:
+        """How many more requests the worker takes now."""
+        child = self._children[number]
+        return child.room if child is not None and not self._is_closing else 0
+
+    def submit(self, number: int, seq: int, request: bytes) -> None:
+        """Hand a request to a worker that has room; it leaves with the next `flush`."""
+        child = self._children[number]
+        if child is None:
+            message = f"worker {number} of {self._name!r} is not running"
+            raise InternalError(message)
+        child.submit(seq, request)
+
+    def flush(self) -> None:
+        """Send what was submitted."""
+        for child in self._children:
+            if child is not None:
+                child.flush()
+
+    def advance(self) -> bool:
+        """Tell what could not be told inside the call that caused it."""
+        if self._unborn:
+            number, reason = self._unborn.pop(0)
+            self._listener.on_lost(number, reason, Lost(None, (), ()))
+            return True
+        return self._is_closing and self._finish_closing()
+
+    def grant(self, number: int, seq: int) -> None:
+        """Let the request go on past its oldest part."""
+        child = self._children[number]
+        if child is not None:
+            child.grant(seq)
+
+    def kill(self, number: int, reason: Reason) -> None:
+        """End a worker and all it has started, now."""
+        child = self._children[number]
+        if child is not None:
+            child.kill(reason)
+
+    def close(self, timeout: float) -> None:
+        """Ask all workers to end; a busy one gets `timeout` seconds, then it is killed."""
+        self._is_closing = True
+        now = self._clock()
+        for child in self._children:
+            if child is not None:
+                child.stop()
+                child.end_at = now + (max(timeout, 0.0) if len(child.link) else GOODBYE_SECONDS)
+                child.end_reason = Shutdown("closed")
+
+    def abort(self) -> None:
+        """End everything before returning, telling nobody; nothing when all is closed."""
+        self._is_closing = self._is_closed = True
+        for number, child in enumerate(self._children):
+            if child is not None:
+                child.abort()
+                self._children[number] = None
+        self._let_go()
+
+    def next_deadline(self) -> float | None:
+        """Clock reading at which a worker may have run out of time."""
+        deadlines = [child.end_at for child in self._children if child is not None and child.end_at is not None]
+        if self._timeout is not None:
+            now = self._clock()
+            for child in self._children:
+                if child is not None and len(child.link):
+                    page = child.page()
+                    deadlines.append((now if page.seq is None else page.since) + self._timeout)
+        return min(deadlines, default=None)
+
+    def on_tick(self, now: float) -> None:
+        """End the workers whose time is over."""
+        for child in self._children:
+            if child is None:
+                continue
+            if child.end_at is not None and child.end_at <= now:
+                child.end_at = None
+                child.kill(child.end_reason)
+            elif self._timeout is not None and len(child.link):
+                page = child.page()
+                if page.seq is not None and page.since + self._timeout <= now:
+                    child.kill(DeadlineExceeded(self._timeout, child.pid))
+
+    def workers(self) -> tuple[Worker, ...]:
+        """The workers that are running, by number."""
+        listed = []
+        for child in self._children:
+            if child is not None:
+                page = child.page()
+                since = page.since if page.seq is not None else None
+                listed.append(
+                    Worker(child.number, child.incarnation, child.pid, child.is_ready, len(child.link), page.seq, since)
+                )
+        return tuple(listed)
+
+    # -- What the children tell
+
+    def on_child_ready(self, child: Child) -> None:
+        """It takes requests."""
+        if not self._is_closing:
+            child.end_at = None
+        self._listener.on_ready(child.number)
+
+    def on_child_part(self, child: Child, seq: int, body: bytes) -> None:
+        """Pass a part on."""
+        self._listener.on_part(child.number, seq, body)
+
+    def on_child_done(self, child: Child, seq: int, body: bytes, seconds: float) -> None:
+        """Pass a result on."""
+        self._listener.on_done(child.number, seq, body, seconds)
+
+    def on_child_failed(self, child: Child, seq: int, body: bytes, returned: tuple[int, ...]) -> None:
+        """Pass a failure on."""
+        self._listener.on_failed(child.number, seq, body, returned)
+
+    def on_child_output(self, child: Child, stream: str, line: str) -> None:
+        """Pass a line on."""
+        self._output(child.number, stream, line)
+
+    def on_child_silent(self, child: Child) -> None:
+        """Give it a moment to end by itself."""
+        child.end_at = self._clock() + GOODBYE_SECONDS
+        child.end_reason = ProtocolError("it closed its channel", child.pid)
+
+    def on_child_gone(self, child: Child, reason: Reason, lost: Lost) -> None:
+        """Pass a loss on; when closing, only if something was in its hands."""
+        self._children[child.number] = None
+        if not self._is_closing or lost != Lost(None, (), ()):
+            self._listener.on_lost(child.number, reason, lost)
+        if self._is_closing:
+            self._finish_closing()
+
+    # -- Private
+
+    def _finish_closing(self) -> bool:
+        if self._is_closed or any(child is not None for child in self._children):
+            return False
+        self._is_closed = True
+        self._let_go()
+        self._listener.on_closed()
+        return True
+
+    def _let_go(self) -> None:
+        if self._is_holding:
+            self._is_holding = False
+            spawner.release()

@@ -1,0 +1,169 @@
+"""How the processes of a worker end and what is left of them: the one door to psutil here.
+
+Owns the end of a whole process tree, the reading of a wait status, the watch for a death, and
+the figures of a live process. Never decides that something must end.
+
+A worker is the leader of a session of its own, so everything it starts can be found even after
+its death: by its group, its session, and (while it lives) its descendants. A number of a process
+or a session is not given out again before its leader is reaped, hence the order: end the tree,
+then reap. What left the session by `setsid` *and* outlived its parents cannot be found.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import select
+import signal
+import sys
+import threading
+from typing import NamedTuple
+
+import psutil
+
+from supervisors.reasons import Crashed
+
+_PEAK_UNIT = 1 if sys.platform == "darwin" else 1024
+
+
+class Usage(NamedTuple):
+    """What a process uses.
+
+    Args:
+        cpu_seconds: processor time so far, user and system, of all its threads.
+        rss_bytes: resident memory now.
+    """
+
+    cpu_seconds: float
+    rss_bytes: int
+
+
+class Ended(NamedTuple):
+    """How a process ended.
+
+    Args:
+        signal: the signal that ended it, or None.
+        exit_code: its exit code, or None (a signal ended it, or somebody else has reaped it).
+        peak_bytes: its largest resident memory, or None where it cannot be told.
+    """
+
+    signal: int | None
+    exit_code: int | None
+    peak_bytes: int | None
+
+
+def usage(pid: int) -> Usage | None:
+    """Give the figures of a live process; None if it has ended."""
+    try:
+        process = psutil.Process(pid)
+        with process.oneshot():
+            times, memory = process.cpu_times(), process.memory_info()
+    except psutil.Error:
+        return None
+    return Usage(times.user + times.system, memory.rss)
+
+
+def end_tree(pid: int) -> None:
+    """Kill the process `pid`, leader of its own session, and all it has started; do not reap it.
+
+    It must not have been reaped. Called again, it ends what is left.
+    """
+    others = _descendants(pid) | _session_members(pid)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+    for other in others:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(other, signal.SIGKILL)
+    # The session does not exist yet in the instant between the start and `setsid`.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def reap(pid: int, own_peak_bytes: int) -> Ended | None:
+    """Take the status of the ended child `pid`; None while it still runs.
+
+    Args:
+        pid: the child.
+        own_peak_bytes: this process's peak memory when it started the child. The kernel counts what
+            the child shared with it before `exec`, so a peak up to this tells nothing.
+    """
+    try:
+        ended, status, figures = os.wait4(pid, os.WNOHANG)
+    except ChildProcessError:
+        return Ended(None, None, None)  # somebody else reaped it: a host that waits for every child
+    if ended == 0:
+        return None
+    code = os.waitstatus_to_exitcode(status)
+    peak = figures.ru_maxrss * _PEAK_UNIT
+    known = peak if peak > own_peak_bytes else None
+    return Ended(-code, None, known) if code < 0 else Ended(None, code, known)
+
+
+def own_peak_bytes() -> int:
+    """Give this process's largest resident memory so far, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _PEAK_UNIT
+
+
+def describe_crash(ended: Ended, pid: int, last_output: tuple[str, ...]) -> Crashed:
+    """Tell a death as a reason."""
+    return Crashed(ended.signal, ended.exit_code, pid, ended.peak_bytes, last_output)
+
+
+def watch_death(pid: int) -> int:
+    """Give a descriptor that becomes readable when the child `pid` has ended; the caller closes it.
+
+    It does so at once, whoever else holds the child's channels (a child that has forked keeps them
+    open beyond its own death). Reaps nothing.
+    """
+    if hasattr(os, "pidfd_open"):
+        with contextlib.suppress(OSError):  # ENOSYS: an old kernel or a sandbox
+            return os.pidfd_open(pid)
+    if sys.platform == "darwin":
+        return _watch_by_kqueue(pid)
+    return watch_death_by_thread(pid)
+
+
+def watch_death_by_thread(pid: int) -> int:
+    """Do as `watch_death` with a thread that waits, where the system offers nothing better."""
+    reader, writer = os.pipe()
+
+    def wait() -> None:
+        try:
+            if sys.platform != "darwin":
+                os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        except ChildProcessError:
+            pass  # reaped by somebody else: it has ended all the same
+        finally:
+            os.close(writer)  # the reader sees the end of the pipe
+
+    threading.Thread(target=wait, name=f"supervisors-waiter-{pid}", daemon=True).start()
+    return reader
+
+
+def _watch_by_kqueue(pid: int) -> int:
+    if sys.platform != "darwin":
+        raise NotImplementedError
+    queue = select.kqueue()
+    try:
+        event = select.kevent(pid, select.KQ_FILTER_PROC, select.KQ_EV_ADD, select.KQ_NOTE_EXIT)
+        queue.control([event], 0)
+        return os.dup(queue.fileno())
+    finally:
+        queue.close()
+
+
+def _descendants(pid: int) -> set[int]:
+    try:
+        return {child.pid for child in psutil.Process(pid).children(recursive=True)}
+    except psutil.Error:
+        return set()
+
+
+def _session_members(pid: int) -> set[int]:
+    members = set()
+    for other in psutil.pids():
+        with contextlib.suppress(OSError):
+            if os.getsid(other) == pid:
+                members.add(other)
+    return members - {pid}

@@ -1,0 +1,260 @@
+"""The main program of a worker process: one service, one request at a time.
+
+Owns the worker's set-up (signals, output, logging, its end with the parent) and the loop that
+runs requests. Never imports the program's `__main__`, never decides what a failure leads to.
+
+Three threads: the main thread runs the service; one reads the channel (`inbound`), and ends the
+process when the parent is gone; one sends results that have waited (`outbound`). Every exception
+out of a request, `SystemExit` included, is that request's failure and no more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import faulthandler
+import io
+import logging
+import math
+import os
+import signal
+import socket
+import sys
+import time
+from typing import NoReturn
+
+from supervisors.errors import FrameError, SupervisorsError
+from supervisors.places.base import PART_BOUND, RequestAbandoned, Service
+from supervisors.places.process.inbound import Inbound, end_now
+from supervisors.places.process.outbound import Outbound
+from supervisors.places.process.page import Page
+from supervisors.reasons import record_error
+from supervisors.wire.frames import Boot, BootFailed, Bye, Failed, Log, Part, Ready, worker_reader
+from supervisors.wire.values import decode_code
+
+_PR_SET_PDEATHSIG = 1
+_TRACE_LIMIT = 65_536
+"""Characters of a log record's text or traceback that are forwarded (arbitrary)."""
+
+
+def main(channel_fd: int, page_fd: int, incarnation: int, max_frame_bytes: int, parent_pid: int) -> NoReturn:
+    """Be a worker until the parent says stop. Called by the interpreter that `spawn` has started."""
+    _end_with_parent(parent_pid)
+    _set_up_signals()
+    _set_up_output()
+    for fd in (channel_fd, page_fd):
+        os.set_inheritable(fd, False)
+    channel = socket.socket(fileno=channel_fd)
+    page = Page(page_fd)
+    os.close(page_fd)
+    inbound = Inbound(channel, worker_reader(incarnation, max_frame_bytes))
+    boot = inbound.receive_boot()
+    outbound = Outbound(channel, incarnation, max_frame_bytes)
+    os.register_at_fork(after_in_child=outbound.mute)
+    sys.argv[:] = [boot.argv0]
+    _forward_logging(boot, outbound)
+    service = _boot_service(boot, outbound)
+    outbound.send(Ready(os.getpid()))
+    Loop(service, inbound, outbound, page).run()
+    outbound.send(Bye())
+    sys.exit(0)
+
+
+class Loop:
+    """Runs requests, in order, and reports each as done or as failed."""
+
+    def __init__(self, service: Service, inbound: Inbound, outbound: Outbound, page: Page) -> None:
+        self._service = service
+        self._inbound = inbound
+        self._outbound = outbound
+        self._page = page
+        self._pid = os.getpid()
+
+    def run(self) -> None:
+        """Run requests until told to stop."""
+        inbound, outbound = self._inbound, self._outbound
+        while True:
+            if not inbound.has_more:
+                outbound.flush()
+            taken = inbound.take()
+            if taken is None:
+                return
+            self._run_request(*taken)
+
+    def _run_request(self, seq: int, request: bytes) -> None:
+        started = time.monotonic()
+        self._page.begin(seq, started)
+        self._inbound.begin(seq)
+        try:
+            port = RequestPort(seq, started, self._inbound, self._outbound, self._page)
+            execution = self._service.begin(request, port)
+            while not execution.advance():
+                if self._inbound.is_stopping or not port.wait_for_room():
+                    # The page still names the request: that is how the parent knows it was cut short.
+                    self._service.settle(accepted=False)
+                    return
+            body = execution.result()
+            check_body(body, self._outbound.body_bound)
+            self._service.settle(accepted=True)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is this request's failure
+            self._leave_if_forked(error)
+            self._report_failure(seq, error, time.monotonic() - started)
+            return
+        self._leave_if_forked(None)
+        seconds = time.monotonic() - started
+        self._page.end()
+        self._outbound.done(seq, body, seconds, more=self._inbound.has_more)
+
+    def _report_failure(self, seq: int, error: BaseException, seconds: float) -> None:
+        body = self._describe(error)
+        self._page.end()
+        self._outbound.send(Failed(seq, body, seconds))
+        self._inbound.drop_all()
+        self._service.settle(accepted=False)
+
+    def _describe(self, error: BaseException) -> bytes:
+        try:
+            body = self._service.describe_failure(error)
+            check_body(body, self._outbound.body_bound)
+        except BaseException as second:  # noqa: BLE001 - an exception that cannot even be described
+            told = SupervisorsError(f"{type(error).__name__}, which could not be described: {type(second).__name__}")
+            body = self._service.describe_failure(told)
+            check_body(body, self._outbound.body_bound)
+        return bytes(body)
+
+    def _leave_if_forked(self, error: BaseException | None) -> None:
+        """End a copy of the worker that the request made by fork and that came back out of it."""
+        if os.getpid() == self._pid:
+            return
+        with contextlib.suppress(BaseException):
+            sys.stdout.flush()
+        code = error.code if isinstance(error, SystemExit) else (0 if error is None else 1)
+        os._exit(code if isinstance(code, int) else (0 if code is None else 1))
+
+
+class RequestPort:
+    """What a running request may do besides returning (`supervisors.places.base.Port`)."""
+
+    def __init__(self, seq: int, started: float, inbound: Inbound, outbound: Outbound, page: Page) -> None:
+        self._seq = seq
+        self._started = started
+        self._inbound = inbound
+        self._outbound = outbound
+        self._page = page
+
+    def part(self, body: bytes, weight: int) -> None:
+        """Send a part at once, after a wait while those not granted weigh `PART_BOUND` or more."""
+        if not self.wait_for_room():
+            raise RequestAbandoned
+        self.stop_with(body, weight)
+
+    def stop_with(self, body: bytes, weight: int) -> None:
+        """Send a part at once; the wait is made before the request goes on."""
+        check_body(body, self._outbound.body_bound)
+        self._inbound.add_weight(weight)
+        self._outbound.send(Part(self._seq, weight, body))
+
+    def wait_for_room(self) -> bool:
+        """Wait while parts not granted weigh `PART_BOUND` or more; False if the worker shall end."""
+        if self._inbound.is_below(PART_BOUND):
+            return True
+        # A wait for those downstream is no part of the time that a timeout allows.
+        self._page.shift(math.inf)
+        waited_from = time.monotonic()
+        has_room = self._inbound.wait_below(PART_BOUND)
+        self._started += time.monotonic() - waited_from
+        self._page.shift(self._started)
+        return has_room
+
+
+def check_body(body: object, bound: int) -> None:
+    """Refuse what cannot be a body of a frame.
+
+    Raises:
+        FrameError: it is no bytes object, or longer than `bound`.
+    """
+    if not isinstance(body, bytes):
+        raise FrameError(f"expected a result as bytes, got {type(body).__name__}")
+    if len(body) > bound:
+        raise FrameError(f"a result of {len(body)} bytes is over the bound of {bound} bytes")
+
+
+class LogForwarder(logging.Handler):
+    """Sends log records to the parent, which handles them as its own."""
+
+    def __init__(self, outbound: Outbound) -> None:
+        super().__init__()
+        self._outbound = outbound
+        self._formatter = logging.Formatter()
+
+    def createLock(self) -> None:  # noqa: N802 - logging's name
+        """Do without a lock: the channel has its own, and a signal handler may log."""
+        self.lock = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send one record; a record that cannot be formatted is told on stderr, as logging does."""
+        try:
+            self._outbound.send(self._to_frame(record))
+        except Exception:  # noqa: BLE001 - logging's own rule for handlers
+            self.handleError(record)
+
+    def _to_frame(self, record: logging.LogRecord) -> Log:
+        trace = record.exc_text
+        if record.exc_info and not trace:
+            trace = self._formatter.formatException(record.exc_info)
+        return Log(
+            logger=_encodable(record.name),
+            level=record.levelno,
+            text=_encodable(record.getMessage()[:_TRACE_LIMIT]),
+            created=record.created,
+            path=_encodable(record.pathname),
+            line=record.lineno,
+            function=_encodable(record.funcName or ""),
+            trace=None if trace is None else _encodable(trace[-_TRACE_LIMIT:]),
+            thread=_encodable(record.threadName or ""),
+        )
+
+
+def _encodable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _boot_service(boot: Boot, outbound: Outbound) -> Service:
+    try:
+        service: Service = decode_code(boot.service)
+        service.boot(boot.number, boot.boot)
+    except BaseException as error:  # noqa: BLE001 - told to the parent, whatever it is
+        outbound.send(BootFailed(record_error(error)))
+        sys.stderr.flush()
+        os._exit(1)
+    return service
+
+
+def _end_with_parent(parent_pid: int) -> None:
+    """Ask the kernel to kill this process when its parent ends, if it can; leave if that was before."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent_pid:
+        end_now()
+
+
+def _set_up_signals() -> None:
+    # Ctrl-C is the parent's to handle. A handler that does nothing, and not SIG_IGN, which what
+    # the worker starts would inherit.
+    signal.signal(signal.SIGINT, lambda _number, _frame: None)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+
+def _set_up_output() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+    faulthandler.enable(sys.stderr)
+
+
+def _forward_logging(boot: Boot, outbound: Outbound) -> None:
+    root = logging.getLogger()
+    root.handlers[:] = [LogForwarder(outbound)]
+    root.setLevel(boot.log_level)
+    for name, level in boot.log_levels.items():
+        logging.getLogger(name).setLevel(level)

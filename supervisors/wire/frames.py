@@ -1,0 +1,265 @@
+"""The protocol between a process place and its workers: typed frames, and their bytes.
+
+Owns the kinds of frames, their strict decoding and the bound on their length. A frame is a
+header (magic, version, incarnation, length) and a MessagePack array whose first element is the
+kind. Bodies of requests and results are opaque bytes in here: nothing unpickles. Pure: never
+reads a socket, never decides what a frame leads to.
+
+What can go wrong on the other side (a worker that was taken over or has gone mad) ends in one
+`FrameError`: a wrong header, an unknown kind or version, a frame of another incarnation, a
+length over the bound (seen before any memory is taken), a field of another type.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Generic, TypeAlias, TypeVar
+
+import msgspec
+
+from supervisors.errors import FrameError
+from supervisors.reasons import ErrorRecord
+
+MAX_FRAME_BYTES = 256 * 1024 * 1024
+"""Default bound on a frame's length (DESIGN: security)."""
+FRAME_OVERHEAD_BYTES = 128
+"""What a frame with one body may need besides the body (header, numbers, lengths), rounded up."""
+
+_HEADER = struct.Struct("<2sBxII")
+_MAGIC = b"SV"
+_VERSION = 1
+_KEPT_BYTES = 256 * 1024
+"""Size of the buffer a reader keeps: large enough to take many frames in one call."""
+
+
+class Boot(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=1):
+    """Parent to worker, first: what to become.
+
+    Args:
+        number: the worker's place in its pool.
+        name: what the place is called, for log records.
+        argv0: the program's `sys.argv[0]`.
+        log_level: the root logger's level; log_levels: those of loggers that have one of their own.
+        service: the service, encoded with its code.
+        boot: what the service is booted with, opaque.
+    """
+
+    number: int
+    name: str
+    argv0: str
+    log_level: int
+    log_levels: dict[str, int]
+    service: bytes
+    boot: bytes
+
+
+class Deliver(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=2):
+    """Parent to worker: requests, oldest first.
+
+    Args:
+        epoch: failures of this worker that the parent knew when it sent this. The worker drops
+            what is of an older epoch: those requests were returned with the failure.
+        items: pairs of number and body.
+    """
+
+    epoch: int
+    items: list[tuple[int, bytes]]
+
+
+class Grant(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=3):
+    """Parent to worker: the oldest part of request `seq` that is not yet granted is."""
+
+    seq: int
+
+
+class Stop(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=4):
+    """Parent to worker: finish the request in hand, begin no other, and end."""
+
+
+class Spawned(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=16):
+    """Spawner to parent, on the worker's side of the channel, before the worker says anything."""
+
+
+class Ready(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=17):
+    """Worker to parent: the service has booted."""
+
+    pid: int
+
+
+class BootFailed(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=18):
+    """Worker to parent, last: the service could not be made or booted."""
+
+    error: ErrorRecord
+
+
+class Done(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=19):
+    """Worker to parent: requests that were run, in that order, as (number, result, seconds)."""
+
+    items: list[tuple[int, bytes, float]]
+
+
+class Part(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=20):
+    """Worker to parent: a part of the result of the request it is on."""
+
+    seq: int
+    weight: int
+    body: bytes
+
+
+class Failed(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=21):
+    """Worker to parent: a request raised. All requests behind it were dropped, unbegun."""
+
+    seq: int
+    body: bytes
+    seconds: float
+
+
+class Log(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=22):
+    """Worker to parent: a log record, its text made in the worker.
+
+    Args:
+        logger: name of the logger; level: number of the level; text: the finished message.
+        created: seconds since the epoch; path, line, function: where it was logged.
+        trace: formatted traceback, or None.
+        thread: name of the thread.
+    """
+
+    logger: str
+    level: int
+    text: str
+    created: float
+    path: str
+    line: int
+    function: str
+    trace: str | None
+    thread: str
+
+
+class Bye(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=23):
+    """Worker to parent, last: it begins nothing any more and ends by itself."""
+
+
+ToWorker: TypeAlias = Boot | Deliver | Grant | Stop
+FromWorker: TypeAlias = Spawned | Ready | BootFailed | Done | Part | Failed | Log | Bye
+
+Frame = TypeVar("Frame")
+
+_encoder = msgspec.msgpack.Encoder()
+_to_worker: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(ToWorker)
+_from_worker: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)
+
+
+def encode_frame(frame: ToWorker | FromWorker, incarnation: int, max_bytes: int = MAX_FRAME_BYTES) -> bytearray:
+    """Give the bytes of `frame`, header included.
+
+    Raises:
+        FrameError: the frame is longer than `max_bytes`; the receiver would end the channel.
+    """
+    data = bytearray(_HEADER.size)
+    _encoder.encode_into(frame, data, _HEADER.size)
+    length = len(data) - _HEADER.size
+    if length > max_bytes:
+        raise FrameError(f"a {type(frame).__name__} frame of {length} bytes is over the bound of {max_bytes}")
+    _HEADER.pack_into(data, 0, _MAGIC, _VERSION, incarnation, length)
+    return data
+
+
+def worker_reader(incarnation: int, max_bytes: int = MAX_FRAME_BYTES) -> FrameReader[ToWorker]:
+    """Make the reader of a worker, which takes the parent's frames."""
+    return FrameReader(_to_worker, incarnation, max_bytes)
+
+
+def parent_reader(incarnation: int, max_bytes: int = MAX_FRAME_BYTES) -> FrameReader[FromWorker]:
+    """Make the reader of a parent, which takes one worker's frames."""
+    return FrameReader(_from_worker, incarnation, max_bytes)
+
+
+class FrameReader(Generic[Frame]):
+    """Turns a stream of bytes, cut anywhere, into frames.
+
+    Either `feed` it, or receive into `space()` and say how much by `received`. After a
+    `FrameError` it takes nothing more: what follows on the stream has no meaning.
+    """
+
+    def __init__(self, decoder: msgspec.msgpack.Decoder[Frame], incarnation: int, max_bytes: int) -> None:
+        self._decoder = decoder
+        self._incarnation = incarnation
+        self._max_bytes = max_bytes
+        self._buffer = bytearray(_KEPT_BYTES)
+        self._start = 0
+        self._end = 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no begun frame waits for its rest."""
+        return self._start == self._end
+
+    def space(self) -> memoryview:
+        """Where to receive into; never empty. It is valid until the next call of this reader."""
+        return memoryview(self._buffer)[self._end :]
+
+    def received(self, count: int) -> list[Frame]:
+        """Take the `count` bytes that were put into `space()`; give the frames now complete.
+
+        Raises:
+            FrameError: the stream is not the protocol.
+        """
+        self._end += count
+        frames: list[Frame] = []
+        view = memoryview(self._buffer)
+        while self._end - self._start >= _HEADER.size:
+            length = self._check_header()
+            stop = self._start + _HEADER.size + length
+            if stop > self._end:
+                break
+            frames.append(self._decode(view[self._start + _HEADER.size : stop]))
+            self._start = stop
+        view.release()
+        self._make_space()
+        return frames
+
+    def feed(self, data: bytes | bytearray | memoryview) -> list[Frame]:
+        """Take `data` whole; as `received`."""
+        frames: list[Frame] = []
+        rest = memoryview(data)
+        while rest:
+            space = self.space()
+            count = min(len(space), len(rest))
+            space[:count] = rest[:count]
+            frames += self.received(count)
+            rest = rest[count:]
+        return frames
+
+    def _check_header(self) -> int:
+        magic, version, incarnation, length = _HEADER.unpack_from(self._buffer, self._start)
+        if magic != _MAGIC or version != _VERSION:
+            raise FrameError(f"expected a frame of version {_VERSION}, got {magic!r} version {version}")
+        if incarnation != self._incarnation:
+            raise FrameError(f"expected a frame of incarnation {self._incarnation}, got one of {incarnation}")
+        if length > self._max_bytes:
+            raise FrameError(f"a frame of {length} bytes is over the bound of {self._max_bytes}")
+        return int(length)
+
+    def _decode(self, body: memoryview) -> Frame:
+        try:
+            return self._decoder.decode(body)
+        except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError, MemoryError) as error:
+            raise FrameError(f"a frame of {len(body)} bytes is not the protocol: {error}") from error
+
+    def _make_space(self) -> None:
+        """Leave room for what is known to come; take more memory only for a length that was checked."""
+        pending = self._end - self._start
+        if pending == 0:
+            self._start = self._end = 0
+        needed = _HEADER.size
+        if pending >= _HEADER.size:
+            needed += self._check_header()
+        size = max(_KEPT_BYTES, needed)
+        if size != len(self._buffer):
+            self._move_to(bytearray(size), pending)
+        elif self._start + needed > size:
+            self._move_to(self._buffer, pending)
+
+    def _move_to(self, buffer: bytearray, pending: int) -> None:
+        buffer[:pending] = self._buffer[self._start : self._end]
+        self._buffer, self._start, self._end = buffer, 0, pending
