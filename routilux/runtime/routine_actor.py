@@ -114,7 +114,6 @@ class RoutineActor(Behavior):
         self._ungranted: list[tuple[int, int]] = []
         self._is_closing = False
         self._tick_at: float | None = None
-        self._place: Place | None = None
 
     # -- Behavior
 
@@ -159,7 +158,7 @@ class RoutineActor(Behavior):
 
     def on_stop(self, reason: Reason, ctx: Context) -> None:
         """End what is left of the place: nothing, unless this actor failed."""
-        if self._place is not None:
+        if hasattr(self, "_place"):
             self._place.abort()
         if not is_clean(reason):
             self._account.status = "failed"
@@ -169,7 +168,7 @@ class RoutineActor(Behavior):
 
     def on_ready(self, number: int) -> None:
         """A worker takes messages: the next `step` hands some out."""
-        self._fruitful[number] = False
+        self._publish_pids()
 
     def on_part(self, number: int, seq: int, body: Any) -> None:
         """Let a part out, and let its turn go on when there is room downstream."""
@@ -193,6 +192,7 @@ class RoutineActor(Behavior):
     def on_lost(self, number: int, reason: Reason, lost: Lost) -> None:
         """A worker ended: with a message in hand that message failed, else only the worker did."""
         self._ungranted = [entry for entry in self._ungranted if entry[0] != number]
+        self._publish_pids()
         self._fail(number, reason, lost, is_retryable=True, is_lost=True)
 
     def on_closed(self) -> None:
@@ -204,6 +204,10 @@ class RoutineActor(Behavior):
     def _start_worker(self, number: int) -> None:
         self._fruitful[number] = False
         self._place.start(number, self._carrier.boot(self._account.committed[number]))
+
+    def _publish_pids(self) -> None:
+        pids = {worker.number: worker.pid for worker in self._place.workers()}
+        self._account.pids = tuple(pids.get(number) for number in range(self._workers))
 
     def _hand_out(self) -> bool:
         if self._holds or self._is_closing or self._account.is_skipped:

@@ -23,7 +23,8 @@ from routilux.messages import Emission, Message, StateOp, TurnPart, TurnResult
 from routilux.turn.codec import Codec
 from routilux.turn.gather import Gather
 from routilux.turn.outbox import Outbox
-from routilux.turn.state import Committed, StateTurn, TrackedState, apply_ops
+from routilux.turn.state import Committed, StateTurn, apply_ops
+from routilux.turn.tracked import TrackedState
 from supervisors.errors import ValueDecodingError
 from supervisors.places.base import Port
 from supervisors.wire import values

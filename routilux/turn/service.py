@@ -17,8 +17,9 @@ from routilux.turn.codec import Codec
 from routilux.turn.execution import Incarnation, Route, TurnExecution
 from routilux.turn.gather import Gather, make_gather, slot_key
 from routilux.turn.outbox import Outbox
-from routilux.turn.state import Committed, open_state
+from routilux.turn.state import Committed, ObjectState, StateTurn
 from routilux.turn.tables import Incoming, Outgoing, Receives, Runs
+from routilux.turn.tracked import TrackedState
 from supervisors.errors import InternalError
 from supervisors.places.base import Port
 from supervisors.reasons import record_error
@@ -85,7 +86,7 @@ class RoutineService:
             routine_id=self._routine_id,
             codec=self._codec,
             committed=committed,
-            state=open_state(committed, self._routine.state_type, [slot_key(name) for name in gathers]),
+            state=self._open_state(committed, [slot_key(name) for name in gathers]),
             routes=routes,
             events={
                 event: (index, keeps and by_reference, encoded or (by_reference and not keeps))
@@ -130,6 +131,12 @@ class RoutineService:
         """
         error.__traceback__ = _skip_own_frames(error.__traceback__)
         return self._codec.failure(record_error(error), error, is_retryable=isinstance(error, self._retryable))
+
+    def _open_state(self, committed: Committed, reserved: list[str]) -> StateTurn:
+        state_type = self._routine.state_type
+        if state_type is None or state_type is dict:
+            return TrackedState(committed, reserved)
+        return ObjectState(committed, state_type)
 
     def _compile_routes(self, committed: Committed) -> tuple[dict[int, Route], dict[str, Gather]]:
         routes: dict[int, Route] = {}

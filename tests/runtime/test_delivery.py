@@ -1,7 +1,11 @@
-"""Every message once, in order, whatever the shape and the placement, and whoever is killed."""
+"""Every message once, in order, whatever the shape and the placement, and whoever is killed.
+
+`ROUTILUX_STRESS=1` (`make stress`) runs the same tests with 50,000 messages and 60 kills each.
+"""
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import threading
@@ -9,81 +13,91 @@ from typing import Any
 
 import pytest
 
-from routilux import Flow, JobState
+from routilux import Flow, Job, JobState
 from tests.runtime import shapes
 
-COUNT = 4_000
-"""Messages a shape and placement: twelve runs are some 50,000 through the source alone."""
+IS_STRESS = os.environ.get("ROUTILUX_STRESS") == "1"
+COUNT = 50_000 if IS_STRESS else 5_000
+KILLS = 60 if IS_STRESS else 12
+SLOTS = {"chain": ("input",), "fan": ("x", "y", "z"), "diamond": ("x", "y"), "loop": ("input",)}
 
 
-def check_sink(state: JobState, slots: tuple[str, ...], count: int, *, ordered: bool = True) -> None:
+def check_sink(state: JobState, slots: tuple[str, ...], count: int) -> None:
     assert state.status == "completed", state.error
     sink: dict[str, Any] = state.routine_states["sink"]["state"]
     for slot in slots:
-        told = {key: sink[f"{slot}.{key}"] for key in ("last", "count", "sum")}
-        expected = shapes.sums(count)
-        if not ordered:
-            told.pop("last")
-            expected.pop("last")
-        assert told == expected
-    if ordered:
-        assert "disorder" not in sink
+        assert {key: sink[f"{slot}.{key}"] for key in ("last", "count", "sum")} == shapes.sums(count)
+    assert "disorder" not in sink
     assert all(connection.is_conserved for connection in state.connections)
     assert all(connection.sent == connection.handled for connection in state.connections)
 
 
+def states_of(state: JobState) -> dict[str, Any]:
+    return {routine_id: told["state"] for routine_id, told in state.routine_states.items()}
+
+
 @pytest.mark.processes
+@pytest.mark.timeout(600 if IS_STRESS else 100)
 @pytest.mark.parametrize("where", shapes.PLACEMENTS)
-def test_a_chain_hands_on_every_message_once_and_in_order(where: str) -> None:
-    state = shapes.chain(shapes.PLACEMENTS[where]).execute("source", {"count": COUNT})
-    check_sink(state, ("input",), COUNT)
-    assert state.routine_states["a"]["state"] == {"count": COUNT}
+@pytest.mark.parametrize("shape", SLOTS)
+def test_every_message_is_handled_once_and_in_order(shape: str, where: str) -> None:
+    flow: Flow = getattr(shapes, shape)(shapes.PLACEMENTS[where])
+    state = flow.execute("source", {"count": COUNT})
+    check_sink(state, SLOTS[shape], COUNT)
+    if shape == "loop":
+        assert state.routine_states["looper"]["state"] == {"turns": 3 * COUNT}
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("where", shapes.PLACEMENTS)
-def test_a_fan_hands_every_message_to_each_arm_once_and_in_order(where: str) -> None:
-    state = shapes.fan(shapes.PLACEMENTS[where]).execute("source", {"count": COUNT})
-    check_sink(state, ("x", "y", "z"), COUNT)
-
-
-@pytest.mark.processes
-@pytest.mark.parametrize("where", shapes.PLACEMENTS)
-def test_a_diamond_renames_parameters_on_both_arms(where: str) -> None:
-    state = shapes.diamond(shapes.PLACEMENTS[where]).execute("source", {"count": COUNT})
-    check_sink(state, ("x", "y"), COUNT)
-
-
-@pytest.mark.processes
-@pytest.mark.parametrize("where", shapes.PLACEMENTS)
-def test_a_loop_sends_every_message_round_as_often_as_it_says(where: str) -> None:
-    state = shapes.loop(shapes.PLACEMENTS[where]).execute("source", {"count": COUNT})
-    check_sink(state, ("input",), COUNT)
-    assert state.routine_states["looper"]["state"] == {"turns": 3 * COUNT}
-
-
-@pytest.mark.processes
-@pytest.mark.parametrize(
-    ("shape", "slots"), [("chain", ("input",)), ("fan", ("x", "y", "z")), ("diamond", ("x", "y")), ("loop", ("input",))]
-)
-def test_killed_workers_lose_double_and_reorder_nothing(shape: str, slots: tuple[str, ...]) -> None:
+@pytest.mark.timeout(600 if IS_STRESS else 100)
+@pytest.mark.parametrize("shape", SLOTS)
+def test_killed_workers_lose_double_and_reorder_nothing(shape: str) -> None:
     flow: Flow = getattr(shapes, shape)(shapes.PLACEMENTS["process"])
-    count, kills = 3_000, 15
-    job = flow.start("source", {"count": count})
-    rng, over = random.Random(1234), threading.Event()
-    killed: list[int] = []
+    undisturbed = flow.execute("source", {"count": COUNT})
+    job = flow.start("source", {"count": COUNT})
+    killer = Killer(job, KILLS, seed=1234)
+    state = job.wait(500)
+    killed = killer.stop()
+    check_sink(state, SLOTS[shape], COUNT)
+    assert states_of(state) == states_of(undisturbed)
+    assert killed == KILLS
+    assert sum(told["restarts"] for told in state.routine_states.values()) >= killed // 2
 
-    def kill() -> None:
-        while len(killed) < kills and not over.wait(rng.uniform(0.01, 0.08)):
-            pids = [pid for account in job.ledger.accounts for pid in account.pids if pid is not None]
+
+class Killer:
+    """Kills random workers of a job, spread over its messages, until it has killed enough."""
+
+    def __init__(self, job: Job, kills: int, seed: int) -> None:
+        self._job = job
+        self._kills = kills
+        self._rng = random.Random(seed)
+        self._over = threading.Event()
+        self._killed = 0
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def stop(self) -> int:
+        """End; gives the number of workers killed."""
+        self._over.set()
+        self._thread.join()
+        return self._killed
+
+    def _run(self) -> None:
+        # By progress and not by time: so that as many die on a fast machine as on a slow one.
+        step = COUNT // (self._kills + 1)
+        stream = self._job.stream("source", "number", capacity=COUNT)
+        for item in stream:
+            if self._over.is_set() or self._killed == self._kills:
+                return
+            if item["n"] % step == step - 1 and self._kill_one():
+                self._killed += 1
+
+    def _kill_one(self) -> bool:
+        for _ in range(1_000):
+            pids = [pid for account in self._job.ledger.accounts for pid in account.pids if pid is not None]
             if pids:
-                killed.append(rng.choice(pids))
-                shapes.kill_pids(killed[-1:], signal.SIGKILL)
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    state = job.wait(100)
-    over.set()
-    killer.join()
-    check_sink(state, slots, count)
-    assert sum(routine["restarts"] for routine in state.routine_states.values()) >= 1
+                os.kill(self._rng.choice(pids), signal.SIGKILL)
+                return True
+            if self._over.wait(0.005):
+                return False
+        return False

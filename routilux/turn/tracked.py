@@ -1,0 +1,249 @@
+"""A dict state during a turn: a mapping that knows which of its keys were touched (R5).
+
+Owns the working copy of one turn at a time; see `state` for the rules it follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from typing import Any
+
+from routilux.errors import StateError
+from routilux.messages import StateOp
+from routilux.turn.state import (
+    IMMUTABLE_TYPES,
+    RESERVED_PREFIX,
+    Committed,
+    checked_items,
+    checked_key,
+    from_committed,
+    is_reserved,
+    is_same,
+    to_committed,
+)
+
+
+class _Mark:
+    """A value that no user can have."""
+
+    __slots__ = ()
+
+
+_UNTOUCHED = _Mark()
+_GONE = _Mark()
+
+
+class TrackedState(MutableMapping[str, Any]):
+    """A dict state during a turn: behaves as a dict, and knows what was touched.
+
+    Keys are text. Iterating keys, `len`, `in`, `repr` and comparing touch nothing; `values()`,
+    `items()`, `copy()` and `dict(...)` touch what they hand out. A key that is deleted and set again
+    within one turn keeps its place. Belongs to the thread that runs the turn.
+    """
+
+    __slots__ = ("_committed", "_growth", "_reserved", "_working")
+
+    def __init__(self, committed: Committed, reserved: Iterable[str] = ()) -> None:
+        self._committed = committed
+        self._reserved = tuple({*reserved, *(key for key in committed if key[:1] == RESERVED_PREFIX)})
+        # What this turn touched: a live value, or _GONE for a deleted key.
+        self._working: dict[str, Any] = {}
+        # Keys that came minus keys that went, against committed.
+        self._growth = 0
+
+    # As a dict.
+
+    def __getitem__(self, key: str) -> Any:
+        value = self._working.get(key, _UNTOUCHED)
+        if value is _UNTOUCHED:
+            value = self._committed[key]
+            return value if value.__class__ in IMMUTABLE_TYPES else self._touch(key, value)
+        if value is _GONE:
+            raise KeyError(key)
+        return value
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if key.__class__ is not str or key < "\x01" or not key.isascii():
+            key = checked_key(key)
+        working = self._working
+        before = working.get(key, _UNTOUCHED)
+        if before is _GONE or (before is _UNTOUCHED and key not in self._committed):
+            self._growth += 1
+        working[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        if key not in self:
+            raise KeyError(key)
+        self._working[key] = _GONE
+        self._growth -= 1
+
+    def __contains__(self, key: object) -> bool:
+        value = self._working.get(key, _UNTOUCHED)  # type: ignore[call-overload]  # any hashable may be asked for
+        if value is _UNTOUCHED:
+            return key in self._committed and not is_reserved(key)
+        return value is not _GONE
+
+    def __len__(self) -> int:
+        committed = self._committed
+        return len(committed) + self._growth - sum([key in committed for key in self._reserved])
+
+    def __iter__(self) -> Iterator[str]:
+        return self._watched(self._keys())
+
+    def __reversed__(self) -> Iterator[str]:
+        return self._watched(self._keys_reversed())
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        if len(self) != len(other):
+            return False
+        return self._snapshot() == (other._snapshot() if isinstance(other, TrackedState) else dict(other))
+
+    __hash__ = None  # type: ignore[assignment]  # as a dict: it can change
+
+    def __or__(self, other: object) -> dict[str, Any]:
+        return self.copy() | dict(other) if isinstance(other, Mapping) else NotImplemented
+
+    def __ror__(self, other: object) -> dict[str, Any]:
+        return dict(other) | self.copy() if isinstance(other, Mapping) else NotImplemented
+
+    def __ior__(self, other: Any) -> TrackedState:  # type: ignore[misc]  # noqa: PYI034  # as of dict: `|` gives a dict
+        self.update(other)
+        return self
+
+    def __repr__(self) -> str:
+        return repr(self._snapshot())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What is carried elsewhere is what it holds, never the view.
+        return dict, (self._snapshot(),)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        value = self._working.get(key, _UNTOUCHED)
+        if value is _UNTOUCHED:
+            value = self._committed.get(key, _GONE)
+            if value.__class__ not in IMMUTABLE_TYPES and value is not _GONE:
+                return default if is_reserved(key) else self._touch(key, value)
+        return default if value is _GONE else value
+
+    def popitem(self) -> tuple[str, Any]:
+        """Remove and give the key that came last, with its value.
+
+        Raises:
+            KeyError: the state is empty.
+        """
+        for key in self._keys_reversed():
+            return key, self.pop(key)
+        raise KeyError("popitem(): the state is empty")
+
+    def clear(self) -> None:
+        for key in list(self._keys()):
+            self._working[key] = _GONE
+            self._growth -= 1
+
+    def copy(self) -> dict[str, Any]:
+        """Give a plain dict with the same values (not copied: every key counts as touched)."""
+        return {key: self[key] for key in self}
+
+    # As a transaction.
+
+    @property
+    def value(self) -> TrackedState:
+        """What the handler sees: this object."""
+        return self
+
+    def begin(self) -> None:
+        """Start a turn from the committed state."""
+        self.rollback()
+
+    def replace(self, value: Any) -> None:
+        """Make the mapping `value` the whole state; nothing is changed when it is refused.
+
+        Raises:
+            StateError: it is no mapping, or has a key that a state cannot have.
+        """
+        if value is self:
+            return  # `self.state |= {...}` assigns the very object
+        if not isinstance(value, Mapping):
+            raise StateError(f"the state of this routine is a dict, got {type(value).__qualname__}")
+        items = checked_items(value)
+        self.clear()
+        self._working.update(items)
+        self._growth += len(items)
+
+    def prepare(self) -> list[StateOp]:
+        """List what differs from the committed state, in the order it was touched.
+
+        Raises:
+            ValueEncodingError: a value that cannot be carried; its path starts with `state['key']`.
+        """
+        ops: list[StateOp] = []
+        committed = self._committed
+        for key, value in self._working.items():
+            before = committed.get(key, _GONE)
+            if value is _GONE:
+                if before is not _GONE:
+                    ops.append(StateOp("del", key, None))
+                continue
+            after = to_committed(key, value)
+            if not is_same(before, after):
+                ops.append(StateOp("set", key, after))
+        return ops
+
+    def accept(self) -> None:
+        """Go on from what was prepared; the turn may go on, and holds what it touched.
+
+        Mutable values stay touched: a generator's variables may hold them across its `yield`.
+        """
+        self._growth = 0
+        working = self._working
+        if working:
+            self._working = {
+                key: value
+                for key, value in working.items()
+                if value is not _GONE and value.__class__ not in IMMUTABLE_TYPES
+            }
+
+    def rollback(self) -> None:
+        """Go back to the committed state: what was touched is thrown away."""
+        if self._working:
+            self._working = {}
+        self._growth = 0
+
+    def _touch(self, key: str, encoded: Any) -> Any:
+        if is_reserved(key):
+            raise KeyError(key)
+        value = from_committed(encoded)
+        if value.__class__ not in IMMUTABLE_TYPES:
+            self._working[key] = value
+        return value
+
+    def _snapshot(self) -> dict[str, Any]:
+        working, committed = self._working, self._committed
+        return {key: working[key] if key in working else from_committed(committed[key]) for key in self._keys()}
+
+    def _keys(self) -> Iterator[str]:
+        working, committed = self._working, self._committed
+        for key in committed:
+            if key[:1] != RESERVED_PREFIX and working.get(key) is not _GONE:
+                yield key
+        for key in tuple(working):
+            if key not in committed and working.get(key) is not _GONE:
+                yield key
+
+    def _keys_reversed(self) -> Iterator[str]:
+        working, committed = self._working, self._committed
+        for key in tuple(reversed(working)):
+            if key not in committed and working.get(key) is not _GONE:
+                yield key
+        for key in reversed(committed):
+            if key[:1] != RESERVED_PREFIX and working.get(key) is not _GONE:
+                yield key
+
+    def _watched(self, keys: Iterator[str]) -> Iterator[str]:
+        count = len(self)
+        for key in keys:
+            yield key
+            if len(self) != count:
+                raise RuntimeError("state changed size during iteration")

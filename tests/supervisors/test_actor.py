@@ -1,0 +1,438 @@
+from __future__ import annotations
+
+import logging
+import selectors
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pykka
+import pytest
+
+from supervisors.actor import PykkaHost, PykkaRef
+from supervisors.behavior import Behavior, Context
+from supervisors.errors import StartError
+from supervisors.mailbox import Mailbox
+from supervisors.messages import Down, Terminate
+from supervisors.parking import Poller
+from supervisors.reasons import Abandoned, Normal, Raised, Reason, Shutdown
+
+WAIT = 10.0
+END = Terminate(Shutdown("end of test"))
+
+
+class Recorder(Behavior):
+    """Keeps what it is sent; does what a callable among it says."""
+
+    def __init__(self) -> None:
+        self.got: list[object] = []
+        self.ended: list[Reason] = []
+        self.changed = threading.Condition()
+
+    def on_message(self, message: object, ctx: Context) -> None:
+        if callable(message):
+            message(ctx)
+            return
+        with self.changed:
+            self.got.append(message)
+            self.changed.notify_all()
+
+    def on_stop(self, reason: Reason, ctx: Context) -> None:
+        self.ended.append(reason)
+
+    def wait_for(self, count: int) -> list[object]:
+        with self.changed:
+            assert self.changed.wait_for(lambda: len(self.got) >= count, WAIT), self.got
+            return list(self.got)
+
+
+@contextmanager
+def running(behavior: Behavior, **options: Any) -> Iterator[PykkaRef]:
+    ref = PykkaHost().start(behavior, "actor", **options)
+    try:
+        yield ref
+    finally:
+        ref.signal(END)
+        assert ref.wait_terminated(WAIT)
+
+
+def raiser(error: BaseException) -> Callable[[Context], None]:
+    def act(ctx: Context) -> None:
+        raise error
+
+    return act
+
+
+def held(ref: PykkaRef) -> threading.Event:
+    """Hold the actor inside a message until the event that is given back is set."""
+    inside, release = threading.Event(), threading.Event()
+
+    def act(ctx: Context) -> None:
+        inside.set()
+        assert release.wait(WAIT)
+
+    assert ref.tell(act)
+    assert inside.wait(WAIT)
+    return release
+
+
+def test_control_overtakes_ten_thousand_data_messages() -> None:
+    behavior = Recorder()
+    with running(behavior) as ref:
+        release = held(ref)
+        for number in range(10_000):
+            ref.tell(number)
+        ref.signal("control")
+        release.set()
+        assert behavior.wait_for(10_001) == ["control", *range(10_000)]
+
+
+def test_terminate_overtakes_data_and_drops_it() -> None:
+    behavior = Recorder()
+    with running(behavior) as ref:
+        release = held(ref)
+        for number in range(100):
+            ref.tell(number)
+        ref.signal(Terminate(Shutdown("now")))
+        release.set()
+        assert ref.wait_terminated(WAIT)
+        assert behavior.got == []
+        assert behavior.ended == [Shutdown("now")]
+        assert ref.reason == Shutdown("now")
+        assert not ref.tell(1)
+        assert not ref.signal(1)
+
+
+def test_a_behaviour_that_handles_terminate_is_handed_it() -> None:
+    behavior = Recorder()
+    behavior.handles_terminate = True
+    with running(behavior) as ref:
+        ref.signal(END)
+        assert behavior.wait_for(1) == [END]
+        ref.tell(lambda ctx: ctx.stop(Normal()))
+        assert ref.wait_terminated(WAIT)
+    assert ref.reason == Normal()
+
+
+@pytest.mark.parametrize("error", [ValueError("bad"), SystemExit(3), KeyboardInterrupt(), GeneratorExit()])
+def test_whatever_comes_out_of_an_actor_ends_it_alone(error: BaseException) -> None:
+    bystander, parent = Recorder(), Recorder()
+    with running(bystander) as other, running(parent) as above:
+        child = start_below(above, Recorder())
+        child.tell(raiser(error))
+        [down] = parent.wait_for(1)
+        assert isinstance(down, Down)
+        assert down.ref is child
+        assert isinstance(down.reason, Raised)
+        assert down.reason.error.type == type(error).__name__
+        assert child.reason == down.reason
+        other.tell("still there")
+        assert bystander.wait_for(1) == ["still there"]
+
+
+@pytest.mark.parametrize("where", ["on_start", "step", "on_message"])
+def test_an_exception_anywhere_ends_it_and_on_stop_is_called(where: str) -> None:
+    behavior = Recorder()
+    setattr(behavior, where, lambda *_: raiser(ZeroDivisionError())(None))  # type: ignore[arg-type]
+    with running(behavior) as ref:
+        ref.signal("x")
+        assert ref.wait_terminated(WAIT)
+    assert isinstance(ref.reason, Raised)
+    assert behavior.ended == [ref.reason]
+
+
+def test_what_on_stop_raises_is_logged_and_hides_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    class Bad(Behavior):
+        def on_stop(self, reason: Reason, ctx: Context) -> None:
+            raise OSError("cannot close")
+
+    parent = Recorder()
+    with running(parent) as above:
+        child = start_below(above, Bad())
+        child.signal(Terminate(Shutdown("x")))
+        assert parent.wait_for(1) == [Down(child, Shutdown("x"))]
+    assert "cannot close" in caplog.text
+
+
+def test_a_root_that_ends_badly_is_logged_but_not_by_pykka(caplog: pytest.LogCaptureFixture) -> None:
+    with running(Recorder()) as ref:
+        ref.tell(raiser(ValueError("nobody hears")))
+        assert ref.wait_terminated(WAIT)
+    assert "nobody hears" in caplog.text
+    assert {record.name for record in caplog.records if record.levelno >= logging.INFO} == {"supervisors"}
+
+
+def test_a_parent_that_ends_takes_its_children_along() -> None:
+    child = Recorder()
+    with running(Recorder()) as above:
+        ref = start_below(above, child)
+        above.tell(raiser(ValueError()))
+        assert above.wait_terminated(WAIT)  # the child's thread as well
+        assert ref.reason == Shutdown("actor ended")
+        assert child.ended == [Shutdown("actor ended")]
+
+
+def test_timers_fire_in_the_order_they_are_due_and_ahead_of_data() -> None:
+    behavior = Recorder()
+    with running(behavior) as ref:
+
+        def act(ctx: Context) -> None:
+            ctx.set_timer(0.002, "second")
+            ctx.set_timer(0.001, "dropped").cancel()
+            ctx.set_timer(0.0, "first")
+            ctx.set_timer(1e12, "never")
+
+        ref.tell(act)
+        assert behavior.wait_for(2) == ["first", "second"]
+
+
+def test_a_timer_is_not_late_because_of_data() -> None:
+    class Busy(Recorder):
+        fired = threading.Event()
+
+        def on_start(self, ctx: Context) -> None:
+            ctx.set_timer(0.001, "timer")
+
+        def on_message(self, message: object, ctx: Context) -> None:
+            self.fired.set()
+
+        def step(self, ctx: Context) -> bool:
+            return True
+
+    behavior = Busy()
+    with running(behavior):
+        assert behavior.fired.wait(WAIT)
+
+
+def test_no_wake_up_is_lost_between_two_threads() -> None:
+    count = 5_000
+    behavior = Recorder()
+    with running(behavior) as ref:
+
+        def send(lane: Callable[[object], bool]) -> None:
+            for number in range(count):
+                assert lane(number)
+
+        threads = [threading.Thread(target=send, args=(lane,)) for lane in (ref.tell, ref.signal)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(WAIT)
+        assert len(behavior.wait_for(2 * count)) == 2 * count
+
+
+def test_ping_pong_wakes_the_other_each_time() -> None:
+    done = threading.Event()
+
+    class Player(Behavior):
+        other: PykkaRef
+
+        def on_message(self, message: object, ctx: Context) -> None:
+            assert isinstance(message, int)
+            if message == 0:
+                done.set()
+            else:
+                self.other.tell(message - 1)
+
+    one, two = Player(), Player()
+    with running(one) as first, running(two) as second:
+        one.other, two.other = second, first
+        first.tell(2_000)
+        assert done.wait(WAIT)
+
+
+def test_a_mailbox_that_was_handed_in_outlives_its_actor_with_its_data_but_not_its_control() -> None:
+    mailbox = Mailbox()
+    first = Recorder()
+    with running(first, mailbox=mailbox) as ref:
+        release = held(ref)
+        ref.signal(Terminate(Shutdown("first")))
+        ref.tell("data")
+        ref.signal(Terminate(Shutdown("stale")))
+        release.set()
+        assert ref.wait_terminated(WAIT)
+        assert not ref.signal("late")
+    second = Recorder()
+    with running(second, mailbox=mailbox) as ref:
+        assert second.wait_for(1) == ["data"]
+        mailbox.put("more")
+        assert second.wait_for(2) == ["data", "more"]
+        assert ref.reason is None
+
+
+def test_an_abandoned_child_is_told_once_and_takes_nothing_more() -> None:
+    parent, child = Recorder(), Recorder()
+    with running(parent) as above:
+        ref = start_below(above, child, mailbox=Mailbox())
+        release = held(ref)
+        ref.tell("waiting")
+        stacks: list[str] = []
+        above.tell(lambda ctx: stacks.extend([ctx.abandon(ref), ctx.abandon(ref)]))
+        [down] = parent.wait_for(1)
+        assert isinstance(down, Down)
+        assert isinstance(down.reason, Abandoned)
+        assert "in act" in down.reason.stack
+        assert not ref.tell("late")
+        release.set()
+        assert ref.wait_terminated(WAIT)
+        above.tell("after")
+        assert parent.wait_for(2)[1:] == ["after"]
+        assert child.got == []
+        assert child.ended == [down.reason]
+        assert stacks[0] == down.reason.stack
+
+
+def test_a_poller_calls_back_on_the_actors_thread_even_if_the_actor_is_busy() -> None:
+    class Watcher(Behavior):
+        uses_poller = True
+
+        def __init__(self) -> None:
+            self.ends = socket.socketpair()
+            self.called = threading.Event()
+            self.is_busy = False
+            self.thread: threading.Thread | None = None
+
+        def on_start(self, ctx: Context) -> None:
+            assert isinstance(ctx.parker, Poller)
+            ctx.parker.watch(self.ends[0].fileno(), selectors.EVENT_READ, self.on_readable)
+
+        def on_readable(self, _: int) -> None:
+            data = self.ends[0].recv(1)
+            self.thread = threading.current_thread()
+            self.called.set()
+            if data == b"!":
+                raise ValueError(data)
+
+        def on_message(self, message: object, ctx: Context) -> None:
+            self.is_busy = True
+
+        def step(self, ctx: Context) -> bool:
+            return self.is_busy
+
+        def on_stop(self, reason: Reason, ctx: Context) -> None:
+            for end in self.ends:
+                end.close()
+
+    watcher = Watcher()
+    with running(watcher) as ref:
+        watcher.ends[1].send(b"x")
+        assert watcher.called.wait(WAIT)
+        assert watcher.thread is not None
+        assert watcher.thread.name == "actor"
+        watcher.called.clear()
+        ref.signal("be busy")
+        watcher.ends[1].send(b"x")
+        assert watcher.called.wait(WAIT)
+        watcher.ends[1].send(b"!")
+        assert ref.wait_terminated(WAIT)
+        assert isinstance(ref.reason, Raised)
+
+
+def test_a_plain_pykka_ref_tells_asks_and_stops() -> None:
+    class Counter(Recorder):
+        def on_message(self, message: object, ctx: Context) -> None:
+            super().on_message(message, ctx)
+            ctx.reply(len(self.got))
+            ctx.reply("a second reply is dropped")
+
+    behavior = Counter()
+    with running(behavior) as ref:
+        plain = ref.actor_ref
+        plain.tell("one")
+        assert plain.ask("two", timeout=WAIT) == 2
+        ref.tell("three")
+        assert plain.stop(timeout=WAIT) is True
+        assert not plain.is_alive()
+        assert behavior.got == ["one", "two", "three"]
+        assert plain.stop(timeout=WAIT) is False
+        with pytest.raises(pykka.ActorDeadError):
+            plain.tell("late")
+        with pytest.raises(pykka.ActorDeadError):
+            plain.ask("late", timeout=WAIT)
+        assert ref.wait_terminated(WAIT)
+    assert pykka.ActorRegistry.get_all() == []
+
+
+@pytest.mark.parametrize("mailbox", [None, Mailbox()])
+def test_an_ask_gets_the_exception_of_its_handling_and_those_behind_get_a_dead_actor(mailbox: Mailbox | None) -> None:
+    with running(Recorder(), mailbox=mailbox) as ref:
+        release = held(ref)
+        bad = ref.actor_ref.ask(raiser(LookupError("no")), block=False)
+        behind = ref.actor_ref.ask("behind", block=False)
+        release.set()
+        with pytest.raises(LookupError, match="no"):
+            bad.get(timeout=WAIT)
+        with pytest.raises(pykka.ActorDeadError):
+            behind.get(timeout=WAIT)
+
+
+def test_an_ask_that_nobody_answers_is_answered_with_none() -> None:
+    with running(Recorder()) as ref:
+        assert ref.actor_ref.ask("x", timeout=WAIT) is None
+
+
+def test_a_handed_in_mailbox_keeps_pykkas_messages_out_of_its_data() -> None:
+    behavior, mailbox = Recorder(), Mailbox()
+    with running(behavior, mailbox=mailbox) as ref:
+        release = held(ref)
+        future = ref.actor_ref.ask("asked", block=False)
+        ref.actor_ref.tell("told")
+        assert len(mailbox) == 0
+        release.set()
+        assert future.get(timeout=WAIT) is None
+        assert ref.actor_ref.stop(timeout=WAIT) is True
+        assert behavior.got == ["asked", "told"]
+
+
+def test_no_thread_means_a_start_error_and_nothing_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(StartError, match="actor x could not be started"):
+        PykkaHost().start(Recorder(), "x")
+    assert pykka.ActorRegistry.get_all() == []
+
+
+def test_the_same_seed_gives_actors_of_one_name_the_same_randomness() -> None:
+    drawn: list[float] = []
+    for _ in range(2):
+        ref = PykkaHost(seed=7).start(Recorder(), "a")
+        ref.tell(lambda ctx: drawn.append(ctx.random.random()))
+        ref.actor_ref.stop()
+        ref.wait_terminated(WAIT)
+    assert drawn[0] == drawn[1]
+
+
+def test_waiting_for_an_actor_that_goes_on_gives_false() -> None:
+    with running(Recorder()) as ref:
+        assert ref.wait_terminated(0.0) is False
+
+
+def test_a_program_that_ends_no_actor_still_exits() -> None:
+    program = (
+        "from supervisors.actor import PykkaHost\n"
+        "from supervisors.behavior import Behavior\n"
+        "class P(Behavior):\n    uses_poller = True\n"
+        "PykkaHost().start(Behavior(), 'a'); PykkaHost().start(P(), 'b')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], timeout=60, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def start_below(above: PykkaRef, behavior: Behavior, **options: Any) -> PykkaRef:
+    started: list[Any] = []
+    is_started = threading.Event()
+
+    def act(ctx: Context) -> None:
+        started.append(ctx.start(behavior, "child", **options))
+        is_started.set()
+
+    assert above.tell(act)
+    assert is_started.wait(WAIT)
+    assert isinstance(started[0], PykkaRef)
+    return started[0]
