@@ -1,0 +1,318 @@
+"""Whatever a handler does, its message pays for it, by name; all others are handled."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from routilux import ErrorHandler, Flow, JobState, Routine
+
+BAD = 7
+COUNT = 20
+
+
+class Unpicklable(Exception):
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(first)
+        self.lock = threading.Lock()
+        self.second = second
+
+
+def exit_softly() -> None:
+    sys.exit(3)
+
+
+def exit_hard() -> None:
+    os._exit(0)
+
+
+def exit_hard_with_code() -> None:
+    os._exit(7)
+
+
+def be_killed() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def segfault() -> None:
+    ctypes.string_at(0)
+
+
+def raise_plainly() -> None:
+    raise ValueError("the message is bad")
+
+
+def raise_unpicklable() -> None:
+    raise Unpicklable("cannot", "travel")
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def recurse() -> None:
+    recurse()
+
+
+class Worker(Routine):
+    """Handles numbers, and does something bad on one of them."""
+
+    def __init__(self, deed: Callable[[], None], tries: int = 1_000) -> None:
+        super().__init__()
+        self.deed = deed
+        self.tries = tries
+        self.define_slot("trigger", handler=self.handle)
+        self.define_event("handled", ["n"])
+
+    def handle(self, n: int) -> None:
+        self.state["seen"] = self.state.get("seen", 0) + 1
+        self.emit("handled", n=n)
+        if n == BAD and self.attempt <= self.tries:
+            self.deed()
+
+
+def run(routine: Routine, placement: str, handler: ErrorHandler) -> JobState:
+    flow = Flow("failures")
+    flow.add_routine(routine, "worker", placement=placement, error_handler=handler)
+    flow.output("worker", "handled")
+    with flow.start(keep_open=True) as job:
+        for n in range(COUNT):
+            job.send("worker", "trigger", n=n)
+        job.close_entry()
+        job.collect()
+    return job.state
+
+
+DEEDS = [
+    (exit_softly, "SystemExit"),
+    (raise_plainly, "ValueError: the message is bad"),
+    (raise_unpicklable, "Unpicklable: cannot"),
+    (interrupt, "KeyboardInterrupt"),
+    (recurse, "RecursionError"),
+]
+DEATHS = [
+    (exit_hard, "exited with code 0"),
+    (exit_hard_with_code, "exited with code 7"),
+    (be_killed, "SIGKILL"),
+    (segfault, "SIGSEGV"),
+]
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("placement", ["thread", "process"])
+@pytest.mark.parametrize(("deed", "told"), DEEDS, ids=lambda value: getattr(value, "__name__", None))
+def test_what_a_handler_raises_costs_its_message_alone(deed: Callable[[], None], told: str, placement: str) -> None:
+    state = run(Worker(deed), placement, ErrorHandler("continue"))
+    check_one_dead(state, told)
+    assert state.routine_states["worker"]["restarts"] == 0
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(("deed", "told"), DEATHS, ids=lambda value: getattr(value, "__name__", None))
+def test_the_death_of_a_process_costs_one_message_alone(deed: Callable[[], None], told: str) -> None:
+    state = run(Worker(deed), "process", ErrorHandler("continue"))
+    check_one_dead(state, told)
+    assert state.routine_states["worker"]["restarts"] == 1
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(("deed", "told"), DEATHS, ids=lambda value: getattr(value, "__name__", None))
+def test_a_message_whose_process_died_is_tried_again_in_its_place(deed: Callable[[], None], told: str) -> None:
+    state = run(Worker(deed, tries=2), "process", ErrorHandler("retry", retry_delay=0.0))
+    assert state.status == "completed", state.error
+    assert [item["n"] for item in state.results()] == list(range(COUNT))
+    worker = state.routine_states["worker"]
+    assert worker["state"] == {"seen": COUNT}
+    assert (worker["restarts"], worker["retries"], worker["failed"]) == (2, 2, 2)
+    errors = [record for record in state.history if record.kind == "error"]
+    assert [record.attempt for record in errors] == [1, 2]
+    assert all(told in record.detail for record in errors)
+
+
+def check_one_dead(state: JobState, told: str) -> None:
+    assert state.status == "completed", state.error
+    assert [item["n"] for item in state.results()] == [n for n in range(COUNT) if n != BAD]
+    assert state.routine_states["worker"]["state"] == {"seen": COUNT - 1}
+    [letter] = state.dead_letters
+    assert (letter.routine_id, letter.attempts) == ("worker", 1)
+    assert told in letter.cause
+    assert state.routine_states["worker"]["status"] == "error_continued"
+    [error] = [record for record in state.history if record.kind == "error"]
+    assert told in error.detail
+    assert error.message_id == letter.message.id
+
+
+@pytest.mark.parametrize("placement", ["thread", pytest.param("process", marks=pytest.mark.processes)])
+def test_retries_wait_and_give_up_as_the_handler_says(placement: str) -> None:
+    handler = ErrorHandler("retry", max_retries=2, retry_delay=0.01, then="continue")
+    state = run(Worker(raise_plainly), placement, handler)
+    [letter] = state.dead_letters
+    assert letter.attempts == 3
+    decisions = [record.kind for record in state.history if record.kind in {"retry", "continue", "stop", "skip"}]
+    assert decisions == ["retry", "retry", "continue"]
+
+
+@pytest.mark.parametrize("placement", ["thread", pytest.param("process", marks=pytest.mark.processes)])
+def test_what_is_not_retryable_is_given_up_at_once(placement: str) -> None:
+    handler = ErrorHandler("retry", retryable_exceptions=(KeyError,), then="continue")
+    check_one_dead(run(Worker(raise_plainly), placement, handler), "ValueError")
+
+
+@pytest.mark.parametrize("placement", ["thread", pytest.param("process", marks=pytest.mark.processes)])
+def test_stop_keeps_the_failing_message_and_those_behind_it(placement: str) -> None:
+    flow = Flow("stopping")
+    flow.add_routine(Worker(raise_plainly), "worker", placement=placement)
+    flow.output("worker", "handled")
+    job = flow.start(keep_open=True)
+    for n in range(BAD + 1):
+        job.send("worker", "trigger", n=n)
+    state = job.wait(30)
+    assert state.status == "failed"
+    assert state.error is not None
+    assert "'worker'" in state.error
+    assert "the message is bad" in state.error
+    assert state.routine_states["worker"]["status"] == "failed"
+    assert state.routine_states["worker"]["state"] == {"seen": BAD}
+    assert state.routine_states["worker"]["stats"]["waiting"] == 1
+    assert not state.dead_letters
+    assert list(job.results()) == [{"n": n} for n in range(BAD)]
+
+
+@pytest.mark.parametrize("placement", ["thread", pytest.param("process", marks=pytest.mark.processes)])
+def test_skip_gives_up_the_routine_and_nothing_else(placement: str) -> None:
+    state = run(Worker(raise_plainly), placement, ErrorHandler("skip"))
+    assert state.status == "completed", state.error
+    worker = state.routine_states["worker"]
+    assert worker["status"] == "skipped"
+    assert (worker["handled"], worker["skipped"], len(state.dead_letters)) == (BAD, COUNT - BAD - 1, 1)
+    assert worker["state"] == {"seen": BAD}
+
+
+@pytest.mark.parametrize("strategy", ["continue", "skip", "retry"])
+def test_a_critical_routine_stops_the_job_whatever_the_strategy_tolerates(strategy: str) -> None:
+    handler = ErrorHandler(strategy, max_retries=1, retry_delay=0.0, is_critical=True, then="continue")
+    flow = Flow("critical")
+    flow.add_routine(Worker(raise_plainly), "worker", error_handler=handler)
+    flow.output("worker", "handled")
+    assert flow.execute("worker", {"n": BAD}).status == "failed"
+
+
+def test_the_routines_own_handler_comes_before_the_flows() -> None:
+    flow = Flow("own")
+    flow.set_error_handler(ErrorHandler("stop"))
+    routine = Worker(raise_plainly)
+    routine.set_as_optional()
+    flow.add_routine(routine, "worker")
+    flow.output("worker", "handled")
+    state = flow.execute("worker", {"n": BAD})
+    assert (state.status, len(state.dead_letters)) == ("completed", 1)
+
+
+class Emitter(Routine):
+    """Emits a value that cannot travel on one of its messages."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("trigger", handler=self.handle)
+        self.define_event("value", ["value"])
+
+    def handle(self, n: int) -> None:
+        value: Any = {"items": [1, threading.Lock()]} if n == BAD else n
+        self.emit("value", value=value)
+
+
+class Receiver(Routine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("input", handler=self.handle)
+
+    def handle(self, value: Any) -> None:
+        self.state["sum"] = self.state.get("sum", 0) + value
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("placement", ["thread", "process"])
+def test_a_payload_that_cannot_travel_fails_at_its_emit_with_its_path(placement: str) -> None:
+    flow = Flow("payload")
+    flow.add_routine(Emitter(), "emitter", placement=placement, error_handler=ErrorHandler("continue"))
+    flow.add_routine(Receiver(), "receiver", placement="process")
+    flow.connect("emitter", "value", "receiver", "input")
+    with flow.start(keep_open=True) as job:
+        for n in range(COUNT):
+            job.send("emitter", "trigger", n=n)
+    state = job.state
+    assert state.status == "completed", state.error
+    [letter] = state.dead_letters
+    assert letter.routine_id == "emitter"
+    assert "items" in letter.cause
+    assert state.routine_states["receiver"]["state"] == {"sum": sum(range(COUNT)) - BAD}
+
+
+class Explosive:
+    """A payload that travels, and fails where it arrives."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return explode, ()
+
+
+def explode() -> None:
+    raise RuntimeError("it does not unpickle")
+
+
+class Sender(Routine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("trigger", handler=self.handle)
+        self.define_event("value", ["value"])
+
+    def handle(self, count: int) -> None:
+        for n in range(count):
+            self.emit("value", value=Explosive() if n == BAD else n)
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("placement", ["thread", "process"])
+def test_a_payload_that_does_not_unpickle_fails_in_the_turn_that_receives_it(placement: str) -> None:
+    flow = Flow("arrival")
+    flow.add_routine(Sender(), "sender", placement="process")
+    flow.add_routine(Receiver(), "receiver", placement=placement, error_handler=ErrorHandler("continue"))
+    flow.connect("sender", "value", "receiver", "input")
+    state = flow.execute("sender", {"count": COUNT})
+    assert state.status == "completed", state.error
+    [letter] = state.dead_letters
+    assert letter.routine_id == "receiver"
+    assert "does not unpickle" in letter.cause
+    assert state.routine_states["receiver"]["state"] == {"sum": sum(range(COUNT)) - BAD}
+
+
+@pytest.mark.processes
+def test_a_worker_that_cannot_boot_stops_the_job_and_says_why() -> None:
+    flow = Flow("boot")
+    flow.add_routine(Bootless(), "bootless", placement="process", max_restarts=1)
+    state = flow.execute("bootless", {})
+    assert state.status == "failed"
+    assert state.error is not None
+    assert "cannot be here" in state.error
+
+
+class Bootless(Routine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("trigger", handler=self.handle)
+
+    def handle(self) -> None:
+        return
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return refuse, ()
+
+
+def refuse() -> None:
+    raise RuntimeError("cannot be here")

@@ -1,0 +1,242 @@
+"""The scripted place keeps the contract of `supervisors.places.base`, whatever goes wrong."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, deque
+from typing import Any
+
+import pytest
+
+from supervisors.errors import InternalError
+from supervisors.places.base import PART_BOUND, Execution, Lost, Port
+from supervisors.places.scripted import Faults, ScriptedPlace
+from supervisors.reasons import Crashed, Reason, Shutdown, StartFailed
+
+SEEDS = 300
+REQUESTS = 30
+
+
+class Work:
+    """One request: `b"<number> <parts> <fate>"`."""
+
+    def __init__(self, request: bytes, port: Port) -> None:
+        number, parts, self._fate = request.split()
+        self._number, self._left, self._port = number, int(parts), port
+
+    def advance(self) -> bool:
+        if self._left:
+            self._left -= 1
+            self._port.stop_with(b"part of " + self._number, PART_BOUND)
+            return False
+        if self._fate == b"fail":
+            raise SystemExit(self._number)
+        return True
+
+    def result(self) -> bytes:
+        return b"result of " + self._number
+
+
+class Service:
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def boot(self, number: int, boot: Any) -> None:
+        assert boot == b"boot"
+
+    def begin(self, request: bytes, port: Port) -> Execution:
+        if request.endswith(b"refuse"):
+            raise ValueError("refused")
+        return Work(request, port)
+
+    def settle(self, *, accepted: bool) -> None:
+        self._world.settled[accepted] += 1
+
+    def describe_failure(self, error: BaseException) -> bytes:
+        return repr(error).encode()
+
+
+class World:
+    """A sender who submits in order, resubmits what comes back, and checks the contract."""
+
+    def __init__(self, seed: int, *, workers: int = 1, faults: Faults = Faults()) -> None:  # noqa: B008  frozen
+        self.random = random.Random(seed)
+        self.place = ScriptedPlace(
+            lambda: Service(self), self, random.Random(seed), workers=workers, window=3, faults=faults
+        )
+        self.requests = [self._draw(number) for number in range(REQUESTS)]
+        self.waiting = deque(range(REQUESTS))
+        self.held: list[list[int]] = [[] for _ in range(workers)]
+        self.parts: Counter[int] = Counter()
+        self.outcome: dict[int, bytes] = {}
+        self.settled: Counter[bool] = Counter()
+        self.lost: list[tuple[Reason, Lost]] = []
+        self.ungranted: list[tuple[int, int]] = []
+        self.is_closed = False
+        for number in range(workers):
+            self.place.start(number, b"boot")
+
+    def run(self, moves: int = 200_000) -> None:
+        for _ in range(moves):
+            self._submit()
+            if self.ungranted and self.random.random() < 0.3:
+                self.place.grant(*self.ungranted.pop(0))
+            elif not self.place.tick() and not self.ungranted:
+                return
+        pytest.fail("the place did not come to rest")
+
+    def _draw(self, number: int) -> bytes:
+        fate = self.random.choices(["ok", "fail", "refuse"], [8, 1, 1])[0]
+        return f"{number} {self.random.choice([0, 0, 0, 2])} {fate}".encode()
+
+    def _submit(self) -> None:
+        for number, held in enumerate(self.held):
+            while self.waiting and self.place.room(number) and self.random.random() < 0.7:
+                seq = self.waiting.popleft()
+                held.append(seq)
+                self.place.submit(number, seq, self.requests[seq])
+        self.place.flush()
+
+    def on_ready(self, number: int) -> None:
+        assert self.place.room(number) == 3
+        assert self.held[number] == []
+
+    def on_part(self, number: int, seq: int, body: Any) -> None:
+        assert self.held[number][0] == seq
+        assert body == f"part of {seq}".encode()
+        self.parts[seq] += 1
+        self.ungranted.append((number, seq))
+
+    def on_done(self, number: int, seq: int, body: Any, seconds: float) -> None:
+        assert self.held[number].pop(0) == seq
+        assert seq not in self.outcome
+        assert self.parts[seq] >= int(self.requests[seq].split()[1])
+        self.outcome[seq] = body
+
+    def on_failed(self, number: int, seq: int, body: Any, returned: tuple[int, ...]) -> None:
+        assert self.held[number].pop(0) == seq
+        assert seq not in self.outcome
+        assert list(returned) == self.held[number]
+        self.held[number].clear()
+        self.outcome[seq] = body
+        self.waiting.extendleft(reversed(returned))
+
+    def on_lost(self, number: int, reason: Reason, lost: Lost) -> None:
+        suspect = () if lost.suspect is None else (lost.suspect,)
+        back = (*lost.ran, *suspect, *lost.unbegun)
+        assert list(back) == self.held[number]
+        self.held[number].clear()
+        self.waiting.extendleft(reversed(back))
+        self.ungranted = [entry for entry in self.ungranted if entry[0] != number]
+        self.lost.append((reason, lost))
+        assert self.place.room(number) == 0
+        if not isinstance(reason, Shutdown):
+            self.place.start(number, b"boot")
+
+    def on_closed(self) -> None:
+        assert not self.is_closed
+        self.is_closed = True
+
+    def check_outcome(self) -> None:
+        assert sorted(self.outcome) == list(range(REQUESTS))
+        for seq, body in self.outcome.items():
+            fate = self.requests[seq].split()[2]
+            expected = {
+                b"ok": f"result of {seq}".encode(),
+                b"fail": repr(SystemExit(str(seq).encode())).encode(),
+                b"refuse": b"ValueError('refused')",
+            }
+            assert body == expected[fate]
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize(
+    "faults", [Faults(), Faults(crash=0.05), Faults(crash_before_commit=0.2), Faults(0.03, 0.1, 0.3)], ids=str
+)
+def test_every_request_comes_back_exactly_once(workers: int, faults: Faults) -> None:
+    for seed in range(SEEDS):
+        world = World(seed, workers=workers, faults=faults)
+        world.run()
+        world.check_outcome()
+        if workers == 1:
+            assert list(world.outcome) == list(range(REQUESTS)), f"seed {seed}: out of order"
+        if not any(faults):
+            assert world.settled.total() == REQUESTS
+            assert not world.lost
+
+
+def test_a_death_finds_the_worker_at_every_point() -> None:
+    seen = set()
+    for seed in range(SEEDS):
+        world = World(seed, faults=Faults(0.05, 0.05, 0.1))
+        world.run()
+        for reason, lost in world.lost:
+            if isinstance(reason, Crashed):
+                was_inside = lost.suspect is not None
+                parts = was_inside and world.parts[lost.suspect or 0] > 0
+                seen.add((was_inside, bool(lost.ran), bool(lost.unbegun), parts))
+            else:
+                assert isinstance(reason, StartFailed)
+    assert (False, False, False, False) in seen  # idle
+    assert (False, False, True, False) in seen  # before the handler
+    assert (True, False, True, True) in seen  # after a part
+    assert (False, True, False, False) in seen  # it ran, its result was not sent
+    assert (True, True, True, False) in seen
+
+
+def test_a_kill_is_told_with_its_reason_and_what_was_written_before_comes_first() -> None:
+    for seed in range(SEEDS):
+        world = World(seed)
+        for _ in range(world.random.randrange(60)):
+            world._submit()
+            world.place.tick()
+        world.place.kill(0, Crashed(signal=15))
+        world.place.kill(0, Crashed(signal=9))
+        assert world.place.room(0) == 0
+        world.run()
+        assert [reason for reason, _ in world.lost] == [Crashed(signal=15)]
+        world.check_outcome()
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_close_ends_all_workers_and_gives_back_what_they_held(workers: int) -> None:
+    cut_short = 0
+    for seed in range(SEEDS):
+        world = World(seed, workers=workers, faults=Faults(crash=0.01))
+        for _ in range(world.random.randrange(80)):
+            world._submit()
+            world.place.tick()
+        world.place.close(1.0)
+        world.on_lost = lambda number, reason, lost, world=world: _note_lost(world, number, lost)  # type: ignore[method-assign]
+        while world.place.tick():
+            pass
+        assert world.is_closed
+        assert not world.place.tick()
+        assert world.held == [[] for _ in range(workers)]
+        assert sorted([*world.outcome, *world.waiting]) == list(range(REQUESTS))
+        cut_short += bool(world.lost)
+    assert cut_short
+
+
+def test_wrong_calls_are_refused() -> None:
+    world = World(0)
+    with pytest.raises(InternalError, match="cannot be started"):
+        world.place.start(0, b"boot")
+    with pytest.raises(InternalError, match="no room"):
+        world.place.submit(0, 1, b"")
+
+
+def test_a_listing_shows_incarnations() -> None:
+    world = World(0, faults=Faults(crash=0.2))
+    world.run()
+    [worker] = world.place.workers()
+    assert worker.incarnation == 1 + len(world.lost)
+    assert worker.in_hand == 0
+
+
+def _note_lost(world: World, number: int, lost: Lost) -> None:
+    back = (*lost.ran, *(() if lost.suspect is None else (lost.suspect,)), *lost.unbegun)
+    assert list(back) == world.held[number]
+    world.held[number].clear()
+    world.waiting.extendleft(reversed(back))
+    world.lost.append((Shutdown(), lost))
