@@ -171,7 +171,7 @@ class ScriptedPlace:
         moves: list[Callable[[], None]] = []
         if worker.pipe:
             moves.append(lambda: self._deliver(worker))
-        elif worker.is_dead:
+        elif worker.is_dead and worker.is_known:
             moves.append(lambda: self._tell_lost(worker))
         if not worker.is_alive:
             return moves

@@ -183,6 +183,7 @@ class Child:
                 birth.channel.recv(1)  # the spawner's word, or the end of the channel
         if birth.pid:
             end_tree(birth.pid)
+            spawner.unguard(birth.pid)
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(birth.pid, 0)
         self._close()
@@ -317,6 +318,7 @@ class Child:
         # What had arrived counts: commits that were sent before the death are commits.
         self._read(None)
         end_tree(birth.pid)
+        spawner.unguard(birth.pid)
         ended = reap(birth.pid, birth.own_peak_bytes)
         if ended is None:
             return  # not quite over; the descriptor stays ready

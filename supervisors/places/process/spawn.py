@@ -25,6 +25,7 @@ import sys
 import threading
 from pathlib import Path
 
+from supervisors.places.process.guardian import Guardian
 from supervisors.places.process.page import PAGE_BYTES, Page, create_page_file
 from supervisors.places.process.reap import end_tree, own_peak_bytes, watch_death
 from supervisors.wire.frames import Spawned, encode_frame
@@ -76,6 +77,7 @@ class Birth:
         """Start the process and report on the channel; the spawner's call. Never raises."""
         try:
             self._start()
+            spawner.guard(self.pid)
             self._far_end.send(encode_frame(Spawned(), self.incarnation))
         except BaseException as error:  # noqa: BLE001 - it is told to the maker
             self._undo_start()
@@ -151,15 +153,18 @@ class Spawner:
         self._holders = 0
         self._births: queue.SimpleQueue[Birth | None] | None = None
         self._thread: threading.Thread | None = None
+        self._guardian: Guardian | None = None
 
     def hold(self) -> None:
-        """Need the thread; it is started for the first holder.
+        """Need the thread; it is started for the first holder, and the guardian with it.
 
         Raises:
             RuntimeError: no thread can be started.
+            OSError: no guardian can be started.
         """
         with self._lock:
             if self._thread is None:
+                self._guardian = Guardian()
                 births: queue.SimpleQueue[Birth | None] = queue.SimpleQueue()
                 thread = threading.Thread(target=_serve, args=(births,), name="supervisors-spawner", daemon=True)
                 thread.start()
@@ -175,7 +180,10 @@ class Spawner:
             thread = self._thread
             self._births.put(None)
             self._births = self._thread = None
+            guardian, self._guardian = self._guardian, None
         thread.join()
+        if guardian is not None:
+            guardian.close()
 
     def start(self, birth: Birth) -> None:
         """Start a worker soon; the caller holds the thread until that worker has ended."""
@@ -183,6 +191,16 @@ class Spawner:
             if self._births is None:
                 raise RuntimeError("nobody holds the spawner")
             self._births.put(birth)
+
+    def guard(self, pid: int) -> None:
+        """Have what the worker starts ended with this program, should it be killed."""
+        if self._guardian is not None:
+            self._guardian.add(pid)
+
+    def unguard(self, pid: int) -> None:
+        """Note that nothing is left of a worker; to be called before it is reaped."""
+        if self._guardian is not None:
+            self._guardian.remove(pid)
 
     def forget(self) -> None:
         """Start anew in a forked copy of the program, which has none of its threads."""

@@ -1,0 +1,68 @@
+"""A small process that outlives the program and ends what its workers have left running.
+
+The kernel ends a worker when the program is killed, but not what the worker had started. The
+guardian reads from the program which process groups there are; when the program's end of the
+pipe closes, however that came, it kills what is left of them and ends. Any thread may call its
+methods. Never ends anything while the program lives.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import threading
+
+_PROGRAM = """\
+import os, signal, sys
+groups = set()
+for line in sys.stdin:
+    sign, group = line.split()
+    (groups.add if sign == "+" else groups.discard)(int(group))
+for group in groups:
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except OSError:
+        pass
+"""
+
+
+class Guardian:
+    """The guardian of one program.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+
+    def __init__(self) -> None:
+        # Guards the pipe: groups are added by the spawner and removed by any actor.
+        self._lock = threading.Lock()
+        self._process = subprocess.Popen(  # noqa: S603  our own interpreter with our own words
+            [sys.executable, "-I", "-S", "-c", _PROGRAM],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            close_fds=True,
+            start_new_session=True,
+        )
+
+    def add(self, group: int) -> None:
+        """Watch over a worker's process group."""
+        self._tell(f"+ {group}\n")
+
+    def remove(self, group: int) -> None:
+        """Forget a group that has ended, before its number can be given out again."""
+        self._tell(f"- {group}\n")
+
+    def close(self) -> None:
+        """Let it end; waits for that."""
+        with self._lock:
+            self._process.communicate()
+
+    def _tell(self, line: str) -> None:
+        stdin = self._process.stdin
+        with self._lock, contextlib.suppress(OSError, ValueError):
+            # Gone only if somebody killed it: then the program is as safe as without it.
+            if stdin is not None and not stdin.closed:
+                stdin.write(line.encode())
+                stdin.flush()
