@@ -259,7 +259,9 @@ class NotInitializedError(MomentError):
     """
 
     def __init__(self, class_name: str) -> None:
-        super().__init__(f"{class_name}.__init__ must call super().__init__() before anything else of the routine is used")
+        super().__init__(
+            f"{class_name}.__init__ must call super().__init__() before anything else of the routine is used"
+        )
 
 
 class OutsideTurnError(MomentError):

@@ -82,9 +82,7 @@ class EdgeCount(NamedTuple):
     @property
     def is_conserved(self) -> bool:
         """Whether every message is accounted for."""
-        return self.sent == (
-            self.handled + self.waiting + self.in_hand + self.in_retry + self.dead + self.skipped
-        )
+        return self.sent == (self.handled + self.waiting + self.in_hand + self.in_retry + self.dead + self.skipped)
 
 
 class Ledger:
@@ -215,7 +213,9 @@ class Ledger:
         with self.lock:
             return not account.is_pressed
 
-    def commit(self, account: Account, worker: int, delivery: int, result: TurnResult, at: float, seconds: float) -> bool:
+    def commit(
+        self, account: Account, worker: int, delivery: int, result: TurnResult, at: float, seconds: float
+    ) -> bool:
         """Commit a finished turn (R1): state, emissions, acknowledgement and record, at once.
 
         Args:
@@ -241,7 +241,16 @@ class Ledger:
             self._outstanding -= 1
             events = tuple([emission.event for emission in result.emissions])
             full = self._note(
-                Fact("committed", account.plan.index, message.edge, message.seq, message.failures + 1, at, seconds, events)
+                Fact(
+                    "committed",
+                    account.plan.index,
+                    message.edge,
+                    message.seq,
+                    message.failures + 1,
+                    at,
+                    seconds,
+                    events,
+                )
             )
             quiet = self._outstanding == 0 and self._has_become_quiet()
         self._wake(rung)
@@ -280,7 +289,9 @@ class Ledger:
 
     # -- Failures: what was decided elsewhere is carried out here
 
-    def count_failure(self, account: Account, delivery: int, detail: object, at: float, *, is_crash: bool) -> Message | None:
+    def count_failure(
+        self, account: Account, delivery: int, detail: object, at: float, *, is_crash: bool
+    ) -> Message | None:
         """Note that a try of a message ended badly; it stays in hand until something is decided."""
         with self.lock:
             message = account.in_hand.get(delivery)
@@ -289,13 +300,19 @@ class Ledger:
             message.failures += 1
             message.crashes += is_crash
             account.failed += 1
-            self._note(Fact("failed", account.plan.index, message.edge, message.seq, message.failures, at, detail=detail))
+            self._note(
+                Fact("failed", account.plan.index, message.edge, message.seq, message.failures, at, detail=detail)
+            )
             return message
 
-    def note_decision(self, account: Account, message: Message, decision: str, at: float, detail: object = None) -> None:
+    def note_decision(
+        self, account: Account, message: Message, decision: str, at: float, detail: object = None
+    ) -> None:
         """Record what was decided about a message that failed."""
         with self.lock:
-            self._note(Fact(decision, account.plan.index, message.edge, message.seq, message.failures, at, detail=detail))
+            self._note(
+                Fact(decision, account.plan.index, message.edge, message.seq, message.failures, at, detail=detail)
+            )
 
     def put_back(self, account: Account, deliveries: Iterable[int], *, redelivered: bool = False) -> None:
         """Put messages in hand back to the head of their mailbox, oldest first, uncounted.

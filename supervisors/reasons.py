@@ -136,9 +136,7 @@ class Abandoned(msgspec.Struct, frozen=True, tag=True):
         return "its thread did not end in time and was abandoned"
 
 
-Reason: TypeAlias = (
-    Normal | Shutdown | Raised | Crashed | DeadlineExceeded | ProtocolError | StartFailed | Abandoned
-)
+Reason: TypeAlias = Normal | Shutdown | Raised | Crashed | DeadlineExceeded | ProtocolError | StartFailed | Abandoned
 """Every way in which an actor or a worker can end."""
 
 

@@ -116,9 +116,7 @@ class StateActor(Behavior):
             self._history.extend(facts)
             self._updated_at = now + self._wall_offset
         letters.sort(key=lambda letter: letter.at)
-        return JobCut(
-            self.status, self.error, self._updated_at, routines, connections, letters, self._history.cut()
-        )
+        return JobCut(self.status, self.error, self._updated_at, routines, connections, letters, self._history.cut())
 
     def _fetch(self, ctx: Context) -> None:
         with self._ledger.lock:

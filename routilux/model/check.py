@@ -114,7 +114,9 @@ def _check_travel(graph: FlowGraph) -> list[Problem]:
         try:
             encode_code(routine, "routine")
         except ValueEncodingError as error:
-            text = f"cannot travel to its process: {error}; make that part inside the handler, or use placement='thread'"
+            text = (
+                f"cannot travel to its process: {error}; make that part inside the handler, or use placement='thread'"
+            )
             problems.append(Problem("error", f"routine {routine_id!r}", text))
     return problems
 

@@ -176,7 +176,9 @@ def _look_up(module: str, name: str) -> Any:
     return found
 
 
-def _rebuild(function: Any, events: Any, name: str, merge: MergeStrategy, handler: ErrorHandler | None) -> FunctionRoutine:
+def _rebuild(
+    function: Any, events: Any, name: str, merge: MergeStrategy, handler: ErrorHandler | None
+) -> FunctionRoutine:
     return FunctionRoutine(function, events, name=name, merge_strategy=merge, error_handler=handler)
 
 

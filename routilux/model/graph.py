@@ -100,7 +100,9 @@ class FlowGraph:
             raise WiringError(f"add_routine: expected a Routine object, got {routine!r}")
         chosen = _checked_id("routine_id", routine.default_id if routine_id is None else routine_id)
         if chosen in self._routines:
-            raise DuplicateRoutineError(f"flow {self.flow_id!r} has a routine {chosen!r} already: {self._routines[chosen]!r}")
+            raise DuplicateRoutineError(
+                f"flow {self.flow_id!r} has a routine {chosen!r} already: {self._routines[chosen]!r}"
+            )
         if not isinstance(routine, FunctionRoutine):
             for other_id, other in self._routines.items():
                 if other is routine:
@@ -143,7 +145,9 @@ class FlowGraph:
         link = Connection(source_id, event, target_id, slot, dict(param_mapping or {}))
         self._check_mapping(link)
         if link in self._connections:
-            raise DuplicateConnectionError(f"connection {link} with this mapping exists already: each message would come twice")
+            raise DuplicateConnectionError(
+                f"connection {link} with this mapping exists already: each message would come twice"
+            )
         self._connections.append(link)
         return link
 
@@ -191,9 +195,13 @@ class FlowGraph:
         binding = self._routines[link.target_id].slots[link.slot].binding
         for source, target in link.param_mapping.items():
             if not isinstance(source, str) or not isinstance(target, str):
-                raise MappingError(f"connection {link}: expected param_mapping from names to names, got {source!r}: {target!r}")
+                raise MappingError(
+                    f"connection {link}: expected param_mapping from names to names, got {source!r}: {target!r}"
+                )
             if declared and source not in declared:
-                raise MappingError(f"connection {link}: the event declares {list(declared)}, the mapping is from {source!r}")
+                raise MappingError(
+                    f"connection {link}: the event declares {list(declared)}, the mapping is from {source!r}"
+                )
             if not binding.takes_any and target not in binding.parameters:
                 raise MappingError(
                     f"connection {link}: the slot's handler takes {list(binding.parameters)}, the mapping is to {target!r}"
@@ -202,5 +210,7 @@ class FlowGraph:
 
 def _checked_id(field: str, value: object) -> str:
     if not isinstance(value, str) or not _ID.fullmatch(value):
-        raise InvalidNameError(f"{field}: expected letters, digits, '_', '.', '-' (at most 64, the first a letter or digit), got {value!r}")
+        raise InvalidNameError(
+            f"{field}: expected letters, digits, '_', '.', '-' (at most 64, the first a letter or digit), got {value!r}"
+        )
     return value

@@ -74,7 +74,9 @@ class Routine:
             raise DuplicateSlotError(f"{type(self).__name__} defines slot {name!r} already")
         chosen = handler or getattr(self, name, None) or getattr(self, f"on_{name}", None)
         if chosen is None:
-            raise HandlerError(f"slot {name!r} of {type(self).__name__} has no handler: give one, or write a method {name!r}")
+            raise HandlerError(
+                f"slot {name!r} of {type(self).__name__} has no handler: give one, or write a method {name!r}"
+            )
         slot = slots[name] = Slot(name, chosen, merge_strategy, owner=type(self).__name__)
         return slot
 
@@ -175,7 +177,9 @@ class Routine:
             return
         expected = dict if self.state_type is None else self.state_type
         if not isinstance(value, expected):
-            raise StateError(f"state of {type(self).__name__}: expected {expected.__name__}, got {type(value).__name__}")
+            raise StateError(
+                f"state of {type(self).__name__}: expected {expected.__name__}, got {type(value).__name__}"
+            )
         self._initial_state = value
 
     @property

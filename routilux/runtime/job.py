@@ -286,9 +286,7 @@ class Job:
 
     def _select_outputs(self, routine_id: str | None, event: str | None) -> tuple[Output, ...]:
         outputs = self._ledger.outputs
-        chosen = tuple(
-            o for o in outputs if routine_id in {None, o.plan.routine_id} and event in {None, o.plan.event}
-        )
+        chosen = tuple(o for o in outputs if routine_id in {None, o.plan.routine_id} and event in {None, o.plan.event})
         if not chosen and (routine_id is not None or event is not None):
             known = [f"{output.plan.routine_id}.{output.plan.event}" for output in outputs]
             raise UnknownEventError(event, f"{routine_id} (as a declared output, see Flow.output)", known)

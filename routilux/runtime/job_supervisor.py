@@ -229,5 +229,6 @@ class JobSupervisor(Behavior):
 
     def _describe_overflow(self, cycle: int) -> str:
         names = [self._ledger.plan.routines[index].id for index in self._ledger.plan.cycles[cycle]]
-        return f"the cycle of {', '.join(names)} holds more messages than cycle_limit allows: it makes more than it ends"
-
+        return (
+            f"the cycle of {', '.join(names)} holds more messages than cycle_limit allows: it makes more than it ends"
+        )

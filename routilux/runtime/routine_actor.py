@@ -187,7 +187,9 @@ class RoutineActor(Behavior):
     def on_failed(self, number: int, seq: int, body: Any, returned: tuple[int, ...]) -> None:
         """A turn raised."""
         failure = self._carrier.failure(body)
-        self._fail(number, Raised(failure.error), Lost(seq, (), returned), is_retryable=failure.is_retryable, is_lost=False)
+        self._fail(
+            number, Raised(failure.error), Lost(seq, (), returned), is_retryable=failure.is_retryable, is_lost=False
+        )
 
     def on_lost(self, number: int, reason: Reason, lost: Lost) -> None:
         """A worker ended: with a message in hand that message failed, else only the worker did."""

@@ -38,9 +38,7 @@ from supervisors.places.thread import ThreadPlace
 from supervisors.wire.values import encode_code
 
 
-def start_job(
-    graph: FlowGraph, entry: str | None, params: dict[str, Any], *, keep_open: bool, shutdown: float
-) -> Job:
+def start_job(graph: FlowGraph, entry: str | None, params: dict[str, Any], *, keep_open: bool, shutdown: float) -> Job:
     """Check the flow, compile it, start its actors, and send the first message.
 
     Raises:

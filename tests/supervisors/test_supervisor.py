@@ -270,7 +270,11 @@ def test_a_start_that_raises_counts_as_a_death() -> None:
         world.live.clear()
         world.at_once.clear()
         left[0] = 2
-        specs = [ChildSpec("a", lambda: Worker(world, "a")), ChildSpec("b", start), ChildSpec("c", lambda: Worker(world, "c"))]
+        specs = [
+            ChildSpec("a", lambda: Worker(world, "a")),
+            ChildSpec("b", start),
+            ChildSpec("c", lambda: Worker(world, "c")),
+        ]
         supervisor = Watched(specs, strategy=strategy, intensity=LOOSE)
         started(2, supervisor)
         assert set(world.live) == {"a", "b", "c"}
