@@ -61,7 +61,7 @@ def running(behavior: Behavior, **options: Any) -> Iterator[PykkaRef]:
 
 
 def raiser(error: BaseException) -> Callable[[Context], None]:
-    def act(ctx: Context) -> None:
+    def act(_: Context) -> None:
         raise error
 
     return act
@@ -71,7 +71,7 @@ def held(ref: PykkaRef) -> threading.Event:
     """Hold the actor inside a message until the event that is given back is set."""
     inside, release = threading.Event(), threading.Event()
 
-    def act(ctx: Context) -> None:
+    def act(_: Context) -> None:
         inside.set()
         assert release.wait(WAIT)
 
@@ -389,7 +389,7 @@ def test_a_handed_in_mailbox_keeps_pykkas_messages_out_of_its_data() -> None:
 
 
 def test_no_thread_means_a_start_error_and_nothing_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(thread: threading.Thread) -> None:
+    def refuse(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)

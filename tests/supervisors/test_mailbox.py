@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -151,10 +153,12 @@ def test_no_message_is_lost_and_no_wake_up_missed_with_many_senders() -> None:
                 mailbox.sleep(seen, None)
 
     reader = threading.Thread(target=read, daemon=True)
-    threads = [
-        threading.Thread(target=lambda me=me: [mailbox.put((me, number)) for number in range(count)])
-        for me in range(senders)
-    ]
+
+    def send(me: int) -> None:
+        for number in range(count):
+            mailbox.put((me, number))
+
+    threads = [threading.Thread(target=send, args=(me,)) for me in range(senders)]
     for thread in [reader, *threads]:
         thread.start()
     for thread in [*threads, reader]:
@@ -232,26 +236,25 @@ class _Model:
 
 def _move(mailbox: Mailbox, move: str, value: object) -> object:
     try:
-        match move:
-            case "put":
-                return mailbox.put(value)  # type: ignore[func-returns-value]
-            case "control":
-                return mailbox.put_control(value)  # type: ignore[func-returns-value]
-            case "take":
-                return mailbox.try_take()
-            case "take_control":
-                return mailbox.try_take_control()
-            case "close":
-                return mailbox.close()
+        return _MOVES[move](mailbox, value)
     except MailboxClosedError:
         return "closed"
     except MailboxFullError:
         return "full"
+
+
+def _held(mailbox: Mailbox, act: Callable[[], object]) -> object:
     with mailbox.lock:
-        if move == "drain":
-            return mailbox.drain_held()
-        if move == "append":
-            mailbox.append_held(value)
-        elif isinstance(value, list):
-            mailbox.prepend_held(value)
-    return None
+        return act()
+
+
+_MOVES: dict[str, Callable[[Mailbox, Any], object]] = {
+    "put": Mailbox.put,
+    "control": Mailbox.put_control,
+    "take": lambda mailbox, _: mailbox.try_take(),
+    "take_control": lambda mailbox, _: mailbox.try_take_control(),
+    "close": lambda mailbox, _: mailbox.close(),
+    "drain": lambda mailbox, _: _held(mailbox, mailbox.drain_held),
+    "append": lambda mailbox, value: _held(mailbox, lambda: mailbox.append_held(value)) or None,
+    "prepend": lambda mailbox, value: _held(mailbox, lambda: mailbox.prepend_held(value)) or None,
+}

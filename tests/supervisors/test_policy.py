@@ -55,7 +55,7 @@ def decide(policy: FailurePolicy, failures: int, crashes: int = 0, *, is_retryab
     ],
 )
 def test_what_becomes_of_a_failed_message(
-    policy: FailurePolicy, failures: int, crashes: int, is_retryable: bool, expected: Decision
+    policy: FailurePolicy, failures: int, crashes: int, *, is_retryable: bool, expected: Decision
 ) -> None:
     assert decide(policy, failures, crashes, is_retryable=is_retryable) == expected
 

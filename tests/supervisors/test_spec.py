@@ -35,5 +35,5 @@ def test_two_children_of_one_id_are_refused() -> None:
 
 def test_a_strategy_may_be_given_by_name() -> None:
     assert Supervisor([], strategy="rest_for_one").strategy is RestartStrategy.REST_FOR_ONE
-    with pytest.raises(SpecError, match="strategy: expected one of .*got 'all'"):
+    with pytest.raises(SpecError, match=r"strategy: expected one of .*got 'all'"):
         Supervisor([], strategy="all")

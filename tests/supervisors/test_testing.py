@@ -106,7 +106,7 @@ def test_a_hurried_clock_lets_timers_overtake_work() -> None:
 
 @pytest.mark.parametrize("error", [ValueError("bad"), SystemExit(1)])
 def test_what_a_behaviour_raises_ends_it_and_its_parent_is_told_once(error: BaseException) -> None:
-    def fail(ctx: Context) -> None:
+    def fail(_: Context) -> None:
         raise error
 
     for seed in range(20):
@@ -212,10 +212,14 @@ def test_a_wait_inside_a_step_lets_the_others_run() -> None:
         ctx.mailbox.sleep(ctx.mailbox.rings, None)
         order.append("goes on")
 
+    def ring(_: Context) -> None:
+        order.append("rings")
+        ref.signal("wake")
+
     ref = host.start(waiter, "waiter")
     ref.tell(wait)
     other = host.start(Recorder(), "other")
-    other.tell(lambda ctx: ctx.set_timer(3.0, lambda ctx: [order.append("rings"), ref.signal("wake")]))
+    other.tell(lambda ctx: ctx.set_timer(3.0, ring))
     host.run()
     assert order == ["waits", "rings", "goes on"]
     assert waiter.got == ["wake"]
@@ -224,7 +228,7 @@ def test_a_wait_inside_a_step_lets_the_others_run() -> None:
 def test_a_wait_that_nobody_ends_is_told() -> None:
     host = StepHost(9)
     host.start(Recorder(), "waiter").tell(lambda ctx: ctx.mailbox.sleep(ctx.mailbox.rings, None))
-    with pytest.raises(ScheduleError, match="waiter waits inside its step.*seed 9"):
+    with pytest.raises(ScheduleError, match=r"waiter waits inside its step.*seed 9"):
         host.run()
 
 

@@ -47,6 +47,6 @@ def test_what_is_not_cancelled_comes_in_order(timers: list[tuple[int, bool]]) ->
             timer.cancel()
     expected = [index for _, index in sorted((due, i) for i, (due, cancelled) in enumerate(timers) if not cancelled)]
     fired = []
-    while (timer := queue.take_due(10.0)) is not None:
-        fired.append(timer.fire())
+    while (taken := queue.take_due(10.0)) is not None:
+        fired.append(taken.fire())
     assert fired == expected
