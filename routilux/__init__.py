@@ -31,8 +31,8 @@ __all__ = [
     "Job",
     "JobState",
     "JobStatus",
-    "Routine",
     "RoutiluxError",
+    "Routine",
     "Slot",
     "routine",
 ]

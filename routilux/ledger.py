@@ -164,9 +164,7 @@ class Ledger:
         rung: list[Mailbox] = []
         with self.lock:
             self._gate_open = False
-            for receiver in self._receivers:
-                if receiver.mailbox.ring_held():
-                    rung.append(receiver.mailbox)
+            rung += [receiver.mailbox for receiver in self._receivers if receiver.mailbox.ring_held()]
         self._wake(rung)
         self.ring_outside()
 
@@ -496,9 +494,8 @@ class Ledger:
                     raise InternalError(detail)
                 self._append(edge, payload, rung)
             if account.taps:
-                for tap in account.taps.get(event, ()):
-                    if tap.offer_held(reference if reference is not None else encoded):
-                        rung.append(tap.mailbox)
+                data = reference if reference is not None else encoded
+                rung += [tap.mailbox for tap in account.taps.get(event, ()) if tap.offer_held(data)]
 
     def _append(self, edge: Edge, payload: Payload, rung: list[Mailbox]) -> None:
         index = edge.index
@@ -528,9 +525,7 @@ class Ledger:
         receiver.is_pressing = False
         if self.room_bell.ring_held():
             rung.append(self.room_bell)
-        for sender in receiver.pressed_by:
-            if sender.mailbox.ring_held():
-                rung.append(sender.mailbox)
+        rung += [sender.mailbox for sender in receiver.pressed_by if sender.mailbox.ring_held()]
 
     def _ring_after(self, account: Account, wake: bool, rung: list[Mailbox]) -> None:  # noqa: FBT001
         if wake:

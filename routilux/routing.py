@@ -6,7 +6,7 @@ Pure: no thread, clock, file or process. Never routes a message itself (see `led
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from routilux.model.check import cyclic_components
 from routilux.model.error_handler import ErrorHandler
@@ -19,7 +19,8 @@ ENTRY = ""
 """Source of a connection that comes from outside of the flow; slot of a routine's entry."""
 
 
-class Edge(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Edge:
     """One way a message can take.
 
     Args:
@@ -41,7 +42,8 @@ class Edge(NamedTuple):
     cycle: int
 
 
-class RoutinePlan(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class RoutinePlan:
     """Everything a job needs to know of one routine.
 
     Args:
@@ -76,7 +78,8 @@ class RoutinePlan(NamedTuple):
         return self.options.placement == "process"
 
 
-class OutputPlan(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class OutputPlan:
     """A declared output: `capacity` results wait at most, None for no bound."""
 
     index: int
@@ -85,7 +88,8 @@ class OutputPlan(NamedTuple):
     capacity: int | None
 
 
-class Plan(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Plan:
     """A flow, compiled. Accounts are numbered: the routines first, then the outputs."""
 
     flow_id: str

@@ -97,7 +97,7 @@ class StateActor(Behavior):
                 detail = f"the state actor was sent {message!r}"
                 raise InternalError(detail)
 
-    def on_stop(self, reason: Reason, ctx: Context) -> None:  # noqa: ARG002  whatever the end was
+    def on_stop(self, reason: Reason, ctx: Context) -> None:
         """Answer those who asked and were not heard any more."""
         _control, asked = ctx.mailbox.close()
         for message in asked:

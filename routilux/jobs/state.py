@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from routilux.accounts import DeadLetter
 from routilux.jobs.history import ExecutionRecord, HistoryCut
 from routilux.jobs.machine import JobStatus
 from routilux.ledger import EdgeCount
 
-if TYPE_CHECKING:
-    from routilux.flow import Flow
+
+class Starter(Protocol):
+    """What starts jobs and can wait for them: a `Flow`."""
+
+    def wait_for(self, job_id: str, timeout: float | None = None) -> bool:
+        """Wait until a job is over; True if it is."""
 
 
 class RoutineFigures(NamedTuple):
@@ -135,7 +139,7 @@ class JobState:
         ]
 
     @staticmethod
-    def wait_for_completion(flow: Flow, job_state: JobState, timeout: float | None = None) -> bool:
+    def wait_for_completion(flow: Starter, job_state: JobState, timeout: float | None = None) -> bool:
         """Wait until the job that `job_state` was taken of is over.
 
         Args:

@@ -88,7 +88,8 @@ _Number = TypeVar("_Number", int, float)
 
 
 def _at_least(field: str, value: _Number, least: _Number) -> _Number:
-    if isinstance(value, bool) or not isinstance(value, type(least) | int) or not value >= least:
+    number: object = value  # what came may be anything
+    if isinstance(number, bool) or not isinstance(number, type(least) | int) or not value >= least:
         raise OptionError(f"ErrorHandler: expected {field} to be a number of at least {least}, got {value!r}")
     return value
 

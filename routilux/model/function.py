@@ -83,18 +83,20 @@ class FunctionRoutine(Routine):
         if self._only is None:
             if not (isinstance(result, tuple) and len(result) == 2 and result[0] in self.events):  # noqa: PLR2004
                 raise ResultError(
-                    f"routine {self._name!r} has the events {list(self.events)}: return a pair (event, data), got {_shown(result)}"
+                    f"routine {self._name!r} has the events {list(self.events)}: "
+                    f"return a pair (event, data), got {_shown(result)}"
                 )
             event, data = self.events[result[0]], result[1]
         else:
             event, data = self._only, result
         if not isinstance(data, dict):
-            if len(event.params) != 1:
+            params = tuple(event.params)
+            if len(params) != 1:
                 raise ResultError(
-                    f"routine {self._name!r}: event {event.name!r} has the parameters {list(event.params)}: "
+                    f"routine {self._name!r}: event {event.name!r} has the parameters {list(params)}: "
                     f"return a dict of them, got {_shown(data)}"
                 )
-            data = {event.params[0]: data}
+            data = {params[0]: data}
         self.emit(event.name, **data)
 
 
@@ -156,7 +158,7 @@ def routine(
         return FunctionRoutine(
             inner,
             {DEFAULT_EVENT: ()} if events is None else events,
-            name=name or getattr(inner, "__name__", "routine"),
+            name=name or str(getattr(inner, "__name__", "routine")),
             merge_strategy=merge_strategy,
             error_handler=error_handler,
         )

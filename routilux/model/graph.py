@@ -107,7 +107,8 @@ class FlowGraph:
             for other_id, other in self._routines.items():
                 if other is routine:
                     raise DuplicateRoutineError(
-                        f"this very object is routine {other_id!r} already; make another {type(routine).__name__}() for {chosen!r}"
+                        f"this very object is routine {other_id!r} already; "
+                        f"make another {type(routine).__name__}() for {chosen!r}"
                     )
         _ = routine.slots
         self._options[chosen] = RoutineOptions.of(chosen, options)
@@ -165,7 +166,8 @@ class FlowGraph:
             OptionError: the capacity is not a positive number.
         """
         self._require_event(routine_id, event, "routine_id")
-        if capacity is not None and (isinstance(capacity, bool) or not isinstance(capacity, int) or capacity < 1):
+        given: object = capacity  # what came may be anything
+        if given is not None and (isinstance(given, bool) or not isinstance(given, int) or given < 1):
             raise OptionError(f"output: expected capacity to be a number of at least 1 or None, got {capacity!r}")
         if any((output.routine_id, output.event) == (routine_id, event) for output in self._outputs):
             raise DuplicateOutputError(f"{routine_id}.{event} is an output already")
@@ -193,7 +195,8 @@ class FlowGraph:
     def _check_mapping(self, link: Connection) -> None:
         declared = self._routines[link.source_id].events[link.event].params
         binding = self._routines[link.target_id].slots[link.slot].binding
-        for source, target in link.param_mapping.items():
+        mapping: dict[Any, Any] = {**link.param_mapping}  # what came may be anything
+        for source, target in mapping.items():
             if not isinstance(source, str) or not isinstance(target, str):
                 raise MappingError(
                     f"connection {link}: expected param_mapping from names to names, got {source!r}: {target!r}"
@@ -204,7 +207,8 @@ class FlowGraph:
                 )
             if not binding.takes_any and target not in binding.parameters:
                 raise MappingError(
-                    f"connection {link}: the slot's handler takes {list(binding.parameters)}, the mapping is to {target!r}"
+                    f"connection {link}: the slot's handler takes {list(binding.parameters)}, "
+                    f"the mapping is to {target!r}"
                 )
 
 

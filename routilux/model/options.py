@@ -52,7 +52,7 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
         options._check(routine_id)
         return options
 
-    def _check(self, routine_id: str) -> None:
+    def _check(self, routine_id: str) -> None:  # noqa: C901  one line an option
         def refuse(name: str, expected: str) -> OptionError:
             return OptionError(f"routine {routine_id!r}: expected {name} to be {expected}, got {getattr(self, name)!r}")
 

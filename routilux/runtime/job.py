@@ -37,7 +37,7 @@ class Job:
     As a context manager it waits for the end of the job, and cancels it when the body raises.
     """
 
-    def __init__(  # noqa: PLR0913  the parts of a running job, wired by `tree`
+    def __init__(
         self,
         job_id: str,
         ledger: Ledger,
@@ -193,15 +193,14 @@ class Job:
         Raises:
             UnknownRoutineError, UnknownEventError: there is no such routine or event.
         """
-        for routine in self._ledger.plan.routines:
-            if routine.id == routine_id:
-                if event not in routine.events:
-                    raise UnknownEventError(event, routine_id, routine.events)
-                tap = Tap(capacity, self._ledger.lock)
-                index = routine.events.index(event)
-                self._ledger.add_tap(routine.index, index, tap)
-                return Stream(tap, lambda: self.is_over, lambda: self._ledger.remove_tap(routine.index, index, tap))
-        raise UnknownRoutineError(routine_id, [routine.id for routine in self._ledger.plan.routines])
+        routine = next((routine for routine in self._ledger.plan.routines if routine.id == routine_id), None)
+        if routine is None:
+            raise UnknownRoutineError(routine_id, [routine.id for routine in self._ledger.plan.routines])
+        if event not in routine.events:
+            raise UnknownEventError(event, routine_id, routine.events)
+        tap, at, index = Tap(capacity, self._ledger.lock), routine.index, routine.events.index(event)
+        self._ledger.add_tap(at, index, tap)
+        return Stream(tap, lambda: self.is_over, lambda: self._ledger.remove_tap(at, index, tap))
 
     def __enter__(self) -> Self:
         return self

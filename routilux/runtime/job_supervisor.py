@@ -94,11 +94,16 @@ class JobSupervisor(Behavior):
 
     def on_start(self, ctx: Context) -> None:
         """Start the state actor, then the routines, in the order in which they were added."""
+        own = ctx.ref
+
+        def report(failure: Failure) -> None:
+            own.signal(failure)
+
         self._state = ctx.start(self._state_actor, "state")
         self._state.signal(Move(JobStatus.RUNNING))
         self.state_ref.set_result(self._state)
         for account, make in zip(self._ledger.accounts, self._make_actors, strict=True):
-            ref = ctx.start(make(ctx.ref.signal), account.plan.id, mailbox=account.mailbox)
+            ref = ctx.start(make(report), account.plan.id, mailbox=account.mailbox)
             self._routines[ref] = account
             self._actors.append(ref)
 

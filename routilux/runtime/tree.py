@@ -59,7 +59,7 @@ def start_job(graph: FlowGraph, entry: str | None, params: dict[str, Any], *, ke
         plan,
         threading.Lock(),
         on_quiet=lambda: _signal(root, Quiet()),
-        on_facts=lambda: supervisor.state_ref.result().signal(FactsWait()),
+        on_facts=lambda: _signal(supervisor.state_ref.result(), FactsWait()),
         on_overflow=lambda cycle: _signal(root, Overflow(cycle)),
     )
     for account in ledger.accounts:

@@ -15,12 +15,11 @@ from typing import Any, NamedTuple, Protocol
 
 from supervisors.reasons import Reason
 
-
 PART_BOUND = 1_000
 """Weight of parts that may be on their way without a grant (the bound of R3: 1,000 messages)."""
 
 
-class RequestAbandoned(BaseException):  # noqa: N818  it is no error: it unwinds a request that was given up
+class RequestAbandoned(BaseException):
     """Raised inside a request that waits for a grant which will not come.
 
     Derived from `BaseException`, so that an `except Exception` in a request lets it pass.

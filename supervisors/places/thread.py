@@ -87,18 +87,18 @@ class ThreadPlace:
         self._run(self._seq)
         return True
 
-    def grant(self, number: int, seq: int) -> None:  # noqa: ARG002  there is one worker with one request
+    def grant(self, number: int, seq: int) -> None:
         """Let the request go on past its oldest part."""
         self._ungranted -= 1
 
-    def part(self, body: Any, weight: int) -> None:  # noqa: ARG002  here every part waits for its grant
+    def part(self, body: Any, weight: int) -> None:
         """Hand over a part of the request in progress (`Port`)."""
         self.stop_with(body, weight)
         while self._ungranted:
             if not self._wait():
                 raise RequestAbandoned
 
-    def stop_with(self, body: Any, weight: int) -> None:  # noqa: ARG002
+    def stop_with(self, body: Any, weight: int) -> None:
         """Hand over a part at a stop; the next step comes after its grant (`Port`)."""
         if self._seq is None:
             message = "a part without a request"
@@ -117,7 +117,7 @@ class ThreadPlace:
         self._service = None
         self._listener.on_lost(0, reason, lost)
 
-    def close(self, timeout: float) -> None:  # noqa: ARG002  a step that runs is not interrupted
+    def close(self, timeout: float) -> None:
         """End; a request that is between two steps is given back as the suspect."""
         self._is_closing = True
 

@@ -6,8 +6,6 @@ reordered message shows in its declared state, which travels with the commits.
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -42,16 +40,13 @@ class Source(Routine):
 class Stage(Routine):
     """Hands every number on, and counts."""
 
-    def __init__(self, slow_every: int = 0) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.slow_every = slow_every
         self.define_slot("input", handler=self.handle)
         self.define_event("number", ["n"])
 
     def handle(self, n: int) -> None:
         self.state["count"] = self.state.get("count", 0) + 1
-        if self.slow_every and n % self.slow_every == 0:
-            time.sleep(0.001)
         self.emit("number", n=n)
 
 
@@ -181,11 +176,3 @@ def sums(count: int) -> dict[str, int]:
     """What one slot of the sink must hold after the numbers below `count`."""
     return {"last": count - 1, "count": count, "sum": count * (count - 1) // 2}
 
-
-def kill_pids(pids: list[int], signal_number: int) -> None:
-    """Send a signal to each, those that are gone already passed over."""
-    for pid in pids:
-        try:
-            os.kill(pid, signal_number)
-        except ProcessLookupError:
-            continue

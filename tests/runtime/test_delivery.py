@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -96,8 +97,9 @@ class Killer:
         for _ in range(1_000):
             pids = [pid for account in self._job.ledger.accounts for pid in account.pids if pid is not None]
             if pids:
-                os.kill(self._rng.choice(pids), signal.SIGKILL)
-                return True
+                with contextlib.suppress(ProcessLookupError):  # it was about to be noticed that it is gone
+                    os.kill(self._rng.choice(pids), signal.SIGKILL)
+                    return True
             if self._over.wait(0.005):
                 return False
         return False

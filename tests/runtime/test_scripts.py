@@ -115,7 +115,7 @@ def test_a_script_without_a_guard_runs_its_routines_in_processes(tmp_path: Path,
         timeout=60,
         check=False,
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": os.getcwd()},
+        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.split("\n") == ["main runs in the parent", "done", ""]
@@ -128,7 +128,7 @@ def test_a_killed_program_leaves_no_process_behind(tmp_path: Path) -> None:
         [sys.executable, str(write(tmp_path, ENDLESS))],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": os.getcwd()},
+        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
     )
     with program:
         assert program.stdout is not None

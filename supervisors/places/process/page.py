@@ -95,7 +95,7 @@ def create_page_file(search_path: list[str]) -> int:
     """
     fd = _create_unnamed_file()
     try:
-        text = "\0".join(entry for entry in search_path if isinstance(entry, str))
+        text = "\0".join(entry for entry in search_path if type(entry) is str)
         os.ftruncate(fd, PAGE_BYTES)
         os.pwrite(fd, os.fsencode(text), PAGE_BYTES)
     except BaseException:
