@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from routilux.messages import Message, Payload
 from routilux.routing import OutputPlan, RoutinePlan
 from supervisors.mailbox import Lock, Mailbox
+from supervisors.wire.values import decode
 
 DEAD_LETTERS_KEPT = 10_000
 """Newest dead letters kept a routine; all are counted (arbitrary)."""
@@ -32,6 +33,19 @@ class DeadLetter(NamedTuple):
     cause: str
     attempts: int
     at: float
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What the message carried, by parameter name; decoded anew at each look.
+
+        Raises:
+            ValueDecodingError: it cannot be read here.
+        """
+        payload = self.message.payload
+        if isinstance(payload, dict):
+            return dict(payload)
+        data: dict[str, Any] = decode(payload)
+        return data
 
 
 class Tap:

@@ -69,6 +69,11 @@ class Job:
         return self._ledger.plan.flow_id
 
     @property
+    def created_at(self) -> float:
+        """When the job was made, in seconds since the epoch."""
+        return self._created_at
+
+    @property
     def ledger(self) -> Ledger:
         """The job's ledger, for those who look in (`observe`)."""
         return self._ledger
