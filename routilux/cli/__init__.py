@@ -1,0 +1,1 @@
+"""The command line, for people on stderr and for programs on stdout."""

@@ -1,0 +1,125 @@
+"""When a turn's emissions go out, and which of them (R3)."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from routilux.messages import Emission
+from routilux.turn.outbox import BYTES_BOUND, COUNT_BOUND, SECONDS_BOUND, Outbox
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.reads = 0
+
+    def __call__(self) -> float:
+        self.reads += 1
+        return self.now
+
+
+def emission(number: int = 0, encoded: bytes | None = None) -> Emission:
+    return Emission(number, None if encoded else {}, encoded)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def test_it_is_released_at_the_bound_of_messages(clock: Clock) -> None:
+    outbox = Outbox(clock, atomic=False)
+    outbox.begin(0)
+
+    full = [outbox.add(emission(number)) for number in range(COUNT_BOUND)]
+
+    assert full == [False] * (COUNT_BOUND - 1) + [True]
+    assert [item.event for item in outbox.release()] == list(range(COUNT_BOUND))
+    assert len(outbox) == 0
+    assert outbox.add(emission()) is False
+
+
+def test_it_is_released_at_the_bound_of_encoded_bytes(clock: Clock) -> None:
+    outbox = Outbox(clock, atomic=False)
+    outbox.begin(0)
+    half = b"x" * (BYTES_BOUND // 2)
+
+    assert [outbox.add(emission(0, half)), outbox.add(emission(0, half))] == [False, True]
+    outbox.release()
+    assert [outbox.add(emission(0, half)), outbox.add(emission(0, half))] == [False, True]
+
+
+def test_seconds_count_from_the_first_emission_and_then_from_the_last_release(clock: Clock) -> None:
+    outbox = Outbox(clock, atomic=False)
+    outbox.begin(0)
+    clock.now += 10.0
+
+    assert outbox.add(emission()) is False, "a turn that emits at its end does so at its commit"
+    clock.now += SECONDS_BOUND * 0.9
+    assert outbox.add(emission()) is False
+    clock.now += SECONDS_BOUND * 0.2
+    assert outbox.add(emission()) is True
+    outbox.release()
+    assert outbox.add(emission()) is False
+    clock.now += SECONDS_BOUND * 1.1
+    assert outbox.add(emission()) is True
+
+
+def test_an_atomic_turn_is_never_released_and_reads_no_clock(clock: Clock) -> None:
+    outbox = Outbox(clock, atomic=True)
+    outbox.begin(0)
+
+    assert not any(outbox.add(emission(0, b"x" * BYTES_BOUND)) for _ in range(COUNT_BOUND + 1))
+    assert clock.reads == 0
+    assert len(outbox.commit()) == COUNT_BOUND + 1
+
+
+def test_what_a_former_run_released_is_dropped_by_its_position(clock: Clock) -> None:
+    outbox = Outbox(clock, atomic=False)
+    outbox.begin(2)
+
+    assert [outbox.drop_next() for _ in range(4)] == [True, True, False, False]
+
+
+def test_after_a_commit_positions_count_anew(clock: Clock) -> None:
+    outbox = Outbox(clock, atomic=False)
+    outbox.begin(5)
+    outbox.drop_next()
+    outbox.commit()
+
+    assert outbox.is_dropping is False
+    assert outbox.drop_next() is False
+
+
+def test_a_new_turn_starts_with_nothing(clock: Clock) -> None:
+    outbox = Outbox(clock, atomic=False)
+    outbox.begin(0)
+    outbox.add(emission())
+    outbox.begin(0)
+
+    assert outbox.commit() == []
+
+
+@given(
+    steps=st.lists(st.tuples(st.floats(0, 0.03), st.integers(0, 400_000)), max_size=40),
+    released=st.integers(0, 50),
+)
+def test_a_run_and_its_repetition_let_out_every_emission_once(steps: list[tuple[float, int]], released: int) -> None:
+    clock = Clock()
+    outbox = Outbox(clock, atomic=False)
+
+    def run(first: int) -> list[int]:
+        outbox.begin(first)
+        out: list[int] = []
+        for number, (pause, size) in enumerate(steps):
+            clock.now += pause
+            if outbox.drop_next():
+                continue
+            if outbox.add(emission(number, b"x" * size)):
+                out += [item.event for item in outbox.release()]
+        return out + [item.event for item in outbox.commit()]
+
+    assert run(0) == list(range(len(steps)))
+    assert run(released) == list(range(released, len(steps)))
