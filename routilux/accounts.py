@@ -12,7 +12,6 @@ from routilux.messages import Message, Payload
 from routilux.routing import OutputPlan, RoutinePlan
 from supervisors.mailbox import Lock, Mailbox
 from supervisors.wire.values import decode
-from supervisors.wire.values import decode
 
 DEAD_LETTERS_KEPT = 10_000
 """Newest dead letters kept a routine; all are counted (arbitrary)."""
@@ -34,17 +33,6 @@ class DeadLetter(NamedTuple):
     cause: str
     attempts: int
     at: float
-
-    @property
-    def data(self) -> dict[str, Any]:
-        """The message's data, as it was emitted; decoded here if it was on its way to a process.
-
-        Raises:
-            ValueDecodingError: it cannot be decoded.
-        """
-        payload = self.message.payload
-        data: dict[str, Any] = decode(payload) if isinstance(payload, bytes) else dict(payload)
-        return data
 
     @property
     def data(self) -> dict[str, Any]:

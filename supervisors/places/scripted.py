@@ -134,6 +134,14 @@ class ScriptedPlace:
         """End all workers in the next moves; the deadline of busy ones passes at a drawn one."""
         self._is_closing = True
 
+    def abort(self) -> None:
+        """End everything before returning, telling nobody."""
+        self._is_closing = self._is_closed = True
+        for worker in self._workers:
+            worker.pipe.clear()
+            worker.in_hand.clear()
+            worker.leave()
+
     def next_deadline(self) -> float | None:
         """None: nothing is timed."""
         return None
@@ -264,7 +272,9 @@ class ScriptedPlace:
         begun = {suspect, *ran}
         unbegun = tuple(seq for seq in worker.in_hand if seq not in begun)
         worker.in_hand.clear()
-        self._listener.on_lost(worker.number, reason, Lost(suspect, ran, unbegun))
+        lost = Lost(suspect, ran, unbegun)
+        if not self._is_closing or lost != Lost(None, (), ()):
+            self._listener.on_lost(worker.number, reason, lost)
 
     def _finish_closing(self) -> None:
         self._is_closed = True

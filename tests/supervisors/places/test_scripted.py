@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from supervisors.errors import InternalError
-from supervisors.places.base import PART_BOUND, Execution, Lost, Port
+from supervisors.places.base import PART_BOUND, Execution, Lost, Place, Port
 from supervisors.places.scripted import Faults, ScriptedPlace
 from supervisors.reasons import Crashed, Reason, StartFailed
 
@@ -217,6 +217,24 @@ def test_close_ends_all_workers_and_gives_back_what_they_held(workers: int) -> N
         assert sorted([*world.outcome, *world.waiting]) == list(range(REQUESTS))
         cut_short += bool(world.lost)
     assert cut_short
+
+
+def test_abort_ends_everything_and_tells_nobody() -> None:
+    for seed in range(SEEDS):
+        world = World(seed, workers=2)
+        for _ in range(world.random.randrange(80)):
+            world._submit()
+            world.place.tick()
+        before = dict(world.outcome)
+        world.place.abort()
+        assert not world.place.tick()
+        assert (world.outcome, world.lost, world.is_closed) == (before, [], False)
+
+
+def test_it_is_a_place() -> None:
+    place: Place = World(0).place
+    assert place.next_deadline() is None
+    assert not place.advance()
 
 
 def test_wrong_calls_are_refused() -> None:

@@ -1,0 +1,142 @@
+"""A worker in a few lines: runs messages through a service, and keeps the ledger's books for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from routilux.messages import Emission, Message, TurnFailure, TurnPart, TurnResult
+from routilux.model.routine import Routine
+from routilux.turn.codec import (
+    LocalCodec,
+    WireCodec,
+    decode_failure,
+    decode_part,
+    decode_result,
+    encode_boot,
+    encode_request,
+)
+from routilux.turn.execution import TurnExecution
+from routilux.turn.service import RoutineService
+from routilux.turn.state import apply_ops, decode_state, encode_initial
+from routilux.turn.tables import Incoming, Outgoing
+from supervisors.wire import values
+
+
+class Worker:
+    """Hands messages to a service, as a place does, and applies what comes back, as the ledger does.
+
+    Args:
+        routine: what runs; a process gets its own copy.
+        is_local: on a thread, or as in a process.
+        incoming: connections; None for one, numbered 0, to the slot `in`.
+        outgoing: in which form each event is wanted; None: as befits the place.
+    """
+
+    def __init__(
+        self,
+        routine: Routine,
+        *,
+        is_local: bool = True,
+        incoming: dict[int, Incoming] | None = None,
+        outgoing: tuple[Outgoing, ...] | None = None,
+        atomic: bool = False,
+        retryable: tuple[type[BaseException], ...] = (Exception,),
+        clock: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        self.is_local = is_local
+        self.routine = routine
+        self.service = RoutineService(
+            routine,
+            "r",
+            incoming or {0: Incoming("in", ())},
+            outgoing or tuple(Outgoing(event, by_reference=is_local, encoded=not is_local) for event in routine.events),
+            atomic=atomic,
+            retryable=retryable,
+            codec=LocalCodec() if is_local else WireCodec(),
+            clock=clock,
+        )
+        self.committed = encode_initial(routine.state)
+        self.parts: list[TurnPart] = []
+        self.out: list[Emission] = []
+        self.seq = 0
+        self.message: Message | None = None
+        self.execution: TurnExecution | None = None
+        self.refuses: BaseException | None = None
+        self.boot()
+
+    def boot(self) -> None:
+        """Start an incarnation with what is committed."""
+        self.service.boot(0, self.committed if self.is_local else encode_boot(self.committed))
+
+    @property
+    def state(self) -> Any:
+        """The committed state, as a reader sees it."""
+        return decode_state(self.committed, self.routine.state_type)
+
+    @property
+    def emitted(self) -> list[tuple[int, Any]]:
+        """All that went out: (event, data)."""
+        return [(event, read(reference, encoded)) for event, reference, encoded in self.out]
+
+    def begin(self, *, edge: int = 0, **data: Any) -> TurnExecution:
+        """Take up a new message."""
+        self.seq += 1
+        self.message = Message(edge, self.seq, data if self.is_local else values.encode(data))
+        return self.begin_again()
+
+    def begin_again(self) -> TurnExecution:
+        """Take up the last message, once more."""
+        assert self.message is not None
+        request = self.message if self.is_local else encode_request(self.message)
+        self.execution = self.service.begin(request, self)
+        return self.execution
+
+    def run(self, *, edge: int = 0, **data: Any) -> None:
+        """Run a new message to its commit; raises what its turn raises, as `finish`."""
+        self.begin(edge=edge, **data)
+        self.finish()
+
+    def finish(self) -> None:
+        """Run the turn in progress to its commit."""
+        assert self.execution is not None
+        try:
+            while not self.execution.advance():
+                pass
+        except BaseException:
+            self.service.settle(accepted=False)
+            raise
+        body = self.execution.result()
+        result: TurnResult = body if self.is_local else decode_result(body)
+        self.out += result.emissions
+        apply_ops(self.committed, result.state)
+        self.service.settle(accepted=True)
+
+    def describe(self, error: BaseException) -> TurnFailure:
+        """Describe a failure, and read it again."""
+        body = self.service.describe_failure(error)
+        return body if self.is_local else decode_failure(body)
+
+    def part(self, body: Any, weight: int) -> None:
+        """Take a part (`Port`), unless the worker `refuses` it."""
+        if self.refuses is not None:
+            raise self.refuses
+        assert self.message is not None
+        part = body if self.is_local else decode_part(body)
+        assert weight == max(1, len(part.emissions))
+        self.parts.append(part)
+        self.out += part.emissions
+        if part.state is None:
+            self.message.released += len(part.emissions)
+        else:
+            apply_ops(self.committed, part.state)
+            self.message.released = 0
+
+    def stop_with(self, body: Any, weight: int) -> None:
+        """Take a part at a stop (`Port`)."""
+        self.part(body, weight)
+
+
+def read(reference: Any, encoded: bytes | None) -> Any:
+    """Give an emission's data, whichever way it went out."""
+    return reference if encoded is None else values.decode(encoded)
