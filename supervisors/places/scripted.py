@@ -16,13 +16,12 @@ for grants, since nothing else could happen meanwhile; it waits before its next 
 from __future__ import annotations
 
 import random
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from supervisors.errors import InternalError
-from supervisors.places.base import PART_BOUND, Execution, Listener, Lost, Service, Worker
+from supervisors.places.base import Listener, Lost, Service, Worker
+from supervisors.places.simulated import Done, Failed, Part, Ready, SimulatedPort, SimulatedWorker
 from supervisors.reasons import Crashed, Reason, Shutdown, StartFailed, record_error
 
 _FIRST_PID = 1_000
@@ -76,7 +75,7 @@ class ScriptedPlace:
         self._window = window
         self._faults = faults
         self._clock = clock
-        self._workers = [_Worker(number) for number in range(workers)]
+        self._workers = [SimulatedWorker(number) for number in range(workers)]
         self._pids = 0
         self._is_closing = False
         self._is_closed = False
@@ -91,7 +90,9 @@ class ScriptedPlace:
         if worker.is_known or self._is_closing:
             raise InternalError(f"worker {number} cannot be started: it runs, or its place is closing")
         self._pids += 1
-        self._workers[number] = _Worker(number, worker.incarnation + 1, _FIRST_PID + self._pids, boot, is_known=True)
+        self._workers[number] = SimulatedWorker(
+            number, worker.incarnation + 1, _FIRST_PID + self._pids, boot, is_known=True
+        )
 
     def room(self, number: int) -> int:
         """How many more requests the worker takes now."""
@@ -175,7 +176,7 @@ class ScriptedPlace:
             moves.append(self._finish_closing)
         return moves
 
-    def _moves_of(self, worker: _Worker) -> list[Callable[[], None]]:
+    def _moves_of(self, worker: SimulatedWorker) -> list[Callable[[], None]]:
         moves: list[Callable[[], None]] = []
         if worker.pipe:
             moves.append(lambda: self._deliver(worker))
@@ -195,14 +196,14 @@ class ScriptedPlace:
             moves.extend(self._closing_moves(worker, is_stuck=not moves))
         return moves
 
-    def _closing_moves(self, worker: _Worker, *, is_stuck: bool) -> list[Callable[[], None]]:
+    def _closing_moves(self, worker: SimulatedWorker, *, is_stuck: bool) -> list[Callable[[], None]]:
         if not worker.in_hand and not worker.pipe:
             return [worker.leave]
         if is_stuck or self._random.random() < _EXPIRY:
             return [lambda: worker.die(Shutdown("closed"))]
         return []
 
-    def _boot(self, worker: _Worker) -> None:
+    def _boot(self, worker: SimulatedWorker) -> None:
         if self._random.random() < self._faults.start_failure:
             worker.die(StartFailed(record_error(OSError("a simulated failure of the start"))))
             return
@@ -213,9 +214,9 @@ class ScriptedPlace:
             worker.die(StartFailed(record_error(error)))
             return
         worker.service = service
-        worker.pipe.append(_Ready())
+        worker.pipe.append(Ready())
 
-    def _run(self, worker: _Worker) -> None:
+    def _run(self, worker: SimulatedWorker) -> None:
         service = worker.service
         if service is None:
             raise InternalError("a worker runs without a service")
@@ -226,7 +227,7 @@ class ScriptedPlace:
             raise InternalError("a worker runs without a request")
         try:
             if worker.execution is None:
-                worker.execution = service.begin(worker.request, _Port(worker, seq))
+                worker.execution = service.begin(worker.request, SimulatedPort(worker, seq))
                 if self._random.random() < 0.5:  # noqa: PLR2004  stop here, where a crash finds it begun, or go on
                     return
             if not worker.execution.advance():
@@ -237,24 +238,24 @@ class ScriptedPlace:
             worker.report_failure(service, seq, error)
             return
         worker.forget()
-        worker.unsent.append(_Done(seq, body, self._random.random()))
+        worker.unsent.append(Done(seq, body, self._random.random()))
         if self._random.random() < self._faults.crash_before_commit:
             worker.die(Crashed(signal=_SIGKILL, pid=worker.pid))
             self.deaths += 1
 
-    def _deliver(self, worker: _Worker) -> None:
+    def _deliver(self, worker: SimulatedWorker) -> None:
         number, listener = worker.number, self._listener
         match worker.pipe.popleft():
-            case _Ready():
+            case Ready():
                 worker.is_ready = True
                 listener.on_ready(number)
-            case _Part(seq, body):
+            case Part(seq, body):
                 listener.on_part(number, seq, body)
-            case _Done(seq, body, seconds):
+            case Done(seq, body, seconds):
                 worker.check_oldest(seq)
                 worker.in_hand.popleft()
                 listener.on_done(number, seq, body, seconds)
-            case _Failed(seq, body):
+            case Failed(seq, body):
                 worker.check_oldest(seq)
                 worker.in_hand.popleft()
                 returned = tuple(worker.in_hand)
@@ -262,12 +263,12 @@ class ScriptedPlace:
                 worker.epoch += 1
                 listener.on_failed(number, seq, body, returned)
 
-    def _let_die(self, worker: _Worker) -> None:
+    def _let_die(self, worker: SimulatedWorker) -> None:
         if worker.doom is not None:
             worker.die(worker.doom)
             self.deaths += 1
 
-    def _tell_lost(self, worker: _Worker) -> None:
+    def _tell_lost(self, worker: SimulatedWorker) -> None:
         reason, suspect, ran = worker.leave_dead()
         begun = {suspect, *ran}
         unbegun = tuple(seq for seq in worker.in_hand if seq not in begun)
@@ -279,131 +280,3 @@ class ScriptedPlace:
     def _finish_closing(self) -> None:
         self._is_closed = True
         self._listener.on_closed()
-
-
-class _Ready(NamedTuple):
-    pass
-
-
-class _Part(NamedTuple):
-    seq: int
-    body: Any
-
-
-class _Done(NamedTuple):
-    seq: int
-    body: Any
-    seconds: float
-
-
-class _Failed(NamedTuple):
-    seq: int
-    body: Any
-
-
-_Frame = _Ready | _Part | _Done | _Failed
-
-
-@dataclass
-class _Worker:
-    """One incarnation: what its owner knows, what is on the way, and what it is in truth."""
-
-    number: int
-    incarnation: int = 0
-    pid: int | None = None
-    boot: Any = None
-    is_known: bool = False
-    """Whether its owner takes it to exist: from `start` until its end was told."""
-    is_ready: bool = False
-    """Whether its owner knows that it has booted."""
-    in_hand: deque[int] = field(default_factory=deque)
-    epoch: int = 0
-    doom: Reason | None = None
-    outgoing: list[tuple[int, int, Any]] = field(default_factory=list)
-    inbox: deque[tuple[int, int, Any]] = field(default_factory=deque)
-    pipe: deque[_Frame] = field(default_factory=deque)
-    unsent: list[_Done] = field(default_factory=list)
-    service: Service | None = None
-    own_epoch: int = 0
-    seq: int | None = None
-    request: Any = None
-    execution: Execution | None = None
-    ungranted: deque[int] = field(default_factory=deque)
-    death: tuple[Reason, int | None, tuple[int, ...]] | None = None
-
-    @property
-    def is_dead(self) -> bool:
-        return self.death is not None
-
-    @property
-    def is_alive(self) -> bool:
-        return self.is_known and self.death is None
-
-    @property
-    def can_run(self) -> bool:
-        return sum(self.ungranted) < PART_BOUND if self.seq is not None else bool(self.inbox)
-
-    def describe(self) -> Worker:
-        return Worker(self.number, self.incarnation, self.pid, self.is_ready, len(self.in_hand), self.seq, None)
-
-    def take_next(self) -> bool:
-        epoch, seq, request = self.inbox.popleft()
-        if epoch != self.own_epoch:
-            return False  # sent before its owner knew that a request had failed, and given back with that
-        self.seq, self.request = seq, request
-        self.ungranted.clear()
-        return True
-
-    def send_unsent(self) -> None:
-        self.pipe.extend(self.unsent)
-        self.unsent.clear()
-
-    def report_failure(self, service: Service, seq: int, error: BaseException) -> None:
-        body = service.describe_failure(error)
-        self.forget()
-        self.send_unsent()
-        self.pipe.append(_Failed(seq, body))
-        self.own_epoch += 1
-        service.settle(accepted=False)
-
-    def forget(self) -> None:
-        self.seq = self.request = self.execution = None
-
-    def check_oldest(self, seq: int) -> None:
-        if not self.in_hand or self.in_hand[0] != seq:
-            raise InternalError(f"worker {self.number} reported request {seq}, in hand are {list(self.in_hand)}")
-
-    def die(self, reason: Reason) -> None:
-        suspect = self.seq if self.seq in self.in_hand else None
-        self.death = (reason, suspect, tuple(done.seq for done in self.unsent))
-        self.service = None
-        self.forget()
-        self.unsent.clear()
-        self.inbox.clear()
-
-    def leave_dead(self) -> tuple[Reason, int | None, tuple[int, ...]]:
-        if self.death is None:
-            raise InternalError("a living worker was taken for dead")
-        self.leave()
-        return self.death
-
-    def leave(self) -> None:
-        self.is_known = self.is_ready = False
-        self.service = None
-        self.outgoing.clear()
-        self.inbox.clear()
-
-
-class _Port:
-    def __init__(self, worker: _Worker, seq: int) -> None:
-        self._worker = worker
-        self._seq = seq
-
-    def part(self, body: Any, weight: int) -> None:
-        worker = self._worker
-        worker.ungranted.append(weight)
-        worker.send_unsent()
-        worker.pipe.append(_Part(self._seq, body))
-
-    def stop_with(self, body: Any, weight: int) -> None:
-        self.part(body, weight)

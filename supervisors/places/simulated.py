@@ -1,0 +1,165 @@
+"""One simulated worker process of the scripted place: what is true of it, and what is known.
+
+Owns what is on its way in either direction, and what is lost when it dies. Never decides what
+happens next: that is drawn by `scripted`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from supervisors.errors import InternalError
+from supervisors.places.base import PART_BOUND, Execution, Service, Worker
+from supervisors.reasons import Reason
+
+
+class Ready(NamedTuple):
+    """It has booted."""
+
+
+class Part(NamedTuple):
+    """A part of a running request."""
+
+    seq: int
+    body: Any
+
+
+class Done(NamedTuple):
+    """The result of a request."""
+
+    seq: int
+    body: Any
+    seconds: float
+
+
+class Failed(NamedTuple):
+    """How a request failed."""
+
+    seq: int
+    body: Any
+
+
+Frame = Ready | Part | Done | Failed
+
+
+@dataclass
+class SimulatedWorker:
+    """One incarnation: what its owner knows, what is on the way, and what it is in truth."""
+
+    number: int
+    incarnation: int = 0
+    pid: int | None = None
+    boot: Any = None
+    is_known: bool = False
+    """Whether its owner takes it to exist: from `start` until its end was told."""
+    is_ready: bool = False
+    """Whether its owner knows that it has booted."""
+    in_hand: deque[int] = field(default_factory=deque)
+    epoch: int = 0
+    doom: Reason | None = None
+    outgoing: list[tuple[int, int, Any]] = field(default_factory=list)
+    inbox: deque[tuple[int, int, Any]] = field(default_factory=deque)
+    pipe: deque[Frame] = field(default_factory=deque)
+    unsent: list[Done] = field(default_factory=list)
+    service: Service | None = None
+    own_epoch: int = 0
+    seq: int | None = None
+    request: Any = None
+    execution: Execution | None = None
+    ungranted: deque[int] = field(default_factory=deque)
+    death: tuple[Reason, int | None, tuple[int, ...]] | None = None
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether it has died; its owner may not know yet."""
+        return self.death is not None
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self.is_known and self.death is None
+
+    @property
+    def can_run(self) -> bool:
+        """Whether it has a request to begin or to go on with."""
+        return sum(self.ungranted) < PART_BOUND if self.seq is not None else bool(self.inbox)
+
+    def describe(self) -> Worker:
+        """Describe it for a listing."""
+        return Worker(self.number, self.incarnation, self.pid, self.is_ready, len(self.in_hand), self.seq, None)
+
+    def take_next(self) -> bool:
+        """Take up the next request; False if it was given back meanwhile."""
+        epoch, seq, request = self.inbox.popleft()
+        if epoch != self.own_epoch:
+            return False  # sent before its owner knew that a request had failed, and given back with that
+        self.seq, self.request = seq, request
+        self.ungranted.clear()
+        return True
+
+    def send_unsent(self) -> None:
+        """Write the results that were kept back."""
+        self.pipe.extend(self.unsent)
+        self.unsent.clear()
+
+    def report_failure(self, service: Service, seq: int, error: BaseException) -> None:
+        """Drop what it has not begun, and write how its request failed."""
+        body = service.describe_failure(error)
+        self.forget()
+        self.send_unsent()
+        self.pipe.append(Failed(seq, body))
+        self.own_epoch += 1
+        service.settle(accepted=False)
+
+    def forget(self) -> None:
+        """Be done with the request."""
+        self.seq = self.request = self.execution = None
+
+    def check_oldest(self, seq: int) -> None:
+        """Hold that what it reports is about the oldest request in its hands."""
+        if not self.in_hand or self.in_hand[0] != seq:
+            raise InternalError(f"worker {self.number} reported request {seq}, in hand are {list(self.in_hand)}")
+
+    def die(self, reason: Reason) -> None:
+        """Lose everything that was not written."""
+        suspect = self.seq if self.seq in self.in_hand else None
+        self.death = (reason, suspect, tuple(done.seq for done in self.unsent))
+        self.service = None
+        self.forget()
+        self.unsent.clear()
+        self.inbox.clear()
+
+    def leave_dead(self) -> tuple[Reason, int | None, tuple[int, ...]]:
+        """Take note of its death; gives reason, suspect and what had run."""
+        if self.death is None:
+            raise InternalError("a living worker was taken for dead")
+        self.leave()
+        return self.death
+
+    def leave(self) -> None:
+        """Be no more."""
+        self.is_known = self.is_ready = False
+        self.service = None
+        self.outgoing.clear()
+        self.inbox.clear()
+
+
+class SimulatedPort:
+    """What a running request may do besides returning (`supervisors.places.base.Port`)."""
+
+    def __init__(self, worker: SimulatedWorker, seq: int) -> None:
+        self._worker = worker
+        self._seq = seq
+
+    def part(self, body: Any, weight: int) -> None:
+        """Write a part, after the results before it; does not wait here."""
+        worker = self._worker
+        worker.ungranted.append(weight)
+        worker.send_unsent()
+        worker.pipe.append(Part(self._seq, body))
+
+    def stop_with(self, body: Any, weight: int) -> None:
+        """Write a part at a stop."""
+        self.part(body, weight)
