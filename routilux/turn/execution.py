@@ -327,7 +327,10 @@ _RUNNABLE = (GeneratorType, CoroutineType)
 
 
 class _Steps:
-    """A generator that is closed outside of any turn, whoever drops it and whenever that is."""
+    """A generator that is closed outside of any turn, also where its execution was dropped without a word.
+
+    Not if it was dropped as part of a reference cycle: there the garbage collector says what goes first.
+    """
 
     __slots__ = ("_generator",)
 

@@ -1,5 +1,7 @@
 """What slots gather: commits, failures, restores, and hands that hold on to it."""
 
+# ruff: noqa: ARG005 - handlers and merge functions take what they are given
+
 from __future__ import annotations
 
 from collections.abc import Callable

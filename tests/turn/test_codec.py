@@ -1,0 +1,185 @@
+"""Both forms of requests and results, and the strict reading of what a worker sends."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from routilux.messages import Emission, Message, StateOp, TurnFailure, TurnPart, TurnResult
+from routilux.turn.codec import (
+    EXCEPTION_BYTES,
+    LocalCodec,
+    WireCodec,
+    decode_failure,
+    decode_part,
+    decode_result,
+    encode_boot,
+    encode_request,
+)
+from routilux.turn.state import apply_ops, decode_state, encode_initial
+from supervisors.errors import FrameError
+from supervisors.reasons import ErrorRecord, record_error
+from supervisors.wire import values
+
+wire = WireCodec()
+
+immutable = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(st.characters(), max_size=4)
+)
+keys = st.text(max_size=3)
+emissions = st.lists(st.builds(Emission, st.integers(0, 9), st.none(), st.none() | st.binary(max_size=4)), max_size=3)
+ops = st.lists(
+    st.builds(StateOp, st.just("set"), keys, immutable | st.binary(max_size=4).map(values.encode))
+    | st.builds(StateOp, st.just("del"), keys, st.none()),
+    max_size=4,
+)
+
+
+def applied(changes: list[StateOp]) -> Any:
+    committed: dict[str, Any] = {}
+    apply_ops(committed, changes)
+    return decode_state(committed)
+
+
+@given(emissions, ops)
+def test_a_result_comes_back_with_the_same_meaning(out: list[Emission], changes: list[StateOp]) -> None:
+    result = decode_result(wire.result(TurnResult(out, changes)))
+
+    assert result.emissions == out
+    assert applied(result.state) == applied(changes)
+
+
+@given(emissions, st.none() | ops)
+def test_a_part_comes_back_with_the_same_meaning(out: list[Emission], changes: list[StateOp] | None) -> None:
+    part = decode_part(wire.part(TurnPart(out, changes)))
+
+    assert part.emissions == out
+    if changes is None or part.state is None:
+        assert part.state is changes
+    else:
+        assert applied(part.state) == applied(changes)
+
+
+@pytest.mark.parametrize("value", [2**70, -(2**70), "\ud800"])
+def test_an_immutable_value_that_messagepack_lacks_travels_encoded(value: Any) -> None:
+    op = StateOp("set", "k", value)
+
+    assert decode_result(wire.result(TurnResult([], [op]))).state == [StateOp("set", "k", values.encode(value))]
+    assert decode_state(wire.boot(encode_boot({"k": value, "n": 1}))) == {"k": value, "n": 1}
+
+
+@given(st.binary(max_size=60))
+def test_bytes_that_are_no_body_are_a_frame_error(body: bytes) -> None:
+    for decode in (decode_result, decode_part, decode_failure, wire.boot, wire.request):
+        try:
+            decode(body)
+        except FrameError:
+            continue
+
+
+@pytest.mark.parametrize(
+    ("emission", "op"),
+    [
+        pytest.param([-1, None, b""], None, id="negative event"),
+        pytest.param([0, {}, b""], None, id="reference"),
+        pytest.param([0, None, "text"], None, id="text for bytes"),
+        pytest.param([0, None], None, id="short"),
+        pytest.param(None, ["add", "k", 1], id="unknown kind"),
+        pytest.param(None, ["set", b"k", 1], id="key"),
+        pytest.param(None, ["set", "k", [1]], id="list"),
+        pytest.param(None, ["set", "k", {}], id="map"),
+        pytest.param(None, ["set", "k", msgspec.msgpack.Ext(1, b"")], id="extension"),
+        pytest.param(None, ["append", "k", 1], id="chunk"),
+    ],
+)
+def test_a_result_is_read_strictly(emission: Any, op: Any) -> None:
+    body = msgspec.msgpack.encode([[emission] if emission else [], [op] if op else []])
+
+    with pytest.raises(FrameError):
+        decode_result(body)
+    with pytest.raises(FrameError):
+        decode_part(body)
+
+
+@pytest.mark.parametrize("value", [[1], [[b""]], {}, msgspec.msgpack.Ext(1, b"")], ids=repr)
+def test_a_boot_is_read_strictly(value: Any) -> None:
+    with pytest.raises(FrameError):
+        wire.boot(msgspec.msgpack.encode({"k": value}))
+
+
+def test_a_boot_carries_state_and_what_slots_gathered() -> None:
+    committed = {
+        **encode_initial({"n": 1, "list": [1]}),
+        "\0slot:in": [{"x": 1}, values.encode({"x": 2})],
+        "\0slot:b": [],
+    }
+
+    booted = wire.boot(encode_boot(committed))
+
+    assert decode_state(booted) == {"n": 1, "list": [1]}
+    assert [values.decode(chunk) for chunk in booted["\0slot:in"]] == [{"x": 1}, {"x": 2}]
+    assert committed["\0slot:in"][0] == {"x": 1}, "the ledger's own dict is only read"
+
+
+@pytest.mark.parametrize("payload", [{"x": 1}, values.encode({"x": 1})], ids=["by reference", "encoded"])
+def test_a_request_comes_back_as_its_message(payload: Any) -> None:
+    message = Message(3, 7, payload, failures=2, crashes=1, redelivered=True, released=4)
+
+    read = wire.request(encode_request(message))
+
+    assert read == Message(3, 7, values.encode({"x": 1}), failures=2, crashes=0, redelivered=True, released=4)
+
+
+def failure_of(error: BaseException) -> TurnFailure:
+    return decode_failure(wire.failure(record_error(error), error, is_retryable=True))
+
+
+def test_a_failure_carries_the_exception_where_it_comes_back_from_its_bytes() -> None:
+    failure = failure_of(ValueError("bad", 3))
+
+    assert isinstance(failure.exception, bytes)
+    assert repr(values.decode(failure.exception)) == "ValueError('bad', 3)"
+    assert (str(failure.error), failure.is_retryable) == ("ValueError: ('bad', 3)", True)
+
+
+class OneArgumentError(Exception):
+    def __init__(self, one: str, two: str) -> None:
+        super().__init__(one + two)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ValueError(threading.Lock()), OneArgumentError("a", "b"), ValueError("x" * EXCEPTION_BYTES)],
+    ids=["does not pickle", "does not unpickle", "too large"],
+)
+def test_a_failure_whose_exception_does_not_travel_is_told_as_text(error: Exception) -> None:
+    failure = failure_of(error)
+
+    assert failure.exception is None
+    assert failure.error.text[:100] == str(error)[:100]
+
+
+def test_a_failure_with_a_lone_surrogate_is_told_all_the_same() -> None:
+    error = ValueError("\ud800")
+    error.add_note("\ud801")
+
+    failure = failure_of(error)
+
+    assert (failure.error.text, failure.error.notes) == ("\\ud800", ("\\ud801",))
+
+
+def test_on_a_thread_everything_is_what_it_is() -> None:
+    local = LocalCodec()
+    error = ValueError()
+    record = ErrorRecord("ValueError", "", "")
+    committed: dict[str, Any] = {}
+    message, part, result = Message(0, 1, {}), TurnPart([], None), TurnResult([], [])
+
+    assert local.boot(committed) is committed
+    assert (local.request(message) is message, local.part(part) is part, local.result(result) is result) == (True,) * 3
+    assert local.failure(record, error, is_retryable=False) == TurnFailure(record, False, error)
