@@ -186,9 +186,9 @@ class StepHost:
 
     def _act(self, source: _Source) -> str:
         acted = source.act()
-        self._wake_sources()
         source.is_quiet = not acted
         if acted:
+            self._wake_sources()
             for actor in self._actors:
                 # What a source does stands for a callback of a poller, after which its actor looks for work.
                 if actor.life.uses_poller:

@@ -194,6 +194,7 @@ def test_a_source_takes_part_until_it_has_nothing_to_do() -> None:
 
     host, watcher = StepHost(5), Watcher()
     host.add_source(act)
+    host.add_source(lambda: False)
     host.start(watcher, "w")
     host.run()
     before, left[0] = watcher.steps, 3
