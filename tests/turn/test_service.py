@@ -82,6 +82,33 @@ def test_a_turn_that_nobody_settled_leaves_nothing_to_the_next() -> None:
     assert (worker.state, worker.emitted) == ({"sum": 2}, [(0, {"sum": 2})])
 
 
+def test_a_generator_that_nobody_settled_is_closed_before_the_next_turn() -> None:
+    closed: list[object] = []
+
+    class Waiting(Counter):
+        def count(self, n: int) -> Any:
+            try:
+                yield
+            finally:
+                closed.append((n, current_turn()))
+
+    worker = Worker(Waiting())
+    first = worker.begin(n=1)
+    first.advance()
+    worker.begin(n=2)
+
+    assert closed == [(1, None)]
+
+
+def test_a_failed_turn_lets_go_at_once_of_what_it_touched() -> None:
+    worker = Worker(Counter())
+    with pytest.raises(ValueError):
+        worker.begin(n=-5).advance()
+
+    assert worker.service._incarnation is not None
+    assert worker.service._incarnation.state.value == {}
+
+
 def test_settling_without_a_turn_does_nothing() -> None:
     worker = Worker(Counter())
 
