@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Any, NamedTuple
 
+import msgspec
+
 from routilux.accounts import Account, DeadLetter, Output, Tap
 from routilux.messages import Emission, Message, Payload, TurnPart, TurnResult
 from routilux.routing import Edge, Plan
@@ -33,7 +35,7 @@ CYCLE_LIMIT = 1_000_000
 _CYCLE_CHECK_EVERY = 1_024
 
 
-class Fact(NamedTuple):
+class Fact(msgspec.Struct, frozen=True, gc=False):
     """Something that happened to a message, for the history and the tracker.
 
     Args:
@@ -184,27 +186,32 @@ class Ledger:
 
     # -- A message's way through a routine
 
-    def take(self, account: Account) -> tuple[int, Message] | None:
-        """Take the routine's next message in hand.
+    def take(self, account: Account, limit: int = 1) -> list[tuple[int, Message]]:
+        """Take the routine's next messages in hand.
+
+        Args:
+            account: the routine's.
+            limit: how many at most.
 
         Returns:
-            (delivery number, message); None when none waits, the gate is closed, or a receiver
-            downstream is above its bound.
+            Pairs of (delivery number, message), oldest first; none when none waits, the gate is
+            closed, or a receiver downstream is above its bound.
         """
         mailbox = account.mailbox
         if not mailbox:
-            return None
+            return []
         rung: list[Mailbox] = []
         with self.lock:
-            if not mailbox or not self._gate_open or account.is_pressed:
-                return None
-            message: Message = mailbox.take_held()
-            self._delivery = delivery = self._delivery + 1
-            account.in_hand[delivery] = message
+            if not self._gate_open or account.is_pressed:
+                return []
+            first = self._delivery + 1
+            self._delivery = last = self._delivery + min(limit, len(mailbox))
+            taken = [(delivery, mailbox.take_held()) for delivery in range(first, last + 1)]
+            account.in_hand.update(taken)
             if account.is_pressing:
                 self._relieve(account, rung)
         self._wake(rung)
-        return delivery, message
+        return taken
 
     def has_room(self, account: Account) -> bool:
         """Whether a turn of the routine that streams may release more (R3)."""
@@ -232,8 +239,10 @@ class Ledger:
             message = account.in_hand.pop(delivery, None)
             if message is None:
                 return False
-            apply_ops(account.committed[worker], result.state)
-            self._append_emissions(account, result.emissions, rung)
+            if result.state:
+                apply_ops(account.committed[worker], result.state)
+            if result.emissions:
+                self._append_emissions(account, result.emissions, rung)
             self._handled[message.edge] += 1
             account.handled += 1
             self._outstanding -= 1

@@ -52,10 +52,8 @@ class PykkaHost:
     def __init__(self, clock: Clock | None = None, seed: int | None = None) -> None:
         self._clock: Clock = MonotonicClock() if clock is None else clock
         self._seed = seed
-
-    def now(self) -> float:
+        self.now = self._clock.now
         """Seconds on the host's clock."""
-        return self._clock.now()
 
     def start(self, behavior: Behavior, name: str, *, mailbox: Mailbox | None = None) -> PykkaRef:
         """Start a root actor: one whose end is told to nobody, but to who waits for it.

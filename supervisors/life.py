@@ -124,6 +124,8 @@ class Life:
         """Why it ended; written once, under the mailbox's lock. Set means closed and fenced off."""
         self.is_given = is_given
         self._host = host
+        self.now = host.now
+        """Seconds on the host's clock."""
         self._behavior = behavior
         self._mailbox = mailbox
         self._parker = parker
@@ -163,10 +165,6 @@ class Life:
     def parker(self) -> Parker:
         """Where this actor's thread waits."""
         return self._parker
-
-    def now(self) -> float:
-        """Seconds on the host's clock."""
-        return self._host.now()
 
     def set_timer(self, delay: float, message: object) -> PendingTimer:
         """Deliver `message` to this actor ahead of all data after `delay` seconds."""

@@ -56,6 +56,11 @@ class Mailbox:
         return self.capacity is not None and len(self._data) >= self.capacity
 
     @property
+    def has_control(self) -> bool:
+        """Whether a control message waits."""
+        return bool(self._control)
+
+    @property
     def rings(self) -> int:
         """How often the mailbox was rung; to be read before looking for work."""
         return self._rings

@@ -152,8 +152,14 @@ class RoutineActor(Behavior):
         worked = self._hand_out()
         if worked:
             self._place.flush()
-        worked = self._place.advance() or worked
-        self._set_tick(ctx)
+        advance, mailbox = self._place.advance, ctx.mailbox
+        if advance():
+            worked = True
+            # What was handed out here is run without another look for more, but never past a control message.
+            while not mailbox.has_control and advance():
+                pass
+        if self.uses_poller:
+            self._set_tick(ctx)
         return worked
 
     def on_stop(self, reason: Reason, ctx: Context) -> None:
@@ -218,17 +224,13 @@ class RoutineActor(Behavior):
         worked = False
         for number in range(self._workers):
             # One worker gets all it has room for, the workers of a pool get theirs in turns.
-            while place.room(number):
-                taken = ledger.take(account)
-                if taken is None:
-                    return worked
-                delivery, message = taken
-                if not worked:
-                    account.note_running()
-                worked = True
+            room = place.room(number)
+            taken = ledger.take(account, 1 if self._is_pool else room) if room else []
+            for delivery, message in taken:
                 place.submit(number, delivery, self._carrier.request(message))
-                if self._is_pool:
-                    break
+            worked = worked or bool(taken)
+        if worked:
+            account.note_running()
         return worked
 
     def _grant_parts(self) -> None:

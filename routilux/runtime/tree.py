@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import secrets
 import sys
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -31,6 +30,7 @@ from routilux.turn.state import encode_initial
 from supervisors.actor import PykkaHost, PykkaRef
 from supervisors.behavior import Context, Ref
 from supervisors.errors import ValueEncodingError
+from supervisors.locking import BriefLock
 from supervisors.parking import Poller
 from supervisors.places.base import Listener, Place
 from supervisors.places.process.place import ProcessPlace
@@ -57,7 +57,7 @@ def start_job(graph: FlowGraph, entry: str | None, params: dict[str, Any], *, ke
     root: PykkaRef | None = None
     ledger = Ledger(
         plan,
-        threading.Lock(),
+        BriefLock(),
         on_quiet=lambda: _signal(root, Quiet()),
         on_facts=lambda: _signal(supervisor.state_ref.result(), FactsWait()),
         on_overflow=lambda cycle: _signal(root, Overflow(cycle)),

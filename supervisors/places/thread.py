@@ -8,12 +8,19 @@ was given. Never starts a thread, never ends a request that does not return.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from supervisors.errors import InternalError
 from supervisors.places.base import Execution, Listener, Lost, RequestAbandoned, Service, Worker
 from supervisors.reasons import Reason, Shutdown, StartFailed, record_error
+
+
+WINDOW = 16
+"""Short requests taken at once: what taking costs is shared, and control is looked at between any two."""
+SHORT_SECONDS = 0.001
+"""A request that took less is short (arbitrary: a hundred times what taking costs)."""
 
 
 class ThreadPlace:
@@ -43,6 +50,8 @@ class ThreadPlace:
         self._is_closing = False
         self._is_closed = False
         self._incarnation = 0
+        self._waiting: deque[tuple[int, Any]] = deque()
+        self._window = 1
         self._seq: int | None = None
         self._request: Any = None
         self._execution: Execution | None = None
@@ -60,17 +69,14 @@ class ThreadPlace:
         self._incarnation += 1
 
     def room(self, number: int) -> int:
-        """1 when nothing is in progress, else 0."""
-        return 1 if number == 0 and self._seq is None and self._service is not None and not self._is_closing else 0
+        """How many it takes at once when it has none: several while they are short, else one."""
+        if self._service is None or self._is_closing or self._waiting or self._seq is not None:
+            return 0
+        return self._window
 
     def submit(self, number: int, seq: int, request: Any) -> None:
-        """Keep the request for the next `advance`."""
-        if not self.room(number):
-            message = f"worker {number} has no room"
-            raise InternalError(message)
-        self._seq = seq
-        self._request = request
-        self._since = self._clock()
+        """Keep the request for an `advance` to come."""
+        self._waiting.append((seq, request))
 
     def flush(self) -> None:
         """Do nothing: there is nobody to send to."""
@@ -82,8 +88,13 @@ class ThreadPlace:
             return True
         if self._is_closing:
             return self._finish_closing()
-        if self._seq is None or self._ungranted:
+        if self._ungranted:
             return False
+        if self._seq is None:
+            if not self._waiting:
+                return False
+            self._seq, self._request = self._waiting.popleft()
+            self._since = self._clock()
         self._run(self._seq)
         return True
 
@@ -110,7 +121,7 @@ class ThreadPlace:
         """Give up the request in progress between two of its steps; one that runs cannot be."""
         if number != 0 or self._service is None or self._is_inside:
             return
-        lost = Lost(self._seq, (), ())
+        lost = Lost(self._seq, (), self._take_back())
         if self._execution is not None:
             self._service.settle(accepted=False)
         self._forget()
@@ -124,6 +135,7 @@ class ThreadPlace:
     def abort(self) -> None:
         """Forget everything."""
         self._is_closing = self._is_closed = True
+        self._take_back()
         self._forget()
         self._service = None
 
@@ -138,7 +150,8 @@ class ThreadPlace:
         """The one worker."""
         busy = self._seq is not None
         since = self._since if busy else None
-        return (Worker(0, self._incarnation, None, self._service is not None, int(busy), self._seq, since),)
+        held = len(self._waiting) + busy
+        return (Worker(0, self._incarnation, None, self._service is not None, held, self._seq, since),)
 
     def _boot_service(self) -> None:
         self._is_booting = False
@@ -168,15 +181,22 @@ class ThreadPlace:
             self._is_inside = False
         if done:
             result = self._execution.result()
+            seconds = self._clock() - self._since
+            self._window = WINDOW if seconds < SHORT_SECONDS else 1
             self._forget()
-            self._listener.on_done(0, seq, result, self._clock() - self._since)
+            self._listener.on_done(0, seq, result, seconds)
             service.settle(accepted=True)
 
     def _fail(self, service: Service, seq: int, error: BaseException) -> None:
         body = service.describe_failure(error)
         self._forget()
         service.settle(accepted=False)
-        self._listener.on_failed(0, seq, body, ())
+        self._listener.on_failed(0, seq, body, self._take_back())
+
+    def _take_back(self) -> tuple[int, ...]:
+        unbegun = tuple(seq for seq, _ in self._waiting)
+        self._waiting.clear()
+        return unbegun
 
     def _forget(self) -> None:
         self._seq = None
@@ -188,7 +208,7 @@ class ThreadPlace:
         if self._is_closed:
             return False
         self._is_closed = True
-        if self._seq is not None:
+        if self._seq is not None or self._waiting:
             self.kill(0, Shutdown("closed"))
         self._service = None
         self._listener.on_closed()

@@ -1,0 +1,277 @@
+"""What the tests of places run on: a service with a verb for everything, and a driver of a process place."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from supervisors.parking import Poller
+from supervisors.places.base import Lost, Port
+from supervisors.places.process.place import ProcessPlace
+from supervisors.reasons import Reason, Shutdown
+from supervisors.wire.values import decode, encode, encode_code
+
+PATIENCE = 30.0
+"""Seconds that anything may take before a test gives up (arbitrary, generous on a busy machine)."""
+
+
+class Bench:
+    """A service whose requests say what to do: `[verb, *arguments]`."""
+
+    def __init__(self) -> None:
+        self.settled: list[bool] = []
+
+    def boot(self, number: int, boot: bytes) -> None:
+        self.number = number
+        if boot:
+            getattr(self, decode(boot))(None)
+
+    def begin(self, request: bytes, port: Port) -> Stepwise:
+        verb, *arguments = decode(request)
+        return Stepwise(getattr(self, verb)(port, *arguments))
+
+    def settle(self, *, accepted: bool) -> None:
+        self.settled.append(accepted)
+
+    def describe_failure(self, error: BaseException) -> bytes:
+        return encode(f"{type(error).__name__}: {error}")
+
+    # -- The verbs; each gives the result or a generator of parts that returns it
+
+    def echo(self, _port: Port, value: Any) -> Any:
+        return value
+
+    def facts(self, _port: Port) -> Any:
+        main = sys.modules["__main__"]
+        return [os.getpid(), self.number, sys.argv, hasattr(main, "__file__"), self.settled]
+
+    def wait(self, _port: Port, seconds: float) -> Any:
+        time.sleep(seconds)  # noqa: TID251  a request that takes long is what is tested
+        return seconds
+
+    def fail(self, _port: Port, text: str) -> Any:
+        raise ValueError(text)
+
+    def leave(self, _port: Port, code: int) -> Any:
+        sys.exit(code)
+
+    def sink(self, _port: Port | None, code: int = 7) -> Any:
+        os._exit(code)
+
+    def kill(self, _port: Port | None, number: int = signal.SIGKILL) -> Any:
+        os.kill(os.getpid(), number)
+        time.sleep(PATIENCE)  # noqa: TID251
+
+    def crash(self, _port: Port) -> Any:
+        ctypes.string_at(0)
+
+    def recurse(self, port: Port) -> Any:
+        return self.recurse(port)
+
+    def refuse(self, _port: Port | None) -> Any:
+        raise LookupError("no such boot")
+
+    def give(self, _port: Port, value: Any) -> Any:
+        return Bare(value)
+
+    def enlarge(self, _port: Port, size: int) -> Any:
+        return b"x" * size
+
+    def stream(self, port: Port, count: int, weight: int) -> Any:
+        for index in range(count):
+            port.part(encode(index), weight)
+        return count
+
+    def steps(self, port: Port, count: int, weight: int) -> Iterator[None]:
+        for index in range(count):
+            port.stop_with(encode(index), weight)
+            yield
+
+    def say(self, _port: Port, out: str, err: str) -> Any:
+        print(out)  # noqa: T201
+        print(err, file=sys.stderr)  # noqa: T201
+        logging.getLogger("bench.noise").debug("not wanted")
+        try:
+            self.fail(_port, "inner")
+        except ValueError:
+            logging.getLogger("bench.voice").exception("said %s", out)
+
+    def breed(self, _port: Port, die: bool) -> Any:
+        """Start a process that holds every descriptor of this one, the channel with them."""
+        for fd in range(3, 64):
+            try:
+                os.set_inheritable(fd, True)
+            except OSError:
+                continue
+        child = subprocess.Popen(["sleep", "600"], close_fds=False)
+        print("bred", child.pid)  # noqa: T201
+        if die:
+            self.kill(None)
+        return child.pid
+
+    def fork(self, _port: Port) -> Any:
+        pid = os.fork()  # noqa: TID251
+        if pid == 0:
+            sys.exit(3)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+    def garbage(self, _port: Port) -> Any:
+        for fd in range(3, 64):
+            try:
+                os.write(fd, b"not a frame, not at all")
+            except OSError:
+                continue
+        time.sleep(PATIENCE)  # noqa: TID251
+
+    def hang_up(self, _port: Port) -> Any:
+        os.closerange(3, 64)
+        time.sleep(PATIENCE)  # noqa: TID251
+
+
+class Bare:
+    """A result that is not to be encoded."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class Stepwise:
+    """The execution of one verb."""
+
+    def __init__(self, outcome: Any) -> None:
+        self._outcome = outcome
+
+    def advance(self) -> bool:
+        if not hasattr(self._outcome, "__next__"):
+            return True
+        try:
+            next(self._outcome)
+        except StopIteration as stop:
+            self._outcome = stop.value
+            return True
+        return False
+
+    def result(self) -> Any:
+        return self._outcome.value if isinstance(self._outcome, Bare) else encode(self._outcome)
+
+
+class Driver:
+    """An actor's loop reduced to what a place needs, and a listener that writes everything down."""
+
+    def __init__(self, workers: int = 1, service: Any = None, *, grants: bool = True, **options: Any) -> None:
+        self.poller = Poller()
+        self.place = ProcessPlace(
+            "bench",
+            encode_code(Bench() if service is None else service, "service"),
+            workers,
+            poller=self.poller,
+            clock=time.monotonic,
+            listener=self,
+            output=lambda number, stream, line: self.lines.append((number, stream, line)),
+            **options,
+        )
+        self.waiting: deque[tuple[int, bytes]] = deque()
+        self.done: dict[int, Any] = {}
+        self.order: list[int] = []
+        self.parts: list[tuple[int, Any]] = []
+        self.failed: list[tuple[int, str, tuple[int, ...]]] = []
+        self.lost: list[tuple[int, Reason, Lost]] = []
+        self.ready: list[int] = []
+        self.lines: list[tuple[int, str, str]] = []
+        self.closed = 0
+        self._workers = workers
+        self._grants = grants
+        self._next = 0
+
+    def ask(self, *request: Any) -> int:
+        """Line a request up; its number."""
+        self._next += 1
+        self.waiting.append((self._next, encode(list(request))))
+        return self._next
+
+    def run(self, until: Callable[[], object]) -> None:
+        """Drive until `until()`."""
+        end = time.monotonic() + PATIENCE
+        while not until():
+            now = time.monotonic()
+            assert now < end, self
+            deadline = self.place.next_deadline()
+            self.poller.park(max(0.0, min(end, end if deadline is None else deadline) - now))
+            self.place.on_tick(time.monotonic())
+            while self.place.advance():
+                pass
+            self.hand_out()
+
+    def hand_out(self) -> None:
+        """Give out what there is room for."""
+        for number in range(self._workers):
+            while self.waiting and self.place.room(number):
+                self.place.submit(number, *self.waiting.popleft())
+        self.place.flush()
+
+    def start(self, boot: str = "") -> None:
+        """Start every worker and drive until all are ready."""
+        for number in range(self._workers):
+            self.place.start(number, encode(boot) if boot else b"")
+        self.run(lambda: len(self.ready) + len(self.lost) == self._workers)
+
+    def close(self, timeout: float = 0.0) -> None:
+        self.place.close(timeout)
+        self.run(lambda: self.closed)
+        assert self.closed == 1
+        assert self.place.workers() == ()
+
+    def __repr__(self) -> str:
+        names = ("waiting", "failed", "lost", "ready", "lines", "closed")
+        return f"{len(self.done)} done, " + ", ".join(f"{name}={getattr(self, name)!r:.300}" for name in names)
+
+    # -- Listener
+
+    def on_ready(self, number: int) -> None:
+        self.ready.append(number)
+
+    def on_part(self, number: int, seq: int, body: bytes) -> None:
+        self.parts.append((seq, decode(body)))
+        if self._grants:
+            self.place.grant(number, seq)
+
+    def on_done(self, _number: int, seq: int, body: bytes, seconds: float) -> None:
+        assert seconds >= 0.0
+        assert seq not in self.done
+        self.done[seq] = decode(body)
+        self.order.append(seq)
+
+    def on_failed(self, _number: int, seq: int, body: bytes, returned: tuple[int, ...]) -> None:
+        self.failed.append((seq, decode(body), returned))
+
+    def on_lost(self, number: int, reason: Reason, lost: Lost) -> None:
+        self.lost.append((number, reason, lost))
+
+    def on_closed(self) -> None:
+        self.closed += 1
+
+
+@contextmanager
+def driven(workers: int = 1, service: Any = None, *, boot: str = "", **options: Any) -> Iterator[Driver]:
+    """Give a driver whose workers have started; close it at the end."""
+    driver = Driver(workers, service, **options)
+    try:
+        driver.start(boot)
+        yield driver
+        if not driver.closed:
+            driver.close()
+    finally:
+        driver.place.abort()
+        driver.poller.close()
+
+
+CLOSED = Shutdown("closed")
