@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from _pytest.mark import ParameterSet
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -65,16 +64,16 @@ def _script(text: str) -> str:
     return "\n".join(lines)
 
 
-def _commands() -> list[ParameterSet]:
-    found = dict.fromkeys(
-        (_name(page), line.removeprefix("$ "))
+def _commands() -> dict[str, str]:
+    """Give the commands to be run, by page and command."""
+    return {
+        f"{_name(page)}: {line}": line.removeprefix("$ ")
         for page in PAGES
         for block in _blocks(page.read_text(encoding="utf-8"))
         if block.info == "console"
         for line in block.lines
         if line.startswith(("$ routilux ", "$ python "))
-    )
-    return [pytest.param(command, id=f"{page}: {command}") for page, command in found]
+    }
 
 
 def _name(page: Path) -> str:
@@ -105,7 +104,7 @@ def test_the_python_of_a_page_runs(page: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("command", _commands())
+@pytest.mark.parametrize("command", _commands().values(), ids=_commands().keys())
 def test_a_command_of_a_page_succeeds(command: str, tmp_path: Path) -> None:
     (tmp_path / "examples").symlink_to(ROOT / "examples", target_is_directory=True)
     program, *arguments = shlex.split(command, comments=True)
