@@ -1,4 +1,7 @@
-"""A connection: the way from an event to a slot, with its parameter mapping."""
+"""A connection: the way from an event to a slot, with its parameter mapping.
+
+Owns the names of both ends. Never checks them (see `graph`), never moves a message.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What a routine or a flow wants done about failures."""
+"""What a routine or a flow wants done about failures.
+
+Owns the author's words and their checks. Never decides anything: that is `supervisors.policy`'s.
+"""
 
 from __future__ import annotations
 
@@ -72,6 +75,22 @@ class ErrorHandler:
                 strategy = ErrorStrategy.STOP
         backoff = Backoff(self.retry_delay, self.retry_backoff, self.max_retry_delay, self.jitter)
         return FailurePolicy(strategy, self.max_retries, backoff, then, self.max_crashes)
+
+
+def checked_handler(value: object, where: str) -> ErrorHandler | None:
+    """Give `value` if it is an error handler, or None.
+
+    Args:
+        value: what was given.
+        where: what it was given to, such as `flow 'census'`.
+
+    Raises:
+        OptionError: it is something else, such as the bare word of a strategy.
+    """
+    if value is None or isinstance(value, ErrorHandler):
+        return value
+    hint = f"; write ErrorHandler({value!r})" if isinstance(value, str) else ""
+    raise OptionError(f"{where}: expected error_handler to be an ErrorHandler or None, got {value!r}{hint}")
 
 
 def _strategy(field: str, value: ErrorStrategy | str) -> ErrorStrategy:

@@ -1,16 +1,28 @@
-"""`@routine`: a function is a routine too."""
+"""`@routine`: a function is a routine too.
+
+Owns the rules by which a function's result is emitted, and how such a routine travels. Never runs
+the function by itself: that is for a turn to do, or for whoever calls it.
+
+Theory of operation, of travelling. In its module the name of a decorated function leads to the
+routine and no longer to the function, so pickle would carry the function by value, with all the
+globals it uses. Therefore a routine's pickle holds its function by the name of the *routine*, where
+that name leads to it; else the function itself (defined in `__main__`, inside of a function, or a
+lambda). Everything else of the routine, such as settings made after the import, is in the pickle.
+"""
 
 from __future__ import annotations
 
 import functools
 import importlib
-import inspect
 import sys
-from collections.abc import Callable, Generator, Mapping
-from typing import Any, overload
+from collections.abc import Callable, Generator, Iterable, Mapping
+from types import GeneratorType
+from typing import Any, NamedTuple, overload
 
 from routilux.errors import ResultError
-from routilux.model.error_handler import ErrorHandler
+from routilux.model.binding import compile_binding
+from routilux.model.error_handler import ErrorHandler, checked_handler
+from routilux.model.names import checked_names, id_from
 from routilux.model.routine import Routine
 from routilux.model.slot import MergeStrategy, Slot
 
@@ -19,34 +31,50 @@ INPUT = "input"
 DEFAULT_EVENT = "output"
 """The one event of a function that declares none."""
 
+Events = Mapping[str, Iterable[str]] | Iterable[str]
+"""Names of events, each with the names of its parameters, or without."""
+
 
 class FunctionRoutine(Routine):
     """A function as a routine: its slot is `input`, what it returns is emitted.
 
     With one event a returned dict is that event's data; another value is emitted under the
     event's only parameter. With several, a pair `(event, data)` says which. None emits nothing. A
-    generator function emits each value it yields, and commits there (R4). Called outside of a
-    job, the object calls the plain function.
+    generator emits each value it yields, and commits there (R4). Called like the function it is,
+    the object calls the plain function. It may stand in a flow several times.
+
+    Args:
+        function: the function; it takes data as any handler does.
+        events: its events; None for one event `output` whose parameters are left open.
+        name: its default id.
+        merge_strategy: of its slot, see `Slot`.
+        error_handler: what follows its failures.
+
+    Raises:
+        HandlerError: the function cannot be a handler.
+        InvalidNameError: an event or parameter that cannot be called so.
+        OptionError: the merge strategy or the error handler is none.
     """
 
     def __init__(
         self,
         function: Callable[..., Any],
-        events: Mapping[str, list[str] | tuple[str, ...]],
+        events: Events | None,
         *,
         name: str,
         merge_strategy: MergeStrategy,
         error_handler: ErrorHandler | None,
     ) -> None:
         super().__init__()
+        what = f"function routine {name!r}"
+        binding = compile_binding(function, what)
+        functools.update_wrapper(self, function)
         self._function = function
         self._name = name
-        self.error_handler = error_handler
-        for event, params in events.items():
+        self.error_handler = checked_handler(error_handler, what)
+        for event, params in _event_table(events, what).items():
             self.define_event(event, params)
-        self._only = next(iter(self.events.values())) if len(events) == 1 else None
-        self.define_slot(INPUT, _Handler(self, function), merge_strategy)
-        functools.update_wrapper(self, function)
+        self._add_slot(Slot(INPUT, self._handle, merge_strategy, owner=what, binding=binding))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._function(*args, **kwargs)
@@ -54,19 +82,25 @@ class FunctionRoutine(Routine):
     def __repr__(self) -> str:
         return f"<routine {self._name}>"
 
-    def __reduce__(self) -> Any:
-        # By name where the name leads to this very object; else by value, function included.
-        module, name = getattr(self, "__module__", None), getattr(self, "__qualname__", "")
-        if module not in {None, "__main__"} and _look_up(module, name) is self:
-            return _look_up, (module, name)
-        events = {event.name: event.params for event in self.events.values()}
-        merge = self.slots[INPUT].merge_strategy
-        return _rebuild, (self._function, events, self._name, merge, self.error_handler)
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(self.__dict__)
+        state.pop("__wrapped__", None)
+        module, path = getattr(self, "__module__", None), getattr(self, "__qualname__", None)
+        found = _look_up(sys.modules.get(module or ""), path or "")
+        if module != "__main__" and isinstance(found, FunctionRoutine) and found._function is self._function:
+            state["_function"] = _Name(module, path)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if isinstance(self._function, _Name):
+            self._function = self._function.resolve()
+        self.__wrapped__ = self._function
 
     @property
     def default_id(self) -> str:
         """The function's name."""
-        return self._name.strip("<>_.") or "routine"
+        return id_from(self._name)
 
     def entry_slot(self) -> Slot:
         """Give the one slot."""
@@ -80,45 +114,61 @@ class FunctionRoutine(Routine):
         """
         if result is None:
             return
-        if self._only is None:
-            if not (isinstance(result, tuple) and len(result) == 2 and result[0] in self.events):  # noqa: PLR2004
-                raise ResultError(
-                    f"routine {self._name!r} has the events {list(self.events)}: "
-                    f"return a pair (event, data), got {_shown(result)}"
-                )
-            event, data = self.events[result[0]], result[1]
+        events = self.events
+        if len(events) == 1:
+            ((name, event),) = events.items()
+            data = result
         else:
-            event, data = self._only, result
+            if not (isinstance(result, tuple) and len(result) == 2 and _is_among(result[0], events)):  # noqa: PLR2004
+                expected = f"a pair (event, data) with an event of {list(events)}" if events else "None: it has no events"
+                raise ResultError(f"routine {self._name!r} returns or yields {expected}, got {_shown(result)}")
+            name, data = result
+            event = events[name]
         if not isinstance(data, dict):
             params = tuple(event.params)
             if len(params) != 1:
+                declared = f"the parameters {list(params)}" if params else "no parameters declared"
                 raise ResultError(
-                    f"routine {self._name!r}: event {event.name!r} has the parameters {list(params)}: "
-                    f"return a dict of them, got {_shown(data)}"
+                    f"event {name!r} of routine {self._name!r} has {declared}, so a dict of them is returned or "
+                    f"yielded, got {_shown(data)}"
                 )
             data = {params[0]: data}
-        self.emit(event.name, **data)
+        for key in data:
+            if not isinstance(key, str):
+                raise ResultError(
+                    f"event {name!r} of routine {self._name!r} is emitted with parameters by name, got {_shown(key)}"
+                )
+        self.emit(name, **data)
 
-
-class _Handler:
-    """The slot's handler: calls the function and emits what comes out."""
-
-    def __init__(self, owner: FunctionRoutine, function: Callable[..., Any]) -> None:
-        self.owner = owner
-        self.function = function
-        self.__signature__ = inspect.signature(function)
-        self.is_generator = inspect.isgeneratorfunction(function)
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self.is_generator:
-            return self._emit_each(self.function(*args, **kwargs))
-        self.owner.emit_result(self.function(*args, **kwargs))
+    def _handle(self, /, *args: Any, **kwargs: Any) -> Generator[None, None, None] | None:
+        result = self._function(*args, **kwargs)
+        if isinstance(result, GeneratorType):
+            return self._emit_each(result)
+        self.emit_result(result)
         return None
 
-    def _emit_each(self, values: Generator[Any, None, Any]) -> Generator[None, None, None]:
-        for value in values:
-            self.owner.emit_result(value)
-            yield
+    def _emit_each(self, results: Generator[Any, None, Any]) -> Generator[None, None, None]:
+        try:
+            while True:
+                self.emit_result(next(results))
+                yield
+        except StopIteration as end:
+            self.emit_result(end.value)
+        finally:
+            results.close()
+
+
+class _Name(NamedTuple):
+    """Where a function is found: the function of the routine that a name leads to."""
+
+    module: str
+    path: str
+
+    def resolve(self) -> Callable[..., Any]:
+        found = _look_up(importlib.import_module(self.module), self.path)
+        if not isinstance(found, FunctionRoutine):
+            raise AttributeError(f"{self.module}.{self.path} is expected to be a @routine, got {found!r}")
+        return found._function
 
 
 @overload
@@ -126,7 +176,7 @@ def routine(function: Callable[..., Any], /) -> FunctionRoutine: ...
 @overload
 def routine(
     *,
-    events: Mapping[str, list[str] | tuple[str, ...]] | None = None,
+    events: Events | None = None,
     name: str | None = None,
     merge_strategy: MergeStrategy = "override",
     error_handler: ErrorHandler | None = None,
@@ -135,7 +185,7 @@ def routine(
     function: Callable[..., Any] | None = None,
     /,
     *,
-    events: Mapping[str, list[str] | tuple[str, ...]] | None = None,
+    events: Events | None = None,
     name: str | None = None,
     merge_strategy: MergeStrategy = "override",
     error_handler: ErrorHandler | None = None,
@@ -144,20 +194,20 @@ def routine(
 
     Args:
         function: the function, where used without arguments.
-        events: names of its events, each with the names of its parameters; None for one event
-            `output`.
+        events: names of its events, each with the names of its parameters, or without; None for
+            one event `output`; an empty list for a function that emits nothing.
         name: its default id; the function's name when None.
         merge_strategy: of its slot, see `Slot`.
         error_handler: what follows its failures.
 
     Raises:
-        HandlerError: the function cannot be a handler.
+        As `FunctionRoutine`.
     """
 
     def wrap(inner: Callable[..., Any]) -> FunctionRoutine:
         return FunctionRoutine(
             inner,
-            {DEFAULT_EVENT: ()} if events is None else events,
+            events,
             name=name or str(getattr(inner, "__name__", "routine")),
             merge_strategy=merge_strategy,
             error_handler=error_handler,
@@ -166,22 +216,25 @@ def routine(
     return wrap if function is None else wrap(function)
 
 
-def _look_up(module: str, name: str) -> Any:
-    found: Any = sys.modules.get(module)
-    if found is None:
-        try:
-            found = importlib.import_module(module)
-        except ImportError:
-            return None
-    for part in name.split("."):
+def _event_table(events: Events | None, what: str) -> dict[str, Iterable[str]]:
+    if events is None:
+        return {DEFAULT_EVENT: ()}
+    if isinstance(events, Mapping):
+        return dict(events)
+    return dict.fromkeys(checked_names(events, f"events of {what}"), ())
+
+
+def _look_up(found: Any, path: str) -> Any:
+    # A module without a spec was made by hand: no other process can import it.
+    if getattr(found, "__spec__", None) is None:
+        return None
+    for part in path.split("."):
         found = getattr(found, part, None)
     return found
 
 
-def _rebuild(
-    function: Any, events: Any, name: str, merge: MergeStrategy, handler: ErrorHandler | None
-) -> FunctionRoutine:
-    return FunctionRoutine(function, events, name=name, merge_strategy=merge, error_handler=handler)
+def _is_among(name: object, events: Mapping[str, Any]) -> bool:
+    return isinstance(name, str) and name in events
 
 
 def _shown(value: object) -> str:

@@ -1,4 +1,7 @@
-"""What a flow says of a routine besides the routine itself: placement and limits."""
+"""What a flow says of a routine besides the routine itself: placement and limits.
+
+Owns the options, their defaults and their checks. Never acts on one.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import Any, Self
 import msgspec
 
 from routilux.errors import OptionError, describe_names
-from routilux.model.error_handler import ErrorHandler
+from routilux.model.error_handler import ErrorHandler, checked_handler
 
 PLACEMENTS = ("thread", "process")
 
@@ -66,8 +69,7 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
             raise refuse("restart_period", "a number of seconds above 0")
         if self.timeout is not None and not _is_positive(self.timeout):
             raise refuse("timeout", "a number of seconds above 0, or None")
-        if self.error_handler is not None and not isinstance(self.error_handler, ErrorHandler):
-            raise refuse("error_handler", "an ErrorHandler or None")
+        checked_handler(self.error_handler, f"routine {routine_id!r}")
         if not isinstance(self.atomic, bool):
             raise refuse("atomic", "True or False")
         if self.placement == "thread":

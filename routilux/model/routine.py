@@ -1,8 +1,11 @@
-"""`Routine`: the base of everything that handles messages in a flow."""
+"""`Routine`: the base of everything that handles messages in a flow.
+
+Owns a routine's slots, events, settings and the state its jobs begin with. Never runs a handler, and
+keeps nothing of a job: what a handler sees of its turn comes from `routilux.context`.
+"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -20,9 +23,9 @@ from routilux.errors import (
     UnknownEventError,
     UnknownSlotError,
 )
-from routilux.model.error_handler import ErrorHandler, ErrorStrategy
+from routilux.model.error_handler import ErrorHandler, ErrorStrategy, checked_handler
 from routilux.model.event import Event
-from routilux.model.names import checked_name, checked_names
+from routilux.model.names import checked_name, id_from
 from routilux.model.slot import MergeStrategy, Slot
 
 TRIGGER = "trigger"
@@ -42,10 +45,11 @@ class Routine:
     """A `msgspec.Struct` or dataclass that can be made without arguments; None for a dict."""
 
     def __init__(self) -> None:
-        self._slots: dict[str, Slot] = {}
-        self._events: dict[str, Event] = {}
-        self._config: dict[str, Any] = {}
-        self._initial_state: Any = {} if self.state_type is None else self.state_type()
+        # Two underscores: the names with one are likely to be attributes of somebody's routine.
+        self.__slots: dict[str, Slot] = {}
+        self.__events: dict[str, Event] = {}
+        self.__config: dict[str, Any] = {}
+        self.__initial_state: Any = {} if self.state_type is None else self.state_type()
         self.error_handler: ErrorHandler | None = None
 
     def __repr__(self) -> str:
@@ -60,25 +64,27 @@ class Routine:
 
         Args:
             name: its name, unique in the routine.
-            handler: called with each message's data, see `Binding`; None for the method of that
-                name, or `on_` and that name.
+            handler: called with each message's data, see `Binding`; None for the method `on_` and
+                that name, or of that name.
             merge_strategy: `override`, `append` or a function, see `Slot`.
 
         Raises:
             DuplicateSlotError: there is a slot of that name.
             HandlerError: there is no handler, or it cannot be one.
+            InvalidNameError: the name cannot be one.
+            NotInitializedError: the class forgot `super().__init__()`.
         """
-        slots = self._defined("_slots")
+        slots = self.slots
         checked_name(name, "a slot")
+        owner = type(self).__name__
         if name in slots:
-            raise DuplicateSlotError(f"{type(self).__name__} defines slot {name!r} already")
-        chosen = handler or getattr(self, name, None) or getattr(self, f"on_{name}", None)
+            raise DuplicateSlotError(f"{owner} has a slot {name!r} already; its slots are {list(slots)}")
+        chosen = self._own_method(f"on_{name}", name) if handler is None else handler
         if chosen is None:
             raise HandlerError(
-                f"slot {name!r} of {type(self).__name__} has no handler: give one, or write a method {name!r}"
+                f"slot {name!r} of {owner} has no handler: give one, or write a method 'on_{name}' or {name!r}"
             )
-        slot = slots[name] = Slot(name, chosen, merge_strategy, owner=type(self).__name__)
-        return slot
+        return self._add_slot(Slot(name, chosen, merge_strategy, owner=owner))
 
     def define_event(self, name: str, params: Iterable[str] = ()) -> Event:
         """Define an output.
@@ -89,23 +95,29 @@ class Routine:
 
         Raises:
             DuplicateEventError: there is an event of that name.
+            InvalidNameError: a name that cannot be one, or a parameter named twice.
+            NotInitializedError: the class forgot `super().__init__()`.
         """
-        events = self._defined("_events")
-        checked_name(name, "an event")
+        events = self.events
         if name in events:
-            raise DuplicateEventError(f"{type(self).__name__} defines event {name!r} already")
-        event = events[name] = Event(name, checked_names(params, f"parameters of event {name!r}"))
+            raise DuplicateEventError(
+                f"{type(self).__name__} has an event {name!r} already; its events are {list(events)}"
+            )
+        event = Event(name, params)
+        self.__events[name] = event
         return event
 
     @property
     def slots(self) -> Mapping[str, Slot]:
         """The slots by name."""
-        return MappingProxyType(self._defined("_slots"))
+        self._require_init()
+        return MappingProxyType(self.__slots)
 
     @property
     def events(self) -> Mapping[str, Event]:
         """The events by name."""
-        return MappingProxyType(self._defined("_events"))
+        self._require_init()
+        return MappingProxyType(self.__events)
 
     def get_slot(self, name: str) -> Slot:
         """Give a slot; raises `UnknownSlotError` when there is none of that name."""
@@ -137,7 +149,7 @@ class Routine:
     @property
     def default_id(self) -> str:
         """The id it gets in a flow when none is given: its class's name in lower case."""
-        return re.sub(r"[^A-Za-z0-9_.-]+", "-", type(self).__name__).strip("-_.").lower() or "routine"
+        return id_from(type(self).__name__.lower())
 
     # -- Inside a handler
 
@@ -157,8 +169,8 @@ class Routine:
         if turn is None or turn.routine is not self:
             found = "no turn runs" if turn is None else f"a turn of routine {turn.routine_id!r} runs"
             raise EmitOutsideTurnError(type(self).__name__, event, found)
-        if event not in self._events:
-            raise UnknownEventError(event, turn.routine_id, self._events)
+        if event not in self.__events:
+            raise UnknownEventError(event, turn.routine_id, self.__events)
         turn.emit(event, data)
 
     @property
@@ -167,7 +179,8 @@ class Routine:
         turn = current_turn()
         if turn is not None and turn.routine is self:
             return turn.state
-        return self._defined("_initial_state")
+        self._require_init()
+        return self.__initial_state
 
     @state.setter
     def state(self, value: Any) -> None:
@@ -175,12 +188,13 @@ class Routine:
         if turn is not None and turn.routine is self:
             turn.set_state(value)
             return
+        self._require_init()
         expected = dict if self.state_type is None else self.state_type
         if not isinstance(value, expected):
             raise StateError(
                 f"state of {type(self).__name__}: expected {expected.__name__}, got {type(value).__name__}"
             )
-        self._initial_state = value
+        self.__initial_state = value
 
     @property
     def message_id(self) -> str:
@@ -200,8 +214,12 @@ class Routine:
     # -- Settings
 
     def set_error_handler(self, handler: ErrorHandler | None) -> None:
-        """Set what follows this routine's failures; None: the flow's."""
-        self.error_handler = handler
+        """Set what follows this routine's failures; None: the flow's.
+
+        Raises:
+            OptionError: it is no `ErrorHandler`.
+        """
+        self.error_handler = checked_handler(handler, type(self).__name__)
 
     def set_as_optional(self, strategy: ErrorStrategy | str = ErrorStrategy.CONTINUE) -> None:
         """Let the job go on when this routine fails."""
@@ -211,14 +229,15 @@ class Routine:
         """Retry this routine's failures, and stop the job when that does not help."""
         self.error_handler = ErrorHandler("retry", max_retries, retry_delay, retry_backoff, is_critical=True)
 
-    def set_config(self, **values: Any) -> None:
+    def set_config(self, /, **values: Any) -> None:
         """Set configuration values, which the handlers read by `get_config`."""
-        self._defined("_config").update(values)
+        self._require_init()
+        self.__config.update(values)
 
     def get_config(self, key: str | None = None, default: Any = None) -> Any:
         """Give one configuration value, or a copy of all when `key` is None."""
-        config: dict[str, Any] = self._defined("_config")
-        return dict(config) if key is None else config.get(key, default)
+        self._require_init()
+        return dict(self.__config) if key is None else self.__config.get(key, default)
 
     def _turn(self, what: str) -> Turn:
         turn = current_turn()
@@ -226,8 +245,18 @@ class Routine:
             raise OutsideTurnError(f"{type(self).__name__}.{what} exists only while a handler of that routine runs")
         return turn
 
-    def _defined(self, name: str) -> Any:
-        try:
-            return self.__dict__[name]
-        except KeyError:
-            raise NotInitializedError(type(self).__name__) from None
+    def _add_slot(self, slot: Slot) -> Slot:
+        self.__slots[slot.name] = slot
+        return slot
+
+    def _own_method(self, *names: str) -> Callable[..., Any] | None:
+        # What every routine has (`state`, `emit`, ...) is not meant by a slot of that name.
+        for name in names:
+            if not hasattr(Routine, name) and callable(getattr(type(self), name, None)):
+                method: Callable[..., Any] = getattr(self, name)
+                return method
+        return None
+
+    def _require_init(self) -> None:
+        if "_Routine__slots" not in self.__dict__:
+            raise NotInitializedError(type(self).__name__)

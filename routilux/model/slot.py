@@ -1,4 +1,7 @@
-"""A slot: an input of a routine, with its handler and the way it merges what comes."""
+"""A slot: an input of a routine, with its handler and the way it merges what comes.
+
+Owns the three and their checks. Never holds what came: what a slot gathers belongs to the job.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from routilux.errors import OptionError
-from routilux.model.binding import compile_binding
+from routilux.model.binding import Binding, compile_binding
 
 MergeStrategy = str | Callable[[Any, Any], Any]
 """`override`, `append`, or a function `(old, new) -> merged`."""
@@ -22,6 +25,7 @@ class Slot:
         merge_strategy: `override` hands over what came; `append` a list per parameter of all that
             came so far; a function is given what is gathered and what came, and gives the merged.
         owner: how errors call the routine.
+        binding: how the handler takes its data; None to read it from the handler's signature.
 
     Raises:
         HandlerError: the handler cannot be one.
@@ -29,7 +33,13 @@ class Slot:
     """
 
     def __init__(
-        self, name: str, handler: Callable[..., Any], merge_strategy: MergeStrategy = "override", *, owner: str = ""
+        self,
+        name: str,
+        handler: Callable[..., Any],
+        merge_strategy: MergeStrategy = "override",
+        *,
+        owner: str = "",
+        binding: Binding | None = None,
     ) -> None:
         what = f"slot {name!r} of {owner}" if owner else f"slot {name!r}"
         if not callable(merge_strategy) and merge_strategy not in MERGE_STRATEGIES:
@@ -40,7 +50,7 @@ class Slot:
         self.name = name
         self.handler = handler
         self.merge_strategy = merge_strategy
-        self.binding = compile_binding(handler, what)
+        self.binding = compile_binding(handler, what) if binding is None else binding
 
     def __repr__(self) -> str:
         return f"Slot({self.name!r}, merge_strategy={self.merge_strategy!r})"
