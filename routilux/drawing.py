@@ -12,7 +12,8 @@ def to_mermaid(graph: FlowGraph) -> str:
     lines = ["flowchart LR"]
     lines += [f'    {names[routine_id]}["{_escape(_title(graph, routine_id))}"]' for routine_id in graph.routines]
     lines += [
-        f'    {names[link.source_id]} -- "{_escape(_label(link))}" --> {names[link.target_id]}' for link in graph.connections
+        f'    {names[link.source_id]} -- "{_escape(_label(link))}" --> {names[link.target_id]}'
+        for link in graph.connections
     ]
     for index, output in enumerate(graph.outputs):
         lines.append(f'    {names[output.routine_id]} -- "{_escape(output.event)}" --> o{index}(["output"])')
@@ -28,10 +29,8 @@ def to_dot(graph: FlowGraph) -> str:
         for link in graph.connections
     ]
     for index, output in enumerate(graph.outputs):
-        lines.append(f"    {_quote(f' output {index}')} [label=\"output\", shape=oval];")
-        lines.append(
-            f"    {_quote(output.routine_id)} -> {_quote(f' output {index}')} [label={_quote(output.event)}];"
-        )
+        lines.append(f'    {_quote(f" output {index}")} [label="output", shape=oval];')
+        lines.append(f"    {_quote(output.routine_id)} -> {_quote(f' output {index}')} [label={_quote(output.event)}];")
     return "\n".join([*lines, "}"]) + "\n"
 
 

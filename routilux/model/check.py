@@ -1,17 +1,23 @@
-"""What is wrong or odd about a flow, all of it at once; and which of its edges lie in cycles. Pure."""
+"""What is wrong or odd about a flow, all of it at once; and which of its edges lie in cycles. Pure.
+
+Owns the checks that need the whole flow; what is wrong at one call is refused there (see `graph`).
+Never changes a flow.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from routilux.errors import EntryError
+from routilux.errors import WiringError
 from supervisors.errors import ValueEncodingError
 from supervisors.wire.values import encode_code
 
 if TYPE_CHECKING:
     from routilux.model.connection import Connection
     from routilux.model.graph import FlowGraph
+    from routilux.model.routine import Routine
+    from routilux.model.slot import Slot
 
 
 class Problem(NamedTuple):
@@ -38,7 +44,9 @@ def check_graph(graph: FlowGraph) -> list[Problem]:
         problems.append(Problem("error", f"flow {graph.flow_id!r}", "has no routines; add some with add_routine"))
     problems += _check_travel(graph)
     problems += [problem for link in graph.connections for problem in _check_parameters(graph, link)]
-    problems += _check_ends(graph)
+    problems += _check_events(graph)
+    problems += _check_slots(graph)
+    problems += _check_reach(graph)
     return sorted(problems, key=lambda problem: problem.severity != "error")
 
 
@@ -138,21 +146,61 @@ def _check_parameters(graph: FlowGraph, link: Connection) -> list[Problem]:
     return [Problem(severity, f"connection {link}", text)]
 
 
-def _check_ends(graph: FlowGraph) -> list[Problem]:
-    problems = []
+def _check_events(graph: FlowGraph) -> list[Problem]:
     heard = {(link.source_id, link.event) for link in graph.connections}
     heard |= {(output.routine_id, output.event) for output in graph.outputs}
-    fed = {link.target_id for link in graph.connections}
+    return [
+        Problem("warning", f"routine {routine_id!r}", f"event {event!r} goes nowhere: it is counted and dropped")
+        for routine_id, routine in graph.routines.items()
+        for event in routine.events
+        if (routine_id, event) not in heard
+    ]
+
+
+def _check_slots(graph: FlowGraph) -> list[Problem]:
+    problems = []
+    fed = {(link.target_id, link.slot) for link in graph.connections}
     for routine_id, routine in graph.routines.items():
-        for event in routine.events:
-            if (routine_id, event) not in heard:
-                text = f"event {event!r} goes nowhere: it is counted and dropped"
-                problems.append(Problem("warning", f"routine {routine_id!r}", text))
-        if routine_id in fed:
+        entry = _find_entry(routine)
+        workers = graph.options[routine_id].workers
+        for name, slot in routine.slots.items():
+            if slot is not entry and (routine_id, name) not in fed:
+                text = "nothing is connected to it: only Job.send reaches it"
+                problems.append(Problem("warning", f"slot {name!r} of routine {routine_id!r}", text))
+            if workers > 1 and slot.merge_strategy != "override":
+                text = f"it gathers, and each of the {workers} workers gathers for itself"
+                problems.append(Problem("warning", f"slot {name!r} of routine {routine_id!r}", text))
+    return problems
+
+
+def _check_reach(graph: FlowGraph) -> list[Problem]:
+    """Find routines no message can ever come to, however the job is started."""
+    following: dict[str, list[str]] = {}
+    for link in graph.connections:
+        following.setdefault(link.source_id, []).append(link.target_id)
+    fed = {link.target_id for link in graph.connections}
+    waiting = [routine_id for routine_id, routine in graph.routines.items() if _find_entry(routine) is not None]
+    reached = set(waiting)
+    while waiting:
+        for target in following.get(waiting.pop(), ()):
+            if target not in reached:
+                reached.add(target)
+                waiting.append(target)
+    problems = []
+    for routine_id, routine in graph.routines.items():
+        if routine_id in reached:
             continue
-        try:
-            routine.entry_slot()
-        except EntryError:
-            text = "nothing is connected to it and it has no entry (no slot 'trigger', no __call__): it never runs"
+        text = "no entry (a slot 'trigger', or a __call__) leads to it: it runs only by Job.send"
+        if not routine.slots:
+            text = "it has no slots and no entry (a slot 'trigger', or a __call__): it never runs"
+        # A slot that nobody feeds is told already.
+        if routine_id in fed or not routine.slots:
             problems.append(Problem("warning", f"routine {routine_id!r}", text))
     return problems
+
+
+def _find_entry(routine: Routine) -> Slot | None:
+    try:
+        return routine.entry_slot()
+    except WiringError:
+        return None

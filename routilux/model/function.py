@@ -85,9 +85,9 @@ class FunctionRoutine(Routine):
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)
         state.pop("__wrapped__", None)
-        module, path = getattr(self, "__module__", None), getattr(self, "__qualname__", None)
-        found = _look_up(sys.modules.get(module or ""), path or "")
-        if module != "__main__" and isinstance(found, FunctionRoutine) and found._function is self._function:
+        module, path = self.__module__, str(getattr(self, "__qualname__", ""))
+        found = _look_up(sys.modules.get(module), path)
+        if module != "__main__" and isinstance(found, FunctionRoutine) and found.function is self._function:
             state["_function"] = _Name(module, path)
         return state
 
@@ -96,6 +96,11 @@ class FunctionRoutine(Routine):
         if isinstance(self._function, _Name):
             self._function = self._function.resolve()
         self.__wrapped__ = self._function
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """The plain function."""
+        return self._function
 
     @property
     def default_id(self) -> str:
@@ -120,7 +125,9 @@ class FunctionRoutine(Routine):
             data = result
         else:
             if not (isinstance(result, tuple) and len(result) == 2 and _is_among(result[0], events)):  # noqa: PLR2004
-                expected = f"a pair (event, data) with an event of {list(events)}" if events else "None: it has no events"
+                expected = (
+                    f"a pair (event, data) with an event of {list(events)}" if events else "None: it has no events"
+                )
                 raise ResultError(f"routine {self._name!r} returns or yields {expected}, got {_shown(result)}")
             name, data = result
             event = events[name]
@@ -167,8 +174,8 @@ class _Name(NamedTuple):
     def resolve(self) -> Callable[..., Any]:
         found = _look_up(importlib.import_module(self.module), self.path)
         if not isinstance(found, FunctionRoutine):
-            raise AttributeError(f"{self.module}.{self.path} is expected to be a @routine, got {found!r}")
-        return found._function
+            raise TypeError(f"{self.module}.{self.path} is expected to be a @routine, got {found!r}")
+        return found.function
 
 
 @overload

@@ -1,8 +1,10 @@
-"""`FlowGraph`: routines, connections and outputs, checked as they are added. It runs nothing."""
+"""`FlowGraph`: routines, connections and outputs, checked as they are added.
+
+Owns what the author wired, and refuses at once what cannot work. Never runs anything.
+"""
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -12,22 +14,21 @@ from routilux.errors import (
     DuplicateConnectionError,
     DuplicateOutputError,
     DuplicateRoutineError,
-    InvalidNameError,
     MappingError,
     OptionError,
     UnknownEventError,
     UnknownRoutineError,
     UnknownSlotError,
     WiringError,
+    describe_names,
 )
 from routilux.model.check import Problem, check_graph
 from routilux.model.connection import Connection
-from routilux.model.error_handler import ErrorHandler
+from routilux.model.error_handler import ErrorHandler, checked_handler
 from routilux.model.function import FunctionRoutine
+from routilux.model.names import checked_id
 from routilux.model.options import RoutineOptions
 from routilux.model.routine import Routine
-
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 class OutputDeclaration(NamedTuple):
@@ -49,11 +50,13 @@ class FlowGraph:
     """
 
     def __init__(self, flow_id: str | None = None) -> None:
-        self.flow_id = _checked_id("flow_id", flow_id or f"flow-{secrets.token_hex(4)}")
+        self.flow_id = checked_id(f"flow-{secrets.token_hex(4)}" if flow_id is None else flow_id, "flow")
         self.error_handler: ErrorHandler | None = None
         self._routines: dict[str, Routine] = {}
         self._options: dict[str, RoutineOptions] = {}
-        self._connections: list[Connection] = []
+        # A dict for its order and its look-up: a flow of many thousand connections is no quadratic affair.
+        self._connections: dict[tuple[object, ...], Connection] = {}
+        self._ids_of_objects: dict[int, str] = {}
         self._outputs: list[OutputDeclaration] = []
 
     def __repr__(self) -> str:
@@ -72,7 +75,7 @@ class FlowGraph:
     @property
     def connections(self) -> Sequence[Connection]:
         """The connections, in the order in which they were made."""
-        return tuple(self._connections)
+        return tuple(self._connections.values())
 
     @property
     def outputs(self) -> Sequence[OutputDeclaration]:
@@ -91,28 +94,28 @@ class FlowGraph:
             The id.
 
         Raises:
-            DuplicateRoutineError: the id, or the object, is in the flow already.
+            DuplicateRoutineError: the id, or the object, is in the flow already (the object of a
+                function may be there several times).
             InvalidNameError: the id cannot be one.
             OptionError: an option is unknown or has a value it cannot have.
             NotInitializedError: its class forgot `super().__init__()`.
         """
-        if not isinstance(routine, Routine):
-            raise WiringError(f"add_routine: expected a Routine object, got {routine!r}")
-        chosen = _checked_id("routine_id", routine.default_id if routine_id is None else routine_id)
+        _require_routine(routine)
+        chosen = checked_id(routine.default_id if routine_id is None else routine_id, "routine")
         if chosen in self._routines:
+            hint = "; give this one an id of its own" if routine_id is None else ""
             raise DuplicateRoutineError(
-                f"flow {self.flow_id!r} has a routine {chosen!r} already: {self._routines[chosen]!r}"
+                f"flow {self.flow_id!r} has a routine {chosen!r} already: {self._routines[chosen]!r}{hint}"
             )
-        if not isinstance(routine, FunctionRoutine):
-            for other_id, other in self._routines.items():
-                if other is routine:
-                    raise DuplicateRoutineError(
-                        f"this very object is routine {other_id!r} already; "
-                        f"make another {type(routine).__name__}() for {chosen!r}"
-                    )
-        _ = routine.slots
+        other_id = self._ids_of_objects.get(id(routine), "")
+        if self._routines.get(other_id) is routine and not isinstance(routine, FunctionRoutine):
+            raise DuplicateRoutineError(
+                f"this very object is routine {other_id!r} already; "
+                f"make another {type(routine).__name__}() for {chosen!r}"
+            )
         self._options[chosen] = RoutineOptions.of(chosen, options)
         self._routines[chosen] = routine
+        self._ids_of_objects[id(routine)] = chosen
         return chosen
 
     def connect(
@@ -130,7 +133,7 @@ class FlowGraph:
             event: name of its event.
             target_id: id of the routine that receives.
             slot: name of its slot.
-            param_mapping: parameters of the event that get another name in the slot.
+            param_mapping: parameters of the event that get another name in the slot; copied.
 
         Raises:
             UnknownRoutineError, UnknownEventError, UnknownSlotError: there is no such thing; they
@@ -143,13 +146,15 @@ class FlowGraph:
             raise UnknownRoutineError(target_id, self._routines, "target_id")
         if slot not in self._routines[target_id].slots:
             raise UnknownSlotError(slot, target_id, self._routines[target_id].slots)
-        link = Connection(source_id, event, target_id, slot, dict(param_mapping or {}))
+        link = Connection(source_id, event, target_id, slot, _copy_mapping(param_mapping))
         self._check_mapping(link)
-        if link in self._connections:
+        # The order of a mapping is part of it: of several sources of one target the last wins.
+        key = (*link[:4], tuple(link.param_mapping.items()))
+        if key in self._connections:
             raise DuplicateConnectionError(
                 f"connection {link} with this mapping exists already: each message would come twice"
             )
-        self._connections.append(link)
+        self._connections[key] = link
         return link
 
     def output(self, routine_id: str, event: str, capacity: int | None = None) -> None:
@@ -174,11 +179,21 @@ class FlowGraph:
         self._outputs.append(OutputDeclaration(routine_id, event, capacity))
 
     def set_error_handler(self, handler: ErrorHandler | None) -> None:
-        """Set what follows failures of routines that have no handler of their own; None: STOP."""
-        self.error_handler = handler
+        """Set what follows failures of routines that have no handler of their own; None: STOP.
+
+        Raises:
+            OptionError: it is no `ErrorHandler`.
+        """
+        self.error_handler = checked_handler(handler, f"flow {self.flow_id!r}")
 
     def effective_error_handler(self, routine_id: str) -> ErrorHandler:
-        """Give the handler in force for a routine: its option, its own, the flow's, or STOP."""
+        """Give the handler in force for a routine: its option, its own, the flow's, or STOP.
+
+        Raises:
+            UnknownRoutineError: there is no such routine.
+        """
+        if routine_id not in self._routines:
+            raise UnknownRoutineError(routine_id, self._routines, "routine_id")
         own = self._options[routine_id].error_handler
         return own or self._routines[routine_id].error_handler or self.error_handler or ErrorHandler()
 
@@ -193,28 +208,41 @@ class FlowGraph:
             raise UnknownEventError(event, routine_id, self._routines[routine_id].events)
 
     def _check_mapping(self, link: Connection) -> None:
-        declared = self._routines[link.source_id].events[link.event].params
-        binding = self._routines[link.target_id].slots[link.slot].binding
-        mapping: dict[Any, Any] = {**link.param_mapping}  # what came may be anything
-        for source, target in mapping.items():
-            if not isinstance(source, str) or not isinstance(target, str):
-                raise MappingError(
-                    f"connection {link}: expected param_mapping from names to names, got {source!r}: {target!r}"
-                )
+        declared = tuple(self._routines[link.source_id].events[link.event].params)
+        slot = self._routines[link.target_id].slots[link.slot]
+        # What a merge function makes of the names is its own affair.
+        takes_any = slot.binding.takes_any or callable(slot.merge_strategy)
+        for source, target in link.param_mapping.items():
             if declared and source not in declared:
-                raise MappingError(
-                    f"connection {link}: the event declares {list(declared)}, the mapping is from {source!r}"
+                known = describe_names(source, declared, "the event declares", "")
+                raise MappingError(f"connection {link}: the mapping is from {source!r}, but {known}")
+            if not takes_any and target not in slot.binding.parameters:
+                known = describe_names(
+                    target,
+                    slot.binding.parameters,
+                    "the slot's handler takes",
+                    "the slot's handler takes no parameters",
                 )
-            if not binding.takes_any and target not in binding.parameters:
-                raise MappingError(
-                    f"connection {link}: the slot's handler takes {list(binding.parameters)}, "
-                    f"the mapping is to {target!r}"
-                )
+                raise MappingError(f"connection {link}: the mapping is to {target!r}, but {known}")
 
 
-def _checked_id(field: str, value: object) -> str:
-    if not isinstance(value, str) or not _ID.fullmatch(value):
-        raise InvalidNameError(
-            f"{field}: expected letters, digits, '_', '.', '-' (at most 64, the first a letter or digit), got {value!r}"
-        )
-    return value
+def _require_routine(routine: object) -> None:
+    if isinstance(routine, Routine):
+        _ = routine.slots  # raises NotInitializedError
+        return
+    hint = ""
+    if isinstance(routine, type) and issubclass(routine, Routine):
+        hint = f"; write {routine.__name__}()"
+    elif callable(routine):
+        hint = "; decorate the function with @routine"
+    raise WiringError(f"add_routine: expected a Routine object, got {routine!r}{hint}")
+
+
+def _copy_mapping(mapping: Any) -> dict[str, str]:
+    copied = {} if mapping is None else mapping
+    if not isinstance(copied, Mapping):
+        raise MappingError(f"param_mapping: expected a dict from names to names or None, got {mapping!r}")
+    for source, target in copied.items():
+        if not isinstance(source, str) or not isinstance(target, str):
+            raise MappingError(f"param_mapping: expected names mapped to names, got {source!r}: {target!r}")
+    return dict(copied)

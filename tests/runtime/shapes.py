@@ -96,26 +96,26 @@ class Looper(Routine):
             self.emit("number", n=n)
 
 
-def chain(where: tuple[str, str, str, str], handler: ErrorHandler = RETRY) -> Flow:
+def chain(where: tuple[str, str, str, str], handler: ErrorHandler = RETRY, **options: Any) -> Flow:
     """Source, two stages, sink."""
     flow = Flow("chain")
-    flow.add_routine(Source(), "source", placement=where[0], error_handler=handler)
-    flow.add_routine(Stage(), "a", placement=where[1], error_handler=handler)
-    flow.add_routine(Stage(), "b", placement=where[2], error_handler=handler)
-    flow.add_routine(Sink(), "sink", placement=where[3], error_handler=handler)
+    flow.add_routine(Source(), "source", placement=where[0], error_handler=handler, **options)
+    flow.add_routine(Stage(), "a", placement=where[1], error_handler=handler, **options)
+    flow.add_routine(Stage(), "b", placement=where[2], error_handler=handler, **options)
+    flow.add_routine(Sink(), "sink", placement=where[3], error_handler=handler, **options)
     flow.connect("source", "number", "a", "input")
     flow.connect("a", "number", "b", "input")
     flow.connect("b", "number", "sink", "input")
     return flow
 
 
-def fan(where: tuple[str, str, str, str], handler: ErrorHandler = RETRY) -> Flow:
+def fan(where: tuple[str, str, str, str], handler: ErrorHandler = RETRY, **options: Any) -> Flow:
     """A source into three stages, and all of them into one sink."""
     flow = Flow("fan")
-    flow.add_routine(Source(), "source", placement=where[0], error_handler=handler)
-    flow.add_routine(Sink(("x", "y", "z")), "sink", placement=where[3], error_handler=handler)
+    flow.add_routine(Source(), "source", placement=where[0], error_handler=handler, **options)
+    flow.add_routine(Sink(("x", "y", "z")), "sink", placement=where[3], error_handler=handler, **options)
     for slot, placement in zip(("x", "y", "z"), where[1:], strict=True):
-        flow.add_routine(Stage(), f"stage-{slot}", placement=placement, error_handler=handler)
+        flow.add_routine(Stage(), f"stage-{slot}", placement=placement, error_handler=handler, **options)
         flow.connect("source", "number", f"stage-{slot}", "input")
         flow.connect(f"stage-{slot}", "number", "sink", slot)
     return flow
@@ -133,26 +133,26 @@ class Left(Routine):
         self.emit("out", value=value)
 
 
-def diamond(where: tuple[str, str, str, str], handler: ErrorHandler = RETRY) -> Flow:
+def diamond(where: tuple[str, str, str, str], handler: ErrorHandler = RETRY, **options: Any) -> Flow:
     """A source into two arms with their own names for things, and back into one sink."""
     flow = Flow("diamond")
-    flow.add_routine(Source(), "source", placement=where[0], error_handler=handler)
-    flow.add_routine(Left(), "left", placement=where[1], error_handler=handler)
-    flow.add_routine(Left(), "right", placement=where[2], error_handler=handler)
-    flow.add_routine(Sink(("x", "y")), "sink", placement=where[3], error_handler=handler)
+    flow.add_routine(Source(), "source", placement=where[0], error_handler=handler, **options)
+    flow.add_routine(Left(), "left", placement=where[1], error_handler=handler, **options)
+    flow.add_routine(Left(), "right", placement=where[2], error_handler=handler, **options)
+    flow.add_routine(Sink(("x", "y")), "sink", placement=where[3], error_handler=handler, **options)
     for arm, slot in (("left", "x"), ("right", "y")):
         flow.connect("source", "number", arm, "input", param_mapping={"n": "value"})
         flow.connect(arm, "out", "sink", slot, param_mapping={"value": "n"})
     return flow
 
 
-def loop(where: tuple[str, str, str, str], handler: ErrorHandler = RETRY, rounds: int = 3) -> Flow:
+def loop(where: tuple[str, str, str, str], handler: ErrorHandler = RETRY, rounds: int = 3, **options: Any) -> Flow:
     """A source into a routine that sends each number round through another one."""
     flow = Flow("loop")
-    flow.add_routine(Source(), "source", placement=where[0], error_handler=handler)
-    flow.add_routine(Looper(rounds), "looper", placement=where[1], error_handler=handler)
-    flow.add_routine(_Relay(), "relay", placement=where[2], error_handler=handler)
-    flow.add_routine(Sink(), "sink", placement=where[3], error_handler=handler)
+    flow.add_routine(Source(), "source", placement=where[0], error_handler=handler, **options)
+    flow.add_routine(Looper(rounds), "looper", placement=where[1], error_handler=handler, **options)
+    flow.add_routine(_Relay(), "relay", placement=where[2], error_handler=handler, **options)
+    flow.add_routine(Sink(), "sink", placement=where[3], error_handler=handler, **options)
     flow.connect("source", "number", "looper", "input")
     flow.connect("looper", "around", "relay", "input")
     flow.connect("relay", "back", "looper", "again")

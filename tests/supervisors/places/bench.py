@@ -20,7 +20,7 @@ from supervisors.places.process.place import ProcessPlace
 from supervisors.reasons import Reason, Shutdown
 from supervisors.wire.values import decode, encode, encode_code
 
-PATIENCE = 30.0
+PATIENCE = 10.0
 """Seconds that anything may take before a test gives up (arbitrary, generous on a busy machine)."""
 
 
@@ -201,6 +201,7 @@ class Driver:
     def run(self, until: Callable[[], object]) -> None:
         """Drive until `until()`."""
         end = time.monotonic() + PATIENCE
+        self.hand_out()
         while not until():
             now = time.monotonic()
             assert now < end, self

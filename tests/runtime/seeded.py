@@ -1,0 +1,125 @@
+"""A whole job on the seeded host: the same actors, simulated processes, one step at a time."""
+
+from __future__ import annotations
+
+import random
+from concurrent.futures import Future
+from contextlib import nullcontext
+from typing import Any
+
+from routilux import Flow
+from routilux.jobs.actor import FactsWait, JobCut, StateActor
+from routilux.ledger import Admission, Ledger
+from routilux.messages import Payload
+from routilux.routing import ENTRY, RoutinePlan, compile_plan
+from routilux.runtime.carriers import LocalCarrier, WireCarrier
+from routilux.runtime.commands import Overflow, Quiet
+from routilux.runtime.job_supervisor import JobSupervisor
+from routilux.runtime.routine_actor import RoutineActor
+from routilux.turn.codec import LocalCodec, WireCodec
+from routilux.turn.service import RoutineService
+from routilux.turn.state import decode_state, encode_initial
+from supervisors.places.scripted import Faults, ScriptedPlace
+from supervisors.places.thread import ThreadPlace
+from supervisors.testing import StepHost
+from supervisors.wire.values import encode
+
+
+class SeededJob:
+    """A job whose every step is drawn from a seed.
+
+    Args:
+        flow: what to run; routines placed on `process` run on simulated processes.
+        seed: of the order, the faults and the jitter.
+        faults: what goes wrong with the simulated processes.
+    """
+
+    def __init__(self, flow: Flow, seed: int, faults: Faults) -> None:
+        self.host = StepHost(seed)
+        self.plan = compile_plan(flow)
+        self._seed = seed
+        self._faults = faults
+        self.ledger = Ledger(
+            self.plan,
+            nullcontext(),
+            on_quiet=lambda: self._root.signal(Quiet()),
+            on_facts=lambda: self.supervisor.state_ref.result().signal(FactsWait()),
+            on_overflow=lambda cycle: self._root.signal(Overflow(cycle)),
+        )
+        for account in self.ledger.accounts:
+            for worker in range(account.plan.options.workers):
+                account.committed[worker] = encode_initial(account.plan.routine.state)
+        self.finished: Future[JobCut] = Future()
+        self.state_actor = StateActor(self.ledger, 0.0)
+        self.supervisor = JobSupervisor(
+            self.ledger,
+            self.state_actor,
+            [self._maker(routine) for routine in self.plan.routines],
+            self.finished,
+            shutdown=5.0,
+        )
+        self._root = self.host.start(self.supervisor, "job")
+
+    def send(self, routine_id: str, **data: Any) -> None:
+        """Put a message into a routine's entry."""
+        edge = self.plan.entries[routine_id, ENTRY]
+        account = self.ledger.accounts[self.plan.edges[edge].target]
+        payload: Payload = encode(data) if account.takes_bytes else data
+        assert self.ledger.admit(edge, payload) is Admission.ADMITTED
+
+    def run(self, max_steps: int = 100_000) -> JobCut:
+        """Run to the end, checking the books at every step."""
+        self.ledger.close_entry()
+        for _ in range(max_steps):
+            if not self.host.step():
+                break
+            self.ledger.check()
+        self.host.run(max_steps)
+        return self.finished.result(timeout=0)
+
+    def state(self, routine_id: str) -> Any:
+        """The declared state of a routine, as committed."""
+        for account in self.ledger.accounts:
+            if account.plan.id == routine_id:
+                return decode_state(account.committed[0], account.plan.routine.state_type)
+        raise KeyError(routine_id)
+
+    def _maker(self, routine: RoutinePlan) -> Any:
+        account = self.ledger.accounts[routine.index]
+
+        def make_service() -> RoutineService:
+            return RoutineService(
+                routine.routine,
+                routine.id,
+                routine.incoming,
+                routine.outgoing,
+                atomic=routine.options.atomic,
+                retryable=routine.error_handler.retryable_exceptions,
+                codec=WireCodec() if routine.is_process else LocalCodec(),
+                clock=self.host.now,
+            )
+
+        def make_place(listener: Any, ctx: Any, wait: Any) -> Any:
+            if not routine.is_process:
+                return ThreadPlace(make_service, listener, ctx.now, wait)
+            place = ScriptedPlace(
+                make_service,
+                listener,
+                random.Random(f"{self._seed}:{routine.id}"),
+                workers=routine.options.workers,
+                faults=self._faults,
+                clock=ctx.now,
+            )
+
+            def act() -> bool:
+                # As a poller's callbacks do on threads: whoever was called back looks for work again.
+                if not place.tick():
+                    return False
+                ctx.mailbox.ring()
+                return True
+
+            self.host.add_source(act, f"place {routine.id}")
+            return place
+
+        carrier = WireCarrier() if routine.is_process else LocalCarrier()
+        return lambda report: RoutineActor(account, self.ledger, carrier, make_place, report)

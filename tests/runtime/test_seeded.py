@@ -1,0 +1,90 @@
+"""Whole jobs on the seeded host: nothing lost, doubled or reordered in any order of steps.
+
+`ROUTILUX_STRESS=1` (`make stress`) runs 2,000 seeds a shape and placement instead of 60.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from routilux import ErrorHandler, Flow, JobStatus, Routine
+from supervisors.places.scripted import Faults
+from tests.runtime import shapes
+from tests.runtime.seeded import SeededJob
+
+SEEDS = range(2_000 if os.environ.get("ROUTILUX_STRESS") == "1" else 60)
+COUNT = 12
+FAULTS = Faults(crash=0.01, crash_before_commit=0.02, start_failure=0.02)
+SLOTS = {"chain": ("input",), "fan": ("x", "y", "z"), "diamond": ("x", "y"), "loop": ("input",)}
+NEVER_GIVE_UP = ErrorHandler("retry", max_retries=10_000, retry_delay=0.05, jitter=0.5)
+
+
+@pytest.mark.timeout(1_200)
+@pytest.mark.parametrize("where", shapes.PLACEMENTS)
+@pytest.mark.parametrize("shape", SLOTS)
+def test_every_message_once_and_in_order_whatever_the_order_of_steps(shape: str, where: str) -> None:
+    for seed in SEEDS:
+        flow: Flow = getattr(shapes, shape)(shapes.PLACEMENTS[where], NEVER_GIVE_UP, max_restarts=10_000)
+        job = SeededJob(flow, seed, FAULTS)
+        job.send("source", count=COUNT)
+        cut = job.run()
+        told = f"{shape}, {where}, seed {seed}"
+        assert cut.status is JobStatus.COMPLETED, f"{told}: {cut.error}"
+        sink = job.state("sink")
+        for slot in SLOTS[shape]:
+            assert {key: sink[f"{slot}.{key}"] for key in ("last", "count", "sum")} == shapes.sums(COUNT), told
+        assert "disorder" not in sink, told
+        assert all(count.sent == count.handled for count in cut.connections), told
+
+
+class Failing(Routine):
+    """Fails on every third number, the first two times."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("trigger", handler=self.handle)
+        self.define_event("number", ["n"])
+
+    def handle(self, n: int) -> None:
+        self.state["count"] = self.state.get("count", 0) + 1
+        self.emit("number", n=n)
+        if n % 3 == 0 and self.attempt <= 2:
+            raise ValueError(n)
+
+
+@pytest.mark.timeout(1_200)
+@pytest.mark.parametrize("placement", ["thread", "process"])
+@pytest.mark.parametrize(
+    ("strategy", "status", "handled"),
+    [("retry", "completed", 9), ("continue", "completed", 6), ("skip", "completed", 0), ("stop", "failed", 0)],
+)
+def test_each_strategy_gives_up_what_it_says_in_every_order(
+    strategy: str, status: str, handled: int, placement: str
+) -> None:
+    for seed in SEEDS:
+        flow = Flow("strategies")
+        handler = ErrorHandler(strategy, retry_delay=0.1)
+        flow.add_routine(Failing(), "failing", placement=placement, error_handler=handler)
+        flow.add_routine(shapes.Sink(), "sink")
+        flow.connect("failing", "number", "sink", "input")
+        job = SeededJob(flow, seed, Faults())
+        for n in range(9):
+            job.send("failing", n=n)
+        cut = job.run()
+        assert (cut.status, job.state("failing").get("count", 0)) == (status, handled), f"seed {seed}"
+        assert "disorder" not in job.state("sink")
+        figures = cut.routines[0].figures
+        assert figures.handled + figures.dead + figures.skipped + figures.waiting == 9
+
+
+@pytest.mark.timeout(1_200)
+def test_a_crash_loop_stops_the_job_in_every_order() -> None:
+    for seed in SEEDS:
+        flow = shapes.chain(shapes.PLACEMENTS["process"], NEVER_GIVE_UP)
+        job = SeededJob(flow, seed, Faults(start_failure=1.0))
+        job.send("source", count=COUNT)
+        cut = job.run()
+        assert cut.status is JobStatus.FAILED
+        assert "fruitless restarts" in (cut.error or "")
