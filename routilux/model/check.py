@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from routilux.errors import WiringError
+from routilux.errors import EntryError
 from supervisors.errors import ValueEncodingError
 from supervisors.wire.values import encode_code
 
@@ -202,5 +202,5 @@ def _check_reach(graph: FlowGraph) -> list[Problem]:
 def _find_entry(routine: Routine) -> Slot | None:
     try:
         return routine.entry_slot()
-    except WiringError:
+    except EntryError:
         return None

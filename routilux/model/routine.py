@@ -135,12 +135,15 @@ class Routine:
         """Give the slot of a job's first message: `trigger`, else one around `__call__`.
 
         Raises:
-            EntryError: the class has neither.
+            EntryError: the class has neither, or its `__call__` cannot take a message.
         """
         if TRIGGER in self.slots:
             return self.slots[TRIGGER]
         if callable(self):
-            return Slot("__call__", self.__call__, owner=type(self).__name__)
+            try:
+                return Slot("__call__", self.__call__, owner=type(self).__name__)
+            except HandlerError as error:
+                raise EntryError(f"{type(self).__name__} cannot be the entry: {error}") from error
         raise EntryError(
             f"{type(self).__name__} cannot be the entry: it has no slot 'trigger' and no __call__; "
             f"its slots are {list(self.slots)}, which Job.send reaches"
