@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from routilux.errors import OptionError
+from routilux.model.error_handler import ErrorHandler
+from routilux.model.options import RoutineOptions
+
+
+def test_the_defaults_are_a_thread_without_limits() -> None:
+    options = RoutineOptions.of("parse", {})
+    assert (options.placement, options.workers, options.timeout, options.atomic) == ("thread", 1, None, False)
+    assert (options.capacity, options.max_restarts, options.restart_period) == (1_000, 3, 5.0)
+    assert options.error_handler is None
+
+
+def test_a_process_takes_every_option() -> None:
+    given = {
+        "placement": "process",
+        "workers": 2,
+        "timeout": 30,
+        "error_handler": ErrorHandler("retry"),
+        "atomic": True,
+        "capacity": 1,
+        "max_restarts": 0,
+        "restart_period": 0.5,
+    }
+    options = RoutineOptions.of("parse", given)
+    assert {name: getattr(options, name) for name in given} == given
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"placement": "proces"}, ["placement", "'thread', 'process'", "'proces'"]),
+        ({"placement": None}, ["placement", "None"]),
+        ({"workers": 0, "placement": "process"}, ["workers", "at least 1", "got 0"]),
+        ({"workers": 2.0, "placement": "process"}, ["workers", "got 2.0"]),
+        ({"workers": True, "placement": "process"}, ["workers", "got True"]),
+        ({"workers": 2}, ["workers", "on a thread", "placement='process'", "got 2"]),
+        ({"timeout": 3.0}, ["timeout", "on a thread", "use placement='process'", "got 3.0"]),
+        ({"timeout": 0, "placement": "process"}, ["timeout", "seconds above 0", "got 0"]),
+        ({"timeout": float("inf"), "placement": "process"}, ["timeout", "got inf"]),
+        ({"timeout": "3", "placement": "process"}, ["timeout", "got '3'"]),
+        ({"error_handler": "retry"}, ["error_handler", "ErrorHandler('retry')"]),
+        ({"atomic": 1}, ["atomic", "got 1"]),
+        ({"capacity": 0}, ["capacity", "at least 1", "got 0"]),
+        ({"capacity": None}, ["capacity", "got None"]),
+        ({"max_restarts": -1}, ["max_restarts", "at least 0", "got -1"]),
+        ({"restart_period": 0.0}, ["restart_period", "got 0.0"]),
+        ({"worker": 2}, ["there is no option 'worker'", "'placement'", "did you mean 'workers'?"]),
+    ],
+)
+def test_an_option_that_cannot_be_is_refused_with_routine_field_and_value(
+    given: dict[str, Any], words: list[str]
+) -> None:
+    with pytest.raises(OptionError) as caught:
+        RoutineOptions.of("parse", given)
+    for word in ["routine 'parse'", *words]:
+        assert word in str(caught.value)
