@@ -5,9 +5,10 @@ from __future__ import annotations
 import weakref
 from typing import Any
 
-from routilux.errors import UnknownRoutineError
+from routilux.errors import EntryError, UnknownRoutineError
 from routilux.jobs.state import JobState
 from routilux.model.graph import FlowGraph
+from routilux.model.routine import Routine
 from routilux.runtime.job import Job
 from routilux.runtime.tree import start_job
 
@@ -42,7 +43,7 @@ class Flow(FlowGraph):
 
         Args:
             entry_routine_id: the routine that gets the first message, at its slot `trigger` if it
-                has one, else at its `__call__`; None when the flow has one routine.
+                has one, else at its `__call__`; None for the only one that has an entry and is fed by nobody.
             entry_params: that message's parameters; none when None.
             shutdown: seconds that turns in hand get if the job ends early.
 
@@ -85,7 +86,7 @@ class Flow(FlowGraph):
         """
         entry = entry_routine_id
         if entry is None and not keep_open:
-            entry = self._only_routine()
+            entry = self._only_entry()
         if entry is not None and entry not in self.routines:
             raise UnknownRoutineError(entry, self.routines, "entry_routine_id")
         job = start_job(self, entry, entry_params or {}, keep_open=keep_open, shutdown=shutdown)
@@ -103,7 +104,19 @@ class Flow(FlowGraph):
             return False
         return True
 
-    def _only_routine(self) -> str:
-        if len(self.routines) != 1:
-            raise UnknownRoutineError(None, self.routines, "entry_routine_id")
-        return next(iter(self.routines))
+    def _only_entry(self) -> str:
+        fed = {link.target_id for link in self.connections}
+        starts = [
+            routine_id for routine_id, routine in self.routines.items() if routine_id not in fed and _has_entry(routine)
+        ]
+        if len(starts) != 1:
+            raise UnknownRoutineError(None, starts or self.routines, "entry_routine_id (say which)")
+        return starts[0]
+
+
+def _has_entry(routine: Routine) -> bool:
+    try:
+        routine.entry_slot()
+    except EntryError:
+        return False
+    return True

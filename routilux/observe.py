@@ -84,8 +84,12 @@ class Sampler:
         cpu_before, self._cpu = self._cpu, {}
         ledger = self._job.ledger
         with ledger.lock:
-            rows = [(account, len(account.in_hand), sum(map(len, account.in_retry.values()))) for account in ledger.accounts]
-        routines = tuple(self._view(account, in_hand, in_retry, elapsed, cpu_before) for account, in_hand, in_retry in rows)
+            rows = [
+                (account, len(account.in_hand), sum(map(len, account.in_retry.values()))) for account in ledger.accounts
+            ]
+        routines = tuple(
+            self._view(account, in_hand, in_retry, elapsed, cpu_before) for account, in_hand, in_retry in rows
+        )
         return JobView(self._job.id, self._job.flow_id, str(self._job.status), now - self._began, routines)
 
     def _view(

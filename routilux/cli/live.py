@@ -25,7 +25,19 @@ except ImportError:  # the extra `rich` is not installed: plain lines it is
 else:
     HAS_RICH = True
 
-COLUMNS = ("routine", "where", "status", "waiting", "in hand", "handled", "rate/s", "failed", "restarts", "cpu", "memory")
+COLUMNS = (
+    "routine",
+    "where",
+    "status",
+    "waiting",
+    "in hand",
+    "handled",
+    "rate/s",
+    "failed",
+    "restarts",
+    "cpu",
+    "memory",
+)
 LIVE_SECONDS = 0.25
 PLAIN_SECONDS = 2.0
 CAUSES_SHOWN = 10
@@ -109,7 +121,9 @@ def summarize(state: JobState) -> str:
     width = max((len(routine_id) for routine_id in state.routine_states), default=0)
     for routine_id, told in state.routine_states.items():
         stats = told["stats"]
-        figures = ", ".join(f"{stats[key]:,} {key}" for key in ("handled", "failed", "dead", "skipped", "restarts") if stats[key])
+        figures = ", ".join(
+            f"{stats[key]:,} {key}" for key in ("handled", "failed", "dead", "skipped", "restarts") if stats[key]
+        )
         lines.append(f"  {_printable(routine_id):{width}}  {told['status']:15}  {figures}")
     causes = Counter((letter.routine_id, letter.cause) for letter in state.dead_letters)
     for (routine_id, cause), count in causes.most_common(CAUSES_SHOWN):

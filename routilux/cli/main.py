@@ -92,7 +92,9 @@ def graph(options: argparse.Namespace) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="routilux", description="Run, check and draw flows.", epilog=EXAMPLES,
+        prog="routilux",
+        description="Run, check and draw flows.",
+        epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -100,7 +102,9 @@ def _parser() -> argparse.ArgumentParser:
     runner = commands.add_parser("run", help="run a flow and wait for it", description=run.__doc__)
     runner.add_argument("flow", metavar="FLOW", help=target)
     runner.add_argument("--entry", metavar="ID", help="the routine that gets the first message (default: the only one)")
-    runner.add_argument("--param", action="append", default=[], metavar="K=V", help="a parameter of it; JSON, else text")
+    runner.add_argument(
+        "--param", action="append", default=[], metavar="K=V", help="a parameter of it; JSON, else text"
+    )
     runner.add_argument("--plain", action="store_true", help="plain lines instead of the live view")
     runner.add_argument("--json", action="store_true", help="print state and results as one JSON object on stdout")
     runner.set_defaults(command=run)
@@ -141,5 +145,3 @@ def _as_json(state: JobState) -> str:
         "results": state.results(),
     }
     return msgspec.json.encode(told, enc_hook=repr).decode()
-
-

@@ -6,8 +6,8 @@ from collections import deque
 
 LINE_BYTES = 65_536
 """Bytes of a line at most; a longer one is told in pieces."""
-LAST_LINES = 20
-"""Lines remembered for the report of a death."""
+LAST_LINES = 50
+"""Lines remembered for the report of a death: a stack of several threads is longer than a screen."""
 
 
 class LineBuffer:

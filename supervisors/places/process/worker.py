@@ -249,7 +249,8 @@ def _set_up_output() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
-    faulthandler.enable(sys.stderr)
+    # The thread that crashed and no other, so that the cause is among the last lines that a report keeps.
+    faulthandler.enable(sys.stderr, all_threads=False)
 
 
 def _forward_logging(boot: Boot, outbound: Outbound) -> None:
