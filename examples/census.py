@@ -188,7 +188,13 @@ def build(placement: str = "process", workers: int | None = None, top: int = 10)
     count = (workers or os.cpu_count() or 1) if placement == "process" else 1
     # By `--kill-every`, a worker may die before it got anything done: that is no crash loop here.
     flow.add_routine(
-        Parse(), "parse", placement=placement, workers=count, error_handler=persistent, max_restarts=10_000, capacity=100
+        Parse(),
+        "parse",
+        placement=placement,
+        workers=count,
+        error_handler=persistent,
+        max_restarts=10_000,
+        capacity=100,
     )
     flow.add_routine(Tally(top), "tally")
     flow.connect("read", "file", "parse", "input")
@@ -245,12 +251,18 @@ def report(state: JobState, root: str, top: int) -> Iterator[str]:
     for name, count in {**summarize(state), "deepest nesting": tally.get("nesting", 0)}.items():
         yield f"{name:>16}  {count:>12,}"
     yield from ("", f"most complex functions (complexity, lines), top {top}")
-    yield from (f"{entry[0]:>16,}  {entry[1]:>6,}  {os.path.relpath(entry[2], root)}" for entry in tally.get("complex", []))
+    yield from (
+        f"{entry[0]:>16,}  {entry[1]:>6,}  {os.path.relpath(entry[2], root)}" for entry in tally.get("complex", [])
+    )
     yield from ("", f"longest functions (lines, complexity), top {top}")
-    yield from (f"{entry[1]:>16,}  {entry[0]:>6,}  {os.path.relpath(entry[2], root)}" for entry in tally.get("longest", []))
+    yield from (
+        f"{entry[1]:>16,}  {entry[0]:>6,}  {os.path.relpath(entry[2], root)}" for entry in tally.get("longest", [])
+    )
     fan_in = Counter({key.removeprefix("import "): count for key, count in tally.items() if key.startswith("import ")})
     yield from ("", f"most imported modules (files), top {top}")
-    yield from (f"{count:>16,}  {name}" for name, count in sorted(fan_in.items(), key=lambda item: (-item[1], item[0]))[:top])
+    yield from (
+        f"{count:>16,}  {name}" for name, count in sorted(fan_in.items(), key=lambda item: (-item[1], item[0]))[:top]
+    )
     if state.dead_letters:
         yield from ("", "files that do not parse")
         yield from sorted(f"  {unparsed_path(letter, root)}: {letter.cause}" for letter in state.dead_letters)
@@ -271,7 +283,9 @@ def headline(view: JobView) -> str:
 def main() -> int:
     """Run the census as the command line says."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("folder", nargs="?", default=sysconfig.get_paths()["stdlib"], help="default: the standard library")
+    parser.add_argument(
+        "folder", nargs="?", default=sysconfig.get_paths()["stdlib"], help="default: the standard library"
+    )
     parser.add_argument("--placement", choices=("process", "thread"), default="process")
     parser.add_argument("--workers", type=int, help="default: one for each processor")
     parser.add_argument("--kill-every", type=float, metavar="SECONDS", help="kill a random worker that often")

@@ -68,6 +68,34 @@ class Tap:
         return self.mailbox.append_held(payload)
 
 
+class Bell:
+    """Where threads from outside wait for something to change in the ledger, each for itself.
+
+    Args:
+        lock: the job's lock, as threads from outside take it.
+    """
+
+    def __init__(self, lock: Lock) -> None:
+        self._lock = lock
+        self._waiters: list[Mailbox] = []
+
+    def join(self) -> Mailbox:
+        """Begin to wait: look for what is wanted after this, then `sleep` on what it gives."""
+        waiter = Mailbox(lock=self._lock)
+        with self._lock:
+            self._waiters.append(waiter)
+        return waiter
+
+    def leave(self, waiter: Mailbox) -> None:
+        """Wait no more."""
+        with self._lock:
+            self._waiters.remove(waiter)
+
+    def ring_held(self) -> list[Mailbox]:
+        """Ring all that wait; give those that are to be unparked."""
+        return [waiter for waiter in self._waiters if waiter.ring_held()]
+
+
 class Account:
     """What one routine holds, and what became of the rest.
 

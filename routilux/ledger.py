@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from routilux.accounts import Account, DeadLetter, Output, Tap
+from routilux.accounts import Account, Bell, DeadLetter, Output, Tap
 from routilux.messages import Emission, Message, Payload, TurnPart, TurnResult
 from routilux.routing import Edge, Plan
 from routilux.turn.state import apply_ops
@@ -96,6 +96,8 @@ class Ledger:
         on_quiet: called, without the lock, when no message is left anywhere and none can come.
         on_facts: called, without the lock, when a batch of facts waits to be fetched.
         on_overflow: called, without the lock, with a cycle that holds more than it may.
+        outside: the same lock as the threads of the job's owner take it; None for no difference.
+        cycle_limit: messages that may wait in one cycle.
     """
 
     def __init__(
@@ -106,10 +108,12 @@ class Ledger:
         on_quiet: Callable[[], None],
         on_facts: Callable[[], None],
         on_overflow: Callable[[int], None],
+        outside: Lock | None = None,
         cycle_limit: int = CYCLE_LIMIT,
     ) -> None:
         self.plan = plan
         self.lock = lock
+        self.outside = lock if outside is None else outside
         self._notify_quiet = on_quiet
         self._notify_facts = on_facts
         self._notify_overflow = on_overflow
@@ -117,9 +121,9 @@ class Ledger:
         self.accounts = tuple(Account(routine, lock) for routine in plan.routines)
         self.outputs = tuple(Output(output, lock) for output in plan.outputs)
         self._receivers: tuple[Account | Output, ...] = (*self.accounts, *self.outputs)
-        self.results_bell = Mailbox(lock=lock)
+        self.results_bell = Bell(self.outside)
         """Rung when an output got a result, and at the end: where readers of results wait."""
-        self.room_bell = Mailbox(lock=lock)
+        self.room_bell = Bell(self.outside)
         """Rung when a receiver has room again, and at the end: where senders from outside wait."""
         for account in self.accounts:
             account.presses_on = tuple(self._receivers[index] for index in account.plan.downstream)
@@ -136,6 +140,7 @@ class Ledger:
         self._gate_open = True
         self._is_quiet = False
         self._facts: deque[Fact] = deque()
+        self._facts_told = False
         self._overflow = -1
 
     # -- What goes in
@@ -144,7 +149,7 @@ class Ledger:
         """Append a message from outside, if its receiver has room for it."""
         rung: list[Mailbox] = []
         route = self.plan.edges[edge]
-        with self.lock:
+        with self.outside:
             if not self._entry_open or not self._gate_open:
                 return Admission.CLOSED
             if self._receivers[route.target].is_pressing:
@@ -155,7 +160,7 @@ class Ledger:
 
     def close_entry(self) -> None:
         """Take no more messages from outside; the job ends when the last one is handled."""
-        with self.lock:
+        with self.outside:
             self._entry_open = False
             quiet = self._has_become_quiet()
         if quiet:
@@ -172,12 +177,12 @@ class Ledger:
 
     def ring_outside(self) -> None:
         """Let everyone who waits from outside look again: readers of results and taps, senders."""
-        self.results_bell.ring()
-        self.room_bell.ring()
-        with self.lock:
-            taps = [tap for account in self.accounts for some in account.taps.values() for tap in some]
-        for tap in taps:
-            tap.mailbox.ring()
+        with self.outside:
+            rung = [*self.results_bell.ring_held(), *self.room_bell.ring_held()]
+            for account in self.accounts:
+                for taps in account.taps.values():
+                    rung += [tap.mailbox for tap in taps if tap.mailbox.ring_held()]
+        self._wake(rung)
 
     @property
     def is_open(self) -> bool:
@@ -307,19 +312,23 @@ class Ledger:
             message.failures += 1
             message.crashes += is_crash
             account.failed += 1
-            self._note(
+            full = self._note(
                 Fact("failed", account.plan.index, message.edge, message.seq, message.failures, at, detail=detail)
             )
-            return message
+        if full:
+            self._notify_facts()
+        return message
 
     def note_decision(
         self, account: Account, message: Message, decision: str, at: float, detail: object = None
     ) -> None:
         """Record what was decided about a message that failed."""
         with self.lock:
-            self._note(
+            full = self._note(
                 Fact(decision, account.plan.index, message.edge, message.seq, message.failures, at, detail=detail)
             )
+        if full:
+            self._notify_facts()
 
     def put_back(self, account: Account, deliveries: Iterable[int], *, redelivered: bool = False) -> None:
         """Put messages in hand back to the head of their mailbox, oldest first, uncounted.
@@ -350,9 +359,15 @@ class Ledger:
             for message in messages:
                 message.redelivered = message.redelivered or redelivered
             self._delivery = ticket = self._delivery + 1
-            account.in_retry[ticket] = messages
-            account.retries += 1
-            return ticket
+            if account.is_skipped:
+                self._skip(account, messages)
+            else:
+                account.in_retry[ticket] = messages
+                account.retries += 1
+            quiet = self._has_become_quiet()
+        if quiet:
+            self._notify_quiet()
+        return ticket
 
     def put_forward(self, account: Account, ticket: int) -> None:
         """Put what was set aside to the head of its mailbox."""
@@ -404,7 +419,7 @@ class Ledger:
     def take_output(self, output: Output) -> Message | None:
         """Take the oldest result of a declared output; None when none waits."""
         rung: list[Mailbox] = []
-        with self.lock:
+        with self.outside:
             if not output.mailbox:
                 return None
             message: Message = output.mailbox.take_held()
@@ -416,12 +431,12 @@ class Ledger:
 
     def add_tap(self, routine: int, event: int, tap: Tap) -> None:
         """Copy what the event emits to `tap`, from now on."""
-        with self.lock:
+        with self.outside:
             self.accounts[routine].taps.setdefault(event, []).append(tap)
 
     def remove_tap(self, routine: int, event: int, tap: Tap) -> None:
         """Stop copying to `tap`."""
-        with self.lock:
+        with self.outside:
             taps = self.accounts[routine].taps.get(event, [])
             if tap in taps:
                 taps.remove(tap)
@@ -432,6 +447,7 @@ class Ledger:
         """Take all facts that wait, in commit order; for those who hold the lock."""
         facts = list(self._facts)
         self._facts.clear()
+        self._facts_told = False
         return facts
 
     def counts(self) -> list[EdgeCount]:
@@ -518,8 +534,8 @@ class Ledger:
             self._outstanding += 1
             if edge.cycle >= 0 and seq % _CYCLE_CHECK_EVERY == 0:
                 self._check_cycle(edge.cycle)
-        elif self.results_bell.ring_held():
-            rung.append(self.results_bell)
+        else:
+            rung += self.results_bell.ring_held()
         mailbox = receiver.mailbox
         if mailbox.append_held(Message(index, seq, payload)):
             rung.append(mailbox)
@@ -532,8 +548,7 @@ class Ledger:
         if len(receiver.mailbox) * 2 > (receiver.mailbox.capacity or 0):
             return
         receiver.is_pressing = False
-        if self.room_bell.ring_held():
-            rung.append(self.room_bell)
+        rung += self.room_bell.ring_held()
         rung += [sender.mailbox for sender in receiver.pressed_by if sender.mailbox.ring_held()]
 
     def _ring_after(self, account: Account, wake: bool, rung: list[Mailbox]) -> None:  # noqa: FBT001
@@ -559,7 +574,10 @@ class Ledger:
 
     def _note(self, fact: Fact) -> bool:
         self._facts.append(fact)
-        return len(self._facts) % FACTS_BATCH == 0
+        if self._facts_told or len(self._facts) < FACTS_BATCH:
+            return False
+        self._facts_told = True
+        return True
 
     def _check_cycle(self, cycle: int) -> None:
         members = self.plan.cycles[cycle]

@@ -20,10 +20,16 @@ _PATIENT_SECONDS = 0.0001
 class BriefLock:
     """A lock to be held for a few microseconds, without any wait inside; not reentrant."""
 
-    __slots__ = ("_lock",)
+    __slots__ = ("_lock", "patient")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self.patient = self._lock
+        """The same lock, taken by waiting for it: for threads that a signal handler may interrupt.
+
+        An exception out of a handler (Ctrl-C) cannot come between its being taken and the body of
+        its `with`, as it can in `__enter__` here; it would stay locked.
+        """
 
     def __enter__(self) -> None:
         if not self._lock.acquire(blocking=False):

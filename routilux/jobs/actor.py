@@ -92,7 +92,11 @@ class StateActor(Behavior):
             case Move(to, error):
                 self._move(to, error, ctx)
             case GetCut(reply):
-                reply.set_result(self.cut(ctx.now()))
+                try:
+                    reply.set_result(self.cut(ctx.now()))
+                except BaseException as error:
+                    reply.set_exception(error)
+                    raise
             case _:
                 detail = f"the state actor was sent {message!r}"
                 raise InternalError(detail)

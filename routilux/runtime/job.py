@@ -7,7 +7,6 @@ nothing, and never shows a live object of the job.
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
@@ -34,7 +33,8 @@ STREAM_CAPACITY = 10_000
 class Job:
     """One run of a flow. Made by `Flow.start`; its methods may be called from any thread.
 
-    As a context manager it waits for the end of the job, and cancels it when the body raises.
+    As a context manager it waits for the end of the job, collecting results that nobody has read,
+    and cancels it when the body raises.
     """
 
     def __init__(
@@ -55,10 +55,6 @@ class Job:
         self._finished = finished
         self._created_at = created_at
         self._collected: dict[tuple[str, str], list[Any]] = {}
-        # Guards who reads results: one reader at a time takes the next one.
-        self._reading = threading.Lock()
-        # Guards who waits for room: one sender at a time.
-        self._sending = threading.Lock()
 
     def __repr__(self) -> str:
         return f"Job({self.id!r}, flow={self.flow_id!r}, status={str(self.status)!r})"
@@ -148,8 +144,7 @@ class Job:
         deadline = None if timeout is None else time.monotonic() + timeout
         admission = self._ledger.admit(edge, payload)
         if admission is Admission.FULL:
-            with self._sending:
-                admission = self._admit_waiting(edge, payload, deadline)
+            admission = self._admit_waiting(edge, payload, deadline)
         if admission is Admission.CLOSED:
             raise JobEndedError(self.id, self._why_closed(), f"a message to {routine_id!r}")
         if admission is Admission.FULL:
@@ -203,7 +198,7 @@ class Job:
             raise UnknownRoutineError(routine_id, [routine.id for routine in self._ledger.plan.routines])
         if event not in routine.events:
             raise UnknownEventError(event, routine_id, routine.events)
-        tap, at, index = Tap(capacity, self._ledger.lock), routine.index, routine.events.index(event)
+        tap, at, index = Tap(capacity, self._ledger.outside), routine.index, routine.events.index(event)
         self._ledger.add_tap(at, index, tap)
         return Stream(tap, lambda: self.is_over, lambda: self._ledger.remove_tap(at, index, tap))
 
@@ -217,6 +212,8 @@ class Job:
             self.cancel(f"the body of its `with` raised {type(error).__name__}")
         else:
             self.close_entry()
+            # What nobody has read would hold the flow up for ever where an output is bounded.
+            self.collect()
         self.wait()
 
     def __await__(self) -> Generator[Any, None, JobState]:
@@ -275,17 +272,23 @@ class Job:
 
     def _admit_waiting(self, edge: int, payload: Payload, deadline: float | None) -> Admission:
         bell = self._ledger.room_bell
-        while True:
-            seen = bell.rings
-            admission = self._ledger.admit(edge, payload)
-            left = None if deadline is None else deadline - time.monotonic()
-            if admission is not Admission.FULL or (left is not None and left <= 0):
-                return admission
-            bell.sleep(seen, left)
+        waiter = bell.join()
+        try:
+            while True:
+                seen = waiter.rings
+                admission = self._ledger.admit(edge, payload)
+                left = None if deadline is None else deadline - time.monotonic()
+                if admission is not Admission.FULL or (left is not None and left <= 0):
+                    return admission
+                waiter.sleep(seen, left)
+        finally:
+            bell.leave(waiter)
 
     def _why_closed(self) -> str:
         if self.is_over:
             return self.status
+        if not self._ledger.is_open:
+            return "ending"
         return "closed to messages from outside (start it with keep_open=True to send some)"
 
     def _select_outputs(self, routine_id: str | None, event: str | None) -> tuple[Output, ...]:
@@ -297,18 +300,28 @@ class Job:
         return chosen
 
     def _next_result(self, outputs: tuple[Output, ...]) -> tuple[Output, dict[str, Any]] | None:
+        taken = self._try_result(outputs)
+        if taken is not None:
+            return taken
         bell = self._ledger.results_bell
-        with self._reading:
+        waiter = bell.join()
+        try:
             while True:
-                seen = bell.rings
+                seen = waiter.rings
                 over = self.is_over
-                for output in outputs:
-                    message = self._ledger.take_output(output)
-                    if message is not None:
-                        return output, _read(message.payload)
-                if over:
-                    return None
-                bell.sleep(seen, None)
+                taken = self._try_result(outputs)
+                if taken is not None or over:
+                    return taken
+                waiter.sleep(seen, None)
+        finally:
+            bell.leave(waiter)
+
+    def _try_result(self, outputs: tuple[Output, ...]) -> tuple[Output, dict[str, Any]] | None:
+        for output in outputs:
+            message = self._ledger.take_output(output)
+            if message is not None:
+                return output, _read(message.payload)
+        return None
 
 
 class Stream:

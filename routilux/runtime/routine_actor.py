@@ -180,8 +180,8 @@ class RoutineActor(Behavior):
         """Let a part out, and let its turn go on when there is room downstream."""
         part = self._carrier.part(body)
         self._ledger.release(self._account, number, seq, part, self._ctx.now())
-        if part.state is not None:
-            self._fruitful[number] = True
+        # What was released stays released: that is work done, whether or not state went with it.
+        self._fruitful[number] = True
         self._ungranted.append((number, seq))
         self._grant_parts()
 
@@ -305,12 +305,14 @@ class RoutineActor(Behavior):
             ledger.bury(account, delivery, str(case.reason), now)
         match verdict.strategy:
             case Strategy.RETRY:
-                account.status = "retrying"
+                if not account.is_skipped:
+                    account.status = "retrying"
                 ticket = ledger.set_aside(account, (*case.held, delivery), redelivered=is_crash)
                 self._ctx.set_timer(verdict.delay, RetryDue(ticket, case.holds))
                 return  # what it holds is let go when the retry is due
             case Strategy.CONTINUE:
-                account.status = "error_continued"
+                if not account.is_skipped:
+                    account.status = "error_continued"
                 ledger.put_back(account, case.held, redelivered=True)
             case Strategy.SKIP:
                 account.status = "skipped"

@@ -55,12 +55,14 @@ def start_job(graph: FlowGraph, entry: str | None, params: dict[str, Any], *, ke
     created_at = time.time()
     supervisor: JobSupervisor
     root: PykkaRef | None = None
+    lock = BriefLock()
     ledger = Ledger(
         plan,
-        BriefLock(),
+        lock,
         on_quiet=lambda: _signal(root, Quiet()),
         on_facts=lambda: _signal(supervisor.state_ref.result(), FactsWait()),
         on_overflow=lambda cycle: _signal(root, Overflow(cycle)),
+        outside=lock.patient,
     )
     for account in ledger.accounts:
         for worker in range(account.plan.options.workers):

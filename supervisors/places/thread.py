@@ -16,7 +16,6 @@ from supervisors.errors import InternalError
 from supervisors.places.base import Execution, Listener, Lost, RequestAbandoned, Service, Worker
 from supervisors.reasons import Reason, Shutdown, StartFailed, record_error
 
-
 WINDOW = 16
 """Short requests taken at once: what taking costs is shared, and control is looked at between any two."""
 SHORT_SECONDS = 0.001

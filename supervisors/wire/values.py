@@ -21,6 +21,8 @@ import msgspec
 
 from supervisors.errors import ValueDecodingError, ValueEncodingError
 
+MAX_VALUE_BYTES = 255 * 1024 * 1024
+"""Bytes of an encoded value at most: what fits into a frame of the default bound with its envelope."""
 _PLAIN = b"\x01"
 _PICKLE = b"\x02"
 _PROTOCOL = 5
@@ -54,11 +56,16 @@ def encode(value: Any, path: str = "value") -> bytes:
             the value's own methods raise is turned into this, `SystemExit` included.
     """
     try:
-        if is_plain(value):
-            return _PLAIN + _packer.encode(value)
-    except Exception:  # noqa: BLE001, S110 - not plain after all (huge integer, lone surrogate): pickle it
-        pass
-    return encode_code(value, path)
+        data = _PLAIN + _packer.encode(value) if is_plain(value) else None
+    except Exception:  # noqa: BLE001 - not plain after all (huge integer, lone surrogate): pickle it
+        data = None
+    if data is None:
+        data = encode_code(value, path)
+    if len(data) > MAX_VALUE_BYTES:
+        raise ValueEncodingError(
+            path, f"it takes {len(data):,} bytes, at most {MAX_VALUE_BYTES:,} travel in one message"
+        )
+    return data
 
 
 def decode(data: bytes | memoryview) -> Any:

@@ -175,4 +175,3 @@ class _Relay(Routine):
 def sums(count: int) -> dict[str, int]:
     """What one slot of the sink must hold after the numbers below `count`."""
     return {"last": count - 1, "count": count, "sum": count * (count - 1) // 2}
-

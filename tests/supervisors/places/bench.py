@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import math
 import os
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from supervisors.places.process.place import ProcessPlace
 from supervisors.reasons import Reason, Shutdown
 from supervisors.wire.values import decode, encode, encode_code
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 """Seconds that anything may take before a test gives up (arbitrary, generous on a busy machine)."""
 
 
@@ -201,16 +202,18 @@ class Driver:
     def run(self, until: Callable[[], object]) -> None:
         """Drive until `until()`."""
         end = time.monotonic() + PATIENCE
-        self.hand_out()
-        while not until():
-            now = time.monotonic()
-            assert now < end, self
-            deadline = self.place.next_deadline()
-            self.poller.park(max(0.0, min(end, end if deadline is None else deadline) - now))
+        while True:
             self.place.on_tick(time.monotonic())
             while self.place.advance():
                 pass
             self.hand_out()
+            if until():
+                return
+            now = time.monotonic()
+            assert now < end, self
+            deadline = self.place.next_deadline()
+            assert deadline is None or deadline < math.inf
+            self.poller.park(max(0.0, min(end, end if deadline is None else deadline) - now))
 
     def hand_out(self) -> None:
         """Give out what there is room for."""
