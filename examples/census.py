@@ -2,9 +2,22 @@
 
     python examples/census.py [FOLDER] [--placement process|thread] [--kill-every SECONDS] [--json]
 
-Three routines: `read` walks the folder, `parse` turns each file into figures in worker processes,
-`tally` adds them up on a thread. A file that does not parse is given up and counted by name; a
-worker that dies, by `--kill-every` or otherwise, costs one file's time and no figure.
+Three routines. `read` walks the folder and emits the path of each file; `parse` turns a file into
+figures, in worker processes; `tally` adds them up on a thread. Two things go wrong on the way, and
+neither costs a figure:
+
+- A file that does not parse raises in `parse`: it is given up and counted by name.
+- A worker that dies, by `--kill-every` or otherwise, is replaced, and its file is parsed again.
+
+What is counted:
+
+- branches: one for each `if`, `elif`, `for`, `while`, `except`, `case`, conditional expression, and
+  `and` or `or`; in comprehensions one for each `for` and each `if`;
+- cyclomatic complexity of a function (McCabe, IEEE Trans. Software Eng. SE-2, 1976): one more than
+  its branches, functions and classes inside it left out;
+- nesting: blocks (`if`, `for`, `while`, `try`, `with`, `match`) inside each other in one function,
+  `elif` being no deeper than its `if`;
+- imports: for each module, the files that import it; relative imports count as what they mean.
 """
 
 from __future__ import annotations
@@ -18,22 +31,21 @@ import signal
 import sys
 import sysconfig
 import threading
-import tokenize
 import warnings
-from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 from routilux import ErrorHandler, Flow, Job, JobState, Routine
 from routilux.cli.live import watch
-from routilux.observe import JobView
+from routilux.observe import JobView, observe
 
-BRANCHES = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.ExceptHandler, ast.IfExp, ast.comprehension, ast.match_case)
-"""What may take one of two ways; `and` and `or` do too, once for each operand after the first."""
-BLOCKS = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.With, ast.AsyncWith, ast.Try, ast.Match)
-"""What nests."""
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+BRANCHES = (ast.If, ast.IfExp, ast.For, ast.AsyncFor, ast.While, ast.ExceptHandler, ast.match_case)
+BLOCKS = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.Try, ast.TryStar, ast.With, ast.AsyncWith, ast.Match)
+
+# ---- The flow: three routines
 
 
 class Read(Routine):
@@ -42,172 +54,225 @@ class Read(Routine):
     def __init__(self) -> None:
         super().__init__()
         self.define_slot("trigger", handler=self.walk)
-        self.define_event("file", ["path"])
+        self.define_event("file", ["root", "path"])
 
     def walk(self, root: str | None = None) -> Iterator[None]:
-        # A generator commits at each `yield`: started again, it goes on behind the last one.
-        folder = Path(root or sysconfig.get_paths()["stdlib"])
-        for number, path in enumerate(python_files(folder)):
+        """Emit the files below the folder `root`; None: of the standard library."""
+        paths = python_files(root) if root else standard_library()
+        for number, path in enumerate(paths):
+            # A generator commits at each `yield`, so a walk that is begun again goes on behind the last one.
             if number >= self.state.get("emitted", 0):
-                self.emit("file", path=str(path))
+                self.emit("file", root=root or library_folder(), path=path)
                 self.state["emitted"] = number + 1
                 yield
 
 
 class Parse(Routine):
-    """Parses one file and measures it. What does not parse is an error like any other."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.define_slot("input", handler=self.parse)
-        self.define_event("measured", ["path", "figures", "functions", "imports"])
-
-    def parse(self, path: str) -> None:
-        measures = measure(path)
-        self.emit("measured", path=path, **measures)
-
-
-class Tally(Routine):
-    """Adds up. Each sum has a key of its own, so that a commit costs what the file touched."""
+    """Parses one file and measures it. A file that does not parse is an error like any other."""
 
     def __init__(self, top: int = 10) -> None:
         super().__init__()
         self.top = top
-        self.define_slot("input", handler=self.add)
+        self.define_slot("file", handler=self.parse)
+        self.define_event("measured", ["counts", "nesting", "complex", "longest", "imports"])
 
-    def add(self, path: str, figures: dict[str, int], functions: list[list[Any]], imports: list[str]) -> None:
+    def parse(self, root: str, path: str) -> None:
+        """Measure the file at `path` below `root`."""
+        measures = measure(Path(root, path).read_bytes(), path)
+        functions = measures.functions
+        self.emit(
+            "measured",
+            counts=measures.counts,
+            nesting=measures.nesting,
+            complex=sorted(functions, key=by_complexity)[: self.top],
+            longest=sorted(functions, key=by_length)[: self.top],
+            imports=sorted(measures.imports),
+        )
+
+
+class Tally(Routine):
+    """Adds up. Each sum is under a key of its own: a commit costs what a file touches."""
+
+    def __init__(self, top: int = 10) -> None:
+        super().__init__()
+        self.top = top
+        self.define_slot("measured", handler=self.add)
+
+    def add(
+        self,
+        counts: dict[str, int],
+        nesting: int,
+        complex: list[list[Any]],  # noqa: A002  the word for it
+        longest: list[list[Any]],
+        imports: list[str],
+    ) -> None:
+        """Take in one file."""
         state = self.state
-        state["files"] = state.get("files", 0) + 1
-        for name, count in figures.items():
-            state[name] = max(state.get(name, 0), count) if name == "nesting" else state.get(name, 0) + count
+        for name, count in counts.items():
+            state[name] = state.get(name, 0) + count
         for module in imports:
             state[f"import {module}"] = state.get(f"import {module}", 0) + 1
-        named = [[complexity, length, f"{path}:{line} {name}"] for name, line, length, complexity in functions]
-        state["complex"] = sorted([*state.get("complex", []), *named], key=most_complex)[: self.top]
-        state["longest"] = sorted([*state.get("longest", []), *named], key=longest)[: self.top]
+        state["nesting"] = max(state.get("nesting", 0), nesting)
+        # The same ten whatever came first: the order is total.
+        state["complex"] = sorted(state.get("complex", []) + complex, key=by_complexity)[: self.top]
+        state["longest"] = sorted(state.get("longest", []) + longest, key=by_length)[: self.top]
 
 
-class Measure(NamedTuple):
-    """What is counted of a tree while it is walked."""
+def flow(placement: str = "process", workers: int | None = None, top: int = 10) -> Flow:
+    """Wire the census. Also for the command line: `routilux run examples/census.py:flow`."""
+    # A death is always tried again. An exception is not: what does not parse now never will.
+    lenient = ErrorHandler(
+        "retry", max_retries=1_000, retry_delay=0.05, retry_backoff=1.0, retryable_exceptions=(), then="continue"
+    )
+    # Whoever kills workers on purpose kills some before their first file: that is no crash loop here.
+    options: dict[str, Any] = {"placement": placement, "error_handler": lenient, "max_restarts": 10_000}
+    if placement == "process":
+        options["workers"] = workers or os.cpu_count() or 1
+    census = Flow("census")
+    census.add_routine(Read(), "read")
+    census.add_routine(Parse(top), "parse", **options)
+    census.add_routine(Tally(top), "tally")
+    census.connect("read", "file", "parse", "file")
+    census.connect("parse", "measured", "tally", "measured")
+    return census
 
-    figures: Counter[str]
-    functions: list[list[Any]]
-    imports: set[str]
+
+# ---- The measures
 
 
-def measure(path: str) -> dict[str, Any]:
-    """Parse a file and give its figures.
+class Measures:
+    """What is counted in one file.
 
-    Returns:
-        `figures`: counts of lines, functions, classes and branches, and the deepest nesting;
-        `functions`: (name, line, length in lines, cyclomatic complexity) of each function;
-        `imports`: the modules it imports, sorted.
+    Args:
+        path: the file, relative to its folder, for names.
+        lines: its lines.
+    """
+
+    def __init__(self, path: str, lines: int) -> None:
+        self.path = PurePosixPath(path)
+        self.counts = {"files": 1, "lines": lines, "functions": 0, "classes": 0, "branches": 0}
+        self.nesting = 0
+        self.functions: list[list[Any]] = []
+        """Complexity, length in lines, and name of each function."""
+        self.imports: set[str] = set()
+
+    def begin_function(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[Any]:
+        """Count a function, and give its entry in `functions`."""
+        self.counts["functions"] += 1
+        length = (node.end_lineno or node.lineno) - node.lineno + 1
+        entry = [1, length, f"{self.path}:{node.lineno} {node.name}"]
+        self.functions.append(entry)
+        return entry
+
+    def note_import(self, node: ast.Import | ast.ImportFrom) -> None:
+        """Note the modules that a statement imports."""
+        if isinstance(node, ast.Import):
+            self.imports.update(alias.name for alias in node.names)
+            return
+        package = self.path.parent.parts[: len(self.path.parts) - node.level] if node.level else ()
+        module = ".".join([*package, *([node.module] if node.module else [])])
+        if module:
+            self.imports.add(module)
+
+
+def measure(source: bytes, path: str) -> Measures:
+    """Parse a file and measure it.
+
+    Args:
+        source: what is in it.
+        path: the file, relative to its folder, for names.
 
     Raises:
-        SyntaxError, UnicodeDecodeError, ValueError: it is not valid Python.
+        SyntaxError, ValueError, RecursionError, MemoryError: it does not parse.
     """
-    with tokenize.open(path) as file:
-        source = file.read()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what the compiler thinks of old test files is no news here
+        warnings.simplefilter("ignore")  # what the compiler thinks of old tests is no news here
         tree = ast.parse(source, path)
-    found = Measure(Counter(functions=0, classes=0, branches=0), [], set())
-    deepest = 0
-    waiting: list[tuple[ast.AST, int]] = [(tree, 0)]
+    measures = Measures(path, len(source.splitlines()))
+    # Node, function it is in, and blocks around it. No recursion: some files nest deeper than it goes.
+    waiting: list[tuple[ast.AST, list[Any] | None, int]] = [(tree, None, 0)]
     while waiting:
-        node, depth = waiting.pop()
-        count_node(node, found)
-        depth += isinstance(node, BLOCKS)
-        deepest = max(deepest, depth)
-        waiting += [(child, depth) for child in ast.iter_child_nodes(node)]
-    figures = {"lines": source.count("\n") + (not source.endswith("\n") and bool(source)), "nesting": deepest}
-    return {
-        "figures": {**figures, **found.figures},
-        "functions": sorted(found.functions),
-        "imports": sorted(found.imports),
-    }
-
-
-def count_node(node: ast.AST, found: Measure) -> None:
-    """Count one node of a tree."""
-    found.figures["branches"] += branches(node)
-    if isinstance(node, FUNCTIONS):
-        found.figures["functions"] += 1
-        length = (node.end_lineno or node.lineno) - node.lineno + 1
-        found.functions.append([node.name, node.lineno, length, complexity(node)])
-    elif isinstance(node, ast.ClassDef):
-        found.figures["classes"] += 1
-    elif isinstance(node, ast.Import):
-        found.imports.update(alias.name for alias in node.names)
-    elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-        found.imports.add(node.module)
+        node, function, depth = waiting.pop()
+        outside = depth
+        if isinstance(node, FUNCTIONS):
+            function, depth = measures.begin_function(node), 0
+        elif isinstance(node, ast.ClassDef):
+            measures.counts["classes"] += 1
+            function, depth = None, 0
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            measures.note_import(node)
+        else:
+            count = branches(node)
+            measures.counts["branches"] += count
+            if function is not None:
+                function[0] += count
+            depth += isinstance(node, BLOCKS)
+            measures.nesting = max(measures.nesting, depth)
+        waiting += [
+            (child, function, outside if is_elif(child, node) else depth) for child in ast.iter_child_nodes(node)
+        ]
+    return measures
 
 
 def branches(node: ast.AST) -> int:
     """How many further ways a node opens."""
     if isinstance(node, ast.BoolOp):
         return len(node.values) - 1
+    if isinstance(node, ast.comprehension):
+        return 1 + len(node.ifs)
     return int(isinstance(node, BRANCHES))
 
 
-def complexity(function: ast.AST) -> int:
-    """Cyclomatic complexity (McCabe 1976): one, and one for each further way, inner functions left out."""
-    total = 1
-    waiting = list(ast.iter_child_nodes(function))
-    while waiting:
-        node = waiting.pop()
-        if not isinstance(node, FUNCTIONS):
-            total += branches(node)
-            waiting += ast.iter_child_nodes(node)
-    return total
+def is_elif(child: ast.AST, parent: ast.AST) -> bool:
+    """Tell an `elif` from an `if` below an `else`: it begins where its `if` does."""
+    return (
+        isinstance(parent, ast.If)
+        and isinstance(child, ast.If)
+        and parent.orelse == [child]
+        and child.col_offset == parent.col_offset
+    )
 
 
-def most_complex(entry: list[Any]) -> tuple[int, int, str]:
-    """Order functions by complexity, then length, then name: the same whatever came first."""
+def by_complexity(entry: list[Any]) -> tuple[int, int, str]:
+    """Order functions by complexity, then length, then name."""
     return -entry[0], -entry[1], entry[2]
 
 
-def longest(entry: list[Any]) -> tuple[int, int, str]:
+def by_length(entry: list[Any]) -> tuple[int, int, str]:
     """Order functions by length, then complexity, then name."""
     return -entry[1], -entry[0], entry[2]
 
 
-def python_files(folder: Path) -> Iterator[Path]:
-    """Give the Python files below a folder, sorted; installed packages left out."""
+def library_folder() -> str:
+    """Give the folder of the standard library."""
+    return sysconfig.get_paths()["stdlib"]
+
+
+def standard_library() -> Iterator[str]:
+    """Give its files; what is installed beside them is not part of it."""
+    return python_files(library_folder(), without=("site-packages", "dist-packages"))
+
+
+def python_files(folder: str, without: tuple[str, ...] = ()) -> Iterator[str]:
+    """Give the Python files below a folder, sorted, each relative to it and with `/` between names."""
     for where, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if name not in {"site-packages", "__pycache__"})
-        yield from (Path(where, name) for name in sorted(files) if name.endswith(".py"))
+        folders[:] = sorted(name for name in folders if name not in without)
+        paths = [Path(where, name) for name in sorted(files) if name.endswith(".py")]
+        yield from (path.relative_to(folder).as_posix() for path in paths if path.is_file())
 
 
-def build(placement: str = "process", workers: int | None = None, top: int = 10) -> Flow:
-    """Wire the census."""
-    # Deaths are tried again, as often as it takes; what does not parse will not parse tomorrow either.
-    persistent = ErrorHandler("retry", max_retries=1_000, retry_delay=0.0, retryable_exceptions=(), then="continue")
-    flow = Flow("census")
-    flow.add_routine(Read(), "read")
-    count = (workers or os.cpu_count() or 1) if placement == "process" else 1
-    # By `--kill-every`, a worker may die before it got anything done: that is no crash loop here.
-    flow.add_routine(
-        Parse(),
-        "parse",
-        placement=placement,
-        workers=count,
-        error_handler=persistent,
-        max_restarts=10_000,
-        capacity=100,
-    )
-    flow.add_routine(Tally(top), "tally")
-    flow.connect("read", "file", "parse", "input")
-    flow.connect("parse", "measured", "tally", "input")
-    return flow
-
-
-flow = build()
-"""For the command line: `routilux run examples/census.py:flow --entry read`."""
+# ---- The program
 
 
 class Killer:
-    """Kills a random worker of a job every so many seconds, until it is stopped."""
+    """Kills random workers at random moments, inside a `with` block.
+
+    Args:
+        job: whose workers.
+        every: seconds between two kills, on the average: at even intervals, a file that takes longer
+            than one would never be done.
+        seed: of the random numbers.
+    """
 
     def __init__(self, job: Job, every: float, seed: int) -> None:
         self._job = job
@@ -215,16 +280,17 @@ class Killer:
         self._random = random.Random(seed)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="killer")
+
+    def __enter__(self) -> None:
         self._thread.start()
 
-    def stop(self) -> None:
-        """Kill no more."""
+    def __exit__(self, *raised: object) -> None:
         self._over.set()
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._over.wait(self._every):
-            pids = [pid for account in self._job.ledger.accounts for pid in account.pids if pid is not None]
+        while not self._over.wait(self._random.expovariate(1 / self._every)):
+            pids = [pid for routine in observe(self._job).routines for pid in routine.pids]
             if pids:
                 try:
                     os.kill(self._random.choice(pids), signal.SIGKILL)
@@ -235,85 +301,93 @@ class Killer:
 def summarize(state: JobState) -> dict[str, int]:
     """Give the figures of a finished census."""
     tally = state.routine_states["tally"]["state"]
-    figures = {name: tally.get(name, 0) for name in ("files", "lines", "functions", "classes", "branches")}
-    restarts = sum(told["restarts"] for told in state.routine_states.values())
+    unparsed: int = state.routine_states["parse"]["stats"]["dead"]
     return {
-        "files": figures["files"],
-        "unparsed": len(state.dead_letters),
-        **{name: figures[name] for name in ("lines", "functions", "classes", "branches")},
-        "restarts": restarts,
+        "files": tally.get("files", 0) + unparsed,
+        "unparsed": unparsed,
+        **{name: tally.get(name, 0) for name in ("lines", "functions", "classes", "branches")},
+        "restarts": sum(routine["restarts"] for routine in state.routine_states.values()),
     }
 
 
-def report(state: JobState, root: str, top: int) -> Iterator[str]:
+def report(state: JobState, top: int) -> Iterator[str]:
     """Tell a finished census in lines."""
     tally = state.routine_states["tally"]["state"]
     for name, count in {**summarize(state), "deepest nesting": tally.get("nesting", 0)}.items():
-        yield f"{name:>16}  {count:>12,}"
-    yield from ("", f"most complex functions (complexity, lines), top {top}")
-    yield from (
-        f"{entry[0]:>16,}  {entry[1]:>6,}  {os.path.relpath(entry[2], root)}" for entry in tally.get("complex", [])
-    )
-    yield from ("", f"longest functions (lines, complexity), top {top}")
-    yield from (
-        f"{entry[1]:>16,}  {entry[0]:>6,}  {os.path.relpath(entry[2], root)}" for entry in tally.get("longest", [])
-    )
-    fan_in = Counter({key.removeprefix("import "): count for key, count in tally.items() if key.startswith("import ")})
-    yield from ("", f"most imported modules (files), top {top}")
-    yield from (
-        f"{count:>16,}  {name}" for name, count in sorted(fan_in.items(), key=lambda item: (-item[1], item[0]))[:top]
-    )
+        yield f"{name:>16} {count:>12,}"
+    yield f"\nmost complex functions\n{'complexity':>16} {'lines':>12}"
+    yield from (f"{entry[0]:>16,} {entry[1]:>12,}  {shown(entry[2])}" for entry in tally.get("complex", []))
+    yield f"\nlongest functions\n{'lines':>16} {'complexity':>12}"
+    yield from (f"{entry[1]:>16,} {entry[0]:>12,}  {shown(entry[2])}" for entry in tally.get("longest", []))
+    fan_in = [(-count, key.removeprefix("import ")) for key, count in tally.items() if key.startswith("import ")]
+    yield f"\nmost imported modules\n{'by files':>16}"
+    yield from (f"{-count:>16,}  {shown(module)}" for count, module in sorted(fan_in)[:top])
     if state.dead_letters:
-        yield from ("", "files that do not parse")
-        yield from sorted(f"  {unparsed_path(letter, root)}: {letter.cause}" for letter in state.dead_letters)
+        yield "\nfiles that do not parse"
+        yield from (f"{error:>16}  {shown(path)}" for error, path in sorted(unparsed_files(state)))
 
 
-def unparsed_path(letter: Any, root: str) -> str:
-    """Name the file of a message that was given up."""
-    return os.path.relpath(letter.data["path"], root)
+def unparsed_files(state: JobState) -> list[tuple[str, str]]:
+    """Give the type of the error and the path, for each file that was given up."""
+    return [
+        (letter.cause.removeprefix("raised ").partition(":")[0], letter.data["path"]) for letter in state.dead_letters
+    ]
+
+
+def shown(text: str) -> str:
+    """Escape what a terminal would obey: the name of a file can be anything."""
+    return text if text.isprintable() else repr(text)
 
 
 def headline(view: JobView) -> str:
     """Tell the progress in one line."""
-    done = {routine.id: routine for routine in view.routines}
-    parsed = done["tally"].handled + done["parse"].dead
-    return f"{parsed:,} of {done['parse'].handled + done['parse'].waiting + done['parse'].in_hand:,}+ files, {view.seconds:.1f} s"
+    parse = view.routine("parse").figures
+    done = parse.handled + parse.dead
+    found = view.routine("read").figures.emitted
+    return f"census: {done:,} of {found:,} files found so far, {done / max(view.seconds, 0.001):,.0f} a second"
 
 
-def main() -> int:
-    """Run the census as the command line says."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument(
-        "folder", nargs="?", default=sysconfig.get_paths()["stdlib"], help="default: the standard library"
-    )
-    parser.add_argument("--placement", choices=("process", "thread"), default="process")
-    parser.add_argument("--workers", type=int, help="default: one for each processor")
-    parser.add_argument("--kill-every", type=float, metavar="SECONDS", help="kill a random worker that often")
-    parser.add_argument("--seed", type=int, default=1, help="of the killer")
-    parser.add_argument("--top", type=int, default=10)
-    parser.add_argument("--plain", action="store_true", help="plain lines instead of the live view")
-    parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
-    options = parser.parse_args()
-    if not Path(options.folder).is_dir():
-        parser.error(f"there is no folder {options.folder!r}")
-    census = build(options.placement, options.workers, options.top)
-    job = census.start("read", {"root": options.folder})
-    killer = Killer(job, options.kill_every, options.seed) if options.kill_every else None
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the census as the command line says; gives the exit status."""
+    options = read_options(argv)
+    job = flow(options.placement, options.workers, options.top).start("read", {"root": options.folder})
+    killer = Killer(job, options.kill_every, options.seed) if options.kill_every else nullcontext()
+    if options.kill_every:
+        print(f"killing a worker about every {options.kill_every:g} s, seed {options.seed}", file=sys.stderr)
     try:
-        state = watch(job, plain=options.plain or None, headline=headline)
+        with killer:
+            state = watch(job, plain=options.plain or None, headline=headline)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    finally:
-        if killer is not None:
-            killer.stop()
-    if options.json:
-        print(json.dumps(summarize(state)))
-    else:
-        print("\n".join(report(state, options.folder, options.top)))
-    if state.error:
-        print(f"the census {state.status}: {state.error}", file=sys.stderr)
-    return 0 if state.status == "completed" else 1
+    print(json.dumps(summarize(state)) if options.json else "\n".join(report(state, options.top)))
+    if state.status == "completed":
+        return 0
+    print(f"the census {state.status}: {state.error}", file=sys.stderr)
+    return 1
+
+
+def read_options(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("folder", nargs="?", help="default: the standard library")
+    parser.add_argument("--placement", choices=("process", "thread"), default="process")
+    parser.add_argument("--workers", type=int, help="processes that parse; default: one for each processor")
+    parser.add_argument(
+        "--kill-every", type=float, metavar="SECONDS", help="kill a random worker that often, on the average"
+    )
+    parser.add_argument("--seed", type=int, default=random.randrange(1_000_000), help="of the killing; default: random")
+    parser.add_argument("--top", type=int, default=10, help="lines in each list; default: 10")
+    parser.add_argument("--plain", action="store_true", help="plain lines instead of the live view")
+    parser.add_argument("--json", action="store_true", help="print the figures as one JSON object")
+    options = parser.parse_args(argv)
+    if options.folder is not None and not Path(options.folder).is_dir():
+        parser.error(f"there is no folder {options.folder!r}")
+    if options.workers is not None and options.workers < 1:
+        parser.error("--workers: expected 1 or more")
+    if options.kill_every is not None and not options.kill_every > 0:
+        parser.error("--kill-every: expected a number of seconds above 0")
+    return options
 
 
 if __name__ == "__main__":

@@ -1,129 +1,231 @@
-"""A running job, seen from outside: figures per routine and per worker. Read-only.
+"""A running job, seen from outside: figures of each routine and each worker. Read-only.
 
-Owns the sampling: two looks make a rate. Never changes the job, never keeps it from ending.
+Owns the pictures of a job (`JobView`) and the sampling, in which two looks make a rate. Takes them
+on the thread of whoever asks: it has no thread of its own, sends the job no message, and holds the
+job's lock only while it copies counters. Never changes the job, never keeps it from ending.
 """
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 import psutil
 
 from routilux.accounts import Account
+from routilux.jobs.actor import count_held
+from routilux.jobs.state import RoutineFigures
 from routilux.runtime.job import Job
 
 
-class WorkerView(NamedTuple):
-    """One worker process.
+class Usage(NamedTuple):
+    """What a process uses.
 
     Args:
-        pid: its process id.
-        cpu: share of one core since the look before, 1.0 being all of it; 0.0 at the first look.
-        rss_bytes: resident memory.
+        born_at: when it was started, in seconds; with the process id it says which process it is.
+        cpu_seconds: processor time so far, user and system.
+        rss_bytes: resident memory now.
     """
 
-    pid: int
-    cpu: float
+    born_at: float
+    cpu_seconds: float
     rss_bytes: int
 
 
-class RoutineView(NamedTuple):
-    """One routine at one moment; counts are those of `RoutineFigures`.
+class WorkerView(NamedTuple):
+    """One process.
 
     Args:
-        rate: messages handled a second since the look before; 0.0 at the first look.
-        error: its last failure in one line, or None.
+        number: its number among the routine's workers, from 0.
+        pid: its process id; None while there is none: it starts, or has ended.
+        cpu_percent: share of one core since the look before, 100.0 being all of it; None at the
+            first look at this process.
+        rss_bytes: resident memory; None where there is no process.
+    """
+
+    number: int
+    pid: int | None = None
+    cpu_percent: float | None = None
+    rss_bytes: int | None = None
+
+
+class RoutineView(NamedTuple):
+    """One routine at one moment.
+
+    Args:
+        id: its id in the flow.
+        placement: `thread` or `process`.
+        status: its word, see `JobState`.
+        capacity: messages its mailbox holds before those who send are held back.
+        figures: its counts, exact since the job's start.
+        rate: messages handled a second since the look before; None at the first look.
+        error: its last failure in one line; None when there was none.
+        workers: its processes, by number; empty on a thread.
     """
 
     id: str
     placement: str
     status: str
-    waiting: int
-    in_hand: int
-    in_retry: int
-    handled: int
-    failed: int
-    skipped: int
-    dead: int
-    restarts: int
-    rate: float
+    capacity: int
+    figures: RoutineFigures
+    rate: float | None
     error: str | None
     workers: tuple[WorkerView, ...]
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Process ids of the workers that run."""
+        return tuple(worker.pid for worker in self.workers if worker.pid is not None)
+
+    @property
+    def cpu_percent(self) -> float | None:
+        """What its workers use together, 100.0 being one core; None where nothing is known."""
+        known = [worker.cpu_percent for worker in self.workers if worker.cpu_percent is not None]
+        return sum(known) if known else None
+
+    @property
+    def rss_bytes(self) -> int | None:
+        """What its workers hold together; None where nothing is known."""
+        known = [worker.rss_bytes for worker in self.workers if worker.rss_bytes is not None]
+        return sum(known) if known else None
+
 
 class JobView(NamedTuple):
-    """A job at one moment; `seconds` since the first look."""
+    """A job at one moment.
+
+    Args:
+        job_id: the job's id.
+        flow_id: the id of its flow.
+        status: its word, see `JobStatus`.
+        seconds: since the job was made.
+        routines: its routines, in the order in which they were added.
+        program: the process that runs the job, and in it every routine on a thread.
+    """
 
     job_id: str
     flow_id: str
     status: str
     seconds: float
     routines: tuple[RoutineView, ...]
+    program: WorkerView
+
+    def routine(self, routine_id: str) -> RoutineView:
+        """Give one routine; raises `KeyError` when there is none of that id."""
+        for routine in self.routines:
+            if routine.id == routine_id:
+                return routine
+        raise KeyError(routine_id)
+
+
+def observe(job: Job) -> JobView:
+    """Look at a job once: without the rates and CPU shares, which take two looks (see `Sampler`).
+
+    Any thread may call it; the job may be over.
+    """
+    return Sampler(job).look()
+
+
+def read_usage(pid: int) -> Usage | None:
+    """Give what a process uses; None if it has ended."""
+    try:
+        process = psutil.Process(pid)
+        with process.oneshot():
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return None
+            times = process.cpu_times()
+            return Usage(process.create_time(), times.user + times.system, process.memory_info().rss)
+    except psutil.Error:
+        return None
 
 
 class Sampler:
-    """Looks at one job again and again.
+    """Looks at one job again and again, and tells what happened between two looks.
+
+    For one thread at a time.
 
     Args:
-        job: the job; may be over.
+        job: the job; it may be over.
+        clock: gives seconds on a clock that never goes back.
+        usage: tells what the process of an id uses; None if it has ended.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(
+        self,
+        job: Job,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        usage: Callable[[int], Usage | None] = read_usage,
+    ) -> None:
         self._job = job
-        self._began = time.monotonic()
-        self._before = self._began
+        self._clock = clock
+        self._usage = usage
+        self._made_at = clock() - max(0.0, time.time() - job.created_at)
+        self._looked_at: float | None = None
         self._handled: dict[str, int] = {}
-        self._cpu: dict[int, float] = {}
+        self._spent: dict[tuple[int, float], float] = {}
+        """Processor time at the last look, by process id and birth."""
 
     def look(self) -> JobView:
-        """Give the job as it is now, with rates since the look before."""
-        now = time.monotonic()
-        elapsed = now - self._before
-        self._before = now
-        cpu_before, self._cpu = self._cpu, {}
-        ledger = self._job.ledger
-        with ledger.lock:
-            rows = [
-                (account, len(account.in_hand), sum(map(len, account.in_retry.values()))) for account in ledger.accounts
-            ]
-        routines = tuple(
-            self._view(account, in_hand, in_retry, elapsed, cpu_before) for account, in_hand, in_retry in rows
+        """Give the job as it is now, with rates and CPU shares since the look before."""
+        job, now = self._job, self._clock()
+        elapsed = None if self._looked_at is None or now <= self._looked_at else now - self._looked_at
+        self._looked_at = now
+        with job.ledger.lock:
+            copied = [_copy(account) for account in job.ledger.accounts]
+        if job.is_over:
+            # What were their process ids may be those of others by now.
+            copied = [routine._replace(workers=tuple(map(_without_process, routine.workers))) for routine in copied]
+        spent_before, self._spent = self._spent, {}
+        routines = tuple(self._complete(routine, elapsed, spent_before) for routine in copied)
+        return JobView(
+            job_id=job.id,
+            flow_id=job.flow_id,
+            status=str(job.status),
+            seconds=now - self._made_at,
+            routines=routines,
+            program=self._complete_worker(WorkerView(0, os.getpid()), elapsed, spent_before),
         )
-        return JobView(self._job.id, self._job.flow_id, str(self._job.status), now - self._began, routines)
 
-    def _view(
-        self, account: Account, in_hand: int, in_retry: int, elapsed: float, cpu_before: dict[int, float]
+    def _complete(
+        self, routine: RoutineView, elapsed: float | None, spent_before: dict[tuple[int, float], float]
     ) -> RoutineView:
-        routine_id, handled = account.plan.id, account.handled
-        known = self._handled.get(routine_id)
-        self._handled[routine_id] = handled
-        rate = (handled - known) / elapsed if known is not None and elapsed > 0 else 0.0
-        workers = [self._worker(pid, elapsed, cpu_before) for pid in account.pids if pid is not None]
-        return RoutineView(
-            id=routine_id,
-            placement=account.plan.options.placement,
-            status=account.status,
-            waiting=len(account.mailbox),
-            in_hand=in_hand,
-            in_retry=in_retry,
-            handled=handled,
-            failed=account.failed,
-            skipped=account.skipped,
-            dead=account.dead,
-            restarts=account.restarts,
-            rate=rate,
-            error=account.error,
-            workers=tuple(worker for worker in workers if worker is not None),
+        handled = routine.figures.handled
+        before, self._handled[routine.id] = self._handled.get(routine.id, handled), handled
+        return routine._replace(
+            rate=None if elapsed is None else (handled - before) / elapsed,
+            workers=tuple(self._complete_worker(worker, elapsed, spent_before) for worker in routine.workers),
         )
 
-    def _worker(self, pid: int, elapsed: float, cpu_before: dict[int, float]) -> WorkerView | None:
-        try:
-            process = psutil.Process(pid)
-            with process.oneshot():
-                times, rss = process.cpu_times(), process.memory_info().rss
-        except psutil.Error:
-            return None  # it has just ended
-        self._cpu[pid] = spent = times.user + times.system
-        cpu = (spent - cpu_before[pid]) / elapsed if pid in cpu_before and elapsed > 0 else 0.0
-        return WorkerView(pid, max(0.0, cpu), rss)
+    def _complete_worker(
+        self, worker: WorkerView, elapsed: float | None, spent_before: dict[tuple[int, float], float]
+    ) -> WorkerView:
+        usage = None if worker.pid is None else self._usage(worker.pid)
+        if worker.pid is None or usage is None:
+            return WorkerView(worker.number)
+        key = (worker.pid, usage.born_at)
+        before, self._spent[key] = spent_before.get(key), usage.cpu_seconds
+        percent = None
+        if before is not None and elapsed is not None:
+            percent = max(0.0, usage.cpu_seconds - before) / elapsed * 100.0
+        return worker._replace(cpu_percent=percent, rss_bytes=usage.rss_bytes)
+
+
+def _without_process(worker: WorkerView) -> WorkerView:
+    return WorkerView(worker.number)
+
+
+def _copy(account: Account) -> RoutineView:
+    """Copy an account; the job's lock is held."""
+    plan = account.plan
+    return RoutineView(
+        id=plan.id,
+        placement=plan.options.placement,
+        status=account.status,
+        capacity=plan.options.capacity,
+        figures=count_held(account),
+        rate=None,
+        error=account.error,
+        workers=tuple(WorkerView(number, pid) for number, pid in enumerate(account.pids)) if plan.is_process else (),
+    )

@@ -1,59 +1,169 @@
-"""Finding the flow that a command names: `MODULE:ATTRIBUTE` or `path/file.py:attribute`."""
+"""Finding the flow that a command names: `MODULE:FLOW` or `path/file.py:flow`.
+
+Owns the import of the user's module, under the name that workers can import it by. Never runs a
+flow.
+"""
 
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
+import traceback
 from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Any
 
+from routilux.cli.picture import printable
 from routilux.errors import RoutiluxError, describe_names
 from routilux.flow import Flow
 
+_OWN_FOLDERS = tuple(str(Path(__file__).resolve().parents[2] / name) for name in ("routilux", "supervisors"))
 
-class UsageError(RoutiluxError):
-    """What was asked for on the command line cannot be; told in one line, exit status 2."""
+
+class CommandError(RoutiluxError):
+    """A command cannot be carried out; told in one line.
+
+    Args:
+        message: what is wrong, and what there is instead.
+        exit_status: of the program.
+    """
+
+    def __init__(self, message: str, exit_status: int) -> None:
+        self.exit_status = exit_status
+        super().__init__(message)
+
+
+class UsageError(CommandError):
+    """What was asked for on the command line cannot be."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, 2)
+
+
+class BrokenFlowError(CommandError):
+    """The user's module raised where the flow is built, or the flow cannot run as it is."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, 1)
 
 
 def load_flow(target: str) -> Flow:
     """Load a flow.
 
-    The module is imported by its name, with its folder (or the present one) on `sys.path`, so that
-    worker processes find it by the same name.
+    The module is imported by its own name, with its folder (for a module's name: the present
+    folder) on `sys.path`: worker processes get the same `sys.path`, and find what is pickled by
+    reference under the same name.
 
     Args:
-        target: `MODULE:ATTRIBUTE` or `path/file.py:attribute`; the attribute is a `Flow`, or
-            something that gives one when it is called without arguments.
+        target: `MODULE:FLOW` or `path/file.py:flow`; dots in the second part lead into objects.
+            It names a `Flow`, or something that gives one when it is called without arguments.
 
     Raises:
         UsageError: there is no such module, file or attribute, or it is no flow.
+        BrokenFlowError: the user's code raised.
     """
-    where, separator, name = target.rpartition(":")
-    if not separator or not where or not name:
+    where, separator, attribute = target.rpartition(":")
+    if not separator or not where or not attribute:
         raise UsageError(f"expected MODULE:FLOW or path/file.py:flow, got {target!r}")
-    folder, module_name = _locate(where)
+    module = _import_file(where) if where.endswith(".py") else _import_module(where)
+    found = _find(module, attribute)
+    if callable(found) and not isinstance(found, Flow):
+        found = _call(found, target)
+    if not isinstance(found, Flow):
+        raise UsageError(f"{target} is no Flow but of type {type(found).__name__}")
+    return found
+
+
+def describe_error(error: BaseException) -> str:
+    """Say in one line what was raised, and the user's line where it came from."""
+    where = _user_line(error.__traceback__)
+    text = str(error).strip()
+    return f"{type(error).__name__}{f': {text}' if text else ''}{f' ({where})' if where else ''}"
+
+
+def _import_module(name: str) -> ModuleType:
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise UsageError(f"expected the name of a module or the path of a .py file, got {name!r}")
+    _put_on_path(str(Path.cwd()))
+    return _import(name, f"there is no module {name!r} in {str(Path.cwd())!r} or on sys.path")
+
+
+def _import_file(path: str) -> ModuleType:
+    file = Path(path).resolve()
+    if not file.is_file():
+        raise UsageError(f"there is no file {path!r}")
+    folder, parts = file.parent, [file.stem]
+    while (folder / "__init__.py").is_file():
+        folder, parts = folder.parent, [folder.name, *parts]
+    if parts[-1] == "__init__":
+        parts.pop()
+    if any("." in part for part in parts):
+        raise UsageError(f"{path!r} cannot be imported: a module's name has no dots in it")
+    _put_on_path(str(folder))
+    name = ".".join(parts)
+    module = _import(name, f"{path!r} cannot be imported as {name!r}")
+    if module.__file__ is None or Path(module.__file__).resolve() != file:
+        raise UsageError(
+            f"{path!r} cannot be imported: {name!r} is already {module.__file__ or 'a module'}; rename the file"
+        )
+    return module
+
+
+def _put_on_path(folder: str) -> None:
     if folder not in sys.path:
         sys.path.insert(0, folder)
+
+
+def _import(name: str, missing: str) -> ModuleType:
+    importlib.invalidate_caches()
     try:
-        module = importlib.import_module(module_name)
+        return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise  # the module is there; something that it imports is not
-        raise UsageError(f"there is no module {module_name!r} (looked in {folder!r} and on sys.path)") from error
-    found = getattr(module, name, None)
-    if found is None:
-        flows = [key for key, value in vars(module).items() if isinstance(value, Flow)]
-        known = describe_names(name, flows, "its flows are", "it has no flows")
-        raise UsageError(f"module {module_name!r} has no {name!r}; {known}")
-    flow = found() if callable(found) and not isinstance(found, Flow) else found
-    if not isinstance(flow, Flow):
-        raise UsageError(f"{target} is no Flow but {type(flow).__name__}")
-    return flow
+        if error.name is not None and f"{name}.".startswith(f"{error.name}."):
+            raise UsageError(missing) from error
+        raise BrokenFlowError(f"importing {name!r} raised {describe_error(error)}") from error
+    except (Exception, SystemExit) as error:
+        raise BrokenFlowError(f"importing {name!r} raised {describe_error(error)}") from error
 
 
-def _locate(where: str) -> tuple[str, str]:
-    if not where.endswith(".py"):
-        return str(Path.cwd()), where
-    path = Path(where).resolve()
-    if not path.is_file():
-        raise UsageError(f"there is no file {where!r}")
-    return str(path.parent), path.stem
+def _find(module: ModuleType, attribute: str) -> Any:
+    found: Any = module
+    for part in attribute.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            names = _flow_names(module)
+            known = describe_names(part, names, "its flows are", "it has no flows")
+            raise UsageError(f"module {module.__name__!r} has no {attribute!r}; {known}") from None
+    return found
+
+
+def _flow_names(module: ModuleType) -> list[str]:
+    """Give the names of a module's flows, and of functions that say they give one."""
+    names = []
+    for name, value in vars(module).items():
+        returns = getattr(value, "__annotations__", {}).get("return") if inspect.isfunction(value) else None
+        if isinstance(value, Flow) or (returns in {Flow, "Flow"} and value.__module__ == module.__name__):
+            names.append(name)
+    return names
+
+
+def _call(maker: Any, target: str) -> Any:
+    try:
+        inspect.signature(maker).bind()
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{target} is no Flow, and cannot be called without arguments to get one: {error}") from error
+    try:
+        return maker()
+    except (Exception, SystemExit) as error:
+        raise BrokenFlowError(f"{target} raised {describe_error(error)}") from error
+
+
+def _user_line(trace: TracebackType | None) -> str:
+    frames = [
+        frame
+        for frame in traceback.extract_tb(trace)
+        if not frame.filename.startswith((*_OWN_FOLDERS, "<frozen ")) and "importlib" not in frame.filename
+    ]
+    return printable(f"{frames[-1].filename}, line {frames[-1].lineno}") if frames else ""

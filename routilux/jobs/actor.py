@@ -140,8 +140,9 @@ class StateActor(Behavior):
         self.status = move(self.status, to)
 
 
-def _cut_routine(account: Account) -> RoutineCut:
-    figures = RoutineFigures(
+def count_held(account: Account) -> RoutineFigures:
+    """Count what a routine holds and did; the job's lock is held."""
+    return RoutineFigures(
         handled=account.handled,
         failed=account.failed,
         skipped=account.skipped,
@@ -153,4 +154,8 @@ def _cut_routine(account: Account) -> RoutineCut:
         in_hand=len(account.in_hand),
         in_retry=sum(map(len, account.in_retry.values())),
     )
-    return RoutineCut(account.status, figures, [dict(state) for state in account.committed], account.error)
+
+
+def _cut_routine(account: Account) -> RoutineCut:
+    committed = [dict(state) for state in account.committed]
+    return RoutineCut(account.status, count_held(account), committed, account.error)
