@@ -10,14 +10,14 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from routilux.errors import EntryError
+from routilux.model.routine import OWN_PREFIX, Routine
+from routilux.model.slot import Slot
 from supervisors.errors import ValueEncodingError
 from supervisors.wire.values import encode_code
 
 if TYPE_CHECKING:
     from routilux.model.connection import Connection
     from routilux.model.graph import FlowGraph
-    from routilux.model.routine import Routine
-    from routilux.model.slot import Slot
 
 
 class Problem(NamedTuple):
@@ -122,9 +122,8 @@ def _check_travel(graph: FlowGraph) -> list[Problem]:
         try:
             encode_code(routine, "routine")
         except ValueEncodingError as error:
-            text = (
-                f"cannot travel to its process: {error}; make that part inside the handler, or use placement='thread'"
-            )
+            told = str(error).replace(f".{OWN_PREFIX}", ".")
+            text = f"cannot travel to its process: {told}; make that part inside the handler, or use placement='thread'"
             problems.append(Problem("error", f"routine {routine_id!r}", text))
     return problems
 

@@ -83,7 +83,7 @@ class FunctionRoutine(Routine):
         return f"<routine {self._name}>"
 
     def __getstate__(self) -> dict[str, Any]:
-        state = dict(self.__dict__)
+        state: dict[str, Any] = super().__getstate__()
         state.pop("__wrapped__", None)
         module, path = self.__module__, str(getattr(self, "__qualname__", ""))
         found = _look_up(sys.modules.get(module), path)

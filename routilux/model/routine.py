@@ -30,6 +30,8 @@ from routilux.model.slot import MergeStrategy, Slot
 
 TRIGGER = "trigger"
 """The slot that takes a job's first message."""
+OWN_PREFIX = "_Routine__"
+"""How the names of the attributes begin that a routine keeps for itself (Python's name mangling)."""
 
 
 class Routine:
@@ -54,6 +56,14 @@ class Routine:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
+
+    def __getstate__(self) -> Any:
+        # What the subclass set comes first, so that of a part that does not travel its attribute is
+        # named, and not the slot whose handler is a method of the object that holds it.
+        state: Any = super().__getstate__()
+        attributes = state[0] if isinstance(state, tuple) else state
+        ordered = dict(sorted((attributes or {}).items(), key=lambda item: item[0].startswith(OWN_PREFIX)))
+        return (ordered, *state[1:]) if isinstance(state, tuple) else ordered
 
     # -- Definition
 
@@ -261,5 +271,5 @@ class Routine:
         return None
 
     def _require_init(self) -> None:
-        if "_Routine__slots" not in self.__dict__:
+        if f"{OWN_PREFIX}slots" not in self.__dict__:
             raise NotInitializedError(type(self).__name__)

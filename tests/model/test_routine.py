@@ -66,7 +66,7 @@ def test_slots_and_events_are_listed_in_their_order_and_cannot_be_changed_from_o
 
 
 def test_what_is_asked_for_and_missing_names_what_exists() -> None:
-    with pytest.raises(UnknownSlotError, match="routine 'Parse' has no slot 'sorce'.*did you mean 'source'"):
+    with pytest.raises(UnknownSlotError, match=r"routine 'Parse' has no slot 'sorce'.*did you mean 'source'"):
         Parse().get_slot("sorce")
     with pytest.raises(UnknownEventError, match="routine 'Parse' has no event 'parse'; its events are 'parsed'"):
         Parse().get_event("parse")
@@ -255,7 +255,7 @@ def test_emit_from_another_thread_is_refused() -> None:
 
 def test_an_unknown_event_is_refused_by_the_routines_id() -> None:
     routine = Parse()
-    with turn_of(routine), pytest.raises(UnknownEventError, match="routine 'it' has no event 'parse'.*mean 'parsed'"):
+    with turn_of(routine), pytest.raises(UnknownEventError, match=r"routine 'it' has no event 'parse'.*mean 'parsed'"):
         routine.emit("parse")
 
 

@@ -1,0 +1,275 @@
+# ruff: noqa: ARG001, ARG005  what a handler takes is what matters here, not what it does
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from routilux import routine
+from routilux.model.check import Problem, cyclic_components
+from routilux.model.graph import FlowGraph
+from routilux.model.routine import Routine
+
+
+class Source(Routine):
+    def __init__(self, *params: str) -> None:
+        super().__init__()
+        self.define_slot("trigger", lambda: None)
+        self.define_event("out", params)
+
+
+class Relay(Routine):
+    def __init__(self, handler: Any = lambda data: None, merge_strategy: Any = "override") -> None:
+        super().__init__()
+        self.define_slot("in", handler, merge_strategy)
+        self.define_event("out")
+
+
+class Sink(Routine):
+    def __init__(self, handler: Any = lambda data: None, merge_strategy: Any = "override") -> None:
+        super().__init__()
+        self.define_slot("in", handler, merge_strategy)
+
+
+def pair(source: Routine, target: Routine, mapping: dict[str, str] | None = None, **options: Any) -> FlowGraph:
+    graph = FlowGraph("f")
+    graph.add_routine(source, "source")
+    graph.add_routine(target, "target", **options)
+    graph.connect("source", "out", "target", "in", mapping)
+    return graph
+
+
+def told(graph: FlowGraph) -> list[str]:
+    return [str(problem) for problem in graph.check()]
+
+
+def test_a_flow_that_is_all_right_has_no_problems() -> None:
+    assert told(pair(Source("a"), Sink())) == []
+
+
+def test_a_flow_without_routines_has_one() -> None:
+    assert FlowGraph("f").check() == [Problem("error", "flow 'f'", "has no routines; add some with add_routine")]
+
+
+# -- Parameters
+
+
+def needs(path: Any, text: Any, depth: Any = 1) -> None: ...
+
+
+def with_rest(path: Any, **rest: Any) -> None: ...
+
+
+def one(path: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("params", "handler", "mapping"),
+    [
+        ((), needs, {}),
+        (("path", "text"), needs, {}),
+        (("text", "name", "more"), needs, {"name": "path"}),
+        (("x",), one, {}),
+        (("path",), with_rest, {}),
+        (("x",), lambda data: None, {}),
+        (("x",), lambda: None, {}),
+    ],
+)
+def test_declared_parameters_that_will_do_are_no_problem(params: Any, handler: Any, mapping: Any) -> None:
+    assert told(pair(Source(*params), Sink(handler), mapping)) == []
+
+
+@pytest.mark.parametrize(
+    ("params", "handler", "mapping", "missing"),
+    [
+        (("path",), needs, {}, ["text"]),
+        (("x", "depth"), needs, {}, ["path", "text"]),
+        (("path", "text"), needs, {"path": "depth"}, ["path"]),
+        (("x",), with_rest, {}, ["path"]),
+    ],
+)
+def test_declared_parameters_that_cannot_satisfy_the_handler_are_an_error(
+    params: Any, handler: Any, mapping: Any, missing: list[str]
+) -> None:
+    (problem,) = pair(Source(*params), Sink(handler), mapping).check()
+    assert problem.severity == "error"
+    assert problem.where == "connection source.out -> target.in"
+    assert f"needs {missing}, and the event declares {list(params)}" in problem.message
+
+
+@pytest.mark.parametrize("merge_strategy", ["append", lambda old, new: {**old, **new}], ids=["append", "function"])
+def test_a_slot_that_gathers_may_get_the_rest_from_elsewhere(merge_strategy: Any) -> None:
+    (problem,) = pair(Source("path"), Sink(needs, merge_strategy)).check()
+    assert problem.severity == "warning"
+
+
+# -- Ends
+
+
+def test_an_event_that_goes_nowhere_is_odd_unless_it_is_an_output() -> None:
+    graph = FlowGraph("f")
+    graph.add_routine(Source(), "source")
+    assert told(graph) == ["warning: routine 'source': event 'out' goes nowhere: it is counted and dropped"]
+    graph.output("source", "out")
+    assert told(graph) == []
+
+
+def test_a_slot_that_nothing_feeds_is_odd_unless_it_is_the_entry() -> None:
+    graph = pair(Source(), Sink())
+    graph.add_routine(Sink(), "lonely")
+    assert told(graph) == [
+        "warning: slot 'in' of routine 'lonely': nothing is connected to it: only Job.send reaches it"
+    ]
+
+
+@routine(events=[])
+def function(a: Any) -> None: ...
+
+
+def test_a_function_is_an_entry() -> None:
+    graph = FlowGraph("f")
+    graph.add_routine(function)
+    assert told(graph) == []
+
+
+def test_a_loop_that_no_entry_leads_to_is_odd() -> None:
+    graph = pair(Source(), Sink())
+    for routine_id in ("a", "b"):
+        graph.add_routine(Relay(), routine_id)
+    graph.connect("a", "out", "b", "in")
+    graph.connect("b", "out", "a", "in")
+    text = "no entry (a slot 'trigger', or a __call__) leads to it: it runs only by Job.send"
+    assert told(graph) == [f"warning: routine '{routine_id}': {text}" for routine_id in ("a", "b")]
+    graph.connect("source", "out", "b", "in")
+    assert told(graph) == []
+
+
+class Useless(Routine):
+    """Defines nothing."""
+
+
+def test_a_routine_that_nothing_can_reach_is_odd() -> None:
+    graph = FlowGraph("f")
+    graph.add_routine(Useless())
+    (problem,) = graph.check()
+    assert problem.severity == "warning"
+    assert "no slots and no entry" in problem.message
+
+
+def test_workers_that_gather_each_for_itself_are_odd() -> None:
+    graph = pair(Source("a"), Sink(merge_strategy="append"), placement="process", workers=2)
+    assert told(graph) == [
+        "warning: slot 'in' of routine 'target': it gathers, and each of the 2 workers gathers for itself"
+    ]
+
+
+# -- Travelling
+
+
+class Locked(Sink):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock = threading.Lock()
+
+
+def test_a_process_routine_that_does_not_travel_is_an_error_that_names_the_attribute() -> None:
+    (problem,) = pair(Source(), Locked(), placement="process").check()
+    assert problem.severity == "error"
+    assert problem.where == "routine 'target'"
+    assert "routine.lock cannot be carried" in problem.message
+    assert "placement='thread'" in problem.message
+    assert told(pair(Source(), Locked())) == []
+
+
+def test_what_a_function_holds_and_does_not_travel_is_named_too() -> None:
+    lock = threading.Lock()
+
+    @routine(events=[])
+    def holds(a: Any) -> None:
+        with lock:
+            pass
+
+    graph = FlowGraph("f")
+    graph.add_routine(holds, placement="process")
+    (problem,) = graph.check()
+    assert problem.severity == "error"
+    assert "routine._function.<variable lock> cannot be carried" in problem.message
+
+
+class LockedMethod(Routine):
+    """Its slot comes before the lock, and its handler holds the object that holds the lock."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("in", self.handle)
+        self.lock = threading.Lock()
+
+    def handle(self, a: Any) -> None: ...
+
+
+def test_the_attribute_is_named_and_not_the_slot_whose_handler_holds_it() -> None:
+    (problem,) = pair(Source(), LockedMethod(), placement="process").check()
+    assert "routine.lock cannot be carried" in problem.message
+
+
+def test_a_handler_that_does_not_travel_is_named_with_its_slot() -> None:
+    lock = threading.Lock()
+    (problem,) = pair(Source(), Sink(lambda a: (lock, a)), placement="process").check()
+    assert "routine.slots['in'].handler.<variable lock> cannot be carried" in problem.message
+
+
+def test_all_problems_come_at_once_and_errors_first() -> None:
+    graph = pair(Source("path"), Relay(needs))
+    graph.add_routine(Locked(), "locked", placement="process")
+    severities = [problem.severity for problem in graph.check()]
+    assert severities == ["error", "error", "warning", "warning"]
+
+
+# -- Cycles
+
+
+@pytest.mark.parametrize(
+    ("count", "edges", "expected"),
+    [
+        (0, [], ()),
+        (3, [(0, 1), (1, 2)], ()),
+        (1, [(0, 0)], ((0,),)),
+        (3, [(0, 1), (1, 0), (1, 2)], ((0, 1),)),
+        (5, [(4, 3), (3, 4), (2, 1), (1, 2), (2, 3)], ((1, 2), (3, 4))),
+        (2, [(0, 1), (0, 1)], ()),
+    ],
+)
+def test_components_that_hold_a_cycle_are_found(count: int, edges: Any, expected: Any) -> None:
+    assert cyclic_components(count, edges) == expected
+
+
+def test_ten_thousand_routines_in_a_row_and_in_a_ring_do_not_recurse() -> None:
+    count = 10_000
+    chain = [(node, node + 1) for node in range(count - 1)]
+    assert cyclic_components(count, chain) == ()
+    assert cyclic_components(count, [*chain, (count - 1, 0)]) == (tuple(range(count)),)
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> tuple[int, list[tuple[int, int]]]:
+    count = draw(st.integers(1, 7))
+    nodes = st.integers(0, count - 1)
+    return count, draw(st.lists(st.tuples(nodes, nodes), max_size=16))
+
+
+@given(graphs())
+def test_components_are_those_of_brute_force(graph: tuple[int, list[tuple[int, int]]]) -> None:
+    count, edges = graph
+    reach = [[(a, b) in edges for b in range(count)] for a in range(count)]
+    for via in range(count):
+        for a in range(count):
+            for b in range(count):
+                reach[a][b] = reach[a][b] or (reach[a][via] and reach[via][b])
+    expected = {
+        tuple(b for b in range(count) if b == a or (reach[a][b] and reach[b][a])) for a in range(count) if reach[a][a]
+    }
+    assert cyclic_components(count, edges) == tuple(sorted(expected))
