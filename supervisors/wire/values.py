@@ -151,7 +151,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is unt
 
     def reducer_override(self, obj: Any) -> Any:
         reduced = super().reducer_override(obj)
-        if isinstance(obj, type) and isinstance(reduced, tuple) and len(reduced) == 6:
+        if isinstance(obj, type) and isinstance(reduced, tuple) and len(reduced) == 6:  # noqa: PLR2004  as pickle defines it
             _known_classes.add(obj)
             make, args, state, items, pairs, fill = reduced
             return make, args, (fill, state), items, pairs, _fill_class_once
@@ -295,4 +295,4 @@ def _own_names(cls: type) -> set[str]:
 
 def _short(key: Any) -> str:
     text = repr(key)
-    return text if len(text) <= 40 else text[:37] + "..."
+    return text if len(text) <= 40 else text[:37] + "..."  # noqa: PLR2004  arbitrary

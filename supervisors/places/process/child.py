@@ -26,6 +26,7 @@ from supervisors.places.process.reap import describe_crash, end_tree, reap
 from supervisors.places.process.spawn import Birth, spawner
 from supervisors.reasons import Crashed, ProtocolError, Reason, Shutdown, StartFailed, record_error
 from supervisors.wire.frames import (
+    FRAME_OVERHEAD_BYTES,
     Boot,
     BootFailed,
     Bye,
@@ -48,9 +49,16 @@ GOODBYE_SECONDS = 1.0
 """What a worker gets to end by itself after it was told to stop, or has closed its channel."""
 _READS = 16
 """Reads in a row from one descriptor before the others get their turn (arbitrary)."""
+_LAST_READS = 1_024
+"""Reads in a row of what a dead child has left in its channel: far more than that can hold."""
 _PIPE_BYTES = 65_536
+"""Bytes of output taken at once: some 30,000 lines of one character, and thus some 20 ms."""
+_LAST_OUTPUT_READS = 16
+"""Reads in a row of what a dead child has left in a pipe, 1 MiB: the most that a pipe holds, and
+not without end, since what escaped from its session may go on writing."""
 _BATCH_BYTES = 1024 * 1024
 """Bytes of requests a frame carries before the next one begins, and that may wait to be written."""
+_ITEM_BYTES = 32  # a request's number and lengths, rounded up
 
 
 class Owner(Protocol):
@@ -73,6 +81,9 @@ class Owner(Protocol):
 
     def on_child_silent(self, child: Child) -> None:
         """Its channel has ended; most often it has too, which is about to be noticed."""
+
+    def on_child_leaving(self, child: Child) -> None:
+        """It has finished, as it was told to, and is about to end by itself."""
 
     def on_child_gone(self, child: Child, reason: Reason, lost: Lost) -> None:
         """It has ended, and nothing of it is left."""
@@ -106,6 +117,8 @@ class Child:
         self._birth = Birth(incarnation, max_frame_bytes)
         self._reader = parent_reader(incarnation, max_frame_bytes)
         self._max_frame_bytes = max_frame_bytes
+        self._batch_bound = min(_BATCH_BYTES, max_frame_bytes // 2)
+        self._label = ""
         self._waiting: deque[memoryview] = deque()
         self._waiting_bytes = 0
         self._batch: list[tuple[int, bytes]] = []
@@ -124,17 +137,35 @@ class Child:
     @property
     def room(self) -> int:
         """How many more requests it takes now."""
-        if not self.is_ready or self.is_stopping or self._reason is not None or self._waiting_bytes > _BATCH_BYTES:
+        if not self.is_ready or self.is_stopping or self.is_ending or self._waiting_bytes > _BATCH_BYTES:
             return 0
         return self.link.room
 
-    def begin(self, boot: Boot) -> None:
-        """Have it started, and tell it what to become."""
+    @property
+    def is_ending(self) -> bool:
+        """Whether its end has been decided; it is about to be told."""
+        return self._reason is not None
+
+    def begin(self, boot: bytearray, label: str) -> None:
+        """Have it started, and tell it what to become.
+
+        Args:
+            boot: the `Boot` frame, encoded.
+            label: what it is called as a process in log records.
+        """
+        self._label = label
         spawner.start(self._birth)
-        self._send(boot)
+        self._send_bytes(boot)
 
     def submit(self, seq: int, body: bytes) -> None:
-        """Add a request to the batch that `flush` sends."""
+        """Add a request to the batch that `flush` sends.
+
+        Raises:
+            FrameError: the body is longer than a frame may be; nothing was added.
+        """
+        bound = self._max_frame_bytes - FRAME_OVERHEAD_BYTES
+        if len(body) > bound:
+            raise FrameError(f"a request of {len(body)} bytes is over the bound of {bound} bytes")
         self.link.send(seq)
         self._batch.append((seq, body))
 
@@ -144,11 +175,11 @@ class Child:
         size = 0
         batch, self._batch = self._batch, []
         for seq, body in batch:
-            if items and size + len(body) > _BATCH_BYTES:
+            if items and size + len(body) + _ITEM_BYTES > self._batch_bound:
                 self._send(Deliver(self.link.epoch, items))
                 items, size = [], 0
             items.append((seq, body))
-            size += len(body)
+            size += len(body) + _ITEM_BYTES
         if items:
             self._send(Deliver(self.link.epoch, items))
 
@@ -191,10 +222,11 @@ class Child:
     # -- The channel
 
     def _send(self, frame: ToWorker) -> None:
-        if not self._is_channel_open:
-            return
-        data = memoryview(encode_frame(frame, self.incarnation, self._max_frame_bytes))
-        self._waiting.append(data)
+        if self._is_channel_open:
+            self._send_bytes(encode_frame(frame, self.incarnation, self._max_frame_bytes))
+
+    def _send_bytes(self, data: bytearray) -> None:
+        self._waiting.append(memoryview(data))
         self._waiting_bytes += len(data)
         if len(self._waiting) == 1:
             self._write()
@@ -224,10 +256,10 @@ class Child:
         if events & selectors.EVENT_READ:
             self._read(_READS)
 
-    def _read(self, times: int | None) -> None:
+    def _read(self, times: int) -> None:
         channel = self._birth.channel
-        while self._is_channel_open and (times is None or times > 0):
-            times = None if times is None else times - 1
+        while self._is_channel_open and times > 0:
+            times -= 1
             try:
                 count = channel.recv_into(self._reader.space())
             except BlockingIOError:
@@ -273,7 +305,7 @@ class Child:
                 self._batch = [item for item in self._batch if item[0] not in returned]
                 self._owner.on_child_failed(self, seq, body, returned)
             case Log():
-                _log_as_own(frame)
+                _log_as_own(frame, self.pid, self._label)
             case Spawned():
                 self._on_spawned()
             case Ready():
@@ -283,6 +315,7 @@ class Child:
                 self._reason = self._reason or StartFailed(error)
             case Bye():
                 self.is_stopping = True
+                self._owner.on_child_leaving(self)
 
     # -- Its life
 
@@ -298,11 +331,10 @@ class Child:
         elif self.is_stopping:
             self._send(Stop())
 
-    def read_stream(self, fd: int, times: int | None = _READS) -> None:
+    def read_stream(self, fd: int, times: int = 1) -> None:
         """Take in what it has printed on one of its streams."""
         name, lines = self._streams[fd]
-        while times is None or times > 0:
-            times = None if times is None else times - 1
+        for _ in range(times):
             try:
                 data = os.read(fd, _PIPE_BYTES)
             except BlockingIOError:
@@ -315,15 +347,16 @@ class Child:
 
     def _on_death(self, _events: int) -> None:
         birth = self._birth
-        # What had arrived counts: commits that were sent before the death are commits.
-        self._read(None)
+        # First those who could go on writing. What the channel holds is there all the same, and counts:
+        # commits that were sent before the death are commits.
         end_tree(birth.pid)
+        self._read(_LAST_READS)
         spawner.unguard(birth.pid)
         ended = reap(birth.pid, birth.own_peak_bytes)
         if ended is None:
             return  # not quite over; the descriptor stays ready
         for fd, (name, lines) in self._streams.items():
-            self.read_stream(fd, None)
+            self.read_stream(fd, _LAST_OUTPUT_READS)
             for line in lines.finish():
                 self._owner.on_child_output(self, name, line)
         crash: Crashed = describe_crash(ended, birth.pid, self._errors.last)
@@ -348,7 +381,7 @@ def _reader_of(child: Child, fd: int) -> Callable[[int], None]:
     return lambda _events: child.read_stream(fd)
 
 
-def _log_as_own(frame: Log) -> None:
+def _log_as_own(frame: Log, pid: int | None, label: str) -> None:
     logger = logging.getLogger(frame.logger)
     if not logger.isEnabledFor(frame.level):
         return
@@ -359,7 +392,11 @@ def _log_as_own(frame: Log) -> None:
     record.msecs = (frame.created % 1.0) * 1000.0
     record.exc_text = frame.trace
     record.threadName = frame.thread
-    logger.handle(record)
+    record.process, record.processName = pid, label
+    try:
+        logger.handle(record)
+    except Exception:  # noqa: BLE001  a program's own filter or handler raised: told as logging tells it
+        logging.Handler().handleError(record)
 
 
 def make_boot(number: int, name: str, service: bytes, boot: bytes) -> Boot:

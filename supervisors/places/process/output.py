@@ -24,11 +24,10 @@ class LineBuffer:
 
     def feed(self, data: bytes) -> list[str]:
         """Take what was read; give the lines that are complete, without their ends."""
-        *whole, self._rest = (self._rest + data).split(b"\n")
-        while len(self._rest) > LINE_BYTES:
-            whole.append(self._rest[:LINE_BYTES])
-            self._rest = self._rest[LINE_BYTES:]
-        return [self._tell(line) for line in whole]
+        *whole, rest = (self._rest + data).split(b"\n")
+        pieces = [piece for line in whole for piece in _cut(line)]
+        *full, self._rest = _cut(rest)
+        return [self._tell(piece) for piece in pieces + full]
 
     def finish(self) -> list[str]:
         """Give what is left when the stream has ended."""
@@ -39,3 +38,8 @@ class LineBuffer:
         text = line.rstrip(b"\r").decode("utf-8", "backslashreplace")
         self._last.append(text)
         return text
+
+
+def _cut(line: bytes) -> list[bytes]:
+    """Cut a line into pieces of `LINE_BYTES`; the last one may be shorter, or the empty line."""
+    return [line[start : start + LINE_BYTES] for start in range(0, len(line), LINE_BYTES)] or [b""]

@@ -7,15 +7,16 @@ Lives on its actor's thread: everything that happens to a child comes out of tha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
-from supervisors.errors import InternalError, StartError
+from supervisors.errors import FrameError, InternalError, StartError
 from supervisors.parking import Poller
 from supervisors.places.base import Listener, Lost, Worker
 from supervisors.places.process.child import GOODBYE_SECONDS, Child, make_boot
 from supervisors.places.process.spawn import spawner
 from supervisors.reasons import DeadlineExceeded, ProtocolError, Reason, Shutdown, StartFailed, record_error
-from supervisors.wire.frames import MAX_FRAME_BYTES
+from supervisors.wire.frames import MAX_FRAME_BYTES, encode_frame
 
 START_SECONDS = 30.0
 """What a worker gets to become ready (DESIGN: notes on failure)."""
@@ -75,19 +76,22 @@ class ProcessPlace:
             message = f"worker {number} of {self._name!r} is running"
             raise InternalError(message)
         self._incarnations[number] += 1
+        incarnation = self._incarnations[number]
         try:
+            frame = make_boot(number, self._name, self._service, boot)
+            data = encode_frame(frame, incarnation, self._max_frame_bytes)
             if not self._is_holding:
                 spawner.hold()
                 self._is_holding = True
-            child = Child(self, number, self._incarnations[number], self._poller, self._max_frame_bytes)
-        except (OSError, RuntimeError) as error:
+            child = Child(self, number, incarnation, self._poller, self._max_frame_bytes)
+        except (OSError, RuntimeError, FrameError) as error:
             self._unborn.append((number, StartFailed(record_error(error))))
             return
         child.end_at = self._clock() + self._start_timeout
         late = StartError(f"worker {number} of {self._name!r} was not ready within {self._start_timeout:g} s")
         child.end_reason = StartFailed(record_error(late))
         self._children[number] = child
-        child.begin(make_boot(number, self._name, self._service, boot))
+        child.begin(data, f"{self._name}-{number}")
 
     def room(self, number: int) -> int:
         """How many more requests the worker takes now."""
@@ -95,7 +99,11 @@ class ProcessPlace:
         return child.room if child is not None and not self._is_closing else 0
 
     def submit(self, number: int, seq: int, request: bytes) -> None:
-        """Hand a request to a worker that has room; it leaves with the next `flush`."""
+        """Hand a request to a worker that has room; it leaves with the next `flush`.
+
+        Raises:
+            FrameError: the request is longer than a frame may be; the worker was not given it.
+        """
         child = self._children[number]
         if child is None:
             message = f"worker {number} of {self._name!r} is not running"
@@ -153,9 +161,11 @@ class ProcessPlace:
         if self._timeout is not None:
             now = self._clock()
             for child in self._children:
-                if child is not None and len(child.link):
+                if child is not None and len(child.link) and not child.is_ending:
                     page = child.page()
-                    deadlines.append((now if page.seq is None else page.since) + self._timeout)
+                    # Not begun, or not counted as it waits for a grant: that may change at any time from now.
+                    is_counted = page.seq is not None and page.since < math.inf
+                    deadlines.append((page.since if is_counted else now) + self._timeout)
         return min(deadlines, default=None)
 
     def on_tick(self, now: float) -> None:
@@ -166,7 +176,7 @@ class ProcessPlace:
             if child.end_at is not None and child.end_at <= now:
                 child.end_at = None
                 child.kill(child.end_reason)
-            elif self._timeout is not None and len(child.link):
+            elif self._timeout is not None and len(child.link) and not child.is_ending:
                 page = child.page()
                 if page.seq is not None and page.since + self._timeout <= now:
                     child.kill(DeadlineExceeded(self._timeout, child.pid))
@@ -211,6 +221,11 @@ class ProcessPlace:
         """Give it a moment to end by itself."""
         child.end_at = self._clock() + GOODBYE_SECONDS
         child.end_reason = ProtocolError("it closed its channel", child.pid)
+
+    def on_child_leaving(self, child: Child) -> None:
+        """Give it a moment, whatever time a close allows those who work."""
+        soon = self._clock() + GOODBYE_SECONDS
+        child.end_at = soon if child.end_at is None else min(child.end_at, soon)
 
     def on_child_gone(self, child: Child, reason: Reason, lost: Lost) -> None:
         """Pass a loss on; when closing, only if something was in its hands."""

@@ -164,11 +164,15 @@ class Spawner:
         """
         with self._lock:
             if self._thread is None:
-                self._guardian = Guardian()
                 births: queue.SimpleQueue[Birth | None] = queue.SimpleQueue()
                 thread = threading.Thread(target=_serve, args=(births,), name="supervisors-spawner", daemon=True)
-                thread.start()
-                self._births, self._thread = births, thread
+                guardian = Guardian()
+                try:
+                    thread.start()
+                except RuntimeError:
+                    guardian.close()
+                    raise
+                self._births, self._thread, self._guardian = births, thread, guardian
             self._holders += 1
 
     def release(self) -> None:

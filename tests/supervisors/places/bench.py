@@ -7,18 +7,22 @@ import logging
 import math
 import os
 import signal
+import socket
+import stat
 import subprocess
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from supervisors.parking import Poller
 from supervisors.places.base import Lost, Port
 from supervisors.places.process.place import ProcessPlace
 from supervisors.reasons import Reason, Shutdown
+from supervisors.wire.frames import Done, encode_frame
 from supervisors.wire.values import decode, encode, encode_code
 
 PATIENCE = 30.0
@@ -126,16 +130,26 @@ class Bench:
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
     def garbage(self, _port: Port) -> Any:
-        for fd in range(3, 64):
-            try:
-                os.write(fd, b"not a frame, not at all")
-            except OSError:
-                continue
+        own_channel().send(b"not a frame, not at all")
         time.sleep(PATIENCE)  # noqa: TID251
 
     def hang_up(self, _port: Port) -> Any:
-        os.closerange(3, 64)
+        own_channel().shutdown(socket.SHUT_WR)
         time.sleep(PATIENCE)  # noqa: TID251
+
+    def lie(self, _port: Port, seq: int) -> Any:
+        own_channel().send(encode_frame(Done([(seq, b"", 0.0)]), 1))
+        time.sleep(PATIENCE)  # noqa: TID251
+
+
+def own_channel() -> socket.socket:
+    """The channel of the worker that this runs in: its only socket."""
+    (fd,) = [fd for fd in range(3, 64) if Path(f"/proc/self/fd/{fd}").exists() and is_socket(fd)]
+    return socket.socket(fileno=fd)
+
+
+def is_socket(fd: int) -> bool:
+    return stat.S_ISSOCK(os.fstat(fd).st_mode)
 
 
 class Bare:
@@ -199,8 +213,8 @@ class Driver:
         self.waiting.append((self._next, encode(list(request))))
         return self._next
 
-    def run(self, until: Callable[[], object]) -> None:
-        """Drive until `until()`."""
+    def run(self, until: Callable[[], object], look_every: float = PATIENCE) -> None:
+        """Drive until `until()`; for what no event tells, such as a page, look again after some seconds."""
         end = time.monotonic() + PATIENCE
         while True:
             self.place.on_tick(time.monotonic())
@@ -213,7 +227,7 @@ class Driver:
             assert now < end, self
             deadline = self.place.next_deadline()
             assert deadline is None or deadline < math.inf
-            self.poller.park(max(0.0, min(end, end if deadline is None else deadline) - now))
+            self.poller.park(max(0.0, min(end, now + look_every, end if deadline is None else deadline) - now))
 
     def hand_out(self) -> None:
         """Give out what there is room for."""

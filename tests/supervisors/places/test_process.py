@@ -276,7 +276,7 @@ def test_a_wait_for_a_grant_is_not_counted_against_the_timeout() -> None:
         asked = driver.ask("stream", 2, PART_BOUND)
         driver.run(lambda: driver.parts)
         end = time.monotonic() + 0.6
-        driver.run(lambda: time.monotonic() > end)
+        driver.run(lambda: time.monotonic() > end, 0.01)
         assert driver.lost == []
         driver.place.grant(0, asked)
         driver.run(lambda: driver.done)
@@ -290,17 +290,17 @@ def test_parts_wait_for_their_grants(verb: str) -> None:
         for sent in (2, 3, 4, 5):
             driver.run(lambda sent=sent: len(driver.parts) >= sent)
             end = time.monotonic() + 0.1
-            driver.run(lambda end=end: time.monotonic() > end)
+            driver.run(lambda end=end: time.monotonic() > end, 0.01)
             assert len(driver.parts) == sent  # the next one waits
             driver.place.grant(0, asked)
         driver.run(lambda: driver.done)
     assert [part for _, part in driver.parts] == [0, 1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("verb", ["garbage", "hang_up"])
-def test_a_worker_that_breaks_the_protocol_is_ended(verb: str) -> None:
+@pytest.mark.parametrize("request_", [("garbage",), ("hang_up",), ("lie", 99)])
+def test_a_worker_that_breaks_the_protocol_is_ended(request_: tuple[object, ...]) -> None:
     with driven() as driver:
-        asked = driver.ask(verb)
+        asked = driver.ask(*request_)
         driver.run(lambda: driver.lost)
         ((_, reason, lost),) = driver.lost
     assert isinstance(reason, ProtocolError), reason
@@ -310,7 +310,7 @@ def test_a_worker_that_breaks_the_protocol_is_ended(verb: str) -> None:
 def test_a_worker_is_killed_with_the_reason_given() -> None:
     with driven() as driver:
         asked = driver.ask("wait", PATIENCE)
-        driver.run(lambda: driver.place.workers()[0].current == asked)
+        driver.run(lambda: driver.place.workers()[0].current == asked, 0.01)
         driver.place.kill(0, Shutdown("test"))
         driver.place.kill(0, Shutdown("again"))
         driver.run(lambda: driver.lost)
@@ -332,7 +332,7 @@ def test_a_worker_is_killed_while_it_starts() -> None:
 def test_a_busy_worker_may_finish_within_the_time_of_a_close() -> None:
     with driven() as driver:
         asked = driver.ask("wait", 0.3)
-        driver.run(lambda: driver.place.workers()[0].current == asked)
+        driver.run(lambda: driver.place.workers()[0].current == asked, 0.01)
         driver.close(PATIENCE)
     assert driver.order == [asked]
     assert driver.lost == []
@@ -341,7 +341,7 @@ def test_a_busy_worker_may_finish_within_the_time_of_a_close() -> None:
 def test_a_busy_worker_is_killed_when_the_time_of_a_close_is_over() -> None:
     with driven() as driver:
         asked = driver.ask("wait", PATIENCE)
-        driver.run(lambda: driver.place.workers()[0].current == asked)
+        driver.run(lambda: driver.place.workers()[0].current == asked, 0.01)
         driver.close(0.1)
     assert driver.lost == [(0, CLOSED, Lost(asked, (), ()))]
 
@@ -349,7 +349,7 @@ def test_a_busy_worker_is_killed_when_the_time_of_a_close_is_over() -> None:
 def test_a_worker_that_lingers_after_its_last_request_does_not_hold_a_close_up() -> None:
     with driven(service=Lingering()) as driver:
         asked = driver.ask("x")
-        driver.run(lambda: driver.place.workers()[0].current == asked)
+        driver.run(lambda: driver.place.workers()[0].current == asked, 0.01)
         driver.close(10 * PATIENCE)  # far beyond the patience of `run`
     assert driver.order == [asked]
 
