@@ -40,6 +40,11 @@ _SEARCH_DEPTH = 24
 _SEARCH_PARTS = 10_000
 """Parts that the search tries to encode before it gives up and names what it has (arbitrary)."""
 
+_KEY_CHARACTERS = 40
+"""Characters of a key that a path shows (arbitrary)."""
+_CLASS_PARTS = 6
+"""Length of the tuple that a class carried by value is reduced to: its last part fills the class in."""
+
 _packer = msgspec.msgpack.Encoder()
 _unpacker = msgspec.msgpack.Decoder()
 
@@ -151,7 +156,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is unt
 
     def reducer_override(self, obj: Any) -> Any:
         reduced = super().reducer_override(obj)
-        if isinstance(obj, type) and isinstance(reduced, tuple) and len(reduced) == 6:  # noqa: PLR2004  as pickle defines it
+        if isinstance(obj, type) and isinstance(reduced, tuple) and len(reduced) == _CLASS_PARTS:
             _known_classes.add(obj)
             make, args, state, items, pairs, fill = reduced
             return make, args, (fill, state), items, pairs, _fill_class_once
@@ -295,4 +300,4 @@ def _own_names(cls: type) -> set[str]:
 
 def _short(key: Any) -> str:
     text = repr(key)
-    return text if len(text) <= 40 else text[:37] + "..."  # noqa: PLR2004  arbitrary
+    return text if len(text) <= _KEY_CHARACTERS else text[: _KEY_CHARACTERS - 3] + "..."

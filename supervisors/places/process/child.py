@@ -8,7 +8,6 @@ its actor's thread: all callbacks come from that thread's `Poller`. Never starts
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import selectors
 import sys
@@ -20,6 +19,7 @@ from supervisors.errors import FrameError, StartError
 from supervisors.parking import Poller
 from supervisors.places.base import Lost
 from supervisors.places.process.link import Link
+from supervisors.places.process.logs import log_as_own, own_levels, root_level
 from supervisors.places.process.output import LineBuffer
 from supervisors.places.process.page import PageView
 from supervisors.places.process.reap import describe_crash, end_tree, reap
@@ -305,7 +305,7 @@ class Child:
                 self._batch = [item for item in self._batch if item[0] not in returned]
                 self._owner.on_child_failed(self, seq, body, returned)
             case Log():
-                _log_as_own(frame, self.pid, self._label)
+                log_as_own(frame, self.pid, self._label)
             case Spawned():
                 self._on_spawned()
             case Ready():
@@ -381,30 +381,7 @@ def _reader_of(child: Child, fd: int) -> Callable[[int], None]:
     return lambda _events: child.read_stream(fd)
 
 
-def _log_as_own(frame: Log, pid: int | None, label: str) -> None:
-    logger = logging.getLogger(frame.logger)
-    if not logger.isEnabledFor(frame.level):
-        return
-    record = logger.makeRecord(
-        frame.logger, frame.level, frame.path, frame.line, frame.text, (), None, frame.function, None, None
-    )
-    record.created = frame.created
-    record.msecs = (frame.created % 1.0) * 1000.0
-    record.exc_text = frame.trace
-    record.threadName = frame.thread
-    record.process, record.processName = pid, label
-    try:
-        logger.handle(record)
-    except Exception:  # noqa: BLE001  a program's own filter or handler raised: told as logging tells it
-        logging.Handler().handleError(record)
-
-
 def make_boot(number: int, name: str, service: bytes, boot: bytes) -> Boot:
     """Give what a worker is to become, with this program's name and log levels."""
-    root = logging.getLogger()
-    levels = {
-        logger.name: logger.level
-        for logger in list(root.manager.loggerDict.values())
-        if isinstance(logger, logging.Logger) and logger.level != logging.NOTSET
-    }
-    return Boot(number, name, sys.argv[0] if sys.argv else "", root.level, levels, service, boot)
+    argv0 = sys.argv[0] if sys.argv else ""
+    return Boot(number, name, argv0, root_level(), own_levels(), service, boot)

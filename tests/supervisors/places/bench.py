@@ -110,7 +110,7 @@ class Bench:
         except ValueError:
             logging.getLogger("bench.voice").exception("said %s", out)
 
-    def breed(self, _port: Port, die: bool) -> Any:
+    def breed(self, _port: Port, *fate: str) -> Any:
         """Start a process that holds every descriptor of this one, the channel with them."""
         for fd in range(3, 64):
             try:
@@ -119,7 +119,7 @@ class Bench:
                 continue
         child = subprocess.Popen(["sleep", "600"], close_fds=False)
         print("bred", child.pid)  # noqa: T201
-        if die:
+        if fate:
             self.kill(None)
         return child.pid
 

@@ -163,7 +163,7 @@ def test_a_failure_returns_what_was_not_begun_and_later_requests_run() -> None:
 
 def test_a_child_that_left_its_channel_to_another_process_is_noticed_and_all_of_it_ended() -> None:
     with driven() as driver:
-        suspect = driver.ask("breed", True)
+        suspect = driver.ask("breed", "die")
         driver.run(lambda: driver.lost)
         (_, reason, lost) = driver.lost[0]
         assert isinstance(reason, Crashed)
@@ -174,7 +174,7 @@ def test_a_child_that_left_its_channel_to_another_process_is_noticed_and_all_of_
 
 def test_what_a_worker_has_started_ends_with_it() -> None:
     with driven() as driver:
-        asked = driver.ask("breed", False)
+        asked = driver.ask("breed")
         driver.run(lambda: asked in driver.done)
     assert gone(driver.done[asked])
     assert driver.lost == []
@@ -512,7 +512,7 @@ ORPHANING = """
 """
 
 
-def test_a_killed_program_takes_its_workers_with_it(tmp_path: Path) -> None:
+def test_a_killed_program_takes_its_workers_with_it() -> None:
     program = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(ORPHANING)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
