@@ -1,4 +1,4 @@
-# ruff: noqa: ARG001, ARG005  what a handler takes is what matters here, not what it does
+# ruff: noqa: ARG005  what a handler takes is what matters here, not what it does
 
 from __future__ import annotations
 

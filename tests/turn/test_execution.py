@@ -1,6 +1,6 @@
 """One message being handled: what the handler sees, what goes out, and what a failure leaves."""
 
-# ruff: noqa: ARG001, ARG005, FBT001 - handlers take what they are given, and `is_local` is a fixture
+# ruff: noqa: ARG005 - handlers take what they are given, and `is_local` is a fixture
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def test_an_unknown_strategy_is_impossible() -> None:
 
 
 @pytest.mark.parametrize("keeps_references", [True, False])
-def test_append_gives_a_list_per_parameter_of_all_that_came(keeps_references: bool) -> None:  # noqa: FBT001
+def test_append_gives_a_list_per_parameter_of_all_that_came(keeps_references: bool) -> None:
     committed: dict[str, Any] = {}
     gather = made("append", committed, keeps_references=keeps_references)
 
@@ -143,7 +143,7 @@ def test_a_list_whose_length_a_handler_changed_is_restored() -> None:
 
 
 @pytest.mark.parametrize("keeps_references", [True, False])
-def test_what_was_gathered_is_restored_from_the_committed_state(keeps_references: bool) -> None:  # noqa: FBT001
+def test_what_was_gathered_is_restored_from_the_committed_state(keeps_references: bool) -> None:
     committed: dict[str, Any] = {slot_key("in"): [{"x": 1}, values.encode({"x": 2, "y": 3})]}
 
     merged = made("append", committed, keeps_references=keeps_references).merge({"x": 4}, None)
@@ -263,7 +263,7 @@ class Gathering(RuleBasedStateMachine):
         fails=st.booleans(),
         is_held=st.booleans(),
     )
-    def message(self, data: dict[str, Any], fails: bool, is_held: bool) -> None:  # noqa: FBT001
+    def message(self, data: dict[str, Any], fails: bool, is_held: bool) -> None:
         merged = self.gather.merge(data, None)
         expected = self.model([*self.accepted, data])
         assert merged == expected

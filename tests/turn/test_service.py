@@ -51,7 +51,7 @@ class Totaller(Routine):
 
 
 @pytest.mark.parametrize("is_local", [True, False])
-def test_an_object_state_is_tracked_and_rolled_back(is_local: bool) -> None:  # noqa: FBT001
+def test_an_object_state_is_tracked_and_rolled_back(is_local: bool) -> None:
     worker = Worker(Totaller(), is_local=is_local)
     worker.run(key="a")
     with pytest.raises(ValueError):
@@ -63,7 +63,7 @@ def test_an_object_state_is_tracked_and_rolled_back(is_local: bool) -> None:  # 
 
 
 @pytest.mark.parametrize("is_local", [True, False])
-def test_a_new_incarnation_starts_with_what_is_committed(is_local: bool) -> None:  # noqa: FBT001
+def test_a_new_incarnation_starts_with_what_is_committed(is_local: bool) -> None:
     worker = Worker(Counter(), is_local=is_local)
     worker.run(n=1)
     worker.begin(n=5).advance()
@@ -158,7 +158,7 @@ def test_it_travels_to_a_process_without_what_it_has_booted() -> None:
 @pytest.mark.parametrize(
     ("retryable", "is_retryable"), [((ValueError,), True), ((KeyError, OSError), False), ((), False)]
 )
-def test_a_failure_is_described(is_local: bool, retryable: Any, is_retryable: bool) -> None:  # noqa: FBT001
+def test_a_failure_is_described(is_local: bool, retryable: Any, is_retryable: bool) -> None:
     worker = Worker(Counter(), is_local=is_local, retryable=retryable)
     with pytest.raises(ValueError) as caught:
         worker.run(n=-3)

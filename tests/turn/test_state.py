@@ -106,7 +106,7 @@ def test_a_value_that_cannot_be_carried_is_named_by_its_path() -> None:
         (None, 0, False),
     ],
 )
-def test_values_are_the_same_only_if_their_types_are(before: Any, after: Any, same: bool) -> None:  # noqa: FBT001
+def test_values_are_the_same_only_if_their_types_are(before: Any, after: Any, same: bool) -> None:
     assert is_same(before, after) is same
 
 
