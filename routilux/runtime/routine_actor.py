@@ -204,7 +204,8 @@ class RoutineActor(Behavior):
         self._fail(number, reason, lost, is_retryable=True, is_lost=True)
 
     def on_closed(self) -> None:
-        """All workers have ended: so does this actor."""
+        """All workers have ended: so does this actor. Their process ids are nobody's from here on."""
+        self._publish_pids()
         self._ctx.stop(Normal())
 
     # -- Private

@@ -1,0 +1,178 @@
+"""Frames come out of a stream as they went in, however it is cut, and anything else is one error."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from supervisors.errors import FrameError
+from supervisors.reasons import ErrorRecord
+from supervisors.wire.frames import (
+    FRAME_OVERHEAD_BYTES,
+    Boot,
+    BootFailed,
+    Bye,
+    Deliver,
+    Done,
+    Failed,
+    FrameReader,
+    Grant,
+    Log,
+    Part,
+    Ready,
+    Spawned,
+    Stop,
+    encode_frame,
+    parent_reader,
+    worker_reader,
+)
+
+HEADER = struct.Struct("<2sBxII")
+numbers = st.integers(0, 2**63 - 1)
+seconds = st.floats(0, 1e9)
+
+to_worker = st.one_of(
+    st.builds(Boot, numbers, st.text(), st.text(), st.integers(0, 50), st.just({"a": 10}), st.binary(), st.binary()),
+    st.builds(Deliver, numbers, st.lists(st.tuples(numbers, st.binary()), max_size=5)),
+    st.builds(Grant, numbers),
+    st.just(Stop()),
+)
+from_worker = st.one_of(
+    st.just(Spawned()),
+    st.builds(Ready, numbers),
+    st.just(BootFailed(ErrorRecord("T", "text", "trace", ("note",)))),
+    st.builds(Done, st.lists(st.tuples(numbers, st.binary(max_size=400), seconds), max_size=5)),
+    st.builds(Part, numbers, numbers, st.binary()),
+    st.builds(Failed, numbers, st.binary(), seconds),
+    st.builds(Log, st.text(), numbers, st.text(), seconds, st.text(), numbers, st.text(), st.none(), st.text()),
+    st.just(Bye()),
+)
+
+
+def feed_in_pieces(reader: FrameReader[Any], data: bytes, sizes: list[int]) -> list[Any]:
+    frames = []
+    while data:
+        size = sizes.pop() if sizes else len(data)
+        frames += reader.feed(data[:size])
+        data = data[size:]
+    return frames
+
+
+@given(st.lists(to_worker, max_size=8), st.lists(st.integers(1, 50)))
+def test_a_worker_gets_what_was_sent(frames: list[Any], sizes: list[int]) -> None:
+    data = b"".join(encode_frame(frame, 3) for frame in frames)
+    assert feed_in_pieces(worker_reader(3), data, sizes) == frames
+
+
+@given(st.lists(from_worker, max_size=8), st.lists(st.integers(1, 50)))
+def test_a_parent_gets_what_was_sent(frames: list[Any], sizes: list[int]) -> None:
+    reader = parent_reader(3)
+    data = b"".join(encode_frame(frame, 3) for frame in frames)
+    assert feed_in_pieces(reader, data, sizes) == frames
+    assert reader.is_empty
+
+
+@pytest.mark.parametrize("size", [0, 1, 255 * 1024, 256 * 1024, 256 * 1024 + 1, 3_000_000])
+def test_bodies_around_and_over_the_kept_buffer_come_through(size: int) -> None:
+    frames = [Part(1, 1, b"a"), Part(2, 1, bytes(size)), Part(3, 1, b"c")] * 2
+    data = b"".join(encode_frame(frame, 1) for frame in frames)
+    for step in (7_001, 300_000, len(data)):
+        reader = parent_reader(1)
+        got = []
+        for start in range(0, len(data), step):
+            got += reader.feed(data[start : start + step])
+        assert got == frames
+
+
+def test_memory_is_taken_for_a_length_that_was_checked_and_given_back() -> None:
+    reader = parent_reader(1, max_bytes=10_000_000)
+    kept = len(reader.space())
+    data = encode_frame(Part(1, 1, bytes(5_000_000)), 1)
+    assert reader.feed(data[:20]) == []
+    assert len(reader.space()) > 5_000_000 - 20
+    assert len(reader.feed(data[20:])) == 1
+    assert len(reader.space()) == kept
+
+
+def test_a_length_over_the_bound_is_refused_from_its_header_alone() -> None:
+    reader = parent_reader(1, max_bytes=1_000)
+    before = len(reader.space())
+    with pytest.raises(FrameError, match="1001 bytes is over the bound of 1000"):
+        reader.feed(HEADER.pack(b"SV", 1, 1, 1_001))
+    assert len(reader.space()) <= before
+
+
+def test_a_frame_over_the_bound_is_not_made() -> None:
+    with pytest.raises(FrameError, match="Part frame of .* is over the bound of 100"):
+        encode_frame(Part(1, 1, bytes(100)), 1, max_bytes=100)
+
+
+def test_the_overhead_covers_what_a_frame_with_one_body_needs() -> None:
+    most = 2**63 - 1
+    for frame in (Deliver(most, [(most, b"x" * 70_000)]), Done([(most, b"x" * 70_000, 1.5)]), Part(most, most, b"x" * 70_000)):
+        assert len(encode_frame(frame, 2**32 - 1)) - 70_000 <= FRAME_OVERHEAD_BYTES
+
+
+@pytest.mark.parametrize(
+    ("header", "what"),
+    [
+        (HEADER.pack(b"XX", 1, 1, 1), "version"),
+        (HEADER.pack(b"SV", 2, 1, 1), "version"),
+        (HEADER.pack(b"SV", 1, 2, 1), "incarnation 1, got one of 2"),
+        (HEADER.pack(b"SV", 1, 1, 2**32 - 1), "over the bound"),
+    ],
+)
+def test_a_wrong_header_ends_the_stream(header: bytes, what: str) -> None:
+    with pytest.raises(FrameError, match=what):
+        parent_reader(1).feed(header + b"\xc0")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [17],  # a field is missing
+        [17, 1, 2],  # one too many
+        [17, "1"],  # of another type
+        [99, 1],  # an unknown kind
+        [1, 0, "", "", 0, {}, b"", b""],  # a kind of the other direction
+        {"type": 17},
+        None,
+        [19, [[1, b"", "long"]]],
+        [[[]]],
+    ],
+)
+def test_a_body_that_is_not_the_protocol_ends_the_stream(body: Any) -> None:
+    data = msgspec.msgpack.encode(body)
+    with pytest.raises(FrameError, match="is not the protocol"):
+        parent_reader(1).feed(HEADER.pack(b"SV", 1, 1, len(data)) + data)
+
+
+@given(st.binary(min_size=1, max_size=200), st.booleans())
+def test_garbage_is_frames_or_one_error(garbage: bytes, has_header: bool) -> None:  # noqa: FBT001  drawn, not called
+    data = HEADER.pack(b"SV", 1, 1, len(garbage)) + garbage if has_header else garbage
+    try:
+        frames = parent_reader(1).feed(data)
+    except FrameError:
+        return
+    assert all(type(frame).__module__ == "supervisors.wire.frames" for frame in frames)
+
+
+@given(from_worker, st.data())
+def test_a_changed_byte_is_a_frame_or_one_error(frame: Any, data: st.DataObject) -> None:
+    changed = encode_frame(frame, 1)
+    changed[data.draw(st.integers(0, len(changed) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    try:
+        parent_reader(1).feed(changed)
+    except FrameError:
+        return
+
+
+def test_deep_nesting_is_one_error() -> None:
+    body = b"\x91" * 100_000
+    with pytest.raises(FrameError):
+        parent_reader(1).feed(HEADER.pack(b"SV", 1, 1, len(body)) + body)
