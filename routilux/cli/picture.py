@@ -111,7 +111,7 @@ def lay_out(columns: Sequence[Column[_Row]], rows: Sequence[_Row], width: int) -
 
     while too_wide() > 0 and any(columns[index].rank for index in kept):
         kept.remove(max(kept, key=lambda index: columns[index].rank))
-    widths[0] = max(LEAST_WIDTH, widths[0] - max(0, too_wide()))
+    widths[0] = max(min(LEAST_WIDTH, widths[0]), widths[0] - max(0, too_wide()))
     lines = []
     for number in range(len(rows) + 1):
         texts = [(cut(cells[index][number], widths[index]), index) for index in kept]

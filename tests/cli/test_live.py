@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import io
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from routilux import Flow, Routine
+from routilux.cli.live import can_draw, open_screen, watch
+from routilux.cli.picture import Line
+from routilux.observe import JobView
+
+pytest.importorskip("rich")
+
+
+class Gate(Routine):
+    """Handles its message when the gate opens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("trigger", handler=self.handle)
+        self.opened = threading.Event()
+
+    def handle(self) -> None:
+        assert self.opened.wait(30)
+
+
+class Endless(Routine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("trigger", handler=self.handle)
+
+    def handle(self) -> Iterator[None]:
+        while True:
+            yield
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def flow_of(routine: Routine) -> Flow:
+    flow = Flow("f")
+    flow.add_routine(routine, "r")
+    return flow
+
+
+def test_a_watched_job_is_told_in_plain_lines_and_its_state_given() -> None:
+    gate, stream = Gate(), io.StringIO()
+
+    def headline(view: JobView) -> str:
+        gate.opened.set()
+        return f"{view.status}\x07"
+
+    state = watch(flow_of(gate).start("r"), stream=stream, interval=0.01, headline=headline)
+    assert state.status == "completed"
+    assert stream.getvalue().startswith(r"running\x07 | r 0 handled")
+
+
+def test_without_a_headline_a_plain_line_names_the_job() -> None:
+    gate = Gate()
+
+    class Opener(io.StringIO):
+        def write(self, text: str) -> int:
+            gate.opened.set()
+            return super().write(text)
+
+    stream = Opener()
+    job = flow_of(gate).start("r")
+    watch(job, stream=stream, interval=0.01)
+    assert stream.getvalue().startswith(f"f, job {job.id}: running")
+
+
+def test_on_a_terminal_pictures_are_drawn_and_cleared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    gate, stream = Gate(), Terminal()
+
+    def headline(view: JobView) -> str:
+        gate.opened.set()
+        return f"[red]{view.seconds >= 0}[/red]"
+
+    watch(flow_of(gate).start("r"), stream=stream, interval=0.01, headline=headline)
+    drawn = stream.getvalue()
+    assert "[red]True[/red]" in drawn  # markup in a text is text
+    assert "routine   status   waiting" not in drawn
+    assert "routine  status   waiting" in drawn
+    assert drawn.rstrip().endswith("\x1b[2K")
+
+
+def test_a_job_that_is_over_is_watched_without_a_line() -> None:
+    gate, stream = Gate(), io.StringIO()
+    gate.opened.set()
+    job = flow_of(gate).start("r")
+    job.wait()
+    assert watch(job, stream=stream).status == "completed"
+    assert stream.getvalue() == ""
+
+
+def test_ctrl_c_cancels_the_job_and_goes_on() -> None:
+    def headline(_: JobView) -> str:
+        raise KeyboardInterrupt
+
+    job = flow_of(Endless()).start("r")
+    with pytest.raises(KeyboardInterrupt):
+        watch(job, stream=io.StringIO(), interval=0.01, headline=headline)
+    assert job.is_over
+    assert job.status == "cancelled"
+    assert job.state.error == "interrupted"
+
+
+def test_an_error_in_drawing_leaves_nothing_running() -> None:
+    def headline(_: JobView) -> str:
+        raise ZeroDivisionError
+
+    job = flow_of(Endless()).start("r")
+    with pytest.raises(ZeroDivisionError):
+        watch(job, stream=Terminal(), plain=False, interval=0.01, headline=headline)
+    assert job.status == "cancelled"
+
+
+def test_a_job_that_takes_too_long_is_cancelled() -> None:
+    job = flow_of(Endless()).start("r")
+    state = watch(job, stream=io.StringIO(), timeout=0.02)
+    assert state.status == "cancelled"
+    assert state.error == "it took longer than 0.02 s"
+
+
+def test_only_a_terminal_that_understands_is_drawn_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    assert can_draw(Terminal())
+    assert not can_draw(io.StringIO())
+    monkeypatch.setenv("TERM", "dumb")
+    assert not can_draw(Terminal())
+
+
+def test_without_rich_there_are_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == "rich" or name == "routilux.cli.screen"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "rich", None)
+    assert open_screen(Terminal()) is None
+    gate, stream = Gate(), Terminal()
+
+    def headline(_: JobView) -> str:
+        gate.opened.set()
+        return "plain"
+
+    watch(flow_of(gate).start("r"), stream=stream, plain=False, interval=0.01, headline=headline)
+    assert stream.getvalue().startswith("plain | r 0 handled")
+
+
+def test_what_the_program_prints_to_a_file_is_not_taken_over(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    stream = Terminal()
+    screen = open_screen(stream)
+    assert screen is not None
+    with screen as drawing:
+        drawing.show([Line("picture")])
+        sys.stdout.write("data\n")
+    assert capsys.readouterr().out == "data\n"
+    assert "data" not in stream.getvalue()

@@ -1,0 +1,252 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from routilux.cli.main import main
+
+FLOWS = """
+import os
+import threading
+from routilux import ErrorHandler, Flow, Routine, routine
+
+@routine(events={"number": ["n"]})
+def count(upto, start=0):
+    for n in range(start, upto):
+        yield n
+
+@routine(events={"square": ["n", "pid"]})
+def square(n):
+    if n == 13:
+        raise ValueError("unlucky")
+    return {"n": n * n, "pid": os.getpid()}
+
+@routine(events={"square": ["n", "pid"]}, error_handler=ErrorHandler("continue"))
+def lenient(n):
+    return square(n)
+
+def build(worker, **options):
+    flow = Flow("squares")
+    flow.add_routine(count, "count")
+    flow.add_routine(worker, "square", **options)
+    flow.connect("count", "number", "square", "input")
+    flow.output("square", "square", capacity=2)
+    return flow
+
+threads = build(square)
+tolerant = build(lenient)
+
+def processes():
+    return build(square, placement="process")
+
+class Odd(Routine):
+    def __init__(self):
+        super().__init__()
+        self.define_slot("trigger", handler=self.run)
+        self.define_event("odd", ["value"])
+    def run(self):
+        self.state["key"] = {1, 2}
+        self.emit("odd", value=object)
+        self.emit("odd", value={(1, 2): 3})
+        self.emit("odd", value="\\ud800")
+
+odd = Flow("odd")
+odd.add_routine(Odd(), "odd")
+odd.output("odd", "odd")
+
+class Endless(Routine):
+    def __init__(self):
+        super().__init__()
+        self.define_slot("trigger", handler=self.run)
+    def run(self):
+        print("began", flush=True)
+        while True:
+            yield
+
+endless = Flow("endless")
+endless.add_routine(Endless(), "endless", placement="process")
+
+empty = Flow("empty")
+idle = Flow("idle")
+idle.add_routine(count, "a")
+idle.add_routine(square, "b")
+
+class Locked(Endless):
+    def __init__(self):
+        super().__init__()
+        self.lock = threading.Lock()
+
+stuck = Flow("stuck")
+stuck.add_routine(Locked(), "locked", placement="process")
+"""
+
+
+@pytest.fixture(autouse=True)
+def flows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    path = tmp_path / "mflows.py"
+    path.write_text(FLOWS)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.chdir(tmp_path)
+    yield path
+    sys.modules.pop("mflows", None)
+
+
+def told(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    status = main(words)
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def run_json(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, Any]:
+    status, out, _err = told(capsys, "run", *words, "--json")
+    assert out.count("\n") == 1
+    return status, json.loads(out)
+
+
+def test_a_completed_job_is_summarized_on_stderr_and_stdout_is_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = told(capsys, "run", "mflows:threads", "--param", "upto=5")
+    assert (status, out) == (0, "")
+    assert "squares, job " in err
+    assert "completed after" in err
+    assert "results: square.square 5" in err
+
+
+def test_with_json_state_and_results_are_one_object_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    status, state = run_json(capsys, "mflows:threads", "--entry", "count", "--param", "upto=5", "--param", "start=2")
+    assert status == 0
+    assert (state["status"], state["error"], state["flow_id"]) == ("completed", None, "squares")
+    assert [item["n"] for item in state["outputs"]["square.square"]] == [4, 9, 16]
+    assert state["routines"]["square"]["handled"] == 3
+    assert state["dead_letters"] == []
+
+
+@pytest.mark.processes
+def test_a_flow_of_a_file_runs_in_processes(capsys: pytest.CaptureFixture[str], flows: Path) -> None:
+    status, state = run_json(capsys, f"{flows}:processes", "--param", "upto=5")
+    assert status == 0
+    items = state["outputs"]["square.square"]
+    assert [item["n"] for item in items] == [0, 1, 4, 9, 16]
+    assert os.getpid() not in {item["pid"] for item in items}
+
+
+def test_a_failed_job_is_status_1(capsys: pytest.CaptureFixture[str]) -> None:
+    status, state = run_json(capsys, "mflows:threads", "--param", "upto=20")
+    assert status == 1
+    assert state["error"] == "routine 'square': raised ValueError: unlucky"
+
+
+def test_tolerated_failures_are_told_by_cause_and_the_job_is_completed(capsys: pytest.CaptureFixture[str]) -> None:
+    status, _out, err = told(capsys, "run", "mflows:tolerant", "--param", "upto=20")
+    assert status == 0
+    assert "given up: 1\n  1 x square: raised ValueError (unlucky)" in err
+
+
+@pytest.mark.processes
+def test_a_job_that_takes_too_long_is_status_4(capsys: pytest.CaptureFixture[str]) -> None:
+    status, state = run_json(capsys, "mflows:endless", "--timeout", "0.1")
+    assert status == 4
+    assert (state["status"], state["error"]) == ("cancelled", "it took longer than 0.1 s")
+
+
+def test_what_is_no_json_is_told_as_its_repr(capsys: pytest.CaptureFixture[str]) -> None:
+    status, state = run_json(capsys, "mflows:odd")
+    assert status == 0
+    assert state["outputs"]["odd.odd"] == [
+        {"value": "<class 'object'>"},
+        {"value": {"(1, 2)": 3}},
+        "{'value': '\\ud800'}",
+    ]
+    assert state["routines"]["odd"]["state"] == {"key": [1, 2]}
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["mflows:thread"], "module 'mflows' has no 'thread'; its flows are 'threads', 'tolerant', 'odd'"),
+        (["mflows:threads", "--entry", "cuont"], "--entry: the flow has no routine 'cuont'; its routines are 'count'"),
+        (["mflows:threads", "--entry", "square", "--param", "m=1"], "the entry of 'square' has no parameter 'm'"),
+        (["mflows:threads"], "the entry of 'count' needs upto: give it with --param upto=VALUE"),
+        (["mflows:threads", "--param", "upto"], "--param: expected NAME=VALUE, got 'upto'"),
+        (
+            ["mflows:threads", "--param", "upto=3", "--param", "stop=1"],
+            "has no parameter 'stop'; it takes 'upto', 'start'",
+        ),
+        (["mflows:idle"], "say with --entry which routine gets the first message; it can be 'a', 'b'"),
+        (["mflows:empty"], "say with --entry which routine gets the first message; the flow has no routines"),
+    ],
+)
+def test_usage_errors_are_one_line_and_status_2(
+    capsys: pytest.CaptureFixture[str], words: list[str], expected: str
+) -> None:
+    status, out, err = told(capsys, "run", *words)
+    assert (status, out) == (2, "")
+    assert err.startswith("routilux: ")
+    assert expected in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [[], ["fly"], ["run"], ["run", "mflows:threads", "--timeout", "0"]])
+def test_words_that_are_no_command_are_status_2(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    status, out, err = told(capsys, *words)
+    assert (status, out) == (2, "")
+    assert "usage: routilux" in err
+
+
+def test_help_and_version_are_status_0(capsys: pytest.CaptureFixture[str]) -> None:
+    assert told(capsys, "--help")[0] == 0
+    status, out, _err = told(capsys, "--version")
+    assert status == 0
+    assert out.startswith("routilux ")
+
+
+def test_a_flow_that_cannot_run_is_status_1(capsys: pytest.CaptureFixture[str]) -> None:
+    status, _out, err = told(capsys, "run", "mflows:stuck")
+    assert status == 1
+    assert "cannot run" in err
+    assert err.count("\n") == 1
+
+
+def test_check_tells_all_problems(capsys: pytest.CaptureFixture[str]) -> None:
+    assert told(capsys, "check", "mflows:threads") == (0, "squares: no problems in 2 routines and 1 connections\n", "")
+    status, out, _err = told(capsys, "check", "mflows:idle")
+    assert status == 0
+    assert [line.partition(":")[0] for line in out.splitlines()] == ["warning", "warning"]
+    status, out, _err = told(capsys, "check", "mflows:empty")
+    assert status == 1
+    assert out.startswith("error: flow 'empty': has no routines")
+
+
+def test_graph_draws(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _err = told(capsys, "graph", "mflows:threads")
+    assert status == 0
+    assert out.startswith("flowchart LR\n")
+    status, out, _err = told(capsys, "graph", "mflows:threads", "--format", "dot")
+    assert status == 0
+    assert out.startswith('digraph "squares" {')
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_run_in_order(number: signal.Signals, expected: int) -> None:
+    root = Path(__file__).resolve().parents[2]
+    program = subprocess.Popen(
+        [sys.executable, "-m", "routilux", "run", "mflows:endless", "--plain"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(root), "PYTHONUNBUFFERED": "1"},
+    )
+    assert program.stdout is not None
+    assert program.stdout.readline() == "[endless] began\n"
+    program.send_signal(number)
+    _out, err = program.communicate(timeout=30)
+    assert program.returncode == expected, err
+    assert "Traceback" not in err

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import math
+import os
+import signal
+import threading
+from typing import Any
+
+import pytest
+
+from routilux import Flow, Routine
+from routilux.jobs.machine import JobStatus
+from routilux.ledger import Ledger
+from routilux.messages import TurnResult
+from routilux.observe import Sampler, Usage, observe, read_usage
+from routilux.routing import ENTRY, compile_plan
+
+
+class Echo(Routine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("trigger", handler=self.echo)
+        self.define_event("said", ["word", "pid"])
+
+    def echo(self, word: str) -> None:
+        self.emit("said", word=word, pid=os.getpid())
+
+
+class FakeJob:
+    """What a sampler looks at, with a real ledger and nothing that runs."""
+
+    id = "j1"
+    flow_id = "echo"
+    status = JobStatus.RUNNING
+    is_over = False
+    created_at = math.inf  # not yet: so that seconds count from the first look
+
+    def __init__(self, flow: Flow) -> None:
+        nothing: Any = lambda *_: None  # noqa: E731
+        self.ledger = Ledger(
+            compile_plan(flow), threading.Lock(), on_quiet=nothing, on_facts=nothing, on_overflow=nothing
+        )
+
+    def admit(self, count: int) -> None:
+        for _ in range(count):
+            self.ledger.admit(self.ledger.plan.entries["echo", ENTRY], {"word": "hello"})
+
+    def handle(self, count: int) -> None:
+        account = self.ledger.accounts[0]
+        for delivery, _message in self.ledger.take(account, count):
+            self.ledger.commit(account, 0, delivery, TurnResult([], []), 0.0, 0.0)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def echo_flow(**options: Any) -> Flow:
+    flow = Flow("echo")
+    flow.add_routine(Echo(), "echo", **options)
+    flow.output("echo", "said")
+    return flow
+
+
+def sampler_of(job: FakeJob, usages: dict[int, Usage], clock: Clock) -> Sampler:
+    return Sampler(job, clock=clock, usage=usages.get)  # type: ignore[arg-type]  # a fake that has what is looked at
+
+
+def test_a_look_tells_the_counts_of_each_routine() -> None:
+    job = FakeJob(echo_flow(capacity=7))
+    job.admit(5)
+    job.handle(2)
+    job.ledger.take(job.ledger.accounts[0], 1)
+    view = sampler_of(job, {}, Clock()).look()
+    assert (view.job_id, view.flow_id, view.status, view.seconds) == ("j1", "echo", "running", 0.0)
+    (routine,) = view.routines
+    assert (routine.id, routine.placement, routine.capacity) == ("echo", "thread", 7)
+    assert (routine.figures.handled, routine.figures.waiting, routine.figures.in_hand) == (2, 2, 1)
+    assert routine.workers == ()
+    assert view.routine("echo") is routine
+    with pytest.raises(KeyError):
+        view.routine("other")
+
+
+def test_two_looks_make_a_rate_and_the_first_has_none() -> None:
+    job, clock = FakeJob(echo_flow()), Clock()
+    sampler = sampler_of(job, {}, clock)
+    job.admit(30)
+    job.handle(10)
+    assert sampler.look().routines[0].rate is None
+    job.handle(20)
+    clock.now += 4.0
+    view = sampler.look()
+    assert view.routines[0].rate == 5.0
+    assert view.seconds == 4.0
+
+
+def test_two_looks_at_the_same_instant_make_no_rate() -> None:
+    sampler = sampler_of(FakeJob(echo_flow()), {}, Clock())
+    sampler.look()
+    assert sampler.look().routines[0].rate is None
+
+
+def test_two_looks_make_a_share_of_the_processor_for_each_worker() -> None:
+    job, clock = FakeJob(echo_flow(placement="process", workers=2)), Clock()
+    usages = {11: Usage(1.0, 5.0, 1000), 12: Usage(2.0, 7.0, 2000)}
+    sampler = sampler_of(job, usages, clock)
+    job.ledger.accounts[0].pids = (11, 12)
+    first = sampler.look().routines[0]
+    assert [worker.cpu_percent for worker in first.workers] == [None, None]
+    assert (first.cpu_percent, first.rss_bytes, first.pids) == (None, 3000, (11, 12))
+    usages[11] = Usage(1.0, 6.0, 1500)
+    clock.now += 2.0
+    second = sampler.look().routines[0]
+    assert [worker.cpu_percent for worker in second.workers] == [50.0, 0.0]
+    assert (second.cpu_percent, second.rss_bytes) == (50.0, 3500)
+
+
+def test_a_process_that_has_vanished_is_a_worker_without_one() -> None:
+    job, clock = FakeJob(echo_flow(placement="process", workers=2)), Clock()
+    sampler = sampler_of(job, {12: Usage(2.0, 7.0, 2000)}, clock)
+    job.ledger.accounts[0].pids = (11, 12)
+    routine = sampler.look().routines[0]
+    assert routine.workers[0] == (0, None, None, None)
+    assert routine.pids == (12,)
+
+
+def test_another_process_of_the_same_number_is_not_taken_for_the_one_before() -> None:
+    job, clock = FakeJob(echo_flow(placement="process")), Clock()
+    usages = {11: Usage(1.0, 50.0, 1000)}
+    sampler = sampler_of(job, usages, clock)
+    job.ledger.accounts[0].pids = (11,)
+    sampler.look()
+    usages[11] = Usage(9.0, 0.5, 1000)
+    clock.now += 1.0
+    assert sampler.look().routines[0].workers[0].cpu_percent is None
+
+
+def test_a_job_that_is_over_has_no_processes() -> None:
+    job = FakeJob(echo_flow(placement="process"))
+    job.ledger.accounts[0].pids = (11,)
+    job.is_over = True
+    view = sampler_of(job, {11: Usage(1.0, 5.0, 1000)}, Clock()).look()
+    assert view.routines[0].pids == ()
+
+
+def test_this_program_is_told_too() -> None:
+    assert observe(FakeJob(echo_flow())).program.pid == os.getpid()  # type: ignore[arg-type]  # as above
+
+
+def test_a_process_that_does_not_exist_uses_nothing() -> None:
+    own = read_usage(os.getpid())
+    assert own is not None
+    assert own.rss_bytes > 0
+    assert read_usage(2**31 - 1) is None
+
+
+@pytest.mark.processes
+def test_a_running_job_shows_its_workers_and_a_finished_one_none() -> None:
+    flow = echo_flow(placement="process")
+    with flow.start(keep_open=True) as job:
+        job.send("echo", "trigger", word="hello")
+        pid = next(job.results())["pid"]
+        worker = observe(job).routine("echo").workers[0]
+        assert worker.pid == pid
+        assert worker.rss_bytes is not None
+        assert worker.rss_bytes > 1_000_000
+    over = observe(job)
+    assert over.status == "completed"
+    assert over.routine("echo").figures.handled == 1
+    assert over.routine("echo").pids == ()
+
+
+@pytest.mark.processes
+def test_a_killed_worker_shows_as_a_restart() -> None:
+    flow = echo_flow(placement="process")
+    with flow.start(keep_open=True) as job:
+        job.send("echo", "trigger", word="hello")
+        results = job.results()
+        os.kill(next(results)["pid"], signal.SIGKILL)
+        job.send("echo", "trigger", word="again")
+        pid = next(results)["pid"]
+        routine = observe(job).routine("echo")
+        assert routine.pids == (pid,)
+        assert routine.figures.restarts == 1
+        assert "SIGKILL" in str(routine.error)
