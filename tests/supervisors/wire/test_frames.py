@@ -108,13 +108,17 @@ def test_a_length_over_the_bound_is_refused_from_its_header_alone() -> None:
 
 
 def test_a_frame_over_the_bound_is_not_made() -> None:
-    with pytest.raises(FrameError, match="Part frame of .* is over the bound of 100"):
+    with pytest.raises(FrameError, match=r"Part frame of .* is over the bound of 100"):
         encode_frame(Part(1, 1, bytes(100)), 1, max_bytes=100)
 
 
 def test_the_overhead_covers_what_a_frame_with_one_body_needs() -> None:
     most = 2**63 - 1
-    for frame in (Deliver(most, [(most, b"x" * 70_000)]), Done([(most, b"x" * 70_000, 1.5)]), Part(most, most, b"x" * 70_000)):
+    for frame in (
+        Deliver(most, [(most, b"x" * 70_000)]),
+        Done([(most, b"x" * 70_000, 1.5)]),
+        Part(most, most, b"x" * 70_000),
+    ):
         assert len(encode_frame(frame, 2**32 - 1)) - 70_000 <= FRAME_OVERHEAD_BYTES
 
 
@@ -153,7 +157,7 @@ def test_a_body_that_is_not_the_protocol_ends_the_stream(body: Any) -> None:
 
 
 @given(st.binary(min_size=1, max_size=200), st.booleans())
-def test_garbage_is_frames_or_one_error(garbage: bytes, has_header: bool) -> None:  # noqa: FBT001  drawn, not called
+def test_garbage_is_frames_or_one_error(garbage: bytes, has_header: bool) -> None:
     data = HEADER.pack(b"SV", 1, 1, len(garbage)) + garbage if has_header else garbage
     try:
         frames = parent_reader(1).feed(data)

@@ -249,6 +249,18 @@ def test_code_is_carried_with_what_it_needs() -> None:
         encode_code(closure(LOCK), "service")
 
 
+ECHO = """
+import sys
+from supervisors.wire.values import decode, encode
+data = sys.stdin.buffer.read()
+one, two = decode(data)
+assert type(one) is type(two)
+type(one).made.append("changed")
+again, _ = decode(data)
+assert type(again) is type(one) and type(one).made == ["changed"]
+sys.stdout.buffer.write(encode([one, again]))
+"""
+
 BY_VALUE = """
     import subprocess, sys
     from supervisors.wire.values import decode, encode
@@ -267,34 +279,22 @@ BY_VALUE = """
         def up(self):
             return super().count()
 
-    if len(sys.argv) == 1:
-        sent = encode((Thing(1), Thing(2)))
-        child = '''
-import sys
-from supervisors.wire.values import decode, encode
-data = sys.stdin.buffer.read()
-one, two = decode(data)
-assert type(one) is type(two)
-type(one).made.append("changed")
-again, _ = decode(data)
-assert type(again) is type(one) and type(one).made == ["changed"]
-sys.stdout.buffer.write(encode([one, again]))
-'''
-        out = subprocess.run([sys.executable, "-c", child], input=sent, stdout=subprocess.PIPE, check=True).stdout
-        method = Thing.up
-        one, again = decode(out)
-        assert type(one) is Thing and isinstance(again, Base)
-        assert Thing.made == [], Thing.made
-        assert Thing.up is method
-        assert one.up() == 1 and COUNT == [1]
-        print("same")
+    sent = encode((Thing(1), Thing(2)))
+    out = subprocess.run([sys.executable, "-c", sys.argv[1]], input=sent, stdout=subprocess.PIPE, check=True).stdout
+    method = Thing.up
+    one, again = decode(out)
+    assert type(one) is Thing and isinstance(again, Base)
+    assert Thing.made == [], Thing.made
+    assert Thing.up is method
+    assert one.up() == 1 and COUNT == [1]
+    print("same")
 """
 
 
 @pytest.mark.processes
 def test_a_class_of_main_keeps_its_identity_and_its_content_there_and_back() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(BY_VALUE)], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", textwrap.dedent(BY_VALUE), ECHO], capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "same\n", "")
 

@@ -1,0 +1,57 @@
+"""The shared page says what its worker is on, whoever looks and whenever."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from supervisors.places.process.page import PAGE_BYTES, Page, PageView, create_page_file
+
+
+@pytest.fixture
+def pages() -> Iterator[tuple[Page, Page]]:
+    """The two sides of one page: the worker's and the parent's."""
+    fd = create_page_file([])
+    worker, parent = Page(fd), Page(fd)
+    os.close(fd)
+    parent.clear()
+    yield worker, parent
+    worker.close()
+    parent.close()
+
+
+def test_a_page_follows_its_worker(pages: tuple[Page, Page]) -> None:
+    worker, parent = pages
+    assert parent.read() == PageView(None, 0.0, 0)
+    worker.begin(7, 12.5)
+    assert parent.read() == PageView(7, 12.5, 0)
+    worker.shift(math.inf)
+    assert parent.read() == PageView(7, math.inf, 0)
+    worker.shift(13.5)
+    assert parent.read() == PageView(7, 13.5, 0)
+    worker.end()
+    assert parent.read() == PageView(None, 0.0, 1)
+    worker.begin(2**63 - 1, 14.0)
+    worker.end()
+    assert parent.read() == PageView(None, 0.0, 2)
+
+
+def test_the_search_path_travels_behind_the_page() -> None:
+    fd = create_page_file(["", "/a/b", "/w\xfcrd/\udcff"])
+    try:
+        data = os.pread(fd, os.fstat(fd).st_size, PAGE_BYTES)
+    finally:
+        os.close(fd)
+    assert os.fsdecode(data).split("\0") == ["", "/a/b", "/w\xfcrd/\udcff"]
+
+
+def test_a_page_has_no_name() -> None:
+    fd = create_page_file([])
+    try:
+        assert os.fstat(fd).st_nlink == 0
+        assert not os.get_inheritable(fd)
+    finally:
+        os.close(fd)

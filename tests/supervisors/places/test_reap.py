@@ -1,0 +1,124 @@
+"""The end of processes: noticed, complete, and told."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+
+import psutil
+import pytest
+
+from supervisors.places.process.reap import (
+    Ended,
+    describe_crash,
+    end_tree,
+    own_peak_bytes,
+    reap,
+    usage,
+    watch_death,
+    watch_death_by_thread,
+)
+from supervisors.reasons import Crashed
+
+pytestmark = pytest.mark.processes
+
+TREE = """
+import subprocess, sys, time
+children = [
+    subprocess.Popen(["sleep", "600"]),
+    subprocess.Popen(["sleep", "600"], process_group=0),
+    subprocess.Popen(["sleep", "600"], start_new_session=True),
+]
+print(*(child.pid for child in children), flush=True)
+time.sleep(600)
+"""
+
+
+def start(program: str) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def wait_readable(fd: int) -> bool:
+    with selectors.DefaultSelector() as selector:
+        selector.register(fd, selectors.EVENT_READ)
+        return bool(selector.select(30.0))
+
+
+@pytest.mark.parametrize("watch", [watch_death, watch_death_by_thread])
+@pytest.mark.parametrize(
+    ("program", "expected"),
+    [
+        ("import os; os._exit(7)", (None, 7)),
+        ("pass", (None, 0)),
+        ("import os; os.kill(os.getpid(), 9)", (9, None)),
+        ("import os; x = b'x' * 300_000_000; os._exit(1)", (None, 1)),
+    ],
+)
+def test_a_death_is_noticed_and_read(
+    watch: Callable[[int], int], program: str, expected: tuple[int | None, int | None]
+) -> None:
+    peak = own_peak_bytes()
+    with start(program) as process:
+        fd = watch(process.pid)
+        try:
+            assert wait_readable(fd)
+        finally:
+            os.close(fd)
+        ended = reap(process.pid, peak)
+        process.returncode = 0
+    assert ended is not None
+    assert (ended.signal, ended.exit_code) == expected
+    if "300_000_000" in program:
+        assert ended.peak_bytes is None or ended.peak_bytes > 300_000_000
+
+
+def test_a_process_that_somebody_else_has_reaped_has_no_status() -> None:
+    with start("pass") as process:
+        process.wait()
+    assert reap(process.pid, 0) == Ended(None, None, None)
+
+
+def test_a_whole_tree_ends_before_its_root_is_reaped() -> None:
+    with start(TREE) as process:
+        assert process.stdout is not None
+        members = [psutil.Process(int(pid)) for pid in process.stdout.readline().split()]
+        assert reap(process.pid, 0) is None
+        end_tree(process.pid)
+        _, alive = psutil.wait_procs(members, timeout=30)
+        assert alive == []
+        end_tree(process.pid)  # a zombie now: nothing happens
+        process.wait()
+        assert process.returncode == -signal.SIGKILL
+
+
+def test_what_a_dead_root_has_left_in_its_session_is_found() -> None:
+    with start(TREE) as process:
+        assert process.stdout is not None
+        own_group, own_leader, own_session = (psutil.Process(int(pid)) for pid in process.stdout.readline().split())
+        process.kill()
+        fd = watch_death(process.pid)
+        assert wait_readable(fd)
+        os.close(fd)
+        end_tree(process.pid)
+        _, alive = psutil.wait_procs([own_group, own_leader], timeout=30)
+        assert alive == []
+        own_session.kill()  # it left the session, and its parent is gone: that one cannot be found
+
+
+def test_the_figures_of_a_process_are_read_while_it_lives() -> None:
+    figures = usage(os.getpid())
+    assert figures is not None
+    assert figures.cpu_seconds > 0
+    assert figures.rss_bytes > 1_000_000
+    with start("pass") as process:
+        process.wait()
+    assert usage(process.pid) is None
+
+
+def test_a_crash_is_told_as_a_reason() -> None:
+    ended = Ended(signal=11, exit_code=None, peak_bytes=5)
+    assert describe_crash(ended, 42, ("last",)) == Crashed(11, None, 42, 5, ("last",))
