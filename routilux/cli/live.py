@@ -75,8 +75,7 @@ def watch(
             return _follow(job, _pictures(drawing, headline), interval or LIVE_SECONDS, timeout)
     except BaseException as error:
         if not job.is_over:
-            job.cancel("interrupted" if isinstance(error, KeyboardInterrupt) else f"its watch ended: {error!r}")
-            job.wait()
+            _end(job, error, out)
         raise
 
 
@@ -92,6 +91,17 @@ def open_screen(stream: TextIO) -> AbstractContextManager[Drawing] | None:
     except ImportError:
         return None
     return Screen(stream)
+
+
+def _end(job: Job, error: BaseException, out: TextIO) -> None:
+    if isinstance(error, KeyboardInterrupt):
+        job.cancel("interrupted")
+        # What is in hand gets its time: whoever waits for the prompt should know why.
+        out.write(f"cancelling job {job.id}: what is in hand is given a moment to end\n")
+        out.flush()
+    else:
+        job.cancel(f"its watch ended: {error!r}")
+    job.wait()
 
 
 def _follow(job: Job, show: Callable[[JobView], None], interval: float, timeout: float | None) -> JobState:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import shutil
+import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import msgspec
 
@@ -27,6 +27,8 @@ from routilux.jobs.state import JobState
 from routilux.model.binding import OneOrWhole, WholeDict
 
 EXIT_STATUS = {JobStatus.COMPLETED: 0, JobStatus.FAILED: 1, JobStatus.CANCELLED: 4}
+FILE_WIDTH = 100
+"""Characters a line of the summary has where there is no terminal (arbitrary)."""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -37,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     check_params(flow, entry, params)
     with _ending_on_sigterm():
         state = _run_watched(flow, entry, params, options)
-    print(summarize(state, shutil.get_terminal_size((100, 24)).columns), file=sys.stderr)
+    print(summarize(state, _width(sys.stderr)), file=sys.stderr)
     if options.json:
         sys.stdout.write(to_json(state) + "\n")
         sys.stdout.flush()
@@ -176,6 +178,14 @@ def _run_watched(flow: Flow, entry: str, params: dict[str, Any], options: argpar
     finally:
         reader.join()
     return job.state
+
+
+def _width(stream: TextIO) -> int:
+    """Give the characters a line of the terminal has; of a file: what most screens have."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or FILE_WIDTH
+    except (OSError, ValueError):
+        return FILE_WIDTH
 
 
 @contextlib.contextmanager

@@ -104,10 +104,11 @@ def test_ctrl_c_cancels_the_job_and_goes_on() -> None:
     def headline(_: JobView) -> str:
         raise KeyboardInterrupt
 
-    job = flow_of(Endless()).start("r")
+    job, stream = flow_of(Endless()).start("r"), io.StringIO()
     with pytest.raises(KeyboardInterrupt):
-        watch(job, stream=io.StringIO(), interval=0.01, headline=headline)
+        watch(job, stream=stream, interval=0.01, headline=headline)
     assert job.is_over
+    assert stream.getvalue() == f"cancelling job {job.id}: what is in hand is given a moment to end\n"
     assert job.status == "cancelled"
     assert job.state.error == "interrupted"
 
