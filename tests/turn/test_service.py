@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import msgspec
@@ -225,7 +226,7 @@ class Anything(Routine):
     def act(self, action: str, key: str, value: Any) -> None:
         match action:
             case "set":
-                self.state[key] = value
+                self.state[key] = copy.deepcopy(value)
             case "change":
                 self.state.setdefault(key, {"l": []})
                 if isinstance(self.state[key], dict):
@@ -233,7 +234,7 @@ class Anything(Routine):
             case "delete":
                 self.state.pop(key, None)
             case "replace":
-                self.state = {key: value}
+                self.state = {key: copy.deepcopy(value)}
             case "emit":
                 self.emit("out", key=key, value=value)
             case "burst":
@@ -278,11 +279,12 @@ def test_a_thread_and_a_process_do_the_same(sent: list[tuple[int, list[Any], boo
 
 def _outcome(worker: Worker, edge: int, do: list[Any], number: int, *, is_tried_again: bool) -> tuple[str, ...]:
     errors: list[str] = []
-    worker.begin(edge=edge, do=do, n=number)
+    # A payload is immutable by contract, and this handler changes what it puts into its state.
+    worker.begin(edge=edge, do=copy.deepcopy(do), n=number)
     for _ in range(2):
         try:
             worker.finish()
-        except ValueError as error:
+        except (ValueError, AttributeError) as error:
             failure = worker.describe(error)
             errors.append(f"{failure.error} {failure.is_retryable}")
         else:
