@@ -15,6 +15,8 @@ SupervisorsError
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class SupervisorsError(Exception):
     """Base of all errors of this package."""
@@ -32,9 +34,13 @@ class MailboxFullError(MailboxError):
     """
 
     def __init__(self, capacity: int | None) -> None:
+        self.capacity = capacity
         super().__init__(
             f"the mailbox holds {capacity} messages, its capacity; send again when the actor has caught up"
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.capacity,), self.__dict__
 
 
 class MailboxClosedError(MailboxError):
@@ -42,6 +48,9 @@ class MailboxClosedError(MailboxError):
 
     def __init__(self) -> None:
         super().__init__("the mailbox is closed: its actor has ended")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (), self.__dict__
 
 
 class ValueEncodingError(SupervisorsError, TypeError):
@@ -54,7 +63,12 @@ class ValueEncodingError(SupervisorsError, TypeError):
 
     def __init__(self, path: str, detail: str) -> None:
         self.path = path
+        self.detail = detail
         super().__init__(f"{path} cannot be carried: {detail}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # It crosses from a worker to its parent; the default would call the class with the text alone.
+        return type(self), (self.path, self.detail), self.__dict__
 
 
 class ValueDecodingError(SupervisorsError, ValueError):

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisors.errors import ValueDecodingError, ValueEncodingError
+from supervisors.errors import MailboxClosedError, MailboxFullError, ValueDecodingError, ValueEncodingError
 from supervisors.wire.values import decode, decode_code, encode, encode_code, is_plain
 
 PLAIN, PICKLE = 1, 2
@@ -320,3 +320,10 @@ def test_a_value_shared_by_two_threads_is_encoded_or_refused() -> None:
     finally:
         stop.set()
         thread.join()
+
+
+@pytest.mark.parametrize("error", [ValueEncodingError("a.b", "a lock"), MailboxFullError(3), MailboxClosedError()])
+def test_our_own_errors_can_be_carried(error: Exception) -> None:
+    error.add_note("seen here")
+    back = decode(encode(error))
+    assert (type(back), str(back), vars(back)) == (type(error), str(error), vars(error))
