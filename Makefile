@@ -29,7 +29,8 @@ test: $(DEV) ## Run the tests (five minutes on two cores at most)
 
 .PHONY: stress
 stress: $(DEV) ## Run the long tests, and the random ones with many more examples
-	$(BIN)/python -m pytest -m "slow or stress or hypothesis" --hypothesis-profile=stress $(ARGS)
+	$(BIN)/python -m pytest -m "slow or stress or hypothesis" --hypothesis-profile=stress \
+	    --timeout=600 -o faulthandler_timeout=660 $(ARGS)
 
 .PHONY: check
 check: $(DEV) ## Check format, lint, types and import contracts
