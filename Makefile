@@ -31,6 +31,8 @@ test: $(DEV) ## Run the tests (five minutes on two cores at most)
 stress: $(DEV) ## Run the long tests, and the random ones with many more examples
 	$(BIN)/python -m pytest -m "slow or stress or hypothesis" --hypothesis-profile=stress \
 	    --timeout=600 -o faulthandler_timeout=660 $(ARGS)
+	ROUTILUX_STRESS=1 $(BIN)/python -m pytest tests/runtime/test_delivery.py tests/runtime/test_seeded.py \
+	    -o faulthandler_timeout=1260 $(ARGS)
 
 .PHONY: check
 check: $(DEV) ## Check format, lint, types and import contracts
