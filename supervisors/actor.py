@@ -15,27 +15,38 @@ All threads are daemons: an actor that nobody ended does not keep the interprete
 
 from __future__ import annotations
 
+import concurrent.futures
 import random
 import sys
 import threading
 import traceback
+from functools import partial
 from typing import Any, Protocol
 
 import pykka
 from pykka.messages import _ActorStop
 
 from supervisors.asking import Ask, AskableMailbox, PoisonPill
-from supervisors.behavior import Behavior
+from supervisors.behavior import Behavior, Maker
 from supervisors.clock import Clock, MonotonicClock
-from supervisors.errors import MailboxClosedError, StartError
-from supervisors.life import Life, LifeRef
+from supervisors.errors import AskTimeoutError, DeadlockError, MailboxClosedError, StartError
+from supervisors.life import Life
 from supervisors.mailbox import Mailbox
 from supervisors.messages import Terminate
 from supervisors.parking import LockParker, Poller
-from supervisors.reasons import Abandoned, Shutdown
+from supervisors.places.base import Listener, Place
+from supervisors.places.process.output import show_output
+from supervisors.places.process.place import ProcessPlace
+from supervisors.reasons import Abandoned, Killed, Reason, Shutdown
+from supervisors.ref import LifeRef
+from supervisors.telemetry import Telemetry, telemetry
+from supervisors.waiting import enter_actor, present_actor, waiting_for
 
 _LOOK_EVERY = 32
 """Turns that an actor with work makes before it looks at its file descriptors (arbitrary)."""
+
+_SWEEP_FROM = 64
+"""Children noted before those whose threads are gone are forgotten (arbitrary)."""
 
 STOPPED = "stopped through its Pykka ref"
 """What is told as the end of an actor that `ActorRef.stop` ended."""
@@ -47,61 +58,112 @@ class PykkaHost:
     Args:
         clock: gives the time; None for the system's monotonic clock.
         seed: makes the actors' randomness repeatable; None for a different one each time.
+        telemetry: who is told what happens; the program's own by default.
     """
 
-    def __init__(self, clock: Clock | None = None, seed: int | None = None) -> None:
+    def __init__(
+        self, clock: Clock | None = None, seed: int | None = None, *, telemetry: Telemetry = telemetry
+    ) -> None:
         self._clock: Clock = MonotonicClock() if clock is None else clock
         self._seed = seed
         self.now = self._clock.now
         """Seconds on the host's clock."""
+        self.note = telemetry.tell
+        """Tells those who listen that something happened."""
 
-    def start(self, behavior: Behavior, name: str, *, mailbox: Mailbox | None = None) -> PykkaRef:
+    def start(self, behavior: Behavior | Maker, name: str, *, mailbox: Mailbox | None = None) -> PykkaRef:
         """Start a root actor: one whose end is told to nobody, but to who waits for it.
 
         Args:
-            behavior: what it does; used by its thread alone from now on.
+            behavior: what it does; used by its thread alone from now on. Or what gives that, such
+                as its class, called on that thread.
             name: its name, and that of its thread.
             mailbox: its mailbox, which then outlives it; None for one of its own, without bound.
 
         Raises:
             StartError: the system gave no thread.
         """
-        return self._start(behavior, name, mailbox, None)
-
-    def start_child(self, parent: Life, behavior: Behavior, name: str, mailbox: Mailbox | None) -> PykkaRef:
-        """Start an actor below `parent`; raises as `start`."""
-        ref = self._start(behavior, name, mailbox, parent)
-        above = parent.ref
-        if isinstance(above, PykkaRef):
-            above.add_child(ref)
+        life = self._make(behavior, name, mailbox, None)
+        ref = life.ref
+        if not isinstance(ref, PykkaRef):
+            raise TypeError
+        ref.expect_start()
+        self.launch(life)
         return ref
 
-    def stack_of(self, ref: LifeRef) -> str:
-        """Give the stack of the actor's thread; "" when it has none."""
-        return ref.stack() if isinstance(ref, PykkaRef) else ""
+    def start_child(self, parent: Life, behavior: Behavior | Maker, name: str, mailbox: Mailbox | None) -> Life:
+        """Give a new actor below `parent`, which `launch` sets going."""
+        return self._make(behavior, name, mailbox, parent)
 
-    def _start(self, behavior: Behavior, name: str, mailbox: Mailbox | None, parent: Life | None) -> PykkaRef:
+    def launch(self, life: Life) -> None:
+        """Start the actor's thread.
+
+        Raises:
+            StartError: the system gave none.
+        """
+        ref = life.ref
+        if not isinstance(ref, PykkaRef):
+            raise TypeError
+        pykka.ActorRegistry.register(ref.actor_ref)
+        try:
+            ref.start_thread()
+        except RuntimeError as error:
+            pykka.ActorRegistry.unregister(ref.actor_ref)
+            life.parker.close()
+            raise StartError(f"actor {life.path} could not be started: {error}") from error
+
+    def stack_of(self, life: Life) -> str:
+        """Give the stack of the actor's thread; "" when it has none."""
+        return life.ref.stack() if isinstance(life.ref, PykkaRef) else ""
+
+    def may_wait(self) -> bool:
+        """Whether this is no actor's thread."""
+        return present_actor() is None
+
+    def wait_answered(self, life: Life, future: concurrent.futures.Future[Any], timeout: float | None) -> Any:
+        """Wait for what was asked of `life`; raises as `LifeRef.ask`."""
+        try:
+            with waiting_for(life):
+                return future.result(timeout)
+        except DeadlockError:
+            future.cancel()
+            raise
+        except concurrent.futures.TimeoutError:
+            if future.done() and not future.cancelled():
+                return future.result(0)  # it came, or it is the actor's own TimeoutError
+            future.cancel()
+            raise AskTimeoutError(f"actor {life.path} did not answer within {timeout:g} s") from None
+
+    def open_place(self, life: Life, listener: Listener, name: str, service: bytes) -> Place:
+        """Give a place for one worker in a process of its own."""
+        if not isinstance(life.parker, Poller):
+            raise TypeError(f"actor {life.path} was started without a poller")
+        return ProcessPlace(
+            name,
+            service,
+            1,
+            poller=life.parker,
+            clock=self.now,
+            listener=listener,
+            output=partial(show_output, name),
+        )
+
+    def _make(self, behavior: Behavior | Maker, name: str, mailbox: Mailbox | None, parent: Life | None) -> Life:
         life = Life(
             self,
             behavior,
             name,
             mailbox=AskableMailbox() if mailbox is None else mailbox,
             is_given=mailbox is not None,
-            parker=Poller() if behavior.uses_poller else LockParker(),
+            parker=Poller() if getattr(behavior, "uses_poller", False) else LockParker(),
             rng=self._make_random(name if parent is None else f"{parent.path}/{name}"),
             parent=parent,
         )
         actor = BehaviorActor(life)
-        ref = PykkaRef(life, actor.actor_ref, actor.thread)
-        life.ref = ref
-        pykka.ActorRegistry.register(actor.actor_ref)
-        try:
-            actor.thread.start()
-        except RuntimeError as error:
-            pykka.ActorRegistry.unregister(actor.actor_ref)
-            life.parker.close()
-            raise StartError(f"actor {life.path} could not be started: {error}") from error
-        return ref
+        life.ref = ref = PykkaRef(life, actor)
+        if parent is not None and isinstance(parent.ref, PykkaRef):
+            parent.ref.add_child(ref)
+        return life
 
     def _make_random(self, path: str) -> random.Random:
         # One stream an actor, so that what one draws does not shift what another does.
@@ -111,19 +173,39 @@ class PykkaHost:
 class PykkaRef(LifeRef):
     """The address of an actor on a thread."""
 
-    __slots__ = ("_children", "_thread", "actor_ref")
+    __slots__ = ("_children", "_started", "_sweep_from", "_thread", "actor_ref")
 
-    def __init__(self, life: Life, actor_ref: pykka.ActorRef[BehaviorActor], thread: threading.Thread) -> None:
+    def __init__(self, life: Life, actor: BehaviorActor) -> None:
         super().__init__(life)
-        self.actor_ref = actor_ref
+        self.actor_ref = actor.actor_ref
         """The actor as Pykka knows it."""
-        self._thread = thread
+        self._thread = actor.thread
+        self._started: concurrent.futures.Future[Any] | None = None
         self._children: list[PykkaRef] = []
+        self._sweep_from = _SWEEP_FROM
+
+    def wait_started(self, timeout: float | None = None) -> Any:
+        """Wait until a root actor is ready; gives what it handed to `Context.acknowledge`.
+
+        Raises:
+            StartError: it ended before it was; the cause is told.
+            TimeoutError: it was not ready within `timeout` seconds.
+        """
+        return None if self._started is None else self._started.result(timeout)
+
+    def stop(self, timeout: float | None = None) -> bool:
+        """Ask it to end, ahead of all data, and wait; tells whether its threads are gone.
+
+        Args:
+            timeout: seconds to wait at most; None for no end.
+        """
+        self.signal(Terminate(Shutdown("stopped")))
+        return self.wait_terminated(timeout)
 
     def wait_terminated(self, timeout: float | None = None) -> bool:
         """Wait until the actor's thread and those of all below it are gone; tells whether they are.
 
-        Children that were abandoned are not waited for. Not to be called by these threads.
+        Children that were abandoned or killed are not waited for. Not to be called by these threads.
 
         Args:
             timeout: seconds to wait at most; None for no end.
@@ -134,7 +216,7 @@ class PykkaRef(LifeRef):
         if self._thread.is_alive():
             return False
         for child in tuple(self._children):
-            if isinstance(child.reason, Abandoned):
+            if isinstance(child.reason, Abandoned | Killed):
                 continue
             if not child.wait_terminated(None if deadline is None else max(0.0, deadline - clock.now())):
                 return False
@@ -145,10 +227,33 @@ class PykkaRef(LifeRef):
         frame = sys._current_frames().get(self._thread.ident or 0)  # noqa: SLF001  the documented way to it
         return "".join(traceback.format_stack(frame)) if frame is not None else ""
 
+    def expect_start(self) -> None:
+        """Keep what the start comes to, for `wait_started`; to be said before the thread starts."""
+        started: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        life = self._life
+        self._started = started
+
+        def end(reason: Reason) -> None:
+            if not started.done():
+                started.set_exception(StartError(f"actor {life.path} {reason}"))
+
+        life.watch(end)
+        life.on_started(started.set_result)
+
+    def start_thread(self) -> None:
+        """Set the actor going.
+
+        Raises:
+            RuntimeError: the system gave no thread.
+        """
+        self._thread.start()
+
     def add_child(self, ref: PykkaRef) -> None:
         """Note a child, whose thread is to be waited for; on the actor's own thread."""
-        self._children = [child for child in self._children if child.has_threads()]
         self._children.append(ref)
+        if len(self._children) > self._sweep_from:
+            self._children = [child for child in self._children if child.has_threads()]
+            self._sweep_from = max(_SWEEP_FROM, 2 * len(self._children))
 
     def has_threads(self) -> bool:
         """Whether its thread, or one below it, is left."""
@@ -174,6 +279,7 @@ class BehaviorActor(pykka.ThreadingActor):
 
     def _actor_loop(self) -> None:
         life = self._life
+        enter_actor(life)
         try:
             life.begin()
             if life.uses_poller:
@@ -219,26 +325,41 @@ class Future(Protocol):
         """Hand over an exception."""
 
 
-class FutureAnswer:
-    """Answers an ask by a future of Pykka's."""
+class PykkaAnswer:
+    """Answers an ask by a future of Pykka's, which can be set only once."""
 
-    __slots__ = ("_future",)
+    __slots__ = ("_first", "_future", "_unwatch")
 
-    def __init__(self, future: Future) -> None:
+    is_wanted = True
+    """Pykka's futures cannot be given up."""
+
+    def __init__(self, future: Future, life: Life) -> None:
         self._future = future
+        # Taken by the first who answers, and never let go: the actor, or whoever gave it up.
+        self._first = threading.Lock()
+        self._unwatch = life.watch(self.set_dead)
 
     def set_reply(self, value: object) -> None:
         """Hand over the reply."""
-        self._future.set(value)
+        if self._is_first():
+            self._future.set(value)
 
     def set_error(self, error: BaseException) -> None:
         """Hand over what the handling raised."""
-        self._future.set_exception((type(error), error, error.__traceback__))
+        if self._is_first():
+            self._future.set_exception((type(error), error, error.__traceback__))
 
-    def set_dead(self) -> None:
-        """Tell that the actor ended without handling the message."""
-        error = pykka.ActorDeadError("the actor ended before it handled the message")
-        self._future.set_exception((pykka.ActorDeadError, error, None))
+    def set_dead(self, reason: Reason) -> None:
+        """Tell that the actor ended without answering."""
+        if self._first.acquire(blocking=False):
+            error = pykka.ActorDeadError(f"the actor ended before it handled the message: {reason}")
+            self._future.set_exception((pykka.ActorDeadError, error, None))
+
+    def _is_first(self) -> bool:
+        is_first = self._first.acquire(blocking=False)
+        if is_first:
+            self._unwatch()
+        return is_first
 
 
 class Inbox:
@@ -261,12 +382,9 @@ class Inbox:
             self._put_stop(future)
             return
         if future is not None:
-            message = Ask(message, FutureAnswer(future))
-        if self._pass_on(message):
-            return
-        if future is None:
+            message = Ask(message, PykkaAnswer(future, self._life))  # of one that has ended, it is answered by now
+        if not self._pass_on(message) and future is None:
             raise pykka.ActorDeadError(f"actor {self._life.path} has ended")
-        FutureAnswer(future).set_dead()
 
     def get(self) -> Any:
         """Give nothing: the mailbox is read elsewhere."""
@@ -290,7 +408,7 @@ class Inbox:
                 self._stops.append(future)
         if is_late:
             if future is not None:
-                FutureAnswer(future).set_dead()
+                PykkaAnswer(future, self._life)
             return
         if self._life.is_given:
             self._life.put_control(Terminate(Shutdown(STOPPED)))

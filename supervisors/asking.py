@@ -1,28 +1,20 @@
 """Messages whose sender waits for an answer, and the pill that ends an actor after all before it.
 
-Owns the form in which they wait in a data lane, in order with plain messages. Never handles one.
+Owns the form in which they wait in a data lane, in order with plain messages, and the answer that
+a future brings. Never handles a message, never waits.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+import threading
+from concurrent.futures import Future
+from typing import Any, Protocol
 
+from supervisors.behavior import Answer
+from supervisors.errors import ActorEndedError
 from supervisors.mailbox import Mailbox
 from supervisors.messages import Terminate
-from supervisors.reasons import Shutdown
-
-
-class Answer(Protocol):
-    """Where the reply to an ask goes."""
-
-    def set_reply(self, value: object) -> None:
-        """Hand over the reply."""
-
-    def set_error(self, error: BaseException) -> None:
-        """Hand over what the handling raised."""
-
-    def set_dead(self) -> None:
-        """Tell that the actor ended without handling the message."""
+from supervisors.reasons import Reason, Shutdown
 
 
 class Ask:
@@ -33,6 +25,81 @@ class Ask:
     def __init__(self, message: object, answer: Answer) -> None:
         self.message = message
         self.answer = answer
+
+
+class FutureAnswer:
+    """Answers by a future, which its sender may cancel: then the message is never handled.
+
+    Args:
+        path: the actor that is asked, for errors.
+    """
+
+    __slots__ = ("_first", "_path", "future")
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        # Taken by the first who answers, and never let go: the actor, or whoever gave it up.
+        self._first = threading.Lock()
+        self.future: Future[Any] = Future()
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether the future was not cancelled."""
+        return not self.future.cancelled()
+
+    def set_reply(self, value: object) -> None:
+        """Resolve the future; nothing happens the second time, or when it was cancelled."""
+        if self._is_first():
+            self.future.set_result(value)
+
+    def set_error(self, error: BaseException) -> None:
+        """Let the future raise; as `set_reply`."""
+        if self._is_first():
+            self.future.set_exception(error)
+
+    def set_dead(self, reason: Reason) -> None:
+        """Let the future raise `ActorEndedError`."""
+        if self._is_first():
+            self.future.set_exception(ActorEndedError(self._path, reason))
+
+    def _is_first(self) -> bool:
+        return self._first.acquire(blocking=False) and self.future.set_running_or_notify_cancel()
+
+
+class DeferredAnswer:
+    """An answer that its actor owes, forgotten by it once it is given.
+
+    Args:
+        answer: where the reply goes.
+        owed: what the actor owes; this is added to it.
+    """
+
+    __slots__ = ("_answer", "_owed")
+
+    def __init__(self, answer: Answer, owed: set[Answer]) -> None:
+        self._answer = answer
+        self._owed = owed
+        owed.add(self)
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether its sender still waits."""
+        return self._answer.is_wanted
+
+    def set_reply(self, value: object) -> None:
+        """Hand over the reply."""
+        self._owed.discard(self)
+        self._answer.set_reply(value)
+
+    def set_error(self, error: BaseException) -> None:
+        """Hand over what went wrong."""
+        self._owed.discard(self)
+        self._answer.set_error(error)
+
+    def set_dead(self, reason: Reason) -> None:
+        """Tell that the actor ended without answering."""
+        self._owed.discard(self)
+        self._answer.set_dead(reason)
 
 
 class Owner(Protocol):
@@ -65,10 +132,13 @@ class AskableMailbox(Mailbox):
 
     def try_take(self) -> object | None:
         """Take the oldest data message; of an ask, the message asked."""
-        message = super().try_take()
-        if type(message) is Ask:
-            return self.owner.take_up(message)
-        if type(message) is PoisonPill:
-            self.put_control(Terminate(Shutdown(message.info)))
-            return None
-        return message
+        while True:
+            message = super().try_take()
+            if type(message) is Ask:
+                if not message.answer.is_wanted:
+                    continue  # its sender has given up: it is never handled
+                return self.owner.take_up(message)
+            if type(message) is PoisonPill:
+                self.put_control(Terminate(Shutdown(message.info)))
+                return None
+            return message

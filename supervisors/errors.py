@@ -10,6 +10,15 @@ SupervisorsError
 ├── SpecError (ValueError)           a child specification or option is wrong
 ├── StartError (RuntimeError)        an actor or a process could not be started
 ├── RestartIntensityError (RuntimeError)  a supervisor's children die too often
+├── AskError (RuntimeError)
+│   ├── ActorEndedError       the actor asked ended without answering
+│   ├── AskTimeoutError (TimeoutError)   it did not answer in time
+│   └── DeadlockError         the ask would wait for itself
+├── ChildError (ValueError)   a supervisor was asked for what its children do not allow
+│   ├── UnknownChildError (LookupError)  there is no child of that id
+│   ├── ChildExistsError      there is one already
+│   ├── ChildStateError       it runs, or waits to be started again
+│   └── MaxChildrenError      there are as many as there may be
 └── InternalError (RuntimeError)     a state that the code holds to be impossible
 """
 
@@ -99,6 +108,66 @@ class RestartIntensityError(SupervisorsError, RuntimeError):
 
     def __init__(self, child: str, max_restarts: int, period: float, last: str) -> None:
         super().__init__(f"child {child!r} {last}, which makes more than {max_restarts} restarts within {period:g} s")
+
+
+class AskError(SupervisorsError, RuntimeError):
+    """An ask was not answered."""
+
+
+class ActorEndedError(AskError):
+    """The actor that was asked ended without answering.
+
+    Args:
+        path: the actor.
+        reason: why it ended (a `supervisors.reasons.Reason`).
+    """
+
+    def __init__(self, path: str, reason: Any) -> None:
+        self.path = path
+        self.reason = reason
+        super().__init__(f"actor {path} ended without answering: {reason}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.path, self.reason), self.__dict__
+
+
+class AskTimeoutError(AskError, TimeoutError):
+    """The actor that was asked did not answer in time; an ask it had not begun is never run."""
+
+
+class DeadlockError(AskError):
+    """An ask would wait for the asker itself, directly or around a ring of actors.
+
+    Args:
+        ring: the paths of the actors that would wait for each other, the asker first.
+    """
+
+    def __init__(self, ring: tuple[str, ...]) -> None:
+        self.ring = ring
+        super().__init__(f"this ask would never be answered, as each waits for the next: {' -> '.join(ring)}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.ring,), self.__dict__
+
+
+class ChildError(SupervisorsError, ValueError):
+    """A supervisor was asked for something that its children do not allow."""
+
+
+class UnknownChildError(ChildError, LookupError):
+    """The supervisor has no child of that id."""
+
+
+class ChildExistsError(ChildError):
+    """The supervisor has a child of that id already."""
+
+
+class ChildStateError(ChildError):
+    """The child runs, or waits to be started again, and must not for what was asked."""
+
+
+class MaxChildrenError(ChildError):
+    """A dynamic supervisor has as many children as it may have."""
 
 
 class InternalError(SupervisorsError, RuntimeError):

@@ -1,13 +1,14 @@
 """One actor's life, from its start to its end, apart from where it runs.
 
-Owns the order in which an actor looks for work, its timers, its children, and the order of its
-end. The hosts (`actor`, `testing`) own threads and waiting, and call `begin`, `turn` and
-`finish`, one at a time. Nothing that a behaviour raises comes out of a life: it ends it.
+Owns the order in which an actor looks for work, its timers, its children, what it watches and who
+watches it, and the order of its end. The hosts (`actor`, `testing`) own threads and waiting, and
+call `begin`, `turn` and `finish`, one at a time. Nothing that a behaviour raises comes out of a
+life: it ends it.
 
 Theory of operation. Control messages come before timers that are due, and these before
 `Behavior.step`. A life is over for the world in one step, under its mailbox's lock (`_claim_end`):
-from then on its refs take nothing, and whoever made that step, the actor itself or the parent
-that gave it up, puts the one `Down` into the parent's control lane.
+from then on its refs take nothing, and whoever made that step, the actor itself or the one
+that gave it up, tells everybody who watches, each exactly once: the parent first.
 
 A mailbox that was handed in belongs to its giver: its data outlives the actor. What is left in
 its control lane is for the actor that has ended and is dropped.
@@ -17,15 +18,31 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any, Protocol
 
-from supervisors.asking import Ask, AskableMailbox
-from supervisors.behavior import Behavior, Ref
+from supervisors.asking import Ask, AskableMailbox, DeferredAnswer, PoisonPill
+from supervisors.behavior import Answer, Behavior, Maker, Monitor, Ref
 from supervisors.errors import MailboxClosedError
 from supervisors.mailbox import Mailbox
-from supervisors.messages import Down, Terminate
+from supervisors.messages import Down, Exit, GetState, Kill, Linked, Resume, Started, Suspend, Terminate
 from supervisors.parking import Parker
-from supervisors.reasons import Abandoned, ErrorRecord, Normal, Raised, Reason, Shutdown, is_clean, record_error
+from supervisors.places.base import Listener, Place
+from supervisors.reasons import (
+    Abandoned,
+    ErrorRecord,
+    Killed,
+    Normal,
+    Raised,
+    Reason,
+    Shutdown,
+    StartFailed,
+    is_clean,
+    record_error,
+)
+from supervisors.ref import LifeRef
+from supervisors.ties import Ties
 from supervisors.timers import PendingTimer, TimerQueue
 
 MAX_WAIT = 86_400.0
@@ -40,56 +57,30 @@ class Host(Protocol):
     def now(self) -> float:
         """Seconds on the host's clock."""
 
-    def start_child(self, parent: Life, behavior: Behavior, name: str, mailbox: Mailbox | None) -> LifeRef:
-        """Start an actor below `parent`."""
+    def start_child(self, parent: Life, behavior: Behavior | Maker, name: str, mailbox: Mailbox | None) -> Life:
+        """Give a new actor below `parent`, which `launch` sets going."""
 
-    def stack_of(self, ref: LifeRef) -> str:
-        """Where the actor is in its code at this moment, as text; "" where unknown."""
-
-
-class LifeRef:
-    """The address of an actor (`Ref`), and what is known of its end. Any thread may use it."""
-
-    __slots__ = ("_life",)
-
-    def __init__(self, life: Life) -> None:
-        self._life = life
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.path}>"
-
-    @property
-    def name(self) -> str:
-        """The actor's name, unique below its parent."""
-        return self._life.name
-
-    @property
-    def path(self) -> str:
-        """The names of its ancestors and its own, joined by slashes."""
-        return self._life.path
-
-    @property
-    def reason(self) -> Reason | None:
-        """Why it ended; None while it lives."""
-        return self._life.reason
-
-    def tell(self, message: object) -> bool:
-        """Put `message` into the data lane; False if the actor takes no more messages.
+    def launch(self, life: Life) -> None:
+        """Let an actor run.
 
         Raises:
-            MailboxFullError: the data lane is at its bound.
+            StartError: the system gave no thread.
         """
-        if self._life.reason is not None:
-            return False
-        try:
-            self._life.mailbox.put(message)
-        except MailboxClosedError:
-            return False
-        return True
 
-    def signal(self, message: object) -> bool:
-        """Put `message` into the control lane, ahead of all data; False after its end."""
-        return self._life.put_control(message)
+    def stack_of(self, life: Life) -> str:
+        """Where the actor is in its code at this moment, as text; "" where unknown."""
+
+    def may_wait(self) -> bool:
+        """Whether the calling thread may wait for room in a mailbox: no actor's may."""
+
+    def wait_answered(self, life: Life, future: Future[Any], timeout: float | None) -> Any:
+        """Wait for what was asked of `life`; raises as `LifeRef.ask`."""
+
+    def open_place(self, life: Life, listener: Listener, name: str, service: bytes) -> Place:
+        """Give a place for one worker in a process of its own."""
+
+    def note(self, event: str, measurements: dict[str, float], metadata: dict[str, Any]) -> None:
+        """Tell those who listen that something happened."""
 
 
 class Life:
@@ -97,19 +88,19 @@ class Life:
 
     Args:
         host: where it runs.
-        behavior: what it does.
+        behavior: what it does, or what gives that on the actor's own thread.
         name: its name below its parent.
         mailbox: its mailbox.
         is_given: whether the mailbox belongs to somebody else and outlives the actor.
         parker: where it waits; closed at its end.
         rng: its source of randomness.
-        parent: who is told of its end; None for a root.
+        parent: who is told of its end before all others; None for a root.
     """
 
     def __init__(
         self,
         host: Host,
-        behavior: Behavior,
+        behavior: Behavior | Maker,
         name: str,
         *,
         mailbox: Mailbox,
@@ -123,10 +114,17 @@ class Life:
         self.reason: Reason | None = None
         """Why it ended; written once, under the mailbox's lock. Set means closed and fenced off."""
         self.is_given = is_given
+        self.is_suspended = False
+        """Whether it takes nothing until it is resumed or asked to end."""
+        self.is_finished = False
+        """Whether its last call has returned: set after its end, and much later for one that was given up."""
+        self.uses_poller: bool = getattr(behavior, "uses_poller", False)
+        """Whether it waits for file descriptors too."""
         self._host = host
         self.now = host.now
         """Seconds on the host's clock."""
-        self._behavior = behavior
+        self._made: Behavior | Maker = behavior
+        self._behavior: Behavior = behavior if isinstance(behavior, Behavior) else _UNBORN
         self._mailbox = mailbox
         self._parker = parker
         self._random = rng
@@ -135,6 +133,14 @@ class Life:
         self._children: set[Ref] = set()
         self._ending: Reason | None = None
         self._ask: Ask | None = None
+        self._owed: set[Answer] = set()
+        self._held: list[object] = []
+        self._ties = Ties()
+        self._watchers: dict[int, Callable[[Reason], object]] = {}
+        self._watches = 0
+        self._on_started: Callable[[object], object] | None = None
+        self._is_started = False
+        self._began_at = 0.0
         self._ref = LifeRef(self)
         if isinstance(mailbox, AskableMailbox):
             mailbox.owner = self
@@ -166,26 +172,65 @@ class Life:
         """Where this actor's thread waits."""
         return self._parker
 
+    @property
+    def behavior(self) -> Behavior:
+        """What it does; for listings."""
+        return self._behavior
+
     def set_timer(self, delay: float, message: object) -> PendingTimer:
         """Deliver `message` to this actor ahead of all data after `delay` seconds."""
         return self._timers.add(self._host.now() + delay, message)
 
-    def start(self, behavior: Behavior, name: str, *, mailbox: Mailbox | None = None) -> LifeRef:
+    def start(
+        self, behavior: Behavior | Maker, name: str, *, mailbox: Mailbox | None = None, wants_started: bool = False
+    ) -> LifeRef:
         """Start a child actor.
 
         Raises:
             StartError: the system gave no thread.
         """
-        ref = self._host.start_child(self, behavior, name, mailbox)
+        life = self._host.start_child(self, behavior, name, mailbox)
+        ref = life.ref
+        life.watch(lambda reason: self.put_control(Down(ref, reason)))
+        if wants_started:
+            life.on_started(lambda info: self.put_control(Started(ref, info)))
+        self._host.launch(life)
         self._children.add(ref)
         return ref
+
+    def acknowledge(self, info: object = None) -> None:
+        """Tell who started this actor that it is ready; nothing happens the second time."""
+        if self._is_started:
+            return
+        self._is_started = True
+        self._host.note("actor.started", {}, {"path": self.path, "pid": self.pid})
+        if self._on_started is not None:
+            self._on_started(info)
+
+    def monitor(self, ref: Ref) -> Monitor:
+        """Have exactly one `Down` come when `ref` ends."""
+        return self._ties.monitor(self._ref, ref)
+
+    def demonitor(self, monitor: Monitor, *, flush: bool = True) -> None:
+        """Take a monitor back; with `flush` also a notice that is on its way."""
+        self._ties.demonitor(monitor, flush=flush)
+
+    def link(self, ref: Ref) -> None:
+        """Tie this actor and `ref` together."""
+        self._ties.link(self._ref, ref)
+
+    def unlink(self, ref: Ref) -> None:
+        """Untie this actor and `ref`."""
+        self._ties.unlink(ref)
 
     def abandon(self, ref: Ref) -> str:
         """Give up a child that does not end, and give its stack."""
         if ref not in self._children or not isinstance(ref, LifeRef):
             return ""
-        stack = self._host.stack_of(ref)
-        ref._life.give_up(Abandoned(stack))  # noqa: SLF001  a ref is the life's own door
+        life = ref.life
+        stack = self._host.stack_of(life) if isinstance(life, Life) else ""
+        if isinstance(life, Life) and life.give_up(Abandoned(stack)):
+            self._host.note("actor.abandoned", {}, {"path": life.path, "stack": stack})
         return stack
 
     def reply(self, value: object) -> None:
@@ -194,17 +239,25 @@ class Life:
         if ask is not None:
             ask.answer.set_reply(value)
 
+    def defer(self) -> Answer | None:
+        """Take the ask that is being handled, to answer it later."""
+        ask, self._ask = self._ask, None
+        return None if ask is None else DeferredAnswer(ask.answer, self._owed)
+
     def stop(self, reason: Reason) -> None:
         """End this actor, with `reason`, when the present call returns; the first call counts."""
         if self._ending is None:
             self._ending = reason
 
-    # -- for hosts, on the actor's thread
+    def note(self, event: str, measurements: dict[str, float], metadata: dict[str, Any]) -> None:
+        """Tell those who listen that something happened."""
+        self._host.note(event, measurements, metadata)
 
-    @property
-    def uses_poller(self) -> bool:
-        """Whether its behaviour waits for file descriptors too."""
-        return self._behavior.uses_poller
+    def open_place(self, listener: Listener, name: str, service: bytes) -> Place:
+        """Give a place for one worker in a process of its own."""
+        return self._host.open_place(self, listener, name, service)
+
+    # -- for hosts, on the actor's thread
 
     @property
     def is_going_on(self) -> bool:
@@ -213,10 +266,23 @@ class Life:
 
     def begin(self) -> None:
         """Make the first call of the behaviour."""
+        self._began_at = self._host.now()
+        if self.reason is not None:
+            return  # given up before it began
         try:
-            self._behavior.on_start(self)
+            if not isinstance(self._made, Behavior):
+                made = self._made()
+                self._behavior = made if isinstance(made, Behavior) else _HandOver(made)
+            behavior = self._behavior
+            if behavior.uses_poller and not self.uses_poller:
+                name = type(behavior).__name__
+                raise TypeError(f"{name} uses a poller: what makes it must say so by an attribute `uses_poller`")  # noqa: TRY301
+            behavior.on_start(self)
         except BaseException as error:  # noqa: BLE001  whatever it raises is its end
             self.fail(error)
+            return
+        if self._ending is None and not behavior.acknowledges:
+            self.acknowledge()
 
     def turn(self) -> bool:
         """Do one piece of work; False when there is none, and the actor may sleep."""
@@ -225,6 +291,8 @@ class Life:
             if message is not None:
                 self._handle_control(message)
                 return True
+            if self.is_suspended:
+                return False
             if self._timers:
                 timer = self._timers.take_due(self._host.now())
                 if timer is not None:
@@ -253,18 +321,19 @@ class Life:
             self.fail(error)
 
     def next_timer(self) -> float | None:
-        """Clock reading at which the earliest timer is due; None without timers."""
-        return self._timers.next_due()
+        """Clock reading at which the earliest timer is due; None without one that could fire."""
+        return None if self.is_suspended else self._timers.next_due()
 
     def fail(self, error: BaseException) -> None:
         """Let the actor end by `error`, whatever end was asked for before."""
         ask, self._ask = self._ask, None
         if ask is not None:
             ask.answer.set_error(error)
-        self._ending = Raised(record_error(error))
+        record = record_error(error)
+        self._ending = Raised(record) if self._is_started else StartFailed(record)
 
     def finish(self) -> None:
-        """End it: give back what it holds, then tell its parent."""
+        """End it: give back what it holds, then tell those who watch."""
         # One that was given up is told to nobody again, yet gives back what it holds.
         reason = self.reason or self._ending or Normal()
         try:
@@ -276,15 +345,13 @@ class Life:
             for child in self._children:
                 child.signal(Terminate(Shutdown(f"{self.path} ended")))
             self._children.clear()
-            told = self._claim_end(reason)
-            if not self.is_given:
-                control, data = self._mailbox.close()
-                _tell_dead([*control, *data])
-            elif told:
-                _tell_dead(self._drain_control())
+            self._ties.clear()
+            watchers = self._claim_end(reason)
+            self._empty_mailbox(reason, was_given_up=watchers is None)
             self._parker.close()
-            if told:
-                self._tell_parent(reason)
+            self.is_finished = True
+            if watchers is not None:
+                self._tell_end(reason, watchers)
 
     def take_up(self, ask: Ask) -> object:
         """Make `ask` the one that is being handled; gives its message."""
@@ -294,6 +361,11 @@ class Life:
         return ask.message
 
     # -- for refs, on any thread
+
+    @property
+    def pid(self) -> int | None:
+        """The process in which it does its work, if that is another one."""
+        return getattr(self._behavior, "pid", None)
 
     def put_control(self, message: object) -> bool:
         """Put `message` into the control lane unless the actor has ended; tells whether."""
@@ -306,55 +378,200 @@ class Life:
             mailbox.unpark()
         return True
 
-    def give_up(self, reason: Abandoned) -> None:
-        """Fence the actor off, from its parent's thread; nothing happens if it has ended."""
-        if self._claim_end(reason):
-            self._tell_parent(reason)
-            self._parker.unpark()
+    def put_data(self, message: object, timeout: float | None) -> None:
+        """Put `message` into the data lane, by its overflow policy; raises as `Mailbox.put`."""
+        self._mailbox.put(message, timeout if self._host.may_wait() else 0.0)
+
+    def put_ask(self, ask: Ask) -> bool:
+        """Put an ask in order with the data; into the control lane where that is its giver's.
+
+        Raises:
+            MailboxFullError: the data lane is at its bound.
+        """
+        if self.is_given:
+            return self.put_control(ask)
+        if self.reason is not None:
+            return False
+        try:
+            self.put_data(ask, None)
+        except MailboxClosedError:
+            return False
+        return True
+
+    def watch(self, notify: Callable[[Reason], object]) -> Callable[[], bool]:
+        """Call `notify` once with the reason of the end, at once if it has ended; gives what takes that back."""
+        with self._mailbox.lock:
+            reason = self.reason
+            if reason is None:
+                self._watches = key = self._watches + 1
+                self._watchers[key] = notify
+        if reason is not None:
+            notify(reason)
+            return _never
+
+        def unwatch() -> bool:
+            with self._mailbox.lock:
+                return self._watchers.pop(key, None) is not None
+
+        return unwatch
+
+    def on_started(self, notify: Callable[[object], object]) -> None:
+        """Call `notify` when it is ready; to be said before it is launched."""
+        self._on_started = notify
+
+    def give_up(self, reason: Abandoned | Killed) -> bool:
+        """Fence the actor off; False if it has ended."""
+        watchers = self._claim_end(reason)
+        if watchers is None:
+            return False
+        self._parker.unpark()
+        self._tell_end(reason, watchers)
+        return True
+
+    def kill(self) -> None:
+        """End it now: what it runs elsewhere by force, itself by fencing it off."""
+        if self._behavior.handles_kill:
+            self.put_control(Kill())
+        else:
+            self.give_up(Killed())
+
+    def wait_answered(self, future: Future[Any], timeout: float | None) -> Any:
+        """Wait for what was asked of this actor; raises as `LifeRef.ask`."""
+        return self._host.wait_answered(self, future, timeout)
 
     # -- private
 
     def _handle_control(self, message: object) -> None:
-        if type(message) is Terminate and not self._behavior.handles_terminate:
-            self.stop(message.reason)
+        if isinstance(message, _SYSTEM):
+            self._handle_system(message)
+        elif isinstance(message, Terminate):
+            self._resume()
+            if self._behavior.handles_terminate:
+                self._hand_over(message)
+            else:
+                self.stop(message.reason)
+        elif self.is_suspended:
+            self._held.append(message)
+        elif isinstance(message, Down | Exit):
+            self._take_notice(message)
+        elif isinstance(message, Ask):
+            self._hand_over(self.take_up(message))
+        else:
+            self._hand_over(message)
+
+    def _handle_system(self, message: Suspend | Resume | GetState | Linked) -> None:
+        match message:
+            case Suspend():
+                self.is_suspended = True
+            case Resume():
+                self._resume()
+            case GetState(answer):
+                self._report_state(answer)
+            case Linked(link):
+                self._ties.accept(self._ref, link)
+
+    def _take_notice(self, notice: Down | Exit) -> None:
+        if not self._ties.is_current(notice):
             return
-        if type(message) is Down:
-            self._children.discard(message.ref)
-        if type(message) is Ask:
-            message = self.take_up(message)
+        self._children.discard(notice.ref)
+        if isinstance(notice, Exit) and not self._behavior.traps_exits:
+            if not is_clean(notice.reason):
+                self.stop(notice.reason)
+            return
+        self._hand_over(notice)
+
+    def _hand_over(self, message: object) -> None:
         self._behavior.on_message(message, self)
         if self._ask is not None:
             self.reply(None)
 
+    def _resume(self) -> None:
+        self.is_suspended = False
+        held, self._held = self._held, []
+        if held:
+            self._mailbox.put_control_first(held)
+
+    def _report_state(self, answer: Answer) -> None:
+        # A behaviour that cannot tell its state is no reason to end it: somebody was curious.
+        try:
+            self._behavior.report_state(answer)
+        except Exception as error:  # noqa: BLE001  it is told to who asked
+            answer.set_error(error)
+
     def _seconds_to_timer(self) -> float | None:
-        due = self._timers.next_due()
+        due = self.next_timer()
         return None if due is None else min(max(0.0, due - self._host.now()), MAX_WAIT)
 
-    def _claim_end(self, reason: Reason) -> bool:
+    def _claim_end(self, reason: Reason) -> list[Callable[[Reason], object]] | None:
         with self._mailbox.lock:
             if self.reason is not None:
-                return False
+                return None
             self.reason = reason
-            return True
+            watchers = list(self._watchers.values())
+            self._watchers.clear()
+            return watchers
+
+    def _tell_end(self, reason: Reason, watchers: list[Callable[[Reason], object]]) -> None:
+        seconds = self._host.now() - self._began_at
+        self._host.note("actor.ended", {"seconds": seconds}, {"path": self.path, "reason": reason})
+        if self._parent is None and not is_clean(reason):
+            # A root has nobody above it: the log is the last to hear of it.
+            _log.error("actor %s %s%s", self.path, reason, _traceback_of(reason))
+        for notify in watchers:
+            notify(reason)
+
+    def _empty_mailbox(self, reason: Reason, *, was_given_up: bool) -> None:
+        owed, self._owed = self._owed, set()
+        for answer in owed:
+            answer.set_dead(reason)
+        if self.is_given:
+            # Control messages of an actor that was given up may be its successor's by now.
+            _tell_dead([] if was_given_up else self._drain_control(), reason)
+            return
+        control, data = self._mailbox.close()
+        _tell_dead([*self._held, *control, *data], reason)
+        undelivered = tuple(message for message in data if type(message) is not PoisonPill)
+        if undelivered:
+            self._host.note(
+                "actor.undelivered", {"count": len(undelivered)}, {"path": self.path, "messages": undelivered}
+            )
+            _log.info("actor %s %s; %d messages it had not taken are lost with it", self.path, reason, len(undelivered))
 
     def _drain_control(self) -> list[object]:
-        drained: list[object] = []
+        drained: list[object] = list(self._held)
         while (message := self._mailbox.try_take_control()) is not None:
             drained.append(message)
         return drained
 
-    def _tell_parent(self, reason: Reason) -> None:
-        if self._parent is not None:
-            self._parent.put_control(Down(self._ref, reason))
-        elif not is_clean(reason):
-            # A root has nobody to tell: the log is the last to hear of it.
-            _log.error("actor %s %s%s", self.path, reason, _traceback_of(reason))
+
+class _HandOver(Behavior):
+    """What a maker gave that is no behaviour: handed over as the start's information."""
+
+    acknowledges = True
+
+    def __init__(self, result: object) -> None:
+        self._result = result
+
+    def on_start(self, ctx: Any) -> None:
+        ctx.acknowledge(self._result)
+        ctx.stop(Normal())
 
 
-def _tell_dead(left: list[Any]) -> None:
+_SYSTEM = (Suspend, Resume, GetState, Linked)
+"""Messages that the life itself handles, also while it is suspended."""
+_UNBORN = Behavior()
+"""Stands in until the actor's own thread has made its behaviour."""
+
+
+def _never() -> bool:
+    """Say that the watch cannot be taken back any more."""
+    return False
+
+
+def _tell_dead(left: list[Any], reason: Reason) -> None:
     for message in left:
-        if type(message) is Ask:
-            message.answer.set_dead()
+        if type(message) is Ask or type(message) is GetState:
+            message.answer.set_dead(reason)
 
 
 def _traceback_of(reason: Reason) -> str:

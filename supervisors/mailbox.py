@@ -7,23 +7,49 @@ that was rung after it has let the lock go. A reader that finds nothing to do sl
 `sleep(seen)`: it does not fall asleep if the mailbox was rung since it read `rings`, so that no
 wake-up is lost. Never runs a message, never drops one.
 
-The data lane is bounded by `capacity`: `put` refuses what is over it. `append_held` does not
-look at the bound, since a commit cannot be refused half-way: its caller asks `is_full` before
-it takes the message that leads to the commit.
+The data lane is bounded by `capacity`. What `put` does with a message over it is the mailbox's
+overflow policy: refuse it, drop it or the oldest one (counted, never silently lost), or let its
+sender wait, which is for threads that are no actors. `append_held` does not look at the bound,
+since a commit cannot be refused half-way: its caller asks `is_full` before it takes the message
+that leads to the commit.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, Literal, NamedTuple, get_args
 
-from supervisors.errors import MailboxClosedError, MailboxFullError
+from supervisors.clock import MonotonicClock
+from supervisors.errors import MailboxClosedError, MailboxFullError, SpecError
 from supervisors.parking import LockParker, Parker
 
 Lock = AbstractContextManager[Any]
+
+Overflow = Literal["reject", "drop_oldest", "drop_newest", "wait"]
+"""What becomes of a message over the bound."""
+
+
+class MailboxStats(NamedTuple):
+    """What a mailbox has seen of its data lane.
+
+    Args:
+        waiting: messages in it now.
+        capacity: its bound; None for none.
+        received: messages that `put` took in. What a lock's holder appended is counted by its ledger.
+        dropped: those that an overflow policy dropped.
+        rejected: those that were refused: never taken in.
+        peak: most messages that waited after a `put`.
+    """
+
+    waiting: int
+    capacity: int | None
+    received: int
+    dropped: int
+    rejected: int
+    peak: int
 
 
 class Mailbox:
@@ -32,12 +58,37 @@ class Mailbox:
     Args:
         capacity: messages the data lane holds before it is full; None for no bound.
         lock: the lock to use; None for one of its own.
+        overflow: what `put` does when it is full: `reject` raises, `drop_oldest` and `drop_newest`
+            drop one and count it, `wait` lets its sender wait for room.
+
+    Raises:
+        SpecError: the capacity is no positive number, or the policy is none.
     """
 
-    __slots__ = ("_closed", "_control", "_data", "_parker", "_rings", "_sleeping", "capacity", "lock")
+    __slots__ = (
+        "_closed",
+        "_control",
+        "_data",
+        "_dropped",
+        "_parker",
+        "_peak",
+        "_received",
+        "_rejected",
+        "_rings",
+        "_senders",
+        "_sleeping",
+        "capacity",
+        "lock",
+        "overflow",
+    )
 
-    def __init__(self, capacity: int | None = None, lock: Lock | None = None) -> None:
+    def __init__(self, capacity: int | None = None, lock: Lock | None = None, *, overflow: Overflow = "reject") -> None:
+        if capacity is not None and not capacity >= 1:
+            raise SpecError(f"capacity: expected 1 or more, or None, got {capacity!r}")
+        if overflow not in get_args(Overflow):
+            raise SpecError(f"overflow: expected one of {get_args(Overflow)}, got {overflow!r}")
         self.capacity = capacity
+        self.overflow: Overflow = overflow
         self.lock: Lock = threading.Lock() if lock is None else lock
         self._control: deque[object] = deque()
         self._data: deque[Any] = deque()
@@ -45,6 +96,12 @@ class Mailbox:
         self._rings = 0
         self._sleeping = False
         self._closed = False
+        self._received = 0
+        self._dropped = 0
+        self._rejected = 0
+        self._peak = 0
+        self._senders: deque[LockParker] = deque()
+        """Those that wait for room, each at a parker of its own; the first is woken when there is some."""
 
     def __len__(self) -> int:
         """Messages in the data lane."""
@@ -65,21 +122,32 @@ class Mailbox:
         """How often the mailbox was rung; to be read before looking for work."""
         return self._rings
 
-    def put(self, message: object) -> None:
-        """Append `message` to the data lane.
+    def stats(self) -> MailboxStats:
+        """What the data lane has seen, in one cut."""
+        with self.lock:
+            return MailboxStats(
+                len(self._data), self.capacity, self._received, self._dropped, self._rejected, self._peak
+            )
+
+    def put(self, message: object, timeout: float | None = None) -> None:
+        """Append `message` to the data lane, by the overflow policy.
+
+        Args:
+            message: what to put.
+            timeout: seconds to wait for room under `wait`, 0 for not at all, None for no end; a
+                mailbox that is closed meanwhile ends the wait.
 
         Raises:
-            MailboxFullError: the data lane is at its bound.
+            MailboxFullError: the data lane is at its bound (`reject`), or was for all of `timeout` (`wait`).
             MailboxClosedError: the mailbox takes no more messages.
         """
         with self.lock:
-            if self._closed:
-                raise MailboxClosedError
-            if self.is_full:
-                raise MailboxFullError(self.capacity)
-            wake = self.append_held(message)
+            is_room = self._make_room()
+            wake = is_room and self._receive(message)
         if wake:
             self.unpark()
+        if not is_room:
+            self._wait_and_put(message, timeout)
 
     def put_control(self, message: object) -> None:
         """Append `message` to the control lane, which has no bound.
@@ -106,7 +174,21 @@ class Mailbox:
         if not self._data:
             return None
         with self.lock:
-            return self._data.popleft() if self._data else None
+            message = self._data.popleft() if self._data else None
+            sender = self._senders[0] if self._senders and not self.is_full else None
+        if sender is not None:
+            sender.unpark()
+        return message
+
+    def discard_control(self, is_unwanted: Callable[[object], bool]) -> None:
+        """Drop the control messages of which `is_unwanted` holds; called with the lock held."""
+        with self.lock:
+            self._control = deque(message for message in self._control if not is_unwanted(message))
+
+    def put_control_first(self, messages: Iterable[object]) -> None:
+        """Put `messages`, oldest first, before all others of the control lane; for its reader."""
+        with self.lock:
+            self._control.extendleft(reversed(list(messages)))
 
     def ring(self) -> None:
         """Make the reader look for work again, without a message."""
@@ -148,7 +230,10 @@ class Mailbox:
             control, data = list(self._control), list(self._data)
             self._control.clear()
             self._data.clear()
-            return control, data
+            senders, self._senders = self._senders, deque()
+        for sender in senders:
+            sender.unpark()
+        return control, data
 
     # What follows is for those who hold the lock.
 
@@ -188,3 +273,63 @@ class Mailbox:
             self._sleeping = False
             return True
         return False
+
+    # -- Private
+
+    def _make_room(self) -> bool:
+        """Do what the policy says when it is full; False if the sender has to wait. The lock is held."""
+        if self._closed:
+            raise MailboxClosedError
+        if not self.is_full:
+            # Those that wait were there before.
+            return not self._senders
+        match self.overflow:
+            case "reject":
+                self._rejected += 1
+                raise MailboxFullError(self.capacity)
+            case "drop_oldest":
+                self._data.popleft()
+                self._dropped += 1
+                return True
+            case "drop_newest":
+                return True
+            case "wait":
+                return False
+
+    def _receive(self, message: object) -> bool:
+        self._received += 1
+        if self.is_full and self.overflow == "drop_newest":
+            self._dropped += 1
+            return False
+        wake = self.append_held(message)
+        self._peak = max(self._peak, len(self._data))
+        return wake
+
+    def _wait_and_put(self, message: object, timeout: float | None) -> None:
+        now = MonotonicClock.now
+        deadline = None if timeout is None else now() + timeout
+        turn = LockParker()
+        with self.lock:
+            self._senders.append(turn)
+        while not self._put_in_turn(message, turn, is_late=deadline is not None and now() >= deadline):
+            turn.park(None if deadline is None else deadline - now())
+
+    def _put_in_turn(self, message: object, turn: LockParker, *, is_late: bool) -> bool:
+        """Put for a sender that waits; False if it has to go on waiting."""
+        with self.lock:
+            if self._closed:
+                raise MailboxClosedError
+            if self.is_full or self._senders[0] is not turn:
+                if is_late:
+                    self._rejected += 1
+                    self._senders.remove(turn)
+                    raise MailboxFullError(self.capacity)
+                return False
+            self._senders.popleft()
+            wake = self._receive(message)
+            follower = self._senders[0] if self._senders and not self.is_full else None
+        if wake:
+            self.unpark()
+        if follower is not None:
+            follower.unpark()
+        return True

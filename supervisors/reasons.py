@@ -98,6 +98,31 @@ class Crashed(msgspec.Struct, frozen=True, tag=True):
         return f"{where}exited with code {self.exit_code} without finishing its work"
 
 
+class OutOfMemory(msgspec.Struct, frozen=True, tag=True):
+    """The system ended its process because memory ran out.
+
+    Args:
+        pid: process id it had.
+        peak_bytes: largest resident memory seen, in bytes; None where unknown.
+    """
+
+    pid: int | None = None
+    peak_bytes: int | None = None
+
+    def __str__(self) -> str:
+        size = "" if self.peak_bytes is None else f" at {self.peak_bytes / 2**20:.0f} MiB"
+        return f"process {self.pid} was ended by the system as memory ran out{size}"
+
+
+class Killed(msgspec.Struct, frozen=True, tag=True):
+    """It was ended by force: by a brutal kill, or because it did not end in the time it was given."""
+
+    pid: int | None = None
+
+    def __str__(self) -> str:
+        return "was killed" if self.pid is None else f"process {self.pid} was killed"
+
+
 class DeadlineExceeded(msgspec.Struct, frozen=True, tag=True):
     """It took longer than it was allowed, and was ended for it."""
 
@@ -136,7 +161,18 @@ class Abandoned(msgspec.Struct, frozen=True, tag=True):
         return "its thread did not end in time and was abandoned"
 
 
-Reason: TypeAlias = Normal | Shutdown | Raised | Crashed | DeadlineExceeded | ProtocolError | StartFailed | Abandoned
+Reason: TypeAlias = (
+    Normal
+    | Shutdown
+    | Raised
+    | Crashed
+    | OutOfMemory
+    | Killed
+    | DeadlineExceeded
+    | ProtocolError
+    | StartFailed
+    | Abandoned
+)
 """Every way in which an actor or a worker can end."""
 
 

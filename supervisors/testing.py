@@ -18,12 +18,19 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
 
-from supervisors.behavior import Behavior
-from supervisors.life import Life, LifeRef
+from supervisors.asking import AskableMailbox
+from supervisors.behavior import Behavior, Maker
+from supervisors.errors import AskTimeoutError
+from supervisors.life import Life
 from supervisors.mailbox import Mailbox
 from supervisors.messages import Down, Terminate
+from supervisors.places.base import Listener, Place
 from supervisors.places.scripted import Faults, ScriptedPlace
+from supervisors.ref import LifeRef
+from supervisors.wire.values import decode_code
 
 TOLD_LINES = 50
 """Lines of the schedule in a failure's text."""
@@ -67,16 +74,21 @@ class StepHost:
         seed: what the order and all randomness are drawn from.
         hurry: probability of a step by which the clock goes on to the next timer although actors
             could run: the simulated machine is slow. 0: time passes only when nothing can run.
+        faults: what goes wrong with simulated processes (`Context.open_place`).
     """
 
-    def __init__(self, seed: int, *, hurry: float = 0.0) -> None:
+    def __init__(self, seed: int, *, hurry: float = 0.0, faults: Faults = Faults()) -> None:  # noqa: B008  frozen
         self.seed = seed
         self.clock = ManualClock()
         self.random = random.Random(seed)  # noqa: S311
         self.trace: deque[str] = deque(maxlen=KEPT_LINES)
         """The schedule so far, one line a step: number, time, actor, what it did."""
         self.steps = 0
+        self.told: list[tuple[str, dict[str, float], dict[str, Any]]] = []
+        """What telemetry would have been told, in order."""
         self._hurry = hurry
+        self._faults = faults
+        self._started = 0
         self._actors: list[_Actor] = []
         self._sources: list[_Source] = []
         self._limit: int | None = None
@@ -86,17 +98,61 @@ class StepHost:
         """Seconds on the host's clock."""
         return self.clock.now()
 
-    def start(self, behavior: Behavior, name: str, *, mailbox: Mailbox | None = None) -> LifeRef:
+    def start(self, behavior: Behavior | Maker, name: str, *, mailbox: Mailbox | None = None) -> LifeRef:
         """Start a root actor; its first call comes with one of the next steps."""
-        return self._start(behavior, name, mailbox, None)
+        life = self._make(behavior, name, mailbox, None)
+        self.launch(life)
+        return life.ref
 
-    def start_child(self, parent: Life, behavior: Behavior, name: str, mailbox: Mailbox | None) -> LifeRef:
-        """Start an actor below `parent`."""
-        return self._start(behavior, name, mailbox, parent)
+    def start_child(self, parent: Life, behavior: Behavior | Maker, name: str, mailbox: Mailbox | None) -> Life:
+        """Give a new actor below `parent`, which `launch` sets going."""
+        return self._make(behavior, name, mailbox, parent)
 
-    def stack_of(self, ref: LifeRef) -> str:
+    def launch(self, life: Life) -> None:
+        """Let the actor take part in the draw."""
+        if not isinstance(life, _StepLife):
+            raise TypeError
+        self._actors.append(_Actor(life))
+
+    def stack_of(self, life: Life) -> str:
         """Give "": all actors are on this one stack."""
         return ""
+
+    def may_wait(self) -> bool:
+        """False: whoever waited would keep all others from going on."""
+        return False
+
+    def wait_answered(self, life: Life, future: Future[Any], timeout: float | None) -> Any:
+        """Let the others go on until the answer has come; raises as `LifeRef.ask`."""
+        self.wait_inside(future.done, timeout, f"an ask of {life.path}")
+        if not future.done():
+            future.cancel()
+            raise AskTimeoutError(f"actor {life.path} did not answer within {timeout:g} s")
+        return future.result(0)
+
+    def open_place(self, life: Life, listener: Listener, name: str, service: bytes) -> Place:
+        """Give a simulated process, which takes part in the draw."""
+        place = ScriptedPlace(
+            lambda: decode_code(service),
+            listener,
+            random.Random(f"{self.seed}:{life.path}:{len(self._sources)}"),  # noqa: S311
+            faults=self._faults,
+            clock=self.now,
+        )
+
+        def act() -> bool:
+            # As a poller's callbacks do on threads: whoever was called back looks for work again.
+            if not place.tick():
+                return False
+            life.mailbox.ring()
+            return True
+
+        self.add_source(act, f"place {life.path}")
+        return place
+
+    def note(self, event: str, measurements: dict[str, float], metadata: dict[str, Any]) -> None:
+        """Keep what telemetry would have been told."""
+        self.told.append((event, measurements, metadata))
 
     def add_source(self, act: Callable[[], bool], name: str = "source") -> None:
         """Let `act` take part in the draw: one bounded action of the world around the actors.
@@ -141,20 +197,19 @@ class StepHost:
             if not self._step(deadline):
                 self._fail(f"{name} waits inside its step, and nothing can wake it")
 
-    def _start(self, behavior: Behavior, name: str, mailbox: Mailbox | None, parent: Life | None) -> LifeRef:
-        stream = f"{self.seed}:{len(self._actors)}:{name}"
-        life = _StepLife(
+    def _make(self, behavior: Behavior | Maker, name: str, mailbox: Mailbox | None, parent: Life | None) -> Life:
+        self._started += 1
+        stream = f"{self.seed}:{self._started}:{name}"
+        return _StepLife(
             self,
             behavior,
             name,
-            mailbox=Mailbox() if mailbox is None else mailbox,
+            mailbox=AskableMailbox() if mailbox is None else mailbox,
             is_given=mailbox is not None,
             parker=_StepParker(self, name),
             rng=random.Random(stream),  # noqa: S311
             parent=parent,
         )
-        self._actors.append(_Actor(life))
-        return life.ref
 
     def _step(self, deadline: float | None) -> bool:
         if self._failure is not None:

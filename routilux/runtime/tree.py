@@ -7,10 +7,10 @@ part in what follows.
 from __future__ import annotations
 
 import secrets
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 from routilux.accounts import Account
@@ -33,6 +33,7 @@ from supervisors.errors import ValueEncodingError
 from supervisors.locking import BriefLock
 from supervisors.parking import Poller
 from supervisors.places.base import Listener, Place
+from supervisors.places.process.output import show_output
 from supervisors.places.process.place import ProcessPlace
 from supervisors.places.thread import ThreadPlace
 from supervisors.wire.values import encode_code
@@ -159,20 +160,8 @@ def _process_place(routine: RoutinePlan, service: bytes) -> PlaceMaker:
             poller=ctx.parker,
             clock=ctx.now,
             listener=listener,
-            output=lambda number, stream, line: _show_output(routine.id, number, stream, line),
+            output=partial(show_output, routine.id),
             timeout=routine.options.timeout,
         )
 
     return make
-
-
-def _show_output(routine_id: str, number: int, stream: str, line: str) -> None:
-    """Print what a worker printed, under the routine's name."""
-    target = sys.stdout if stream == "stdout" else sys.stderr
-    if target is None:
-        return
-    label = f"{routine_id}[{number}]" if number else routine_id
-    try:
-        target.write(f"[{label}] {line}\n")
-    except (ValueError, OSError):
-        return  # the program's own stream is closed: there is nobody left to tell

@@ -19,7 +19,7 @@ from supervisors.errors import StartError
 from supervisors.mailbox import Mailbox
 from supervisors.messages import Down, Terminate
 from supervisors.parking import Poller
-from supervisors.reasons import Abandoned, Normal, Raised, Reason, Shutdown
+from supervisors.reasons import Abandoned, Normal, Raised, Reason, Shutdown, StartFailed
 
 WAIT = 10.0
 END = Terminate(Shutdown("end of test"))
@@ -141,7 +141,7 @@ def test_an_exception_anywhere_ends_it_and_on_stop_is_called(where: str) -> None
     with running(behavior) as ref:
         ref.signal("x")
         assert ref.wait_terminated(WAIT)
-    assert isinstance(ref.reason, Raised)
+    assert isinstance(ref.reason, StartFailed if where == "on_start" else Raised)
     assert behavior.ended == [ref.reason]
 
 

@@ -1,7 +1,8 @@
-"""What a worker prints, as lines: cut, bounded, and the last ones remembered. Pure."""
+"""What a worker prints, as lines: cut, bounded, the last ones remembered, and shown under a name."""
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 
 LINE_BYTES = 65_536
@@ -43,3 +44,22 @@ class LineBuffer:
 def _cut(line: bytes) -> list[bytes]:
     """Cut a line into pieces of `LINE_BYTES`; the last one may be shorter, or the empty line."""
     return [line[start : start + LINE_BYTES] for start in range(0, len(line), LINE_BYTES)] or [b""]
+
+
+def show_output(name: str, number: int, stream: str, line: str) -> None:
+    """Print what a worker printed, under the name of what it runs.
+
+    Args:
+        name: of what it runs.
+        number: the worker's; told where it is not 0.
+        stream: `stdout` or `stderr`.
+        line: what it printed.
+    """
+    target = sys.stdout if stream == "stdout" else sys.stderr
+    if target is None:
+        return
+    label = f"{name}[{number}]" if number else name
+    try:
+        target.write(f"[{label}] {line}\n")
+    except (ValueError, OSError):
+        return  # the program's own stream is closed: there is nobody left to tell
