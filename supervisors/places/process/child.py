@@ -22,9 +22,9 @@ from supervisors.places.process.link import Link
 from supervisors.places.process.logs import log_as_own, own_levels, root_level
 from supervisors.places.process.output import LineBuffer
 from supervisors.places.process.page import PageView
-from supervisors.places.process.reap import describe_crash, end_tree, reap
+from supervisors.places.process.reap import count_oom_kills, describe_death, end_tree, reap
 from supervisors.places.process.spawn import Birth, spawner
-from supervisors.reasons import Crashed, ProtocolError, Reason, Shutdown, StartFailed, record_error
+from supervisors.reasons import ProtocolError, Reason, Shutdown, StartFailed, record_error
 from supervisors.wire.frames import (
     FRAME_OVERHEAD_BYTES,
     Boot,
@@ -359,11 +359,13 @@ class Child:
             self.read_stream(fd, _LAST_OUTPUT_READS)
             for line in lines.finish():
                 self._owner.on_child_output(self, name, line)
-        crash: Crashed = describe_crash(ended, birth.pid, self._errors.last)
         lost = self.link.lose(self.page())
         reason = self._reason
+        if reason is None and self.is_stopping and ended.exit_code == 0:
+            reason = Shutdown("closed")
         if reason is None:
-            reason = Shutdown("closed") if self.is_stopping and ended.exit_code == 0 else crash
+            oom_kills = count_oom_kills() - birth.oom_kills
+            reason = describe_death(ended, birth.pid, self._errors.last, oom_kills=oom_kills)
         self._close()
         self._owner.on_child_gone(self, reason, lost)
 
