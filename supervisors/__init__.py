@@ -11,29 +11,42 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from supervisors.actor import BehaviorActor, PykkaHost, PykkaRef
-    from supervisors.behavior import Behavior, Context, Ref, Timer
+    from supervisors.behavior import Behavior, Context, Link, Monitor, Ref, Timer
+    from supervisors.calls import ChildCounts, ChildInfo
+    from supervisors.children import Child, ChildState
     from supervisors.clock import Clock, MonotonicClock
-    from supervisors.mailbox import Mailbox
-    from supervisors.messages import Down, Terminate
+    from supervisors.handles import ChildHandle, SupervisorHandle, start_supervisor
+    from supervisors.mailbox import Mailbox, MailboxStats
+    from supervisors.messages import Down, Exit, Terminate
     from supervisors.policy import Backoff, Decision, FailurePolicy, Intensity, IntensityWindow, Strategy
     from supervisors.reasons import Reason
-    from supervisors.spec import ChildSpec
-    from supervisors.supervisor import Child, RestartStrategy, Supervisor
+    from supervisors.spec import IGNORE, ChildSpec, check_child_specs
+    from supervisors.supervisor import RestartStrategy, Supervisor
+    from supervisors.tree import TreeNode
 
 _HOMES = {
     "Backoff": "policy",
     "Behavior": "behavior",
     "BehaviorActor": "actor",
-    "Child": "supervisor",
+    "Child": "children",
+    "ChildCounts": "calls",
+    "ChildHandle": "handles",
+    "ChildInfo": "calls",
     "ChildSpec": "spec",
+    "ChildState": "children",
     "Clock": "clock",
     "Context": "behavior",
     "Decision": "policy",
     "Down": "messages",
+    "Exit": "messages",
     "FailurePolicy": "policy",
+    "IGNORE": "spec",
     "Intensity": "policy",
     "IntensityWindow": "policy",
+    "Link": "behavior",
     "Mailbox": "mailbox",
+    "MailboxStats": "mailbox",
+    "Monitor": "behavior",
     "MonotonicClock": "clock",
     "PykkaHost": "actor",
     "PykkaRef": "actor",
@@ -42,24 +55,37 @@ _HOMES = {
     "RestartStrategy": "supervisor",
     "Strategy": "policy",
     "Supervisor": "supervisor",
+    "SupervisorHandle": "handles",
     "Terminate": "messages",
     "Timer": "behavior",
+    "TreeNode": "tree",
+    "check_child_specs": "spec",
+    "start_supervisor": "handles",
 }
 
 __all__ = [
+    "IGNORE",
     "Backoff",
     "Behavior",
     "BehaviorActor",
     "Child",
+    "ChildCounts",
+    "ChildHandle",
+    "ChildInfo",
     "ChildSpec",
+    "ChildState",
     "Clock",
     "Context",
     "Decision",
     "Down",
+    "Exit",
     "FailurePolicy",
     "Intensity",
     "IntensityWindow",
+    "Link",
     "Mailbox",
+    "MailboxStats",
+    "Monitor",
     "MonotonicClock",
     "PykkaHost",
     "PykkaRef",
@@ -68,8 +94,12 @@ __all__ = [
     "RestartStrategy",
     "Strategy",
     "Supervisor",
+    "SupervisorHandle",
     "Terminate",
     "Timer",
+    "TreeNode",
+    "check_child_specs",
+    "start_supervisor",
 ]
 
 

@@ -272,7 +272,7 @@ class Life:
         try:
             if not isinstance(self._made, Behavior):
                 made = self._made()
-                self._behavior = made if isinstance(made, Behavior) else _HandOver(made)
+                self._behavior = made if isinstance(made, Behavior) else _Starter(made)
             behavior = self._behavior
             if behavior.uses_poller and not self.uses_poller:
                 name = type(behavior).__name__
@@ -366,6 +366,11 @@ class Life:
     def pid(self) -> int | None:
         """The process in which it does its work, if that is another one."""
         return getattr(self._behavior, "pid", None)
+
+    @property
+    def can_be_killed(self) -> bool:
+        """Whether what it runs can be ended by force."""
+        return self._behavior.handles_kill
 
     def put_control(self, message: object) -> bool:
         """Put `message` into the control lane unless the actor has ended; tells whether."""
@@ -544,8 +549,21 @@ class Life:
         return drained
 
 
-class _HandOver(Behavior):
-    """What a maker gave that is no behaviour: handed over as the start's information."""
+class HandedOver:
+    """What a maker gave that is no behaviour, as the information of a start (`Started.info`).
+
+    Args:
+        result: what it gave.
+    """
+
+    __slots__ = ("result",)
+
+    def __init__(self, result: object) -> None:
+        self.result = result
+
+
+class _Starter(Behavior):
+    """Hands over what a maker gave, and ends."""
 
     acknowledges = True
 
@@ -553,7 +571,7 @@ class _HandOver(Behavior):
         self._result = result
 
     def on_start(self, ctx: Any) -> None:
-        ctx.acknowledge(self._result)
+        ctx.acknowledge(HandedOver(self._result))
         ctx.stop(Normal())
 
 
