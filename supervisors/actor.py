@@ -91,6 +91,32 @@ class PykkaHost:
         self.launch(life)
         return ref
 
+    def start_ready(self, behavior: Behavior | Maker, name: str, timeout: float | None = None) -> PykkaRef:
+        """Start a root actor and wait until it is ready; one that is not in time is asked to end.
+
+        Args:
+            behavior: as for `start`.
+            name: as for `start`.
+            timeout: seconds to wait at most; None for no end.
+
+        Raises:
+            StartError: it ended before it was ready, or the system gave no thread.
+            TimeoutError: it was not ready within `timeout` seconds.
+        """
+        life = self._make(behavior, name, None, None)
+        life.is_start_awaited = True
+        ref = life.ref
+        if not isinstance(ref, PykkaRef):
+            raise TypeError
+        ref.expect_start()
+        self.launch(life)
+        try:
+            ref.wait_started(timeout)
+        except BaseException:
+            ref.signal(Terminate(Shutdown("its start was given up")))
+            raise
+        return ref
+
     def start_child(self, parent: Life, behavior: Behavior | Maker, name: str, mailbox: Mailbox | None) -> Life:
         """Give a new actor below `parent`, which `launch` sets going."""
         return self._make(behavior, name, mailbox, parent)

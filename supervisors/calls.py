@@ -1,13 +1,21 @@
-"""What a supervisor can be asked, and what it answers. Plain values, no rules."""
+"""What a supervisor can be asked, what it answers, and how a call is answered at once or later.
+
+Owns no rules: whether a call can be carried out is the supervisor's to say.
+"""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, TypeAlias
+import logging
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-from supervisors.behavior import Ref
+from supervisors.behavior import Answer, Context, Ref
+from supervisors.errors import ChildError, SpecError
 from supervisors.policy import Intensity
 from supervisors.reasons import Reason
 from supervisors.spec import AutoShutdown, ChildSpec, ChildType
+
+_log = logging.getLogger("supervisors")
 
 
 class ChildInfo(NamedTuple):
@@ -123,17 +131,28 @@ class Reconfigure(NamedTuple):
     children: tuple[ChildSpec, ...]
 
 
-Call: TypeAlias = (
-    StartChild
-    | TerminateChild
-    | RestartChild
-    | DeleteChild
-    | AwaitChild
-    | WhichChildren
-    | WhichChild
-    | CountChildren
-    | GetChildSpec
-    | FindChild
-    | Reconfigure
-)
-"""Everything a supervisor can be asked."""
+def answer_call(handle: Callable[[Any, Context], None], call: object, ctx: Context) -> None:
+    """Carry out a call by `handle`; what cannot be done is told to who asked, else to the log."""
+    try:
+        handle(call, ctx)
+    except (ChildError, SpecError) as error:
+        answer = ctx.defer()
+        if answer is None:
+            _log.warning("supervisor %s was told what it cannot do, and dropped it: %s", ctx.ref.path, error)
+        else:
+            answer.set_error(error)
+
+
+def defer_to(answers: list[Answer], ctx: Context) -> None:
+    """Have who asks wait for what is told to `answers`; nothing happens when it was no ask."""
+    answer = ctx.defer()
+    if answer is not None:
+        answers.append(answer)
+
+
+def answer_all(answers: list[Answer], give: Callable[[Answer], None]) -> None:
+    """Answer all who wait, and forget them."""
+    waiting = answers.copy()
+    answers.clear()
+    for answer in waiting:
+        give(answer)

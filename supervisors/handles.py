@@ -307,10 +307,5 @@ def start_supervisor(
         supervisor = Supervisor(supervisor, **options)
     elif options:
         raise SpecError(f"options: expected none beside a supervisor that is made, got {sorted(options)}")
-    ref = (PykkaHost() if host is None else host).start(supervisor, name)
-    try:
-        ref.wait_started(timeout)
-    except BaseException:
-        ref.signal(Terminate(Shutdown("its start was given up")))
-        raise
+    ref = (PykkaHost() if host is None else host).start_ready(supervisor, name, timeout)
     return SupervisorHandle(lambda: ref)

@@ -120,6 +120,8 @@ class Life:
         """Whether its last call has returned: set after its end, and much later for one that was given up."""
         self.uses_poller: bool = getattr(behavior, "uses_poller", False)
         """Whether it waits for file descriptors too."""
+        self.is_start_awaited = False
+        """Whether somebody waits for a root's start, and is told how it went."""
         self._host = host
         self.now = host.now
         """Seconds on the host's clock."""
@@ -519,7 +521,8 @@ class Life:
     def _tell_end(self, reason: Reason, watchers: list[Callable[[Reason], object]]) -> None:
         seconds = self._host.now() - self._began_at
         self._host.note("actor.ended", {"seconds": seconds}, {"path": self.path, "reason": reason})
-        if self._parent is None and not is_clean(reason):
+        is_told = self.is_start_awaited and isinstance(reason, StartFailed)
+        if self._parent is None and not is_clean(reason) and not is_told:
             # A root has nobody above it: the log is the last to hear of it.
             _log.error("actor %s %s%s", self.path, reason, _traceback_of(reason))
         for notify in watchers:

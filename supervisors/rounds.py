@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from supervisors.behavior import Context
+from supervisors.behavior import Answer, Context
 from supervisors.children import Child, Children, ChildState
 
 
@@ -34,6 +34,8 @@ class Round:
         self.current: Child | None = None
         """The child that is being started."""
         self.is_waiting = False
+        self.answers: list[Answer] = []
+        """Those who wait for it to be over."""
 
     def __contains__(self, child: Child) -> bool:
         return child in self.ending or child in self.pending or child is self.current

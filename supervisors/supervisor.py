@@ -15,12 +15,11 @@ that take long, threads that cannot be ended) is told in docs/explanation/superv
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from enum import Enum
 from typing import Any
 
-from supervisors.behavior import Answer, Behavior, Context
+from supervisors.behavior import Behavior, Context
 from supervisors.calls import (
     AwaitChild,
     ChildCounts,
@@ -35,10 +34,12 @@ from supervisors.calls import (
     TerminateChild,
     WhichChild,
     WhichChildren,
+    answer_all,
+    answer_call,
+    defer_to,
 )
 from supervisors.children import Child, Children, ChildState, log_abandoned
 from supervisors.errors import (
-    ChildError,
     ChildExistsError,
     ChildStateError,
     RestartIntensityError,
@@ -47,15 +48,11 @@ from supervisors.errors import (
     UnknownChildError,
 )
 from supervisors.messages import Terminate
-from supervisors.policy import Intensity, IntensityWindow, decide_lost_child
+from supervisors.policy import Intensity
 from supervisors.reasons import Raised, Reason, Shutdown, StartFailed, is_clean, record_error
+from supervisors.restarts import Restarts, is_restarted_after
 from supervisors.rounds import Round, RoundDue
 from supervisors.spec import AutoShutdown, ChildSpec, check_child_specs, check_significance
-
-STEADY_SECONDS = 60.0
-"""A child that lived so long has its restarts' waits begin anew (arbitrary)."""
-
-_log = logging.getLogger("supervisors")
 
 
 class RestartStrategy(Enum):
@@ -101,11 +98,13 @@ class Supervisor(Behavior):
         self.auto_shutdown: AutoShutdown = auto_shutdown
         self.children: tuple[Child, ...] = tuple(Child(spec) for spec in check_child_specs(children, auto_shutdown))
         """In the order in which they are started. Any thread may read it: it is replaced, never changed."""
-        self._window = IntensityWindow(_checked_intensity(intensity))
+        self._restarts = Restarts(intensity)
         self._keeper = Children(self)
         self._rounds: list[Round] = []
         self._added: set[Child] = set()
         """Children that were added and have not been running yet: they stay only if they start well."""
+        self._dropped: set[Child] = set()
+        """Children that were forgotten and are not down yet."""
         self._ending: Reason | None = None
         self._is_acknowledged = False
 
@@ -118,7 +117,7 @@ class Supervisor(Behavior):
         """Give its flags and its children, as people want to see them."""
         return {
             "strategy": self.strategy.value,
-            "intensity": self._window.intensity,
+            "intensity": self._restarts.intensity,
             "auto_shutdown": self.auto_shutdown,
             "children": self.list_children(),
         }
@@ -131,6 +130,26 @@ class Supervisor(Behavior):
 
     def on_child_down(self, child: Child, reason: Reason, ctx: Context) -> None:
         """Take note that `child` ended, before anything follows from it; what it raises ends the supervisor."""
+
+    # -- for subclasses that change which children there are
+
+    def add_children(self, children: tuple[Child, ...]) -> None:
+        """Have more children, behind the others; they are not started by this."""
+        self.children = (*self.children, *children)
+
+    def drop_children(self, children: tuple[Child, ...]) -> None:
+        """Forget children, which may still be up; who forgets them begins a round that ends them."""
+        self._dropped.update(child for child in children if child.is_up)
+        self.children = tuple(child for child in self.children if child not in children)
+
+    def set_intensity(self, intensity: Intensity) -> None:
+        """Allow so many restarts from now on; the count begins anew."""
+        self._restarts = Restarts(intensity)
+
+    def begin(self, round_: Round, ctx: Context) -> None:
+        """Let a group of children go down and up, taken out of all other groups."""
+        self._begin(round_, (*round_.ending, *round_.pending))
+        self._proceed(ctx)
 
     # -- Behavior
 
@@ -150,20 +169,21 @@ class Supervisor(Behavior):
                 message.round.is_waiting = False
                 self._proceed(ctx)
             case _:
-                self._call(message, ctx)
+                answer_call(self._answer_call, message, ctx)
 
     # -- facts, as the keeper of the children tells them
 
     def on_child_started(self, child: Child, ctx: Context) -> None:
         """Go on with the next one."""
         self._added.discard(child)
-        _answer(child.start_answers, lambda answer: answer.set_reply(self._tell(child)))
+        answer_all(child.start_answers, lambda answer: answer.set_reply(self._tell(child)))
         self._proceed(ctx)
 
     def on_child_ended(self, child: Child, before: ChildState, reason: Reason, ctx: Context) -> None:
         """Decide what follows from the end of a child."""
         self.on_child_down(child, reason, ctx)
-        _answer(child.end_answers, lambda answer: answer.set_reply(None))
+        self._dropped.discard(child)
+        answer_all(child.end_answers, lambda answer: answer.set_reply(None))
         if before is ChildState.STARTING and self._ending is None:
             self._on_start_failed(child, reason, ctx)
         elif before is ChildState.RUNNING and self._ending is None and not self._is_to_end(child):
@@ -180,13 +200,13 @@ class Supervisor(Behavior):
         if is_clean(reason):
             # It is not needed: that counts as started.
             self._added.discard(child)
-            _answer(child.start_answers, lambda answer: answer.set_reply(self._tell(child)))
+            answer_all(child.start_answers, lambda answer: answer.set_reply(self._tell(child)))
             if child.spec.restart == "temporary":
                 self._forget(child)
             return
         error = StartError(f"child {child.spec.id!r} of supervisor {ctx.ref.path} {reason}")
         is_asked_for = bool(child.start_answers)
-        _answer(child.start_answers, lambda answer: answer.set_error(error))
+        answer_all(child.start_answers, lambda answer: answer.set_error(error))
         if child in self._added:
             self._forget(child)
         elif not self._is_acknowledged and child.is_new:
@@ -197,11 +217,10 @@ class Supervisor(Behavior):
             self._restart(child, reason, ctx)
 
     def _on_lost(self, child: Child, reason: Reason, ctx: Context) -> None:
-        restart = child.spec.restart
-        if restart == "permanent" or (restart == "transient" and not is_clean(reason)):
+        if is_restarted_after(child, reason):
             self._restart(child, reason, ctx)
             return
-        if restart == "temporary":
+        if child.spec.restart == "temporary":
             self._forget(child)
         if child.spec.significant:
             self._on_significant_end(child, ctx)
@@ -218,43 +237,15 @@ class Supervisor(Behavior):
     # -- decisions
 
     def _restart(self, child: Child, reason: Reason, ctx: Context) -> None:
-        now = ctx.now()
-        lost = decide_lost_child(
-            self._window,
-            child.spec.backoff,
-            streak=child.streak if now - child.started_at < STEADY_SECONDS else 0,
-            is_fruitful=False,
-            now=now,
-            random=ctx.random,
-        )
-        child.streak = lost.streak
-        if lost.escalates:
-            self._escalate(child, reason, ctx)
-            return
         group = self._group_of(child)
-        self._begin(
-            Round(
-                [member for member in group if member.is_up],
-                [member for member in group if member is child or member.spec.restart != "temporary"],
-                lost.delay,
-            ),
-            group,
-        )
-        ctx.note(
-            "child.restarting",
-            {"delay": lost.delay, "streak": lost.streak},
-            {"supervisor": ctx.ref.path, "id": child.spec.id, "group": tuple(member.spec.id for member in group)},
-        )
-
-    def _escalate(self, child: Child, reason: Reason, ctx: Context) -> None:
-        limit = self._window.intensity
-        error = RestartIntensityError(child.spec.id, limit.max_restarts, limit.period, str(reason))
-        self._ending = Raised(record_error(error))
-        ctx.note(
-            "supervisor.escalated",
-            {"max_restarts": limit.max_restarts, "period": limit.period},
-            {"supervisor": ctx.ref.path, "id": child.spec.id, "reason": reason},
-        )
+        try:
+            delay = self._restarts.decide(child, reason, group, ctx)
+        except RestartIntensityError as error:
+            self._ending = Raised(record_error(error))
+            return
+        up = [member for member in group if member.is_up]
+        again = [member for member in group if member is child or member.spec.restart != "temporary"]
+        self._begin(Round(up, again, delay), group)
 
     def _group_of(self, child: Child) -> tuple[Child, ...]:
         match self.strategy:
@@ -285,8 +276,13 @@ class Supervisor(Behavior):
 
     def _proceed(self, ctx: Context) -> None:
         if self._ending is not None:
-            self._rounds = [Round([child for child in self.children if child.is_up], ())]
-        self._rounds = [round_ for round_ in self._rounds if round_.proceed(self._keeper, ctx)]
+            up = [child for child in (*self.children, *self._dropped) if child.is_up]
+            self._rounds = [Round(up, ())]
+        under_way = [round_ for round_ in self._rounds if round_.proceed(self._keeper, ctx)]
+        over = [round_ for round_ in self._rounds if round_ not in under_way]
+        self._rounds = under_way
+        for round_ in over:
+            answer_all(round_.answers, lambda answer: answer.set_reply(None))
         if self._rounds:
             return
         if self._ending is not None:
@@ -300,16 +296,6 @@ class Supervisor(Behavior):
         self.children = tuple(other for other in self.children if other is not child)
 
     # -- calls
-
-    def _call(self, call: object, ctx: Context) -> None:
-        try:
-            self._answer_call(call, ctx)
-        except (ChildError, SpecError) as error:
-            answer = ctx.defer()
-            if answer is None:
-                _log.warning("supervisor %s was told what it cannot do, and dropped it: %s", ctx.ref.path, error)
-            else:
-                answer.set_error(error)
 
     def _answer_call(self, call: Any, ctx: Context) -> None:
         match call:
@@ -362,22 +348,22 @@ class Supervisor(Behavior):
         child = Child(spec)
         self.children = (*self.children, child)
         self._added.add(child)
-        _defer(child.start_answers, ctx)
+        defer_to(child.start_answers, ctx)
         self._begin(Round((), (child,)), (child,))
         self._proceed(ctx)
 
     def _terminate_child(self, child: Child, ctx: Context) -> None:
         if child.is_up:
-            _defer(child.end_answers, ctx)
+            defer_to(child.end_answers, ctx)
         elif child.spec.restart == "temporary":
             self._forget(child)
         stopped = ChildStateError(f"child {child.spec.id!r} was terminated before it was running")
-        _answer(child.start_answers, lambda answer: answer.set_error(stopped))
+        answer_all(child.start_answers, lambda answer: answer.set_error(stopped))
         self._begin(Round((child,), ()), (child,))
         self._proceed(ctx)
 
     def _restart_child(self, child: Child, ctx: Context) -> None:
-        _defer(child.start_answers, ctx)
+        defer_to(child.start_answers, ctx)
         self._begin(Round((), (child,)), (child,))
         self._proceed(ctx)
 
@@ -387,7 +373,7 @@ class Supervisor(Behavior):
         elif self._state_of(child) == "stopped":
             raise ChildStateError(f"child {child.spec.id!r} of supervisor {ctx.ref.path} is stopped")
         else:
-            _defer(child.start_answers, ctx)
+            defer_to(child.start_answers, ctx)
 
     def _reconfigure(self, change: Reconfigure) -> None:
         auto_shutdown = self.auto_shutdown if change.auto_shutdown is None else change.auto_shutdown
@@ -397,7 +383,7 @@ class Supervisor(Behavior):
             check_significance(specs.get(child.spec.id, child.spec), auto_shutdown)
         self.strategy, self.auto_shutdown = strategy, auto_shutdown
         if change.intensity is not None:
-            self._window = IntensityWindow(_checked_intensity(change.intensity))
+            self._restarts = Restarts(change.intensity)
         for child in self.children:
             child.spec = specs.pop(child.spec.id, child.spec)
         self.children = (*self.children, *map(Child, specs.values()))
@@ -446,25 +432,6 @@ def to_strategy(strategy: RestartStrategy | str) -> RestartStrategy:
         raise SpecError(f"strategy: expected one of {names}, got {strategy!r}") from error
 
 
-def _checked_intensity(intensity: Intensity) -> Intensity:
-    if not isinstance(intensity, Intensity):
-        raise SpecError(f"intensity: expected an Intensity, got {intensity!r}")
-    return intensity
-
-
 def _count(children: tuple[Child, ...]) -> ChildCounts:
     supervisors = sum(child.spec.is_supervisor for child in children)
     return ChildCounts(len(children), sum(child.is_up for child in children), supervisors, len(children) - supervisors)
-
-
-def _defer(answers: list[Answer], ctx: Context) -> None:
-    answer = ctx.defer()
-    if answer is not None:
-        answers.append(answer)
-
-
-def _answer(answers: list[Answer], give: Callable[[Answer], None]) -> None:
-    waiting = answers.copy()
-    answers.clear()
-    for answer in waiting:
-        give(answer)
