@@ -141,14 +141,16 @@ class Job:
         """As `send`, with the parameters in a dict; `slot` may be `""` for the routine's entry."""
         edge = self._entry_edge(routine_id, slot)
         payload = self._payload(edge, data)
-        deadline = None if timeout is None else time.monotonic() + timeout
-        admission = self._ledger.admit(edge, payload)
-        if admission is Admission.FULL:
-            admission = self._admit_waiting(edge, payload, deadline)
+
+        def try_admit() -> Admission | None:
+            admission = self._ledger.admit(edge, payload)
+            return None if admission is Admission.FULL else admission
+
+        admission = self._ledger.room_bell.wait_for(try_admit, _countdown(timeout))
+        if admission is None:
+            raise JobTimeoutError(self.id, timeout or 0.0, f"without room for a message to {routine_id!r}")
         if admission is Admission.CLOSED:
             raise JobEndedError(self.id, self._why_closed(), f"a message to {routine_id!r}")
-        if admission is Admission.FULL:
-            raise JobTimeoutError(self.id, timeout or 0.0, f"without room for a message to {routine_id!r}")
 
     def close_entry(self) -> None:
         """Take no more messages by `send`; the job ends when the last one is handled."""
@@ -270,20 +272,6 @@ class Job:
         target = self._ledger.accounts[self._ledger.plan.edges[edge].target]
         return encode(data, "data") if target.takes_bytes else dict(data)
 
-    def _admit_waiting(self, edge: int, payload: Payload, deadline: float | None) -> Admission:
-        bell = self._ledger.room_bell
-        waiter = bell.join()
-        try:
-            while True:
-                seen = waiter.rings
-                admission = self._ledger.admit(edge, payload)
-                left = None if deadline is None else deadline - time.monotonic()
-                if admission is not Admission.FULL or (left is not None and left <= 0):
-                    return admission
-                waiter.sleep(seen, left)
-        finally:
-            bell.leave(waiter)
-
     def _why_closed(self) -> str:
         if self.is_over:
             return self.status
@@ -300,21 +288,16 @@ class Job:
         return chosen
 
     def _next_result(self, outputs: tuple[Output, ...]) -> tuple[Output, dict[str, Any]] | None:
-        taken = self._try_result(outputs)
-        if taken is not None:
-            return taken
-        bell = self._ledger.results_bell
-        waiter = bell.join()
-        try:
-            while True:
-                seen = waiter.rings
-                over = self.is_over
-                taken = self._try_result(outputs)
-                if taken is not None or over:
-                    return taken
-                waiter.sleep(seen, None)
-        finally:
-            bell.leave(waiter)
+        def look() -> tuple[tuple[Output, dict[str, Any]], ...] | None:
+            # In this order: what a job that is over has left is all there will be.
+            over = self.is_over
+            taken = self._try_result(outputs)
+            if taken is None:
+                return () if over else None
+            return (taken,)
+
+        found = self._ledger.results_bell.wait_for(look, _countdown(None))
+        return found[0] if found else None
 
     def _try_result(self, outputs: tuple[Output, ...]) -> tuple[Output, dict[str, Any]] | None:
         for output in outputs:
@@ -358,6 +341,14 @@ class Stream:
             if over:
                 raise StopIteration
             mailbox.sleep(seen, None)
+
+
+def _countdown(timeout: float | None) -> Callable[[], float | None]:
+    """Give what tells how many of `timeout` seconds, from now, are left."""
+    if timeout is None:
+        return lambda: None
+    deadline = time.monotonic() + timeout
+    return lambda: deadline - time.monotonic()
 
 
 def _read(payload: Payload) -> dict[str, Any]:
