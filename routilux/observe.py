@@ -172,7 +172,7 @@ class Sampler:
         job, now = self._job, self._clock()
         elapsed = None if self._looked_at is None or now <= self._looked_at else now - self._looked_at
         self._looked_at = now
-        with job.ledger.lock:
+        with job.ledger.outside:
             copied = [_copy(account) for account in job.ledger.accounts]
         if job.is_over:
             # What were their process ids may be those of others by now.
