@@ -7,6 +7,10 @@ or when an actor ends by itself, which none should: first the gate is closed, so
 new starts; then all routines are asked to end; when the last is gone the state actor checks the
 books and takes the final status; then the supervisor ends, and whoever waits is told.
 
+A lost worker that had committed something is replaced at once. One that had not waits before it is,
+longer each time it happens to that worker in a row; and it counts in its routine's window of restarts,
+where more than `max_restarts` for each of the routine's workers are a crash loop: STOP.
+
 Pure behaviour: it runs on threads and on the seeded host alike. It never touches a message.
 """
 
@@ -78,11 +82,13 @@ class JobSupervisor(Behavior):
         self._make_actors = make_actors
         self._finished = finished
         self._shutdown = shutdown
+        # One window a routine, as wide as its pool: workers that die of one cause die at about the same time.
         self._restarts = [
-            IntensityWindow(Intensity(routine.options.max_restarts, routine.options.restart_period))
-            for routine in ledger.plan.routines
+            IntensityWindow(Intensity(options.max_restarts * options.workers, options.restart_period))
+            for options in (routine.options for routine in ledger.plan.routines)
         ]
-        self._streaks = [0] * len(ledger.plan.routines)
+        # One streak a worker: how often the others died is no reason to let this one wait.
+        self._streaks = [[0] * routine.options.workers for routine in ledger.plan.routines]
         self._routines: dict[Ref, Account] = {}
         self._actors: list[Ref] = []
         self._state: Ref | None = None
@@ -162,8 +168,7 @@ class JobSupervisor(Behavior):
         if failure.is_lost and strategy not in {Strategy.STOP, Strategy.SKIP}:
             restart_delay = self._restart_delay(failure, ctx)
             if restart_delay is None:
-                window = self._restarts[failure.routine].intensity
-                error += f" (more than {window.max_restarts} fruitless restarts in {window.period:g} s)"
+                error += f" ({self._describe_loop(failure.routine)})"
                 strategy, delay, gives_up = Strategy.STOP, 0.0, False
         self._actors[failure.routine].signal(Verdict(failure.case, strategy, delay, gives_up, restart_delay))
         if strategy is Strategy.STOP:
@@ -171,16 +176,22 @@ class JobSupervisor(Behavior):
 
     def _restart_delay(self, failure: Failure, ctx: Context) -> float | None:
         """Seconds until the worker is replaced; None if it dies too often for that."""
+        streaks = self._streaks[failure.routine]
         lost = decide_lost_child(
             self._restarts[failure.routine],
             RESTART_BACKOFF,
-            streak=self._streaks[failure.routine],
+            streak=streaks[failure.worker],
             is_fruitful=not failure.is_fruitless,
             now=ctx.now(),
             random=ctx.random,
         )
-        self._streaks[failure.routine] = lost.streak
+        streaks[failure.worker] = lost.streak
         return None if lost.escalates else lost.delay
+
+    def _describe_loop(self, routine: int) -> str:
+        intensity, workers = self._restarts[routine].intensity, len(self._streaks[routine])
+        among = f" among {workers} workers" if workers > 1 else ""
+        return f"more than {intensity.max_restarts} fruitless restarts in {intensity.period:g} s{among}"
 
     # -- The end
 
