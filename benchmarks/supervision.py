@@ -21,7 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import psutil
 
@@ -66,6 +66,8 @@ class Mortal(Behavior):
                 # The system's monotonic clock is one for all processes.
                 Path(self._note).write_text(repr(time.monotonic()), encoding="ascii")
                 _DEATHS[how]()
+            case _:
+                raise ValueError(message)
 
 
 def _leave_a_child_behind(method: str) -> None:
@@ -75,7 +77,7 @@ def _leave_a_child_behind(method: str) -> None:
     elif method == "subprocess":
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     elif method != "none":
-        multiprocessing.get_context(method).Process(target=_linger, daemon=False).start()
+        _PROCESSES[method](target=_linger).start()
 
 
 def _linger() -> None:
@@ -87,6 +89,11 @@ _DEATHS: dict[str, Callable[[], object]] = {
     "segfault": lambda: ctypes.string_at(0),
     "exit 7": lambda: os._exit(7),
     "exit 0, no goodbye": lambda: os._exit(0),
+}
+_PROCESSES: dict[str, Callable[..., multiprocessing.process.BaseProcess]] = {
+    "fork": multiprocessing.get_context("fork").Process,
+    "spawn": multiprocessing.get_context("spawn").Process,
+    "forkserver": multiprocessing.get_context("forkserver").Process,
 }
 _METHODS = ("none", "os.fork", "fork", "spawn", "forkserver", "subprocess")
 
@@ -112,7 +119,7 @@ class _Notes:
         self._noticed = threading.Semaphore(0)
         self._at = 0.0
 
-    def __enter__(self) -> _Notes:
+    def __enter__(self) -> Self:
         attach("notes", ["child.ended"], self._note)
         spec = ChildSpec("mortal", Mortal, (str(self._file),), backing="process", backoff=AT_ONCE)
         self._top = start_supervisor([spec], intensity=LOOSE)
@@ -192,7 +199,7 @@ def _holdings() -> tuple[int, int, int, int, int]:
         process.num_fds(),
         threading.active_count(),
         len(process.children(recursive=True)),
-        len(os.listdir("/dev/shm")),  # noqa: PTH208  names alone
+        len(list(Path("/dev/shm").iterdir())),  # noqa: S108  it is only looked at
         process.memory_info().rss,
     )
 
@@ -255,7 +262,7 @@ with start_supervisor([ChildSpec("below", Supervisor, (specs,))]) as top:
 
 def measure_orphans(times: int, seed: int) -> list[Figure]:
     """Kill a program at random moments; count the processes that are left of it one second later."""
-    draw = random.Random(seed)  # noqa: S311
+    draw = random.Random(seed)
     left = 0
     for _ in range(times):
         left += _kill_one(draw.uniform(0.0, 1.0))
@@ -265,7 +272,7 @@ def measure_orphans(times: int, seed: int) -> list[Figure]:
 
 def _kill_one(after: float) -> int:
     mark = f"routilux-orphan-{os.getpid()}-{time.monotonic_ns()}"
-    program = subprocess.Popen(
+    program = subprocess.Popen(  # noqa: S603  our own program
         [sys.executable, "-c", _PROGRAM], env={**os.environ, "ROUTILUX_ORPHAN": mark}, stderr=subprocess.DEVNULL
     )
     threading.Event().wait(after)

@@ -19,6 +19,7 @@ from enum import Enum
 from typing import Any, NamedTuple, Protocol
 
 from supervisors.behavior import Answer, Context, Monitor, Ref, Timer
+from supervisors.calls import ChildInfo
 from supervisors.errors import SpecError, StartError
 from supervisors.life import HandedOver
 from supervisors.messages import Down, Started, Terminate
@@ -82,6 +83,23 @@ class Child:
     def pid(self) -> int | None:
         """The process that does its work, if that is another one."""
         return getattr(self.ref, "pid", None)
+
+    def to_info(self, state: str) -> ChildInfo:
+        """Tell it as it is now.
+
+        Args:
+            state: where it is on its way, as its supervisor sees it.
+        """
+        return ChildInfo(
+            self.name,
+            state,
+            self.ref,
+            self.pid,
+            "supervisor" if self.spec.is_supervisor else "worker",
+            self.restarts,
+            self.last_reason,
+            self.info,
+        )
 
     @property
     def is_up(self) -> bool:

@@ -262,13 +262,4 @@ class DynamicSupervisor(Behavior):
         return ChildCounts(len(self._children), self._up, supervisors, len(self._children) - supervisors)
 
     def _tell(self, child: Child) -> ChildInfo:
-        return ChildInfo(
-            child.name,
-            "restarting" if child in self._restarting else child.state.value,
-            child.ref,
-            child.pid,
-            "supervisor" if child.spec.is_supervisor else "worker",
-            child.restarts,
-            child.last_reason,
-            child.info,
-        )
+        return child.to_info("restarting" if child in self._restarting else child.state.value)

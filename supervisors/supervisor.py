@@ -407,16 +407,7 @@ class Supervisor(Behavior):
         return child.state.value
 
     def _tell(self, child: Child) -> ChildInfo:
-        return ChildInfo(
-            child.spec.id,
-            self._state_of(child),
-            child.ref,
-            child.pid,
-            "supervisor" if child.spec.is_supervisor else "worker",
-            child.restarts,
-            child.last_reason,
-            child.info,
-        )
+        return child.to_info(self._state_of(child))
 
 
 def to_strategy(strategy: RestartStrategy | str) -> RestartStrategy:
