@@ -26,6 +26,7 @@ from routilux.runtime.interrupts import Uninterrupted
 from routilux.turn.state import decode_state
 from supervisors.actor import PykkaRef
 from supervisors.behavior import Ref
+from supervisors.mailbox import Lock
 from supervisors.wire.values import decode, encode
 
 STREAM_CAPACITY = 10_000
@@ -55,13 +56,9 @@ class Job:
         self._state_ref = state_ref
         self._root = root
         self._finished = finished
-        self._last_cut: JobCut | None = None
-        """Set once, when the job is over. To ask the future would take its lock, which Ctrl-C could leave taken."""
+        self._end = _End(finished, ledger.outside)
         self._created_at = created_at
         self._collected: dict[tuple[str, str], list[Any]] = {}
-        self._end_bell = Bell(ledger.outside)
-        """Rung at the end: where those wait who want nothing else."""
-        finished.add_done_callback(self._note_end)
 
     def __repr__(self) -> str:
         return f"Job({self.id!r}, flow={self.flow_id!r}, status={str(self.status)!r})"
@@ -89,7 +86,7 @@ class Job:
     @property
     def is_over(self) -> bool:
         """Whether the job has ended and everything it held is given back."""
-        return self._last_cut is not None
+        return self._end.cut is not None
 
     @property
     def state(self) -> JobState:
@@ -113,7 +110,7 @@ class Job:
         Raises:
             JobTimeoutError: the time ran out; the job goes on.
         """
-        cut = self._end_bell.wait_for(lambda: self._last_cut, _countdown(timeout))
+        cut = self._end.bell.wait_for(lambda: self._end.cut, _countdown(timeout))
         if cut is None:
             raise JobTimeoutError(self.id, timeout or 0.0, self.status)
         with Uninterrupted():  # no wait to speak of: its threads are on their last lines
@@ -247,16 +244,9 @@ class Job:
     def _cut(self) -> JobCut:
         reply: Future[JobCut] = Future()
         with Uninterrupted():  # the state actor answers in its next turn
-            if self._last_cut is None and self._state_ref.result().tell(GetCut(reply)):
+            if self._end.cut is None and self._state_ref.result().tell(GetCut(reply)):
                 return reply.result()
             return self._finished.result()
-
-    def _note_end(self, finished: Future[JobCut]) -> None:
-        self._last_cut = finished.result()
-        with self._ledger.outside:
-            rung = self._end_bell.ring_held()
-        for waiter in rung:
-            waiter.unpark()
 
     def _tell_state(self, cut: JobCut) -> JobState:
         plan = self._ledger.plan
@@ -370,6 +360,27 @@ class Stream:
             if over:
                 raise StopIteration
             mailbox.sleep(seen, None)
+
+
+class _End:
+    """The end of a job, for those who wait for it and may be interrupted.
+
+    The future itself is asked by nobody who may be: its lock is one that Ctrl-C can leave taken. Knows
+    no `Job`, so that one that nobody holds any more goes at once, with the results it has collected.
+    """
+
+    def __init__(self, finished: Future[JobCut], lock: Lock) -> None:
+        self.cut: JobCut | None = None
+        self.bell = Bell(lock)
+        self._lock = lock
+        finished.add_done_callback(self._note)
+
+    def _note(self, finished: Future[JobCut]) -> None:
+        self.cut = finished.result()
+        with self._lock:
+            rung = self.bell.ring_held()
+        for waiter in rung:
+            waiter.unpark()
 
 
 def _countdown(timeout: float | None) -> Callable[[], float | None]:

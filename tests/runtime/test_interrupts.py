@@ -25,7 +25,7 @@ from routilux.runtime.interrupts import DEFERRED, Uninterrupted
 SIGNALS = 5_000 if os.environ.get("ROUTILUX_STRESS") == "1" else 300
 
 PROGRAM = """
-    import json, os, signal, sys, threading
+    import json, signal, sys
     from routilux import Flow, Routine
     from routilux.errors import JobTimeoutError
 
