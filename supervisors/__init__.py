@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from supervisors.clock import Clock, MonotonicClock
     from supervisors.mailbox import Mailbox
     from supervisors.messages import Down, Terminate
+    from supervisors.plain import PlainActor, is_plain_actor
     from supervisors.policy import Backoff, Decision, FailurePolicy, Intensity, IntensityWindow, Strategy
     from supervisors.reasons import Reason
     from supervisors.spec import ChildSpec
@@ -35,6 +36,7 @@ _HOMES = {
     "IntensityWindow": "policy",
     "Mailbox": "mailbox",
     "MonotonicClock": "clock",
+    "PlainActor": "plain",
     "PykkaHost": "actor",
     "PykkaRef": "actor",
     "Reason": "reasons",
@@ -44,6 +46,7 @@ _HOMES = {
     "Supervisor": "supervisor",
     "Terminate": "messages",
     "Timer": "behavior",
+    "is_plain_actor": "plain",
 }
 
 __all__ = [
@@ -61,6 +64,7 @@ __all__ = [
     "IntensityWindow",
     "Mailbox",
     "MonotonicClock",
+    "PlainActor",
     "PykkaHost",
     "PykkaRef",
     "Reason",
@@ -70,6 +74,7 @@ __all__ = [
     "Supervisor",
     "Terminate",
     "Timer",
+    "is_plain_actor",
 ]
 
 

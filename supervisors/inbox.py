@@ -39,6 +39,8 @@ class Inbox:
     def __init__(self, life: Life) -> None:
         self.life = life
         """The actor."""
+        self.stand_in: object = None
+        """What goes into the mailbox for the message None, which would be no message there."""
         # Guards the stops that wait for the actor's end, and the entry in the registry.
         self._lock = threading.Lock()
         self._stops: list[Future] | None = []
@@ -79,6 +81,8 @@ class Inbox:
         if isinstance(message, _ActorStop):
             self._put_stop(future)
             return
+        if message is None:
+            message = self.stand_in
         if future is not None:
             self._put_ask(message, future)
         elif not self._pass_on(message):
@@ -156,7 +160,7 @@ class InboxRef(LifeRef):
 
     @property
     def actor_ref(self) -> pykka.ActorRef[Any]:
-        """The actor as Pykka knows it."""
+        """The actor as Pykka knows it; of a plain actor, its own ref from its start on."""
         return self.inbox.actor_ref
 
 
