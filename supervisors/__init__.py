@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from supervisors.actor import BehaviorActor, PykkaHost, PykkaRef
     from supervisors.behavior import Behavior, Context, Ref, Timer
     from supervisors.clock import Clock, MonotonicClock
+    from supervisors.foreign import ForeignRef, as_ref
     from supervisors.mailbox import Mailbox
     from supervisors.messages import Down, Terminate
     from supervisors.plain import PlainActor, is_plain_actor
@@ -32,6 +33,7 @@ _HOMES = {
     "Decision": "policy",
     "Down": "messages",
     "FailurePolicy": "policy",
+    "ForeignRef": "foreign",
     "Intensity": "policy",
     "IntensityWindow": "policy",
     "Mailbox": "mailbox",
@@ -46,6 +48,7 @@ _HOMES = {
     "Supervisor": "supervisor",
     "Terminate": "messages",
     "Timer": "behavior",
+    "as_ref": "foreign",
     "is_plain_actor": "plain",
 }
 
@@ -60,6 +63,7 @@ __all__ = [
     "Decision",
     "Down",
     "FailurePolicy",
+    "ForeignRef",
     "Intensity",
     "IntensityWindow",
     "Mailbox",
@@ -74,6 +78,7 @@ __all__ = [
     "Supervisor",
     "Terminate",
     "Timer",
+    "as_ref",
     "is_plain_actor",
 ]
 
