@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from supervisors.calls import ChildCounts, ChildInfo
     from supervisors.children import Child, ChildState
     from supervisors.clock import Clock, MonotonicClock
+    from supervisors.foreign import ForeignRef, as_ref
     from supervisors.handles import ChildHandle, SupervisorHandle, start_supervisor
     from supervisors.mailbox import Mailbox, MailboxStats
     from supervisors.messages import Down, Exit, Terminate
+    from supervisors.plain import PlainActor, is_plain_actor
     from supervisors.policy import Backoff, Decision, FailurePolicy, Intensity, IntensityWindow, Strategy
     from supervisors.reasons import Reason
     from supervisors.spec import IGNORE, ChildSpec, check_child_specs
@@ -41,6 +43,7 @@ _HOMES = {
     "Exit": "messages",
     "FailurePolicy": "policy",
     "IGNORE": "spec",
+    "ForeignRef": "foreign",
     "Intensity": "policy",
     "IntensityWindow": "policy",
     "Link": "behavior",
@@ -48,6 +51,7 @@ _HOMES = {
     "MailboxStats": "mailbox",
     "Monitor": "behavior",
     "MonotonicClock": "clock",
+    "PlainActor": "plain",
     "PykkaHost": "actor",
     "PykkaRef": "actor",
     "Reason": "reasons",
@@ -61,6 +65,8 @@ _HOMES = {
     "TreeNode": "tree",
     "check_child_specs": "spec",
     "start_supervisor": "handles",
+    "as_ref": "foreign",
+    "is_plain_actor": "plain",
 }
 
 __all__ = [
@@ -80,6 +86,7 @@ __all__ = [
     "Down",
     "Exit",
     "FailurePolicy",
+    "ForeignRef",
     "Intensity",
     "IntensityWindow",
     "Link",
@@ -87,6 +94,7 @@ __all__ = [
     "MailboxStats",
     "Monitor",
     "MonotonicClock",
+    "PlainActor",
     "PykkaHost",
     "PykkaRef",
     "Reason",
@@ -98,7 +106,9 @@ __all__ = [
     "Terminate",
     "Timer",
     "TreeNode",
+    "as_ref",
     "check_child_specs",
+    "is_plain_actor",
     "start_supervisor",
 ]
 
