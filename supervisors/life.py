@@ -289,6 +289,8 @@ class Life:
         try:
             if not isinstance(self._made, Behavior):
                 made = self._made()
+                if isinstance(made, Behavior) and self.reason is not None:
+                    return  # given up while it was made
                 self._behavior = made if isinstance(made, Behavior) else _Starter(made)
             behavior = self._behavior
             if behavior.uses_poller and not self.uses_poller:
