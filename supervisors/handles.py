@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar, overload
 
 from supervisors.actor import PykkaHost, PykkaRef
 from supervisors.behavior import Ref
@@ -41,6 +41,8 @@ from supervisors.ref import LifeRef
 from supervisors.spec import AutoShutdown, ChildSpec
 from supervisors.supervisor import Supervisor
 from supervisors.tree import TreeNode, read_tree
+
+H = TypeVar("H", bound="SupervisorHandle")
 
 CALL_SECONDS = 60.0
 """What a call to a supervisor may take, unless its handle says otherwise: longer than most starts."""
@@ -82,6 +84,11 @@ class ChildHandle:
     def info(self) -> Any:
         """What its start handed over beside its reference; for a plain Pykka actor, its `pykka.ActorRef`."""
         return self._child.info
+
+    @property
+    def is_supervisor(self) -> bool:
+        """Whether it is a supervisor, by its spec."""
+        return self._child.spec.is_supervisor
 
     @property
     def pid(self) -> int | None:
@@ -269,14 +276,28 @@ class SupervisorHandle:
         """
         return ChildHandle(self.call(FindChild(id)), self)
 
-    def supervisor(self, id: str) -> SupervisorHandle:  # noqa: A002  as above
+    @overload
+    def supervisor(self, id: str) -> SupervisorHandle: ...
+    @overload
+    def supervisor(self, id: str, kind: type[H]) -> H: ...
+    def supervisor(self, id: str, kind: type[SupervisorHandle] | None = None) -> SupervisorHandle:  # noqa: A002  as above
         """Give a handle for a child that is a supervisor itself.
+
+        Args:
+            id: its id.
+            kind: the handle's class: `PoolHandle` for a pool, `DynamicHandle` for a dynamic supervisor.
 
         Raises:
             UnknownChildError: there is none of that id.
+            SpecError: it is a worker.
         """
         handle = self.child(id)
-        return SupervisorHandle(lambda: handle.ref, self._timeout)
+        if not handle.is_supervisor:
+            raise SpecError(
+                f"child {id!r} is a worker; what starts a supervisor and is no such class says so by type='supervisor'"
+            )
+        make = SupervisorHandle if kind is None else kind
+        return make(lambda: handle.ref, timeout=self._timeout)
 
     # -- the supervisor itself
 
@@ -301,6 +322,10 @@ class SupervisorHandle:
             SpecError: a value cannot be; nothing was changed.
         """
         self.call(Reconfigure(strategy, intensity, auto_shutdown, tuple(children)))
+
+    def get_state(self, timeout: float | None = 5.0) -> Any:
+        """Ask, ahead of all calls that wait, for its flags, its children, and how many threads it left behind."""
+        return self.ref.get_state(timeout)
 
     def tree(self) -> TreeNode:
         """Read the tree below this supervisor, asking nobody: it also tells of those that are stuck."""

@@ -1,4 +1,4 @@
-"""What a handle of one child does beside telling and asking."""
+"""What a handle of one child does beside telling and asking, and handles of nested supervisors."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ import threading
 import pytest
 
 from supervisors.behavior import Behavior, Context
-from supervisors.errors import AskTimeoutError, ChildStateError, UnknownChildError
+from supervisors.dynamic import DynamicSupervisor
+from supervisors.errors import AskTimeoutError, ChildStateError, SpecError, UnknownChildError
 from supervisors.handles import start_supervisor
+from supervisors.partition import PartitionSupervisor
 from supervisors.policy import Backoff, Intensity
+from supervisors.pool import DynamicHandle, PoolHandle
 from supervisors.reasons import Normal
-from supervisors.spec import ChildSpec
+from supervisors.spec import IGNORE, ChildSpec
+from supervisors.supervisor import Supervisor
 
 WAIT = 10.0
 _LOOSE = Intensity(1_000, 1.0)
@@ -75,3 +79,38 @@ def test_a_suspended_child_tells_its_state_and_goes_on_when_it_is_resumed() -> N
         assert child.get_state(WAIT) == {"seen": []}
         assert child.resume()
         assert child.ask("seen", WAIT) == ["later"]
+
+
+def test_a_nested_supervisor_is_had_by_a_handle_of_its_kind() -> None:
+    specs = [
+        ChildSpec("inner", Supervisor, ([spec("a")],)),
+        ChildSpec("pool", PartitionSupervisor, (spec("w"), 2)),
+        ChildSpec("many", DynamicSupervisor, (spec("m"),)),
+    ]
+    with start_supervisor(specs) as top:
+        assert [info.id for info in top.supervisor("inner").which_children()] == ["a"]
+        assert top.supervisor("pool", PoolHandle).ask("seen", WAIT) == []
+        assert top.supervisor("many", DynamicHandle).start_child().id == "m-1"
+
+
+def test_a_worker_is_no_supervisor() -> None:
+    with start_supervisor([spec("a")]) as top:
+        with pytest.raises(SpecError, match="child 'a' is a worker"):
+            top.supervisor("a")
+        assert top.child("a").restarts == 0
+
+
+def test_a_child_that_is_not_needed_is_told_as_stopped_when_it_is_added() -> None:
+    with start_supervisor([]) as top:
+        assert top.start_child(ChildSpec("a", lambda: IGNORE)).state == "stopped"
+        assert top.start_child(spec("b")).state == "running"
+
+
+def test_threads_that_were_left_behind_are_counted_in_the_state_of_their_supervisor() -> None:
+    release = threading.Event()
+    with start_supervisor([spec("a")]) as top:
+        top.reconfigure(children=[ChildSpec("a", Worker, shutdown=0.01)])
+        top.child("a").tell(release)
+        top.terminate_child("a")
+        assert top.get_state()["abandoned"] == 1
+        release.set()
