@@ -26,7 +26,7 @@ from supervisors.errors import ChildStateError, SpecError, StartError
 from supervisors.foreign import as_ref
 from supervisors.life import HandedOver
 from supervisors.messages import Down, Started, Terminate
-from supervisors.reasons import Abandoned, Normal, Reason, Shutdown, StartFailed, record_error
+from supervisors.reasons import Abandoned, ErrorRecord, Normal, Reason, Shutdown, StartFailed, is_clean, record_error
 from supervisors.ref import LifeRef
 from supervisors.spec import IGNORE, ChildSpec
 
@@ -290,6 +290,8 @@ class Children:
         before, child.state = child.state, ChildState.STOPPED
         reason = child.forced or reason
         child.last_reason = reason
+        if before is not ChildState.STOPPING and not is_clean(reason):
+            _log_failed(child, reason, ctx)
         if before is ChildState.STARTING and not isinstance(reason, Normal):
             ctx.note("child.start_failed", {}, {"supervisor": ctx.ref.path, "id": child.name, "reason": reason})
         elif before is not ChildState.STARTING:
@@ -355,6 +357,13 @@ def log_abandoned(child: Child, stack: str, ctx: Context) -> None:
     _log.warning(
         "child %r of supervisor %s did not end in time and was left behind\n%s", child.name, ctx.ref.path, stack
     )
+
+
+def _log_failed(child: Child, reason: Reason, ctx: Context) -> None:
+    """Tell the log what went wrong: a child that is started again at once would hide it from everybody."""
+    error: ErrorRecord | None = getattr(reason, "error", None)
+    trace = "" if error is None else f"\n{error.traceback}"
+    _log.warning("child %r of supervisor %s %s%s", child.name, ctx.ref.path, reason, trace)
 
 
 class _Unstarted(NamedTuple):

@@ -113,6 +113,7 @@ class DynamicSupervisor(Behavior):
             "template": self.template,
             "max_children": self.max_children,
             "intensity": self._restarts.intensity,
+            "abandoned": self.abandoned,
             "children": self._count_children(),
         }
 

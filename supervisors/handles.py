@@ -9,9 +9,10 @@ out all the same.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar, overload
 
 from supervisors.actor import PykkaHost, PykkaRef
 from supervisors.behavior import Ref
@@ -31,7 +32,8 @@ from supervisors.calls import (
     WhichChildren,
 )
 from supervisors.children import Child
-from supervisors.errors import ChildStateError, SpecError
+from supervisors.clock import MonotonicClock
+from supervisors.errors import AskTimeoutError, ChildStateError, SpecError
 from supervisors.messages import Terminate
 from supervisors.policy import Intensity
 from supervisors.reasons import Reason, Shutdown
@@ -39,6 +41,8 @@ from supervisors.ref import LifeRef
 from supervisors.spec import AutoShutdown, ChildSpec
 from supervisors.supervisor import Supervisor
 from supervisors.tree import TreeNode, read_tree
+
+H = TypeVar("H", bound="SupervisorHandle")
 
 CALL_SECONDS = 60.0
 """What a call to a supervisor may take, unless its handle says otherwise: longer than most starts."""
@@ -82,6 +86,11 @@ class ChildHandle:
         return self._child.info
 
     @property
+    def is_supervisor(self) -> bool:
+        """Whether it is a supervisor, by its spec."""
+        return self._child.spec.is_supervisor
+
+    @property
     def pid(self) -> int | None:
         """The process that does its work, if that is another one and it runs."""
         return self._child.pid
@@ -102,14 +111,56 @@ class ChildHandle:
 
     def ask(self, message: object, timeout: float | None = None) -> Any:
         """Ask its live incarnation; raises as `LifeRef.ask`, and `ChildStateError` if there is none."""
+        return self._actor("ask it").ask(message, timeout)
+
+    def get_state(self, timeout: float | None = 5.0) -> Any:
+        """Ask, ahead of all data and also while it is suspended, what its state is; raises as `ask`."""
+        return self._actor("look at it").get_state(timeout)
+
+    def suspend(self) -> bool:
+        """Let its live incarnation take no data and fire no timer until `resume`; raises as `ref`."""
+        return self._actor("suspend it").suspend()
+
+    def resume(self) -> bool:
+        """Let it go on with what has come meanwhile; raises as `ref`."""
+        return self._actor("resume it").resume()
+
+    def wait_running(self, timeout: float | None = None, *, after: Ref | None = None) -> ChildInfo:
+        """Wait until it runs.
+
+        Args:
+            timeout: seconds to wait at most; None: as long as the supervisor's handle waits.
+            after: an incarnation that is known to end: the next one is waited for. What went wrong is
+                told to an asker before the asked one has ended, so that without this, a wait right
+                after an ask that failed may find the old incarnation running.
+
+        Raises:
+            ChildStateError: it is stopped, and not about to be started again.
+            UnknownChildError: it was temporary, and has been forgotten.
+            StartError: it did not start.
+            TimeoutError: it did not run within `timeout` seconds.
+        """
+        clock = MonotonicClock()
+        seconds = self._supervisor.timeout if timeout is None else timeout
+        deadline = None if seconds is None else clock.now() + seconds
+        if after is not None:
+            ended = threading.Event()
+            unwatch = after.watch(lambda _reason: ended.set())
+            if not ended.wait(seconds):
+                unwatch()
+                raise AskTimeoutError(f"child {self.id!r} was still {after.path} after {seconds:g} s")
+        while True:
+            left = None if deadline is None else max(0.0, deadline - clock.now())
+            info: ChildInfo = self._supervisor.call(AwaitChild(self.id), left)
+            # Its supervisor is the first to be told of an end, but may hear of it after this call.
+            if after is None or info.ref is not after:
+                return info
+
+    def _actor(self, what: str) -> LifeRef:
         ref = self.ref
         if not isinstance(ref, LifeRef):
-            raise SpecError(f"child {self.id!r} was not started here; ask it through its own reference")
-        return ref.ask(message, timeout)
-
-    def wait_running(self, timeout: float | None = None) -> ChildInfo:
-        """Wait until it runs; raises as `SupervisorHandle.start_child`."""
-        return self._supervisor.call(AwaitChild(self.id), timeout)  # type: ignore[no-any-return]  # a call knows its answer
+            raise SpecError(f"child {self.id!r} was not started here: {what} through its own reference")
+        return ref
 
 
 class SupervisorHandle:
@@ -125,6 +176,11 @@ class SupervisorHandle:
     def __init__(self, find: Callable[[], Ref], timeout: float | None = CALL_SECONDS) -> None:
         self._find = find
         self._timeout = timeout
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds that a call may take; None for no end."""
+        return self._timeout
 
     def __enter__(self) -> Self:
         return self
@@ -220,14 +276,28 @@ class SupervisorHandle:
         """
         return ChildHandle(self.call(FindChild(id)), self)
 
-    def supervisor(self, id: str) -> SupervisorHandle:  # noqa: A002  as above
+    @overload
+    def supervisor(self, id: str) -> SupervisorHandle: ...
+    @overload
+    def supervisor(self, id: str, kind: type[H]) -> H: ...
+    def supervisor(self, id: str, kind: type[SupervisorHandle] | None = None) -> SupervisorHandle:  # noqa: A002  as above
         """Give a handle for a child that is a supervisor itself.
+
+        Args:
+            id: its id.
+            kind: the handle's class: `PoolHandle` for a pool, `DynamicHandle` for a dynamic supervisor.
 
         Raises:
             UnknownChildError: there is none of that id.
+            SpecError: it is a worker.
         """
         handle = self.child(id)
-        return SupervisorHandle(lambda: handle.ref, self._timeout)
+        if not handle.is_supervisor:
+            raise SpecError(
+                f"child {id!r} is a worker; what starts a supervisor and is no such class says so by type='supervisor'"
+            )
+        make = SupervisorHandle if kind is None else kind
+        return make(lambda: handle.ref, timeout=self._timeout)
 
     # -- the supervisor itself
 
@@ -252,6 +322,10 @@ class SupervisorHandle:
             SpecError: a value cannot be; nothing was changed.
         """
         self.call(Reconfigure(strategy, intensity, auto_shutdown, tuple(children)))
+
+    def get_state(self, timeout: float | None = 5.0) -> Any:
+        """Ask, ahead of all calls that wait, for its flags, its children, and how many threads it left behind."""
+        return self.ref.get_state(timeout)
 
     def tree(self) -> TreeNode:
         """Read the tree below this supervisor, asking nobody: it also tells of those that are stuck."""

@@ -122,6 +122,7 @@ class Supervisor(Behavior):
             "strategy": self.strategy.value,
             "intensity": self._restarts.intensity,
             "auto_shutdown": self.auto_shutdown,
+            "abandoned": self.abandoned,
             "children": self.list_children(),
         }
 
@@ -228,6 +229,8 @@ class Supervisor(Behavior):
         if is_clean(reason):
             # It is not needed: that counts as started.
             self._added.discard(child)
+            for round_ in self._rounds:
+                round_.take_out((child,))  # so that it is told as stopped, and not as on its way
             answer_all(child.start_answers, lambda answer: answer.set_reply(self._tell(child)))
             return
         error = StartError(f"child {child.spec.id!r} of supervisor {ctx.ref.path} {reason}")

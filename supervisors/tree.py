@@ -103,5 +103,6 @@ def _describe(node: TreeNode) -> str:
     if node.mailbox:
         parts.append(f"{node.mailbox} waiting")
     if node.restarts:
-        parts.append(f"{node.restarts} restarts, the last as it {node.last_reason}")
+        times = "once" if node.restarts == 1 else f"{node.restarts} times"
+        parts.append(f"restarted {times}, the last end: {node.last_reason}")
     return ", ".join(parts)
