@@ -88,23 +88,6 @@ class Child:
         """The process that does its work, if that is another one."""
         return getattr(self.ref, "pid", None)
 
-    def to_info(self, state: str) -> ChildInfo:
-        """Tell it as it is now.
-
-        Args:
-            state: where it is on its way, as its supervisor sees it.
-        """
-        return ChildInfo(
-            self.name,
-            state,
-            self.ref,
-            self.pid,
-            "supervisor" if self.spec.is_supervisor else "worker",
-            self.restarts,
-            self.last_reason,
-            self.info,
-        )
-
     @property
     def is_up(self) -> bool:
         """Whether there is an incarnation of it, ready or not."""
