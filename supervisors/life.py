@@ -20,6 +20,7 @@ import logging
 import random
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from supervisors.asking import Ask, AskableMailbox, DeferredAnswer, PoisonPill
@@ -76,6 +77,20 @@ class Host(Protocol):
     def wait_answered(self, life: Life, future: Future[Any], timeout: float | None) -> Any:
         """Wait for what was asked of `life`; raises as `LifeRef.ask`."""
 
+    def enter_wait(
+        self, life: Life, is_over: Callable[[], bool], timeout: float | None
+    ) -> AbstractContextManager[float | None]:
+        """Give what the calling thread waits in, for at most the seconds that entering it gives.
+
+        Args:
+            life: who alone can end the wait.
+            is_over: whether what is waited for is there.
+            timeout: seconds to wait at most; None for no end.
+
+        Raises:
+            DeadlockError: on entering: `life` is the caller's own actor, or waits for it.
+        """
+
     def open_place(self, life: Life, listener: Listener, name: str, service: bytes) -> Place:
         """Give a place for one worker in a process of its own."""
 
@@ -120,6 +135,8 @@ class Life:
         """Whether its last call has returned: set after its end, and much later for one that was given up."""
         self.uses_poller: bool = getattr(behavior, "uses_poller", False)
         """Whether it waits for file descriptors too."""
+        self.is_start_awaited = False
+        """Whether somebody waits for a root's start, and is told how it went."""
         self._host = host
         self.now = host.now
         """Seconds on the host's clock."""
@@ -272,7 +289,9 @@ class Life:
         try:
             if not isinstance(self._made, Behavior):
                 made = self._made()
-                self._behavior = made if isinstance(made, Behavior) else _HandOver(made)
+                if isinstance(made, Behavior) and self.reason is not None:
+                    return  # given up while it was made
+                self._behavior = made if isinstance(made, Behavior) else _Starter(made)
             behavior = self._behavior
             if behavior.uses_poller and not self.uses_poller:
                 name = type(behavior).__name__
@@ -367,6 +386,11 @@ class Life:
         """The process in which it does its work, if that is another one."""
         return getattr(self._behavior, "pid", None)
 
+    @property
+    def can_be_killed(self) -> bool:
+        """Whether what it runs can be ended by force."""
+        return self._behavior.handles_kill
+
     def put_control(self, message: object) -> bool:
         """Put `message` into the control lane unless the actor has ended; tells whether."""
         mailbox = self._mailbox
@@ -438,6 +462,10 @@ class Life:
     def wait_answered(self, future: Future[Any], timeout: float | None) -> Any:
         """Wait for what was asked of this actor; raises as `LifeRef.ask`."""
         return self._host.wait_answered(self, future, timeout)
+
+    def enter_wait(self, is_over: Callable[[], bool], timeout: float | None) -> AbstractContextManager[float | None]:
+        """Give what a thread waits in for what only this actor can do; raises on entering as `Host.enter_wait`."""
+        return self._host.enter_wait(self, is_over, timeout)
 
     # -- private
 
@@ -516,7 +544,8 @@ class Life:
     def _tell_end(self, reason: Reason, watchers: list[Callable[[Reason], object]]) -> None:
         seconds = self._host.now() - self._began_at
         self._host.note("actor.ended", {"seconds": seconds}, {"path": self.path, "reason": reason})
-        if self._parent is None and not is_clean(reason):
+        is_told = self.is_start_awaited and isinstance(reason, StartFailed)
+        if self._parent is None and not is_clean(reason) and not is_told:
             # A root has nobody above it: the log is the last to hear of it.
             _log.error("actor %s %s%s", self.path, reason, _traceback_of(reason))
         for notify in watchers:
@@ -546,8 +575,21 @@ class Life:
         return drained
 
 
-class _HandOver(Behavior):
-    """What a maker gave that is no behaviour: handed over as the start's information."""
+class HandedOver:
+    """What a maker gave that is no behaviour, as the information of a start (`Started.info`).
+
+    Args:
+        result: what it gave.
+    """
+
+    __slots__ = ("result",)
+
+    def __init__(self, result: object) -> None:
+        self.result = result
+
+
+class _Starter(Behavior):
+    """Hands over what a maker gave, and ends."""
 
     acknowledges = True
 
@@ -555,7 +597,7 @@ class _HandOver(Behavior):
         self._result = result
 
     def on_start(self, ctx: Any) -> None:
-        ctx.acknowledge(self._result)
+        ctx.acknowledge(HandedOver(self._result))
         ctx.stop(Normal())
 
 

@@ -104,7 +104,11 @@ class Place(Protocol):
         """How many more requests the worker takes now; 0 if it is not ready."""
 
     def submit(self, number: int, seq: int, request: Any) -> None:
-        """Hand a request to a worker that has room. Results never come inside this call."""
+        """Hand a request to a worker that has room. Results never come inside this call.
+
+        Raises:
+            FrameError: the request is longer than this place carries; the worker was not given it.
+        """
 
     def flush(self) -> None:
         """Send what was submitted; called once after a round of `submit`."""

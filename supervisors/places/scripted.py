@@ -21,7 +21,7 @@ import random
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from supervisors.errors import InternalError
+from supervisors.errors import FrameError, InternalError
 from supervisors.places.base import CLOSED, Listener, Lost, Service, Worker
 from supervisors.places.simulated import Done, Failed, Part, Ready, SimulatedPort, SimulatedWorker
 from supervisors.reasons import Crashed, Reason, StartFailed, record_error
@@ -58,6 +58,7 @@ class ScriptedPlace:
         window: requests that a worker takes ahead.
         faults: what goes wrong.
         clock: gives the time in seconds, for listings.
+        max_request_bytes: the longest request it carries, as the bound on a frame makes it; None for no bound.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class ScriptedPlace:
         window: int = 4,
         faults: Faults = Faults(),  # noqa: B008  frozen
         clock: Callable[[], float] = lambda: 0.0,
+        max_request_bytes: int | None = None,
     ) -> None:
         self._make_service = make_service
         self._listener = listener
@@ -77,6 +79,7 @@ class ScriptedPlace:
         self._window = window
         self._faults = faults
         self._clock = clock
+        self._max_request_bytes = max_request_bytes
         self._workers = [SimulatedWorker(number) for number in range(workers)]
         self._pids = 0
         self._is_closing = False
@@ -106,10 +109,17 @@ class ScriptedPlace:
         return max(0, self._window - len(worker.in_hand))
 
     def submit(self, number: int, seq: int, request: Any) -> None:
-        """Keep the request until `flush`."""
+        """Keep the request until `flush`.
+
+        Raises:
+            FrameError: it is longer than `max_request_bytes`.
+        """
         worker = self._workers[number]
         if not self.room(number) or seq in worker.in_hand:
             raise InternalError(f"worker {number} has no room for request {seq}, or has it")
+        bound = self._max_request_bytes
+        if bound is not None and len(request) > bound:
+            raise FrameError(f"a request of {len(request)} bytes is over the bound of {bound} bytes")
         worker.in_hand.append(seq)
         worker.outgoing.append((worker.epoch, seq, request))
 

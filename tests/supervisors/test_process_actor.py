@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pykka
 import pytest
 
 from supervisors.actor import PykkaHost, PykkaRef
@@ -303,8 +304,11 @@ def test_what_does_not_travel_is_told_and_the_actor_lives_on(caplog: pytest.LogC
 def test_a_reply_is_opened_by_the_thread_that_asked() -> None:
     with housed() as house:
         assert house.ask("give_made", residents.Traveller) == threading.current_thread().name
-        # A future of Pykka's gives what it holds as it is.
-        assert house.ref.actor_ref.ask(("give_made", residents.Traveller)) == "resident"
+        assert house.ref.actor_ref.ask(("give_made", residents.Traveller)) == threading.current_thread().name
+        with pytest.raises(ValueDecodingError, match="not here"):
+            house.ref.actor_ref.ask(("give_made", residents.Unreadable))
+        with pytest.raises(pykka.ActorDeadError, match="SystemExit"):
+            house.ref.actor_ref.ask(("leave", 3))
 
 
 @processes

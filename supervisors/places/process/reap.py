@@ -1,4 +1,4 @@
-"""How the processes of a worker end and what is left of them: the one door to psutil here.
+"""How the processes of a worker end and what is left of them: the one door to psutil.
 
 Owns the end of a whole process tree, the reading of a wait status, the watch for a death, and
 the figures of a live process; and whether the system ended one because memory ran out. Never
@@ -33,10 +33,12 @@ class Usage(NamedTuple):
     """What a process uses.
 
     Args:
+        born_at: when it was started, in seconds; with the process id it says which process it is.
         cpu_seconds: processor time so far, user and system, of all its threads.
         rss_bytes: resident memory now.
     """
 
+    born_at: float
     cpu_seconds: float
     rss_bytes: int
 
@@ -55,15 +57,17 @@ class Ended(NamedTuple):
     peak_bytes: int | None
 
 
-def usage(pid: int) -> Usage | None:
-    """Give the figures of a live process; None if it has ended."""
+def read_usage(pid: int) -> Usage | None:
+    """Give what a process uses; None if it has ended, reaped or not."""
     try:
         process = psutil.Process(pid)
         with process.oneshot():
-            times, memory = process.cpu_times(), process.memory_info()
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return None
+            times = process.cpu_times()
+            return Usage(process.create_time(), times.user + times.system, process.memory_info().rss)
     except psutil.Error:
         return None
-    return Usage(times.user + times.system, memory.rss)
 
 
 def end_tree(pid: int) -> None:

@@ -19,8 +19,8 @@ from supervisors.places.process.reap import (
     describe_death,
     end_tree,
     own_peak_bytes,
+    read_usage,
     reap,
-    usage,
     watch_death,
     watch_death_by_thread,
 )
@@ -112,13 +112,17 @@ def test_what_a_dead_root_has_left_in_its_session_is_found() -> None:
 
 
 def test_the_figures_of_a_process_are_read_while_it_lives() -> None:
-    figures = usage(os.getpid())
+    figures = read_usage(os.getpid())
     assert figures is not None
+    assert figures.born_at == psutil.Process().create_time()
     assert figures.cpu_seconds > 0
     assert figures.rss_bytes > 1_000_000
     with start("pass") as process:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert read_usage(process.pid) is None  # it has ended, and nobody has reaped it
         process.wait()
-    assert usage(process.pid) is None
+    assert read_usage(process.pid) is None
+    assert read_usage(2**31 - 1) is None
 
 
 def test_a_crash_is_told_as_a_reason() -> None:
