@@ -155,9 +155,6 @@ class PykkaHost:
     @contextmanager
     def enter_wait(self, life: Life, is_over: Callable[[], bool], timeout: float | None) -> Iterator[float | None]:
         """Note, for the body, that the calling thread's actor waits for `life`."""
-        if is_over():
-            yield timeout
-            return
         with waiting_for(life):
             yield timeout
 

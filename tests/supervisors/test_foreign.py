@@ -272,11 +272,12 @@ def test_a_watch_can_be_taken_back() -> None:
     actor_ref = Foreign.start()
     ref, kept, dropped = ForeignRef(actor_ref), Told(), Told()
     unwatch = ref.watch(dropped)
-    ref.watch(kept)
+    too_late = ref.watch(kept)
     assert unwatch()
     assert not unwatch()
     actor_ref.stop(timeout=WAIT)
     kept.wait()
+    assert not too_late()
     assert dropped.reasons == []
 
 
@@ -418,9 +419,12 @@ def test_a_link_ends_it_with_the_other_unless_that_ended_cleanly(reason: Any, is
     link.is_tied = is_tied
     assert ref.signal(Linked(link))
     assert ref.signal(Exit(other, Killed() if reason is Raised else reason("x"), link))
-    if not lives:
-        assert actor_ref.actor_stopped.wait(WAIT)
-    assert (actor_ref.stop(timeout=WAIT) is True) == lives
+    behind = actor_ref.ask("behind what it was told by the link", block=False)
+    if lives:
+        assert behind.get(timeout=WAIT) == 1
+    else:
+        with pytest.raises(pykka.ActorDeadError):
+            behind.get(timeout=WAIT)
 
 
 # -- for actors of ours

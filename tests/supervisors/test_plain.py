@@ -229,6 +229,18 @@ def test_what_an_ended_actor_held_is_freed_though_its_address_is_kept() -> None:
     assert not actor_ref.is_alive()
 
 
+def test_an_answer_that_is_kept_does_not_keep_who_gave_it() -> None:
+    with running(functools.partial(PlainActor, Counter)) as (ref, actor_ref):
+        actor = weakref.ref(actor_ref.ask(lambda actor: actor, timeout=WAIT))
+        kept = actor_ref.ask("kept", block=False)
+        assert kept.get(timeout=WAIT) == 2
+        life = weakref.ref(ref.life)
+    del ref, actor_ref
+    gc.collect()
+    assert (actor(), life()) == (None, None)
+    assert kept.get() == 2
+
+
 def test_its_state_is_its_own_attributes_and_a_copy() -> None:
     with running(functools.partial(PlainActor, Counter, 3)) as (ref, actor_ref):
         state = ref.get_state(WAIT)
@@ -454,8 +466,12 @@ def test_a_killed_actor_is_dead_for_everybody_at_once_and_gives_back_what_it_hol
 
 def test_an_actor_killed_while_it_starts_is_not_left_in_the_registry() -> None:
     making, release = threading.Event(), threading.Event()
+    alive: list[bool] = []
 
     class Slow(Counter):
+        def on_start(self) -> None:
+            alive.append(self.actor_ref.is_alive())
+
         def __init__(self) -> None:
             super().__init__()
             making.set()
@@ -466,6 +482,7 @@ def test_an_actor_killed_while_it_starts_is_not_left_in_the_registry() -> None:
     ref.kill()
     release.set()
     assert ref.wait_terminated(WAIT)
+    assert alive == [False]
     assert not ref.actor_ref.is_alive()
     assert pykka.ActorRegistry.get_all() == []
 
@@ -719,6 +736,7 @@ def test_stepwise_it_does_what_it_does_on_threads(seed: int) -> None:
         host.run()
     assert isinstance(infos[1].reason, Raised)
     assert [entry if entry is None else entry[0] for entry in log] == ["on_start", None, "on_failure", "is_alive"]
+    assert log[-1] == ("is_alive", False)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -793,8 +811,8 @@ def test_stepwise_a_get_with_a_timeout_takes_simulated_time() -> None:
         ref.suspend()
         future = actor_ref.ask("x", block=False)
         with pytest.raises(pykka.Timeout):
-            future.get(timeout=5.0)
-        assert host.now() == 5.0
+            future.get(timeout=3_600.0)
+        assert host.now() == 3_600.0
         ref.resume()
         assert future.get(timeout=5.0) == 2
         ref.signal(END)
