@@ -21,11 +21,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from routilux.accounts import Account, Bell, DeadLetter, Output, Tap
+from routilux.accounts import Account, Bell, DeadLetter, Output, Tap, Way
 from routilux.messages import Emission, Message, Payload, TurnPart, TurnResult
-from routilux.routing import Edge, Plan
+from routilux.routing import Plan
 from routilux.turn.state import apply_ops
 from supervisors.errors import InternalError
+from supervisors.locking import BriefLock
 from supervisors.mailbox import Lock, Mailbox
 
 FACTS_BATCH = 512
@@ -103,7 +104,7 @@ class Ledger:
     def __init__(
         self,
         plan: Plan,
-        lock: Lock,
+        lock: BriefLock,
         *,
         on_quiet: Callable[[], None],
         on_facts: Callable[[], None],
@@ -129,6 +130,9 @@ class Ledger:
             account.presses_on = tuple(self._receivers[index] for index in account.plan.downstream)
             for receiver in account.presses_on:
                 receiver.pressed_by += (account,)
+        self._ways = tuple(Way.along(edge, self._receivers[edge.target]) for edge in plan.edges)
+        for account in self.accounts:
+            account.ways = tuple(tuple(self._ways[edge.index] for edge in out) for out in account.plan.routes)
         count = len(plan.edges)
         self._sent = [0] * count
         self._handled = [0] * count
@@ -148,13 +152,13 @@ class Ledger:
     def admit(self, edge: int, payload: Payload) -> Admission:
         """Append a message from outside, if its receiver has room for it."""
         rung: list[Mailbox] = []
-        route = self.plan.edges[edge]
+        way = self._ways[edge]
         with self.outside:
             if not self._entry_open or not self._gate_open:
                 return Admission.CLOSED
-            if self._receivers[route.target].is_pressing:
+            if way.receiver.is_pressing:
                 return Admission.FULL
-            self._append(route, payload, rung)
+            self._append(way, payload, rung)
         self._wake(rung)
         return Admission.ADMITTED
 
@@ -202,20 +206,27 @@ class Ledger:
             Pairs of (delivery number, message), oldest first; none when none waits, the gate is
             closed, or a receiver downstream is above its bound.
         """
-        mailbox = account.mailbox
-        if not mailbox:
+        waiting = account.mailbox.data
+        if not waiting:
             return []
         rung: list[Mailbox] = []
-        with self.lock:
+        lock = self.lock
+        if not lock.try_acquire():
+            lock.wait()
+        try:
             if not self._gate_open or account.is_pressed:
                 return []
             first = self._delivery + 1
-            self._delivery = last = self._delivery + min(limit, len(mailbox))
-            taken = [(delivery, mailbox.take_held()) for delivery in range(first, last + 1)]
+            self._delivery = last = self._delivery + min(limit, len(waiting))
+            popleft = waiting.popleft
+            taken = [(delivery, popleft()) for delivery in range(first, last + 1)]
             account.in_hand.update(taken)
             if account.is_pressing:
                 self._relieve(account, rung)
-        self._wake(rung)
+        finally:
+            lock.release()
+        if rung:
+            self._wake(rung)
         return taken
 
     def has_room(self, account: Account) -> bool:
@@ -239,36 +250,35 @@ class Ledger:
         Returns:
             False if the message is no longer in hand: the turn comes too late and left nothing.
         """
+        emissions, ops = result.emissions, result.state
         rung: list[Mailbox] = []
-        with self.lock:
+        events: tuple[int, ...] = ()
+        lock = self.lock
+        if not lock.try_acquire():
+            lock.wait()
+        try:
             message = account.in_hand.pop(delivery, None)
             if message is None:
                 return False
-            if result.state:
-                apply_ops(account.committed[worker], result.state)
-            if result.emissions:
-                self._append_emissions(account, result.emissions, rung)
-            self._handled[message.edge] += 1
+            if ops:
+                apply_ops(account.committed[worker], ops)
+            if emissions:
+                events = self._append_emissions(account, emissions, rung)
+            edge = message.edge
+            self._handled[edge] += 1
             account.handled += 1
             self._outstanding -= 1
-            events = tuple([emission.event for emission in result.emissions])
-            full = self._note(
-                Fact(
-                    "committed",
-                    account.plan.index,
-                    message.edge,
-                    message.seq,
-                    message.failures + 1,
-                    at,
-                    seconds,
-                    events,
-                )
+            is_full = self._note(
+                Fact("committed", account.index, edge, message.seq, message.failures + 1, at, seconds, events)
             )
-            quiet = self._outstanding == 0 and self._has_become_quiet()
-        self._wake(rung)
-        if full:
+            is_quiet = not self._outstanding and self._has_become_quiet()
+        finally:
+            lock.release()
+        if rung or self._overflow >= 0:
+            self._wake(rung)
+        if is_full:
             self._notify_facts()
-        if quiet:
+        if is_quiet:
             self._notify_quiet()
         return True
 
@@ -283,14 +293,13 @@ class Ledger:
             message = account.in_hand.get(delivery)
             if message is None:
                 return False
-            self._append_emissions(account, part.emissions, rung)
+            events = self._append_emissions(account, part.emissions, rung)
             if part.state is None:
                 message.released += len(part.emissions)
             else:
                 # From here the turn would start again with this state, and emit from the start.
                 apply_ops(account.committed[worker], part.state)
                 message.released = 0
-            events = tuple([emission.event for emission in part.emissions])
             full = self._note(
                 Fact("released", account.plan.index, message.edge, message.seq, message.failures + 1, at, 0.0, events)
             )
@@ -507,40 +516,43 @@ class Ledger:
 
     # -- Private; the lock is held
 
-    def _append_emissions(self, account: Account, emissions: list[Emission], rung: list[Mailbox]) -> None:
-        routes = account.plan.routes
+    def _append_emissions(self, account: Account, emissions: list[Emission], rung: list[Mailbox]) -> tuple[int, ...]:
+        ways = account.ways
         account.emitted += len(emissions)
-        for event, reference, encoded in emissions:
-            for edge in routes[event]:
-                takes_bytes = reference is None or (encoded is not None and self._receivers[edge.target].takes_bytes)
+        for emission in emissions:
+            event, reference, encoded = emission.event, emission.reference, emission.encoded
+            for way in ways[event]:
+                takes_bytes = reference is None or (encoded is not None and way.receiver.takes_bytes)
                 payload = encoded if takes_bytes else reference
                 if payload is None:
-                    detail = f"an emission on {edge.label} carries no data"
+                    detail = f"an emission on {way.edge.label} carries no data"
                     raise InternalError(detail)
-                self._append(edge, payload, rung)
+                self._append(way, payload, rung)
             if account.taps:
                 data = reference if reference is not None else encoded
                 rung += [tap.mailbox for tap in account.taps.get(event, ()) if tap.offer_held(data)]
+        if len(emissions) == 1:
+            return (emissions[0].event,)
+        return tuple([emission.event for emission in emissions])
 
-    def _append(self, edge: Edge, payload: Payload, rung: list[Mailbox]) -> None:
-        index = edge.index
+    def _append(self, way: Way, payload: Payload, rung: list[Mailbox]) -> None:
+        index = way.index
         self._sent[index] = seq = self._sent[index] + 1
-        receiver = self._receivers[edge.target]
-        if isinstance(receiver, Account):
-            if receiver.is_skipped:
-                self._skipped[index] += 1
-                receiver.skipped += 1
-                return
-            self._outstanding += 1
-            if edge.cycle >= 0 and seq % _CYCLE_CHECK_EVERY == 0:
-                self._check_cycle(edge.cycle)
-        else:
+        account = way.account
+        if account is None:
             rung += self.results_bell.ring_held()
-        mailbox = receiver.mailbox
-        if mailbox.append_held(Message(index, seq, payload)):
-            rung.append(mailbox)
-        if not receiver.is_pressing and mailbox.is_full:
-            receiver.is_pressing = True
+        elif account.is_skipped:
+            self._skipped[index] += 1
+            account.skipped += 1
+            return
+        else:
+            self._outstanding += 1
+            if way.edge.cycle >= 0 and seq % _CYCLE_CHECK_EVERY == 0:
+                self._check_cycle(way.edge.cycle)
+        if way.mailbox.append_held(Message(index, seq, payload)):
+            rung.append(way.mailbox)
+        if len(way.waiting) >= way.bound:
+            way.receiver.is_pressing = True
 
     def _relieve(self, receiver: Account | Output, rung: list[Mailbox]) -> None:
         # Half of the bound and not the bound itself: a sender that is woken for every single

@@ -30,6 +30,10 @@ from supervisors.reasons import Normal, Raised, Reason, is_clean
 class Carrier(Protocol):
     """How messages and results look to a place; one for threads, one for processes."""
 
+    @property
+    def keeps_references(self) -> bool:
+        """Whether everything is what it is, so that the carrier need not be asked."""
+
     def request(self, message: Message) -> Any:
         """The form in which a message is submitted."""
 
@@ -102,6 +106,7 @@ class RoutineActor(Behavior):
         self._account = account
         self._ledger = ledger
         self._carrier = carrier
+        self._is_local = carrier.keeps_references
         self._make_place = make_place
         self._report = report
         self._shutdown = shutdown
@@ -120,6 +125,7 @@ class RoutineActor(Behavior):
     def on_start(self, ctx: Context) -> None:
         """Start the workers."""
         self._ctx = ctx
+        self._now = ctx.now
         self._place = self._make_place(self, ctx, self._wait_inside_turn)
         for number in range(self._workers):
             self._start_worker(number)
@@ -152,11 +158,11 @@ class RoutineActor(Behavior):
         worked = self._hand_out()
         if worked:
             self._place.flush()
-        advance, mailbox = self._place.advance, ctx.mailbox
+        advance, control = self._place.advance, ctx.mailbox.control
         if advance():
             worked = True
             # What was handed out here is run without another look for more, but never past a control message.
-            while not mailbox.has_control and advance():
+            while not control and advance():
                 pass
         if self.uses_poller:
             self._set_tick(ctx)
@@ -188,7 +194,8 @@ class RoutineActor(Behavior):
     def on_done(self, number: int, seq: int, body: Any, seconds: float) -> None:
         """Commit a finished turn."""
         self._fruitful[number] = True
-        self._ledger.commit(self._account, number, seq, self._carrier.result(body), self._ctx.now(), seconds)
+        result = body if self._is_local else self._carrier.result(body)
+        self._ledger.commit(self._account, number, seq, result, self._now(), seconds)
 
     def on_failed(self, number: int, seq: int, body: Any, returned: tuple[int, ...]) -> None:
         """A turn raised."""

@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
+from dataclasses import dataclass
 from types import CoroutineType, GeneratorType
-from typing import Any, NamedTuple
+from typing import Any
 
-from routilux.context import current_turn, enter_turn
-from routilux.errors import EmitOutsideTurnError, ResultError, SlotArgumentError
+from routilux.context import cell, enter_turn
+from routilux.errors import ResultError, SlotArgumentError
 from routilux.messages import Emission, Message, StateOp, TurnPart, TurnResult
 from routilux.turn.codec import Codec
 from routilux.turn.gather import Gather
@@ -29,17 +30,18 @@ from supervisors.errors import ValueDecodingError
 from supervisors.places.base import Port
 from supervisors.wire import values
 
-_new_tuple = tuple.__new__
 _logger = logging.getLogger(__name__)
 
 
-class Route(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Route:
     """From one incoming connection to a handler, compiled.
 
     Args:
         slot: the slot's name, for errors.
         handler: what is called.
         bind: turns data into its arguments.
+        pick: does the same for data that is complete and needs nothing done to it, see `Binds`.
         gather: what the slot gathers with; None where it keeps nothing.
         mapping: pairs of (parameter that comes, parameter it becomes).
         renamed: the parameters that do not keep their names.
@@ -48,18 +50,21 @@ class Route(NamedTuple):
     slot: str
     handler: Callable[..., Any]
     bind: Callable[[dict[str, Any]], tuple[Iterable[Any], Mapping[str, Any]]]
+    pick: Callable[[dict[str, Any]], tuple[Any, ...]] | None
     gather: Gather | None
     mapping: tuple[tuple[str, str], ...]
     renamed: frozenset[str]
 
 
-class Incarnation(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Incarnation:
     """What one incarnation of a routine keeps from turn to turn.
 
     Args:
         routine: the routine object.
         routine_id: its id in the flow.
         codec: how requests and results look.
+        is_local: whether they are what they are, so that the codec need not be asked.
         committed: the committed state.
         state: the turns' view on it.
         routes: by index of the incoming connection.
@@ -70,6 +75,7 @@ class Incarnation(NamedTuple):
     routine: object
     routine_id: str
     codec: Codec
+    is_local: bool
     committed: Committed
     state: StateTurn
     routes: dict[int, Route]
@@ -89,13 +95,27 @@ class TurnExecution:
         port: takes the parts that go out before the end.
     """
 
-    __slots__ = ("_broken", "_incarnation", "_message", "_ops", "_port", "_result", "_route", "_state", "_steps")
+    __slots__ = (
+        "_broken",
+        "_incarnation",
+        "_message",
+        "_ops",
+        "_port",
+        "_route",
+        "_state",
+        "_steps",
+        "result",
+        "routine",
+    )
 
     # Set when the turn is over; each attribute set at the start would cost every turn.
     _ops: list[StateOp]
-    _result: Any
+    result: Any
+    """What the finished turn hands to its commit, as its codec has it."""
 
     def __init__(self, incarnation: Incarnation, route: Route, message: Message, port: Port) -> None:
+        self.routine = incarnation.routine
+        """The routine object whose handler runs."""
         self._incarnation = incarnation
         self._route = route
         self._message = message
@@ -108,11 +128,6 @@ class TurnExecution:
         self._broken: BaseException | None = None
 
     # As the handler sees it (`routilux.context.Turn`).
-
-    @property
-    def routine(self) -> object:
-        """The routine object whose handler runs."""
-        return self._incarnation.routine
 
     @property
     def routine_id(self) -> str:
@@ -155,11 +170,8 @@ class TurnExecution:
             data: its parameters; kept, not copied, where a thread receives it.
 
         Raises:
-            EmitOutsideTurnError: called from another thread, or after the end of the turn.
             ValueEncodingError: a value cannot be carried to a process; its path starts with `emit('event')`.
         """
-        if current_turn() is not self:
-            raise EmitOutsideTurnError(self.routine_id, event, "that turn is over, or another thread runs it")
         incarnation = self._incarnation
         index, by_reference, encoded = incarnation.events[event]
         outbox = incarnation.outbox
@@ -170,16 +182,29 @@ class TurnExecution:
                 data = _without_views(data)
                 break
         body = values.encode(data, f"emit({event!r})") if encoded else None
-        # Half the price of Emission(...), on the line that every emission passes.
-        if outbox.add(_new_tuple(Emission, (index, data if by_reference else None, body))):
+        if outbox.add(Emission(index, data if by_reference else None, body)):
             self._release()
 
     # As the worker runs it (`supervisors.places.base.Execution`).
 
     def advance(self) -> bool:
         """Run the handler to its end, or a generator to its next `yield`, which commits (R4)."""
+        # One function and not three: what each turn passes is spelled out here.
         try:
-            is_over = self._run()
+            before = cell.turn
+            cell.turn = self
+            try:
+                steps = self._steps
+                if steps is None:
+                    returned = self._call_handler()
+                    if returned is not None and isinstance(returned, _RUNNABLE):
+                        steps = self._steps = _Steps(self._checked(returned))
+                is_over = steps is None or self._advance_steps(steps)
+            finally:
+                cell.turn = before
+            if self._broken is not None:
+                # The handler swallowed it, but what it was to let out is gone.
+                raise self._broken  # noqa: TRY301  a function for it would be one more call a turn
             if is_over:
                 self._prepare_result()
             else:
@@ -189,14 +214,10 @@ class TurnExecution:
             raise
         return is_over
 
-    def result(self) -> Any:
-        """What the finished turn hands to its commit, as its codec has it."""
-        return self._result
-
     def settle(self) -> None:
         """The result was committed."""
         incarnation = self._incarnation
-        if incarnation.codec.applies_ops:
+        if self._ops and incarnation.codec.applies_ops:
             apply_ops(incarnation.committed, self._ops)
         if self._state is not None:
             # What the turn touched is let go here and not by the next turn, which may be long in coming.
@@ -216,32 +237,21 @@ class TurnExecution:
         self._incarnation.outbox.begin(0)
         self._broken = None
 
-    def _run(self) -> bool:
-        before = enter_turn(self)
-        try:
-            steps = self._steps
-            if steps is None:
-                returned = self._call_handler()
-                if returned is not None and isinstance(returned, _RUNNABLE):
-                    steps = self._steps = _Steps(self._checked(returned))
-            is_over = steps is None or self._advance_steps(steps)
-        finally:
-            enter_turn(before)
-        if self._broken is not None:
-            # The handler swallowed it, but what it was to let out is gone.
-            raise self._broken
-        return is_over
-
     def _call_handler(self) -> Any:
         route = self._route
-        payload = self._message.payload
-        encoded: bytes | None = None
-        if payload.__class__ is dict:
+        payload: Any = self._message.payload
+        encoded: bytes | None = None if payload.__class__ is dict else payload
+        data: dict[str, Any] = payload if encoded is None else self._decode(payload)
+        if route.pick is not None:
+            try:
+                picked = route.pick(data)
+            except KeyError:
+                pass  # a parameter did not come: `bind` finds out which
+            else:
+                return route.handler(*picked)
+        if encoded is None:
             # A copy: other receivers have the same dict, and so has the next try of this message.
-            data: dict[str, Any] = payload.copy()
-        else:
-            data = self._decode(payload)
-            encoded = payload  # type: ignore[assignment]
+            data = data.copy()
         if route.mapping:
             data = _rename(route, data)
             encoded = None
@@ -317,7 +327,9 @@ class TurnExecution:
             if op is not None:
                 ops.append(op)
         self._ops = ops
-        self._result = self._incarnation.codec.result(TurnResult(self._incarnation.outbox.commit(), ops))
+        incarnation = self._incarnation
+        result = TurnResult(incarnation.outbox.commit(), ops)
+        self.result = result if incarnation.is_local else incarnation.codec.result(result)
 
     def _describe(self) -> str:
         return f"slot {self._route.slot!r} of routine {self.routine_id!r}"

@@ -73,8 +73,8 @@ class Outbox:
         emissions.append(emission)
         if self._atomic:
             return False
-        if emission[2] is not None:
-            self._bytes += len(emission[2])
+        if emission.encoded is not None:
+            self._bytes += len(emission.encoded)
         since = self._since
         if since is None:
             self._since = self._clock()

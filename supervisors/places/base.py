@@ -156,6 +156,7 @@ class Execution(Protocol):
     def advance(self) -> bool:
         """Run to the next stop; True when the request is done and `result` may be read."""
 
+    @property
     def result(self) -> Any:
         """The result of a finished request."""
 

@@ -232,7 +232,7 @@ class ScriptedPlace:
                     return
             if not worker.execution.advance():
                 return
-            body = worker.execution.result()
+            body = worker.execution.result
             service.settle(accepted=True)
         except BaseException as error:  # noqa: BLE001  whatever a request raises is its failure
             worker.report_failure(service, seq, error)

@@ -89,12 +89,35 @@ class ThreadPlace:
             return self._finish_closing()
         if self._ungranted:
             return False
-        if self._seq is None:
+        service, seq = self._service, self._seq
+        if seq is None:
             if not self._waiting:
                 return False
-            self._seq, self._request = self._waiting.popleft()
+            seq, self._request = self._waiting.popleft()
+            self._seq = seq
             self._since = self._clock()
-        self._run(self._seq)
+        if service is None:
+            message = "a request without a service"
+            raise InternalError(message)
+        # What follows is what every short request costs here: no function is called that need not be.
+        self._is_inside = True
+        try:
+            execution = self._execution
+            if execution is None:
+                execution = self._execution = service.begin(self._request, self)
+            is_done = execution.advance()
+        except BaseException as error:  # noqa: BLE001  whatever a request raises is its failure
+            self._fail(service, seq, error)
+            return True
+        finally:
+            self._is_inside = False
+        if is_done:
+            seconds = self._clock() - self._since
+            self._window = WINDOW if seconds < SHORT_SECONDS else 1
+            self._seq = self._request = self._execution = None
+            self._ungranted = 0
+            self._listener.on_done(0, seq, execution.result, seconds)
+            service.settle(accepted=True)
         return True
 
     def grant(self, number: int, seq: int) -> None:
@@ -162,29 +185,6 @@ class ThreadPlace:
             return
         self._service = service
         self._listener.on_ready(0)
-
-    def _run(self, seq: int) -> None:
-        service = self._service
-        if service is None:
-            message = "a request without a service"
-            raise InternalError(message)
-        self._is_inside = True
-        try:
-            if self._execution is None:
-                self._execution = service.begin(self._request, self)
-            done = self._execution.advance()
-        except BaseException as error:  # noqa: BLE001  whatever a request raises is its failure
-            self._fail(service, seq, error)
-            return
-        finally:
-            self._is_inside = False
-        if done:
-            result = self._execution.result()
-            seconds = self._clock() - self._since
-            self._window = WINDOW if seconds < SHORT_SECONDS else 1
-            self._forget()
-            self._listener.on_done(0, seq, result, seconds)
-            service.settle(accepted=True)
 
     def _fail(self, service: Service, seq: int, error: BaseException) -> None:
         body = service.describe_failure(error)

@@ -175,6 +175,7 @@ class Stepwise:
             return True
         return False
 
+    @property
     def result(self) -> Any:
         return self._outcome.value if isinstance(self._outcome, Bare) else encode(self._outcome)
 

@@ -367,6 +367,7 @@ class Lingering:
     def advance(self) -> bool:
         return True
 
+    @property
     def result(self) -> bytes:
         return b"\x01\xc0"
 

@@ -33,6 +33,7 @@ class Work:
             raise SystemExit(self._number)
         return True
 
+    @property
     def result(self) -> bytes:
         return b"result of " + self._number
 
