@@ -121,6 +121,8 @@ class Account:
         self.taps: dict[int, list[Tap]] = {}
         self.ways: tuple[tuple[Way, ...], ...] = ()
         """For each event, where its emissions go; set when all accounts are there."""
+        self.alone = tuple((event,) for event in range(len(plan.events)))
+        """For each event, the tuple of its index: what the fact of nearly every turn names."""
         self.presses_on: tuple[Account | Output, ...] = ()
         self.pressed_by: tuple[Account, ...] = ()
         self.is_pressing = False

@@ -114,6 +114,7 @@ class Ledger:
     ) -> None:
         self.plan = plan
         self.lock = lock
+        self._try_acquire, self._release = lock.try_acquire, lock.release
         self.outside = lock if outside is None else outside
         self._notify_quiet = on_quiet
         self._notify_facts = on_facts
@@ -210,9 +211,9 @@ class Ledger:
         if not waiting:
             return []
         rung: list[Mailbox] = []
-        lock = self.lock
-        if not lock.try_acquire():
-            lock.wait()
+        try_acquire, release = self._try_acquire, self._release
+        if not try_acquire():
+            self.lock.wait()
         try:
             if not self._gate_open or account.is_pressed:
                 return []
@@ -224,7 +225,7 @@ class Ledger:
             if account.is_pressing:
                 self._relieve(account, rung)
         finally:
-            lock.release()
+            release()
         if rung:
             self._wake(rung)
         return taken
@@ -253,9 +254,9 @@ class Ledger:
         emissions, ops = result.emissions, result.state
         rung: list[Mailbox] = []
         events: tuple[int, ...] = ()
-        lock = self.lock
-        if not lock.try_acquire():
-            lock.wait()
+        try_acquire, release = self._try_acquire, self._release
+        if not try_acquire():
+            self.lock.wait()
         try:
             message = account.in_hand.pop(delivery, None)
             if message is None:
@@ -273,7 +274,7 @@ class Ledger:
             )
             is_quiet = not self._outstanding and self._has_become_quiet()
         finally:
-            lock.release()
+            release()
         if rung or self._overflow >= 0:
             self._wake(rung)
         if is_full:
@@ -532,7 +533,7 @@ class Ledger:
                 data = reference if reference is not None else encoded
                 rung += [tap.mailbox for tap in account.taps.get(event, ()) if tap.offer_held(data)]
         if len(emissions) == 1:
-            return (emissions[0].event,)
+            return account.alone[emissions[0].event]
         return tuple([emission.event for emission in emissions])
 
     def _append(self, way: Way, payload: Payload, rung: list[Mailbox]) -> None:
@@ -585,8 +586,9 @@ class Ledger:
         return True
 
     def _note(self, fact: Fact) -> bool:
-        self._facts.append(fact)
-        if self._facts_told or len(self._facts) < FACTS_BATCH:
+        facts = self._facts
+        facts.append(fact)
+        if len(facts) < FACTS_BATCH or self._facts_told:
             return False
         self._facts_told = True
         return True

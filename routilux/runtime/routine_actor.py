@@ -12,7 +12,7 @@ leads to, and never touches another routine's messages but by the ledger.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 from routilux.accounts import Account
@@ -125,7 +125,6 @@ class RoutineActor(Behavior):
     def on_start(self, ctx: Context) -> None:
         """Start the workers."""
         self._ctx = ctx
-        self._now = ctx.now
         self._place = self._make_place(self, ctx, self._wait_inside_turn)
         for number in range(self._workers):
             self._start_worker(number)
@@ -191,11 +190,11 @@ class RoutineActor(Behavior):
         self._ungranted.append((number, seq))
         self._grant_parts()
 
-    def on_done(self, number: int, seq: int, body: Any, seconds: float) -> None:
+    def on_done(self, number: int, seq: int, body: Any, seconds: float, at: float) -> None:
         """Commit a finished turn."""
         self._fruitful[number] = True
         result = body if self._is_local else self._carrier.result(body)
-        self._ledger.commit(self._account, number, seq, result, self._now(), seconds)
+        self._ledger.commit(self._account, number, seq, result, at, seconds)
 
     def on_failed(self, number: int, seq: int, body: Any, returned: tuple[int, ...]) -> None:
         """A turn raised."""
@@ -234,12 +233,16 @@ class RoutineActor(Behavior):
             # One worker gets all it has room for, the workers of a pool get theirs in turns.
             room = place.room(number)
             taken = ledger.take(account, 1 if self._is_pool else room) if room else []
-            for delivery, message in taken:
-                place.submit(number, delivery, self._carrier.request(message))
-            worked = worked or bool(taken)
+            if taken:
+                worked = True
+                place.submit(number, taken if self._is_local else self._written(taken))
         if worked:
             account.note_running()
         return worked
+
+    def _written(self, taken: list[tuple[int, Message]]) -> Iterator[tuple[int, Any]]:
+        request = self._carrier.request
+        return ((delivery, request(message)) for delivery, message in taken)
 
     def _grant_parts(self) -> None:
         if self._ungranted and self._ledger.has_room(self._account):

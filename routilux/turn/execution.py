@@ -106,10 +106,13 @@ class TurnExecution:
         "_steps",
         "result",
         "routine",
+        "touched",
     )
 
     # Set when the turn is over; each attribute set at the start would cost every turn.
     _ops: list[StateOp]
+    touched: bool
+    """Whether the finished turn had to do with the state or with what its slot gathers."""
     result: Any
     """What the finished turn hands to its commit, as its codec has it."""
 
@@ -175,10 +178,10 @@ class TurnExecution:
         incarnation = self._incarnation
         index, by_reference, encoded = incarnation.events[event]
         outbox = incarnation.outbox
-        if outbox.is_dropping and outbox.drop_next():
+        if outbox.to_drop and outbox.drop_next():
             return
         for value in data.values():
-            if value.__class__ is TrackedState:
+            if type(value) is TrackedState:
                 data = _without_views(data)
                 break
         body = values.encode(data, f"emit({event!r})") if encoded else None
@@ -215,9 +218,9 @@ class TurnExecution:
         return is_over
 
     def settle(self) -> None:
-        """The result was committed."""
+        """The result was committed; needed after a turn that `touched` something."""
         incarnation = self._incarnation
-        if self._ops and incarnation.codec.applies_ops:
+        if incarnation.codec.applies_ops:
             apply_ops(incarnation.committed, self._ops)
         if self._state is not None:
             # What the turn touched is let go here and not by the next turn, which may be long in coming.
@@ -240,11 +243,12 @@ class TurnExecution:
     def _call_handler(self) -> Any:
         route = self._route
         payload: Any = self._message.payload
-        encoded: bytes | None = None if payload.__class__ is dict else payload
+        encoded: bytes | None = None if type(payload) is dict else payload
         data: dict[str, Any] = payload if encoded is None else self._decode(payload)
-        if route.pick is not None:
+        pick = route.pick
+        if pick is not None:
             try:
-                picked = route.pick(data)
+                picked = pick(data)
             except KeyError:
                 pass  # a parameter did not come: `bind` finds out which
             else:
@@ -320,21 +324,26 @@ class TurnExecution:
             self._state.accept()
 
     def _prepare_result(self) -> None:
-        ops = [] if self._state is None else self._state.prepare()
-        gather = self._route.gather
-        if gather is not None:
-            op = gather.prepare()
-            if op is not None:
-                ops.append(op)
-        self._ops = ops
+        state, gather = self._state, self._route.gather
+        self.touched = state is not None or gather is not None
+        self._ops = ops = self._prepare_ops(state, gather) if self.touched else _NO_OPS
         incarnation = self._incarnation
         result = TurnResult(incarnation.outbox.commit(), ops)
         self.result = result if incarnation.is_local else incarnation.codec.result(result)
+
+    def _prepare_ops(self, state: StateTurn | None, gather: Gather | None) -> list[StateOp]:
+        ops = [] if state is None else state.prepare()
+        op = None if gather is None else gather.prepare()
+        if op is not None:
+            ops.append(op)
+        return ops
 
     def _describe(self) -> str:
         return f"slot {self._route.slot!r} of routine {self.routine_id!r}"
 
 
+_NO_OPS: list[StateOp] = []
+"""Of all turns that change no state; never changed itself."""
 _RUNNABLE = (GeneratorType, CoroutineType)
 
 

@@ -120,10 +120,10 @@ class RoutineService:
         execution, self._execution = self._execution, None
         if execution is None:
             return
-        if accepted:
-            execution.settle()
-        else:
+        if not accepted:
             execution.discard()
+        elif execution.touched:
+            execution.settle()
 
     def describe_failure(self, error: BaseException) -> Any:
         """Turn what a turn raised into a `TurnFailure`, as the codec has it.

@@ -16,7 +16,7 @@ for grants, since nothing else could happen meanwhile; it waits before its next 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from supervisors.errors import InternalError
@@ -101,13 +101,14 @@ class ScriptedPlace:
             return 0
         return max(0, self._window - len(worker.in_hand))
 
-    def submit(self, number: int, seq: int, request: Any) -> None:
-        """Keep the request until `flush`."""
+    def submit(self, number: int, requests: Iterable[tuple[int, Any]]) -> None:
+        """Keep the requests until `flush`."""
         worker = self._workers[number]
-        if not self.room(number) or seq in worker.in_hand:
-            raise InternalError(f"worker {number} has no room for request {seq}, or has it")
-        worker.in_hand.append(seq)
-        worker.outgoing.append((worker.epoch, seq, request))
+        for seq, request in requests:
+            if not self.room(number) or seq in worker.in_hand:
+                raise InternalError(f"worker {number} has no room for request {seq}, or has it")
+            worker.in_hand.append(seq)
+            worker.outgoing.append((worker.epoch, seq, request))
 
     def flush(self) -> None:
         """Send what was submitted."""
@@ -254,7 +255,7 @@ class ScriptedPlace:
             case Done(seq, body, seconds):
                 worker.check_oldest(seq)
                 worker.in_hand.popleft()
-                listener.on_done(number, seq, body, seconds)
+                listener.on_done(number, seq, body, seconds, self._clock())
             case Failed(seq, body):
                 worker.check_oldest(seq)
                 worker.in_hand.popleft()

@@ -9,14 +9,14 @@ was given. Never starts a thread, never ends a request that does not return.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from supervisors.errors import InternalError
 from supervisors.places.base import Execution, Listener, Lost, RequestAbandoned, Service, Worker
 from supervisors.reasons import Reason, Shutdown, StartFailed, record_error
 
-WINDOW = 16
+WINDOW = 32
 """Short requests taken at once: what taking costs is shared, and control is looked at between any two."""
 SHORT_SECONDS = 0.001
 """A request that took less is short (arbitrary: a hundred times what taking costs)."""
@@ -73,9 +73,9 @@ class ThreadPlace:
             return 0
         return self._window
 
-    def submit(self, number: int, seq: int, request: Any) -> None:
-        """Keep the request for an `advance` to come."""
-        self._waiting.append((seq, request))
+    def submit(self, number: int, requests: Iterable[tuple[int, Any]]) -> None:
+        """Keep the requests, each for an `advance` to come."""
+        self._waiting.extend(requests)
 
     def flush(self) -> None:
         """Do nothing: there is nobody to send to."""
@@ -89,13 +89,13 @@ class ThreadPlace:
             return self._finish_closing()
         if self._ungranted:
             return False
-        service, seq = self._service, self._seq
+        service, seq, clock = self._service, self._seq, self._clock
         if seq is None:
             if not self._waiting:
                 return False
             seq, self._request = self._waiting.popleft()
             self._seq = seq
-            self._since = self._clock()
+            self._since = clock()
         if service is None:
             message = "a request without a service"
             raise InternalError(message)
@@ -112,11 +112,12 @@ class ThreadPlace:
         finally:
             self._is_inside = False
         if is_done:
-            seconds = self._clock() - self._since
+            now = clock()
+            seconds = now - self._since
             self._window = WINDOW if seconds < SHORT_SECONDS else 1
             self._seq = self._request = self._execution = None
             self._ungranted = 0
-            self._listener.on_done(0, seq, execution.result, seconds)
+            self._listener.on_done(0, seq, execution.result, seconds, now)
             service.settle(accepted=True)
         return True
 
