@@ -5,12 +5,14 @@ Plain data, guarded by the job's lock and changed by `ledger` alone.
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from routilux.messages import Message, Payload
-from routilux.routing import OutputPlan, RoutinePlan
+from routilux.routing import Edge, OutputPlan, RoutinePlan
 from supervisors.mailbox import Lock, Mailbox
 from supervisors.wire.values import decode
 
@@ -129,6 +131,7 @@ class Account:
 
     def __init__(self, plan: RoutinePlan, lock: Lock) -> None:
         self.plan = plan
+        self.index = plan.index
         self.takes_bytes = plan.is_process
         self.mailbox = Mailbox(plan.options.capacity, lock)
         self.in_hand: dict[int, Message] = {}
@@ -137,6 +140,10 @@ class Account:
         self.committed: list[dict[str, Any]] = [{} for _ in range(plan.options.workers)]
         """Declared state as last committed, by worker; bytes are encoded values."""
         self.taps: dict[int, list[Tap]] = {}
+        self.ways: tuple[tuple[Way, ...], ...] = ()
+        """For each event, where its emissions go; set when all accounts are there."""
+        self.alone = tuple((event,) for event in range(len(plan.events)))
+        """For each event, the tuple of its index: what the fact of nearly every turn names."""
         self.presses_on: tuple[Account | Output, ...] = ()
         self.pressed_by: tuple[Account, ...] = ()
         self.is_pressing = False
@@ -188,3 +195,40 @@ class Output:
         self.mailbox = Mailbox(plan.capacity, lock)
         self.pressed_by: tuple[Account, ...] = ()
         self.is_pressing = False
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One connection, with what appending to it needs at hand: every emission takes one.
+
+    Args:
+        edge: the connection.
+        index: its index.
+        account: the routine that receives; None where an output does.
+        receiver: the routine or output that receives.
+        mailbox: its mailbox.
+        waiting: the mailbox's data lane.
+        bound: messages with which it begins to press back.
+    """
+
+    edge: Edge
+    index: int
+    account: Account | None
+    receiver: Account | Output
+    mailbox: Mailbox
+    waiting: deque[Message]
+    bound: int
+
+    @classmethod
+    def along(cls, edge: Edge, receiver: Account | Output) -> Way:
+        """Give the way along `edge` to its receiver."""
+        mailbox = receiver.mailbox
+        return cls(
+            edge,
+            edge.index,
+            receiver if isinstance(receiver, Account) else None,
+            receiver,
+            mailbox,
+            mailbox.data,
+            sys.maxsize if mailbox.capacity is None else mailbox.capacity,
+        )

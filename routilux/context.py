@@ -41,23 +41,32 @@ class Turn(Protocol):
         """Replace the whole declared state."""
 
     def emit(self, event: str, data: dict[str, Any]) -> None:
-        """Hold one emission until the commit (R3)."""
+        """Hold one emission until the commit (R3).
+
+        For the thread that runs the turn, while it does: who calls has found the turn in its `cell`.
+        """
 
 
-class _Cell(threading.local):
+class Cell(threading.local):
+    """What a thread keeps: the turn it is in."""
+
     turn: Turn | None = None
 
 
-_cell = _Cell()
+cell = Cell()
+"""Each thread's own. Its `turn` is set, and set back, by whoever runs a handler.
+
+`Routine.emit` and the run of a turn use the attribute itself, which costs less than the functions below.
+"""
 
 
 def current_turn() -> Turn | None:
     """Give the turn this thread is in, or None outside of any."""
-    return _cell.turn
+    return cell.turn
 
 
 def enter_turn(turn: Turn | None) -> Turn | None:
     """Make `turn` the current one (None: none) and give back the one before, to be restored."""
-    before = _cell.turn
-    _cell.turn = turn
+    before = cell.turn
+    cell.turn = turn
     return before

@@ -6,7 +6,7 @@ was encoded to, once, by its sender.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
@@ -53,8 +53,8 @@ class Request(msgspec.Struct, frozen=True, array_like=True):
     payload: bytes
 
 
-class Emission(NamedTuple):
-    """One emission of a turn.
+class Emission(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
+    """One emission of a turn. A struct and no named tuple, since each message is one first: a third of the price.
 
     Args:
         event: index of the event in the routine's outgoing table.
@@ -62,7 +62,7 @@ class Emission(NamedTuple):
         encoded: the data encoded, where a process receives it or sent it; else None.
     """
 
-    event: int
+    event: Annotated[int, msgspec.Meta(ge=0)]
     reference: dict[str, Any] | None
     encoded: bytes | None
 
@@ -81,7 +81,7 @@ class StateOp(NamedTuple):
     value: Any
 
 
-class TurnPart(NamedTuple):
+class TurnPart(msgspec.Struct, array_like=True, gc=False):
     """What a turn that is not over hands over ahead.
 
     Args:
@@ -94,7 +94,7 @@ class TurnPart(NamedTuple):
     state: list[StateOp] | None
 
 
-class TurnResult(NamedTuple):
+class TurnResult(msgspec.Struct, array_like=True, gc=False):
     """What a finished turn hands to its commit."""
 
     emissions: list[Emission]

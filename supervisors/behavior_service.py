@@ -153,6 +153,7 @@ class Call:
             raise EndingError
         return self._is_done(context, is_report=isinstance(request, Report))
 
+    @property
     def result(self) -> bytes:
         """What the request did that was not sent ahead."""
         return self._result

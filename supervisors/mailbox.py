@@ -67,8 +67,6 @@ class Mailbox:
 
     __slots__ = (
         "_closed",
-        "_control",
-        "_data",
         "_dropped",
         "_parker",
         "_peak",
@@ -78,6 +76,8 @@ class Mailbox:
         "_senders",
         "_sleeping",
         "capacity",
+        "control",
+        "data",
         "lock",
         "overflow",
     )
@@ -90,8 +90,10 @@ class Mailbox:
         self.capacity = capacity
         self.overflow: Overflow = overflow
         self.lock: Lock = threading.Lock() if lock is None else lock
-        self._control: deque[object] = deque()
-        self._data: deque[Any] = deque()
+        self.control: deque[object] = deque()
+        """The control lane, oldest first: for others to see whether it is empty, and no more."""
+        self.data: deque[Any] = deque()
+        """The data lane, oldest first: for those who hold the lock, to be looked at and taken from."""
         self._parker: Parker = LockParker()
         self._rings = 0
         self._sleeping = False
@@ -105,17 +107,17 @@ class Mailbox:
 
     def __len__(self) -> int:
         """Messages in the data lane."""
-        return len(self._data)
+        return len(self.data)
 
     @property
     def is_full(self) -> bool:
         """Whether the data lane holds `capacity` messages or more."""
-        return self.capacity is not None and len(self._data) >= self.capacity
+        return self.capacity is not None and len(self.data) >= self.capacity
 
     @property
     def has_control(self) -> bool:
         """Whether a control message waits."""
-        return bool(self._control)
+        return bool(self.control)
 
     @property
     def rings(self) -> int:
@@ -126,7 +128,7 @@ class Mailbox:
         """What the data lane has seen, in one cut."""
         with self.lock:
             return MailboxStats(
-                len(self._data), self.capacity, self._received, self._dropped, self._rejected, self._peak
+                len(self.data), self.capacity, self._received, self._dropped, self._rejected, self._peak
             )
 
     def put(self, message: object, timeout: float | None = None) -> None:
@@ -164,17 +166,17 @@ class Mailbox:
 
     def try_take_control(self) -> object | None:
         """Take the oldest control message; None when there is none."""
-        if not self._control:  # a look without the lock: only this reader takes
+        if not self.control:  # a look without the lock: only this reader takes
             return None
         with self.lock:
-            return self._control.popleft() if self._control else None
+            return self.control.popleft() if self.control else None
 
     def try_take(self) -> object | None:
         """Take the oldest data message; None when there is none."""
-        if not self._data:
+        if not self.data:
             return None
         with self.lock:
-            message = self._data.popleft() if self._data else None
+            message = self.data.popleft() if self.data else None
             sender = self._senders[0] if self._senders and not self.is_full else None
         if sender is not None:
             sender.unpark()
@@ -183,12 +185,12 @@ class Mailbox:
     def discard_control(self, is_unwanted: Callable[[object], bool]) -> None:
         """Drop the control messages of which `is_unwanted` holds; called with the lock held."""
         with self.lock:
-            self._control = deque(message for message in self._control if not is_unwanted(message))
+            self.control = deque(message for message in self.control if not is_unwanted(message))
 
     def put_control_first(self, messages: Iterable[object]) -> None:
         """Put `messages`, oldest first, before all others of the control lane; for its reader."""
         with self.lock:
-            self._control.extendleft(reversed(list(messages)))
+            self.control.extendleft(reversed(list(messages)))
 
     def ring(self) -> None:
         """Make the reader look for work again, without a message."""
@@ -227,9 +229,9 @@ class Mailbox:
         """Take no more messages; give back what was left, as (control, data)."""
         with self.lock:
             self._closed = True
-            control, data = list(self._control), list(self._data)
-            self._control.clear()
-            self._data.clear()
+            control, data = list(self.control), list(self.data)
+            self.control.clear()
+            self.data.clear()
             senders, self._senders = self._senders, deque()
         for sender in senders:
             sender.unpark()
@@ -239,31 +241,36 @@ class Mailbox:
 
     def append_held(self, message: object) -> bool:
         """Append to the data lane; True if the caller must `unpark` after it lets the lock go."""
-        self._data.append(message)
-        return self.ring_held()
+        self.data.append(message)
+        # As `ring_held`, whose call every message would pay.
+        self._rings += 1
+        if self._sleeping:
+            self._sleeping = False
+            return True
+        return False
 
     def append_control_held(self, message: object) -> bool:
         """Append to the control lane; as `append_held`."""
-        self._control.append(message)
+        self.control.append(message)
         return self.ring_held()
 
     def prepend_held(self, messages: Iterable[object]) -> bool:
         """Put `messages`, oldest first, before all others of the data lane; as `append_held`."""
-        self._data.extendleft(reversed(list(messages)))
+        self.data.extendleft(reversed(list(messages)))
         return self.ring_held()
 
     def take_held(self) -> Any:
         """Take the oldest data message; the lane must not be empty."""
-        return self._data.popleft()
+        return self.data.popleft()
 
     def waiting_held(self) -> tuple[Any, ...]:
         """Copy the references of the data lane, oldest first."""
-        return tuple(self._data)
+        return tuple(self.data)
 
     def drain_held(self) -> list[Any]:
         """Take every data message, oldest first."""
-        drained = list(self._data)
-        self._data.clear()
+        drained = list(self.data)
+        self.data.clear()
         return drained
 
     def ring_held(self) -> bool:
@@ -288,7 +295,7 @@ class Mailbox:
                 self._rejected += 1
                 raise MailboxFullError(self.capacity)
             case "drop_oldest":
-                self._data.popleft()
+                self.data.popleft()
                 self._dropped += 1
                 return True
             case "drop_newest":
@@ -302,7 +309,7 @@ class Mailbox:
             self._dropped += 1
             return False
         wake = self.append_held(message)
-        self._peak = max(self._peak, len(self._data))
+        self._peak = max(self._peak, len(self.data))
         return wake
 
     def _wait_and_put(self, message: object, timeout: float | None) -> None:

@@ -173,7 +173,7 @@ class ProcessActor(Behavior):
         self._carry_out(self._in_hand[seq], body)
         self._open_place.grant(0, seq)
 
-    def on_done(self, number: int, seq: int, body: bytes, seconds: float) -> None:
+    def on_done(self, number: int, seq: int, body: bytes, seconds: float, at: float) -> None:
         """Carry out what a call has done."""
         self._is_begun = True
         self._carry_out(self._in_hand.pop(seq), body)
@@ -280,7 +280,7 @@ class ProcessActor(Behavior):
 
     def _submit(self, place: Place, entry: _Entry) -> None:
         self._next += 1
-        place.submit(0, self._next, entry.body)
+        place.submit(0, ((self._next, entry.body),))
         self._in_hand[self._next] = entry._replace(body=b"")
 
     def _put_back(self, seqs: Iterable[int]) -> None:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import math
 import os
 import signal
-import threading
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from routilux.ledger import Ledger
 from routilux.messages import TurnResult
 from routilux.observe import Sampler, observe
 from routilux.routing import ENTRY, compile_plan
+from supervisors.locking import BriefLock
 from supervisors.places.process.reap import Usage
 
 
@@ -38,9 +38,7 @@ class FakeJob:
 
     def __init__(self, flow: Flow) -> None:
         nothing: Any = lambda *_: None  # noqa: E731
-        self.ledger = Ledger(
-            compile_plan(flow), threading.Lock(), on_quiet=nothing, on_facts=nothing, on_overflow=nothing
-        )
+        self.ledger = Ledger(compile_plan(flow), BriefLock(), on_quiet=nothing, on_facts=nothing, on_overflow=nothing)
 
     def admit(self, count: int) -> None:
         for _ in range(count):

@@ -11,10 +11,11 @@ from concurrent.futures import Future
 from typing import NamedTuple
 
 from routilux.accounts import Account, DeadLetter
+from routilux.holdings import EdgeCount
 from routilux.jobs.history import History, HistoryCut
 from routilux.jobs.machine import JobStatus, is_final, move
 from routilux.jobs.state import RoutineFigures
-from routilux.ledger import EdgeCount, Ledger
+from routilux.ledger import Ledger
 from supervisors.behavior import Behavior, Context
 from supervisors.errors import InternalError
 from supervisors.reasons import Reason

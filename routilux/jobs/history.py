@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from routilux.ledger import Fact
+from routilux.facts import Fact
 from routilux.routing import Plan
 
 HISTORY_LIMIT = 10_000

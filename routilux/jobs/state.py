@@ -6,9 +6,9 @@ import time
 from typing import Any, NamedTuple, Protocol
 
 from routilux.accounts import DeadLetter
+from routilux.holdings import EdgeCount
 from routilux.jobs.history import ExecutionRecord, HistoryCut
 from routilux.jobs.machine import JobStatus
-from routilux.ledger import EdgeCount
 
 
 class Starter(Protocol):

@@ -20,8 +20,10 @@ from __future__ import annotations
 
 import functools
 import inspect
+import operator
 from collections.abc import Callable
 from inspect import Parameter
+from types import FunctionType, MethodType
 from typing import Any
 
 from routilux.errors import HandlerError, SlotArgumentError
@@ -38,14 +40,20 @@ class Binding:
         required: those of them without a default.
     """
 
-    __slots__ = ("parameters", "required")
+    __slots__ = ("parameters", "pick", "required")
 
     takes_any = True
     """Whether data with other names than `parameters` reaches the handler too."""
+    pick: Callable[[dict[str, Any]], tuple[Any, ...]] | None
+    """For a plain function of two parameters or more, none with a default: gives its arguments, by position.
+
+    Built in, so a third of the price of `bind`; it raises `KeyError` where `bind` is to tell what is missing.
+    """
 
     def __init__(self, parameters: tuple[str, ...] = (), required: tuple[str, ...] = ()) -> None:
         self.parameters = parameters
         self.required = required
+        self.pick = None
 
     def bind(self, data: dict[str, Any]) -> Arguments:
         """Turn `data` into arguments; it is kept where it is handed over whole, and never changed.
@@ -186,7 +194,10 @@ def compile_binding(handler: Callable[..., Any], where: str) -> Binding:
         if only.name == "data":
             return WholeDict("data", keyword=keyword)
         return OneOrWhole(only.name, keyword=keyword, has_default=only.default is not Parameter.empty)
-    return ByName(signature)
+    binding = ByName(signature)
+    if _is_plain(handler, signature):
+        binding.pick = operator.itemgetter(*binding.required)
+    return binding
 
 
 def _read_signature(handler: Callable[..., Any], where: str) -> list[Parameter]:
@@ -212,6 +223,21 @@ def _read_signature(handler: Callable[..., Any], where: str) -> list[Parameter]:
             )
     fixed = _fixed_names(handler)
     return [parameter for parameter in parameters if parameter.name not in fixed]
+
+
+def _is_plain(handler: Callable[..., Any], signature: list[Parameter]) -> bool:
+    # By position or by name makes a difference to a wrapper, whose signature is another function's.
+    function = handler.__func__ if isinstance(handler, MethodType) else handler
+    return (
+        isinstance(function, FunctionType)
+        and not hasattr(function, "__wrapped__")
+        and not hasattr(function, "__signature__")
+        and len(signature) > 1
+        and all(
+            parameter.kind is Parameter.POSITIONAL_OR_KEYWORD and parameter.default is Parameter.empty
+            for parameter in signature
+        )
+    )
 
 
 def _fixed_names(handler: Callable[..., Any]) -> frozenset[str]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from routilux.context import Turn, current_turn
+from routilux.context import Turn, cell, current_turn
 from routilux.errors import (
     DuplicateEventError,
     DuplicateSlotError,
@@ -178,7 +178,7 @@ class Routine:
             UnknownEventError: there is no such event.
             ValueEncodingError: the data cannot be carried to a process that receives it.
         """
-        turn = current_turn()
+        turn = cell.turn
         if turn is None or turn.routine is not self:
             found = "no turn runs" if turn is None else f"a turn of routine {turn.routine_id!r} runs"
             raise EmitOutsideTurnError(type(self).__name__, event, found)

@@ -11,6 +11,8 @@ from routilux.turn.codec import decode_failure, decode_part, decode_result, enco
 class LocalCarrier:
     """For the actor's own thread: nothing is copied."""
 
+    keeps_references = True
+
     def request(self, message: Message) -> Message:
         """The message itself."""
         return message
@@ -34,6 +36,8 @@ class LocalCarrier:
 
 class WireCarrier:
     """For child processes: envelopes by msgspec, payloads as the bytes they are."""
+
+    keeps_references = False
 
     def request(self, message: Message) -> bytes:
         """Wrap the payload, which its sender has encoded."""

@@ -32,6 +32,10 @@ from supervisors.reasons import Normal, Raised, Reason, is_clean, record_error
 class Carrier(Protocol):
     """How messages and results look to a place; one for threads, one for processes."""
 
+    @property
+    def keeps_references(self) -> bool:
+        """Whether everything is what it is, so that the carrier need not be asked."""
+
     def request(self, message: Message) -> Any:
         """The form in which a message is submitted."""
 
@@ -104,6 +108,7 @@ class RoutineActor(Behavior):
         self._account = account
         self._ledger = ledger
         self._carrier = carrier
+        self._is_local = carrier.keeps_references
         self._make_place = make_place
         self._report = report
         self._shutdown = shutdown
@@ -156,11 +161,11 @@ class RoutineActor(Behavior):
         worked = self._hand_out()
         if worked:
             self._place.flush()
-        advance, mailbox = self._place.advance, ctx.mailbox
+        advance, control = self._place.advance, ctx.mailbox.control
         if advance():
             worked = True
             # What was handed out here is run without another look for more, but never past a control message.
-            while not mailbox.has_control and advance():
+            while not control and advance():
                 pass
         if self.uses_poller:
             self._set_tick(ctx)
@@ -189,10 +194,11 @@ class RoutineActor(Behavior):
         self._ungranted.append((number, seq))
         self._grant_parts()
 
-    def on_done(self, number: int, seq: int, body: Any, seconds: float) -> None:
+    def on_done(self, number: int, seq: int, body: Any, seconds: float, at: float) -> None:
         """Commit a finished turn."""
         self._fruitful[number] = True
-        self._ledger.commit(self._account, number, seq, self._carrier.result(body), self._ctx.now(), seconds)
+        result = body if self._is_local else self._carrier.result(body)
+        self._ledger.commit(self._account, number, seq, result, at, seconds)
 
     def on_failed(self, number: int, seq: int, body: Any, returned: tuple[int, ...]) -> None:
         """A turn raised."""
@@ -235,16 +241,24 @@ class RoutineActor(Behavior):
             # One worker gets all it has room for, the workers of a pool get theirs in turns.
             room = place.room(number)
             taken = ledger.take(account, 1 if self._is_pool else room) if room else []
-            for delivery, message in taken:
-                try:
-                    place.submit(number, delivery, self._carrier.request(message))
-                except FrameError as error:
-                    self._refuse(number, [other for other, _ in taken if other >= delivery], error)
-                    break
-            worked = worked or bool(taken)
+            if not taken:
+                continue
+            worked = True
+            if self._is_local:
+                place.submit(number, taken)
+            else:
+                self._submit_written(number, taken)
         if worked:
             account.note_running()
         return worked
+
+    def _submit_written(self, number: int, taken: list[tuple[int, Message]]) -> None:
+        for delivery, message in taken:
+            try:
+                self._place.submit(number, ((delivery, self._carrier.request(message)),))
+            except FrameError as error:
+                self._refuse(number, [other for other, _ in taken if other >= delivery], error)
+                return
 
     def _refuse(self, number: int, deliveries: list[int], error: FrameError) -> None:
         """Let the first of `deliveries` fail, which the place could not take; those behind it go back."""

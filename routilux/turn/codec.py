@@ -4,7 +4,7 @@ Owns both forms and the strict reading of the second. Pure. Bytes from a worker 
 never unpickled here: values inside stay the bytes they were encoded to.
 
 Request: `routilux.messages.Request`. Boot: a map of key to immutable value, encoded bytes or list of
-encoded chunks. Part, result and failure: arrays in the order of the named tuples' fields, without
+encoded chunks. Part, result and failure: arrays in the order of their fields, without
 references, since there are none between processes.
 """
 
@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
-from routilux.messages import Message, Request, StateOp, TurnFailure, TurnPart, TurnResult
+from routilux.messages import Emission, Message, Request, StateOp, TurnFailure, TurnPart, TurnResult
 from routilux.turn.state import IMMUTABLE_TYPES, Committed
 from supervisors.errors import FrameError, SupervisorsError
 from supervisors.reasons import ErrorRecord
@@ -31,7 +31,7 @@ class Codec(Protocol):
 
     @property
     def keeps_references(self) -> bool:
-        """Whether emitted and gathered data may be handed over by reference."""
+        """Whether emitted and gathered data may be handed over by reference, and everything is what it is."""
 
     @property
     def applies_ops(self) -> bool:
@@ -117,18 +117,17 @@ class WireCodec:
 
     def part(self, part: TurnPart) -> bytes:
         """Write a part for `decode_part`."""
-        emissions, ops = part
         try:
             return _encoder.encode(part)
         except _NOT_NATIVE:
-            return _encoder.encode((emissions, None if ops is None else _carried(ops)))
+            return _encoder.encode(TurnPart(part.emissions, None if part.state is None else _carried(part.state)))
 
     def result(self, result: TurnResult) -> bytes:
         """Write a result for `decode_result`."""
         try:
             return _encoder.encode(result)
         except _NOT_NATIVE:
-            return _encoder.encode((result.emissions, _carried(result.state)))
+            return _encoder.encode(TurnResult(result.emissions, _carried(result.state)))
 
     def failure(self, record: ErrorRecord, error: BaseException, *, is_retryable: bool) -> bytes:
         """Write a failure for `decode_failure`; the exception is in it if it comes back from its bytes."""
@@ -177,6 +176,7 @@ def decode_result(body: bytes) -> TurnResult:
         FrameError: the bytes are no result.
     """
     emissions, ops = _decode(_result_decoder, body, "a result")
+    _check_emissions(emissions, body)
     _check_ops(ops, body)
     return TurnResult(emissions, ops)  # type: ignore[arg-type]  # same fields, narrower types
 
@@ -188,6 +188,7 @@ def decode_part(body: bytes) -> TurnPart:
         FrameError: the bytes are no part.
     """
     emissions, ops = _decode(_part_decoder, body, "a part")
+    _check_emissions(emissions, body)
     if ops is not None:
         _check_ops(ops, body)
     return TurnPart(emissions, ops)  # type: ignore[arg-type]  # same fields, narrower types
@@ -202,14 +203,6 @@ def decode_failure(body: bytes) -> TurnFailure:
     return TurnFailure(*_decode(_failure_decoder, body, "a failure"))
 
 
-class _WireEmission(NamedTuple):
-    """An `Emission` as a process may send it: tuples of the same shape are equal."""
-
-    event: Annotated[int, msgspec.Meta(ge=0)]
-    reference: None
-    encoded: bytes | None
-
-
 class _WireOp(NamedTuple):
     """A `StateOp` as a process may send it; msgspec knows no union of text and bytes, see `_check_ops`."""
 
@@ -219,12 +212,12 @@ class _WireOp(NamedTuple):
 
 
 class _WireResult(NamedTuple):
-    emissions: list[_WireEmission]
+    emissions: list[Emission]
     state: list[_WireOp]
 
 
 class _WirePart(NamedTuple):
-    emissions: list[_WireEmission]
+    emissions: list[Emission]
     state: list[_WireOp] | None
 
 
@@ -265,6 +258,12 @@ def _decode(decoder: msgspec.msgpack.Decoder[_T], body: bytes, what: str) -> _T:
     # All of these were seen from msgspec on bytes that are no message.
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError, MemoryError, TypeError) as error:
         raise FrameError(f"{len(body)} bytes are not {what}: {error}") from error
+
+
+def _check_emissions(emissions: list[Emission], body: bytes) -> None:
+    for emission in emissions:
+        if emission.reference is not None:
+            raise FrameError(f"{len(body)} bytes are no result: an emission of a process carries a reference")
 
 
 def _check_ops(ops: list[_WireOp], body: bytes) -> None:

@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
+from dataclasses import dataclass
 from types import CoroutineType, GeneratorType
-from typing import Any, NamedTuple
+from typing import Any
 
-from routilux.context import current_turn, enter_turn
-from routilux.errors import EmitOutsideTurnError, ResultError, SlotArgumentError
+from routilux.context import cell, enter_turn
+from routilux.errors import ResultError, SlotArgumentError
 from routilux.messages import Emission, Message, StateOp, TurnPart, TurnResult
 from routilux.turn.codec import Codec
 from routilux.turn.gather import Gather
@@ -29,17 +30,18 @@ from supervisors.errors import ValueDecodingError
 from supervisors.places.base import Port
 from supervisors.wire import values
 
-_new_tuple = tuple.__new__
 _logger = logging.getLogger(__name__)
 
 
-class Route(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Route:
     """From one incoming connection to a handler, compiled.
 
     Args:
         slot: the slot's name, for errors.
         handler: what is called.
         bind: turns data into its arguments.
+        pick: does the same for data that is complete and needs nothing done to it, see `Binds`.
         gather: what the slot gathers with; None where it keeps nothing.
         mapping: pairs of (parameter that comes, parameter it becomes).
         renamed: the parameters that do not keep their names.
@@ -48,18 +50,21 @@ class Route(NamedTuple):
     slot: str
     handler: Callable[..., Any]
     bind: Callable[[dict[str, Any]], tuple[Iterable[Any], Mapping[str, Any]]]
+    pick: Callable[[dict[str, Any]], tuple[Any, ...]] | None
     gather: Gather | None
     mapping: tuple[tuple[str, str], ...]
     renamed: frozenset[str]
 
 
-class Incarnation(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Incarnation:
     """What one incarnation of a routine keeps from turn to turn.
 
     Args:
         routine: the routine object.
         routine_id: its id in the flow.
         codec: how requests and results look.
+        is_local: whether they are what they are, so that the codec need not be asked.
         committed: the committed state.
         state: the turns' view on it.
         routes: by index of the incoming connection.
@@ -70,6 +75,7 @@ class Incarnation(NamedTuple):
     routine: object
     routine_id: str
     codec: Codec
+    is_local: bool
     committed: Committed
     state: StateTurn
     routes: dict[int, Route]
@@ -89,13 +95,30 @@ class TurnExecution:
         port: takes the parts that go out before the end.
     """
 
-    __slots__ = ("_broken", "_incarnation", "_message", "_ops", "_port", "_result", "_route", "_state", "_steps")
+    __slots__ = (
+        "_broken",
+        "_incarnation",
+        "_message",
+        "_ops",
+        "_port",
+        "_route",
+        "_state",
+        "_steps",
+        "result",
+        "routine",
+        "touched",
+    )
 
     # Set when the turn is over; each attribute set at the start would cost every turn.
     _ops: list[StateOp]
-    _result: Any
+    touched: bool
+    """Whether the finished turn had to do with the state or with what its slot gathers."""
+    result: Any
+    """What the finished turn hands to its commit, as its codec has it."""
 
     def __init__(self, incarnation: Incarnation, route: Route, message: Message, port: Port) -> None:
+        self.routine = incarnation.routine
+        """The routine object whose handler runs."""
         self._incarnation = incarnation
         self._route = route
         self._message = message
@@ -108,11 +131,6 @@ class TurnExecution:
         self._broken: BaseException | None = None
 
     # As the handler sees it (`routilux.context.Turn`).
-
-    @property
-    def routine(self) -> object:
-        """The routine object whose handler runs."""
-        return self._incarnation.routine
 
     @property
     def routine_id(self) -> str:
@@ -155,31 +173,41 @@ class TurnExecution:
             data: its parameters; kept, not copied, where a thread receives it.
 
         Raises:
-            EmitOutsideTurnError: called from another thread, or after the end of the turn.
             ValueEncodingError: a value cannot be carried to a process; its path starts with `emit('event')`.
         """
-        if current_turn() is not self:
-            raise EmitOutsideTurnError(self.routine_id, event, "that turn is over, or another thread runs it")
         incarnation = self._incarnation
         index, by_reference, encoded = incarnation.events[event]
         outbox = incarnation.outbox
-        if outbox.is_dropping and outbox.drop_next():
+        if outbox.to_drop and outbox.drop_next():
             return
         for value in data.values():
-            if value.__class__ is TrackedState:
+            if type(value) is TrackedState:
                 data = _without_views(data)
                 break
         body = values.encode(data, f"emit({event!r})") if encoded else None
-        # Half the price of Emission(...), on the line that every emission passes.
-        if outbox.add(_new_tuple(Emission, (index, data if by_reference else None, body))):
+        if outbox.add(Emission(index, data if by_reference else None, body)):
             self._release()
 
     # As the worker runs it (`supervisors.places.base.Execution`).
 
     def advance(self) -> bool:
         """Run the handler to its end, or a generator to its next `yield`, which commits (R4)."""
+        # One function and not three: what each turn passes is spelled out here.
         try:
-            is_over = self._run()
+            before = cell.turn
+            cell.turn = self
+            try:
+                steps = self._steps
+                if steps is None:
+                    returned = self._call_handler()
+                    if returned is not None and isinstance(returned, _RUNNABLE):
+                        steps = self._steps = _Steps(self._checked(returned))
+                is_over = steps is None or self._advance_steps(steps)
+            finally:
+                cell.turn = before
+            if self._broken is not None:
+                # The handler swallowed it, but what it was to let out is gone.
+                raise self._broken  # noqa: TRY301  a function for it would be one more call a turn
             if is_over:
                 self._prepare_result()
             else:
@@ -189,12 +217,8 @@ class TurnExecution:
             raise
         return is_over
 
-    def result(self) -> Any:
-        """What the finished turn hands to its commit, as its codec has it."""
-        return self._result
-
     def settle(self) -> None:
-        """The result was committed."""
+        """The result was committed; needed after a turn that `touched` something."""
         incarnation = self._incarnation
         if incarnation.codec.applies_ops:
             apply_ops(incarnation.committed, self._ops)
@@ -216,32 +240,22 @@ class TurnExecution:
         self._incarnation.outbox.begin(0)
         self._broken = None
 
-    def _run(self) -> bool:
-        before = enter_turn(self)
-        try:
-            steps = self._steps
-            if steps is None:
-                returned = self._call_handler()
-                if returned is not None and isinstance(returned, _RUNNABLE):
-                    steps = self._steps = _Steps(self._checked(returned))
-            is_over = steps is None or self._advance_steps(steps)
-        finally:
-            enter_turn(before)
-        if self._broken is not None:
-            # The handler swallowed it, but what it was to let out is gone.
-            raise self._broken
-        return is_over
-
     def _call_handler(self) -> Any:
         route = self._route
-        payload = self._message.payload
-        encoded: bytes | None = None
-        if payload.__class__ is dict:
+        payload: Any = self._message.payload
+        encoded: bytes | None = None if type(payload) is dict else payload
+        data: dict[str, Any] = payload if encoded is None else self._decode(payload)
+        pick = route.pick
+        if pick is not None:
+            try:
+                picked = pick(data)
+            except KeyError:
+                pass  # a parameter did not come: `bind` finds out which
+            else:
+                return route.handler(*picked)
+        if encoded is None:
             # A copy: other receivers have the same dict, and so has the next try of this message.
-            data: dict[str, Any] = payload.copy()
-        else:
-            data = self._decode(payload)
-            encoded = payload  # type: ignore[assignment]
+            data = data.copy()
         if route.mapping:
             data = _rename(route, data)
             encoded = None
@@ -310,19 +324,26 @@ class TurnExecution:
             self._state.accept()
 
     def _prepare_result(self) -> None:
-        ops = [] if self._state is None else self._state.prepare()
-        gather = self._route.gather
-        if gather is not None:
-            op = gather.prepare()
-            if op is not None:
-                ops.append(op)
-        self._ops = ops
-        self._result = self._incarnation.codec.result(TurnResult(self._incarnation.outbox.commit(), ops))
+        state, gather = self._state, self._route.gather
+        self.touched = state is not None or gather is not None
+        self._ops = ops = self._prepare_ops(state, gather) if self.touched else _NO_OPS
+        incarnation = self._incarnation
+        result = TurnResult(incarnation.outbox.commit(), ops)
+        self.result = result if incarnation.is_local else incarnation.codec.result(result)
+
+    def _prepare_ops(self, state: StateTurn | None, gather: Gather | None) -> list[StateOp]:
+        ops = [] if state is None else state.prepare()
+        op = None if gather is None else gather.prepare()
+        if op is not None:
+            ops.append(op)
+        return ops
 
     def _describe(self) -> str:
         return f"slot {self._route.slot!r} of routine {self.routine_id!r}"
 
 
+_NO_OPS: list[StateOp] = []
+"""Of all turns that change no state; never changed itself."""
 _RUNNABLE = (GeneratorType, CoroutineType)
 
 

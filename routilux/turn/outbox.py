@@ -31,14 +31,15 @@ class Outbox:
         atomic: never release early.
     """
 
-    __slots__ = ("_atomic", "_bytes", "_clock", "_drop", "_emissions", "_since")
+    __slots__ = ("_atomic", "_bytes", "_clock", "_emissions", "_since", "to_drop")
 
     def __init__(self, clock: Callable[[], float], *, atomic: bool) -> None:
         self._clock = clock
         self._atomic = atomic
         self._emissions: list[Emission] = []
         self._bytes = 0
-        self._drop = 0
+        self.to_drop = 0
+        """How many emissions a former run has released that this one has not emitted so far."""
         self._since: float | None = None
 
     def __len__(self) -> int:
@@ -49,22 +50,17 @@ class Outbox:
         if self._emissions:
             self._emissions = []
         self._bytes = 0
-        self._drop = released
+        self.to_drop = released
         self._since = None
-
-    @property
-    def is_dropping(self) -> bool:
-        """Whether a former run has released more than this one has emitted so far."""
-        return self._drop > 0
 
     def drop_next(self) -> bool:
         """Count one emission; True if it went out in a former run and is to be dropped.
 
         An emission's position in its turn is its identity.
         """
-        if not self._drop:
+        if not self.to_drop:
             return False
-        self._drop -= 1
+        self.to_drop -= 1
         return True
 
     def add(self, emission: Emission) -> bool:
@@ -73,12 +69,12 @@ class Outbox:
         emissions.append(emission)
         if self._atomic:
             return False
-        if emission[2] is not None:
-            self._bytes += len(emission[2])
-        since = self._since
+        if emission.encoded is not None:
+            self._bytes += len(emission.encoded)
+        since, clock = self._since, self._clock
         if since is None:
-            self._since = self._clock()
-        elif self._clock() - since >= SECONDS_BOUND:
+            self._since = clock()
+        elif clock() - since >= SECONDS_BOUND:
             return True
         return len(emissions) >= COUNT_BOUND or self._bytes >= BYTES_BOUND
 
@@ -93,6 +89,6 @@ class Outbox:
         """Take what is held, to be let out by a commit: what comes after is the start of a new turn."""
         emissions, self._emissions = self._emissions, []
         self._bytes = 0
-        self._drop = 0
+        self.to_drop = 0
         self._since = None
         return emissions

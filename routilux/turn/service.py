@@ -85,6 +85,7 @@ class RoutineService:
             routine=self._routine,
             routine_id=self._routine_id,
             codec=self._codec,
+            is_local=keeps,
             committed=committed,
             state=self._open_state(committed, [slot_key(name) for name in gathers]),
             routes=routes,
@@ -105,7 +106,7 @@ class RoutineService:
         incarnation = self._incarnation
         if incarnation is None:
             raise InternalError(f"routine {self._routine_id!r} was given a message before it was booted")
-        message: Message = incarnation.codec.request(request)
+        message: Message = request if incarnation.is_local else incarnation.codec.request(request)
         route = incarnation.routes.get(message.edge)
         if route is None:
             raise InternalError(f"connection {message.edge} does not end at routine {self._routine_id!r}")
@@ -119,10 +120,10 @@ class RoutineService:
         execution, self._execution = self._execution, None
         if execution is None:
             return
-        if accepted:
-            execution.settle()
-        else:
+        if not accepted:
             execution.discard()
+        elif execution.touched:
+            execution.settle()
 
     def describe_failure(self, error: BaseException) -> Any:
         """Turn what a turn raised into a `TurnFailure`, as the codec has it.
@@ -153,11 +154,13 @@ class RoutineService:
                 gather = make_gather(slot, committed, keeps_references=self._codec.keeps_references)
                 if gather is not None:
                     gathers[slot.name] = gather
+            gather = gathers.get(slot.name)
             routes[edge] = Route(
                 slot=slot.name,
                 handler=slot.handler,
                 bind=slot.binding.bind,
-                gather=gathers.get(slot.name),
+                pick=None if mapping or gather is not None else slot.binding.pick,
+                gather=gather,
                 mapping=mapping,
                 renamed=frozenset(source for source, _target in mapping),
             )

@@ -42,6 +42,13 @@ class Outgoing(NamedTuple):
 class Binds(Protocol):
     """How a handler takes its data."""
 
+    @property
+    def pick(self) -> Callable[[dict[str, Any]], tuple[Any, ...]] | None:
+        """A built-in short cut to `bind` for handlers that take all their arguments by position.
+
+        It gives these arguments, and raises `KeyError` where `bind` is to be asked instead.
+        """
+
     def bind(self, data: dict[str, Any]) -> tuple[Iterable[Any], Mapping[str, Any]]:
         """Turn what came into positional and named arguments."""
 

@@ -11,6 +11,7 @@ numbers that `on_failed` or `on_lost` give back.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple, Protocol
 
 from supervisors.reasons import Reason, Shutdown
@@ -73,8 +74,8 @@ class Listener(Protocol):
     def on_part(self, number: int, seq: int, body: Any) -> None:
         """A request that is still running handed over a part; answer it with `grant`."""
 
-    def on_done(self, number: int, seq: int, body: Any, seconds: float) -> None:
-        """A request was run, in `seconds`, with result `body`."""
+    def on_done(self, number: int, seq: int, body: Any, seconds: float, at: float) -> None:
+        """A request was run, in `seconds`, with result `body`; the place has noticed at clock reading `at`."""
 
     def on_failed(self, number: int, seq: int, body: Any, returned: tuple[int, ...]) -> None:
         """A request raised; `body` describes how. The worker gave `returned`, unbegun, back."""
@@ -103,11 +104,13 @@ class Place(Protocol):
     def room(self, number: int) -> int:
         """How many more requests the worker takes now; 0 if it is not ready."""
 
-    def submit(self, number: int, seq: int, request: Any) -> None:
-        """Hand a request to a worker that has room. Results never come inside this call.
+    def submit(self, number: int, requests: Iterable[tuple[int, Any]]) -> None:
+        """Hand requests to a worker that has room for them: pairs of (seq, request), in order.
+
+        Results never come inside this call.
 
         Raises:
-            FrameError: the request is longer than this place carries; the worker was not given it.
+            FrameError: a request is longer than this place carries; the worker was given those before it alone.
         """
 
     def flush(self) -> None:
@@ -172,6 +175,7 @@ class Execution(Protocol):
     def advance(self) -> bool:
         """Run to the next stop; True when the request is done and `result` may be read."""
 
+    @property
     def result(self) -> Any:
         """The result of a finished request."""
 

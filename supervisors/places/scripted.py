@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from supervisors.errors import FrameError, InternalError
@@ -108,20 +108,21 @@ class ScriptedPlace:
             return 0
         return max(0, self._window - len(worker.in_hand))
 
-    def submit(self, number: int, seq: int, request: Any) -> None:
-        """Keep the request until `flush`.
+    def submit(self, number: int, requests: Iterable[tuple[int, Any]]) -> None:
+        """Keep the requests until `flush`.
 
         Raises:
-            FrameError: it is longer than `max_request_bytes`.
+            FrameError: one is longer than `max_request_bytes`; those before it are kept.
         """
         worker = self._workers[number]
-        if not self.room(number) or seq in worker.in_hand:
-            raise InternalError(f"worker {number} has no room for request {seq}, or has it")
         bound = self._max_request_bytes
-        if bound is not None and len(request) > bound:
-            raise FrameError(f"a request of {len(request)} bytes is over the bound of {bound} bytes")
-        worker.in_hand.append(seq)
-        worker.outgoing.append((worker.epoch, seq, request))
+        for seq, request in requests:
+            if not self.room(number) or seq in worker.in_hand:
+                raise InternalError(f"worker {number} has no room for request {seq}, or has it")
+            if bound is not None and len(request) > bound:
+                raise FrameError(f"a request of {len(request)} bytes is over the bound of {bound} bytes")
+            worker.in_hand.append(seq)
+            worker.outgoing.append((worker.epoch, seq, request))
 
     def flush(self) -> None:
         """Send what was submitted."""
@@ -270,7 +271,7 @@ class ScriptedPlace:
             if not worker.execution.advance():
                 worker.is_cut_short = worker.is_stopping
                 return
-            body = worker.execution.result()
+            body = worker.execution.result
             service.settle(accepted=True)
         except BaseException as error:  # noqa: BLE001  whatever a request raises is its failure
             worker.report_failure(service, seq, error)
@@ -292,7 +293,7 @@ class ScriptedPlace:
             case Done(seq, body, seconds):
                 worker.check_oldest(seq)
                 worker.in_hand.popleft()
-                listener.on_done(number, seq, body, seconds)
+                listener.on_done(number, seq, body, seconds, self._clock())
             case Failed(seq, body):
                 worker.check_oldest(seq)
                 worker.in_hand.popleft()

@@ -9,14 +9,14 @@ was given. Never starts a thread, never ends a request that does not return.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from supervisors.errors import InternalError
 from supervisors.places.base import CLOSED, Execution, Listener, Lost, RequestAbandoned, Service, Worker
 from supervisors.reasons import Reason, StartFailed, record_error
 
-WINDOW = 16
+WINDOW = 32
 """Short requests taken at once: what taking costs is shared, and control is looked at between any two."""
 SHORT_SECONDS = 0.001
 """A request that took less is short (arbitrary: a hundred times what taking costs)."""
@@ -74,9 +74,9 @@ class ThreadPlace:
             return 0
         return self._window
 
-    def submit(self, number: int, seq: int, request: Any) -> None:
-        """Keep the request for an `advance` to come."""
-        self._waiting.append((seq, request))
+    def submit(self, number: int, requests: Iterable[tuple[int, Any]]) -> None:
+        """Keep the requests, each for an `advance` to come."""
+        self._waiting.extend(requests)
 
     def flush(self) -> None:
         """Do nothing: there is nobody to send to."""
@@ -90,12 +90,36 @@ class ThreadPlace:
             return self._finish_closing()
         if self._ungranted:
             return False
-        if self._seq is None:
+        service, seq, clock = self._service, self._seq, self._clock
+        if seq is None:
             if not self._waiting:
                 return False
-            self._seq, self._request = self._waiting.popleft()
-            self._since = self._clock()
-        self._run(self._seq)
+            seq, self._request = self._waiting.popleft()
+            self._seq = seq
+            self._since = clock()
+        if service is None:
+            message = "a request without a service"
+            raise InternalError(message)
+        # What follows is what every short request costs here: no function is called that need not be.
+        self._is_inside = True
+        try:
+            execution = self._execution
+            if execution is None:
+                execution = self._execution = service.begin(self._request, self)
+            is_done = execution.advance()
+        except BaseException as error:  # noqa: BLE001  whatever a request raises is its failure
+            self._fail(service, seq, error)
+            return True
+        finally:
+            self._is_inside = False
+        if is_done:
+            now = clock()
+            seconds = now - self._since
+            self._window = WINDOW if seconds < SHORT_SECONDS else 1
+            self._seq = self._request = self._execution = None
+            self._ungranted = 0
+            self._listener.on_done(0, seq, execution.result, seconds, now)
+            service.settle(accepted=True)
         return True
 
     def grant(self, number: int, seq: int) -> None:
@@ -164,29 +188,6 @@ class ThreadPlace:
             return
         self._service = service
         self._listener.on_ready(0)
-
-    def _run(self, seq: int) -> None:
-        service = self._service
-        if service is None:
-            message = "a request without a service"
-            raise InternalError(message)
-        self._is_inside = True
-        try:
-            if self._execution is None:
-                self._execution = service.begin(self._request, self)
-            done = self._execution.advance()
-        except BaseException as error:  # noqa: BLE001  whatever a request raises is its failure
-            self._fail(service, seq, error)
-            return
-        finally:
-            self._is_inside = False
-        if done:
-            result = self._execution.result()
-            seconds = self._clock() - self._since
-            self._window = WINDOW if seconds < SHORT_SECONDS else 1
-            self._forget()
-            self._listener.on_done(0, seq, result, seconds)
-            service.settle(accepted=True)
 
     def _fail(self, service: Service, seq: int, error: BaseException) -> None:
         body = service.describe_failure(error)

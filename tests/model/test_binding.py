@@ -16,8 +16,12 @@ from routilux.model.binding import compile_binding
 
 
 def call(handler: Callable[..., Any], data: dict[str, Any]) -> Any:
-    args, kwargs = compile_binding(handler, "slot 'in'").bind(data)
-    return handler(*args, **kwargs)
+    binding = compile_binding(handler, "slot 'in'")
+    args, kwargs = binding.bind(data)
+    result = handler(*args, **kwargs)
+    if binding.pick is not None:
+        assert handler(*binding.pick(data)) == result, "the short cut leads elsewhere"
+    return result
 
 
 class Owner:
@@ -192,6 +196,21 @@ def test_a_handler_that_cannot_be_called_with_data_is_refused(handler: Any, word
         compile_binding(handler, "slot 'in' of Parse")
     for word in ["slot 'in' of Parse", *words]:
         assert word in str(caught.value)
+
+
+def test_only_a_plain_function_without_defaults_has_a_short_cut() -> None:
+    @functools.wraps(data_and_more)
+    def by_names_alone(**kwargs: Any) -> Any:
+        return data_and_more(**kwargs)
+
+    for handler in (data_and_more, Owner.static, Owner.of_class, lambda a, b: (a, b)):
+        pick = compile_binding(handler, "").pick
+        assert pick is not None
+        with pytest.raises(KeyError):
+            pick({"more": 2, "b": 2})
+    for other in (by_names_alone, Owner(), Owner().method, by_name, by_position, nothing, whole, one, everything):
+        assert compile_binding(other, "").pick is None
+    assert compile_binding(functools.partial(data_and_more, 1), "").pick is None
 
 
 def test_what_a_binding_takes_can_be_asked_without_calling() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from concurrent.futures import Future
-from contextlib import nullcontext
 from typing import Any
 
 from routilux import Flow
@@ -19,6 +18,7 @@ from routilux.runtime.routine_actor import RoutineActor
 from routilux.turn.codec import LocalCodec, WireCodec
 from routilux.turn.service import RoutineService
 from routilux.turn.state import decode_state, encode_initial
+from supervisors.locking import BriefLock
 from supervisors.places.scripted import Faults, ScriptedPlace
 from supervisors.places.thread import ThreadPlace
 from supervisors.testing import StepHost
@@ -43,7 +43,7 @@ class SeededJob:
         self._max_request_bytes = max_request_bytes
         self.ledger = Ledger(
             self.plan,
-            nullcontext(),
+            BriefLock(),
             on_quiet=lambda: self._root.signal(Quiet()),
             on_facts=lambda: self.supervisor.state_ref.result().signal(FactsWait()),
             on_overflow=lambda cycle: self._root.signal(Overflow(cycle)),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import nullcontext
 from typing import Any
 
 from routilux import ErrorHandler, Flow
@@ -15,6 +14,7 @@ from routilux.routing import compile_plan
 from routilux.runtime.commands import Failure, Verdict
 from routilux.runtime.job_supervisor import RESTART_BACKOFF, JobSupervisor
 from supervisors.behavior import Behavior, Context
+from supervisors.locking import BriefLock
 from supervisors.messages import Terminate
 from supervisors.policy import Strategy
 from supervisors.reasons import Crashed, Normal
@@ -56,7 +56,7 @@ class Decisions:
         self.host = StepHost(1)
         ledger = Ledger(
             compile_plan(flow),
-            nullcontext(),
+            BriefLock(),
             on_quiet=lambda: None,
             on_facts=lambda: None,
             on_overflow=lambda _cycle: None,

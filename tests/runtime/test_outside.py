@@ -10,7 +10,7 @@ import pytest
 
 from routilux import ErrorHandler, Flow, JobStatus, Routine
 from routilux.errors import JobTimeoutError
-from routilux.ledger import FACTS_BATCH
+from routilux.facts import FACTS_BATCH
 
 
 class Uneven(Routine):

@@ -73,6 +73,13 @@ def test_an_immutable_value_that_messagepack_lacks_travels_encoded(value: Any) -
     assert decode_state(wire.boot(encode_boot({"k": value, "n": 1}))) == {"k": value, "n": 1}
 
 
+@pytest.mark.parametrize("emission", [(0, {"n": 1}, None), (-1, None, b""), (0, None), (0, None, b"", 0)])
+def test_an_emission_that_no_process_sends_is_a_frame_error(emission: Any) -> None:
+    for decode in (decode_result, decode_part):
+        with pytest.raises(FrameError):
+            decode(msgspec.msgpack.encode(([emission], [])))
+
+
 @given(st.binary(max_size=60))
 def test_bytes_that_are_no_body_are_a_frame_error(body: bytes) -> None:
     for decode in (decode_result, decode_part, decode_failure, wire.boot, wire.request):

@@ -13,7 +13,7 @@ import pytest
 
 from routilux.context import current_turn
 from routilux.errors import EmitOutsideTurnError, ResultError, SlotArgumentError
-from routilux.messages import Message
+from routilux.messages import Emission, Message
 from routilux.model.function import routine
 from routilux.model.routine import Routine
 from routilux.turn.outbox import COUNT_BOUND, SECONDS_BOUND
@@ -202,12 +202,12 @@ def test_data_goes_out_in_the_forms_that_are_wanted() -> None:
     data = [1]
     worker.run(x=data)
 
-    (event, reference, encoded), unwanted = worker.out
-    assert (event, reference, unwanted) == (0, {"x": data}, (1, None, None))
-    assert reference is not None
-    assert reference["x"] is data
-    assert encoded is not None
-    assert values.decode(encoded) == {"x": [1]}
+    wanted, unwanted = worker.out
+    assert (wanted.event, wanted.reference, unwanted) == (0, {"x": data}, Emission(1, None, None))
+    assert wanted.reference is not None
+    assert wanted.reference["x"] is data
+    assert wanted.encoded is not None
+    assert values.decode(wanted.encoded) == {"x": [1]}
 
 
 def test_a_process_keeps_no_references() -> None:
@@ -254,16 +254,14 @@ def test_emitting_from_another_thread_or_after_the_end_is_an_error() -> None:
     errors: list[BaseException] = []
 
     def keep(self: Does) -> None:
-        turn = current_turn()
-        assert turn is not None
-        kept.append(turn)
+        kept.append(self)
         thread = threading.Thread(target=try_it)
         thread.start()
         thread.join()
 
     def try_it() -> None:
         try:
-            kept[0].emit("out", {})
+            kept[0].emit("out")
         except EmitOutsideTurnError as error:
             errors.append(error)
 
@@ -271,7 +269,7 @@ def test_emitting_from_another_thread_or_after_the_end_is_an_error() -> None:
     worker.run()
     try_it()
 
-    assert ["turn is over, or another thread runs it" in str(error) for error in errors] == [True, True]
+    assert ["no turn runs" in str(error) for error in errors] == [True, True]
     assert worker.out == []
 
 

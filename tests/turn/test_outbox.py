@@ -89,7 +89,7 @@ def test_after_a_commit_positions_count_anew(clock: Clock) -> None:
     outbox.drop_next()
     outbox.commit()
 
-    assert outbox.is_dropping is False
+    assert outbox.to_drop == 0
     assert outbox.drop_next() is False
 
 

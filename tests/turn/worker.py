@@ -77,7 +77,7 @@ class Worker:
     @property
     def emitted(self) -> list[tuple[int, Any]]:
         """All that went out: (event, data)."""
-        return [(event, read(reference, encoded)) for event, reference, encoded in self.out]
+        return [(emission.event, read(emission)) for emission in self.out]
 
     def begin(self, *, edge: int = 0, **data: Any) -> TurnExecution:
         """Take up a new message."""
@@ -106,7 +106,7 @@ class Worker:
         except BaseException:
             self.service.settle(accepted=False)
             raise
-        body = self.execution.result()
+        body = self.execution.result
         result: TurnResult = body if self.is_local else decode_result(body)
         self.out += result.emissions
         apply_ops(self.committed, result.state)
@@ -137,6 +137,6 @@ class Worker:
         self.part(body, weight)
 
 
-def read(reference: Any, encoded: bytes | None) -> Any:
+def read(emission: Emission) -> Any:
     """Give an emission's data, whichever way it went out."""
-    return reference if encoded is None else values.decode(encoded)
+    return emission.reference if emission.encoded is None else values.decode(emission.encoded)

@@ -8,7 +8,7 @@ Lives on its actor's thread: everything that happens to a child comes out of tha
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from supervisors.errors import FrameError, InternalError, StartError
 from supervisors.parking import Poller
@@ -98,17 +98,18 @@ class ProcessPlace:
         child = self._children[number]
         return child.room if child is not None and not self._is_closing else 0
 
-    def submit(self, number: int, seq: int, request: bytes) -> None:
-        """Hand a request to a worker that has room; it leaves with the next `flush`.
+    def submit(self, number: int, requests: Iterable[tuple[int, bytes]]) -> None:
+        """Hand requests to a worker that has room for them; they leave with the next `flush`.
 
         Raises:
-            FrameError: the request is longer than a frame may be; the worker was not given it.
+            FrameError: a request is longer than a frame may be; the worker was given those before it alone.
         """
         child = self._children[number]
         if child is None:
             message = f"worker {number} of {self._name!r} is not running"
             raise InternalError(message)
-        child.submit(seq, request)
+        for seq, request in requests:
+            child.submit(seq, request)
 
     def flush(self) -> None:
         """Send what was submitted."""
@@ -211,7 +212,7 @@ class ProcessPlace:
 
     def on_child_done(self, child: Child, seq: int, body: bytes, seconds: float) -> None:
         """Pass a result on."""
-        self._listener.on_done(child.number, seq, body, seconds)
+        self._listener.on_done(child.number, seq, body, seconds, self._clock())
 
     def on_child_failed(self, child: Child, seq: int, body: bytes, returned: tuple[int, ...]) -> None:
         """Pass a failure on."""

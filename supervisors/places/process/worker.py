@@ -95,7 +95,7 @@ class Loop:
                     # The page still names the request: that is how the parent knows it was cut short.
                     self._service.settle(accepted=False)
                     return
-            body = execution.result()
+            body = execution.result
             check_body(body, self._outbound.body_bound)
             self._service.settle(accepted=True)
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is this request's failure

@@ -178,6 +178,7 @@ class Stepwise:
             return True
         return False
 
+    @property
     def result(self) -> Any:
         return self._outcome.value if isinstance(self._outcome, Bare) else encode(self._outcome)
 
@@ -236,7 +237,7 @@ class Driver:
         """Give out what there is room for."""
         for number in range(self._workers):
             while self.waiting and self.place.room(number):
-                self.place.submit(number, *self.waiting.popleft())
+                self.place.submit(number, [self.waiting.popleft()])
         self.place.flush()
 
     def start(self, boot: str = "") -> None:
@@ -265,7 +266,7 @@ class Driver:
         if self._grants:
             self.place.grant(number, seq)
 
-    def on_done(self, _number: int, seq: int, body: bytes, seconds: float) -> None:
+    def on_done(self, _number: int, seq: int, body: bytes, seconds: float, at: float) -> None:
         assert seconds >= 0.0
         assert seq not in self.done
         self.done[seq] = decode(body)

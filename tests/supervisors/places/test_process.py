@@ -369,6 +369,7 @@ class Lingering:
     def advance(self) -> bool:
         return True
 
+    @property
     def result(self) -> bytes:
         return b"\x01\xc0"
 
@@ -475,7 +476,7 @@ def test_a_body_over_the_bound_of_a_frame_is_a_failure_of_its_request_alone() ->
         assert seq == large
         assert text.startswith("FrameError: a result of 1048")
         with pytest.raises(FrameError, match="over the bound"):
-            driver.place.submit(0, 99, bytes(1 << 20))
+            driver.place.submit(0, [(99, bytes(1 << 20))])
         assert driver.place.workers()[0].in_hand == 0
         for _ in range(50):  # requests that would fill more than a frame together
             driver.ask("echo", b"x" * 100_000)

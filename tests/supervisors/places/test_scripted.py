@@ -34,6 +34,7 @@ class Work:
             raise SystemExit(self._number)
         return True
 
+    @property
     def result(self) -> bytes:
         return b"result of " + self._number
 
@@ -103,7 +104,7 @@ class World:
             while self.waiting and self.place.room(number) and self.random.random() < 0.7:
                 seq = self.waiting.popleft()
                 held.append(seq)
-                self.place.submit(number, seq, self.requests[seq])
+                self.place.submit(number, [(seq, self.requests[seq])])
         self.place.flush()
 
     def on_ready(self, number: int) -> None:
@@ -116,7 +117,7 @@ class World:
         self.parts[seq] += 1
         self.ungranted.append((number, seq))
 
-    def on_done(self, number: int, seq: int, body: Any, seconds: float) -> None:
+    def on_done(self, number: int, seq: int, body: Any, seconds: float, at: float) -> None:
         assert self.held[number].pop(0) == seq
         assert seq not in self.outcome
         assert self.parts[seq] >= int(self.requests[seq].split()[1])
@@ -284,7 +285,7 @@ def test_wrong_calls_are_refused() -> None:
     with pytest.raises(InternalError, match="cannot be started"):
         world.place.start(0, b"boot")
     with pytest.raises(InternalError, match="no room"):
-        world.place.submit(0, 1, b"")
+        world.place.submit(0, [(1, b"")])
 
 
 def test_a_listing_shows_incarnations() -> None:

@@ -1,0 +1,36 @@
+"""What the ledger tells of what it did: facts, for the history and the tracker. Plain values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+FACTS_BATCH = 512
+"""Facts that gather before the state actor is called to fetch them (arbitrary)."""
+
+
+class Fact(msgspec.Struct, frozen=True, gc=False):
+    """Something that happened to a message, for the history and the tracker.
+
+    Args:
+        kind: `committed`, `released`, `failed`, or what was decided (`stop`, `continue`, ...).
+        routine: index of the routine.
+        edge: index of the connection the message came by; -1 where there is none.
+        seq: the message's number on it.
+        attempt: which try it was, from 1.
+        at: clock reading, in seconds.
+        seconds: how long the turn took; 0.0 where that means nothing.
+        events: indexes of the events emitted, in order.
+        detail: the error or cause, where there is one.
+    """
+
+    kind: str
+    routine: int
+    edge: int
+    seq: int
+    attempt: int
+    at: float
+    seconds: float = 0.0
+    events: tuple[int, ...] = ()
+    detail: Any = None

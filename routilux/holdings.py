@@ -1,0 +1,213 @@
+"""All that a job holds, and its books: what the ledger stands on.
+
+Owns the accounts, the counters, the facts that wait to be fetched and the looking in: every message
+is counted where it is, in one cut (R7). Never says when a message moves: `dispositions` and `ledger`
+do, by the small steps at the end, which expect the lock to be held. The theory of operation is told in `ledger`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from routilux.accounts import Account, Bell, Output, Way
+from routilux.facts import FACTS_BATCH, Fact
+from routilux.messages import Message
+from routilux.routing import Plan
+from supervisors.errors import InternalError
+from supervisors.locking import BriefLock
+from supervisors.mailbox import Lock, Mailbox
+
+CYCLE_LIMIT = 1_000_000
+"""Messages that may wait in one cycle before the job is stopped (DESIGN section 3)."""
+
+
+class EdgeCount(NamedTuple):
+    """What became of the messages of one connection; the right side sums up to `sent` (R7)."""
+
+    label: str
+    sent: int
+    handled: int
+    waiting: int
+    in_hand: int
+    in_retry: int
+    dead: int
+    skipped: int
+
+    @property
+    def is_conserved(self) -> bool:
+        """Whether every message is accounted for."""
+        return self.sent == (self.handled + self.waiting + self.in_hand + self.in_retry + self.dead + self.skipped)
+
+
+class Holdings:
+    """The places of all messages of one job, and what became of those that are gone.
+
+    Args:
+        plan: the compiled flow.
+        lock: the job's lock.
+        on_quiet: called, without the lock, when no message is left anywhere and none can come.
+        on_facts: called, without the lock, when a batch of facts waits to be fetched.
+        on_overflow: called, without the lock, with a cycle that holds more than it may.
+        outside: the same lock as the threads of the job's owner take it; None for no difference.
+        cycle_limit: messages that may wait in one cycle.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        lock: BriefLock,
+        *,
+        on_quiet: Callable[[], None],
+        on_facts: Callable[[], None],
+        on_overflow: Callable[[int], None],
+        outside: Lock | None = None,
+        cycle_limit: int = CYCLE_LIMIT,
+    ) -> None:
+        self.plan = plan
+        self.lock = lock
+        self._try_acquire, self._release = lock.try_acquire, lock.release
+        self.outside = lock if outside is None else outside
+        self._notify_quiet = on_quiet
+        self._notify_facts = on_facts
+        self._notify_overflow = on_overflow
+        self._cycle_limit = cycle_limit
+        self.accounts = tuple(Account(routine, lock) for routine in plan.routines)
+        self.outputs = tuple(Output(output, lock) for output in plan.outputs)
+        self._receivers: tuple[Account | Output, ...] = (*self.accounts, *self.outputs)
+        self.results_bell = Bell(self.outside)
+        """Rung when an output got a result, and at the end: where readers of results wait."""
+        self.room_bell = Bell(self.outside)
+        """Rung when a receiver has room again, and at the end: where senders from outside wait."""
+        for account in self.accounts:
+            account.presses_on = tuple(self._receivers[index] for index in account.plan.downstream)
+            for receiver in account.presses_on:
+                receiver.pressed_by += (account,)
+        self._ways = tuple(Way.along(edge, self._receivers[edge.target]) for edge in plan.edges)
+        for account in self.accounts:
+            account.ways = tuple(tuple(self._ways[edge.index] for edge in out) for out in account.plan.routes)
+        count = len(plan.edges)
+        self._sent = [0] * count
+        self._handled = [0] * count
+        self._dead = [0] * count
+        self._skipped = [0] * count
+        self._delivery = 0
+        self._outstanding = 0
+        self._entry_open = True
+        self._gate_open = True
+        self._is_quiet = False
+        self._facts: deque[Fact] = deque()
+        self._facts_told = False
+        self._overflow = -1
+
+    # -- Looking in
+
+    def fetch_facts_held(self) -> list[Fact]:
+        """Take all facts that wait, in commit order; for those who hold the lock."""
+        facts = list(self._facts)
+        self._facts.clear()
+        self._facts_told = False
+        return facts
+
+    def counts(self) -> list[EdgeCount]:
+        """Count every connection's messages, each place looked at, in one cut."""
+        with self.lock:
+            return self.counts_held()
+
+    def counts_held(self) -> list[EdgeCount]:
+        """As `counts`, for those who hold the lock."""
+        size = len(self.plan.edges)
+        waiting, in_hand, in_retry = [0] * size, [0] * size, [0] * size
+        for receiver in self._receivers:
+            for message in receiver.mailbox.waiting_held():
+                waiting[message.edge] += 1
+        for account in self.accounts:
+            for message in account.in_hand.values():
+                in_hand[message.edge] += 1
+            for messages in account.in_retry.values():
+                for message in messages:
+                    in_retry[message.edge] += 1
+        return [
+            EdgeCount(
+                edge.label,
+                self._sent[index],
+                self._handled[index],
+                waiting[index],
+                in_hand[index],
+                in_retry[index],
+                self._dead[index],
+                self._skipped[index],
+            )
+            for index, edge in enumerate(self.plan.edges)
+        ]
+
+    def check(self) -> None:
+        """Check the conservation of messages (R7).
+
+        Raises:
+            InternalError: some connection's messages do not add up; it names them.
+        """
+        with self.lock:
+            wrong = [count for count in self.counts_held() if not count.is_conserved]
+            held = sum(len(a.mailbox) + len(a.in_hand) + sum(map(len, a.in_retry.values())) for a in self.accounts)
+            outstanding = self._outstanding
+        if wrong:
+            told = "; ".join(str(count) for count in wrong)
+            message = f"the ledger does not add up: {told}"
+            raise InternalError(message)
+        if held != outstanding:
+            message = f"the ledger holds {held} messages and counts {outstanding}"
+            raise InternalError(message)
+
+    @property
+    def outstanding(self) -> int:
+        """Messages that are waiting, in hand or in retry."""
+        return self._outstanding
+
+    # -- For those who hold the lock
+
+    def _relieve(self, receiver: Account | Output, rung: list[Mailbox]) -> None:
+        # Half of the bound and not the bound itself: a sender that is woken for every single
+        # message taken would cost a thread switch a message.
+        if len(receiver.mailbox) * 2 > (receiver.mailbox.capacity or 0):
+            return
+        receiver.is_pressing = False
+        rung += self.room_bell.ring_held()
+        rung += [sender.mailbox for sender in receiver.pressed_by if sender.mailbox.ring_held()]
+
+    def _ring_after(self, account: Account, wake: bool, rung: list[Mailbox]) -> None:  # noqa: FBT001
+        if wake:
+            rung.append(account.mailbox)
+        if account.mailbox.is_full:
+            account.is_pressing = True
+
+    def _drop_in_hand(self, account: Account, deliveries: Iterable[int]) -> list[Message]:
+        return [account.in_hand.pop(delivery) for delivery in deliveries if delivery in account.in_hand]
+
+    def _skip(self, account: Account, messages: list[Message]) -> None:
+        for message in messages:
+            self._skipped[message.edge] += 1
+        account.skipped += len(messages)
+        self._outstanding -= len(messages)
+
+    def _has_become_quiet(self) -> bool:
+        if self._outstanding or self._entry_open or self._is_quiet:
+            return False
+        self._is_quiet = True
+        return True
+
+    def _note(self, fact: Fact) -> bool:
+        facts = self._facts
+        facts.append(fact)
+        if len(facts) < FACTS_BATCH or self._facts_told:
+            return False
+        self._facts_told = True
+        return True
+
+    def _wake(self, rung: list[Mailbox]) -> None:
+        for mailbox in rung:
+            mailbox.unpark()
+        if self._overflow >= 0:
+            cycle, self._overflow = self._overflow, -1
+            self._notify_overflow(cycle)

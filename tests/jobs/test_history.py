@@ -1,0 +1,77 @@
+"""The history keeps the newest facts, counts all, and tells them as records."""
+
+from __future__ import annotations
+
+import pytest
+
+from routilux import Flow, Routine
+from routilux.facts import Fact
+from routilux.jobs.history import HISTORY_LIMIT, History
+from routilux.routing import compile_plan
+
+
+class Echo(Routine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("trigger", handler=self.echo)
+        self.define_event("said", ["word"])
+
+    def echo(self, word: str) -> None:
+        self.emit("said", word=word)
+
+
+def history() -> History:
+    flow = Flow("echo")
+    flow.add_routine(Echo(), "echo")
+    return History(compile_plan(flow), 1_000.0)
+
+
+def committed(seq: int) -> Fact:
+    return Fact("committed", 0, 0, seq, 1, float(seq), 0.5, (0,))
+
+
+def test_a_commit_is_told_as_start_emissions_and_completion() -> None:
+    kept = history()
+    kept.extend([committed(2)])
+
+    start, emit, completed = kept.cut().records()
+
+    assert [(record.kind, record.at) for record in (start, emit, completed)] == [
+        ("start", 1_001.5),
+        ("emit", 1_002.0),
+        ("completed", 1_002.0),
+    ]
+    assert (emit.event, completed.seconds, completed.message_id) == ("said", 0.5, "0-2")
+
+
+def test_what_went_wrong_is_told_in_words() -> None:
+    kept = history()
+    kept.extend([Fact("failed", 0, 0, 1, 1, 1.0, detail="ValueError: x"), Fact("skipped", 0, -1, 0, 0, 2.0, detail=3)])
+
+    error, skipped = kept.cut().records()
+
+    assert (error.kind, error.detail) == ("error", "ValueError: x")
+    assert (skipped.kind, skipped.detail) == ("skipped", "3 messages that waited were skipped")
+
+
+@pytest.mark.parametrize("batch", [1, 512, HISTORY_LIMIT + 1])
+def test_the_newest_records_are_kept_and_all_facts_counted(batch: int) -> None:
+    kept = history()
+    facts = [committed(seq) for seq in range(2 * HISTORY_LIMIT)]
+    for first in range(0, len(facts), batch):
+        kept.extend(facts[first : first + batch])
+
+    cut = kept.cut()
+    records = cut.records()
+
+    assert cut.total == len(facts)
+    assert len(records) == HISTORY_LIMIT
+    assert records[-1].message_id == f"0-{len(facts) - 1}"
+    assert len(cut.facts) == HISTORY_LIMIT, "what is cut is let go"
+
+
+def test_nothing_is_kept_of_no_facts() -> None:
+    kept = history()
+    kept.extend([])
+
+    assert kept.cut().facts == ()
