@@ -40,10 +40,12 @@ if TYPE_CHECKING:
         ValueDecodingError,
         ValueEncodingError,
     )
+    from supervisors.foreign import ForeignRef, as_ref
     from supervisors.handles import ChildHandle, SupervisorHandle, start_supervisor
     from supervisors.mailbox import Mailbox, MailboxStats
     from supervisors.messages import Down, Exit, Started, Terminate
     from supervisors.partition import PartitionSupervisor
+    from supervisors.plain import PlainActor, is_plain_actor
     from supervisors.policy import Backoff, Intensity
     from supervisors.pool import DynamicHandle, PoolHandle, start_dynamic_supervisor, start_pool
     from supervisors.reasons import (
@@ -95,6 +97,7 @@ _HOMES = {
     "DynamicSupervisor": "dynamic",
     "ErrorRecord": "reasons",
     "Exit": "messages",
+    "ForeignRef": "foreign",
     "FrameError": "errors",
     "Intensity": "policy",
     "InternalError": "errors",
@@ -112,6 +115,7 @@ _HOMES = {
     "Normal": "reasons",
     "OutOfMemory": "reasons",
     "PartitionSupervisor": "partition",
+    "PlainActor": "plain",
     "PoolHandle": "pool",
     "ProtocolError": "reasons",
     "PykkaHost": "actor",
@@ -136,8 +140,10 @@ _HOMES = {
     "UnknownChildError": "errors",
     "ValueDecodingError": "errors",
     "ValueEncodingError": "errors",
+    "as_ref": "foreign",
     "check_child_specs": "spec",
     "is_clean": "reasons",
+    "is_plain_actor": "plain",
     "read_tree": "tree",
     "start_dynamic_supervisor": "pool",
     "start_pool": "pool",
@@ -173,6 +179,7 @@ __all__ = [
     "DynamicSupervisor",
     "ErrorRecord",
     "Exit",
+    "ForeignRef",
     "FrameError",
     "Intensity",
     "InternalError",
@@ -190,6 +197,7 @@ __all__ = [
     "Normal",
     "OutOfMemory",
     "PartitionSupervisor",
+    "PlainActor",
     "PoolHandle",
     "ProtocolError",
     "PykkaHost",
@@ -214,8 +222,10 @@ __all__ = [
     "UnknownChildError",
     "ValueDecodingError",
     "ValueEncodingError",
+    "as_ref",
     "check_child_specs",
     "is_clean",
+    "is_plain_actor",
     "read_tree",
     "start_dynamic_supervisor",
     "start_pool",

@@ -20,9 +20,9 @@ from typing import Any, NamedTuple, Protocol
 
 from supervisors.behavior import Answer, Context, Monitor, Ref, Timer
 from supervisors.errors import SpecError, StartError
+from supervisors.foreign import as_ref
 from supervisors.life import HandedOver
 from supervisors.messages import Down, Started, Terminate
-from supervisors.plain import as_ref
 from supervisors.reasons import Abandoned, ErrorRecord, Normal, Reason, Shutdown, StartFailed, is_clean, record_error
 from supervisors.ref import LifeRef
 from supervisors.spec import IGNORE, ChildSpec

@@ -20,6 +20,7 @@ import logging
 import random
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from supervisors.asking import Ask, AskableMailbox, DeferredAnswer, PoisonPill
@@ -75,6 +76,20 @@ class Host(Protocol):
 
     def wait_answered(self, life: Life, future: Future[Any], timeout: float | None) -> Any:
         """Wait for what was asked of `life`; raises as `LifeRef.ask`."""
+
+    def enter_wait(
+        self, life: Life, is_over: Callable[[], bool], timeout: float | None
+    ) -> AbstractContextManager[float | None]:
+        """Give what the calling thread waits in, for at most the seconds that entering it gives.
+
+        Args:
+            life: who alone can end the wait.
+            is_over: whether what is waited for is there.
+            timeout: seconds to wait at most; None for no end.
+
+        Raises:
+            DeadlockError: on entering: `life` is the caller's own actor, or waits for it.
+        """
 
     def open_place(self, life: Life, listener: Listener, name: str, service: bytes) -> Place:
         """Give a place for one worker in a process of its own."""
@@ -445,6 +460,10 @@ class Life:
     def wait_answered(self, future: Future[Any], timeout: float | None) -> Any:
         """Wait for what was asked of this actor; raises as `LifeRef.ask`."""
         return self._host.wait_answered(self, future, timeout)
+
+    def enter_wait(self, is_over: Callable[[], bool], timeout: float | None) -> AbstractContextManager[float | None]:
+        """Give what a thread waits in for what only this actor can do; raises on entering as `Host.enter_wait`."""
+        return self._host.enter_wait(self, is_over, timeout)
 
     # -- private
 

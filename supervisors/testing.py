@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Any
 
 from supervisors.asking import AskableMailbox
@@ -129,6 +130,12 @@ class StepHost:
             future.cancel()
             raise AskTimeoutError(f"actor {life.path} did not answer within {timeout:g} s")
         return future.result(0)
+
+    @contextmanager
+    def enter_wait(self, life: Life, is_over: Callable[[], bool], timeout: float | None) -> Iterator[float]:
+        """Let the others go on until `is_over`, or `timeout` seconds have passed; nothing is left to wait for then."""
+        self.wait_inside(is_over, timeout, f"an ask of {life.path}")
+        yield 0.0
 
     def open_place(self, life: Life, listener: Listener, name: str, service: bytes) -> Place:
         """Give a simulated process, which takes part in the draw."""
