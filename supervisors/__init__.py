@@ -32,6 +32,8 @@ if TYPE_CHECKING:
         MailboxError,
         MailboxFullError,
         MaxChildrenError,
+        NotInProcessError,
+        RemoteError,
         RestartIntensityError,
         SpecError,
         StartError,
@@ -45,9 +47,10 @@ if TYPE_CHECKING:
     from supervisors.mailbox import Mailbox, MailboxStats
     from supervisors.messages import Down, Exit, Started, Terminate
     from supervisors.partition import PartitionSupervisor
-    from supervisors.plain import PlainActor, is_plain_actor
+    from supervisors.plain import PlainActor
     from supervisors.policy import Backoff, Intensity
     from supervisors.pool import DynamicHandle, PoolHandle, start_dynamic_supervisor, start_pool
+    from supervisors.process_actor import ProcessActor
     from supervisors.reasons import (
         Abandoned,
         Crashed,
@@ -113,16 +116,19 @@ _HOMES = {
     "Monitor": "behavior",
     "MonotonicClock": "clock",
     "Normal": "reasons",
+    "NotInProcessError": "errors",
     "OutOfMemory": "reasons",
     "PartitionSupervisor": "partition",
     "PlainActor": "plain",
     "PoolHandle": "pool",
+    "ProcessActor": "process_actor",
     "ProtocolError": "reasons",
     "PykkaHost": "actor",
     "PykkaRef": "actor",
     "Raised": "reasons",
     "Reason": "reasons",
     "Ref": "behavior",
+    "RemoteError": "errors",
     "RestartIntensityError": "errors",
     "RestartStrategy": "supervisor",
     "Shutdown": "reasons",
@@ -143,7 +149,6 @@ _HOMES = {
     "as_ref": "foreign",
     "check_child_specs": "spec",
     "is_clean": "reasons",
-    "is_plain_actor": "plain",
     "read_tree": "tree",
     "start_dynamic_supervisor": "pool",
     "start_pool": "pool",
@@ -195,16 +200,19 @@ __all__ = [
     "Monitor",
     "MonotonicClock",
     "Normal",
+    "NotInProcessError",
     "OutOfMemory",
     "PartitionSupervisor",
     "PlainActor",
     "PoolHandle",
+    "ProcessActor",
     "ProtocolError",
     "PykkaHost",
     "PykkaRef",
     "Raised",
     "Reason",
     "Ref",
+    "RemoteError",
     "RestartIntensityError",
     "RestartStrategy",
     "Shutdown",
@@ -225,7 +233,6 @@ __all__ = [
     "as_ref",
     "check_child_specs",
     "is_clean",
-    "is_plain_actor",
     "read_tree",
     "start_dynamic_supervisor",
     "start_pool",

@@ -8,18 +8,21 @@ Theory of operation. A child goes from stopped to starting, to running by its `S
 it is asked to end, and to stopped by its `Down`, from wherever it was. Each start has a new ref, and a
 notice counts only while the child has that very ref. One that overruns the time it has to start or
 to end is ended by force: a process is killed with all it has started; a thread cannot be, so it is
-fenced off and left behind, counted and reported with its stack.
+fenced off and left behind, counted and reported with its stack. What a start hands over once nobody
+waits for it any more is asked to end.
 """
 
 from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Collection
 from enum import Enum
 from typing import Any, NamedTuple, Protocol
 
-from supervisors.behavior import Answer, Context, Monitor, Ref, Timer
-from supervisors.errors import SpecError, StartError
+from supervisors.behavior import Answer, Behavior, Context, Maker, Monitor, Ref, Timer
+from supervisors.calls import ChildCounts, ChildInfo, answer_all
+from supervisors.errors import ChildStateError, SpecError, StartError
 from supervisors.foreign import as_ref
 from supervisors.life import HandedOver
 from supervisors.messages import Down, Started, Terminate
@@ -69,6 +72,8 @@ class Child:
         self.streak = 0
         """Its deaths in a row, none of which came after a long life."""
         self.started_at = 0.0
+        self.ready_at: float | None = None
+        """When its live incarnation became ready; None if it has not, or there is none."""
         self.start_answers: list[Answer] = []
         """Those who wait for it to run."""
         self.end_answers: list[Answer] = []
@@ -87,6 +92,22 @@ class Child:
     def is_up(self) -> bool:
         """Whether there is an incarnation of it, ready or not."""
         return self.state is not ChildState.STOPPED
+
+    def to_info(self, state: str) -> ChildInfo:
+        """Tell it as it is now; its supervisor knows in what `state`."""
+        kind = self.spec.type_name
+        return ChildInfo(self.name, state, self.ref, self.pid, kind, self.restarts, self.last_reason, self.info)
+
+    def refuse_start(self) -> None:
+        """Tell those who wait for it to run that it will not."""
+        error = ChildStateError(f"child {self.name!r} was ended before it was running")
+        answer_all(self.start_answers, lambda answer: answer.set_error(error))
+
+
+def count_children(children: Collection[Child]) -> ChildCounts:
+    """Count them."""
+    supervisors = sum(child.spec.is_supervisor for child in children)
+    return ChildCounts(len(children), sum(child.is_up for child in children), supervisors, len(children) - supervisors)
 
 
 class Owner(Protocol):
@@ -116,10 +137,10 @@ class Children:
         spec = child.spec
         child.state = ChildState.STARTING
         child.started_at = ctx.now()
-        child.forced = child.info = child.monitor = None
+        child.forced = child.info = child.monitor = child.ready_at = None
         try:
             mailbox = None if spec.mailbox is None else spec.mailbox()
-            ref = ctx.start(spec.make(), child.name, mailbox=mailbox, wants_started=True)
+            ref = ctx.start(_watched(spec.make(), ctx.ref), child.name, mailbox=mailbox, wants_started=True)
         except Exception as error:  # noqa: BLE001  what a spec's callables raise is a failed start
             ctx.ref.signal(_Unstarted(child, StartFailed(record_error(error))))
             return
@@ -136,6 +157,8 @@ class Children:
         ref = child.ref
         if ref is None:
             return  # its start has failed; that is about to be told
+        if child.forced is not None:
+            return  # it was not ready in time, and is being ended by force
         if child.spec.shutdown == "brutal_kill":
             self._cancel_deadline(child)
             self._kill(child, ref, ctx)
@@ -143,6 +166,16 @@ class Children:
         self._set_deadline(child, ctx, child.spec.shutdown_seconds, _Overdue(child, ref, _Awaited.END))
         # False if it has just ended by itself: its Down is on the way.
         ref.signal(Terminate(Shutdown(f"asked by {ctx.ref.path}")))
+
+    def find(self, ref: Ref) -> Child | None:
+        """Give the child whose live incarnation `ref` is."""
+        return self._by_ref.get(ref)
+
+    def let_go(self) -> None:
+        """Ask the actors that were handed over to end: their owner ends, and they are nobody else's."""
+        for ref, child in self._by_ref.items():
+            if child.monitor is not None:
+                ref.signal(Terminate(Shutdown("its supervisor ended")))
 
     def handle(self, message: object, ctx: Context) -> bool:
         """Take in what is about a child; False if `message` is about none."""
@@ -163,8 +196,11 @@ class Children:
 
     def _on_started(self, ref: Ref, info: Any, ctx: Context) -> None:
         child = self._by_ref.get(ref)
-        if child is None or child.ref is not ref:
-            return  # an incarnation that was given up meanwhile
+        if child is None or child.ref is not ref or child.forced is not None:
+            # An incarnation that was given up meanwhile, or that was not ready in time.
+            if isinstance(info, HandedOver):
+                _send_away(info.result)
+            return
         if isinstance(info, HandedOver):
             self._take_over(child, info.result, ctx)
             return
@@ -180,12 +216,12 @@ class Children:
         if result is IGNORE:
             self._on_ended(child, Normal(), ctx)
             return
-        reference, info = result if isinstance(result, tuple) and len(result) == 2 else (result, None)  # noqa: PLR2004
+        reference, info = _split(result)
         ref = as_ref(reference)
-        if ref is None:
+        if ref is None or ref is ctx.ref or ref in self._by_ref:
             wrong = SpecError(
-                f"child {child.name!r}: start: expected a behaviour, a reference, a pair of a reference and "
-                f"information, or IGNORE, got {result!r}"
+                f"child {child.name!r}: start: expected a behaviour, a reference to an actor that is nobody's child, "
+                f"a pair of such a reference and information, or IGNORE, got {result!r}"
             )
             self._on_ended(child, StartFailed(record_error(wrong)), ctx)
             return
@@ -202,6 +238,7 @@ class Children:
     def _set_running(self, child: Child, ctx: Context) -> None:
         self._cancel_deadline(child)
         child.state = ChildState.RUNNING
+        child.ready_at = ctx.now()
         child.restarts += not child.is_new
         child.is_new = False
         ctx.note(
@@ -252,7 +289,7 @@ class Children:
                     "is_expected": before is ChildState.STOPPING,
                 },
             )
-        child.ref = None
+        child.ref = child.info = None
         self._owner.on_child_ended(child, before, reason, ctx)
 
     def _force(self, child: Child, ref: Ref, ctx: Context) -> None:
@@ -275,6 +312,7 @@ class Children:
         stack = ctx.abandon(ref)
         if child.monitor is not None:
             # It was not started here: it can be fenced off, and that is told as what it is.
+            stack = ref.stack() if isinstance(ref, LifeRef) else ""
             ctx.demonitor(child.monitor)
             ref.kill()
             ctx.ref.signal(Down(ref, Abandoned(stack)))
@@ -337,3 +375,29 @@ class _Overdue(NamedTuple):
 
 def _path(child: Child) -> str:
     return child.name if child.ref is None else child.ref.path
+
+
+def _watched(made: Behavior | Maker, supervisor: Ref) -> Behavior | Maker:
+    """Have what a start hands over asked to end if it comes after its supervisor's end."""
+    if isinstance(made, Behavior):
+        return made
+
+    def make() -> object:
+        result = made()
+        if supervisor.reason is not None:
+            _send_away(result)
+        return result
+
+    make.uses_poller = getattr(made, "uses_poller", False)  # type: ignore[attr-defined]  # functions take attributes
+    return make
+
+
+def _split(result: Any) -> tuple[Any, Any]:
+    return result if isinstance(result, tuple) and len(result) == 2 else (result, None)  # noqa: PLR2004  a pair
+
+
+def _send_away(result: Any) -> None:
+    """End what a start handed over too late."""
+    ref = as_ref(_split(result)[0])
+    if ref is not None:
+        ref.signal(Terminate(Shutdown("its supervisor did not wait for its start any more")))

@@ -12,10 +12,13 @@ from typing import Any, NamedTuple
 
 from supervisors.behavior import Behavior, Context, Ref
 from supervisors.calls import (
+    AwaitChild,
     ChildCounts,
     ChildInfo,
     CountChildren,
     FindChild,
+    GetChildSpec,
+    Reconfigure,
     WhichChild,
     WhichChildren,
     answer_all,
@@ -24,14 +27,13 @@ from supervisors.calls import (
 )
 from supervisors.children import Child, Children, ChildState, log_abandoned
 from supervisors.errors import (
-    ChildStateError,
     MaxChildrenError,
     RestartIntensityError,
     SpecError,
     StartError,
     UnknownChildError,
 )
-from supervisors.messages import Terminate
+from supervisors.messages import Exit, Terminate
 from supervisors.policy import Intensity
 from supervisors.reasons import Raised, Reason, is_clean, record_error
 from supervisors.restarts import Restarts, is_restarted_after
@@ -74,6 +76,7 @@ class DynamicSupervisor(Behavior):
     """
 
     handles_terminate = True
+    traps_exits = True
     is_supervisor = True
 
     def __init__(
@@ -127,12 +130,18 @@ class DynamicSupervisor(Behavior):
         match message:
             case Terminate(reason):
                 self._end(reason, ctx)
+            case Exit():
+                pass  # the end of one that is no child is no reason to end, as in OTP
             case _RestartDue(child):
                 if child in self._restarting:
                     self._restarting.discard(child)
                     self._start(child, ctx)
             case _:
                 answer_call(self._answer_call, message, ctx)
+
+    def on_stop(self, reason: Reason, ctx: Context) -> None:
+        """Leave nobody behind; all are down but where the supervisor itself has failed."""
+        self._keeper.let_go()
 
     # -- facts, as the keeper of the children tells them
 
@@ -195,6 +204,7 @@ class DynamicSupervisor(Behavior):
         self._added.discard(child)
         self._restarting.discard(child)
         self._children.pop(child.name, None)
+        child.refuse_start()
 
     def _tell_unstarted(self, child: Child, reason: Reason, ctx: Context) -> None:
         if is_clean(reason):
@@ -211,18 +221,32 @@ class DynamicSupervisor(Behavior):
                 self._start_child(call, ctx)
             case TerminateDynamic(known_by):
                 self._terminate_child(self._find(known_by), ctx)
+            case AwaitChild(name):
+                self._await_child(self._find(name), ctx)
+            case Reconfigure():
+                self._reconfigure(call)
+            case _:
+                self._answer_question(call, ctx)
+
+    def _answer_question(self, question: object, ctx: Context) -> None:
+        match question:
             case WhichChildren():
                 ctx.reply(self.list_children())
             case WhichChild(name):
                 ctx.reply(self._tell(self._find(name)))
             case CountChildren():
                 ctx.reply(self._count_children())
+            case GetChildSpec(name):
+                ctx.reply(self._find(name).spec)
             case FindChild(name):
                 ctx.reply(self._find(name))
             case _:
-                raise SpecError(f"a dynamic supervisor does not know {type(call).__name__}")
+                raise SpecError(f"a dynamic supervisor does not know {type(question).__name__}")
 
     def _start_child(self, call: StartDynamic, ctx: Context) -> None:
+        if self._ending is not None:
+            ctx.defer()  # answered by this supervisor's end
+            return
         if self.max_children is not None and len(self._children) >= self.max_children:
             raise MaxChildrenError(f"supervisor {ctx.ref.path} has {self.max_children} children, as many as it may")
         spec = call.spec if call.spec is not None else self.template
@@ -241,21 +265,30 @@ class DynamicSupervisor(Behavior):
 
     def _terminate_child(self, child: Child, ctx: Context) -> None:
         self._restarting.discard(child)
-        stopped = ChildStateError(f"child {child.name!r} was terminated before it was running")
-        answer_all(child.start_answers, lambda answer: answer.set_error(stopped))
+        child.refuse_start()
         if child.is_up:
             defer_to(child.end_answers, ctx)
             self._keeper.stop(child, ctx)
         else:
             self._forget(child)
 
+    def _await_child(self, child: Child, ctx: Context) -> None:
+        if child.state is ChildState.RUNNING:
+            ctx.reply(self._tell(child))
+        else:
+            defer_to(child.start_answers, ctx)
+
+    def _reconfigure(self, change: Reconfigure) -> None:
+        if change.strategy is not None or change.auto_shutdown is not None or change.children:
+            raise SpecError("a dynamic supervisor has an intensity to change, no strategy, auto_shutdown or children")
+        if change.intensity is not None:
+            self._restarts = Restarts(change.intensity)
+
     def _find(self, known_by: str | Ref) -> Child:
-        name = known_by if isinstance(known_by, str) else known_by.name
-        child = self._children.get(name)
-        if child is None or (not isinstance(known_by, str) and child.ref is not known_by):
-            raise UnknownChildError(
-                f"there is no child {name!r} among {len(self._children)}, or not in that incarnation"
-            )
+        child = self._children.get(known_by) if isinstance(known_by, str) else self._keeper.find(known_by)
+        if child is None or child.name not in self._children:
+            name = known_by if isinstance(known_by, str) else known_by.name
+            raise UnknownChildError(f"there is no child {name!r} among {len(self._children)}, or not that incarnation")
         return child
 
     def _count_children(self) -> ChildCounts:
@@ -263,13 +296,4 @@ class DynamicSupervisor(Behavior):
         return ChildCounts(len(self._children), self._up, supervisors, len(self._children) - supervisors)
 
     def _tell(self, child: Child) -> ChildInfo:
-        return ChildInfo(
-            child.name,
-            "restarting" if child in self._restarting else child.state.value,
-            child.ref,
-            child.pid,
-            "supervisor" if child.spec.is_supervisor else "worker",
-            child.restarts,
-            child.last_reason,
-            child.info,
-        )
+        return child.to_info("restarting" if child in self._restarting else child.state.value)

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import pykka
 from pykka.messages import _ActorStop
 
-from supervisors.asking import Ask, PoisonPill
+from supervisors.asking import Ask, PoisonPill, Sealed
 from supervisors.errors import MailboxClosedError
 from supervisors.life import Life
 from supervisors.messages import Terminate
@@ -221,9 +221,10 @@ class ActorFuture(pykka.ThreadingFuture[Any]):
         """
         life = self._life
         if life is None:
-            return super().get(timeout=timeout)
+            return _open(super().get(timeout=timeout))
         with life.enter_wait(self._is_set, timeout) as left:
-            return super().get(timeout=left)
+            value = super().get(timeout=left)
+        return _open(value)
 
     def set(self, value: Any | None = None) -> None:
         """Hand over the value."""
@@ -259,20 +260,18 @@ class PykkaAnswer:
         self._unwatch = life.watch(self.set_dead)
 
     def set_reply(self, value: object) -> None:
-        """Hand over the reply."""
-        if self._is_first():
-            self._future.set(value)
+        """Hand over the reply; sealed only to a future that opens it."""
+        if not self._is_first():
+            return
+        try:
+            self._future.set(value if isinstance(self._future, ActorFuture) else _open(value))
+        except Exception as error:  # noqa: BLE001  it is the asker's
+            self._set_exception(error)
 
     def set_error(self, error: BaseException) -> None:
         """Hand over what the handling raised; of an exit, that the actor ended by it."""
-        if not self._is_first():
-            return
-        if not isinstance(error, Exception):
-            # Raised by `get` in an actor on Pykka's own loop, it would stop every actor of the program.
-            dead = pykka.ActorDeadError(f"the actor ended while it handled the message: {error!r}")
-            dead.__cause__ = error
-            error = dead
-        self._future.set_exception((type(error), error, error.__traceback__))
+        if self._is_first():
+            self._set_exception(_without_exit(error))
 
     def set_dead(self, reason: Reason) -> None:
         """Tell that the actor ended without answering."""
@@ -284,8 +283,31 @@ class PykkaAnswer:
         """Forget the ask: it was never put."""
         self._unwatch()
 
+    def _set_exception(self, error: BaseException) -> None:
+        self._future.set_exception((type(error), error, error.__traceback__))
+
     def _is_first(self) -> bool:
         is_first = self._first.acquire(blocking=False)
         if is_first:
             self._unwatch()
         return is_first
+
+
+def _open(value: Any) -> Any:
+    if type(value) is not Sealed:
+        return value
+    try:
+        return value.open()
+    except Exception:
+        raise
+    except BaseException as error:
+        raise _without_exit(error) from error
+
+
+def _without_exit(error: BaseException) -> Exception:
+    if isinstance(error, Exception):
+        return error
+    # Raised by `get` in an actor on Pykka's own loop, it would stop every actor of the program.
+    dead = pykka.ActorDeadError(f"the actor ended while it handled the message: {error!r}")
+    dead.__cause__ = error
+    return dead

@@ -289,6 +289,8 @@ class Life:
         try:
             if not isinstance(self._made, Behavior):
                 made = self._made()
+                if isinstance(made, Behavior) and self.reason is not None:
+                    return  # given up while it was made
                 self._behavior = made if isinstance(made, Behavior) else _Starter(made)
             behavior = self._behavior
             if behavior.uses_poller and not self.uses_poller:
@@ -476,6 +478,8 @@ class Life:
                 self._hand_over(message)
             else:
                 self.stop(message.reason)
+        elif isinstance(message, Kill) and self._behavior.handles_kill:
+            self._hand_over(message)
         elif self.is_suspended:
             self._held.append(message)
         elif isinstance(message, Down | Exit):
@@ -548,8 +552,8 @@ class Life:
             notify(reason)
 
     def _empty_mailbox(self, reason: Reason, *, was_given_up: bool) -> None:
-        owed, self._owed = self._owed, set()
-        for answer in owed:
+        # A copy: each answer takes itself out of what is owed.
+        for answer in tuple(self._owed):
             answer.set_dead(reason)
         if self.is_given:
             # Control messages of an actor that was given up may be its successor's by now.

@@ -18,7 +18,7 @@ from collections.abc import Hashable, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
 from supervisors.behavior import Context
-from supervisors.calls import defer_to
+from supervisors.calls import DeleteChild, Reconfigure, StartChild, defer_to
 from supervisors.children import Child, ChildState
 from supervisors.errors import SpecError
 from supervisors.policy import Intensity
@@ -66,11 +66,24 @@ class PartitionSupervisor(Supervisor):
     ) -> None:
         if not isinstance(template, ChildSpec):
             raise SpecError(f"template: expected a ChildSpec, got {template!r}")
+        if template.restart == "temporary":
+            # It would be forgotten at its end, and all behind it would change their numbers.
+            raise SpecError("template: restart: expected 'permanent' or 'transient' for a partition, got 'temporary'")
         self._template = template
         self._with_number = with_number
         self._is_scaled = intensity is None
         count = _checked_count(partitions)
         super().__init__(map(self._spec_of, range(count)), intensity=intensity or _scaled(count))
+
+    def _answer_call(self, call: Any, ctx: Context) -> None:
+        match call:
+            case StartChild() | DeleteChild():
+                raise SpecError("a pool's children are its partitions: `resize` changes how many there are")
+            case Reconfigure() if call.children:
+                raise SpecError("children: expected none for a pool, whose partitions are all of its template")
+            case Reconfigure() if call.intensity is not None:
+                self._is_scaled = False
+        super()._answer_call(call, ctx)
 
     def on_other_message(self, message: object, ctx: Context) -> None:
         """Resize, or tell the partitions."""
@@ -89,7 +102,8 @@ class PartitionSupervisor(Supervisor):
         if count > known:
             added = tuple(Child(self._spec_of(number)) for number in range(known, count))
             self.add_children(added)
-            change = Round((), added)
+            # Those of the same numbers that are still ending come first: two of one number are never up at once.
+            change = Round(self.dropped_children(), added)
         else:
             gone = self.children[count:]
             # First out of sight, so that nothing more is routed to them; then ended, the last one first.

@@ -55,7 +55,7 @@ class Restarts:
         lost = decide_lost_child(
             self._window,
             child.spec.backoff,
-            streak=child.streak if now - child.started_at < STEADY_SECONDS else 0,
+            streak=0 if child.ready_at is not None and now - child.ready_at >= STEADY_SECONDS else child.streak,
             is_fruitful=False,
             now=now,
             random=ctx.random,

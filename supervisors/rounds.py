@@ -7,7 +7,8 @@ which children make a group.
 Theory of operation. `proceed` does the one next thing towards what is wanted, and is called after
 each fact. A round is over when there is nothing left to do. Rounds go on beside each other: under
 `one_for_one` eight slow children start at once. A child is in one round at most: who makes a new round
-takes its children out of all others first (`take_out`).
+takes its children out of all others first (`take_out`). Those that are forgotten and only have to end may be
+in several: no harm is done by asking twice.
 """
 
 from __future__ import annotations
@@ -37,9 +38,6 @@ class Round:
         self.answers: list[Answer] = []
         """Those who wait for it to be over."""
 
-    def __contains__(self, child: Child) -> bool:
-        return child in self.ending or child in self.pending or child is self.current
-
     def take_out(self, children: Iterable[Child]) -> None:
         """Care for `children` no more."""
         out = set(children)
@@ -51,10 +49,10 @@ class Round:
     def proceed(self, keeper: Children, ctx: Context) -> bool:
         """Do the next thing; False when the round is over."""
         if self.is_waiting:
-            return True
+            return bool(self.pending)
         if self._is_ending(keeper, ctx):
             return True
-        if self.delay:
+        if self.delay and self.pending:
             delay, self.delay = self.delay, 0.0
             self.is_waiting = True
             ctx.set_timer(delay, RoundDue(self))
@@ -62,12 +60,12 @@ class Round:
         return self._is_starting(keeper, ctx)
 
     def _is_ending(self, keeper: Children, ctx: Context) -> bool:
-        self.ending = [child for child in self.ending if child.is_up]
-        if not self.ending:
-            return False
-        if not any(child.state is ChildState.STOPPING for child in self.ending):
+        # One further in front that is down already is passed by when its turn comes.
+        while self.ending and not self.ending[-1].is_up:
+            self.ending.pop()
+        if self.ending:
             keeper.stop(self.ending[-1], ctx)
-        return True
+        return bool(self.ending)
 
     def _is_starting(self, keeper: Children, ctx: Context) -> bool:
         if self.current is not None and self.current.state is ChildState.STARTING:

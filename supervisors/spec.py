@@ -109,6 +109,11 @@ class ChildSpec:
         return isinstance(self.start, type) and getattr(self.start, "is_supervisor", False)
 
     @property
+    def type_name(self) -> ChildType:
+        """`supervisor` or `worker`, said or by its class."""
+        return "supervisor" if self.is_supervisor else "worker"
+
+    @property
     def shutdown_seconds(self) -> float:
         """Seconds it gets to end when it is asked to; 0 where it is not asked."""
         if self.shutdown is None:

@@ -22,7 +22,6 @@ from typing import Any
 from supervisors.behavior import Behavior, Context
 from supervisors.calls import (
     AwaitChild,
-    ChildCounts,
     ChildInfo,
     CountChildren,
     DeleteChild,
@@ -38,7 +37,7 @@ from supervisors.calls import (
     answer_call,
     defer_to,
 )
-from supervisors.children import Child, Children, ChildState, log_abandoned
+from supervisors.children import Child, Children, ChildState, count_children, log_abandoned
 from supervisors.errors import (
     ChildExistsError,
     ChildStateError,
@@ -47,7 +46,7 @@ from supervisors.errors import (
     StartError,
     UnknownChildError,
 )
-from supervisors.messages import Terminate
+from supervisors.messages import Exit, Terminate
 from supervisors.policy import Intensity
 from supervisors.reasons import Raised, Reason, Shutdown, StartFailed, is_clean, record_error
 from supervisors.restarts import Restarts, is_restarted_after
@@ -83,6 +82,7 @@ class Supervisor(Behavior):
     """
 
     handles_terminate = True
+    traps_exits = True
     acknowledges = True
     is_supervisor = True
 
@@ -103,9 +103,12 @@ class Supervisor(Behavior):
         self._rounds: list[Round] = []
         self._added: set[Child] = set()
         """Children that were added and have not been running yet: they stay only if they start well."""
-        self._dropped: set[Child] = set()
-        """Children that were forgotten and are not down yet."""
+        self._asked: set[Child] = set()
+        """Children whose start somebody asked for: it is tried once, and that one is told."""
+        self._dropped: dict[Child, None] = {}
+        """Children that were forgotten and are not down yet, in the order in which they were started."""
         self._ending: Reason | None = None
+        self._last_round: Round | None = None
         self._is_acknowledged = False
 
     @property
@@ -130,7 +133,10 @@ class Supervisor(Behavior):
     # -- hooks
 
     def on_child_down(self, child: Child, reason: Reason, ctx: Context) -> None:
-        """Take note that `child` ended, before anything follows from it; what it raises ends the supervisor."""
+        """Take note that `child` ended, before anything follows from it.
+
+        What it raises ends the supervisor. A child that it drops is not started again.
+        """
 
     # -- for subclasses that change which children there are
 
@@ -140,16 +146,25 @@ class Supervisor(Behavior):
 
     def drop_children(self, children: tuple[Child, ...]) -> None:
         """Forget children, which may still be up; who forgets them begins a round that ends them."""
-        self._dropped.update(child for child in children if child.is_up)
-        self.children = tuple(child for child in self.children if child not in children)
+        for child in children:
+            self._conclude(child)
+            if child.is_up:
+                self._dropped[child] = None
+        out = set(children)
+        self.children = tuple(child for child in self.children if child not in out)
+        self._take_out(out)
+
+    def dropped_children(self) -> tuple[Child, ...]:
+        """List the forgotten children that are not down yet, in the order in which they were started."""
+        return tuple(self._dropped)
 
     def set_intensity(self, intensity: Intensity) -> None:
         """Allow so many restarts from now on; the count begins anew."""
         self._restarts = Restarts(intensity)
 
     def begin(self, round_: Round, ctx: Context) -> None:
-        """Let a group of children go down and up, taken out of all other groups."""
-        self._begin(round_, (*round_.ending, *round_.pending))
+        """Let a group of children go down and up, taken out of all other groups but for those forgotten."""
+        self._begin(round_, {*round_.ending, *round_.pending} - self._dropped.keys())
         self._proceed(ctx)
 
     # -- Behavior
@@ -166,69 +181,73 @@ class Supervisor(Behavior):
         match message:
             case Terminate(reason):
                 self._end(reason, ctx)
+            case Exit():
+                pass  # the end of one that is no child is no reason to end, as in OTP
             case RoundDue():
                 message.round.is_waiting = False
                 self._proceed(ctx)
             case _:
                 answer_call(self._answer_call, message, ctx)
 
+    def on_stop(self, reason: Reason, ctx: Context) -> None:
+        """Leave nobody behind; all are down but where the supervisor itself has failed."""
+        self._keeper.let_go()
+
     # -- facts, as the keeper of the children tells them
 
     def on_child_started(self, child: Child, ctx: Context) -> None:
         """Go on with the next one."""
         self._added.discard(child)
+        self._asked.discard(child)
         answer_all(child.start_answers, lambda answer: answer.set_reply(self._tell(child)))
         self._proceed(ctx)
 
     def on_child_ended(self, child: Child, before: ChildState, reason: Reason, ctx: Context) -> None:
         """Decide what follows from the end of a child."""
         self.on_child_down(child, reason, ctx)
-        self._dropped.discard(child)
+        self._dropped.pop(child, None)
         answer_all(child.end_answers, lambda answer: answer.set_reply(None))
-        if before is ChildState.STARTING and self._ending is None:
-            self._on_start_failed(child, reason, ctx)
-        elif before is ChildState.RUNNING and self._ending is None and not self._is_to_end(child):
-            self._on_lost(child, reason, ctx)
-        elif child.spec.restart == "temporary" and not self._is_to_start(child):
-            self._forget(child)
+        if before is not ChildState.STOPPING and self._is_wanted(child):
+            if before is ChildState.STARTING:
+                self._on_unstarted(child, reason, ctx)
+            else:
+                self._on_lost(child, reason, ctx)
+        if not self._is_to_start(child):
+            self._conclude(child)
         self._proceed(ctx)
 
     def on_child_abandoned(self, child: Child, stack: str, ctx: Context) -> None:
         """Take note that `child` did not end in time; its thread goes on at `stack`. Logs it."""
         log_abandoned(child, stack, ctx)
 
-    def _on_start_failed(self, child: Child, reason: Reason, ctx: Context) -> None:
+    def _is_wanted(self, child: Child) -> bool:
+        """Tell whether nobody has decided that it is to be down now."""
+        is_to_end = any(child in round_.ending for round_ in self._rounds)
+        return self._ending is None and not is_to_end and child in self.children
+
+    def _on_unstarted(self, child: Child, reason: Reason, ctx: Context) -> None:
         if is_clean(reason):
             # It is not needed: that counts as started.
             self._added.discard(child)
             for round_ in self._rounds:
                 round_.take_out((child,))  # so that it is told as stopped, and not as on its way
             answer_all(child.start_answers, lambda answer: answer.set_reply(self._tell(child)))
-            if child.spec.restart == "temporary":
-                self._forget(child)
             return
         error = StartError(f"child {child.spec.id!r} of supervisor {ctx.ref.path} {reason}")
-        is_asked_for = bool(child.start_answers)
-        answer_all(child.start_answers, lambda answer: answer.set_error(error))
-        if child in self._added:
-            self._forget(child)
+        if child in self._asked or (self._is_acknowledged and child.spec.restart == "temporary"):
+            answer_all(child.start_answers, lambda answer: answer.set_error(error))
         elif not self._is_acknowledged and child.is_new:
             self._ending = StartFailed(record_error(error))
-        elif child.spec.restart == "temporary":
-            self._forget(child)
-        elif not is_asked_for:
+        else:
             self._restart(child, reason, ctx)
 
     def _on_lost(self, child: Child, reason: Reason, ctx: Context) -> None:
         if is_restarted_after(child, reason):
             self._restart(child, reason, ctx)
-            return
-        if child.spec.restart == "temporary":
-            self._forget(child)
-        if child.spec.significant:
-            self._on_significant_end(child, ctx)
+        elif child.spec.significant:
+            self._on_significant_end(child)
 
-    def _on_significant_end(self, child: Child, ctx: Context) -> None:
+    def _on_significant_end(self, child: Child) -> None:
         others = any(
             other.spec.significant and (other.is_up or self._is_to_start(other))
             for other in self.children
@@ -260,12 +279,15 @@ class Supervisor(Behavior):
                 return self.children[self.children.index(child) :]
 
     def _begin(self, round_: Round, group: Iterable[Child]) -> None:
-        for other in self._rounds:
-            other.take_out(group)
-        self._rounds.append(round_)
+        if self._ending is None:
+            self._take_out(group)
+            self._rounds.append(round_)
 
-    def _is_to_end(self, child: Child) -> bool:
-        return any(child in round_.ending for round_ in self._rounds)
+    def _take_out(self, group: Iterable[Child]) -> None:
+        if self._ending is None:
+            out = set(group)
+            for other in self._rounds:
+                other.take_out(out)
 
     def _is_to_start(self, child: Child) -> bool:
         return any(child in round_.pending for round_ in self._rounds)
@@ -278,9 +300,10 @@ class Supervisor(Behavior):
     # -- effects
 
     def _proceed(self, ctx: Context) -> None:
-        if self._ending is not None:
-            up = [child for child in (*self.children, *self._dropped) if child.is_up]
-            self._rounds = [Round(up, ())]
+        if self._ending is not None and self._last_round is None:
+            # Made once: nothing is started from now on.
+            self._last_round = Round([child for child in (*self.children, *self._dropped) if child.is_up], ())
+            self._rounds = [self._last_round]
         under_way = [round_ for round_ in self._rounds if round_.proceed(self._keeper, ctx)]
         over = [round_ for round_ in self._rounds if round_ not in under_way]
         self._rounds = under_way
@@ -293,6 +316,13 @@ class Supervisor(Behavior):
         elif not self._is_acknowledged:
             self._is_acknowledged = True
             ctx.acknowledge()
+
+    def _conclude(self, child: Child) -> None:
+        """Let go of a child that is not going to be started again by itself."""
+        child.refuse_start()
+        self._asked.discard(child)
+        if child.spec.restart == "temporary" or child in self._added:
+            self._forget(child)
 
     def _forget(self, child: Child) -> None:
         self._added.discard(child)
@@ -307,7 +337,7 @@ class Supervisor(Behavior):
             case TerminateChild(id_):
                 self._terminate_child(self._find(id_), ctx)
             case RestartChild(id_):
-                self._restart_child(self._find_stopped(id_, "restarted"), ctx)
+                self._start_asked(self._find_stopped(id_, "restarted"), ctx)
             case DeleteChild(id_):
                 self._forget(self._find_stopped(id_, "deleted"))
             case AwaitChild(id_):
@@ -324,7 +354,7 @@ class Supervisor(Behavior):
             case WhichChild(id_):
                 ctx.reply(self._tell(self._find(id_)))
             case CountChildren():
-                ctx.reply(_count(self.children))
+                ctx.reply(count_children(self.children))
             case GetChildSpec(id_):
                 ctx.reply(self._find(id_).spec)
             case FindChild(id_):
@@ -351,23 +381,21 @@ class Supervisor(Behavior):
         child = Child(spec)
         self.children = (*self.children, child)
         self._added.add(child)
+        self._start_asked(child, ctx)
+
+    def _start_asked(self, child: Child, ctx: Context) -> None:
+        self._asked.add(child)
         defer_to(child.start_answers, ctx)
         self._begin(Round((), (child,)), (child,))
         self._proceed(ctx)
 
     def _terminate_child(self, child: Child, ctx: Context) -> None:
+        child.refuse_start()
+        self._begin(Round((child,), ()), (child,))
         if child.is_up:
             defer_to(child.end_answers, ctx)
-        elif child.spec.restart == "temporary":
-            self._forget(child)
-        stopped = ChildStateError(f"child {child.spec.id!r} was terminated before it was running")
-        answer_all(child.start_answers, lambda answer: answer.set_error(stopped))
-        self._begin(Round((child,), ()), (child,))
-        self._proceed(ctx)
-
-    def _restart_child(self, child: Child, ctx: Context) -> None:
-        defer_to(child.start_answers, ctx)
-        self._begin(Round((), (child,)), (child,))
+        else:
+            self._conclude(child)
         self._proceed(ctx)
 
     def _await_child(self, child: Child, ctx: Context) -> None:
@@ -381,12 +409,11 @@ class Supervisor(Behavior):
     def _reconfigure(self, change: Reconfigure) -> None:
         auto_shutdown = self.auto_shutdown if change.auto_shutdown is None else change.auto_shutdown
         strategy = self.strategy if change.strategy is None else to_strategy(change.strategy)
+        restarts = self._restarts if change.intensity is None else Restarts(change.intensity)
         specs = {spec.id: spec for spec in check_child_specs(change.children, auto_shutdown)}
         for child in self.children:
             check_significance(specs.get(child.spec.id, child.spec), auto_shutdown)
-        self.strategy, self.auto_shutdown = strategy, auto_shutdown
-        if change.intensity is not None:
-            self._restarts = Restarts(change.intensity)
+        self.strategy, self.auto_shutdown, self._restarts = strategy, auto_shutdown, restarts
         for child in self.children:
             child.spec = specs.pop(child.spec.id, child.spec)
         self.children = (*self.children, *map(Child, specs.values()))
@@ -405,21 +432,12 @@ class Supervisor(Behavior):
         return child
 
     def _state_of(self, child: Child) -> str:
-        if child.state is ChildState.STOPPED and any(child in round_ for round_ in self._rounds):
-            return "restarting" if not child.is_new else "starting"
+        if child.state is ChildState.STOPPED and self._is_to_start(child):
+            return "starting" if child.is_new else "restarting"
         return child.state.value
 
     def _tell(self, child: Child) -> ChildInfo:
-        return ChildInfo(
-            child.spec.id,
-            self._state_of(child),
-            child.ref,
-            child.pid,
-            "supervisor" if child.spec.is_supervisor else "worker",
-            child.restarts,
-            child.last_reason,
-            child.info,
-        )
+        return child.to_info(self._state_of(child))
 
 
 def to_strategy(strategy: RestartStrategy | str) -> RestartStrategy:
@@ -433,8 +451,3 @@ def to_strategy(strategy: RestartStrategy | str) -> RestartStrategy:
     except ValueError as error:
         names = [member.value for member in RestartStrategy]
         raise SpecError(f"strategy: expected one of {names}, got {strategy!r}") from error
-
-
-def _count(children: tuple[Child, ...]) -> ChildCounts:
-    supervisors = sum(child.spec.is_supervisor for child in children)
-    return ChildCounts(len(children), sum(child.is_up for child in children), supervisors, len(children) - supervisors)

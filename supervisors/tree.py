@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from supervisors.behavior import Ref
 from supervisors.calls import ChildInfo
-from supervisors.places.process.reap import usage
+from supervisors.places.process.reap import read_usage
 from supervisors.ref import LifeRef
 
 
@@ -65,7 +65,7 @@ def read_tree(ref: LifeRef) -> TreeNode:
 
 def _read(info: ChildInfo) -> TreeNode:
     ref = info.ref
-    used = None if info.pid is None else usage(info.pid)
+    used = None if info.pid is None else read_usage(info.pid)
     return TreeNode(
         info.id,
         info.type,

@@ -31,8 +31,9 @@ class Worker(Behavior):
                 raise ValueError(message)
             case "leave":
                 ctx.stop(Normal())
-            case threading.Event():
-                message.wait(WAIT)
+            case (threading.Event() as entered, threading.Event() as release):
+                entered.set()
+                release.wait(WAIT)
             case "seen":
                 ctx.reply(self.seen)
             case _:
@@ -107,10 +108,11 @@ def test_a_child_that_is_not_needed_is_told_as_stopped_when_it_is_added() -> Non
 
 
 def test_threads_that_were_left_behind_are_counted_in_the_state_of_their_supervisor() -> None:
-    release = threading.Event()
+    entered, release = threading.Event(), threading.Event()
     with start_supervisor([spec("a")]) as top:
         top.reconfigure(children=[ChildSpec("a", Worker, shutdown=0.01)])
-        top.child("a").tell(release)
+        top.child("a").tell((entered, release))
+        assert entered.wait(WAIT)
         top.terminate_child("a")
         assert top.get_state()["abandoned"] == 1
         release.set()
