@@ -107,15 +107,15 @@ class Clerk(Behavior):
             self.block = ctx.random.randrange(BLOCKS)
         try:
             primes = self.pool.ask(self.block, timeout=HEAL_SECONDS)
-        except ActorEndedError:
-            self.tally.tell("lost")  # the block stays in hand, and is asked for again
-        except ChildStateError:
-            ctx.set_timer(SOON.delay, "next")  # no counter runs at this moment
-            return
+        except (ActorEndedError, ChildStateError) as error:
+            # The counter died, or none runs at this moment. The block stays in hand, to be asked for again.
+            if isinstance(error, ActorEndedError):
+                self.tally.tell("lost")
+            ctx.set_timer(SOON.delay, "next")
         else:
             self.tally.tell((self.block, primes))
             self.block = None
-        ctx.ref.tell("next")
+            ctx.ref.tell("next")
 
 
 class Tally(Behavior):
