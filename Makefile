@@ -1,4 +1,4 @@
-# Everything a fresh clone needs: `make demo`, `make test`. Each target prepares what it needs, once, in .venv:
+# Everything a fresh clone needs: `make demo`, `make heal`, `make test`. Each target prepares what it needs, once, in .venv:
 # with uv where that is present, with plain venv and pip where it is not. `make help` lists the targets.
 
 # Which Python .venv is made from, for instance: make test PYTHON=python3.12. Unset: the first 3.11 or newer found.
@@ -22,6 +22,10 @@ help: ## List the targets
 .PHONY: demo
 demo: $(RUNTIME) ## Measure the Python standard library in supervised worker processes
 	$(BIN)/python examples/census.py $(ARGS)
+
+.PHONY: heal
+heal: $(RUNTIME) ## Kill the workers of a supervision tree while they work, and see it heal
+	$(BIN)/python examples/healing.py $(ARGS)
 
 .PHONY: test
 test: $(DEV) ## Run the tests (five minutes on two cores at most)

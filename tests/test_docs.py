@@ -98,7 +98,7 @@ def _run(arguments: list[str], folder: Path) -> None:
 @pytest.mark.processes
 @pytest.mark.parametrize("page", [page for page in PAGES if _script(page.read_text(encoding="utf-8"))], ids=_name)
 def test_the_python_of_a_page_runs(page: Path, tmp_path: Path) -> None:
-    script = tmp_path / page.with_suffix(".py").name
+    script = tmp_path / f"page_{page.stem}.py"  # not the page's bare name, which may be a package's
     script.write_text(_script(page.read_text(encoding="utf-8")), encoding="utf-8")
     _run(["-W", "error", str(script)], tmp_path)
 
