@@ -460,6 +460,8 @@ class Life:
                 self._hand_over(message)
             else:
                 self.stop(message.reason)
+        elif isinstance(message, Kill) and self._behavior.handles_kill:
+            self._hand_over(message)
         elif self.is_suspended:
             self._held.append(message)
         elif isinstance(message, Down | Exit):
@@ -532,8 +534,8 @@ class Life:
             notify(reason)
 
     def _empty_mailbox(self, reason: Reason, *, was_given_up: bool) -> None:
-        owed, self._owed = self._owed, set()
-        for answer in owed:
+        # A copy: each answer takes itself out of what is owed.
+        for answer in tuple(self._owed):
             answer.set_dead(reason)
         if self.is_given:
             # Control messages of an actor that was given up may be its successor's by now.
