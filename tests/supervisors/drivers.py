@@ -195,8 +195,8 @@ class Driver(ABC):
         """Let things happen until `is_enough`."""
 
     @abstractmethod
-    def let_pass(self, seconds: float) -> None:
-        """Let time pass, and what is due happen."""
+    def let_pass(self, seconds: float, *at: str) -> None:
+        """Let time pass, and what is due happen in the supervisor or in one below it."""
 
     @abstractmethod
     def close(self) -> None:
@@ -237,6 +237,14 @@ class Driver(ABC):
         self.end(how, id)
         self.wait(lambda: len(self.started(id)) > seen)
         self.wait(lambda: all(info.state in {"running", "stopped"} for info in self.peek()))
+
+    def ask_until(self, ask: Callable[[], bool]) -> None:
+        """Ask again and again, until the answer is yes."""
+        assert any(ask() for _ in range(10_000))
+
+    def wait_running(self, ids: str) -> None:
+        """Wait until those children of the root run, and no others."""
+        self.wait(lambda: "".join(info.id for info in self.peek() if info.state == "running") == ids)
 
     def stop(self, reason: Reason = Shutdown("over")) -> None:  # noqa: B008  frozen
         """End the tree as a supervisor above it would, and wait for that."""
@@ -325,7 +333,7 @@ class StepDriver(Driver):
         self.host.run_until(is_enough)
         assert is_enough(), self.log
 
-    def let_pass(self, seconds: float) -> None:
+    def let_pass(self, seconds: float, *at: str) -> None:
         self.host.wait_inside(lambda: False, seconds, "the test")
 
     def close(self) -> None:
@@ -375,10 +383,11 @@ class ThreadDriver(Driver):
         with self._changed:
             assert self._changed.wait_for(is_enough, WAIT), self.log
 
-    def let_pass(self, seconds: float) -> None:
+    def let_pass(self, seconds: float, *at: str) -> None:
+        self.call(CountChildren())  # what it was told before has set its timers by now
         self._clock.advance(seconds)
         # Whoever is asked looks at its timers first.
-        self.ref.ask_future(CountChildren())
+        self.send(CountChildren(), *at)
 
     def close(self) -> None:
         assert isinstance(self.ref, PykkaRef)

@@ -290,7 +290,7 @@ def waits_before_restarts_hide_no_death_from_the_count(d: Driver) -> None:
         d.end("raise", "a")
         assert d.states() == {"a": "restarting"}
         d.let_pass(1.0)
-        d.wait(lambda: d.running() == "a")
+        d.wait_running("a")
     d.end("raise", "a")
     assert isinstance(d.wait_end(), Raised)
 

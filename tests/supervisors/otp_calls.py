@@ -77,7 +77,7 @@ def a_child_that_is_added_comes_last(d: Driver) -> None:
     assert d.call(StartChild(d.spec("c"))).state == "running"
     d.forget()
     d.lose("b")
-    d.wait(lambda: d.running() == "abc")
+    d.wait_running("abc")
     assert d.started() == list("bc")
     d.stop()
     assert d.ended()[-3:] == list("cba")
@@ -137,7 +137,7 @@ def terminating_one_of_a_group_that_waits_leaves_the_others_to_be_started(d: Dri
     d.call(TerminateChild("b"))
     assert d.states() == {"a": "restarting", "b": "stopped", "c": "restarting"}
     d.let_pass(10.0)
-    d.wait(lambda: d.running() == "ac")
+    d.wait_running("ac")
     assert d.states()["b"] == "stopped"
 
 
@@ -280,9 +280,10 @@ def a_supervisor_is_given_all_the_time_its_children_need(d: Driver) -> None:
     inner = d.spec("in", Supervisor, args=([d.spec("a", Stubborn, shutdown=100.0)],), shutdown=None)
     one_by_one(d, inner)
     d.ref.signal(Terminate(Shutdown("over")))
-    d.let_pass(99.0)
+    d.ask_until(lambda: d.states("in") == {"a": "stopping"})
+    d.let_pass(99.0, "in")
     assert d.states() == {"in": "stopping"}
-    d.let_pass(1.0)
+    d.let_pass(1.0, "in")
     d.wait_end()
     assert d.ended() == ["a", "in"]
 

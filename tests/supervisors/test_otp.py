@@ -43,5 +43,7 @@ def test_on_seeded_schedules(scenario: Scenario) -> None:
 @pytest.mark.parametrize("scenario", **IDS)
 def test_on_threads(scenario: Scenario, tmp_path: Path) -> None:
     driver = ThreadDriver(tmp_path)
-    scenario.run(driver)
-    driver.close()
+    try:
+        scenario.run(driver)
+    finally:
+        driver.close()
