@@ -26,7 +26,7 @@ from typing import Any, Protocol
 import pykka
 from pykka.messages import _ActorStop
 
-from supervisors.asking import Ask, AskableMailbox, PoisonPill
+from supervisors.asking import Ask, AskableMailbox, PoisonPill, Sealed
 from supervisors.behavior import Behavior, Maker
 from supervisors.clock import Clock, MonotonicClock
 from supervisors.errors import AskTimeoutError, DeadlockError, MailboxClosedError, StartError
@@ -366,9 +366,12 @@ class PykkaAnswer:
         self._unwatch = life.watch(self.set_dead)
 
     def set_reply(self, value: object) -> None:
-        """Hand over the reply."""
+        """Hand over the reply, opened: Pykka's futures give what they hold as it is."""
         if self._is_first():
-            self._future.set(value)
+            try:
+                self._future.set(value.open() if type(value) is Sealed else value)
+            except BaseException as error:  # noqa: BLE001  it is the asker's
+                self._future.set_exception((type(error), error, error.__traceback__))
 
     def set_error(self, error: BaseException) -> None:
         """Hand over what the handling raised."""

@@ -2,13 +2,17 @@
 
 Owns the form in which they wait in a data lane, in order with plain messages, and the answer that
 a future brings. Never handles a message, never waits.
+
+A reply that comes from another process is `Sealed`: whoever takes it out of its future opens it,
+since that may run code, which is no business of the actor it came through.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from supervisors.behavior import Answer
 from supervisors.errors import ActorEndedError
@@ -27,6 +31,54 @@ class Ask:
         self.answer = answer
 
 
+Opened: TypeAlias = tuple[Any, BaseException | None]
+"""The reply and None, or None and what is to be raised."""
+
+
+class Sealed:
+    """A reply that is still to be opened. Any thread may do so.
+
+    Args:
+        unseal: opens it; called once, or more often by threads that come at the same moment.
+    """
+
+    __slots__ = ("_opened", "_unseal")
+
+    def __init__(self, unseal: Callable[[], Opened]) -> None:
+        self._unseal = unseal
+        self._opened: Opened | None = None
+
+    def open(self) -> Any:
+        """Give the reply, or raise what the handling of the ask has raised."""
+        opened = self._opened
+        if opened is None:
+            opened = self._opened = self._unseal()
+        value, error = opened
+        if error is not None:
+            raise error
+        return value
+
+
+class ReplyFuture(Future[Any]):
+    """A future that opens what is sealed for those who take it."""
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Give the reply, as the base class does."""
+        value = super().result(timeout)
+        return value.open() if type(value) is Sealed else value
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Give what `result` raises, as the base class does."""
+        error = super().exception(timeout)
+        if error is not None or type(super().result(0)) is not Sealed:
+            return error
+        try:
+            self.result(0)
+        except BaseException as sealed:  # noqa: BLE001  it is given, not swallowed
+            return sealed
+        return None
+
+
 class FutureAnswer:
     """Answers by a future, which its sender may cancel: then the message is never handled.
 
@@ -40,7 +92,7 @@ class FutureAnswer:
         self._path = path
         # Taken by the first who answers, and never let go: the actor, or whoever gave it up.
         self._first = threading.Lock()
-        self.future: Future[Any] = Future()
+        self.future: Future[Any] = ReplyFuture()
 
     @property
     def is_wanted(self) -> bool:

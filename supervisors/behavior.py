@@ -100,7 +100,7 @@ class Answer(Protocol):
         """Whether its sender still waits."""
 
     def set_reply(self, value: object) -> None:
-        """Hand over the reply."""
+        """Hand over the reply; one that is `supervisors.asking.Sealed` is opened by who takes it."""
 
     def set_error(self, error: BaseException) -> None:
         """Hand over what the handling raised."""

@@ -23,11 +23,12 @@ from typing import Any
 
 from supervisors.asking import AskableMailbox
 from supervisors.behavior import Behavior, Maker
+from supervisors.behavior_service import BehaviorService
 from supervisors.errors import AskTimeoutError
 from supervisors.life import Life
 from supervisors.mailbox import Mailbox
 from supervisors.messages import Down, Terminate
-from supervisors.places.base import Listener, Place
+from supervisors.places.base import Listener, Place, Service
 from supervisors.places.scripted import Faults, ScriptedPlace
 from supervisors.ref import LifeRef
 from supervisors.wire.values import decode_code
@@ -133,7 +134,7 @@ class StepHost:
     def open_place(self, life: Life, listener: Listener, name: str, service: bytes) -> Place:
         """Give a simulated process, which takes part in the draw."""
         place = ScriptedPlace(
-            lambda: decode_code(service),
+            lambda: self._make_service(service),
             listener,
             random.Random(f"{self.seed}:{life.path}:{len(self._sources)}"),  # noqa: S311
             faults=self._faults,
@@ -149,6 +150,12 @@ class StepHost:
 
         self.add_source(act, f"place {life.path}")
         return place
+
+    def _make_service(self, service: bytes) -> Service:
+        made: Service = decode_code(service)
+        if isinstance(made, BehaviorService):
+            made.clock = self.now
+        return made
 
     def note(self, event: str, measurements: dict[str, float], metadata: dict[str, Any]) -> None:
         """Keep what telemetry would have been told."""
