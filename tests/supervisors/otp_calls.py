@@ -246,7 +246,7 @@ def who_waits_for_a_child_that_is_given_up_is_told(d: Driver) -> None:
 # -- ending a child
 
 
-@scenario("Child specification: shutdown")
+@scenario("Child specification: shutdown", is_hurried=False)
 def a_child_to_be_killed_is_not_asked(d: Driver) -> None:
     one_by_one(d, d.spec("a"), d.spec("b", shutdown="brutal_kill"))
     d.call(TerminateChild("b"))
