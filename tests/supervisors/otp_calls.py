@@ -99,7 +99,7 @@ def a_child_that_does_not_start_is_not_added(d: Driver) -> None:
     failures = d.failures()
     one_by_one(d, d.spec("a"))
     failures.add(1)
-    with pytest.raises(StartError, match="child 'b' of supervisor top could not start: .*not yet"):
+    with pytest.raises(StartError, match=r"child 'b' of supervisor top could not start: .*not yet"):
         d.call(StartChild(d.spec("b", start_unless, args=(failures,))))
     assert d.states() == {"a": "running"}
     assert d.call(StartChild(d.spec("b", start_unless, args=(failures,)))).state == "running"
