@@ -204,7 +204,8 @@ class DynamicSupervisor(Behavior):
         self._added.discard(child)
         self._restarting.discard(child)
         self._children.pop(child.name, None)
-        child.refuse_start()
+        if self._ending is None:
+            child.refuse_start()  # else its askers are told of the supervisor's end
 
     def _tell_unstarted(self, child: Child, reason: Reason, ctx: Context) -> None:
         if is_clean(reason):

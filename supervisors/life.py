@@ -320,6 +320,7 @@ class Life:
             worked = self._behavior.step(self)
             if self._ask is not None:
                 self.reply(None)
+                worked = True  # an ask of None looks like no message, and there may be more behind it
         except BaseException as error:  # noqa: BLE001  whatever it raises is its end
             self.fail(error)
             return True

@@ -81,9 +81,9 @@ class PartitionSupervisor(Supervisor):
                 raise SpecError("a pool's children are its partitions: `resize` changes how many there are")
             case Reconfigure() if call.children:
                 raise SpecError("children: expected none for a pool, whose partitions are all of its template")
-            case Reconfigure() if call.intensity is not None:
-                self._is_scaled = False
         super()._answer_call(call, ctx)
+        if isinstance(call, Reconfigure) and call.intensity is not None:
+            self._is_scaled = False
 
     def on_other_message(self, message: object, ctx: Context) -> None:
         """Resize, or tell the partitions."""

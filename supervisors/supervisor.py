@@ -319,7 +319,8 @@ class Supervisor(Behavior):
 
     def _conclude(self, child: Child) -> None:
         """Let go of a child that is not going to be started again by itself."""
-        child.refuse_start()
+        if self._ending is None:
+            child.refuse_start()  # else its askers are told of the supervisor's end
         self._asked.discard(child)
         if child.spec.restart == "temporary" or child in self._added:
             self._forget(child)
