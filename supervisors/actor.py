@@ -12,6 +12,7 @@ All threads are daemons: an actor that nobody ended does not keep the interprete
 from __future__ import annotations
 
 import concurrent.futures
+import math
 import random
 import sys
 import threading
@@ -170,6 +171,7 @@ class PykkaHost:
             clock=self.now,
             listener=listener,
             output=partial(show_output, name),
+            start_timeout=math.inf,  # the supervisor's to say
         )
 
     def _make(self, behavior: Behavior | Maker, name: str, mailbox: Mailbox | None, parent: Life | None) -> Life:

@@ -146,8 +146,8 @@ class Children:
             return
         child.ref = ref
         self._by_ref[ref] = child
-        if spec.start_timeout < math.inf:
-            child.deadline = ctx.set_timer(spec.start_timeout, _Overdue(child, ref, _Awaited.START))
+        if spec.start_seconds < math.inf:
+            child.deadline = ctx.set_timer(spec.start_seconds, _Overdue(child, ref, _Awaited.START))
 
     def stop(self, child: Child, ctx: Context) -> None:
         """End a child that is up, by its spec's `shutdown`; `on_child_ended` follows, never inside this call."""
@@ -255,7 +255,7 @@ class Children:
         elif child.ref is not ref:
             return  # it came in time, and its timer went off while that was on its way
         elif what is _Awaited.START and child.state is ChildState.STARTING:
-            late = StartError(f"child {child.name!r} was not ready within {child.spec.start_timeout:g} s")
+            late = StartError(f"child {child.name!r} was not ready within {child.spec.start_seconds:g} s")
             child.forced = StartFailed(record_error(late))
             self._force(child, ref, ctx)
         elif what is _Awaited.END:

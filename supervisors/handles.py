@@ -334,12 +334,14 @@ class SupervisorHandle:
     def stop(self, timeout: float | None = None) -> bool:
         """End the children, the last started first, then the supervisor; tells whether all is gone.
 
+        It is not where a thread was left behind, which has been reported.
+
         Args:
             timeout: seconds to wait at most; None: no end of waiting but the children's own deadlines.
         """
         ref = self.ref
         if isinstance(ref, PykkaRef):
-            return ref.stop(timeout)
+            return ref.stop(timeout) and not ref.has_threads()
         ref.signal(Terminate(Shutdown("stopped")))
         return ref.reason is not None
 

@@ -140,8 +140,8 @@ class PartitionRouter:
         in_turn = [*partitions[first:], *partitions[:first]]
         if self._routing == "least_busy":
             # min takes the first of equals, which the turn changes.
-            return min(in_turn, key=lambda child: (child.state is not ChildState.RUNNING, _waiting(child)))
-        return next((child for child in in_turn if child.state is ChildState.RUNNING), in_turn[0])
+            return min(in_turn, key=lambda child: (not _is_running(child), _waiting(child)))
+        return next((child for child in in_turn if _is_running(child)), in_turn[0])
 
     def choose_by_key(self, partitions: Sequence[Child], key: Hashable) -> Child:
         """Choose the partition of `key`: the same one, whatever becomes of the others."""
@@ -174,6 +174,12 @@ def _canonical(key: Hashable) -> bytes:
         f"key: expected text, bytes, a number, None or a tuple of such, got a {type(key).__qualname__}: "
         "others are not written the same everywhere"
     )
+
+
+def _is_running(child: Child) -> bool:
+    # Its supervisor hears of an end a moment later: until then nothing more is to be sent there.
+    ref = child.ref
+    return child.state is ChildState.RUNNING and ref is not None and ref.reason is None
 
 
 def _waiting(child: Child) -> int:

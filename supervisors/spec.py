@@ -28,6 +28,8 @@ AutoShutdown = Literal["never", "any_significant", "all_significant"]
 """When a supervisor ends because children of it have ended by themselves."""
 BrutalKill = Literal["brutal_kill"]
 
+WORKER_START = 30.0
+"""Seconds until a worker must have become ready, unless its spec says otherwise (arbitrary: a slow machine's start)."""
 WORKER_SHUTDOWN = 5.0
 """Seconds that a worker gets to end, unless its spec says otherwise (as in OTP)."""
 
@@ -62,7 +64,8 @@ class ChildSpec:
         type: whether it is a supervisor, for listings and the default of `shutdown`; None: by `start`.
         significant: whether its end by itself may end its supervisor (`auto_shutdown`); never a
             permanent one's.
-        start_timeout: seconds until it must have become ready; `math.inf`: no bound.
+        start_timeout: seconds until it must have become ready; `math.inf`: no bound. None: 30 seconds
+            for a worker, no bound for a supervisor, whose children have bounds of their own.
         backoff: waits before it is started again.
         backing: `thread`, or `process` for a process of its own.
         mailbox: gives its mailbox at each start; the same one each time for data that outlives
@@ -80,7 +83,7 @@ class ChildSpec:
     shutdown: float | BrutalKill | None = None
     type: ChildType | None = None
     significant: bool = False
-    start_timeout: float = 30.0
+    start_timeout: float | None = None
     backoff: Backoff = Backoff()  # noqa: RUF009  frozen
     backing: Backing = "thread"
     mailbox: Callable[[], Mailbox] | None = None
@@ -96,7 +99,8 @@ class ChildSpec:
         self._check_choice("backing", get_args(Backing))
         self._check("shutdown", "seconds, 0 or more, 'brutal_kill' or None", holds=self._is_shutdown_valid())
         self._check("significant", "True or False", holds=isinstance(self.significant, bool))
-        self._check("start_timeout", "seconds, more than 0", holds=_is_number(self.start_timeout, more_than=0.0))
+        is_timeout = self.start_timeout is None or _is_number(self.start_timeout, more_than=0.0)
+        self._check("start_timeout", "seconds, more than 0, or None", holds=is_timeout)
         self._check("backoff", "a Backoff", holds=isinstance(self.backoff, Backoff))
         self._check("mailbox", "something to call that gives a mailbox", holds=_is_callable_or_none(self.mailbox))
         self._check_combinations()
@@ -119,6 +123,13 @@ class ChildSpec:
         if self.shutdown is None:
             return math.inf if self.is_supervisor else WORKER_SHUTDOWN
         return 0.0 if self.shutdown == "brutal_kill" else self.shutdown
+
+    @property
+    def start_seconds(self) -> float:
+        """Seconds until it must have become ready; `math.inf`: no bound."""
+        if self.start_timeout is None:
+            return math.inf if self.is_supervisor else WORKER_START
+        return self.start_timeout
 
     def make(self) -> Behavior | Maker:
         """Give what `Context.start` starts."""
@@ -171,6 +182,8 @@ def check_child_specs(children: Iterable[ChildSpec], auto_shutdown: AutoShutdown
     """
     if auto_shutdown not in get_args(AutoShutdown):
         raise SpecError(f"auto_shutdown: expected one of {get_args(AutoShutdown)}, got {auto_shutdown!r}")
+    if isinstance(children, ChildSpec):
+        raise SpecError(f"children: expected a list of ChildSpecs, got the one of child {children.id!r} itself")
     specs = tuple(children)
     seen: dict[str, int] = {}
     for index, spec in enumerate(specs):

@@ -56,6 +56,8 @@ def test_a_key_that_is_not_written_the_same_everywhere_is_refused(key: Any) -> N
 
 
 class Busy:
+    reason = None
+
     """A reference with so many messages waiting."""
 
     def __init__(self, waiting: int) -> None:
