@@ -65,7 +65,7 @@ def test_a_handle_of_a_nested_supervisor_outlives_its_incarnations() -> None:
             ("in", "supervisor", "running", 1)
         ]
         assert [below.id for below in node.children[0].children] == ["x"]
-        assert "in  supervisor running, 1 restarts, the last as it raised" in str(node)
+        assert "in  supervisor running, restarted once, the last end: raised" in str(node)
 
 
 def test_a_context_ends_its_tree_and_a_handle_tells_why_it_ended() -> None:
