@@ -243,6 +243,18 @@ def who_waits_for_a_child_that_is_given_up_is_told(d: Driver) -> None:
         d.call(AwaitChild("a"))
 
 
+@scenario("beyond OTP: wait_running", backings=THREAD)
+def who_waits_for_a_temporary_child_that_its_siblings_take_along_is_told(d: Driver) -> None:
+    one_by_one(d, d.spec("a"), strategy="one_for_all")
+    start = d.send(StartChild(d.spec("b", Slow, restart="temporary")))
+    assert d.states() == {"a": "running", "b": "starting"}
+    d.end("raise", "a")
+    with pytest.raises(ChildStateError, match="child 'b' was ended before it was running"):
+        d.answer(start)
+    d.wait_running("a")
+    assert d.states() == {"a": "running"}
+
+
 # -- ending a child
 
 

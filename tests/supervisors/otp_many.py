@@ -34,7 +34,7 @@ from supervisors.partition import GetPartitions, PartitionSupervisor, Resize
 from supervisors.policy import Backoff, Intensity
 from supervisors.reasons import Raised, Shutdown
 from supervisors.spec import ChildSpec
-from tests.supervisors.drivers import LOOSE, Driver, Numbered, Stubborn, start_unless
+from tests.supervisors.drivers import LOOSE, Driver, Failures, Numbered, Stubborn, Worker, start_unless
 from tests.supervisors.otp import THREAD, scenario
 
 
@@ -255,19 +255,25 @@ def a_pool_that_grows_again_waits_for_those_that_are_still_ending(d: Driver) -> 
     d.wait_end()
 
 
+def stubborn_or_failing(failures: Failures, number: int) -> Worker:
+    """Give one that does not end when it is asked to, as the last of three."""
+    return Stubborn() if number == 2 else start_unless(failures)
+
+
 @scenario("PartitionSupervisor.resize!/2", backings=THREAD)
 def a_partition_that_is_taken_away_while_it_fails_is_not_started_again(d: Driver) -> None:
     failures = d.failures()
-    pool(d, 2, d.spec("p", start_unless, args=(failures,)))
+    pool(d, 3, d.spec("p", stubborn_or_failing, args=(failures,)), with_number="number")
+    last = d.child_ref("p-2")
     failures.add(200)
-    d.child_ref("p-1").signal("raise")
-    d.call(Resize(1))
-    failures.add(0)
-    assert d.states() == {"p-0": "running"}
-    d.forget()
+    d.end("raise", "p-1")
+    shrink = d.send(Resize(1))
+    d.ask_until(lambda: d.states() == {"p-0": "running"})
+    last.tell("leave")
+    assert d.answer(shrink) is None
     assert d.call(CountChildren()) == (1, 1, 0, 1)
     d.stop()
-    assert d.ended() == ["p-0"]
+    assert d.started("p-1") == ["p-1"]
 
 
 @scenario("PartitionSupervisor: what it does not do")

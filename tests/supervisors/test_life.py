@@ -47,3 +47,16 @@ def test_a_suspended_actor_is_killed_all_the_same() -> None:
     ref.kill()
     host.run()
     assert ref.reason == Killed()
+
+
+def test_asking_none_keeps_nobody_behind_it_waiting() -> None:
+    class Echo(Behavior):
+        def on_message(self, message: object, ctx: Context) -> None:
+            ctx.reply(message)
+
+    host = StepHost(1)
+    ref = host.start(Echo(), "echo")
+    host.run()
+    futures = [ref.ask_future(message) for message in (None, "behind")]
+    host.run()
+    assert [future.result(0) for future in futures] == [None, "behind"]

@@ -54,6 +54,7 @@ Section of OTP's `supervisor` (of Elixir's modules, or of what OTP has not), and
 | get_childspec/2 | a_spec_is_given_as_it_was |
 | beyond OTP: wait_running | who_waits_for_a_child_is_answered_when_it_runs_however_often_that_fails |
 | beyond OTP: wait_running | who_waits_for_a_child_that_is_given_up_is_told |
+| beyond OTP: wait_running | who_waits_for_a_temporary_child_that_its_siblings_take_along_is_told |
 | Child specification: shutdown | a_child_to_be_killed_is_not_asked |
 | Child specification: shutdown | a_child_that_does_not_end_in_its_time_is_left_behind_and_the_rest_goes_on |
 | Child specification: shutdown | a_child_without_a_deadline_is_waited_for |
