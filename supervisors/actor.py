@@ -20,16 +20,18 @@ import random
 import sys
 import threading
 import traceback
+from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol
 
 import pykka
 from pykka.messages import _ActorStop
 
-from supervisors.asking import Ask, AskableMailbox, PoisonPill
+from supervisors.asking import Ask, AskableMailbox, FutureAnswer, PoisonPill
 from supervisors.behavior import Behavior, Maker
 from supervisors.clock import Clock, MonotonicClock
-from supervisors.errors import AskTimeoutError, DeadlockError, MailboxClosedError, StartError
+from supervisors.endpoint import Endpoint
+from supervisors.errors import ActorEndedError, AskTimeoutError, DeadlockError, MailboxClosedError, StartError
 from supervisors.life import Life
 from supervisors.mailbox import Mailbox
 from supervisors.messages import Terminate
@@ -40,7 +42,7 @@ from supervisors.places.process.place import ProcessPlace
 from supervisors.reasons import Abandoned, Killed, Reason, Shutdown
 from supervisors.ref import LifeRef
 from supervisors.telemetry import Telemetry, telemetry
-from supervisors.waiting import enter_actor, present_actor, waiting_for
+from supervisors.waiting import enter_actor, present_actor, refuse_ring, waiting_for
 
 _LOOK_EVERY = 32
 """Turns that an actor with work makes before it looks at its file descriptors (arbitrary)."""
@@ -78,7 +80,8 @@ class PykkaHost:
             behavior: what it does; used by its thread alone from now on. Or what gives that, such
                 as its class, called on that thread.
             name: its name, and that of its thread.
-            mailbox: its mailbox, which then outlives it; None for one of its own, without bound.
+            mailbox: its mailbox. An `AskableMailbox` (a bounded one) becomes its own and ends with
+                it; any other outlives it. None: one of its own, without bound.
 
         Raises:
             StartError: the system gave no thread.
@@ -111,6 +114,8 @@ class PykkaHost:
             pykka.ActorRegistry.unregister(ref.actor_ref)
             life.parker.close()
             raise StartError(f"actor {life.path} could not be started: {error}") from error
+        if life.parent is not None and isinstance(life.parent.ref, PykkaRef):
+            life.parent.ref.add_child(ref)
 
     def stack_of(self, life: Life) -> str:
         """Give the stack of the actor's thread; "" when it has none."""
@@ -120,18 +125,24 @@ class PykkaHost:
         """Whether this is no actor's thread."""
         return present_actor() is None
 
-    def wait_answered(self, life: Life, future: concurrent.futures.Future[Any], timeout: float | None) -> Any:
+    def refuse_ring(self, life: Endpoint) -> None:
+        """Raise `DeadlockError` if the actor of this thread must not wait for `life`."""
+        refuse_ring(life)
+
+    def wait_answered(self, life: Endpoint, future: concurrent.futures.Future[Any], timeout: float | None) -> Any:
         """Wait for what was asked of `life`; raises as `LifeRef.ask`."""
+        if future.done():
+            return future.result()
         try:
-            with waiting_for(life):
+            with waiting_for(life, future.done):
                 return future.result(timeout)
         except DeadlockError:
             future.cancel()
             raise
-        except concurrent.futures.TimeoutError:
-            if future.done() and not future.cancelled():
-                return future.result(0)  # it came, or it is the actor's own TimeoutError
-            future.cancel()
+        except TimeoutError:
+            # Unless the answer came in the last moment, or the actor has raised a TimeoutError of its own.
+            if not future.cancel():
+                return future.result()
             raise AskTimeoutError(f"actor {life.path} did not answer within {timeout:g} s") from None
 
     def open_place(self, life: Life, listener: Listener, name: str, service: bytes) -> Place:
@@ -153,16 +164,15 @@ class PykkaHost:
             self,
             behavior,
             name,
-            mailbox=AskableMailbox() if mailbox is None else mailbox,
-            is_given=mailbox is not None,
+            mailbox=mailbox,
             parker=Poller() if getattr(behavior, "uses_poller", False) else LockParker(),
             rng=self._make_random(name if parent is None else f"{parent.path}/{name}"),
             parent=parent,
         )
         actor = BehaviorActor(life)
-        life.ref = ref = PykkaRef(life, actor)
-        if parent is not None and isinstance(parent.ref, PykkaRef):
-            parent.ref.add_child(ref)
+        life.ref = PykkaRef(life, actor)
+        # The first that is told of the end: who is told later may look whether Pykka still knows the actor.
+        life.watch(lambda _: actor.retire())
         return life
 
     def _make_random(self, path: str) -> random.Random:
@@ -180,7 +190,7 @@ class PykkaRef(LifeRef):
         self.actor_ref = actor.actor_ref
         """The actor as Pykka knows it."""
         self._thread = actor.thread
-        self._started: concurrent.futures.Future[Any] | None = None
+        self._started: FutureAnswer | None = None
         self._children: list[PykkaRef] = []
         self._sweep_from = _SWEEP_FROM
 
@@ -191,7 +201,12 @@ class PykkaRef(LifeRef):
             StartError: it ended before it was; the cause is told.
             TimeoutError: it was not ready within `timeout` seconds.
         """
-        return None if self._started is None else self._started.result(timeout)
+        if self._started is None:
+            return None
+        try:
+            return self._started.future.result(timeout)
+        except ActorEndedError as ended:
+            raise StartError(f"actor {self.path} {ended.reason}") from None
 
     def stop(self, timeout: float | None = None) -> bool:
         """Ask it to end, ahead of all data, and wait; tells whether its threads are gone.
@@ -229,16 +244,8 @@ class PykkaRef(LifeRef):
 
     def expect_start(self) -> None:
         """Keep what the start comes to, for `wait_started`; to be said before the thread starts."""
-        started: concurrent.futures.Future[Any] = concurrent.futures.Future()
-        life = self._life
-        self._started = started
-
-        def end(reason: Reason) -> None:
-            if not started.done():
-                started.set_exception(StartError(f"actor {life.path} {reason}"))
-
-        life.watch(end)
-        life.on_started(started.set_result)
+        self._started = FutureAnswer(self._life.path, self._life.watch)
+        self._life.on_started(self._started.set_reply)
 
     def start_thread(self) -> None:
         """Set the actor going.
@@ -287,10 +294,12 @@ class BehaviorActor(pykka.ThreadingActor):
             else:
                 self._run(life)
         finally:
-            pykka.ActorRegistry.unregister(self.actor_ref)
-            self.actor_stopped.set()
             life.finish()
-            self._inbox.close()
+
+    def retire(self) -> None:
+        """Let Pykka hold the actor for stopped, once it has ended for the world."""
+        pykka.ActorRegistry.unregister(self.actor_ref)
+        self.actor_stopped.set()
 
     def _run(self, life: Life) -> None:
         mailbox, turn = life.mailbox, life.turn
@@ -355,6 +364,10 @@ class PykkaAnswer:
             error = pykka.ActorDeadError(f"the actor ended before it handled the message: {reason}")
             self._future.set_exception((pykka.ActorDeadError, error, None))
 
+    def forget(self) -> None:
+        """Watch the actor no more: nothing was sent."""
+        self._unwatch()
+
     def _is_first(self) -> bool:
         is_first = self._first.acquire(blocking=False)
         if is_first:
@@ -367,9 +380,6 @@ class Inbox:
 
     def __init__(self, life: Life) -> None:
         self._life = life
-        # Guards the stops that wait for the actor's end.
-        self._lock = threading.Lock()
-        self._stops: list[Future] | None = []
 
     def put(self, envelope: Any) -> None:
         """Pass an envelope on into the actor's mailbox.
@@ -380,10 +390,9 @@ class Inbox:
         message, future = envelope.message, envelope.reply_to
         if isinstance(message, _ActorStop):
             self._put_stop(future)
-            return
-        if future is not None:
-            message = Ask(message, PykkaAnswer(future, self._life))  # of one that has ended, it is answered by now
-        if not self._pass_on(message) and future is None:
+        elif future is not None:
+            self._put_ask(message, future)
+        elif not self._pass_on(message):
             raise pykka.ActorDeadError(f"actor {self._life.path} has ended")
 
     def get(self) -> Any:
@@ -394,33 +403,34 @@ class Inbox:
         """True: nothing is ever kept here."""
         return True
 
-    def close(self) -> None:
-        """Answer the stops, now that the actor has ended."""
-        with self._lock:
-            stops, self._stops = self._stops or [], None
-        for future in stops:
-            future.set(None)
-
     def _put_stop(self, future: Future | None) -> None:
-        with self._lock:
-            is_late = self._stops is None
-            if future is not None and self._stops is not None:
-                self._stops.append(future)
-        if is_late:
+        life = self._life
+        if life.reason is not None:
             if future is not None:
-                PykkaAnswer(future, self._life)
+                PykkaAnswer(future, life)
             return
-        if self._life.is_given:
-            self._life.put_control(Terminate(Shutdown(STOPPED)))
+        if future is not None:
+            life.watch(lambda _: future.set(None))
+        if isinstance(life.mailbox, AskableMailbox):
+            with suppress(MailboxClosedError):
+                life.mailbox.put_pill(PoisonPill(STOPPED))
         else:
-            self._pass_on(PoisonPill(STOPPED))
+            life.put_control(Terminate(Shutdown(STOPPED)))
+
+    def _put_ask(self, message: object, future: Future) -> None:
+        answer = PykkaAnswer(future, self._life)  # of one that has ended, it is given by now
+        try:
+            self._pass_on(Ask(message, answer))
+        except BaseException:
+            answer.forget()
+            raise
 
     def _pass_on(self, message: object) -> bool:
         life = self._life
         if life.is_given:
             return life.put_control(message)
         try:
-            life.mailbox.put(message)
+            life.put_data(message, None)
         except MailboxClosedError:
             return False
         return True

@@ -2,23 +2,37 @@
 
 Owns the form in which they wait in a data lane, in order with plain messages, and the answer that
 a future brings. Never handles a message, never waits.
+
+Theory of operation. An answer is given by the first who gives one: the actor, whoever it passed
+the answer on to, an overflow policy that dropped the ask, or the end of the actor, for which each
+answer watches by itself. So nobody has to remember which asks an actor owes at its end, whether
+they still wait, are being handled or were deferred, and no sender waits longer than the actor lives.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from supervisors.behavior import Answer
-from supervisors.errors import ActorEndedError
+from supervisors.errors import ActorEndedError, MailboxClosedError, MailboxFullError
 from supervisors.mailbox import Mailbox
 from supervisors.messages import Terminate
 from supervisors.reasons import Reason, Shutdown
 
+Watch: TypeAlias = Callable[[Callable[[Reason], object]], Callable[[], bool]]
+"""Has something called at an actor's end, and gives what takes that back (`LifeRef.watch`)."""
+
 
 class Ask:
-    """A message whose sender waits for an answer."""
+    """A message whose sender waits for an answer.
+
+    Args:
+        message: what is asked.
+        answer: where the reply goes; it watches the actor's end by itself.
+    """
 
     __slots__ = ("answer", "message")
 
@@ -32,15 +46,26 @@ class FutureAnswer:
 
     Args:
         path: the actor that is asked, for errors.
+        watch: the actor's; at its end the future raises `ActorEndedError`.
     """
 
     __slots__ = ("_first", "_path", "future")
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, watch: Watch) -> None:
         self._path = path
         # Taken by the first who answers, and never let go: the actor, or whoever gave it up.
-        self._first = threading.Lock()
+        self._first = first = threading.Lock()
         self.future: Future[Any] = Future()
+        unwatch = watch(self.set_dead)
+
+        def settle(future: Future[Any]) -> None:
+            unwatch()
+            # Who waits by `concurrent.futures.wait` hears of a cancelled future by this alone.
+            if future.cancelled() and first.acquire(blocking=False):
+                future.set_running_or_notify_cancel()
+
+        # Without a reference to this answer: a ring would wait for the garbage collector at each ask.
+        self.future.add_done_callback(settle)
 
     @property
     def is_wanted(self) -> bool:
@@ -66,42 +91,6 @@ class FutureAnswer:
         return self._first.acquire(blocking=False) and self.future.set_running_or_notify_cancel()
 
 
-class DeferredAnswer:
-    """An answer that its actor owes, forgotten by it once it is given.
-
-    Args:
-        answer: where the reply goes.
-        owed: what the actor owes; this is added to it.
-    """
-
-    __slots__ = ("_answer", "_owed")
-
-    def __init__(self, answer: Answer, owed: set[Answer]) -> None:
-        self._answer = answer
-        self._owed = owed
-        owed.add(self)
-
-    @property
-    def is_wanted(self) -> bool:
-        """Whether its sender still waits."""
-        return self._answer.is_wanted
-
-    def set_reply(self, value: object) -> None:
-        """Hand over the reply."""
-        self._owed.discard(self)
-        self._answer.set_reply(value)
-
-    def set_error(self, error: BaseException) -> None:
-        """Hand over what went wrong."""
-        self._owed.discard(self)
-        self._answer.set_error(error)
-
-    def set_dead(self, reason: Reason) -> None:
-        """Tell that the actor ended without answering."""
-        self._owed.discard(self)
-        self._answer.set_dead(reason)
-
-
 class Owner(Protocol):
     """The actor that answers."""
 
@@ -123,7 +112,7 @@ class PoisonPill:
 
 
 class AskableMailbox(Mailbox):
-    """A mailbox of an actor's own, whose data lane may hold asks and pills among the messages."""
+    """A mailbox of an actor's own, whose data lane may hold asks and a pill among the messages."""
 
     __slots__ = ("owner",)
 
@@ -142,3 +131,31 @@ class AskableMailbox(Mailbox):
                 self.put_control(Terminate(Shutdown(message.info)))
                 return None
             return message
+
+    def put_pill(self, pill: PoisonPill) -> None:
+        """Put a pill behind all data, whether the lane is full or not.
+
+        Raises:
+            MailboxClosedError: the actor has ended.
+        """
+        with self.lock:
+            if self._closed:
+                raise MailboxClosedError
+            wake = self.append_held(pill)
+        if wake:
+            self.unpark()
+
+    def on_dropped(self, message: object) -> None:
+        """Tell the sender of an ask that there was no room for it."""
+        if type(message) is Ask:
+            message.answer.set_error(MailboxFullError(self.capacity))
+
+    def _drop_oldest(self) -> object | None:
+        # Pills stay: who has sent one waits for the end that it brings.
+        message: object
+        for index, message in enumerate(self._data):
+            if type(message) is not PoisonPill:
+                del self._data[index]
+                self._dropped += 1
+                return message
+        return None

@@ -49,6 +49,12 @@ class Linked(NamedTuple):
     link: Link
 
 
+class Unlinked(NamedTuple):
+    """Another actor has untied itself from this one."""
+
+    link: Link
+
+
 class Started(NamedTuple):
     """A child is ready; told to a parent that started it with `wants_started`.
 
@@ -79,7 +85,11 @@ class Kill(NamedTuple):
 
 
 class Suspend(NamedTuple):
-    """An actor is to take no data and to fire no timer until `Resume`, or until it is asked to end."""
+    """An actor is to take no data and to fire no timer until `Resume`, or until it is asked to end.
+
+    Control messages wait too, but those that the host itself handles. What its poller watches is
+    served all the while: a descriptor that is ready and left alone would wake it without end.
+    """
 
 
 class Resume(NamedTuple):
