@@ -32,7 +32,7 @@ stress: $(DEV) ## Run the long tests, and the random ones with many more example
 	$(BIN)/python -m pytest -m "slow or stress or hypothesis" --hypothesis-profile=stress \
 	    --timeout=600 -o faulthandler_timeout=660 $(ARGS)
 	ROUTILUX_STRESS=1 $(BIN)/python -m pytest tests/runtime/test_delivery.py tests/runtime/test_seeded.py \
-	    -o faulthandler_timeout=1260 $(ARGS)
+	    tests/runtime/test_interrupts.py -o faulthandler_timeout=1260 $(ARGS)
 
 .PHONY: check
 check: $(DEV) ## Check format, lint, types and import contracts

@@ -6,7 +6,8 @@ Plain data, guarded by the job's lock and changed by `ledger` alone.
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 from routilux.messages import Message, Payload
 from routilux.routing import OutputPlan, RoutinePlan
@@ -15,6 +16,8 @@ from supervisors.wire.values import decode
 
 DEAD_LETTERS_KEPT = 10_000
 """Newest dead letters kept a routine; all are counted (arbitrary)."""
+
+_Found = TypeVar("_Found")
 
 
 class DeadLetter(NamedTuple):
@@ -79,17 +82,35 @@ class Bell:
         self._lock = lock
         self._waiters: list[Mailbox] = []
 
-    def join(self) -> Mailbox:
-        """Begin to wait: look for what is wanted after this, then `sleep` on what it gives."""
-        waiter = Mailbox(lock=self._lock)
-        with self._lock:
-            self._waiters.append(waiter)
-        return waiter
+    def wait_for(self, look: Callable[[], _Found | None], seconds_left: Callable[[], float | None]) -> _Found | None:
+        """Look until there is something, anew each time the bell is rung.
 
-    def leave(self, waiter: Mailbox) -> None:
-        """Wait no more."""
-        with self._lock:
-            self._waiters.remove(waiter)
+        Args:
+            look: gives what is waited for, None while it is not there; called without the lock.
+            seconds_left: gives the seconds that are left for the wait, None for no limit.
+
+        Returns:
+            What `look` gave; None: the time was over, and it gave nothing even then.
+        """
+        found = look()
+        if found is not None:
+            return found
+        waiter = Mailbox(lock=self._lock)
+        try:
+            with self._lock:
+                self._waiters.append(waiter)
+            while True:
+                # Read before looking: a ring in between keeps the waiter from falling asleep.
+                seen = waiter.rings
+                left = seconds_left()
+                found = look()
+                if found is not None or (left is not None and left <= 0):
+                    return found
+                waiter.sleep(seen, left)
+        finally:
+            with self._lock:
+                if waiter in self._waiters:
+                    self._waiters.remove(waiter)
 
     def ring_held(self) -> list[Mailbox]:
         """Ring all that wait; give those that are to be unparked."""

@@ -22,15 +22,13 @@
     ├── RoutineCodeError                    code of a routine, while it handles a message
     │   ├── SlotArgumentError (ValueError)  the data lacks what the handler needs
     │   ├── StateError (ValueError)         a declared state that cannot be one
-    │   ├── MergeError (ValueError)         a slot's messages that cannot be merged
-    │   ├── ResultError (ValueError)        what a handler returned or yielded, and cannot
-    │   └── HandlerFailed (RuntimeError)    an exception of a handler that is known as text only
-    ├── RoutineDied (RuntimeError)          the world: a routine's process ended without a word
-    ├── JobError                            how a job ended, for those who wait for it
-    │   ├── JobFailedError (RuntimeError)
-    │   ├── JobCancelledError (RuntimeError)
-    │   └── JobTimeoutError (TimeoutError)  it has not ended yet
+    │   └── ResultError (ValueError)        what a handler or a merge function gave, and cannot
+    ├── JobTimeoutError (TimeoutError)      the world: a job was waited for, and has not come so far in time
     └── TransitionError (InternalError)     our own: a change of status that is not in the table
+
+What ends a message or a job is no exception to whoever runs the flow, but told by its `JobState`: the
+error and the history of a routine, the dead letters, the job's own `error`. There a death (`Crashed`,
+`DeadlineExceeded`, see `supervisors.reasons`) stands beside what a handler raised, in the same words.
 
 `InternalError`, a state the code holds to be impossible, is the one of `supervisors.errors`. All
 errors pickle, with everything they carry, since they come from child processes too.
@@ -43,7 +41,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from supervisors.errors import InternalError
-from supervisors.reasons import ErrorRecord, Reason
 
 __all__ = [
     "CallerError",
@@ -56,16 +53,11 @@ __all__ = [
     "EntryError",
     "FlowCheckError",
     "HandlerError",
-    "HandlerFailed",
     "InternalError",
     "InvalidNameError",
-    "JobCancelledError",
     "JobEndedError",
-    "JobError",
-    "JobFailedError",
     "JobTimeoutError",
     "MappingError",
-    "MergeError",
     "MomentError",
     "NotInitializedError",
     "NotPortableError",
@@ -74,7 +66,6 @@ __all__ = [
     "ResultError",
     "RoutiluxError",
     "RoutineCodeError",
-    "RoutineDied",
     "SlotArgumentError",
     "StateError",
     "TransitionError",
@@ -353,97 +344,15 @@ class StateError(RoutineCodeError, ValueError):
     """A routine's declared state cannot be what it was set to."""
 
 
-class MergeError(RoutineCodeError, ValueError):
-    """What came to a slot cannot be merged with what it has gathered."""
-
-
 class ResultError(RoutineCodeError, ValueError):
-    """What a handler returned or yielded is nothing it can: a function routine's result that cannot be emitted."""
-
-
-class HandlerFailed(RoutineCodeError, RuntimeError):  # noqa: N818 - a fact, as `RoutineDied`
-    """A handler raised, and its exception is known as text only: it did not pickle.
-
-    Args:
-        routine_id: whose handler.
-        message_id: on which message.
-        attempt: which try it was, from 1.
-        error: what is known of the exception; its traceback becomes a note.
-    """
-
-    def __init__(self, routine_id: str, message_id: str, attempt: int, error: ErrorRecord) -> None:
-        self.routine_id = routine_id
-        self.message_id = message_id
-        self.attempt = attempt
-        self.error = error
-        super().__init__(f"routine {routine_id!r} raised {error} on message {message_id}, try {attempt}")
-        if error.traceback:
-            self.add_note(error.traceback)
+    """What a handler returned or yielded, or a slot's merge function gave, is nothing that can be used."""
 
 
 # ---- the world
 
 
-class RoutineDied(RoutiluxError, RuntimeError):  # noqa: N818 - the word of the design: a death is an exception
-    """A routine's process ended while it had a message in hand.
-
-    Args:
-        routine_id: which routine.
-        reason: how it ended.
-        message_id: the message it was on, or None.
-        attempt: which try of that message it was, from 1; 0 without a message.
-    """
-
-    def __init__(self, routine_id: str, reason: Reason, message_id: str | None = None, attempt: int = 0) -> None:
-        self.routine_id = routine_id
-        self.reason = reason
-        self.message_id = message_id
-        self.attempt = attempt
-        on = f" on message {message_id}, try {attempt}" if message_id is not None else ""
-        super().__init__(f"routine {routine_id!r} died{on}: {reason}")
-
-
-# ---- how a job ended
-
-
-class JobError(RoutiluxError):
-    """How a job stands, for those who wait for it; `job_id` says which."""
-
-    job_id: str
-
-
-class JobFailedError(JobError, RuntimeError):
-    """The job stopped at a failure.
-
-    Args:
-        job_id: which job.
-        cause: what went wrong, in one line.
-        routine_id: the routine it went wrong in, or None.
-    """
-
-    def __init__(self, job_id: str, cause: str, routine_id: str | None = None) -> None:
-        self.job_id = job_id
-        self.routine_id = routine_id
-        where = f" in routine {routine_id!r}" if routine_id is not None else ""
-        super().__init__(f"job {job_id!r} failed{where}: {cause}")
-
-
-class JobCancelledError(JobError, RuntimeError):
-    """The job was cancelled.
-
-    Args:
-        job_id: which job.
-        reason: the words it was cancelled with.
-    """
-
-    def __init__(self, job_id: str, reason: str = "") -> None:
-        self.job_id = job_id
-        self.reason = reason
-        super().__init__(f"job {job_id!r} was cancelled" + (f": {reason}" if reason else ""))
-
-
-class JobTimeoutError(JobError, TimeoutError):
-    """The job was waited for, and has not ended in time; it goes on.
+class JobTimeoutError(RoutiluxError, TimeoutError):
+    """The job was waited for, for its end or for room, longer than was allowed; it goes on.
 
     Args:
         job_id: which job.

@@ -12,26 +12,11 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-import psutil
-
 from routilux.accounts import Account
 from routilux.jobs.actor import count_held
 from routilux.jobs.state import RoutineFigures
 from routilux.runtime.job import Job
-
-
-class Usage(NamedTuple):
-    """What a process uses.
-
-    Args:
-        born_at: when it was started, in seconds; with the process id it says which process it is.
-        cpu_seconds: processor time so far, user and system.
-        rss_bytes: resident memory now.
-    """
-
-    born_at: float
-    cpu_seconds: float
-    rss_bytes: int
+from supervisors.places.process.reap import Usage, read_usage
 
 
 class WorkerView(NamedTuple):
@@ -127,19 +112,6 @@ def observe(job: Job) -> JobView:
     return Sampler(job).look()
 
 
-def read_usage(pid: int) -> Usage | None:
-    """Give what a process uses; None if it has ended."""
-    try:
-        process = psutil.Process(pid)
-        with process.oneshot():
-            if process.status() == psutil.STATUS_ZOMBIE:
-                return None
-            times = process.cpu_times()
-            return Usage(process.create_time(), times.user + times.system, process.memory_info().rss)
-    except psutil.Error:
-        return None
-
-
 class Sampler:
     """Looks at one job again and again, and tells what happened between two looks.
 
@@ -172,7 +144,7 @@ class Sampler:
         job, now = self._job, self._clock()
         elapsed = None if self._looked_at is None or now <= self._looked_at else now - self._looked_at
         self._looked_at = now
-        with job.ledger.lock:
+        with job.ledger.outside:
             copied = [_copy(account) for account in job.ledger.accounts]
         if job.is_over:
             # What were their process ids may be those of others by now.

@@ -1,14 +1,10 @@
-"""Actors on Pykka threads: the one door to Pykka.
+"""Actors on Pykka threads.
 
-Owns the threads of actors and the way in from Pykka's own refs. Never lets an exception, a stop
-or a message through to Pykka's loop, which would drop what is queued behind a failure and stop
-every actor of the program on a `SystemExit` (seen on 4.5.0). What an actor does in which order
-is `life`'s.
-
-Pykka's `ActorRef.tell`, `ask` and `stop` work from outside: their messages go into the data lane
-of a mailbox of the actor's own, so that their order is kept, and into the control lane of one
-that was handed in, whose data lane is its giver's. What the handling of an ask raises goes to
-its sender, and ends the actor as any other exception does.
+Owns the threads of actors. Never lets an exception, a stop or a message through to Pykka's loop,
+which would drop what is queued behind a failure and stop every actor of the program on a
+`SystemExit` (seen on 4.5.0). What an actor does in which order is `life`'s; how Pykka's own refs
+reach it is `inbox`'s. What the handling of an ask raises goes to its sender, and ends the actor as
+any other exception does.
 
 All threads are daemons: an actor that nobody ended does not keep the interpreter from exiting.
 """
@@ -20,18 +16,17 @@ import random
 import sys
 import threading
 import traceback
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
-import pykka
-from pykka.messages import _ActorStop
-
-from supervisors.asking import Ask, AskableMailbox, FutureAnswer, PoisonPill
+from supervisors.asking import FutureAnswer
 from supervisors.behavior import Behavior, Maker
 from supervisors.clock import Clock, MonotonicClock
 from supervisors.endpoint import Endpoint
-from supervisors.errors import ActorEndedError, AskTimeoutError, DeadlockError, MailboxClosedError, StartError
+from supervisors.errors import ActorEndedError, AskTimeoutError, DeadlockError, StartError
+from supervisors.inbox import Inbox, InboxActor, InboxRef
 from supervisors.life import Life
 from supervisors.mailbox import Mailbox
 from supervisors.messages import Terminate
@@ -39,8 +34,7 @@ from supervisors.parking import LockParker, Poller
 from supervisors.places.base import Listener, Place
 from supervisors.places.process.output import show_output
 from supervisors.places.process.place import ProcessPlace
-from supervisors.reasons import Abandoned, Killed, Reason, Shutdown
-from supervisors.ref import LifeRef
+from supervisors.reasons import Abandoned, Killed, Shutdown
 from supervisors.telemetry import Telemetry, telemetry
 from supervisors.waiting import enter_actor, present_actor, refuse_ring, waiting_for
 
@@ -49,9 +43,6 @@ _LOOK_EVERY = 32
 
 _SWEEP_FROM = 64
 """Children noted before those whose threads are gone are forgotten (arbitrary)."""
-
-STOPPED = "stopped through its Pykka ref"
-"""What is told as the end of an actor that `ActorRef.stop` ended."""
 
 
 class PykkaHost:
@@ -94,6 +85,32 @@ class PykkaHost:
         self.launch(life)
         return ref
 
+    def start_ready(self, behavior: Behavior | Maker, name: str, timeout: float | None = None) -> PykkaRef:
+        """Start a root actor and wait until it is ready; one that is not in time is asked to end.
+
+        Args:
+            behavior: as for `start`.
+            name: as for `start`.
+            timeout: seconds to wait at most; None for no end.
+
+        Raises:
+            StartError: it ended before it was ready, or the system gave no thread.
+            TimeoutError: it was not ready within `timeout` seconds.
+        """
+        life = self._make(behavior, name, None, None)
+        life.is_start_awaited = True
+        ref = life.ref
+        if not isinstance(ref, PykkaRef):
+            raise TypeError
+        ref.expect_start()
+        self.launch(life)
+        try:
+            ref.wait_started(timeout)
+        except BaseException:
+            ref.signal(Terminate(Shutdown("its start was given up")))
+            raise
+        return ref
+
     def start_child(self, parent: Life, behavior: Behavior | Maker, name: str, mailbox: Mailbox | None) -> Life:
         """Give a new actor below `parent`, which `launch` sets going."""
         return self._make(behavior, name, mailbox, parent)
@@ -107,11 +124,11 @@ class PykkaHost:
         ref = life.ref
         if not isinstance(ref, PykkaRef):
             raise TypeError
-        pykka.ActorRegistry.register(ref.actor_ref)
+        ref.show()
         try:
             ref.start_thread()
         except RuntimeError as error:
-            pykka.ActorRegistry.unregister(ref.actor_ref)
+            ref.inbox.bury()
             life.parker.close()
             raise StartError(f"actor {life.path} could not be started: {error}") from error
         if life.parent is not None and isinstance(life.parent.ref, PykkaRef):
@@ -131,10 +148,8 @@ class PykkaHost:
 
     def wait_answered(self, life: Endpoint, future: concurrent.futures.Future[Any], timeout: float | None) -> Any:
         """Wait for what was asked of `life`; raises as `LifeRef.ask`."""
-        if future.done():
-            return future.result()
         try:
-            with waiting_for(life, future.done):
+            with self.enter_wait(life, future.done, timeout):
                 return future.result(timeout)
         except DeadlockError:
             future.cancel()
@@ -144,6 +159,15 @@ class PykkaHost:
             if not future.cancel():
                 return future.result()
             raise AskTimeoutError(f"actor {life.path} did not answer within {timeout:g} s") from None
+
+    @contextmanager
+    def enter_wait(self, life: Endpoint, is_over: Callable[[], bool], timeout: float | None) -> Iterator[float | None]:
+        """Note, for the body, that the calling thread's actor waits for `life`."""
+        if is_over():
+            yield timeout
+            return
+        with waiting_for(life, is_over):
+            yield timeout
 
     def open_place(self, life: Life, listener: Listener, name: str, service: bytes) -> Place:
         """Give a place for one worker in a process of its own."""
@@ -169,10 +193,8 @@ class PykkaHost:
             rng=self._make_random(name if parent is None else f"{parent.path}/{name}"),
             parent=parent,
         )
-        actor = BehaviorActor(life)
-        life.ref = PykkaRef(life, actor)
-        # The first that is told of the end: who is told later may look whether Pykka still knows the actor.
-        life.watch(lambda _: actor.retire())
+        inbox = Inbox(life)
+        life.ref = PykkaRef(inbox, BehaviorActor(inbox))
         return life
 
     def _make_random(self, path: str) -> random.Random:
@@ -180,15 +202,14 @@ class PykkaHost:
         return random.Random() if self._seed is None else random.Random(f"{self._seed}:{path}")  # noqa: S311
 
 
-class PykkaRef(LifeRef):
+class PykkaRef(InboxRef):
     """The address of an actor on a thread."""
 
-    __slots__ = ("_children", "_started", "_sweep_from", "_thread", "actor_ref")
+    __slots__ = ("_carrier", "_children", "_started", "_sweep_from", "_thread")
 
-    def __init__(self, life: Life, actor: BehaviorActor) -> None:
-        super().__init__(life)
-        self.actor_ref = actor.actor_ref
-        """The actor as Pykka knows it."""
+    def __init__(self, inbox: Inbox, actor: BehaviorActor) -> None:
+        super().__init__(inbox)
+        self._carrier = actor.actor_ref
         self._thread = actor.thread
         self._started: FutureAnswer | None = None
         self._children: list[PykkaRef] = []
@@ -247,6 +268,10 @@ class PykkaRef(LifeRef):
         self._started = FutureAnswer(self._life.path, self._life.watch)
         self._life.on_started(self._started.set_reply)
 
+    def show(self) -> None:
+        """Let Pykka know the actor."""
+        self.inbox.show(self._carrier)
+
     def start_thread(self) -> None:
         """Set the actor going.
 
@@ -267,25 +292,22 @@ class PykkaRef(LifeRef):
         return self._thread.is_alive() or any(child.has_threads() for child in self._children)
 
 
-class BehaviorActor(pykka.ThreadingActor):
-    """A life, as an actor of Pykka's."""
+class BehaviorActor(InboxActor):
+    """A life, as an actor of Pykka's.
 
-    use_daemon_thread = True
+    Args:
+        inbox: its way in.
+    """
 
-    def __init__(self, life: Life) -> None:
-        self._life = life
-        self._inbox = Inbox(life)
-        super().__init__()
-        self.thread = threading.Thread(target=self._actor_loop, name=life.path, daemon=True)
-
-    def _create_actor_inbox(self) -> Inbox:  # type: ignore[override]  # Pykka calls it on the instance
-        return self._inbox
+    def __init__(self, inbox: Inbox) -> None:
+        super().__init__(inbox)
+        self.thread = threading.Thread(target=self._actor_loop, name=inbox.life.path, daemon=True)
 
     def _start_actor_loop(self) -> None:
         self.thread.start()
 
     def _actor_loop(self) -> None:
-        life = self._life
+        inbox, life = self._inbox, self._inbox.life
         enter_actor(life)
         try:
             life.begin()
@@ -294,12 +316,8 @@ class BehaviorActor(pykka.ThreadingActor):
             else:
                 self._run(life)
         finally:
+            inbox.bury()
             life.finish()
-
-    def retire(self) -> None:
-        """Let Pykka hold the actor for stopped, once it has ended for the world."""
-        pykka.ActorRegistry.unregister(self.actor_ref)
-        self.actor_stopped.set()
 
     def _run(self, life: Life) -> None:
         mailbox, turn = life.mailbox, life.turn
@@ -322,115 +340,3 @@ class BehaviorActor(pykka.ThreadingActor):
             if turns == _LOOK_EVERY:
                 turns = 0
                 life.look_around()
-
-
-class Future(Protocol):
-    """The part of Pykka's future that a reply needs."""
-
-    def set(self, value: Any | None = None) -> None:
-        """Hand over the value."""
-
-    def set_exception(self, exc_info: Any | None = None) -> None:
-        """Hand over an exception."""
-
-
-class PykkaAnswer:
-    """Answers an ask by a future of Pykka's, which can be set only once."""
-
-    __slots__ = ("_first", "_future", "_unwatch")
-
-    is_wanted = True
-    """Pykka's futures cannot be given up."""
-
-    def __init__(self, future: Future, life: Life) -> None:
-        self._future = future
-        # Taken by the first who answers, and never let go: the actor, or whoever gave it up.
-        self._first = threading.Lock()
-        self._unwatch = life.watch(self.set_dead)
-
-    def set_reply(self, value: object) -> None:
-        """Hand over the reply."""
-        if self._is_first():
-            self._future.set(value)
-
-    def set_error(self, error: BaseException) -> None:
-        """Hand over what the handling raised."""
-        if self._is_first():
-            self._future.set_exception((type(error), error, error.__traceback__))
-
-    def set_dead(self, reason: Reason) -> None:
-        """Tell that the actor ended without answering."""
-        if self._first.acquire(blocking=False):
-            error = pykka.ActorDeadError(f"the actor ended before it handled the message: {reason}")
-            self._future.set_exception((pykka.ActorDeadError, error, None))
-
-    def forget(self) -> None:
-        """Watch the actor no more: nothing was sent."""
-        self._unwatch()
-
-    def _is_first(self) -> bool:
-        is_first = self._first.acquire(blocking=False)
-        if is_first:
-            self._unwatch()
-        return is_first
-
-
-class Inbox:
-    """What Pykka's refs put their envelopes into; `get` and `empty` are for its loop, which never runs."""
-
-    def __init__(self, life: Life) -> None:
-        self._life = life
-
-    def put(self, envelope: Any) -> None:
-        """Pass an envelope on into the actor's mailbox.
-
-        Raises:
-            ActorDeadError: the actor has ended, and the sender waits for no answer.
-        """
-        message, future = envelope.message, envelope.reply_to
-        if isinstance(message, _ActorStop):
-            self._put_stop(future)
-        elif future is not None:
-            self._put_ask(message, future)
-        elif not self._pass_on(message):
-            raise pykka.ActorDeadError(f"actor {self._life.path} has ended")
-
-    def get(self) -> Any:
-        """Give nothing: the mailbox is read elsewhere."""
-        raise LookupError("this inbox is a way in alone")
-
-    def empty(self) -> bool:
-        """True: nothing is ever kept here."""
-        return True
-
-    def _put_stop(self, future: Future | None) -> None:
-        life = self._life
-        if life.reason is not None:
-            if future is not None:
-                PykkaAnswer(future, life)
-            return
-        if future is not None:
-            life.watch(lambda _: future.set(None))
-        if isinstance(life.mailbox, AskableMailbox):
-            with suppress(MailboxClosedError):
-                life.mailbox.put_pill(PoisonPill(STOPPED))
-        else:
-            life.put_control(Terminate(Shutdown(STOPPED)))
-
-    def _put_ask(self, message: object, future: Future) -> None:
-        answer = PykkaAnswer(future, self._life)  # of one that has ended, it is given by now
-        try:
-            self._pass_on(Ask(message, answer))
-        except BaseException:
-            answer.forget()
-            raise
-
-    def _pass_on(self, message: object) -> bool:
-        life = self._life
-        if life.is_given:
-            return life.put_control(message)
-        try:
-            life.put_data(message, None)
-        except MailboxClosedError:
-            return False
-        return True

@@ -3,6 +3,9 @@
 Owns the form in which they wait in a data lane, in order with plain messages, and the answer that
 a future brings. Never handles a message, never waits.
 
+A reply that comes from another process is `Sealed`: whoever takes it out of its future opens it,
+since that may run code, which is no business of the actor it came through.
+
 Theory of operation. An answer is given by the first who gives one: the actor, whoever it passed
 the answer on to, an overflow policy that dropped the ask, or the end of the actor, for which each
 answer watches by itself. So nobody has to remember which asks an actor owes at its end, whether
@@ -20,7 +23,7 @@ from supervisors.behavior import Answer
 from supervisors.errors import ActorEndedError, MailboxClosedError, MailboxFullError
 from supervisors.mailbox import Mailbox
 from supervisors.messages import Terminate
-from supervisors.reasons import Reason, Shutdown
+from supervisors.reasons import Raised, Reason, Shutdown, record_error
 
 Watch: TypeAlias = Callable[[Callable[[Reason], object]], Callable[[], bool]]
 """Has something called at an actor's end, and gives what takes that back (`LifeRef.watch`)."""
@@ -41,6 +44,54 @@ class Ask:
         self.answer = answer
 
 
+Opened: TypeAlias = tuple[Any, BaseException | None]
+"""The reply and None, or None and what is to be raised."""
+
+
+class Sealed:
+    """A reply that is still to be opened. Any thread may do so.
+
+    Args:
+        unseal: opens it; called once, or more often by threads that come at the same moment.
+    """
+
+    __slots__ = ("_opened", "_unseal")
+
+    def __init__(self, unseal: Callable[[], Opened]) -> None:
+        self._unseal = unseal
+        self._opened: Opened | None = None
+
+    def open(self) -> Any:
+        """Give the reply, or raise what the handling of the ask has raised."""
+        opened = self._opened
+        if opened is None:
+            opened = self._opened = self._unseal()
+        value, error = opened
+        if error is not None:
+            raise error
+        return value
+
+
+class ReplyFuture(Future[Any]):
+    """A future that opens what is sealed for those who take it."""
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Give the reply, as the base class does."""
+        value = super().result(timeout)
+        return value.open() if type(value) is Sealed else value
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Give what `result` raises, as the base class does."""
+        error = super().exception(timeout)
+        if error is not None or type(super().result(0)) is not Sealed:
+            return error
+        try:
+            self.result(0)
+        except BaseException as sealed:  # noqa: BLE001  it is given, not swallowed
+            return sealed
+        return None
+
+
 class FutureAnswer:
     """Answers by a future, which its sender may cancel: then the message is never handled.
 
@@ -55,7 +106,7 @@ class FutureAnswer:
         self._path = path
         # Taken by the first who answers, and never let go: the actor, or whoever gave it up.
         self._first = first = threading.Lock()
-        self.future: Future[Any] = Future()
+        self.future: Future[Any] = ReplyFuture()
         unwatch = watch(self.set_dead)
 
         def settle(future: Future[Any]) -> None:
@@ -78,14 +129,20 @@ class FutureAnswer:
             self.future.set_result(value)
 
     def set_error(self, error: BaseException) -> None:
-        """Let the future raise; as `set_reply`."""
+        """Let the future raise; of an exit, that the actor ended by it. As `set_reply`."""
         if self._is_first():
-            self.future.set_exception(error)
+            self.future.set_exception(error if isinstance(error, Exception) else self._without_exit(error))
 
     def set_dead(self, reason: Reason) -> None:
         """Let the future raise `ActorEndedError`."""
         if self._is_first():
             self.future.set_exception(ActorEndedError(self._path, reason))
+
+    def _without_exit(self, error: BaseException) -> Exception:
+        # A SystemExit is the actor's own end, and must not become that of whoever asked.
+        ended = ActorEndedError(self._path, Raised(record_error(error)))
+        ended.__cause__ = error
+        return ended
 
     def _is_first(self) -> bool:
         return self._first.acquire(blocking=False) and self.future.set_running_or_notify_cancel()

@@ -38,13 +38,6 @@ class Ref(Protocol):
     def signal(self, message: object) -> bool:
         """Put `message` into the control lane, ahead of all data; False after its end."""
 
-    def ask(self, message: object, timeout: float | None = None) -> Any:
-        """Send `message` and wait for the reply.
-
-        An actor that asks does nothing else meanwhile; one that may not wait sends a message and
-        is sent one back. For the arguments and errors see `supervisors.ref.LifeRef.ask`.
-        """
-
     def watch(self, notify: Callable[[Reason], object]) -> Callable[[], bool]:
         """Call `notify` exactly once with the reason of its end, at once if it has ended.
 
@@ -118,7 +111,7 @@ class Answer(Protocol):
         """Whether its sender still waits."""
 
     def set_reply(self, value: object) -> None:
-        """Hand over the reply."""
+        """Hand over the reply; one that is `supervisors.asking.Sealed` is opened by who takes it."""
 
     def set_error(self, error: BaseException) -> None:
         """Hand over what the handling raised."""

@@ -20,12 +20,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
 from supervisors.asking import Ask, AskableMailbox, PoisonPill
 from supervisors.errors import MailboxClosedError
 from supervisors.mailbox import Mailbox
-from supervisors.reasons import ErrorRecord, Reason, is_clean
+from supervisors.reasons import ErrorRecord, Reason, StartFailed, is_clean
 
 _log = logging.getLogger("supervisors")
 
@@ -44,6 +45,20 @@ class EndpointHost(Protocol):
 
     def wait_answered(self, life: Endpoint, future: Future[Any], timeout: float | None) -> Any:
         """Wait for what was asked of `life`; raises as `LifeRef.ask`."""
+
+    def enter_wait(
+        self, life: Endpoint, is_over: Callable[[], bool], timeout: float | None
+    ) -> AbstractContextManager[float | None]:
+        """Give what the calling thread waits in, for at most the seconds that entering it gives.
+
+        Args:
+            life: who alone can end the wait.
+            is_over: whether what is waited for is there.
+            timeout: seconds to wait at most; None for no end.
+
+        Raises:
+            DeadlockError: on entering: `life` is the caller's own actor, or waits for it.
+        """
 
     def note(self, event: str, measurements: dict[str, float], metadata: dict[str, Any]) -> None:
         """Tell those who listen that something happened."""
@@ -81,6 +96,8 @@ class Endpoint:
         """Why it ended; written once, under the mailbox's lock. Set means closed and fenced off."""
         self.is_given = not isinstance(mailbox, AskableMailbox)
         """Whether the mailbox belongs to somebody else and outlives the actor."""
+        self.is_start_awaited = False
+        """Whether somebody waits for a root's start, and is told how it went."""
         self.now = host.now
         """Seconds on the host's clock."""
         self._host = host
@@ -111,7 +128,7 @@ class Endpoint:
         """Put `message` into the data lane, by its overflow policy; raises as `Mailbox.put`."""
         self._mailbox.put(message, timeout if self._host.may_wait() else 0.0)
 
-    def put_ask(self, ask: Ask, timeout: float | None) -> bool:
+    def put_ask(self, ask: Ask, timeout: float | None = None) -> bool:
         """Put an ask in order with the data; into the control lane where that is its giver's.
 
         Returns:
@@ -138,6 +155,10 @@ class Endpoint:
     def wait_answered(self, future: Future[Any], timeout: float | None) -> Any:
         """Wait for what was asked of this actor; raises as `LifeRef.ask`."""
         return self._host.wait_answered(self, future, timeout)
+
+    def enter_wait(self, is_over: Callable[[], bool], timeout: float | None) -> AbstractContextManager[float | None]:
+        """Give what a thread waits in for what only this actor can do; raises as `EndpointHost.enter_wait`."""
+        return self._host.enter_wait(self, is_over, timeout)
 
     def watch(self, notify: Callable[[Reason], object]) -> Callable[[], bool]:
         """Call `notify` once with the reason of the end, at once if it has ended; gives what takes that back."""
@@ -184,7 +205,8 @@ class Endpoint:
             _log.info("actor %s %s; %d messages it had not taken are lost with it", self.path, reason, count)
         seconds = self.now() - self._born_at
         self._host.note("actor.ended", {"seconds": seconds}, {"path": self.path, "reason": reason})
-        if self.parent is None and not is_clean(reason):
+        is_told = self.is_start_awaited and isinstance(reason, StartFailed)
+        if self.parent is None and not is_clean(reason) and not is_told:
             # A root has nobody above it: the log is the last to hear of it.
             _log.error("actor %s %s%s", self.path, reason, _traceback_of(reason))
         for notify in end.watchers:

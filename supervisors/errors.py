@@ -13,7 +13,9 @@ SupervisorsError
 ├── AskError (RuntimeError)
 │   ├── ActorEndedError       the actor asked ended without answering
 │   ├── AskTimeoutError (TimeoutError)   it did not answer in time
+│   ├── RemoteError           its handling raised in another process, what cannot be brought here
 │   └── DeadlockError         the ask would wait for itself
+├── NotInProcessError (RuntimeError)  an actor in a process of its own cannot do this
 ├── ChildError (ValueError)   a supervisor was asked for what its children do not allow
 │   ├── UnknownChildError (LookupError)  there is no child of that id
 │   ├── ChildExistsError      there is one already
@@ -133,6 +135,38 @@ class ActorEndedError(AskError):
 
 class AskTimeoutError(AskError, TimeoutError):
     """The actor that was asked did not answer in time; an ask it had not begun is never run."""
+
+
+class RemoteError(AskError):
+    """The handling of an ask raised, in another process, an exception that cannot be brought here.
+
+    Args:
+        record: what is known of it (a `supervisors.reasons.ErrorRecord`).
+    """
+
+    def __init__(self, record: Any) -> None:
+        self.record = record
+        super().__init__(str(record))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.record,), self.__dict__
+
+
+class NotInProcessError(SupervisorsError, RuntimeError):
+    """An actor that runs in a process of its own cannot do this.
+
+    Args:
+        what: what was tried.
+        instead: what to do instead.
+    """
+
+    def __init__(self, what: str, instead: str) -> None:
+        self.what = what
+        self.instead = instead
+        super().__init__(f"{what} is not possible for an actor in a process of its own: {instead}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.what, self.instead), self.__dict__
 
 
 class DeadlockError(AskError):

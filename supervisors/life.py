@@ -29,6 +29,7 @@ from supervisors.messages import (
     Down,
     Exit,
     GetState,
+    HandedOver,
     Kill,
     Linked,
     Resume,
@@ -243,7 +244,9 @@ class Life(Endpoint):
         try:
             if not isinstance(self._made, Behavior):
                 made = self._made()
-                self._behavior = made if isinstance(made, Behavior) else _HandOver(made)
+                if isinstance(made, Behavior) and self.reason is not None:
+                    return  # given up while it was made
+                self._behavior = made if isinstance(made, Behavior) else _Starter(made)
             behavior = self._behavior
             if behavior.uses_poller and not self.uses_poller:
                 name = type(behavior).__name__
@@ -300,13 +303,8 @@ class Life(Endpoint):
         record = record_error(error)
         self._ending = Raised(record) if self._is_started else StartFailed(record)
         ask, self._ask = self._ask, None
-        if ask is None:
-            return
-        if isinstance(error, Exception):
+        if ask is not None:
             ask.answer.set_error(error)
-        else:
-            # A SystemExit is this actor's end, and must not become that of whoever asked.
-            ask.answer.set_dead(self._ending)
 
     def finish(self) -> None:
         """End it: give back what it holds, then tell those who watch."""
@@ -343,6 +341,11 @@ class Life(Endpoint):
         """The process in which it does its work, if that is another one."""
         return getattr(self._behavior, "pid", None)
 
+    @property
+    def can_be_killed(self) -> bool:
+        """Whether what it runs can be ended by force."""
+        return self._behavior.handles_kill
+
     def give_up(self, reason: Abandoned | Killed) -> bool:
         """Fence the actor off; False if it has ended."""
         end = self.claim_end(reason)
@@ -366,12 +369,15 @@ class Life(Endpoint):
     def _handle_control(self, message: object) -> None:
         if isinstance(message, _SYSTEM):
             self._handle_system(message)
-        elif isinstance(message, Terminate | Kill):
+        elif isinstance(message, Terminate):
             self._resume()
-            if isinstance(message, Terminate) and not self._behavior.handles_terminate:
-                self.stop(message.reason)
-            else:
+            if self._behavior.handles_terminate:
                 self._hand_over(message)
+            else:
+                self.stop(message.reason)
+        elif isinstance(message, Kill) and self._behavior.handles_kill:
+            self._resume()
+            self._hand_over(message)
         elif self.is_suspended:
             self._held.append(message)
         elif isinstance(message, Down | Exit):
@@ -435,8 +441,8 @@ class Life(Endpoint):
         child.signal(Terminate(Shutdown(f"{self.path} ended")))
 
 
-class _HandOver(Behavior):
-    """What a maker gave that is no behaviour: handed over as the start's information."""
+class _Starter(Behavior):
+    """Hands over what a maker gave, and ends."""
 
     acknowledges = True
 
@@ -444,7 +450,7 @@ class _HandOver(Behavior):
         self._result = result
 
     def on_start(self, ctx: Any) -> None:
-        ctx.acknowledge(self._result)
+        ctx.acknowledge(HandedOver(self._result))
         ctx.stop(Normal())
 
 

@@ -67,6 +67,19 @@ class Started(NamedTuple):
     info: Any
 
 
+class HandedOver:
+    """What a maker gave that is no behaviour, as the information of a start (`Started.info`).
+
+    Args:
+        result: what it gave.
+    """
+
+    __slots__ = ("result",)
+
+    def __init__(self, result: object) -> None:
+        self.result = result
+
+
 class Terminate(NamedTuple):
     """An actor is asked to end, before it takes another message.
 

@@ -215,6 +215,7 @@ def _format_traceback(error: BaseException) -> str:
         text = "".join(_format_chain(error))
     except BaseException as second:  # noqa: BLE001
         text = f"<its traceback could not be formatted: {_qualified_name(type(second))}>"
+    text = _encodable(text)
     return text if len(text) <= TRACEBACK_LIMIT else "[cut]\n" + text[-TRACEBACK_LIMIT:]
 
 
@@ -242,4 +243,10 @@ def _format_chain(error: BaseException) -> list[str]:
 
 
 def _cut(text: str, limit: int) -> str:
+    text = _encodable(text)
     return text if len(text) <= limit else text[: limit - 6] + " [cut]"
+
+
+def _encodable(text: str) -> str:
+    # Names of files may hold lone surrogates, which no encoding takes.
+    return text.encode("utf-8", "backslashreplace").decode()

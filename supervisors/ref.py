@@ -36,6 +36,18 @@ class Addressed(Protocol):
     def is_suspended(self) -> bool:
         """Whether it takes nothing until it is resumed."""
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether its last call has returned."""
+
+    @property
+    def can_be_killed(self) -> bool:
+        """Whether what it runs can be ended by force."""
+
+    @property
+    def behavior(self) -> object:
+        """What it does."""
+
     def put_control(self, message: object) -> bool:
         """Put into the control lane; False after its end."""
 
@@ -45,7 +57,7 @@ class Addressed(Protocol):
     def now(self) -> float:
         """Seconds on the clock of where it runs."""
 
-    def put_ask(self, ask: Ask, timeout: float | None) -> bool:
+    def put_ask(self, ask: Ask, timeout: float | None = None) -> bool:
         """Put an ask where it is handled in order; False after its end."""
 
     def refuse_ring(self) -> None:
@@ -109,6 +121,16 @@ class LifeRef:
     def is_suspended(self) -> bool:
         """Whether it takes nothing until it is resumed."""
         return self._life.is_suspended
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether its last call has returned: after its end, and much later for one that was given up."""
+        return self._life.is_finished
+
+    @property
+    def can_be_killed(self) -> bool:
+        """Whether `kill` ends what it runs: a process can be, a thread is only fenced off."""
+        return self._life.can_be_killed
 
     @property
     def mailbox_stats(self) -> MailboxStats:
@@ -234,6 +256,10 @@ class LifeRef:
         answer = FutureAnswer(self._life.path, self._life.watch)
         self._life.put_control(GetState(answer))
         return self._life.wait_answered(answer.future, timeout)
+
+    def stack(self) -> str:
+        """Where the actor's thread is at this moment, as text; "" where that cannot be known."""
+        return ""
 
     def kill(self) -> None:
         """End it now: a process with all it has started; a thread is fenced off (`Killed`)."""

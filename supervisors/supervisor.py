@@ -1,35 +1,57 @@
 """The supervisor: an actor that keeps its children running, and ends them in order.
 
-Owns which child runs, which is being ended and which waits to be started again. Never waits
-inside a call, never handles a child's messages, never knows what its children are for.
+Owns which children there are and what becomes of the others when one ends. Never waits inside a
+call, never handles a child's messages, never knows what its children are for.
 
-Theory of operation. Everything starts with a fact: a child's `Down`, a deadline, a wait that is
-over. A fact changes what is wanted: a *round* holds the children that are to be down together
-and then started again, an ending wants all of them down. `_proceed` then does the one next thing
-towards it, and is called after each fact: children are ended one at a time, the last started
-first, and started in the order of their specs. A later round that holds all children of an
-earlier one replaces it. Facts about children that are no more are known by their ref, which is
-new with each start, and are dropped.
+Theory of operation. Everything starts with a fact: a child is ready, a child has ended, a wait is
+over, somebody asks for something. A fact may make a new round (`rounds`): a group of children that go
+down and up together. `_proceed` then lets each round do its next thing. While children start or end,
+the supervisor answers: nothing here waits. Facts about incarnations that are no more are dropped by
+`children`.
+
+The words and rules are those of Erlang's `supervisor`; where Python needs more (backoff, starts
+that take long, threads that cannot be ended) is told in docs/explanation/supervision.md.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from enum import Enum
-from typing import NamedTuple
+from typing import Any
 
-from supervisors.behavior import Behavior, Context, Ref, Timer
-from supervisors.errors import RestartIntensityError, SpecError
-from supervisors.messages import Down, Terminate
-from supervisors.policy import Intensity, IntensityWindow, decide_lost_child
+from supervisors.behavior import Behavior, Context
+from supervisors.calls import (
+    AwaitChild,
+    ChildInfo,
+    CountChildren,
+    DeleteChild,
+    FindChild,
+    GetChildSpec,
+    Reconfigure,
+    RestartChild,
+    StartChild,
+    TerminateChild,
+    WhichChild,
+    WhichChildren,
+    answer_all,
+    answer_call,
+    defer_to,
+)
+from supervisors.children import Child, Children, ChildState, count_children, log_abandoned
+from supervisors.errors import (
+    ChildExistsError,
+    ChildStateError,
+    RestartIntensityError,
+    SpecError,
+    StartError,
+    UnknownChildError,
+)
+from supervisors.messages import Exit, Terminate
+from supervisors.policy import Intensity
 from supervisors.reasons import Raised, Reason, Shutdown, StartFailed, is_clean, record_error
-from supervisors.spec import ChildSpec
-
-STEADY_SECONDS = 60.0
-"""A child that lived so long has its restarts' waits begin anew (arbitrary)."""
-
-_log = logging.getLogger("supervisors")
+from supervisors.restarts import Restarts, is_restarted_after
+from supervisors.rounds import Round, RoundDue
+from supervisors.spec import AutoShutdown, ChildSpec, check_child_specs, check_significance
 
 
 class RestartStrategy(Enum):
@@ -43,156 +65,209 @@ class RestartStrategy(Enum):
     """It and those started after it."""
 
 
-class Child:
-    """One child as its supervisor sees it. To be read by hooks; changed by the supervisor alone.
-
-    Args:
-        spec: how it is started and ended.
-    """
-
-    def __init__(self, spec: ChildSpec) -> None:
-        self.spec = spec
-        self.ref: Ref | None = None
-        """Its address while it runs."""
-        self.restarts = 0
-        """How often it was started again."""
-        self.last_reason: Reason | None = None
-        """Its last end."""
-        self.streak = 0
-        self.started_at = 0.0
-        self.deadline: Timer | None = None
-        self.is_stopping = False
-        self.was_started = False
-        self.is_gone = False
-
-
 class Supervisor(Behavior):
     """Keeps children running.
+
+    To be started by `handles.start_supervisor`, or as a child of another supervisor.
 
     Args:
         children: their specs, in the order in which they are started.
         strategy: which of them are started again when one is lost.
         intensity: how many restarts within how many seconds there may be, of all children
             together. One more, and the supervisor ends them all and itself, with `Raised`.
+        auto_shutdown: whether it ends when a significant child, or the last of them, ended by itself.
 
     Raises:
-        SpecError: two children have the same id, or the strategy is none.
+        SpecError: a spec or an option has a value that it cannot have.
     """
 
     handles_terminate = True
+    traps_exits = True
+    acknowledges = True
+    is_supervisor = True
 
     def __init__(
         self,
-        children: Iterable[ChildSpec],
+        children: Iterable[ChildSpec] = (),
         *,
         strategy: RestartStrategy | str = RestartStrategy.ONE_FOR_ONE,
         intensity: Intensity = Intensity(),  # noqa: B008  frozen
+        auto_shutdown: AutoShutdown = "never",
     ) -> None:
-        self.strategy = _to_strategy(strategy)
-        self.children: tuple[Child, ...] = tuple(Child(spec) for spec in children)
-        """In the order in which they are started."""
-        self.abandoned = 0
-        """Children that did not end in time and were left behind."""
-        self._window = IntensityWindow(intensity)
-        self._rounds: list[_Round] = []
+        self.strategy = to_strategy(strategy)
+        self.auto_shutdown: AutoShutdown = auto_shutdown
+        self.children: tuple[Child, ...] = tuple(Child(spec) for spec in check_child_specs(children, auto_shutdown))
+        """In the order in which they are started. Any thread may read it: it is replaced, never changed."""
+        self._restarts = Restarts(intensity)
+        self._keeper = Children(self)
+        self._rounds: list[Round] = []
+        self._added: set[Child] = set()
+        """Children that were added and have not been running yet: they stay only if they start well."""
+        self._asked: set[Child] = set()
+        """Children whose start somebody asked for: it is tried once, and that one is told."""
+        self._dropped: dict[Child, None] = {}
+        """Children that were forgotten and are not down yet, in the order in which they were started."""
         self._ending: Reason | None = None
-        ids = [child.spec.id for child in self.children]
-        for index, id_ in enumerate(ids):
-            if id_ in ids[:index]:
-                raise SpecError(f"children[{index}]: id: {id_!r} is taken by children[{ids.index(id_)}]")
+        self._last_round: Round | None = None
+        self._is_acknowledged = False
+
+    @property
+    def abandoned(self) -> int:
+        """Children that did not end in time and were left behind."""
+        return self._keeper.abandoned
+
+    def get_state(self) -> dict[str, Any]:
+        """Give its flags and its children, as people want to see them."""
+        return {
+            "strategy": self.strategy.value,
+            "intensity": self._restarts.intensity,
+            "auto_shutdown": self.auto_shutdown,
+            "abandoned": self.abandoned,
+            "children": self.list_children(),
+        }
+
+    def list_children(self) -> tuple[ChildInfo, ...]:
+        """List the children, in the order in which they are started. Any thread may call it."""
+        return tuple(self._tell(child) for child in self.children)
 
     # -- hooks
 
     def on_child_down(self, child: Child, reason: Reason, ctx: Context) -> None:
-        """Take note that `child` ended, before anything follows from it; what it raises ends the supervisor."""
+        """Take note that `child` ended, before anything follows from it.
 
-    def on_child_abandoned(self, child: Child, stack: str, ctx: Context) -> None:
-        """Take note that `child` did not end in time; its thread goes on at `stack`. Logs it."""
-        _log.warning(
-            "child %r of supervisor %r did not end within %s s and was left behind\n%s",
-            child.spec.id,
-            ctx.ref.name,
-            child.spec.shutdown,
-            stack,
-        )
+        What it raises ends the supervisor. A child that it drops is not started again.
+        """
 
-    def on_other_message(self, message: object, ctx: Context) -> None:
-        """Handle a message that is none of a supervisor's. Logs and drops it."""
-        _log.warning("supervisor %r was sent a message it does not know: %s", ctx.ref.name, type(message).__name__)
+    # -- for subclasses that change which children there are
+
+    def add_children(self, children: tuple[Child, ...]) -> None:
+        """Have more children, behind the others; they are not started by this."""
+        self.children = (*self.children, *children)
+
+    def drop_children(self, children: tuple[Child, ...]) -> None:
+        """Forget children, which may still be up; who forgets them begins a round that ends them."""
+        for child in children:
+            self._conclude(child)
+            if child.is_up:
+                self._dropped[child] = None
+        out = set(children)
+        self.children = tuple(child for child in self.children if child not in out)
+        self._take_out(out)
+
+    def dropped_children(self) -> tuple[Child, ...]:
+        """List the forgotten children that are not down yet, in the order in which they were started."""
+        return tuple(self._dropped)
+
+    def set_intensity(self, intensity: Intensity) -> None:
+        """Allow so many restarts from now on; the count begins anew."""
+        self._restarts = Restarts(intensity)
+
+    def begin(self, round_: Round, ctx: Context) -> None:
+        """Let a group of children go down and up, taken out of all other groups but for those forgotten."""
+        self._begin(round_, {*round_.ending, *round_.pending} - self._dropped.keys())
+        self._proceed(ctx)
 
     # -- Behavior
 
     def on_start(self, ctx: Context) -> None:
         """Start the children, in order."""
-        self._start_children(self.children, ctx)
+        self._rounds.append(Round((), self.children))
+        self._proceed(ctx)
 
     def on_message(self, message: object, ctx: Context) -> None:
-        """Take in a fact, and do what follows."""
+        """Take in a fact or a call, and do what follows."""
+        if self._keeper.handle(message, ctx):
+            return
         match message:
-            case Down(ref, reason):
-                self._on_down(ref, reason, ctx)
             case Terminate(reason):
                 self._end(reason, ctx)
-            case _Overdue(child, ref):
-                self._on_overdue(child, ref, ctx)
-            case _Round():
-                self._on_round_due(message, ctx)
+            case Exit():
+                pass  # the end of one that is no child is no reason to end, as in OTP
+            case RoundDue():
+                message.round.is_waiting = False
+                self._proceed(ctx)
             case _:
-                self.on_other_message(message, ctx)
+                answer_call(self._answer_call, message, ctx)
 
-    # -- facts
+    def on_stop(self, reason: Reason, ctx: Context) -> None:
+        """Leave nobody behind; all are down but where the supervisor itself has failed."""
+        self._keeper.let_go()
 
-    def _on_down(self, ref: Ref, reason: Reason, ctx: Context) -> None:
-        child = next((child for child in self.children if child.ref is ref), None)
-        if child is None:
-            return  # an incarnation that was replaced
-        was_stopping = child.is_stopping
-        if child.deadline is not None:
-            child.deadline.cancel()
-        child.ref, child.deadline, child.is_stopping = None, None, False
-        self._on_ended(child, reason, ctx, was_asked=was_stopping)
+    # -- facts, as the keeper of the children tells them
 
-    def _on_overdue(self, child: Child, ref: Ref, ctx: Context) -> None:
-        if child.ref is ref:
-            stack = ctx.abandon(ref)
-            self.abandoned += 1
-            self.on_child_abandoned(child, stack, ctx)
-
-    def _on_round_due(self, due: _Round, ctx: Context) -> None:
-        if self._ending is None and any(round_ is due for round_ in self._rounds):
-            self._rounds = [round_ for round_ in self._rounds if round_ is not due]
-            self._start_children(due.children, ctx)
-
-    def _on_ended(self, child: Child, reason: Reason, ctx: Context, *, was_asked: bool) -> None:
-        child.last_reason = reason
-        if child.spec.restart == "temporary":
-            child.is_gone = True
-        self.on_child_down(child, reason, ctx)
-        if self._ending is None and not was_asked and not self._is_in_round(child) and _is_to_restart(child, reason):
-            self._decide(child, reason, ctx)
+    def on_child_started(self, child: Child, ctx: Context) -> None:
+        """Go on with the next one."""
+        self._added.discard(child)
+        self._asked.discard(child)
+        answer_all(child.start_answers, lambda answer: answer.set_reply(self._tell(child)))
         self._proceed(ctx)
+
+    def on_child_ended(self, child: Child, before: ChildState, reason: Reason, ctx: Context) -> None:
+        """Decide what follows from the end of a child."""
+        self.on_child_down(child, reason, ctx)
+        self._dropped.pop(child, None)
+        answer_all(child.end_answers, lambda answer: answer.set_reply(None))
+        if before is not ChildState.STOPPING and self._is_wanted(child):
+            if before is ChildState.STARTING:
+                self._on_unstarted(child, reason, ctx)
+            else:
+                self._on_lost(child, reason, ctx)
+        if not self._is_to_start(child):
+            self._conclude(child)
+        self._proceed(ctx)
+
+    def on_child_abandoned(self, child: Child, stack: str, ctx: Context) -> None:
+        """Take note that `child` did not end in time; its thread goes on at `stack`. Logs it."""
+        log_abandoned(child, stack, ctx)
+
+    def _is_wanted(self, child: Child) -> bool:
+        """Tell whether nobody has decided that it is to be down now."""
+        is_to_end = any(child in round_.ending for round_ in self._rounds)
+        return self._ending is None and not is_to_end and child in self.children
+
+    def _on_unstarted(self, child: Child, reason: Reason, ctx: Context) -> None:
+        if is_clean(reason):
+            # It is not needed: that counts as started.
+            self._added.discard(child)
+            for round_ in self._rounds:
+                round_.take_out((child,))  # so that it is told as stopped, and not as on its way
+            answer_all(child.start_answers, lambda answer: answer.set_reply(self._tell(child)))
+            return
+        error = StartError(f"child {child.spec.id!r} of supervisor {ctx.ref.path} {reason}")
+        if child in self._asked or (self._is_acknowledged and child.spec.restart == "temporary"):
+            answer_all(child.start_answers, lambda answer: answer.set_error(error))
+        elif not self._is_acknowledged and child.is_new:
+            self._ending = StartFailed(record_error(error))
+        else:
+            self._restart(child, reason, ctx)
+
+    def _on_lost(self, child: Child, reason: Reason, ctx: Context) -> None:
+        if is_restarted_after(child, reason):
+            self._restart(child, reason, ctx)
+        elif child.spec.significant:
+            self._on_significant_end(child)
+
+    def _on_significant_end(self, child: Child) -> None:
+        others = any(
+            other.spec.significant and (other.is_up or self._is_to_start(other))
+            for other in self.children
+            if other is not child
+        )
+        if self.auto_shutdown == "any_significant" or (self.auto_shutdown == "all_significant" and not others):
+            self._ending = Shutdown(f"significant child {child.spec.id!r} {child.last_reason}")
 
     # -- decisions
 
-    def _decide(self, child: Child, reason: Reason, ctx: Context) -> None:
-        now = ctx.now()
-        lost = decide_lost_child(
-            self._window,
-            child.spec.backoff,
-            streak=child.streak if now - child.started_at < STEADY_SECONDS else 0,
-            is_fruitful=False,
-            now=now,
-            random=ctx.random,
-        )
-        child.streak = lost.streak
-        if lost.escalates:
-            limit = self._window.intensity
-            error = RestartIntensityError(child.spec.id, limit.max_restarts, limit.period, str(reason))
+    def _restart(self, child: Child, reason: Reason, ctx: Context) -> None:
+        group = self._group_of(child)
+        try:
+            delay = self._restarts.decide(child, reason, group, ctx)
+        except RestartIntensityError as error:
             self._ending = Raised(record_error(error))
             return
-        group = self._group_of(child)
-        self._rounds = [round_ for round_ in self._rounds if not set(round_.children) <= set(group)]
-        self._rounds.append(_Round(group, now + lost.delay))
+        up = [member for member in group if member.is_up]
+        again = [member for member in group if member is child or member.spec.restart != "temporary"]
+        self._begin(Round(up, again, delay), group)
 
     def _group_of(self, child: Child) -> tuple[Child, ...]:
         match self.strategy:
@@ -203,8 +278,19 @@ class Supervisor(Behavior):
             case RestartStrategy.REST_FOR_ONE:
                 return self.children[self.children.index(child) :]
 
-    def _is_in_round(self, child: Child) -> bool:
-        return any(child in round_.children for round_ in self._rounds)
+    def _begin(self, round_: Round, group: Iterable[Child]) -> None:
+        if self._ending is None:
+            self._take_out(group)
+            self._rounds.append(round_)
+
+    def _take_out(self, group: Iterable[Child]) -> None:
+        if self._ending is None:
+            out = set(group)
+            for other in self._rounds:
+                other.take_out(out)
+
+    def _is_to_start(self, child: Child) -> bool:
+        return any(child in round_.pending for round_ in self._rounds)
 
     def _end(self, reason: Reason, ctx: Context) -> None:
         if self._ending is None:
@@ -214,74 +300,152 @@ class Supervisor(Behavior):
     # -- effects
 
     def _proceed(self, ctx: Context) -> None:
-        if any(child.is_stopping for child in self.children):
+        if self._ending is not None and self._last_round is None:
+            # Made once: nothing is started from now on.
+            self._last_round = Round([child for child in (*self.children, *self._dropped) if child.is_up], ())
+            self._rounds = [self._last_round]
+        under_way = [round_ for round_ in self._rounds if round_.proceed(self._keeper, ctx)]
+        over = [round_ for round_ in self._rounds if round_ not in under_way]
+        self._rounds = under_way
+        for round_ in over:
+            answer_all(round_.answers, lambda answer: answer.set_reply(None))
+        if self._rounds:
             return
-        for child in reversed(self.children):
-            if child.ref is not None and (self._ending is not None or self._is_in_round(child)):
-                self._stop_child(child, child.ref, ctx)
-                return
         if self._ending is not None:
-            self._rounds.clear()
             ctx.stop(self._ending)
-            return
-        for round_ in self._rounds:
-            if not round_.is_timed:
-                round_.is_timed = True
-                ctx.set_timer(max(0.0, round_.due - ctx.now()), round_)
+        elif not self._is_acknowledged:
+            self._is_acknowledged = True
+            ctx.acknowledge()
 
-    def _stop_child(self, child: Child, ref: Ref, ctx: Context) -> None:
-        child.is_stopping = True
-        if child.spec.shutdown is not None:
-            child.deadline = ctx.set_timer(child.spec.shutdown, _Overdue(child, ref))
-        # False if it has just ended by itself: its Down is on the way.
-        ref.signal(Terminate(Shutdown(f"asked by {ctx.ref.name}")))
+    def _conclude(self, child: Child) -> None:
+        """Let go of a child that is not going to be started again by itself."""
+        child.refuse_start()
+        self._asked.discard(child)
+        if child.spec.restart == "temporary" or child in self._added:
+            self._forget(child)
 
-    def _start_children(self, children: Iterable[Child], ctx: Context) -> None:
-        for child in children:
-            # One that could not be started may have taken those after it into a round of its own.
-            if child.ref is None and not child.is_gone and self._ending is None and not self._is_in_round(child):
-                self._start_child(child, ctx)
+    def _forget(self, child: Child) -> None:
+        self._added.discard(child)
+        self.children = tuple(other for other in self.children if other is not child)
+
+    # -- calls
+
+    def _answer_call(self, call: Any, ctx: Context) -> None:
+        match call:
+            case StartChild(spec):
+                self._start_child(spec, ctx)
+            case TerminateChild(id_):
+                self._terminate_child(self._find(id_), ctx)
+            case RestartChild(id_):
+                self._start_asked(self._find_stopped(id_, "restarted"), ctx)
+            case DeleteChild(id_):
+                self._forget(self._find_stopped(id_, "deleted"))
+            case AwaitChild(id_):
+                self._await_child(self._find(id_), ctx)
+            case Reconfigure():
+                self._reconfigure(call)
+            case _:
+                self._answer_question(call, ctx)
+
+    def _answer_question(self, question: Any, ctx: Context) -> None:
+        match question:
+            case WhichChildren():
+                ctx.reply(self.list_children())
+            case WhichChild(id_):
+                ctx.reply(self._tell(self._find(id_)))
+            case CountChildren():
+                ctx.reply(count_children(self.children))
+            case GetChildSpec(id_):
+                ctx.reply(self._find(id_).spec)
+            case FindChild(id_):
+                ctx.reply(self._find(id_))
+            case _:
+                self.on_other_message(question, ctx)
+
+    def on_other_message(self, message: object, ctx: Context) -> None:
+        """Handle a message that is none of a supervisor's: a subclass's own call.
+
+        Raises:
+            SpecError: by default; told to an asker, else logged, and the message is dropped.
+        """
+        raise SpecError(f"a supervisor does not know {type(message).__name__}")
+
+    def _start_child(self, spec: ChildSpec, ctx: Context) -> None:
+        check_child_specs((spec,), self.auto_shutdown)
+        known = next((child for child in self.children if child.spec.id == spec.id), None)
+        if known is not None:
+            raise ChildExistsError(
+                f"supervisor {ctx.ref.path} has a child {spec.id!r} already, which is {self._state_of(known)}; "
+                "restart_child starts a stopped one, delete_child forgets it"
+            )
+        child = Child(spec)
+        self.children = (*self.children, child)
+        self._added.add(child)
+        self._start_asked(child, ctx)
+
+    def _start_asked(self, child: Child, ctx: Context) -> None:
+        self._asked.add(child)
+        defer_to(child.start_answers, ctx)
+        self._begin(Round((), (child,)), (child,))
         self._proceed(ctx)
 
-    def _start_child(self, child: Child, ctx: Context) -> None:
-        spec = child.spec
-        child.started_at = ctx.now()
-        child.restarts += child.was_started
-        child.was_started = True
-        try:
-            mailbox = None if spec.mailbox is None else spec.mailbox()
-            child.ref = ctx.start(spec.start(), spec.id, mailbox=mailbox)
-        except Exception as error:  # noqa: BLE001  what a spec's callables raise is a failed start
-            self._on_ended(child, StartFailed(record_error(error)), ctx, was_asked=False)
+    def _terminate_child(self, child: Child, ctx: Context) -> None:
+        child.refuse_start()
+        self._begin(Round((child,), ()), (child,))
+        if child.is_up:
+            defer_to(child.end_answers, ctx)
+        else:
+            self._conclude(child)
+        self._proceed(ctx)
+
+    def _await_child(self, child: Child, ctx: Context) -> None:
+        if child.state is ChildState.RUNNING:
+            ctx.reply(self._tell(child))
+        elif self._state_of(child) == "stopped":
+            raise ChildStateError(f"child {child.spec.id!r} of supervisor {ctx.ref.path} is stopped")
+        else:
+            defer_to(child.start_answers, ctx)
+
+    def _reconfigure(self, change: Reconfigure) -> None:
+        auto_shutdown = self.auto_shutdown if change.auto_shutdown is None else change.auto_shutdown
+        strategy = self.strategy if change.strategy is None else to_strategy(change.strategy)
+        restarts = self._restarts if change.intensity is None else Restarts(change.intensity)
+        specs = {spec.id: spec for spec in check_child_specs(change.children, auto_shutdown)}
+        for child in self.children:
+            check_significance(specs.get(child.spec.id, child.spec), auto_shutdown)
+        self.strategy, self.auto_shutdown, self._restarts = strategy, auto_shutdown, restarts
+        for child in self.children:
+            child.spec = specs.pop(child.spec.id, child.spec)
+        self.children = (*self.children, *map(Child, specs.values()))
+
+    def _find(self, id_: str) -> Child:
+        for child in self.children:
+            if child.spec.id == id_:
+                return child
+        raise UnknownChildError(f"there is no child {id_!r}; there are {[child.spec.id for child in self.children]}")
+
+    def _find_stopped(self, id_: str, wanted: str) -> Child:
+        child = self._find(id_)
+        state = self._state_of(child)
+        if state != "stopped":
+            raise ChildStateError(f"child {id_!r} cannot be {wanted}: it is {state}; terminate_child ends it first")
+        return child
+
+    def _state_of(self, child: Child) -> str:
+        if child.state is ChildState.STOPPED and self._is_to_start(child):
+            return "starting" if child.is_new else "restarting"
+        return child.state.value
+
+    def _tell(self, child: Child) -> ChildInfo:
+        return child.to_info(self._state_of(child))
 
 
-class _Overdue(NamedTuple):
-    """The time in which a child had to end is over."""
+def to_strategy(strategy: RestartStrategy | str) -> RestartStrategy:
+    """Give the strategy of that name.
 
-    child: Child
-    ref: Ref
-
-
-class _Round:
-    """Children that are to be down together, and to be started again at `due`, in order."""
-
-    def __init__(self, children: tuple[Child, ...], due: float) -> None:
-        self.children = children
-        self.due = due
-        self.is_timed = False
-
-
-def _is_to_restart(child: Child, reason: Reason) -> bool:
-    match child.spec.restart:
-        case "permanent":
-            return True
-        case "transient":
-            return not is_clean(reason)
-        case "temporary":
-            return False
-
-
-def _to_strategy(strategy: RestartStrategy | str) -> RestartStrategy:
+    Raises:
+        SpecError: there is none.
+    """
     try:
         return RestartStrategy(strategy)
     except ValueError as error:

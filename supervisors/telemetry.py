@@ -9,7 +9,7 @@ harms whom it listens to. The idea is that of Erlang's telemetry library.
 | --- | --- | --- |
 | `actor.started` | | `path`, `pid` |
 | `actor.ended` | `seconds` (its life) | `path`, `reason` |
-| `actor.undelivered` | `count` | `path`, `messages` (data that it had not taken) |
+| `actor.undelivered` | `count` | `path`, `messages` (data it had not taken), `error` (if one does not travel) |
 | `actor.abandoned` | | `path`, `stack` |
 | `child.started` | `restarts`, `seconds` (its start) | `path`, `supervisor`, `id` |
 | `child.start_failed` | | `supervisor`, `id`, `reason` |

@@ -17,17 +17,19 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Any
 
 from supervisors.behavior import Behavior, Maker
+from supervisors.behavior_service import BehaviorService
 from supervisors.endpoint import Endpoint
 from supervisors.errors import AskTimeoutError, DeadlockError
 from supervisors.life import Life
 from supervisors.mailbox import Mailbox
 from supervisors.messages import Down, Terminate
-from supervisors.places.base import Listener, Place
+from supervisors.places.base import Listener, Place, Service
 from supervisors.places.scripted import Faults, ScriptedPlace
 from supervisors.ref import LifeRef
 from supervisors.waiting import enter_actor, present_actor, refuse_ring, waiting_for
@@ -129,22 +131,29 @@ class StepHost:
 
     def wait_answered(self, life: Endpoint, future: Future[Any], timeout: float | None) -> Any:
         """Let the others go on until the answer has come; raises as `LifeRef.ask`."""
-        if not future.done():
-            try:
-                with waiting_for(life, future.done):
-                    self.wait_inside(future.done, timeout, f"an ask of {life.path}")
-            except DeadlockError:
-                future.cancel()
-                raise
+        try:
+            with self.enter_wait(life, future.done, timeout):
+                pass
+        except DeadlockError:
+            future.cancel()
+            raise
         if not future.done():
             future.cancel()
             raise AskTimeoutError(f"actor {life.path} did not answer within {timeout:g} s")
         return future.result(0)
 
+    @contextmanager
+    def enter_wait(self, life: Endpoint, is_over: Callable[[], bool], timeout: float | None) -> Iterator[float]:
+        """Let the others go on until `is_over`, or `timeout` seconds have passed; nothing is left to wait for then."""
+        if not is_over():
+            with waiting_for(life, is_over):
+                self.wait_inside(is_over, timeout, f"an ask of {life.path}")
+        yield 0.0
+
     def open_place(self, life: Life, listener: Listener, name: str, service: bytes) -> Place:
         """Give a simulated process, which takes part in the draw."""
         place = ScriptedPlace(
-            lambda: decode_code(service),
+            lambda: self._make_service(service),
             listener,
             random.Random(f"{self.seed}:{life.path}:{len(self._sources)}"),  # noqa: S311
             faults=self._faults,
@@ -160,6 +169,12 @@ class StepHost:
 
         self.add_source(act, f"place {life.path}")
         return place
+
+    def _make_service(self, service: bytes) -> Service:
+        made: Service = decode_code(service)
+        if isinstance(made, BehaviorService):
+            made.clock = self.now
+        return made
 
     def note(self, event: str, measurements: dict[str, float], metadata: dict[str, Any]) -> None:
         """Keep what telemetry would have been told."""

@@ -12,8 +12,9 @@ from routilux import Flow, Routine
 from routilux.jobs.machine import JobStatus
 from routilux.ledger import Ledger
 from routilux.messages import TurnResult
-from routilux.observe import Sampler, Usage, observe, read_usage
+from routilux.observe import Sampler, observe
 from routilux.routing import ENTRY, compile_plan
+from supervisors.places.process.reap import Usage
 
 
 class Echo(Routine):
@@ -150,13 +151,6 @@ def test_a_job_that_is_over_has_no_processes() -> None:
 
 def test_this_program_is_told_too() -> None:
     assert observe(FakeJob(echo_flow())).program.pid == os.getpid()  # type: ignore[arg-type]  # as above
-
-
-def test_a_process_that_does_not_exist_uses_nothing() -> None:
-    own = read_usage(os.getpid())
-    assert own is not None
-    assert own.rss_bytes > 0
-    assert read_usage(2**31 - 1) is None
 
 
 @pytest.mark.processes

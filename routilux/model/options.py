@@ -27,7 +27,8 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
         atomic: whether nothing a turn emits goes out before its commit, however much it is (R3).
         capacity: messages its mailbox holds before it holds back those who send.
         max_restarts: replacements of workers that had committed nothing, within `restart_period`
-            seconds, that are no crash loop yet; more stop the job.
+            seconds, that are no crash loop yet; more stop the job. For each of `workers`, counted
+            together: 3 allows a pool of four 12 of them, whichever workers they are.
         restart_period: seconds.
     """
 

@@ -1,7 +1,8 @@
 """The handle by which its owner holds a job.
 
 Everything here runs on the caller's threads. The handle asks, tells and waits; it decides
-nothing, and never shows a live object of the job.
+nothing, and never shows a live object of the job. What changes the ledger or wakes an actor is a step
+that Ctrl-C does not cut short (`interrupts`); what waits is interrupted at once, and the job goes on.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Self
 
-from routilux.accounts import DeadLetter, Output, Tap
+from routilux.accounts import Bell, DeadLetter, Output, Tap
 from routilux.errors import JobEndedError, JobTimeoutError, UnknownEventError, UnknownRoutineError, UnknownSlotError
 from routilux.jobs.actor import GetCut, JobCut, StateActor
 from routilux.jobs.machine import JobStatus
@@ -21,9 +22,11 @@ from routilux.jobs.state import JobState
 from routilux.ledger import Admission, Ledger
 from routilux.messages import Payload
 from routilux.runtime.commands import Cancel
+from routilux.runtime.interrupts import Uninterrupted
 from routilux.turn.state import decode_state
 from supervisors.actor import PykkaRef
 from supervisors.behavior import Ref
+from supervisors.mailbox import Lock
 from supervisors.wire.values import decode, encode
 
 STREAM_CAPACITY = 10_000
@@ -34,7 +37,7 @@ class Job:
     """One run of a flow. Made by `Flow.start`; its methods may be called from any thread.
 
     As a context manager it waits for the end of the job, collecting results that nobody has read,
-    and cancels it when the body raises.
+    and cancels it when the body raises or that wait is interrupted.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class Job:
         self._state_ref = state_ref
         self._root = root
         self._finished = finished
+        self._end = _End(finished, ledger.outside)
         self._created_at = created_at
         self._collected: dict[tuple[str, str], list[Any]] = {}
 
@@ -82,7 +86,7 @@ class Job:
     @property
     def is_over(self) -> bool:
         """Whether the job has ended and everything it held is given back."""
-        return self._finished.done()
+        return self._end.cut is not None
 
     @property
     def state(self) -> JobState:
@@ -106,11 +110,11 @@ class Job:
         Raises:
             JobTimeoutError: the time ran out; the job goes on.
         """
-        try:
-            cut = self._finished.result(timeout)
-        except TimeoutError:
-            raise JobTimeoutError(self.id, timeout or 0.0, self.status) from None
-        self._root.wait_terminated(None)
+        cut = self._end.bell.wait_for(lambda: self._end.cut, _countdown(timeout))
+        if cut is None:
+            raise JobTimeoutError(self.id, timeout or 0.0, self.status)
+        with Uninterrupted():  # no wait to speak of: its threads are on their last lines
+            self._root.wait_terminated(None)
         return self._tell_state(cut)
 
     def cancel(self, reason: str = "") -> None:
@@ -118,7 +122,8 @@ class Job:
 
         Returns at once; `wait` tells when it is over. Nothing happens to a job that is over.
         """
-        self._root.signal(Cancel(reason))
+        with Uninterrupted():
+            self._root.signal(Cancel(reason))
 
     def send(self, routine_id: str, slot: str, /, *, timeout: float | None = None, **data: Any) -> None:
         """Put a message into a slot from outside, waiting for room if there is none.
@@ -141,24 +146,28 @@ class Job:
         """As `send`, with the parameters in a dict; `slot` may be `""` for the routine's entry."""
         edge = self._entry_edge(routine_id, slot)
         payload = self._payload(edge, data)
-        deadline = None if timeout is None else time.monotonic() + timeout
-        admission = self._ledger.admit(edge, payload)
-        if admission is Admission.FULL:
-            admission = self._admit_waiting(edge, payload, deadline)
+
+        def try_admit() -> Admission | None:
+            with Uninterrupted():
+                admission = self._ledger.admit(edge, payload)
+            return None if admission is Admission.FULL else admission
+
+        admission = self._ledger.room_bell.wait_for(try_admit, _countdown(timeout))
+        if admission is None:
+            raise JobTimeoutError(self.id, timeout or 0.0, f"without room for a message to {routine_id!r}")
         if admission is Admission.CLOSED:
             raise JobEndedError(self.id, self._why_closed(), f"a message to {routine_id!r}")
-        if admission is Admission.FULL:
-            raise JobTimeoutError(self.id, timeout or 0.0, f"without room for a message to {routine_id!r}")
 
     def close_entry(self) -> None:
         """Take no more messages by `send`; the job ends when the last one is handled."""
-        self._ledger.close_entry()
+        with Uninterrupted():
+            self._ledger.close_entry()
 
     def results(self, routine_id: str | None = None, event: str | None = None) -> Iterator[dict[str, Any]]:
         """Iterate over the results of the declared outputs, as they come, until the job is over.
 
         Each result is handed over once. A bounded output presses back on the flow until its
-        results are taken.
+        results are taken. Ctrl-C while one is being handed over can cost its reader that one.
 
         Args:
             routine_id: only outputs of this routine; None for all.
@@ -199,7 +208,8 @@ class Job:
         if event not in routine.events:
             raise UnknownEventError(event, routine_id, routine.events)
         tap, at, index = Tap(capacity, self._ledger.outside), routine.index, routine.events.index(event)
-        self._ledger.add_tap(at, index, tap)
+        with Uninterrupted():
+            self._ledger.add_tap(at, index, tap)
         return Stream(tap, lambda: self.is_over, lambda: self._ledger.remove_tap(at, index, tap))
 
     def __enter__(self) -> Self:
@@ -208,26 +218,35 @@ class Job:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None:
-            self.cancel(f"the body of its `with` raised {type(error).__name__}")
-        else:
-            self.close_entry()
-            # What nobody has read would hold the flow up for ever where an output is bounded.
-            self.collect()
-        self.wait()
+        try:
+            if error is not None:
+                self.cancel(f"the body of its `with` raised {type(error).__name__}")
+            else:
+                self.close_entry()
+                # What nobody has read would hold the flow up for ever where an output is bounded.
+                self.collect()
+            self.wait()
+        except BaseException:
+            # Ctrl-C while waiting: as in `Flow.execute`, nothing is left running.
+            self.cancel("interrupted")
+            self.wait()
+            raise
 
     def __await__(self) -> Generator[Any, None, JobState]:
         # Shielded: a task that stops waiting must not end what others wait for.
-        cut: JobCut = yield from asyncio.shield(asyncio.wrap_future(self._finished)).__await__()
+        with Uninterrupted():
+            finished = asyncio.shield(asyncio.wrap_future(self._finished))
+        cut: JobCut = yield from finished.__await__()
         return self._tell_state(cut)
 
     # -- Private
 
     def _cut(self) -> JobCut:
         reply: Future[JobCut] = Future()
-        if not self._finished.done() and self._state_ref.result().tell(GetCut(reply)):
-            return reply.result()
-        return self._finished.result()
+        with Uninterrupted():  # the state actor answers in its next turn
+            if self._end.cut is None and self._state_ref.result().tell(GetCut(reply)):
+                return reply.result()
+            return self._finished.result()
 
     def _tell_state(self, cut: JobCut) -> JobState:
         plan = self._ledger.plan
@@ -270,20 +289,6 @@ class Job:
         target = self._ledger.accounts[self._ledger.plan.edges[edge].target]
         return encode(data, "data") if target.takes_bytes else dict(data)
 
-    def _admit_waiting(self, edge: int, payload: Payload, deadline: float | None) -> Admission:
-        bell = self._ledger.room_bell
-        waiter = bell.join()
-        try:
-            while True:
-                seen = waiter.rings
-                admission = self._ledger.admit(edge, payload)
-                left = None if deadline is None else deadline - time.monotonic()
-                if admission is not Admission.FULL or (left is not None and left <= 0):
-                    return admission
-                waiter.sleep(seen, left)
-        finally:
-            bell.leave(waiter)
-
     def _why_closed(self) -> str:
         if self.is_over:
             return self.status
@@ -300,25 +305,21 @@ class Job:
         return chosen
 
     def _next_result(self, outputs: tuple[Output, ...]) -> tuple[Output, dict[str, Any]] | None:
-        taken = self._try_result(outputs)
-        if taken is not None:
-            return taken
-        bell = self._ledger.results_bell
-        waiter = bell.join()
-        try:
-            while True:
-                seen = waiter.rings
-                over = self.is_over
-                taken = self._try_result(outputs)
-                if taken is not None or over:
-                    return taken
-                waiter.sleep(seen, None)
-        finally:
-            bell.leave(waiter)
+        def look() -> tuple[tuple[Output, dict[str, Any]], ...] | None:
+            # In this order: what a job that is over has left is all there will be.
+            over = self.is_over
+            taken = self._try_result(outputs)
+            if taken is None:
+                return () if over else None
+            return (taken,)
+
+        found = self._ledger.results_bell.wait_for(look, _countdown(None))
+        return found[0] if found else None
 
     def _try_result(self, outputs: tuple[Output, ...]) -> tuple[Output, dict[str, Any]] | None:
         for output in outputs:
-            message = self._ledger.take_output(output)
+            with Uninterrupted():
+                message = self._ledger.take_output(output)
             if message is not None:
                 return output, _read(message.payload)
         return None
@@ -342,7 +343,8 @@ class Stream:
 
     def close(self) -> None:
         """Stop tapping; what is kept can still be read."""
-        self._close()
+        with Uninterrupted():
+            self._close()
 
     def __iter__(self) -> Self:
         return self
@@ -358,6 +360,35 @@ class Stream:
             if over:
                 raise StopIteration
             mailbox.sleep(seen, None)
+
+
+class _End:
+    """The end of a job, for those who wait for it and may be interrupted.
+
+    The future itself is asked by nobody who may be: its lock is one that Ctrl-C can leave taken. Knows
+    no `Job`, so that one that nobody holds any more goes at once, with the results it has collected.
+    """
+
+    def __init__(self, finished: Future[JobCut], lock: Lock) -> None:
+        self.cut: JobCut | None = None
+        self.bell = Bell(lock)
+        self._lock = lock
+        finished.add_done_callback(self._note)
+
+    def _note(self, finished: Future[JobCut]) -> None:
+        self.cut = finished.result()
+        with self._lock:
+            rung = self.bell.ring_held()
+        for waiter in rung:
+            waiter.unpark()
+
+
+def _countdown(timeout: float | None) -> Callable[[], float | None]:
+    """Give what tells how many of `timeout` seconds, from now, are left."""
+    if timeout is None:
+        return lambda: None
+    deadline = time.monotonic() + timeout
+    return lambda: deadline - time.monotonic()
 
 
 def _read(payload: Payload) -> dict[str, Any]:

@@ -7,24 +7,32 @@ or when an actor ends by itself, which none should: first the gate is closed, so
 new starts; then all routines are asked to end; when the last is gone the state actor checks the
 books and takes the final status; then the supervisor ends, and whoever waits is told.
 
+A lost worker that had committed something is replaced at once. One that had not waits before it is,
+longer each time it happens to that worker in a row; and it counts in its routine's window of restarts,
+where more than `max_restarts` for each of the routine's workers are a crash loop: STOP.
+
 Pure behaviour: it runs on threads and on the seeded host alike. It never touches a message.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import partial
 
-from routilux.accounts import Account
 from routilux.jobs.actor import JobCut, Move, StateActor
 from routilux.jobs.machine import JobStatus
 from routilux.ledger import Ledger
 from routilux.runtime.commands import Cancel, Failure, Overflow, Quiet, Verdict
 from routilux.runtime.routine_actor import RoutineActor
 from supervisors.behavior import Behavior, Context, Ref
+from supervisors.calls import ChildInfo
+from supervisors.children import Child, Children, ChildState
 from supervisors.errors import InternalError
-from supervisors.messages import Down, Terminate
+from supervisors.mailbox import Mailbox
+from supervisors.messages import Terminate
 from supervisors.policy import (
     Backoff,
     FailurePolicy,
@@ -35,6 +43,7 @@ from supervisors.policy import (
     decide_lost_child,
 )
 from supervisors.reasons import Reason, Shutdown
+from supervisors.spec import ChildSpec
 
 RESTART_BACKOFF = Backoff(delay=0.1, factor=2.0, max_delay=30.0, jitter=0.5)
 """Waits before a worker is replaced that had committed nothing; a fruitful one is replaced at once."""
@@ -44,10 +53,6 @@ ABANDON_SECONDS = 1.0
 """What an actor gets beyond the shutdown time before its thread is left behind (arbitrary)."""
 
 MakeActor = Callable[[Callable[[Failure], None]], RoutineActor]
-
-
-class _Overdue:
-    """The time in which routines had to end is over."""
 
 
 class JobSupervisor(Behavior):
@@ -63,6 +68,7 @@ class JobSupervisor(Behavior):
     """
 
     handles_terminate = True
+    is_supervisor = True
 
     def __init__(
         self,
@@ -75,40 +81,52 @@ class JobSupervisor(Behavior):
     ) -> None:
         self._ledger = ledger
         self._state_actor = state_actor
-        self._make_actors = make_actors
         self._finished = finished
-        self._shutdown = shutdown
-        self._restarts = [
-            IntensityWindow(Intensity(routine.options.max_restarts, routine.options.restart_period))
-            for routine in ledger.plan.routines
+        self._keeper = Children(self)
+        self._state = Child(_spec("state", lambda: state_actor, shutdown=math.inf))
+        self._routines = [
+            Child(
+                _spec(
+                    account.plan.id,
+                    partial(make, self._report),
+                    shutdown=shutdown + ABANDON_SECONDS,
+                    mailbox=partial(getattr, account, "mailbox"),
+                    uses_poller=account.plan.is_process,
+                )
+            )
+            for account, make in zip(ledger.accounts, make_actors, strict=True)
         ]
-        self._streaks = [0] * len(ledger.plan.routines)
-        self._routines: dict[Ref, Account] = {}
-        self._actors: list[Ref] = []
-        self._state: Ref | None = None
+        # One window a routine, as wide as its pool: workers that die of one cause die at about the same time.
+        self._restarts = [
+            IntensityWindow(Intensity(options.max_restarts * options.workers, options.restart_period))
+            for options in (routine.options for routine in ledger.plan.routines)
+        ]
+        # One streak a worker: how often the others died is no reason to let this one wait.
+        self._streaks = [[0] * routine.options.workers for routine in ledger.plan.routines]
         self.state_ref: Future[Ref] = Future()
         """Resolved with the state actor's address once it has started."""
         self._ending: Move | None = None
         self.abandoned: list[str] = []
         """Ids of routines whose threads did not end in time."""
 
+    def list_children(self) -> tuple[ChildInfo, ...]:
+        """List the actors of the job; any thread may call it."""
+        return tuple(child.to_info(child.state.value) for child in (self._state, *self._routines))
+
     def on_start(self, ctx: Context) -> None:
         """Start the state actor, then the routines, in the order in which they were added."""
-        own = ctx.ref
-
-        def report(failure: Failure) -> None:
-            own.signal(failure)
-
-        self._state = ctx.start(self._state_actor, "state")
-        self._state.signal(Move(JobStatus.RUNNING))
-        self.state_ref.set_result(self._state)
-        for account, make in zip(self._ledger.accounts, self._make_actors, strict=True):
-            ref = ctx.start(make(report), account.plan.id, mailbox=account.mailbox)
-            self._routines[ref] = account
-            self._actors.append(ref)
+        self._own = ctx.ref
+        self._keeper.start(self._state, ctx)
+        if self._state.ref is not None:
+            self._state.ref.signal(Move(JobStatus.RUNNING))
+            self.state_ref.set_result(self._state.ref)
+            for routine in self._routines:
+                self._keeper.start(routine, ctx)
 
     def on_message(self, message: object, ctx: Context) -> None:
         """Decide, or end the job."""
+        if self._keeper.handle(message, ctx):
+            return
         match message:
             case Failure():
                 self._decide(message, ctx)
@@ -120,10 +138,6 @@ class JobSupervisor(Behavior):
                 self._end(Move(JobStatus.FAILED, self._describe_overflow(cycle)), ctx)
             case Terminate():
                 self._end(Move(JobStatus.CANCELLED, "shut down"), ctx)
-            case Down(ref, reason):
-                self._on_down(ref, reason, ctx)
-            case _Overdue():
-                self._abandon(ctx)
             case _:
                 detail = f"a job's supervisor was sent {message!r}"
                 raise InternalError(detail)
@@ -162,25 +176,32 @@ class JobSupervisor(Behavior):
         if failure.is_lost and strategy not in {Strategy.STOP, Strategy.SKIP}:
             restart_delay = self._restart_delay(failure, ctx)
             if restart_delay is None:
-                window = self._restarts[failure.routine].intensity
-                error += f" (more than {window.max_restarts} fruitless restarts in {window.period:g} s)"
+                error += f" ({self._describe_loop(failure.routine)})"
                 strategy, delay, gives_up = Strategy.STOP, 0.0, False
-        self._actors[failure.routine].signal(Verdict(failure.case, strategy, delay, gives_up, restart_delay))
+        actor = self._routines[failure.routine].ref
+        if actor is not None:
+            actor.signal(Verdict(failure.case, strategy, delay, gives_up, restart_delay))
         if strategy is Strategy.STOP:
             self._end(Move(JobStatus.FAILED, error), ctx)
 
     def _restart_delay(self, failure: Failure, ctx: Context) -> float | None:
         """Seconds until the worker is replaced; None if it dies too often for that."""
+        streaks = self._streaks[failure.routine]
         lost = decide_lost_child(
             self._restarts[failure.routine],
             RESTART_BACKOFF,
-            streak=self._streaks[failure.routine],
+            streak=streaks[failure.worker],
             is_fruitful=not failure.is_fruitless,
             now=ctx.now(),
             random=ctx.random,
         )
-        self._streaks[failure.routine] = lost.streak
+        streaks[failure.worker] = lost.streak
         return None if lost.escalates else lost.delay
+
+    def _describe_loop(self, routine: int) -> str:
+        intensity, workers = self._restarts[routine].intensity, len(self._streaks[routine])
+        among = f" among {workers} workers" if workers > 1 else ""
+        return f"more than {intensity.max_restarts} fruitless restarts in {intensity.period:g} s{among}"
 
     # -- The end
 
@@ -189,51 +210,67 @@ class JobSupervisor(Behavior):
             return
         self._ending = move
         self._ledger.close_gate()
-        for ref in self._routines:
-            ref.signal(Terminate(Shutdown(str(move.to))))
-        ctx.set_timer(self._shutdown + ABANDON_SECONDS, _Overdue())
-        self._go_on_ending(ctx)
-
-    def _on_down(self, ref: Ref, reason: Reason, ctx: Context) -> None:
-        if ref is self._state:
-            self._state = None
-            if self._ending is None:
-                self._end(Move(JobStatus.FAILED, f"the state actor ended: {reason}"), ctx)
-            self._go_on_ending(ctx)
-            return
-        account = self._routines.pop(ref, None)
-        if account is None:
-            return
-        if self._ending is None:
-            self._end(Move(JobStatus.FAILED, f"the actor of routine {account.plan.id!r} ended: {reason}"), ctx)
+        for routine in self._routines:
+            if routine.is_up:
+                self._keeper.stop(routine, ctx)
         self._go_on_ending(ctx)
 
     def _go_on_ending(self, ctx: Context) -> None:
-        if self._ending is None or self._routines:
+        if self._ending is None or any(routine.is_up for routine in self._routines):
             return
-        if self._state is not None:
+        if not self._state.is_up:
+            ctx.stop(Shutdown(str(self._ending.to)))
+        elif self._state.state is not ChildState.STOPPING and self._state.ref is not None:
             if self._ending.to is JobStatus.COMPLETED:
                 for account in self._ledger.accounts:
                     account.note_completed()
-            self._state.signal(self._ending)
-            self._state.signal(Terminate(Shutdown(str(self._ending.to))))
-            return
-        ctx.stop(Shutdown(str(self._ending.to)))
+            self._state.ref.signal(self._ending)
+            self._keeper.stop(self._state, ctx)
 
-    def _abandon(self, ctx: Context) -> None:
-        for ref, account in self._routines.items():
-            self._ledger.fence(account)
-            self.abandoned.append(account.plan.id)
-            stack = ctx.abandon(ref)
-            _log.warning(
-                "job's end: routine %r is still in its handler and cannot be ended on a thread; "
-                "it is left behind and what it commits is refused (placement='process' can be ended)\n%s",
-                account.plan.id,
-                stack,
-            )
+    # -- Its children, as their keeper tells of them
+
+    def on_child_started(self, child: Child, ctx: Context) -> None:
+        """Do nothing: what is sent to it meanwhile waits in its mailbox."""
+
+    def on_child_ended(self, child: Child, before: ChildState, reason: Reason, ctx: Context) -> None:
+        """End the job, unless it is ending: none of its actors ends by itself."""
+        who = "the state actor" if child is self._state else f"the actor of routine {child.name!r}"
+        if self._ending is None:
+            self._end(Move(JobStatus.FAILED, f"{who} ended: {reason}"), ctx)
+        self._go_on_ending(ctx)
+
+    def on_child_abandoned(self, child: Child, stack: str, ctx: Context) -> None:
+        """Fence off what the routine has in hand: its thread goes on."""
+        self._ledger.fence(self._ledger.accounts[self._routines.index(child)])
+        self.abandoned.append(child.name)
+        _log.warning(
+            "job's end: routine %r is still in its handler and cannot be ended on a thread; "
+            "it is left behind and what it commits is refused (placement='process' can be ended)\n%s",
+            child.name,
+            stack,
+        )
+
+    # -- Private
+
+    def _report(self, failure: Failure) -> None:
+        self._own.signal(failure)
 
     def _describe_overflow(self, cycle: int) -> str:
         names = [self._ledger.plan.routines[index].id for index in self._ledger.plan.cycles[cycle]]
         return (
             f"the cycle of {', '.join(names)} holds more messages than cycle_limit allows: it makes more than it ends"
         )
+
+
+def _spec(
+    id_: str,
+    start: Callable[[], Behavior],
+    *,
+    shutdown: float,
+    mailbox: Callable[[], Mailbox] | None = None,
+    uses_poller: bool = False,
+) -> ChildSpec:
+    """Give the spec of one of the job's actors: none is started again, the job ends with it."""
+    start = partial(start)
+    start.uses_poller = uses_poller  # type: ignore[attr-defined]  # a partial takes attributes
+    return ChildSpec(id_, start, restart="temporary", shutdown=shutdown, start_timeout=math.inf, mailbox=mailbox)

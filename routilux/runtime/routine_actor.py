@@ -5,6 +5,8 @@ waits stays in the mailbox. Everything its place tells comes on the actor's own 
 fails is reported to the supervisor, and until the verdict arrives the message stays in hand.
 A routine with one worker takes nothing meanwhile, nor while a message waits for its retry:
 that is how order is kept. A pool goes on with its other messages: it gave up order.
+A message that its place cannot carry fails as if its handler had raised, and no sooner: first
+those before it are settled, since one of them may yet come back to be handled ahead of it.
 
 Owns the routine's place and the cases that wait for a verdict. Never decides what a failure
 leads to, and never touches another routine's messages but by the ledger.
@@ -20,11 +22,11 @@ from routilux.ledger import Ledger
 from routilux.messages import Message, TurnFailure, TurnPart, TurnResult
 from routilux.runtime.commands import Failure, RetryDue, Tick, Verdict, WorkerDue
 from supervisors.behavior import Behavior, Context
-from supervisors.errors import InternalError
+from supervisors.errors import FrameError, InternalError
 from supervisors.messages import Terminate
 from supervisors.places.base import Listener, Lost, Place
 from supervisors.policy import Strategy
-from supervisors.reasons import Normal, Raised, Reason, is_clean
+from supervisors.reasons import Normal, Raised, Reason, is_clean, record_error
 
 
 class Carrier(Protocol):
@@ -110,6 +112,8 @@ class RoutineActor(Behavior):
         self._cases: dict[int, Case] = {}
         self._next_case = 0
         self._holds = 0
+        self._drains = False
+        """Whether nothing is taken before all in hand is settled: the next message cannot be carried."""
         self._fruitful = [False] * self._workers
         self._ungranted: list[tuple[int, int]] = []
         self._is_closing = False
@@ -221,6 +225,10 @@ class RoutineActor(Behavior):
     def _hand_out(self) -> bool:
         if self._holds or self._is_closing or self._account.is_skipped:
             return False
+        if self._drains:
+            if self._account.in_hand:
+                return False
+            self._drains = False
         place, ledger, account = self._place, self._ledger, self._account
         worked = False
         for number in range(self._workers):
@@ -228,11 +236,26 @@ class RoutineActor(Behavior):
             room = place.room(number)
             taken = ledger.take(account, 1 if self._is_pool else room) if room else []
             for delivery, message in taken:
-                place.submit(number, delivery, self._carrier.request(message))
+                try:
+                    place.submit(number, delivery, self._carrier.request(message))
+                except FrameError as error:
+                    self._refuse(number, [other for other, _ in taken if other >= delivery], error)
+                    break
             worked = worked or bool(taken)
         if worked:
             account.note_running()
         return worked
+
+    def _refuse(self, number: int, deliveries: list[int], error: FrameError) -> None:
+        """Let the first of `deliveries` fail, which the place could not take; those behind it go back."""
+        first, *behind = deliveries
+        self._ledger.put_back(self._account, behind)
+        if not self._is_pool and len(self._account.in_hand) > 1:
+            self._drains = True
+            self._ledger.put_back(self._account, (first,))
+            return
+        # No other try can end otherwise.
+        self._fail(number, Raised(record_error(error)), Lost(first, (), ()), is_retryable=False, is_lost=False)
 
     def _grant_parts(self) -> None:
         if self._ungranted and self._ledger.has_room(self._account):

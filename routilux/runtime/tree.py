@@ -21,6 +21,7 @@ from routilux.model.graph import FlowGraph
 from routilux.routing import ENTRY, RoutinePlan, compile_plan
 from routilux.runtime.carriers import LocalCarrier, WireCarrier
 from routilux.runtime.commands import Overflow, Quiet
+from routilux.runtime.interrupts import Uninterrupted
 from routilux.runtime.job import Job
 from routilux.runtime.job_supervisor import JobSupervisor
 from routilux.runtime.routine_actor import PlaceMaker, RoutineActor
@@ -77,9 +78,17 @@ def start_job(graph: FlowGraph, entry: str | None, params: dict[str, Any], *, ke
         finished,
         shutdown=shutdown,
     )
-    root = PykkaHost().start(supervisor, f"job {job_id}")
-    job = Job(job_id, ledger, state_actor, supervisor.state_ref, root, finished, created_at)
-    _send_first(job, entry, params, keep_open=keep_open)
+    job: Job | None = None
+    try:
+        with Uninterrupted():  # or a job might run that nobody holds
+            root = PykkaHost().start(supervisor, f"job {job_id}")
+            job = Job(job_id, ledger, state_actor, supervisor.state_ref, root, finished, created_at)
+        _send_first(job, entry, params, keep_open=keep_open)
+    except BaseException:
+        if job is not None:
+            job.cancel("its first message could not be sent")
+            job.wait()
+        raise
     return job
 
 
@@ -94,10 +103,6 @@ def _send_first(job: Job, entry: str | None, params: dict[str, Any], *, keep_ope
             job.put(entry, ENTRY, params)
     except JobEndedError:
         pass  # it failed while it started; its state says why
-    except BaseException:
-        job.cancel("its first message could not be sent")
-        job.wait()
-        raise
     if not keep_open:
         job.close_entry()
 

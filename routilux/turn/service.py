@@ -22,7 +22,7 @@ from routilux.turn.tables import Incoming, Outgoing, Receives, Runs
 from routilux.turn.tracked import TrackedState
 from supervisors.errors import InternalError
 from supervisors.places.base import Port
-from supervisors.reasons import record_error
+from supervisors.reasons import Reason, record_error
 
 _OWN_PACKAGES = frozenset({"routilux", "supervisors"})
 
@@ -131,6 +131,9 @@ class RoutineService:
         """
         error.__traceback__ = _skip_own_frames(error.__traceback__)
         return self._codec.failure(record_error(error), error, is_retryable=isinstance(error, self._retryable))
+
+    def close(self, reason: Reason) -> None:
+        """Do nothing: what a turn was to leave behind was committed."""
 
     def _open_state(self, committed: Committed, reserved: list[str]) -> StateTurn:
         state_type = self._routine.state_type

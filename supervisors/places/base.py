@@ -13,8 +13,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Protocol
 
-from supervisors.reasons import Reason
+from supervisors.reasons import Reason, Shutdown
 
+CLOSED = Shutdown("closed")
+"""Why workers end that are closed, unless their owner says otherwise."""
 PART_BOUND = 1_000
 """Weight of parts that may be on their way without a grant (the bound of R3: 1,000 messages)."""
 
@@ -78,7 +80,10 @@ class Listener(Protocol):
         """A request raised; `body` describes how. The worker gave `returned`, unbegun, back."""
 
     def on_lost(self, number: int, reason: Reason, lost: Lost) -> None:
-        """The worker ended; it stays away until it is started again."""
+        """The worker ended; it stays away until it is started again.
+
+        After `close` this is told of workers alone that held something, or that did not end as asked.
+        """
 
     def on_closed(self) -> None:
         """Every worker has ended after `close`."""
@@ -99,7 +104,11 @@ class Place(Protocol):
         """How many more requests the worker takes now; 0 if it is not ready."""
 
     def submit(self, number: int, seq: int, request: Any) -> None:
-        """Hand a request to a worker that has room. Results never come inside this call."""
+        """Hand a request to a worker that has room. Results never come inside this call.
+
+        Raises:
+            FrameError: the request is longer than this place carries; the worker was not given it.
+        """
 
     def flush(self) -> None:
         """Send what was submitted; called once after a round of `submit`."""
@@ -113,8 +122,15 @@ class Place(Protocol):
     def kill(self, number: int, reason: Reason) -> None:
         """End a worker now; `on_lost` follows with `reason`. Nothing if it is not running."""
 
-    def close(self, timeout: float) -> None:
-        """End all workers: idle ones now, busy ones after `timeout` seconds; `on_closed` follows."""
+    def close(self, timeout: float, reason: Reason = CLOSED) -> None:
+        """Ask all workers to end after the request they are on; `on_closed` follows.
+
+        What a worker held is told by `on_lost`, with `CLOSED` where it ended as asked.
+
+        Args:
+            timeout: seconds until those that have not ended are ended by force; infinite for never.
+            reason: what their services are told.
+        """
 
     def abort(self) -> None:
         """End everything before returning, telling nobody; nothing when all is closed.
@@ -174,3 +190,9 @@ class Service(Protocol):
 
     def describe_failure(self, error: BaseException) -> Any:
         """Turn what a request raised into the body of its failure (bytes for a process)."""
+
+    def close(self, reason: Reason) -> None:
+        """The worker ends as it was asked to; the last call, and none where it ends otherwise.
+
+        No request is in progress; one that was, between two of its stops, was settled before.
+        """

@@ -7,7 +7,8 @@ Never starts a process, a thread or a timer: `tick` makes one move of one worker
 Theory of operation. A request goes `submit` -> (flush) -> inbox -> run -> unsent -> (the worker
 flushes) -> pipe -> listener. A worker that dies loses its service, its inbox and what is unsent.
 What is in the pipe was written before, and is read before its death is noticed. Until then its
-owner may go on submitting to it.
+owner may go on submitting to it. The word that it shall end is on its way too: a worker goes on until
+that arrives, then begins nothing more, closes its service and leaves.
 
 Unlike a real worker, one whose handler hands over parts by `Port.part` does not wait inside it
 for grants, since nothing else could happen meanwhile; it waits before its next `advance`.
@@ -15,14 +16,15 @@ for grants, since nothing else could happen meanwhile; it waits before its next 
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from supervisors.errors import InternalError
-from supervisors.places.base import Listener, Lost, Service, Worker
+from supervisors.errors import FrameError, InternalError
+from supervisors.places.base import CLOSED, Listener, Lost, Service, Worker
 from supervisors.places.simulated import Done, Failed, Part, Ready, SimulatedPort, SimulatedWorker
-from supervisors.reasons import Crashed, Reason, Shutdown, StartFailed, record_error
+from supervisors.reasons import Crashed, Reason, StartFailed, record_error
 
 _FIRST_PID = 1_000
 _SIGKILL = 9
@@ -56,6 +58,7 @@ class ScriptedPlace:
         window: requests that a worker takes ahead.
         faults: what goes wrong.
         clock: gives the time in seconds, for listings.
+        max_request_bytes: the longest request it carries, as the bound on a frame makes it; None for no bound.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class ScriptedPlace:
         window: int = 4,
         faults: Faults = Faults(),  # noqa: B008  frozen
         clock: Callable[[], float] = lambda: 0.0,
+        max_request_bytes: int | None = None,
     ) -> None:
         self._make_service = make_service
         self._listener = listener
@@ -75,10 +79,13 @@ class ScriptedPlace:
         self._window = window
         self._faults = faults
         self._clock = clock
+        self._max_request_bytes = max_request_bytes
         self._workers = [SimulatedWorker(number) for number in range(workers)]
         self._pids = 0
         self._is_closing = False
         self._is_closed = False
+        self._closing_reason: Reason = CLOSED
+        self._may_expire = True
         self.deaths = 0
         """Workers that died so far, by a fault or by `kill`."""
 
@@ -102,10 +109,17 @@ class ScriptedPlace:
         return max(0, self._window - len(worker.in_hand))
 
     def submit(self, number: int, seq: int, request: Any) -> None:
-        """Keep the request until `flush`."""
+        """Keep the request until `flush`.
+
+        Raises:
+            FrameError: it is longer than `max_request_bytes`.
+        """
         worker = self._workers[number]
         if not self.room(number) or seq in worker.in_hand:
             raise InternalError(f"worker {number} has no room for request {seq}, or has it")
+        bound = self._max_request_bytes
+        if bound is not None and len(request) > bound:
+            raise FrameError(f"a request of {len(request)} bytes is over the bound of {bound} bytes")
         worker.in_hand.append(seq)
         worker.outgoing.append((worker.epoch, seq, request))
 
@@ -131,9 +145,11 @@ class ScriptedPlace:
         if worker.is_known and worker.doom is None and not worker.is_dead:
             worker.doom = reason
 
-    def close(self, timeout: float) -> None:
-        """End all workers in the next moves; the deadline of busy ones passes at a drawn one."""
+    def close(self, timeout: float, reason: Reason = CLOSED) -> None:
+        """End all workers in the next moves; the deadline, if there is one, passes at a drawn one."""
         self._is_closing = True
+        self._closing_reason = reason
+        self._may_expire = timeout < math.inf
 
     def abort(self) -> None:
         """End everything before returning, telling nobody."""
@@ -193,15 +209,36 @@ class ScriptedPlace:
         if worker.unsent:
             moves.append(worker.send_unsent)
         if self._is_closing:
-            moves.extend(self._closing_moves(worker, is_stuck=not moves))
+            moves.extend(self._closing_moves(worker))
         return moves
 
-    def _closing_moves(self, worker: SimulatedWorker, *, is_stuck: bool) -> list[Callable[[], None]]:
-        if not worker.in_hand and not worker.pipe:
-            return [worker.leave]
-        if is_stuck or self._random.random() < _EXPIRY:
-            return [lambda: worker.die(Shutdown("closed"))]
-        return []
+    def _closing_moves(self, worker: SimulatedWorker) -> list[Callable[[], None]]:
+        moves: list[Callable[[], None]] = []
+        if worker.has_closed:
+            moves.append(lambda: worker.die(CLOSED))
+        elif worker.is_stopping:
+            # Also in the middle of a request that waits for a grant: it is cut short.
+            if not worker.can_run:
+                moves.append(lambda: self._close_service(worker))
+        elif worker.service is not None:
+            moves.append(worker.stop)
+        if self._may_expire and self._random.random() < _EXPIRY:
+            moves.append(lambda: worker.die(CLOSED))
+        return moves
+
+    def _close_service(self, worker: SimulatedWorker) -> None:
+        service = worker.service
+        if service is None:
+            raise InternalError("a worker closes without a service")
+        if worker.seq is not None:
+            service.settle(accepted=False)
+        worker.send_unsent()
+        try:
+            service.close(self._closing_reason)
+        except BaseException:  # noqa: BLE001  as a program that ends by an exception
+            worker.die(Crashed(exit_code=1, pid=worker.pid))
+            return
+        worker.has_closed = True
 
     def _boot(self, worker: SimulatedWorker) -> None:
         if self._random.random() < self._faults.start_failure:
@@ -231,6 +268,7 @@ class ScriptedPlace:
                 if self._random.random() < 0.5:  # noqa: PLR2004  stop here, where a crash finds it begun, or go on
                     return
             if not worker.execution.advance():
+                worker.is_cut_short = worker.is_stopping
                 return
             body = worker.execution.result()
             service.settle(accepted=True)
@@ -274,7 +312,7 @@ class ScriptedPlace:
         unbegun = tuple(seq for seq in worker.in_hand if seq not in begun)
         worker.in_hand.clear()
         lost = Lost(suspect, ran, unbegun)
-        if not self._is_closing or lost != Lost(None, (), ()):
+        if not self._is_closing or reason != CLOSED or lost != Lost(None, (), ()):
             self._listener.on_lost(worker.number, reason, lost)
 
     def _finish_closing(self) -> None:

@@ -69,6 +69,12 @@ class SimulatedWorker:
     request: Any = None
     execution: Execution | None = None
     ungranted: deque[int] = field(default_factory=deque)
+    is_stopping: bool = False
+    """Whether it has been told to end."""
+    is_cut_short: bool = False
+    """Whether its request came to a stop after that, and will not go on."""
+    has_closed: bool = False
+    """Whether its service has closed."""
     death: tuple[Reason, int | None, tuple[int, ...]] | None = None
 
     @property
@@ -84,7 +90,9 @@ class SimulatedWorker:
     @property
     def can_run(self) -> bool:
         """Whether it has a request to begin or to go on with."""
-        return sum(self.ungranted) < PART_BOUND if self.seq is not None else bool(self.inbox)
+        if self.seq is not None:
+            return sum(self.ungranted) < PART_BOUND and not self.is_cut_short
+        return bool(self.inbox) and not self.is_stopping
 
     def describe(self) -> Worker:
         """Describe it for a listing."""
@@ -98,6 +106,10 @@ class SimulatedWorker:
         self.seq, self.request = seq, request
         self.ungranted.clear()
         return True
+
+    def stop(self) -> None:
+        """Learn that it shall end."""
+        self.is_stopping = True
 
     def send_unsent(self) -> None:
         """Write the results that were kept back."""

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from typing import Any
 
 from supervisors.errors import InternalError
-from supervisors.places.base import Execution, Listener, Lost, RequestAbandoned, Service, Worker
-from supervisors.reasons import Reason, Shutdown, StartFailed, record_error
+from supervisors.places.base import CLOSED, Execution, Listener, Lost, RequestAbandoned, Service, Worker
+from supervisors.reasons import Reason, StartFailed, record_error
 
 WINDOW = 16
 """Short requests taken at once: what taking costs is shared, and control is looked at between any two."""
@@ -48,6 +48,7 @@ class ThreadPlace:
         self._is_booting = False
         self._is_closing = False
         self._is_closed = False
+        self._closing_reason: Reason = CLOSED
         self._incarnation = 0
         self._waiting: deque[tuple[int, Any]] = deque()
         self._window = 1
@@ -127,9 +128,10 @@ class ThreadPlace:
         self._service = None
         self._listener.on_lost(0, reason, lost)
 
-    def close(self, timeout: float) -> None:
+    def close(self, timeout: float, reason: Reason = CLOSED) -> None:
         """End; a request that is between two steps is given back as the suspect."""
         self._is_closing = True
+        self._closing_reason = reason
 
     def abort(self) -> None:
         """Forget everything."""
@@ -207,8 +209,11 @@ class ThreadPlace:
         if self._is_closed:
             return False
         self._is_closed = True
+        service = self._service
         if self._seq is not None or self._waiting:
-            self.kill(0, Shutdown("closed"))
+            self.kill(0, CLOSED)
         self._service = None
+        if service is not None:
+            service.close(self._closing_reason)
         self._listener.on_closed()
         return True

@@ -18,7 +18,7 @@ from typing import Generic, TypeAlias, TypeVar
 import msgspec
 
 from supervisors.errors import FrameError
-from supervisors.reasons import ErrorRecord
+from supervisors.reasons import ErrorRecord, Reason
 
 MAX_FRAME_BYTES = 256 * 1024 * 1024
 """Default bound on a frame's length (DESIGN: security)."""
@@ -73,7 +73,9 @@ class Grant(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
 
 
 class Stop(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=4):
-    """Parent to worker: finish the request in hand, begin no other, and end."""
+    """Parent to worker: finish the request in hand, begin no other, and end, because of `reason`."""
+
+    reason: Reason
 
 
 class Spawned(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=16):

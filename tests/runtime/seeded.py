@@ -32,13 +32,15 @@ class SeededJob:
         flow: what to run; routines placed on `process` run on simulated processes.
         seed: of the order, the faults and the jitter.
         faults: what goes wrong with the simulated processes.
+        max_request_bytes: the longest request that a simulated process is sent; None for no bound.
     """
 
-    def __init__(self, flow: Flow, seed: int, faults: Faults) -> None:
+    def __init__(self, flow: Flow, seed: int, faults: Faults, *, max_request_bytes: int | None = None) -> None:
         self.host = StepHost(seed)
         self.plan = compile_plan(flow)
         self._seed = seed
         self._faults = faults
+        self._max_request_bytes = max_request_bytes
         self.ledger = Ledger(
             self.plan,
             nullcontext(),
@@ -109,6 +111,7 @@ class SeededJob:
                 workers=routine.options.workers,
                 faults=self._faults,
                 clock=ctx.now,
+                max_request_bytes=self._max_request_bytes,
             )
 
             def act() -> bool:

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from routilux import ErrorHandler, Flow, JobState, Routine
+from supervisors.errors import ValueEncodingError
+from supervisors.wire.values import MAX_VALUE_BYTES
 
 BAD = 7
 COUNT = 20
@@ -253,6 +255,80 @@ def test_a_payload_that_cannot_travel_fails_at_its_emit_with_its_path(placement:
     assert letter.routine_id == "emitter"
     assert "items" in letter.cause
     assert state.routine_states["receiver"]["state"] == {"sum": sum(range(COUNT)) - BAD}
+
+
+class Heavy(Routine):
+    """Emits a value that no message can carry on one of its messages."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("trigger", handler=self.handle)
+        self.define_event("value", ["value"])
+
+    def handle(self, n: int) -> None:
+        self.emit("value", value=bytes(MAX_VALUE_BYTES) if n == BAD else n)
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("placement", ["thread", "process"])
+def test_a_payload_too_large_for_a_message_fails_at_its_emit(placement: str) -> None:
+    flow = Flow("heavy")
+    flow.add_routine(Heavy(), "heavy", placement=placement, error_handler=ErrorHandler("continue"))
+    flow.add_routine(Receiver(), "receiver", placement="process")
+    flow.connect("heavy", "value", "receiver", "input")
+    with flow.start(keep_open=True) as job:
+        for n in range(COUNT):
+            job.send("heavy", "trigger", n=n)
+    state = job.state
+    assert state.status == "completed", state.error
+    [letter] = state.dead_letters
+    assert (letter.routine_id, letter.data) == ("heavy", {"n": BAD})
+    assert "emit('value') cannot be carried: it takes 267," in letter.cause
+    assert state.routine_states["receiver"]["state"] == {"sum": sum(range(COUNT)) - BAD}
+
+
+@pytest.mark.processes
+def test_a_payload_too_large_for_a_message_is_refused_at_its_send() -> None:
+    flow = Flow("heavy")
+    flow.add_routine(Receiver(), "receiver", placement="process")
+    with flow.start(keep_open=True) as job:
+        job.send("receiver", "input", value=1)
+        with pytest.raises(ValueEncodingError, match="data cannot be carried: it takes"):
+            job.send("receiver", "input", value=bytes(MAX_VALUE_BYTES))
+        job.send("receiver", "input", value=2)
+    assert job.state.status == "completed", job.state.error
+    assert job.state.routine_states["receiver"]["state"] == {"sum": 3}
+
+
+class Hoarder(Routine):
+    """Emits more in one turn than a frame may hold, though each emission is within its bound."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("trigger", handler=self.handle)
+        self.define_event("value", ["value"])
+
+    def handle(self, n: int) -> None:
+        value = bytes(MAX_VALUE_BYTES // 2) if n == BAD else b""
+        for _ in range(3):
+            self.emit("value", value=value)
+
+
+@pytest.mark.processes
+def test_a_turn_whose_emissions_are_too_large_together_fails_by_itself() -> None:
+    flow = Flow("hoard")
+    flow.add_routine(Hoarder(), "hoarder", placement="process", atomic=True, error_handler=ErrorHandler("continue"))
+    flow.output("hoarder", "value")
+    with flow.start(keep_open=True) as job:
+        for n in range(BAD + 2):
+            job.send("hoarder", "trigger", n=n)
+    state = job.state
+    assert state.status == "completed", state.error
+    [letter] = state.dead_letters
+    assert letter.data == {"n": BAD}
+    assert "over the bound" in letter.cause
+    assert len(state.results()) == 3 * (BAD + 1)
+    assert state.routine_states["hoarder"]["restarts"] == 0
 
 
 class Explosive:

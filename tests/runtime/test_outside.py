@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from typing import Any
 
 import pytest
@@ -52,6 +53,15 @@ def test_the_end_of_a_with_collects_what_nobody_has_read() -> None:
         assert next(job.results("s", "b")) == {"n": 0}
     assert job.state.status == "completed"
     assert [item["n"] for item in job.state.results("s", "b")] == list(range(1, 100))
+
+
+def test_a_job_that_is_over_and_held_by_nobody_goes_at_once() -> None:
+    job = uneven().start("s", {"count": 10})
+    job.collect()
+    job.wait(30)
+    held = weakref.ref(job)
+    del job
+    assert held() is None
 
 
 class Held(Routine):

@@ -10,7 +10,9 @@ import os
 import pytest
 
 from routilux import ErrorHandler, Flow, JobStatus, Routine
+from routilux.jobs.actor import JobCut
 from supervisors.places.scripted import Faults
+from supervisors.wire.values import decode
 from tests.runtime import shapes
 from tests.runtime.seeded import SeededJob
 
@@ -88,3 +90,58 @@ def test_a_crash_loop_stops_the_job_in_every_order() -> None:
         cut = job.run()
         assert cut.status is JobStatus.FAILED
         assert "fruitless restarts" in (cut.error or "")
+
+
+class Measuring(Routine):
+    """Hands numbers on; fails on every fifth, the first time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("trigger", handler=self.handle)
+        self.define_event("number", ["n"])
+
+    def handle(self, n: int, weight: str) -> None:
+        self.emit("number", n=n)
+        if n % 5 == 0 and self.attempt == 1:
+            raise ValueError(n)
+
+
+def run_with_heavy_messages(seed: int, then: str, workers: int = 1) -> tuple[SeededJob, JobCut]:
+    """Send ten numbers, of which the place cannot carry 3, 6 and 9, to a routine whose workers die at times."""
+    flow = Flow("heavy")
+    handler = ErrorHandler("retry", max_retries=10_000, retry_delay=0.1, then=then)
+    flow.add_routine(Measuring(), "m", placement="process", workers=workers, error_handler=handler, max_restarts=10_000)
+    flow.add_routine(shapes.Sink(), "sink")
+    flow.connect("m", "number", "sink", "input")
+    job = SeededJob(flow, seed, Faults(crash=0.02, crash_before_commit=0.02), max_request_bytes=200)
+    for n in range(10):
+        job.send("m", n=n, weight="x" * (300 if n % 3 == 0 and n else 1))
+    return job, job.run()
+
+
+@pytest.mark.timeout(1_200)
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_message_that_no_frame_can_carry_costs_itself_alone_in_every_order(workers: int) -> None:
+    for seed in SEEDS:
+        job, cut = run_with_heavy_messages(seed, "continue", workers)
+        told = f"seed {seed}"
+        assert cut.status is JobStatus.COMPLETED, f"{told}: {cut.error}"
+        assert sorted(decode(letter.message.payload)["n"] for letter in cut.dead_letters) == [3, 6, 9], told
+        assert all(letter.attempts == 1 for letter in cut.dead_letters), told
+        assert all("over the bound" in letter.cause for letter in cut.dead_letters), told
+        sink = job.state("sink")
+        assert (sink["input.count"], sink["input.sum"]) == (7, 0 + 1 + 2 + 4 + 5 + 7 + 8), told
+        assert workers > 1 or "disorder" not in sink, told
+
+
+@pytest.mark.timeout(1_200)
+def test_a_message_that_no_frame_can_carry_stops_the_job_after_those_before_it_in_every_order() -> None:
+    for seed in SEEDS:
+        job, cut = run_with_heavy_messages(seed, "stop")
+        told = f"seed {seed}"
+        assert cut.status is JobStatus.FAILED, told
+        assert "a request of" in (cut.error or ""), told
+        # What was before it was handled, what was behind it waits.
+        assert cut.routines[0].figures.handled == 3, told
+        left = [decode(message.payload)["n"] for message in job.ledger.accounts[0].mailbox.waiting_held()]
+        assert left == [4, 5, 6, 7, 8, 9], told

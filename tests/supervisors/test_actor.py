@@ -16,7 +16,7 @@ import pytest
 from supervisors.actor import PykkaHost, PykkaRef
 from supervisors.asking import AskableMailbox
 from supervisors.behavior import Behavior, Context
-from supervisors.errors import MailboxClosedError, StartError
+from supervisors.errors import DeadlockError, MailboxClosedError, StartError
 from supervisors.mailbox import Mailbox
 from supervisors.messages import Down, Terminate
 from supervisors.parking import Poller
@@ -369,6 +369,90 @@ def test_an_ask_gets_the_exception_of_its_handling_and_those_behind_get_a_dead_a
             bad.get(timeout=WAIT)
         with pytest.raises(pykka.ActorDeadError):
             behind.get(timeout=WAIT)
+
+
+def test_asks_and_stops_of_an_actor_that_is_given_up_end_at_once() -> None:
+    parent = Recorder()
+    with running(parent) as above:
+        for give_up in (lambda ref: ref.kill(), lambda ref: above.tell(lambda ctx: ctx.abandon(ref))):
+            ref = start_below(above, Recorder())
+            release = held(ref)
+            asked = [ref.actor_ref.ask("waiting", block=False), ref.actor_ref.proxy().actor_urn]
+            stopped = ref.actor_ref.stop(block=False)
+            give_up(ref)
+            for future in asked:
+                with pytest.raises(pykka.ActorDeadError, match="before it handled the message"):
+                    future.get(timeout=WAIT)
+            assert stopped.get(timeout=WAIT) is True
+            assert not ref.actor_ref.is_alive()
+            assert ref.actor_ref not in pykka.ActorRegistry.get_all()
+            with pytest.raises(pykka.ActorDeadError):
+                ref.actor_ref.ask("late", timeout=WAIT)
+            with pytest.raises(pykka.ActorDeadError):
+                ref.actor_ref.tell("late")
+            release.set()
+            assert ref.wait_terminated(WAIT)
+
+
+@pytest.mark.parametrize("mailbox", [None, Mailbox()])
+def test_a_pykka_ask_that_would_wait_for_itself_raises(mailbox: Mailbox | None) -> None:
+    rings: list[tuple[str, ...]] = []
+
+    def wait(get: Callable[[], object]) -> Callable[[Context], None]:
+        def act(_: Context) -> None:
+            with pytest.raises(DeadlockError) as caught:
+                get()
+            rings.append(caught.value.ring)
+
+        return act
+
+    with running(Recorder()) as other, running(Recorder(), mailbox=mailbox) as ref:
+        plain, proxy = ref.actor_ref, ref.actor_ref.proxy()
+        ref.ask(wait(lambda: plain.ask("never")), WAIT)
+        ref.ask(wait(lambda: proxy.actor_urn.map(str).get(timeout=WAIT)), WAIT)
+        # Around a ring, in which each asks in its own way.
+        ref.ask(lambda _: other.actor_ref.ask(wait(lambda: plain.ask("never"))), WAIT)
+        plain.ask(lambda _: other.ask(wait(lambda: proxy.actor_urn.get(timeout=WAIT))), timeout=WAIT)
+        ref.ask(wait(plain.stop), WAIT)
+        assert ref.wait_terminated(WAIT)
+    assert [len(ring) for ring in rings] == [2, 2, 3, 3, 2]
+
+
+def test_an_answer_that_has_come_is_read_without_waiting_for_anybody() -> None:
+    kept: list[Any] = []
+    with running(Recorder()) as ref:
+        ref.ask(lambda _: kept.append(ref.actor_ref.ask(lambda ctx: ctx.reply("later"), block=False)), WAIT)
+        ref.ask(lambda _: kept.append(kept[0].get()), WAIT)
+    assert kept[1] == "later"
+
+
+def test_an_asker_by_pykkas_ref_is_told_of_an_exit_by_an_error_that_ends_nobody_else() -> None:
+    with running(Recorder()) as ref:
+        with pytest.raises(pykka.ActorDeadError, match="SystemExit") as caught:
+            ref.actor_ref.ask(raiser(SystemExit(3)), timeout=WAIT)
+        assert isinstance(caught.value.__cause__, SystemExit)
+        assert ref.wait_terminated(WAIT)
+
+
+def test_other_pykka_actors_live_on_through_all_that_happens_to_ours() -> None:
+    class Other(pykka.ThreadingActor):
+        def on_receive(self, message: Any) -> Any:
+            return message
+
+    others = [Other.start() for _ in range(2)]
+    with running(Recorder()) as above:
+        killed, raised = start_below(above, Recorder()), start_below(above, Recorder())
+        release = held(killed)
+        killed.kill()
+        raised.tell(raiser(KeyboardInterrupt()))
+        assert raised.wait_terminated(WAIT)
+        release.set()
+        above.actor_ref.stop()
+        assert above.wait_terminated(WAIT)
+    assert pykka.ActorRegistry.get_all() == others
+    for other in others:
+        assert other.ask("alive", timeout=WAIT) == "alive"
+        assert other.stop(timeout=WAIT) is True
 
 
 def test_an_ask_that_nobody_answers_is_answered_with_none() -> None:

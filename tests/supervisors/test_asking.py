@@ -394,6 +394,22 @@ def test_an_ask_to_oneself_raises_and_sends_nothing(world: World) -> None:
         assert behavior.got == []
 
 
+def test_an_ask_to_oneself_pushes_nothing_out_of_a_full_mailbox(world: World) -> None:
+    def ask_oneself(ctx: Context) -> None:
+        ctx.mailbox.put("kept")
+        with pytest.raises(DeadlockError):
+            ctx.ref.ask("me")  # type: ignore[attr-defined]
+
+    behavior = Recorder()
+    ref = world.start(behavior, mailbox=AskableMailbox(1, overflow="drop_oldest"))
+    ref.ask(ask_oneself, WAIT)
+    if world.is_threaded:
+        behavior.wait_for(1)
+    world.settle()
+    assert behavior.got == ["kept"]
+    assert ref.mailbox_stats.dropped == 0
+
+
 @pytest.mark.parametrize("call", [LifeRef.get_state, LifeRef.wait_ended])
 def test_who_wants_to_know_of_itself_must_not_wait_for_it(world: World, call: Callable[[Any], object]) -> None:
     ref = world.start(Recorder())

@@ -13,7 +13,7 @@ from supervisors.asking import AskableMailbox
 from supervisors.behavior import Answer, Behavior, Context
 from supervisors.life import Life
 from supervisors.mailbox import Mailbox
-from supervisors.messages import Down, Kill, Started, Suspend, Terminate
+from supervisors.messages import Down, HandedOver, Kill, Started, Suspend, Terminate
 from supervisors.parking import Poller
 from supervisors.reasons import Abandoned, Killed, Normal, Raised, Reason, Shutdown, StartFailed
 from supervisors.ref import LifeRef
@@ -238,6 +238,16 @@ def test_the_state_may_be_reported_later_and_is_dead_with_the_actor(world: World
     assert ref.wait_ended(WAIT) == Killed()
 
 
+def test_kill_is_an_ordinary_message_to_a_behaviour_that_does_not_handle_it(world: World) -> None:
+    behavior = Recorder()
+    ref = suspended(world, behavior)
+    ref.signal(Kill())
+    assert ref.get_state(WAIT) == []
+    ref.resume()
+    world.settle(ref)
+    assert behavior.got == [Kill()]
+
+
 # -- the start
 
 
@@ -285,7 +295,11 @@ def test_what_a_maker_gives_that_is_no_behaviour_is_handed_over_before_the_child
     ref, child = started_below(world, lambda: [1, 2], parent)
     assert child.wait_ended(WAIT) == Normal()
     world.settle(ref)
-    assert parent.got == [Started(child, [1, 2]), Down(child, Normal())]
+    [started, down] = parent.got
+    assert isinstance(started, Started)
+    assert isinstance(started.info, HandedOver)
+    assert (started.ref, started.info.result) == (child, [1, 2])
+    assert down == Down(child, Normal())
 
 
 @pytest.mark.parametrize("where", ["maker", "on_start", "before it acknowledges"])
@@ -345,6 +359,23 @@ def test_one_that_was_given_up_before_it_was_ready_is_not_told_as_ready_afterwar
     wait_finished(child)
     threads.settle(ref)
     assert [type(message) for message in parent.got] == [Down]
+
+
+def test_one_that_was_given_up_while_it_was_made_is_not_started(threads: World) -> None:
+    inside, release = threading.Event(), threading.Event()
+    behavior = Recorder()
+
+    def make() -> Behavior:
+        inside.set()
+        assert release.wait(WAIT)
+        return behavior
+
+    ref = threads.start(make)
+    assert inside.wait(WAIT)
+    ref.kill()
+    release.set()
+    wait_finished(ref)
+    assert behavior.ended == []
 
 
 def test_a_started_that_comes_after_the_down_is_dropped(world: World) -> None:

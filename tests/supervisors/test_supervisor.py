@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 from collections import Counter
@@ -135,7 +136,7 @@ def test_whatever_dies_when_all_children_run_in_the_end(strategy: str) -> None:
         world, draw = World(), random.Random(seed)
         # Without a deadline: in a hurry, one that is slow to end would be left behind.
         backoff = Backoff(delay=draw.choice([0.0, 0.1]), jitter=0.5)
-        supervisor = make(world, strategy, backoff=backoff, shutdown=None)
+        supervisor = make(world, strategy, backoff=backoff, shutdown=math.inf, start_timeout=math.inf)
         host = StepHost(seed, hurry=0.05)
         ref = host.start(supervisor, "top")
         for _ in range(draw.randrange(1, 6)):
@@ -250,7 +251,7 @@ def test_a_child_that_does_not_end_is_abandoned_after_its_time_and_the_rest_goes
 
 def test_without_a_deadline_a_child_is_waited_for() -> None:
     world = World()
-    supervisor = Watched([ChildSpec("b", lambda: Stubborn(world, "b"), shutdown=None)])
+    supervisor = Watched([ChildSpec("b", lambda: Stubborn(world, "b"), shutdown=math.inf)])
     host, ref = started(4, supervisor)
     ref.signal(Terminate(Shutdown("over")))
     host.run()
@@ -260,9 +261,9 @@ def test_without_a_deadline_a_child_is_waited_for() -> None:
     assert ref.reason == Shutdown("over")
 
 
-def test_a_start_that_raises_counts_as_a_death() -> None:
+def test_a_restart_that_raises_counts_as_a_death_and_is_tried_again() -> None:
     world = World()
-    left = [2]
+    left = [0]
 
     def start() -> Behavior:
         if left[0]:
@@ -272,18 +273,20 @@ def test_a_start_that_raises_counts_as_a_death() -> None:
 
     for strategy in ("one_for_one", "one_for_all", "rest_for_one"):
         world.events.clear()
-        world.live.clear()
-        world.at_once.clear()
-        left[0] = 2
         specs = [
             ChildSpec("a", lambda: Worker(world, "a")),
             ChildSpec("b", start),
             ChildSpec("c", lambda: Worker(world, "c")),
         ]
         supervisor = Watched(specs, strategy=strategy, intensity=LOOSE)
-        started(2, supervisor)
+        host, ref = started(2, supervisor)
+        left[0] = 2
+        world.live["b"].tell("raise")
+        host.run()
         assert set(world.live) == {"a", "b", "c"}
-        assert [type(reason) for name, reason in supervisor.downs if name == "b"] == [StartFailed, StartFailed]
+        assert [type(reason) for name, reason in supervisor.downs if name == "b"] == [Raised, StartFailed, StartFailed]
+        ref.signal(Terminate(Shutdown("over")))
+        host.run()
 
 
 def test_a_start_that_never_works_ends_the_supervisor_and_what_it_had_started() -> None:
@@ -326,7 +329,7 @@ def test_a_message_that_is_none_of_its_own_is_dropped(caplog: pytest.LogCaptureF
     ref.tell("hello")
     host.run()
     assert ref.reason is None
-    assert "does not know: str" in caplog.text
+    assert "does not know str" in caplog.text
 
 
 def test_a_hook_that_raises_ends_the_supervisor_and_its_children() -> None:

@@ -17,14 +17,14 @@ from typing import Protocol
 
 from supervisors.errors import FrameError, StartError
 from supervisors.parking import Poller
-from supervisors.places.base import Lost
+from supervisors.places.base import CLOSED, Lost
 from supervisors.places.process.link import Link
 from supervisors.places.process.logs import log_as_own, own_levels, root_level
 from supervisors.places.process.output import LineBuffer
 from supervisors.places.process.page import PageView
-from supervisors.places.process.reap import describe_crash, end_tree, reap
+from supervisors.places.process.reap import count_oom_kills, describe_death, end_tree, reap
 from supervisors.places.process.spawn import Birth, spawner
-from supervisors.reasons import Crashed, ProtocolError, Reason, Shutdown, StartFailed, record_error
+from supervisors.reasons import ProtocolError, Reason, StartFailed, record_error
 from supervisors.wire.frames import (
     FRAME_OVERHEAD_BYTES,
     Boot,
@@ -109,9 +109,10 @@ class Child:
         self.link = Link()
         self.is_ready = False
         self.is_stopping = False
+        self._stop = Stop(CLOSED)
         self.end_at: float | None = None
         """Clock reading at which it is ended with `end_reason`, unless it ends before."""
-        self.end_reason: Reason = Shutdown("closed")
+        self.end_reason: Reason = CLOSED
         self._owner = owner
         self._poller = poller
         self._birth = Birth(incarnation, max_frame_bytes)
@@ -187,11 +188,12 @@ class Child:
         """Let the request go on past its oldest part."""
         self._send(Grant(seq))
 
-    def stop(self) -> None:
-        """Ask it to end after the request it is on, or at that request's next stop."""
+    def stop(self, reason: Reason) -> None:
+        """Ask it to end after the request it is on, or at that request's next stop, because of `reason`."""
         self.is_stopping = True
+        self._stop = Stop(reason)
         if self._is_spawned:
-            self._send(Stop())
+            self._send(self._stop)
 
     def kill(self, reason: Reason) -> None:
         """End it and all it has started, now; its end is told when it has come."""
@@ -329,7 +331,7 @@ class Child:
         if self._reason is not None:
             end_tree(birth.pid)
         elif self.is_stopping:
-            self._send(Stop())
+            self._send(self._stop)
 
     def read_stream(self, fd: int, times: int = 1) -> None:
         """Take in what it has printed on one of its streams."""
@@ -359,11 +361,13 @@ class Child:
             self.read_stream(fd, _LAST_OUTPUT_READS)
             for line in lines.finish():
                 self._owner.on_child_output(self, name, line)
-        crash: Crashed = describe_crash(ended, birth.pid, self._errors.last)
         lost = self.link.lose(self.page())
         reason = self._reason
+        if reason is None and self.is_stopping and ended.exit_code == 0:
+            reason = CLOSED
         if reason is None:
-            reason = Shutdown("closed") if self.is_stopping and ended.exit_code == 0 else crash
+            oom_kills = count_oom_kills() - birth.oom_kills
+            reason = describe_death(ended, birth.pid, self._errors.last, oom_kills=oom_kills)
         self._close()
         self._owner.on_child_gone(self, reason, lost)
 

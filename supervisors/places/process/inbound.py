@@ -18,6 +18,8 @@ from collections import deque
 from typing import NoReturn
 
 from supervisors.errors import FrameError
+from supervisors.places.base import CLOSED
+from supervisors.reasons import Reason
 from supervisors.wire.frames import Boot, Deliver, FrameReader, Grant, Stop, ToWorker
 
 
@@ -36,6 +38,8 @@ class Inbound:
         self._held: deque[tuple[int, bytes]] = deque()
         self._epoch = 0
         self.is_stopping = False
+        self.reason: Reason = CLOSED
+        """Why the worker shall end; to be read once `is_stopping`."""
         # Guards the weights: parts sent and not granted, oldest first, of the request in hand.
         self._granted = threading.Condition()
         self._weights: deque[int] = deque()
@@ -126,6 +130,7 @@ class Inbound:
             self._grant(frame.seq)
         elif isinstance(frame, Stop):
             with self._granted:
+                self.reason = frame.reason
                 self.is_stopping = True
                 self._granted.notify_all()
             self._arrived.put(None)

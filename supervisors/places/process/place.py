@@ -12,10 +12,10 @@ from collections.abc import Callable
 
 from supervisors.errors import FrameError, InternalError, StartError
 from supervisors.parking import Poller
-from supervisors.places.base import Listener, Lost, Worker
+from supervisors.places.base import CLOSED, Listener, Lost, Worker
 from supervisors.places.process.child import GOODBYE_SECONDS, Child, make_boot
 from supervisors.places.process.spawn import spawner
-from supervisors.reasons import DeadlineExceeded, ProtocolError, Reason, Shutdown, StartFailed, record_error
+from supervisors.reasons import DeadlineExceeded, ProtocolError, Reason, StartFailed, record_error
 from supervisors.wire.frames import MAX_FRAME_BYTES, encode_frame
 
 START_SECONDS = 30.0
@@ -136,15 +136,19 @@ class ProcessPlace:
         if child is not None:
             child.kill(reason)
 
-    def close(self, timeout: float) -> None:
-        """Ask all workers to end; a busy one gets `timeout` seconds, then it is killed."""
+    def close(self, timeout: float, reason: Reason = CLOSED) -> None:
+        """Ask all workers to end because of `reason`; they get `timeout` seconds, then they are killed.
+
+        Idle ones get `GOODBYE_SECONDS` at least.
+        """
         self._is_closing = True
         now = self._clock()
         for child in self._children:
             if child is not None:
-                child.stop()
-                child.end_at = now + (max(timeout, 0.0) if len(child.link) else GOODBYE_SECONDS)
-                child.end_reason = Shutdown("closed")
+                child.stop(reason)
+                seconds = max(timeout, 0.0 if len(child.link) else GOODBYE_SECONDS)
+                child.end_at = None if math.isinf(seconds) else now + seconds
+                child.end_reason = CLOSED
 
     def abort(self) -> None:
         """End everything before returning, telling nobody; nothing when all is closed."""
@@ -228,9 +232,9 @@ class ProcessPlace:
         child.end_at = soon if child.end_at is None else min(child.end_at, soon)
 
     def on_child_gone(self, child: Child, reason: Reason, lost: Lost) -> None:
-        """Pass a loss on; when closing, only if something was in its hands."""
+        """Pass a loss on; when closing, only if something was in its hands or it did not end as asked."""
         self._children[child.number] = None
-        if not self._is_closing or lost != Lost(None, (), ()):
+        if not self._is_closing or reason != CLOSED or lost != Lost(None, (), ()):
             self._listener.on_lost(child.number, reason, lost)
         if self._is_closing:
             self._finish_closing()

@@ -1,7 +1,8 @@
-"""How the processes of a worker end and what is left of them: the one door to psutil here.
+"""How the processes of a worker end and what is left of them: the one door to psutil.
 
 Owns the end of a whole process tree, the reading of a wait status, the watch for a death, and
-the figures of a live process. Never decides that something must end.
+the figures of a live process; and whether the system ended one because memory ran out. Never
+decides that something must end.
 
 A worker is the leader of a session of its own, so everything it starts can be found even after
 its death: by its group, its session, and (while it lives) its descendants. A number of a process
@@ -18,11 +19,12 @@ import select
 import signal
 import sys
 import threading
+from pathlib import Path
 from typing import NamedTuple
 
 import psutil
 
-from supervisors.reasons import Crashed
+from supervisors.reasons import Crashed, OutOfMemory
 
 _PEAK_UNIT = 1 if sys.platform == "darwin" else 1024
 
@@ -31,10 +33,12 @@ class Usage(NamedTuple):
     """What a process uses.
 
     Args:
+        born_at: when it was started, in seconds; with the process id it says which process it is.
         cpu_seconds: processor time so far, user and system, of all its threads.
         rss_bytes: resident memory now.
     """
 
+    born_at: float
     cpu_seconds: float
     rss_bytes: int
 
@@ -53,15 +57,17 @@ class Ended(NamedTuple):
     peak_bytes: int | None
 
 
-def usage(pid: int) -> Usage | None:
-    """Give the figures of a live process; None if it has ended."""
+def read_usage(pid: int) -> Usage | None:
+    """Give what a process uses; None if it has ended, reaped or not."""
     try:
         process = psutil.Process(pid)
         with process.oneshot():
-            times, memory = process.cpu_times(), process.memory_info()
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return None
+            times = process.cpu_times()
+            return Usage(process.create_time(), times.user + times.system, process.memory_info().rss)
     except psutil.Error:
         return None
-    return Usage(times.user + times.system, memory.rss)
 
 
 def end_tree(pid: int) -> None:
@@ -105,9 +111,38 @@ def own_peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _PEAK_UNIT
 
 
-def describe_crash(ended: Ended, pid: int, last_output: tuple[str, ...]) -> Crashed:
-    """Tell a death as a reason."""
+def describe_death(ended: Ended, pid: int, last_output: tuple[str, ...], *, oom_kills: int) -> Crashed | OutOfMemory:
+    """Tell a death as a reason.
+
+    Args:
+        ended: how it ended.
+        pid: the process.
+        last_output: the last lines it wrote to stderr.
+        oom_kills: what `count_oom_kills` has gone up by since it was started. Nothing tells which
+            process was meant; that one was ended in this way, and this one by the same signal, is
+            taken for the same.
+    """
+    if ended.signal == signal.SIGKILL and oom_kills > 0:
+        return OutOfMemory(pid, ended.peak_bytes)
     return Crashed(ended.signal, ended.exit_code, pid, ended.peak_bytes, last_output)
+
+
+def count_oom_kills(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> int:
+    """Count the processes of this program's control group that the system ended as memory ran out.
+
+    Args:
+        root: where control groups are mounted, version 1 or 2.
+        own: the list of groups this program is in.
+
+    Returns:
+        The count since the group was made, of those below it too; 0 where it cannot be told.
+    """
+    for path in _oom_counters(root, own):
+        for line in _lines_of(path):
+            name, _, count = line.partition(" ")
+            if name == "oom_kill" and count.isdigit():
+                return int(count)
+    return 0
 
 
 def watch_death(pid: int) -> int:
@@ -151,6 +186,25 @@ def _watch_by_kqueue(pid: int) -> int:
         return os.dup(queue.fileno())
     finally:
         queue.close()
+
+
+def _oom_counters(root: Path, own: Path) -> list[Path]:
+    """Where the count may be, the closest first. In a container its group is often the root of what is mounted."""
+    counters = []
+    for line in _lines_of(own):
+        _, controllers, group = [*line.split(":", 2), "", ""][:3]
+        if not controllers:
+            counters.append(root / group.lstrip("/") / "memory.events")
+        elif "memory" in controllers.split(","):
+            counters.append(root / "memory" / group.lstrip("/") / "memory.oom_control")
+    return [*counters, root / "memory.events", root / "memory" / "memory.oom_control"]
+
+
+def _lines_of(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError):
+        return []
 
 
 def _descendants(pid: int) -> set[int]:

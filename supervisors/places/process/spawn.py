@@ -27,7 +27,7 @@ from pathlib import Path
 
 from supervisors.places.process.guardian import Guardian
 from supervisors.places.process.page import PAGE_BYTES, Page, create_page_file
-from supervisors.places.process.reap import end_tree, own_peak_bytes, watch_death
+from supervisors.places.process.reap import count_oom_kills, end_tree, own_peak_bytes, watch_death
 from supervisors.wire.frames import Spawned, encode_frame
 
 _ROOT = str(Path(__file__).resolve().parents[3])
@@ -69,6 +69,7 @@ class Birth:
         self.stderr_fd = -1
         self.page: Page | None = None
         self.own_peak_bytes = 0
+        self.oom_kills = 0
         self.error: BaseException | None = None
         self.channel, self._far_end = socket.socketpair()
         self.channel.setblocking(False)
@@ -97,6 +98,7 @@ class Birth:
 
     def _start(self) -> None:
         self.own_peak_bytes = own_peak_bytes()
+        self.oom_kills = count_oom_kills()
         with contextlib.ExitStack() as stack:
             page_fd = create_page_file(sys.path)
             stack.callback(os.close, page_fd)

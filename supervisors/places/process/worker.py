@@ -56,6 +56,8 @@ def main(channel_fd: int, page_fd: int, incarnation: int, max_frame_bytes: int, 
     service = _boot_service(boot, outbound)
     outbound.send(Ready(os.getpid()))
     Loop(service, inbound, outbound, page).run()
+    outbound.flush()
+    service.close(inbound.reason)
     outbound.send(Bye())
     sys.exit(0)
 

@@ -47,6 +47,9 @@ class Bench:
     def settle(self, *, accepted: bool) -> None:
         self.settled.append(accepted)
 
+    def close(self, reason: Reason) -> None:
+        """Do nothing."""
+
     def describe_failure(self, error: BaseException) -> bytes:
         return encode(f"{type(error).__name__}: {error}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import math
 import os
 import signal
 import subprocess
@@ -19,8 +20,9 @@ import pytest
 
 from supervisors.errors import FrameError, InternalError
 from supervisors.places.base import PART_BOUND, Lost
-from supervisors.reasons import Crashed, DeadlineExceeded, ProtocolError, Shutdown, StartFailed
-from tests.supervisors.places.bench import CLOSED, PATIENCE, Driver, driven
+from supervisors.places.process.child import GOODBYE_SECONDS
+from supervisors.reasons import Crashed, DeadlineExceeded, Killed, ProtocolError, Reason, Shutdown, StartFailed
+from tests.supervisors.places.bench import CLOSED, PATIENCE, Bench, Driver, driven
 
 pytestmark = pytest.mark.processes
 
@@ -372,6 +374,54 @@ class Lingering:
 
     def settle(self, *, accepted: bool) -> None:
         assert accepted
+
+    def close(self, _reason: Reason) -> None:
+        """Do nothing."""
+
+
+class Parting(Bench):
+    """Takes longer to close than a worker gets that has nothing to do, or dies of it."""
+
+    def close(self, reason: Reason) -> None:
+        threading.Event().wait(GOODBYE_SECONDS * 1.3)
+        print(reason)  # noqa: T201
+        if isinstance(reason, Killed):
+            os._exit(3)
+
+
+def test_a_service_is_closed_for_the_reason_it_is_told_and_in_the_time_of_the_close() -> None:
+    with driven(service=Parting()) as driver:
+        asked = [driver.ask("echo", index) for index in range(50)]
+        driver.run(lambda: len(driver.done) == len(asked))
+        driver.place.close(math.inf, Shutdown("enough"))
+        assert driver.place.next_deadline() is None
+        driver.run(lambda: driver.closed)
+    assert driver.lines == [(0, "stdout", "shut down (enough)")]
+    assert driver.lost == []
+
+
+def test_a_worker_that_dies_of_its_close_is_told_even_if_it_held_nothing() -> None:
+    with driven(service=Parting()) as driver:
+        driver.place.close(PATIENCE, Killed())
+        driver.run(lambda: driver.closed)
+    ((_, reason, lost),) = driver.lost
+    assert isinstance(reason, Crashed)
+    assert (reason.exit_code, lost) == (3, Lost(None, (), ()))
+
+
+def test_what_a_closing_worker_has_not_begun_is_given_back_and_its_service_closes_after_the_request_it_is_on() -> None:
+    with driven(service=Parting()) as driver:
+        for index in range(300):  # the window opens
+            driver.ask("echo", index)
+        driver.run(lambda: len(driver.done) == 300)
+        current = driver.ask("wait", 0.3)
+        behind = [driver.ask("echo", index) for index in range(5)]
+        driver.run(lambda: driver.place.workers()[0].current == current, 0.01)
+        driver.place.close(math.inf, Shutdown("enough"))
+        driver.run(lambda: driver.closed)
+    assert driver.order[-1] == current
+    assert driver.lost == [(0, CLOSED, Lost(None, (), tuple(behind)))]
+    assert driver.lines == [(0, "stdout", "shut down (enough)")]
 
 
 def test_a_place_that_never_started_closes_and_one_that_is_closed_stays_so() -> None:

@@ -8,21 +8,23 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import psutil
 import pytest
 
 from supervisors.places.process.reap import (
     Ended,
-    describe_crash,
+    count_oom_kills,
+    describe_death,
     end_tree,
     own_peak_bytes,
+    read_usage,
     reap,
-    usage,
     watch_death,
     watch_death_by_thread,
 )
-from supervisors.reasons import Crashed
+from supervisors.reasons import Crashed, OutOfMemory
 
 pytestmark = pytest.mark.processes
 
@@ -110,15 +112,49 @@ def test_what_a_dead_root_has_left_in_its_session_is_found() -> None:
 
 
 def test_the_figures_of_a_process_are_read_while_it_lives() -> None:
-    figures = usage(os.getpid())
+    figures = read_usage(os.getpid())
     assert figures is not None
+    assert figures.born_at == psutil.Process().create_time()
     assert figures.cpu_seconds > 0
     assert figures.rss_bytes > 1_000_000
     with start("pass") as process:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert read_usage(process.pid) is None  # it has ended, and nobody has reaped it
         process.wait()
-    assert usage(process.pid) is None
+    assert read_usage(process.pid) is None
+    assert read_usage(2**31 - 1) is None
 
 
 def test_a_crash_is_told_as_a_reason() -> None:
     ended = Ended(signal=11, exit_code=None, peak_bytes=5)
-    assert describe_crash(ended, 42, ("last",)) == Crashed(11, None, 42, 5, ("last",))
+    assert describe_death(ended, 42, ("last",), oom_kills=1) == Crashed(11, None, 42, 5, ("last",))
+
+
+def test_a_kill_by_the_system_as_memory_ran_out_is_told_as_that() -> None:
+    ended = Ended(signal=9, exit_code=None, peak_bytes=5)
+    assert describe_death(ended, 42, (), oom_kills=0) == Crashed(9, None, 42, 5)
+    assert describe_death(ended, 42, (), oom_kills=1) == OutOfMemory(42, 5)
+
+
+@pytest.mark.parametrize(
+    ("groups", "file", "text"),
+    [
+        ("0::/user.slice/mine\n", "user.slice/mine/memory.events", "low 0\noom 9\noom_kill 3\noom_group_kill 1\n"),
+        ("0::/elsewhere\n", "memory.events", "oom_kill 3\n"),
+        ("5:cpu:/a\n4:memory:/b\n0::/\n", "memory/b/memory.oom_control", "under_oom 0\noom_kill 3\n"),
+        ("4:memory:/elsewhere\n", "memory/memory.oom_control", "oom_kill 3\n"),
+        ("4:memory:/old\n", "memory/old/memory.oom_control", "under_oom 0\n"),
+        ("", "nothing", ""),
+    ],
+)
+def test_the_count_of_such_kills_is_read_in_either_version_of_control_groups(
+    tmp_path: Path, groups: str, file: str, text: str
+) -> None:
+    own, root = tmp_path / "own", tmp_path / "root"
+    own.write_text(groups)
+    (root / file).parent.mkdir(parents=True)
+    (root / file).write_text(text)
+    assert count_oom_kills(root, own) == (3 if "oom_kill 3" in text else 0)
+    assert count_oom_kills(root, tmp_path / "absent") == (
+        3 if file in {"memory.events", "memory/memory.oom_control"} else 0
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter, deque
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from supervisors.errors import InternalError
 from supervisors.places.base import PART_BOUND, Execution, Lost, Place, Port
 from supervisors.places.scripted import Faults, ScriptedPlace
-from supervisors.reasons import Crashed, Reason, StartFailed
+from supervisors.reasons import Crashed, Reason, Shutdown, StartFailed
 
 SEEDS = 300
 REQUESTS = 30
@@ -52,6 +53,11 @@ class Service:
     def settle(self, *, accepted: bool) -> None:
         self._world.settled[accepted] += 1
 
+    def close(self, reason: Reason) -> None:
+        self._world.closed.append(reason)
+        if self._world.fails_to_close:
+            raise SystemExit(3)
+
     def describe_failure(self, error: BaseException) -> bytes:
         return repr(error).encode()
 
@@ -73,6 +79,8 @@ class World:
         self.lost: list[tuple[Reason, Lost]] = []
         self.ungranted: list[tuple[int, int]] = []
         self.is_closed = False
+        self.closed: list[Reason] = []
+        self.fails_to_close = False
         self.starts_again = True
         for number in range(workers):
             self.place.start(number, b"boot")
@@ -217,6 +225,40 @@ def test_close_ends_all_workers_and_gives_back_what_they_held(workers: int) -> N
         assert sorted([*world.outcome, *world.waiting]) == list(range(REQUESTS))
         cut_short += bool(world.lost)
     assert cut_short
+
+
+def test_a_close_without_a_deadline_lets_every_worker_finish_and_close_its_service() -> None:
+    given_back = 0
+    for seed in range(SEEDS):
+        world = World(seed, workers=2)
+        for _ in range(world.random.randrange(80)):
+            world._submit()
+            world.place.tick()
+        world.place.close(math.inf, Shutdown("enough"))
+        world.starts_again = False
+        while world.place.tick():
+            pass
+        assert world.is_closed
+        assert world.closed == [Shutdown("enough")] * 2
+        assert world.place.deaths == 0
+        assert all(reason == Shutdown("closed") for reason, _ in world.lost)
+        # What it was on is cut short only where it stops between two steps.
+        assert all(lost.suspect is None or world.requests[lost.suspect].split()[1] != b"0" for _, lost in world.lost)
+        assert sorted([*world.outcome, *world.waiting]) == list(range(REQUESTS))
+        given_back += sum(len(lost.unbegun) for _, lost in world.lost)
+    assert given_back
+
+
+def test_a_worker_that_does_not_end_as_asked_is_told_even_if_it_held_nothing() -> None:
+    world = World(0)
+    world.run()
+    world.fails_to_close = True
+    world.starts_again = False
+    world.place.close(math.inf)
+    while world.place.tick():
+        pass
+    assert [(type(reason), lost) for reason, lost in world.lost] == [(Crashed, Lost(None, (), ()))]
+    assert world.is_closed
 
 
 def test_abort_ends_everything_and_tells_nobody() -> None:

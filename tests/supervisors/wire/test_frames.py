@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisors.errors import FrameError
-from supervisors.reasons import ErrorRecord
+from supervisors.reasons import ErrorRecord, Killed, Raised, Shutdown
 from supervisors.wire.frames import (
     FRAME_OVERHEAD_BYTES,
     Boot,
@@ -40,7 +40,7 @@ to_worker = st.one_of(
     st.builds(Boot, numbers, st.text(), st.text(), st.integers(0, 50), st.just({"a": 10}), st.binary(), st.binary()),
     st.builds(Deliver, numbers, st.lists(st.tuples(numbers, st.binary()), max_size=5)),
     st.builds(Grant, numbers),
-    st.just(Stop()),
+    st.builds(Stop, st.sampled_from([Shutdown("closed"), Killed(7), Raised(ErrorRecord("E", "text", "trace"))])),
 )
 from_worker = st.one_of(
     st.just(Spawned()),

@@ -1,0 +1,137 @@
+"""What the supervisor of a job decides about workers that were lost, with nothing but its decisions looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import nullcontext
+from typing import Any
+
+from routilux import ErrorHandler, Flow
+from routilux.jobs.actor import JobCut, StateActor
+from routilux.jobs.machine import JobStatus
+from routilux.ledger import Ledger
+from routilux.routing import compile_plan
+from routilux.runtime.commands import Failure, Verdict
+from routilux.runtime.job_supervisor import RESTART_BACKOFF, JobSupervisor
+from supervisors.behavior import Behavior, Context
+from supervisors.messages import Terminate
+from supervisors.policy import Strategy
+from supervisors.reasons import Crashed, Normal
+from supervisors.testing import StepHost
+from tests.runtime import shapes
+
+KILLED = Crashed(signal=9)
+
+
+class Pool(Behavior):
+    """In the place of a routine's actor: reports what it is told to, keeps the verdicts, ends when asked to."""
+
+    handles_terminate = True
+
+    def __init__(self, report: Callable[[Failure], None]) -> None:
+        self.report = report
+        self.verdicts: list[Verdict] = []
+
+    def on_message(self, message: object, ctx: Context) -> None:
+        if isinstance(message, Verdict):
+            self.verdicts.append(message)
+        elif isinstance(message, Terminate):
+            ctx.stop(Normal())
+
+
+class Decisions:
+    """A job's supervisor with one routine, whose workers are lost at will."""
+
+    def __init__(self, workers: int, **options: Any) -> None:
+        flow = Flow("pool")
+        flow.add_routine(
+            shapes.Stage(),
+            "pool",
+            placement="process",
+            workers=workers,
+            error_handler=ErrorHandler("continue"),
+            **options,
+        )
+        self.host = StepHost(1)
+        ledger = Ledger(
+            compile_plan(flow),
+            nullcontext(),
+            on_quiet=lambda: None,
+            on_facts=lambda: None,
+            on_overflow=lambda _cycle: None,
+        )
+        self.finished: Future[JobCut] = Future()
+        self._pools: list[Pool] = []
+        self.host.start(
+            JobSupervisor(ledger, StateActor(ledger, 0.0), [self._make_pool], self.finished, shutdown=5.0), "job"
+        )
+        self.host.run()
+
+    def lose(self, worker: int, *, is_fruitless: bool = True) -> Verdict:
+        """Lose a worker that was idle."""
+        [pool] = self._pools
+        case = len(pool.verdicts) + 1
+        pool.report(
+            Failure(
+                routine=0,
+                case=case,
+                worker=worker,
+                has_message=False,
+                failures=0,
+                crashes=0,
+                is_retryable=True,
+                reason=KILLED,
+                is_lost=True,
+                is_fruitless=is_fruitless,
+            )
+        )
+        self.host.run()  # the clock stands still: nobody here sets a timer
+        verdict = pool.verdicts[-1]
+        assert verdict.case == case
+        return verdict
+
+    def _make_pool(self, report: Callable[[Failure], None]) -> Any:
+        self._pools.append(Pool(report))
+        return self._pools[-1]
+
+
+def delay_of(verdict: Verdict) -> float:
+    assert verdict.restart_delay is not None
+    return verdict.restart_delay
+
+
+def test_a_worker_waits_for_its_own_deaths_and_not_for_those_of_its_pool() -> None:
+    decisions = Decisions(workers=8, max_restarts=3)
+    first = [delay_of(decisions.lose(worker)) for worker in range(8)]
+    assert max(first) <= RESTART_BACKOFF.delay
+    second = [delay_of(decisions.lose(worker)) for worker in range(8)]
+    assert max(second) <= RESTART_BACKOFF.delay * RESTART_BACKOFF.factor
+    assert min(second) >= RESTART_BACKOFF.delay  # half of the wait at most is jitter
+
+
+def test_work_done_by_one_worker_ends_its_own_streak_alone() -> None:
+    decisions = Decisions(workers=2, max_restarts=100)
+    for worker in (0, 1, 0, 1, 0, 1):
+        decisions.lose(worker)
+    assert delay_of(decisions.lose(0, is_fruitless=False)) == 0.0
+    assert delay_of(decisions.lose(0)) <= RESTART_BACKOFF.delay
+    assert delay_of(decisions.lose(1)) >= RESTART_BACKOFF.delay * RESTART_BACKOFF.factor**3 / 2
+
+
+def test_a_pool_may_lose_as_many_workers_as_all_of_them_may_alone() -> None:
+    for workers in (1, 4):
+        decisions = Decisions(workers=workers, max_restarts=3)
+        for _ in range(3 * workers):
+            assert decisions.lose(0).strategy is Strategy.CONTINUE
+        last = decisions.lose(workers - 1)
+        assert (last.strategy, last.restart_delay) == (Strategy.STOP, None)
+        decisions.host.run()
+        cut = decisions.finished.result(timeout=0)
+        assert cut.status is JobStatus.FAILED
+        told = "more than 12 fruitless restarts in 5 s among 4 workers" if workers == 4 else "more than 3 fruitless"
+        assert told in (cut.error or "")
+
+
+def test_without_restarts_allowed_the_first_fruitless_death_in_a_pool_stops_the_job() -> None:
+    assert Decisions(workers=4, max_restarts=0).lose(2).strategy is Strategy.STOP
