@@ -22,10 +22,11 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from supervisors.asking import AskableMailbox
+from supervisors.asking import FutureAnswer
 from supervisors.behavior import Behavior, Maker
 from supervisors.clock import Clock, MonotonicClock
-from supervisors.errors import AskTimeoutError, DeadlockError, StartError
+from supervisors.endpoint import Endpoint
+from supervisors.errors import ActorEndedError, AskTimeoutError, DeadlockError, StartError
 from supervisors.inbox import Inbox, InboxActor, InboxRef
 from supervisors.life import Life
 from supervisors.mailbox import Mailbox
@@ -34,9 +35,9 @@ from supervisors.parking import LockParker, Poller
 from supervisors.places.base import Listener, Place
 from supervisors.places.process.output import show_output
 from supervisors.places.process.place import ProcessPlace
-from supervisors.reasons import Abandoned, Killed, Reason, Shutdown
+from supervisors.reasons import Abandoned, Killed, Shutdown
 from supervisors.telemetry import Telemetry, telemetry
-from supervisors.waiting import enter_actor, present_actor, waiting_for
+from supervisors.waiting import enter_actor, present_actor, refuse_ring, waiting_for
 
 _LOOK_EVERY = 32
 """Turns that an actor with work makes before it looks at its file descriptors (arbitrary)."""
@@ -71,7 +72,8 @@ class PykkaHost:
             behavior: what it does; used by its thread alone from now on. Or what gives that, such
                 as its class, called on that thread.
             name: its name, and that of its thread.
-            mailbox: its mailbox, which then outlives it; None for one of its own, without bound.
+            mailbox: its mailbox. An `AskableMailbox` (a bounded one) becomes its own and ends with
+                it; any other outlives it. None: one of its own, without bound.
 
         Raises:
             StartError: the system gave no thread.
@@ -130,6 +132,8 @@ class PykkaHost:
             ref.inbox.bury()
             life.parker.close()
             raise StartError(f"actor {life.path} could not be started: {error}") from error
+        if life.parent is not None and isinstance(life.parent.ref, PykkaRef):
+            life.parent.ref.add_child(ref)
 
     def stack_of(self, life: Life) -> str:
         """Give the stack of the actor's thread; "" when it has none."""
@@ -139,24 +143,31 @@ class PykkaHost:
         """Whether this is no actor's thread."""
         return present_actor() is None
 
-    def wait_answered(self, life: Life, future: concurrent.futures.Future[Any], timeout: float | None) -> Any:
+    def refuse_ring(self, life: Endpoint) -> None:
+        """Raise `DeadlockError` if the actor of this thread must not wait for `life`."""
+        refuse_ring(life)
+
+    def wait_answered(self, life: Endpoint, future: concurrent.futures.Future[Any], timeout: float | None) -> Any:
         """Wait for what was asked of `life`; raises as `LifeRef.ask`."""
         try:
-            with waiting_for(life):
+            with self.enter_wait(life, future.done, timeout):
                 return future.result(timeout)
         except DeadlockError:
             future.cancel()
             raise
-        except concurrent.futures.TimeoutError:
-            if future.done() and not future.cancelled():
-                return future.result(0)  # it came, or it is the actor's own TimeoutError
-            future.cancel()
+        except TimeoutError:
+            # Unless the answer came in the last moment, or the actor has raised a TimeoutError of its own.
+            if not future.cancel():
+                return future.result()
             raise AskTimeoutError(f"actor {life.path} did not answer within {timeout:g} s") from None
 
     @contextmanager
-    def enter_wait(self, life: Life, is_over: Callable[[], bool], timeout: float | None) -> Iterator[float | None]:
+    def enter_wait(self, life: Endpoint, is_over: Callable[[], bool], timeout: float | None) -> Iterator[float | None]:
         """Note, for the body, that the calling thread's actor waits for `life`."""
-        with waiting_for(life):
+        if is_over():
+            yield timeout
+            return
+        with waiting_for(life, is_over):
             yield timeout
 
     def open_place(self, life: Life, listener: Listener, name: str, service: bytes) -> Place:
@@ -179,16 +190,13 @@ class PykkaHost:
             self,
             behavior,
             name,
-            mailbox=AskableMailbox() if mailbox is None else mailbox,
-            is_given=mailbox is not None,
+            mailbox=mailbox,
             parker=Poller() if getattr(behavior, "uses_poller", False) else LockParker(),
             rng=self._make_random(name if parent is None else f"{parent.path}/{name}"),
             parent=parent,
         )
         inbox = Inbox(life)
-        life.ref = ref = PykkaRef(inbox, BehaviorActor(inbox))
-        if parent is not None and isinstance(parent.ref, PykkaRef):
-            parent.ref.add_child(ref)
+        life.ref = PykkaRef(inbox, BehaviorActor(inbox))
         return life
 
     def _make_random(self, path: str) -> random.Random:
@@ -205,7 +213,7 @@ class PykkaRef(InboxRef):
         super().__init__(inbox)
         self._carrier = actor.actor_ref
         self._thread = actor.thread
-        self._started: concurrent.futures.Future[Any] | None = None
+        self._started: FutureAnswer | None = None
         self._children: list[PykkaRef] = []
         self._sweep_from = _SWEEP_FROM
 
@@ -216,7 +224,12 @@ class PykkaRef(InboxRef):
             StartError: it ended before it was; the cause is told.
             TimeoutError: it was not ready within `timeout` seconds.
         """
-        return None if self._started is None else self._started.result(timeout)
+        if self._started is None:
+            return None
+        try:
+            return self._started.future.result(timeout)
+        except ActorEndedError as ended:
+            raise StartError(f"actor {self.path} {ended.reason}") from None
 
     def stop(self, timeout: float | None = None) -> bool:
         """Ask it to end, ahead of all data, and wait; tells whether its threads are gone.
@@ -254,16 +267,8 @@ class PykkaRef(InboxRef):
 
     def expect_start(self) -> None:
         """Keep what the start comes to, for `wait_started`; to be said before the thread starts."""
-        started: concurrent.futures.Future[Any] = concurrent.futures.Future()
-        life = self._life
-        self._started = started
-
-        def end(reason: Reason) -> None:
-            if not started.done():
-                started.set_exception(StartError(f"actor {life.path} {reason}"))
-
-        life.watch(end)
-        life.on_started(started.set_result)
+        self._started = FutureAnswer(self._life.path, self._life.watch)
+        self._life.on_started(self._started.set_reply)
 
     def show(self) -> None:
         """Let Pykka know the actor."""

@@ -5,6 +5,11 @@ a future brings. Never handles a message, never waits.
 
 A reply that comes from another process is `Sealed`: whoever takes it out of its future opens it,
 since that may run code, which is no business of the actor it came through.
+
+Theory of operation. An answer is given by the first who gives one: the actor, whoever it passed
+the answer on to, an overflow policy that dropped the ask, or the end of the actor, for which each
+answer watches by itself. So nobody has to remember which asks an actor owes at its end, whether
+they still wait, are being handled or were deferred, and no sender waits longer than the actor lives.
 """
 
 from __future__ import annotations
@@ -15,14 +20,22 @@ from concurrent.futures import Future
 from typing import Any, Protocol, TypeAlias
 
 from supervisors.behavior import Answer
-from supervisors.errors import ActorEndedError
+from supervisors.errors import ActorEndedError, MailboxClosedError, MailboxFullError
 from supervisors.mailbox import Mailbox
 from supervisors.messages import Terminate
-from supervisors.reasons import Reason, Shutdown
+from supervisors.reasons import Raised, Reason, Shutdown, record_error
+
+Watch: TypeAlias = Callable[[Callable[[Reason], object]], Callable[[], bool]]
+"""Has something called at an actor's end, and gives what takes that back (`LifeRef.watch`)."""
 
 
 class Ask:
-    """A message whose sender waits for an answer."""
+    """A message whose sender waits for an answer.
+
+    Args:
+        message: what is asked.
+        answer: where the reply goes; it watches the actor's end by itself.
+    """
 
     __slots__ = ("answer", "message")
 
@@ -84,15 +97,26 @@ class FutureAnswer:
 
     Args:
         path: the actor that is asked, for errors.
+        watch: the actor's; at its end the future raises `ActorEndedError`.
     """
 
     __slots__ = ("_first", "_path", "future")
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, watch: Watch) -> None:
         self._path = path
         # Taken by the first who answers, and never let go: the actor, or whoever gave it up.
-        self._first = threading.Lock()
+        self._first = first = threading.Lock()
         self.future: Future[Any] = ReplyFuture()
+        unwatch = watch(self.set_dead)
+
+        def settle(future: Future[Any]) -> None:
+            unwatch()
+            # Who waits by `concurrent.futures.wait` hears of a cancelled future by this alone.
+            if future.cancelled() and first.acquire(blocking=False):
+                future.set_running_or_notify_cancel()
+
+        # Without a reference to this answer: a ring would wait for the garbage collector at each ask.
+        self.future.add_done_callback(settle)
 
     @property
     def is_wanted(self) -> bool:
@@ -105,53 +129,23 @@ class FutureAnswer:
             self.future.set_result(value)
 
     def set_error(self, error: BaseException) -> None:
-        """Let the future raise; as `set_reply`."""
+        """Let the future raise; of an exit, that the actor ended by it. As `set_reply`."""
         if self._is_first():
-            self.future.set_exception(error)
+            self.future.set_exception(error if isinstance(error, Exception) else self._without_exit(error))
 
     def set_dead(self, reason: Reason) -> None:
         """Let the future raise `ActorEndedError`."""
         if self._is_first():
             self.future.set_exception(ActorEndedError(self._path, reason))
 
+    def _without_exit(self, error: BaseException) -> Exception:
+        # A SystemExit is the actor's own end, and must not become that of whoever asked.
+        ended = ActorEndedError(self._path, Raised(record_error(error)))
+        ended.__cause__ = error
+        return ended
+
     def _is_first(self) -> bool:
         return self._first.acquire(blocking=False) and self.future.set_running_or_notify_cancel()
-
-
-class DeferredAnswer:
-    """An answer that its actor owes, forgotten by it once it is given.
-
-    Args:
-        answer: where the reply goes.
-        owed: what the actor owes; this is added to it.
-    """
-
-    __slots__ = ("_answer", "_owed")
-
-    def __init__(self, answer: Answer, owed: set[Answer]) -> None:
-        self._answer = answer
-        self._owed = owed
-        owed.add(self)
-
-    @property
-    def is_wanted(self) -> bool:
-        """Whether its sender still waits."""
-        return self._answer.is_wanted
-
-    def set_reply(self, value: object) -> None:
-        """Hand over the reply."""
-        self._owed.discard(self)
-        self._answer.set_reply(value)
-
-    def set_error(self, error: BaseException) -> None:
-        """Hand over what went wrong."""
-        self._owed.discard(self)
-        self._answer.set_error(error)
-
-    def set_dead(self, reason: Reason) -> None:
-        """Tell that the actor ended without answering."""
-        self._owed.discard(self)
-        self._answer.set_dead(reason)
 
 
 class Owner(Protocol):
@@ -175,7 +169,7 @@ class PoisonPill:
 
 
 class AskableMailbox(Mailbox):
-    """A mailbox of an actor's own, whose data lane may hold asks and pills among the messages."""
+    """A mailbox of an actor's own, whose data lane may hold asks and a pill among the messages."""
 
     __slots__ = ("owner",)
 
@@ -194,3 +188,31 @@ class AskableMailbox(Mailbox):
                 self.put_control(Terminate(Shutdown(message.info)))
                 return None
             return message
+
+    def put_pill(self, pill: PoisonPill) -> None:
+        """Put a pill behind all data, whether the lane is full or not.
+
+        Raises:
+            MailboxClosedError: the actor has ended.
+        """
+        with self.lock:
+            if self._closed:
+                raise MailboxClosedError
+            wake = self.append_held(pill)
+        if wake:
+            self.unpark()
+
+    def on_dropped(self, message: object) -> None:
+        """Tell the sender of an ask that there was no room for it."""
+        if type(message) is Ask:
+            message.answer.set_error(MailboxFullError(self.capacity))
+
+    def _drop_oldest(self) -> object | None:
+        # Pills stay: who has sent one waits for the end that it brings.
+        message: object
+        for index, message in enumerate(self.data):
+            if type(message) is not PoisonPill:
+                del self.data[index]
+                self._dropped += 1
+                return message
+        return None

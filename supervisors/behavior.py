@@ -73,16 +73,24 @@ class Link:
         refs: the two.
     """
 
-    __slots__ = ("is_tied", "refs")
+    __slots__ = ("cancels", "is_tied", "refs")
 
     def __init__(self, refs: tuple[Ref, Ref]) -> None:
         self.refs = refs
         self.is_tied = True
+        self.cancels: tuple[Callable[[], bool], ...] = ()
+        """What takes back the watches of each over the other."""
 
     def other(self, ref: Ref) -> Ref:
         """The one that is not `ref`."""
         first, second = self.refs
         return second if first is ref else first
+
+    def untie(self) -> None:
+        """Let neither be told of the other's end; notices on their way count no more. Any thread may call it."""
+        self.is_tied = False
+        for cancel in self.cancels:
+            cancel()
 
 
 class Timer(Protocol):
@@ -93,7 +101,10 @@ class Timer(Protocol):
 
 
 class Answer(Protocol):
-    """Where the reply to an ask goes. Any thread may call it; the first call counts."""
+    """Where the reply to an ask goes. Any thread may call it; the first call counts.
+
+    It watches the end of the actor that was asked by itself.
+    """
 
     @property
     def is_wanted(self) -> bool:
@@ -144,7 +155,8 @@ class Context(Protocol):
                 for one. What is no behaviour and comes of it is handed over by `Started`, and that
                 child ends at once.
             name: its name.
-            mailbox: its mailbox, which then outlives it; None for one of its own, without bound.
+            mailbox: its mailbox. A `supervisors.asking.AskableMailbox` (a bounded one) becomes its
+                own and ends with it; any other outlives it. None: one of its own, without bound.
             wants_started: whether `Started` is to come when it is ready.
 
         Raises:
@@ -183,7 +195,7 @@ class Context(Protocol):
     def defer(self) -> Answer | None:
         """Take the ask that is being handled, to answer it later; None when it was no ask.
 
-        What is still owed when this actor ends is answered with its end.
+        Any thread may answer it. What is still owed when this actor ends is answered with its end.
         """
 
     def stop(self, reason: Reason) -> None:

@@ -24,8 +24,7 @@ from supervisors.behavior import Answer, Behavior, Context, Maker, Monitor, Ref,
 from supervisors.calls import ChildCounts, ChildInfo, answer_all
 from supervisors.errors import ChildStateError, SpecError, StartError
 from supervisors.foreign import as_ref
-from supervisors.life import HandedOver
-from supervisors.messages import Down, Started, Terminate
+from supervisors.messages import Down, HandedOver, Started, Terminate
 from supervisors.reasons import Abandoned, ErrorRecord, Normal, Reason, Shutdown, StartFailed, is_clean, record_error
 from supervisors.ref import LifeRef
 from supervisors.spec import IGNORE, ChildSpec

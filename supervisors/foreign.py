@@ -30,7 +30,7 @@ import pykka
 from supervisors.behavior import Ref
 from supervisors.errors import InternalError, StartError
 from supervisors.inbox import Inbox
-from supervisors.messages import Exit, GetState, Kill, Linked, Resume, Suspend, Terminate
+from supervisors.messages import Exit, GetState, Kill, Linked, Resume, Suspend, Terminate, Unlinked
 from supervisors.reasons import ErrorRecord, Killed, Normal, Raised, Reason, is_clean, record_error
 from supervisors.ref import LifeRef
 
@@ -107,7 +107,7 @@ class ForeignRef:
             case Exit(_, reason, link):
                 if link.is_tied and not is_clean(reason):
                     _ = self.actor_ref.stop(block=False)
-            case Linked():
+            case Linked() | Unlinked():
                 pass  # its end is told by `watch`
             case Kill():
                 self.kill()

@@ -13,12 +13,13 @@ whoever asked for it.
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import Any, Protocol
 
 import pykka
 from pykka.messages import _ActorStop
 
-from supervisors.asking import Ask, PoisonPill, Sealed
+from supervisors.asking import Ask, AskableMailbox, PoisonPill, Sealed
 from supervisors.errors import MailboxClosedError
 from supervisors.life import Life
 from supervisors.messages import Terminate
@@ -116,10 +117,12 @@ class Inbox:
             if future is not None:
                 PykkaAnswer(future, self.life)
             return
-        if self.life.is_given:
-            self.life.put_control(Terminate(Shutdown(STOPPED)))
+        mailbox = self.life.mailbox
+        if isinstance(mailbox, AskableMailbox):
+            with suppress(MailboxClosedError):
+                mailbox.put_pill(PoisonPill(STOPPED))  # also into a full one
         else:
-            self._pass_on(PoisonPill(STOPPED))
+            self.life.put_control(Terminate(Shutdown(STOPPED)))
 
     def _pass_on(self, message: object) -> bool:
         life = self.life

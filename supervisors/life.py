@@ -1,47 +1,46 @@
 """One actor's life, from its start to its end, apart from where it runs.
 
-Owns the order in which an actor looks for work, its timers, its children, what it watches and who
-watches it, and the order of its end. The hosts (`actor`, `testing`) own threads and waiting, and
-call `begin`, `turn` and `finish`, one at a time. Nothing that a behaviour raises comes out of a
+Owns the order in which an actor looks for work, its timers, its children, what it watches, and the
+order of its end. What others do to it from outside, and how they are told of its end, is
+`endpoint`'s. The hosts (`actor`, `testing`) own threads and waiting, and call `begin`, `turn` and
+`finish`, one at a time, on the actor's own thread. Nothing that a behaviour raises comes out of a
 life: it ends it.
 
 Theory of operation. Control messages come before timers that are due, and these before
-`Behavior.step`. A life is over for the world in one step, under its mailbox's lock (`_claim_end`):
-from then on its refs take nothing, and whoever made that step, the actor itself or the one
-that gave it up, tells everybody who watches, each exactly once: the parent first.
+`Behavior.step`. A suspended actor takes control messages alone: those for the life itself are
+handled, the others are held, and go back to the front of the lane when it is resumed.
 
-A mailbox that was handed in belongs to its giver: its data outlives the actor. What is left in
-its control lane is for the actor that has ended and is dropped.
+An actor that was given up from outside (`give_up`) has ended for the world while its thread may
+still be inside a call of its behaviour. Then nothing it does reaches anybody as this actor's: its
+children are asked to end, and when the call returns, if ever, `finish` gives back what it holds.
 """
 
 from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable
-from concurrent.futures import Future
-from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from supervisors.asking import Ask, AskableMailbox, DeferredAnswer, PoisonPill
+from supervisors.asking import Ask, AskableMailbox
 from supervisors.behavior import Answer, Behavior, Maker, Monitor, Ref
-from supervisors.errors import MailboxClosedError
+from supervisors.endpoint import Endpoint, EndpointHost
 from supervisors.mailbox import Mailbox
-from supervisors.messages import Down, Exit, GetState, Kill, Linked, Resume, Started, Suspend, Terminate
+from supervisors.messages import (
+    Down,
+    Exit,
+    GetState,
+    HandedOver,
+    Kill,
+    Linked,
+    Resume,
+    Started,
+    Suspend,
+    Terminate,
+    Unlinked,
+)
 from supervisors.parking import Parker
 from supervisors.places.base import Listener, Place
-from supervisors.reasons import (
-    Abandoned,
-    ErrorRecord,
-    Killed,
-    Normal,
-    Raised,
-    Reason,
-    Shutdown,
-    StartFailed,
-    is_clean,
-    record_error,
-)
+from supervisors.reasons import Abandoned, Killed, Normal, Raised, Reason, Shutdown, StartFailed, is_clean, record_error
 from supervisors.ref import LifeRef
 from supervisors.ties import Ties
 from supervisors.timers import PendingTimer, TimerQueue
@@ -52,11 +51,8 @@ MAX_WAIT = 86_400.0
 _log = logging.getLogger("supervisors")
 
 
-class Host(Protocol):
+class Host(EndpointHost, Protocol):
     """What a life needs of where it runs."""
-
-    def now(self) -> float:
-        """Seconds on the host's clock."""
 
     def start_child(self, parent: Life, behavior: Behavior | Maker, name: str, mailbox: Mailbox | None) -> Life:
         """Give a new actor below `parent`, which `launch` sets going."""
@@ -71,46 +67,25 @@ class Host(Protocol):
     def stack_of(self, life: Life) -> str:
         """Where the actor is in its code at this moment, as text; "" where unknown."""
 
-    def may_wait(self) -> bool:
-        """Whether the calling thread may wait for room in a mailbox: no actor's may."""
-
-    def wait_answered(self, life: Life, future: Future[Any], timeout: float | None) -> Any:
-        """Wait for what was asked of `life`; raises as `LifeRef.ask`."""
-
-    def enter_wait(
-        self, life: Life, is_over: Callable[[], bool], timeout: float | None
-    ) -> AbstractContextManager[float | None]:
-        """Give what the calling thread waits in, for at most the seconds that entering it gives.
-
-        Args:
-            life: who alone can end the wait.
-            is_over: whether what is waited for is there.
-            timeout: seconds to wait at most; None for no end.
-
-        Raises:
-            DeadlockError: on entering: `life` is the caller's own actor, or waits for it.
-        """
-
     def open_place(self, life: Life, listener: Listener, name: str, service: bytes) -> Place:
         """Give a place for one worker in a process of its own."""
 
-    def note(self, event: str, measurements: dict[str, float], metadata: dict[str, Any]) -> None:
-        """Tell those who listen that something happened."""
 
-
-class Life:
+class Life(Endpoint):
     """One actor (its `Context`).
 
     Args:
         host: where it runs.
         behavior: what it does, or what gives that on the actor's own thread.
         name: its name below its parent.
-        mailbox: its mailbox.
-        is_given: whether the mailbox belongs to somebody else and outlives the actor.
+        mailbox: its mailbox; None for one of its own, without bound.
         parker: where it waits; closed at its end.
         rng: its source of randomness.
         parent: who is told of its end before all others; None for a root.
     """
+
+    _host: Host
+    parent: Life | None
 
     def __init__(
         self,
@@ -118,46 +93,30 @@ class Life:
         behavior: Behavior | Maker,
         name: str,
         *,
-        mailbox: Mailbox,
-        is_given: bool,
+        mailbox: Mailbox | None,
         parker: Parker,
         rng: random.Random,
         parent: Life | None,
     ) -> None:
-        self.name = name
-        self.path: str = name if parent is None else f"{parent.path}/{name}"
-        self.reason: Reason | None = None
-        """Why it ended; written once, under the mailbox's lock. Set means closed and fenced off."""
-        self.is_given = is_given
+        mailbox = AskableMailbox() if mailbox is None else mailbox
+        super().__init__(host, name, mailbox=mailbox, parent=parent)
         self.is_suspended = False
         """Whether it takes nothing until it is resumed or asked to end."""
         self.is_finished = False
         """Whether its last call has returned: set after its end, and much later for one that was given up."""
         self.uses_poller: bool = getattr(behavior, "uses_poller", False)
         """Whether it waits for file descriptors too."""
-        self.is_start_awaited = False
-        """Whether somebody waits for a root's start, and is told how it went."""
-        self._host = host
-        self.now = host.now
-        """Seconds on the host's clock."""
         self._made: Behavior | Maker = behavior
         self._behavior: Behavior = behavior if isinstance(behavior, Behavior) else _UNBORN
-        self._mailbox = mailbox
         self._parker = parker
         self._random = rng
-        self._parent = parent
         self._timers = TimerQueue()
         self._children: set[Ref] = set()
         self._ending: Reason | None = None
         self._ask: Ask | None = None
-        self._owed: set[Answer] = set()
         self._held: list[object] = []
         self._ties = Ties()
-        self._watchers: dict[int, Callable[[Reason], object]] = {}
-        self._watches = 0
-        self._on_started: Callable[[object], object] | None = None
         self._is_started = False
-        self._began_at = 0.0
         self._ref = LifeRef(self)
         if isinstance(mailbox, AskableMailbox):
             mailbox.owner = self
@@ -173,11 +132,6 @@ class Life:
     @ref.setter
     def ref(self, ref: LifeRef) -> None:
         self._ref = ref
-
-    @property
-    def mailbox(self) -> Mailbox:
-        """This actor's own mailbox."""
-        return self._mailbox
 
     @property
     def random(self) -> random.Random:
@@ -213,11 +167,13 @@ class Life:
             life.on_started(lambda info: self.put_control(Started(ref, info)))
         self._host.launch(life)
         self._children.add(ref)
+        if self.reason is not None:
+            self._end_child(ref)  # given up from outside, by one that did not see this child
         return ref
 
     def acknowledge(self, info: object = None) -> None:
         """Tell who started this actor that it is ready; nothing happens the second time."""
-        if self._is_started:
+        if self._is_started or self.reason is not None:
             return
         self._is_started = True
         self._host.note("actor.started", {}, {"path": self.path, "pid": self.pid})
@@ -259,7 +215,7 @@ class Life:
     def defer(self) -> Answer | None:
         """Take the ask that is being handled, to answer it later."""
         ask, self._ask = self._ask, None
-        return None if ask is None else DeferredAnswer(ask.answer, self._owed)
+        return None if ask is None else ask.answer
 
     def stop(self, reason: Reason) -> None:
         """End this actor, with `reason`, when the present call returns; the first call counts."""
@@ -283,7 +239,6 @@ class Life:
 
     def begin(self) -> None:
         """Make the first call of the behaviour."""
-        self._began_at = self._host.now()
         if self.reason is not None:
             return  # given up before it began
         try:
@@ -346,11 +301,11 @@ class Life:
 
     def fail(self, error: BaseException) -> None:
         """Let the actor end by `error`, whatever end was asked for before."""
+        record = record_error(error)
+        self._ending = Raised(record) if self._is_started else StartFailed(record)
         ask, self._ask = self._ask, None
         if ask is not None:
             ask.answer.set_error(error)
-        record = record_error(error)
-        self._ending = Raised(record) if self._is_started else StartFailed(record)
 
     def finish(self) -> None:
         """End it: give back what it holds, then tell those who watch."""
@@ -363,15 +318,15 @@ class Life:
         finally:
             self._timers.clear()
             for child in self._children:
-                child.signal(Terminate(Shutdown(f"{self.path} ended")))
+                self._end_child(child)
             self._children.clear()
+            self._held.clear()
             self._ties.clear()
-            watchers = self._claim_end(reason)
-            self._empty_mailbox(reason, was_given_up=watchers is None)
+            end = self.claim_end(reason)
             self._parker.close()
             self.is_finished = True
-            if watchers is not None:
-                self._tell_end(reason, watchers)
+            if end is not None:
+                self.tell_end(end)
 
     def take_up(self, ask: Ask) -> object:
         """Make `ask` the one that is being handled; gives its message."""
@@ -392,65 +347,15 @@ class Life:
         """Whether what it runs can be ended by force."""
         return self._behavior.handles_kill
 
-    def put_control(self, message: object) -> bool:
-        """Put `message` into the control lane unless the actor has ended; tells whether."""
-        mailbox = self._mailbox
-        with mailbox.lock:
-            if self.reason is not None:
-                return False
-            wake = mailbox.append_control_held(message)
-        if wake:
-            mailbox.unpark()
-        return True
-
-    def put_data(self, message: object, timeout: float | None) -> None:
-        """Put `message` into the data lane, by its overflow policy; raises as `Mailbox.put`."""
-        self._mailbox.put(message, timeout if self._host.may_wait() else 0.0)
-
-    def put_ask(self, ask: Ask) -> bool:
-        """Put an ask in order with the data; into the control lane where that is its giver's.
-
-        Raises:
-            MailboxFullError: the data lane is at its bound.
-        """
-        if self.is_given:
-            return self.put_control(ask)
-        if self.reason is not None:
-            return False
-        try:
-            self.put_data(ask, None)
-        except MailboxClosedError:
-            return False
-        return True
-
-    def watch(self, notify: Callable[[Reason], object]) -> Callable[[], bool]:
-        """Call `notify` once with the reason of the end, at once if it has ended; gives what takes that back."""
-        with self._mailbox.lock:
-            reason = self.reason
-            if reason is None:
-                self._watches = key = self._watches + 1
-                self._watchers[key] = notify
-        if reason is not None:
-            notify(reason)
-            return _never
-
-        def unwatch() -> bool:
-            with self._mailbox.lock:
-                return self._watchers.pop(key, None) is not None
-
-        return unwatch
-
-    def on_started(self, notify: Callable[[object], object]) -> None:
-        """Call `notify` when it is ready; to be said before it is launched."""
-        self._on_started = notify
-
     def give_up(self, reason: Abandoned | Killed) -> bool:
         """Fence the actor off; False if it has ended."""
-        watchers = self._claim_end(reason)
-        if watchers is None:
+        end = self.claim_end(reason)
+        if end is None:
             return False
         self._parker.unpark()
-        self._tell_end(reason, watchers)
+        for child in tuple(self._children):
+            self._end_child(child)  # its own thread may never come to that
+        self.tell_end(end)
         return True
 
     def kill(self) -> None:
@@ -459,14 +364,6 @@ class Life:
             self.put_control(Kill())
         else:
             self.give_up(Killed())
-
-    def wait_answered(self, future: Future[Any], timeout: float | None) -> Any:
-        """Wait for what was asked of this actor; raises as `LifeRef.ask`."""
-        return self._host.wait_answered(self, future, timeout)
-
-    def enter_wait(self, is_over: Callable[[], bool], timeout: float | None) -> AbstractContextManager[float | None]:
-        """Give what a thread waits in for what only this actor can do; raises on entering as `Host.enter_wait`."""
-        return self._host.enter_wait(self, is_over, timeout)
 
     # -- private
 
@@ -480,17 +377,21 @@ class Life:
             else:
                 self.stop(message.reason)
         elif isinstance(message, Kill) and self._behavior.handles_kill:
+            self._resume()
             self._hand_over(message)
         elif self.is_suspended:
             self._held.append(message)
         elif isinstance(message, Down | Exit):
             self._take_notice(message)
+        elif isinstance(message, Started):
+            if message.ref in self._children:  # else it was given up before it was ready, and its Down has come
+                self._hand_over(message)
         elif isinstance(message, Ask):
-            self._hand_over(self.take_up(message))
+            self._take_ask(message)
         else:
             self._hand_over(message)
 
-    def _handle_system(self, message: Suspend | Resume | GetState | Linked) -> None:
+    def _handle_system(self, message: Suspend | Resume | GetState | Linked | Unlinked) -> None:
         match message:
             case Suspend():
                 self.is_suspended = True
@@ -498,8 +399,8 @@ class Life:
                 self._resume()
             case GetState(answer):
                 self._report_state(answer)
-            case Linked(link):
-                self._ties.accept(self._ref, link)
+            case Linked() | Unlinked():
+                self._ties.accept(self._ref, message)
 
     def _take_notice(self, notice: Down | Exit) -> None:
         if not self._ties.is_current(notice):
@@ -510,6 +411,10 @@ class Life:
                 self.stop(notice.reason)
             return
         self._hand_over(notice)
+
+    def _take_ask(self, ask: Ask) -> None:
+        if ask.answer.is_wanted:  # else its sender has given up: it is never handled
+            self._hand_over(self.take_up(ask))
 
     def _hand_over(self, message: object) -> None:
         self._behavior.on_message(message, self)
@@ -533,60 +438,8 @@ class Life:
         due = self.next_timer()
         return None if due is None else min(max(0.0, due - self._host.now()), MAX_WAIT)
 
-    def _claim_end(self, reason: Reason) -> list[Callable[[Reason], object]] | None:
-        with self._mailbox.lock:
-            if self.reason is not None:
-                return None
-            self.reason = reason
-            watchers = list(self._watchers.values())
-            self._watchers.clear()
-            return watchers
-
-    def _tell_end(self, reason: Reason, watchers: list[Callable[[Reason], object]]) -> None:
-        seconds = self._host.now() - self._began_at
-        self._host.note("actor.ended", {"seconds": seconds}, {"path": self.path, "reason": reason})
-        is_told = self.is_start_awaited and isinstance(reason, StartFailed)
-        if self._parent is None and not is_clean(reason) and not is_told:
-            # A root has nobody above it: the log is the last to hear of it.
-            _log.error("actor %s %s%s", self.path, reason, _traceback_of(reason))
-        for notify in watchers:
-            notify(reason)
-
-    def _empty_mailbox(self, reason: Reason, *, was_given_up: bool) -> None:
-        # A copy: each answer takes itself out of what is owed.
-        for answer in tuple(self._owed):
-            answer.set_dead(reason)
-        if self.is_given:
-            # Control messages of an actor that was given up may be its successor's by now.
-            _tell_dead([] if was_given_up else self._drain_control(), reason)
-            return
-        control, data = self._mailbox.close()
-        _tell_dead([*self._held, *control, *data], reason)
-        undelivered = tuple(message for message in data if type(message) is not PoisonPill)
-        if undelivered:
-            self._host.note(
-                "actor.undelivered", {"count": len(undelivered)}, {"path": self.path, "messages": undelivered}
-            )
-            _log.info("actor %s %s; %d messages it had not taken are lost with it", self.path, reason, len(undelivered))
-
-    def _drain_control(self) -> list[object]:
-        drained: list[object] = list(self._held)
-        while (message := self._mailbox.try_take_control()) is not None:
-            drained.append(message)
-        return drained
-
-
-class HandedOver:
-    """What a maker gave that is no behaviour, as the information of a start (`Started.info`).
-
-    Args:
-        result: what it gave.
-    """
-
-    __slots__ = ("result",)
-
-    def __init__(self, result: object) -> None:
-        self.result = result
+    def _end_child(self, child: Ref) -> None:
+        child.signal(Terminate(Shutdown(f"{self.path} ended")))
 
 
 class _Starter(Behavior):
@@ -602,23 +455,7 @@ class _Starter(Behavior):
         ctx.stop(Normal())
 
 
-_SYSTEM = (Suspend, Resume, GetState, Linked)
+_SYSTEM = (Suspend, Resume, GetState, Linked, Unlinked)
 """Messages that the life itself handles, also while it is suspended."""
 _UNBORN = Behavior()
 """Stands in until the actor's own thread has made its behaviour."""
-
-
-def _never() -> bool:
-    """Say that the watch cannot be taken back any more."""
-    return False
-
-
-def _tell_dead(left: list[Any], reason: Reason) -> None:
-    for message in left:
-        if type(message) is Ask or type(message) is GetState:
-            message.answer.set_dead(reason)
-
-
-def _traceback_of(reason: Reason) -> str:
-    error: ErrorRecord | None = getattr(reason, "error", None)
-    return f"\n{error.traceback}" if error is not None else ""

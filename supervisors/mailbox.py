@@ -5,13 +5,17 @@ that one owner can change many of them in a single step (a commit that takes her
 there): it takes the lock itself, calls the `*_held` methods, and calls `unpark` on each mailbox
 that was rung after it has let the lock go. A reader that finds nothing to do sleeps by
 `sleep(seen)`: it does not fall asleep if the mailbox was rung since it read `rings`, so that no
-wake-up is lost. Never runs a message, never drops one.
+wake-up is lost. Never runs a message.
 
 The data lane is bounded by `capacity`. What `put` does with a message over it is the mailbox's
-overflow policy: refuse it, drop it or the oldest one (counted, never silently lost), or let its
-sender wait, which is for threads that are no actors. `append_held` does not look at the bound,
+overflow policy: refuse it, drop it or the oldest one (counted, and shown to `on_dropped`), or let
+its sender wait, which is for threads that are no actors. `append_held` does not look at the bound,
 since a commit cannot be refused half-way: its caller asks `is_full` before it takes the message
 that leads to the commit.
+
+Senders that wait stand in a queue, each at a parker of its own. Whenever there is room and
+somebody waits, the first has been woken: by whoever made the room, or by the one that stood
+before it. One that leaves the queue, by its message, its timeout or an exception, wakes the next.
 """
 
 from __future__ import annotations
@@ -134,6 +138,9 @@ class Mailbox:
     def put(self, message: object, timeout: float | None = None) -> None:
         """Append `message` to the data lane, by the overflow policy.
 
+        Any thread may call it; an actor's, under `wait`, with a timeout of 0 alone, since whom it
+        waits for may wait for it.
+
         Args:
             message: what to put.
             timeout: seconds to wait for room under `wait`, 0 for not at all, None for no end; a
@@ -144,11 +151,19 @@ class Mailbox:
             MailboxClosedError: the mailbox takes no more messages.
         """
         with self.lock:
-            is_room = self._make_room()
-            wake = is_room and self._receive(message)
+            if self._closed:
+                raise MailboxClosedError
+            if self.overflow == "reject" and self.is_full:
+                self._rejected += 1
+                raise MailboxFullError(self.capacity)
+            # Those that wait already were there before.
+            has_to_wait = self.overflow == "wait" and (self.is_full or bool(self._senders))
+            wake, dropped = (False, None) if has_to_wait else self._receive(message)
         if wake:
             self.unpark()
-        if not is_room:
+        if dropped is not None:
+            self.on_dropped(dropped)
+        if has_to_wait:
             self._wait_and_put(message, timeout)
 
     def put_control(self, message: object) -> None:
@@ -176,14 +191,10 @@ class Mailbox:
         if not self.data:
             return None
         with self.lock:
-            message = self.data.popleft() if self.data else None
-            sender = self._senders[0] if self._senders and not self.is_full else None
-        if sender is not None:
-            sender.unpark()
-        return message
+            return self.take_held() if self.data else None
 
     def discard_control(self, is_unwanted: Callable[[object], bool]) -> None:
-        """Drop the control messages of which `is_unwanted` holds; called with the lock held."""
+        """Drop the control messages of which `is_unwanted` holds; it is asked with the lock held."""
         with self.lock:
             self.control = deque(message for message in self.control if not is_unwanted(message))
 
@@ -228,14 +239,10 @@ class Mailbox:
     def close(self) -> tuple[list[object], list[object]]:
         """Take no more messages; give back what was left, as (control, data)."""
         with self.lock:
-            self._closed = True
-            control, data = list(self.control), list(self.data)
-            self.control.clear()
-            self.data.clear()
-            senders, self._senders = self._senders, deque()
-        for sender in senders:
-            sender.unpark()
-        return control, data
+            return self.close_held()
+
+    def on_dropped(self, message: object) -> None:
+        """Take note of a message that an overflow policy has dropped, on its sender's thread, without the lock."""
 
     # What follows is for those who hold the lock.
 
@@ -261,7 +268,10 @@ class Mailbox:
 
     def take_held(self) -> Any:
         """Take the oldest data message; the lane must not be empty."""
-        return self.data.popleft()
+        message = self.data.popleft()
+        if self._senders:
+            self._wake_sender()
+        return message
 
     def waiting_held(self) -> tuple[Any, ...]:
         """Copy the references of the data lane, oldest first."""
@@ -271,7 +281,23 @@ class Mailbox:
         """Take every data message, oldest first."""
         drained = list(self.data)
         self.data.clear()
+        self._wake_sender()
         return drained
+
+    def drain_control_held(self) -> list[object]:
+        """Take every control message, oldest first."""
+        drained = list(self.control)
+        self.control.clear()
+        return drained
+
+    def close_held(self) -> tuple[list[object], list[object]]:
+        """Take no more messages, as `close`."""
+        self._closed = True
+        control, data = self.drain_control_held(), list(self.data)
+        self.data.clear()
+        while self._senders:
+            self._senders.popleft().unpark()
+        return control, data
 
     def ring_held(self) -> bool:
         """Note a wake-up; True if the reader sleeps and the caller must `unpark` it."""
@@ -281,62 +307,66 @@ class Mailbox:
             return True
         return False
 
-    # -- Private
+    # -- Private; the lock is held, where nothing else is said
 
-    def _make_room(self) -> bool:
-        """Do what the policy says when it is full; False if the sender has to wait. The lock is held."""
-        if self._closed:
-            raise MailboxClosedError
-        if not self.is_full:
-            # Those that wait were there before.
-            return not self._senders
-        match self.overflow:
-            case "reject":
-                self._rejected += 1
-                raise MailboxFullError(self.capacity)
-            case "drop_oldest":
-                self.data.popleft()
-                self._dropped += 1
-                return True
-            case "drop_newest":
-                return True
-            case "wait":
-                return False
-
-    def _receive(self, message: object) -> bool:
+    def _receive(self, message: object) -> tuple[bool, object | None]:
+        """Take in a message that need not wait; gives whether to unpark the reader, and what was dropped."""
         self._received += 1
-        if self.is_full and self.overflow == "drop_newest":
-            self._dropped += 1
-            return False
+        dropped: object | None = None
+        if self.is_full:
+            if self.overflow == "drop_newest":
+                self._dropped += 1
+                return False, message
+            dropped = self._drop_oldest()
         wake = self.append_held(message)
         self._peak = max(self._peak, len(self.data))
-        return wake
+        return wake, dropped
+
+    def _drop_oldest(self) -> object | None:
+        self._dropped += 1
+        dropped: object = self.data.popleft()
+        return dropped
 
     def _wait_and_put(self, message: object, timeout: float | None) -> None:
+        """Wait for room and a turn, then put. Takes the lock."""
         now = MonotonicClock.now
         deadline = None if timeout is None else now() + timeout
         turn = LockParker()
-        with self.lock:
-            self._senders.append(turn)
-        while not self._put_in_turn(message, turn, is_late=deadline is not None and now() >= deadline):
-            turn.park(None if deadline is None else deadline - now())
+        try:
+            with self.lock:
+                self._senders.append(turn)
+            while not self._put_in_turn(message, turn, is_late=deadline is not None and now() >= deadline):
+                turn.park(None if deadline is None else deadline - now())
+        except BaseException:
+            # Also Ctrl-C: a turn that nobody stands at would keep all behind it waiting for ever.
+            self._leave_queue(turn)
+            raise
 
     def _put_in_turn(self, message: object, turn: LockParker, *, is_late: bool) -> bool:
-        """Put for a sender that waits; False if it has to go on waiting."""
+        """Put for a sender that waits; False if it has to go on waiting. Takes the lock."""
         with self.lock:
             if self._closed:
                 raise MailboxClosedError
             if self.is_full or self._senders[0] is not turn:
                 if is_late:
                     self._rejected += 1
-                    self._senders.remove(turn)
                     raise MailboxFullError(self.capacity)
                 return False
             self._senders.popleft()
-            wake = self._receive(message)
-            follower = self._senders[0] if self._senders and not self.is_full else None
+            wake, _ = self._receive(message)
+            self._wake_sender()
         if wake:
             self.unpark()
-        if follower is not None:
-            follower.unpark()
         return True
+
+    def _leave_queue(self, turn: LockParker) -> None:
+        """Leave the queue of senders, wherever in it; takes the lock."""
+        with self.lock:
+            if turn in self._senders:
+                self._senders.remove(turn)
+                self._wake_sender()
+
+    def _wake_sender(self) -> None:
+        # A parker of our own, woken by the release of one lock: nothing that could call back.
+        if self._senders and not self.is_full:
+            self._senders[0].unpark()

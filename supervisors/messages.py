@@ -49,6 +49,12 @@ class Linked(NamedTuple):
     link: Link
 
 
+class Unlinked(NamedTuple):
+    """Another actor has untied itself from this one."""
+
+    link: Link
+
+
 class Started(NamedTuple):
     """A child is ready; told to a parent that started it with `wants_started`.
 
@@ -59,6 +65,19 @@ class Started(NamedTuple):
 
     ref: Ref
     info: Any
+
+
+class HandedOver:
+    """What a maker gave that is no behaviour, as the information of a start (`Started.info`).
+
+    Args:
+        result: what it gave.
+    """
+
+    __slots__ = ("result",)
+
+    def __init__(self, result: object) -> None:
+        self.result = result
 
 
 class Terminate(NamedTuple):
@@ -79,7 +98,11 @@ class Kill(NamedTuple):
 
 
 class Suspend(NamedTuple):
-    """An actor is to take no data and to fire no timer until `Resume`, or until it is asked to end."""
+    """An actor is to take no data and to fire no timer until `Resume`, or until it is asked to end.
+
+    Control messages wait too, but those that the host itself handles. What its poller watches is
+    served all the while: a descriptor that is ready and left alone would wake it without end.
+    """
 
 
 class Resume(NamedTuple):

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, Protocol
 
 from supervisors.asking import Ask, FutureAnswer
-from supervisors.errors import MailboxClosedError
+from supervisors.errors import ActorEndedError, AskTimeoutError, MailboxClosedError
 from supervisors.mailbox import Mailbox, MailboxStats
 from supervisors.messages import GetState, Resume, Suspend
 from supervisors.reasons import Reason
@@ -53,8 +54,14 @@ class Addressed(Protocol):
     def put_data(self, message: object, timeout: float | None) -> None:
         """Put into the data lane, by its overflow policy; raises as `Mailbox.put`."""
 
-    def put_ask(self, ask: Ask) -> bool:
+    def now(self) -> float:
+        """Seconds on the clock of where it runs."""
+
+    def put_ask(self, ask: Ask, timeout: float | None = None) -> bool:
         """Put an ask where it is handled in order; False after its end."""
+
+    def refuse_ring(self) -> None:
+        """Raise `DeadlockError` if the calling actor must not wait for it."""
 
     def watch(self, notify: Callable[[Reason], object]) -> Callable[[], bool]:
         """Call `notify` once at its end."""
@@ -135,7 +142,8 @@ class LifeRef:
 
         Args:
             message: what to put.
-            timeout: seconds to wait for room where the mailbox lets its senders wait; None: no end.
+            timeout: seconds to wait for room where the mailbox lets its senders wait; None: no end
+                but that of the mailbox: the actor's, or for one that was handed in its giver's.
                 An actor never waits here: for it a full mailbox is full.
 
         Raises:
@@ -159,7 +167,8 @@ class LifeRef:
 
         Args:
             message: what to ask.
-            timeout: seconds to wait at most; None for no end but the actor's.
+            timeout: seconds to wait at most, for room and for the reply; None for no end but the
+                actor's. For room alone, an actor never waits.
 
         Returns:
             What the actor gave to `Context.reply` (or to the deferred answer); None if it gave nothing.
@@ -167,26 +176,36 @@ class LifeRef:
         Raises:
             ActorEndedError: it ended without answering.
             AskTimeoutError: it did not answer in time; a message it had not begun is never handled.
-            DeadlockError: it is the asker itself, or waits for it, directly or around a ring of asks.
-            MailboxFullError: the data lane is at its bound.
+            DeadlockError: it is the asker itself, or waits for it, directly or around a ring of asks;
+                then nothing was sent.
+            MailboxFullError: the data lane is at its bound, as for `tell`; or the message was dropped
+                out of it, by its overflow policy.
             Exception: what the handling raised; it ended the actor.
         """
-        return self._life.wait_answered(self.ask_future(message), timeout)
+        self._life.refuse_ring()
+        before = self._life.now()
+        future = self.ask_future(message, timeout)
+        if timeout is not None and self._life.mailbox.overflow == "wait":
+            timeout = max(0.0, before + timeout - self._life.now())  # some went by until there was room
+        return self._life.wait_answered(future, timeout)
 
-    def ask_future(self, message: object) -> Future[Any]:
+    def ask_future(self, message: object, timeout: float | None = None) -> Future[Any]:
         """Send `message`; the future brings what `ask` would. Cancelled in time, it is never handled.
 
+        Nobody looks whether an actor that waits for the future waits for itself.
+
+        Args:
+            message: what to ask.
+            timeout: seconds to wait for room, as `tell`.
+
         Raises:
-            MailboxFullError: the data lane is at its bound.
+            MailboxFullError: the data lane is at its bound, as for `tell`.
         """
-        answer = FutureAnswer(self._life.path)
-        # The actor answers what is left in its mailbox; one that was given up may never come to that.
-        unwatch = self._life.watch(answer.set_dead)
-        answer.future.add_done_callback(lambda _future: unwatch())
+        answer = FutureAnswer(self._life.path, self._life.watch)
         try:
-            self._life.put_ask(Ask(message, answer))
+            self._life.put_ask(Ask(message, answer), timeout)
         except BaseException:
-            unwatch()
+            answer.future.cancel()
             raise
         return answer.future
 
@@ -199,6 +218,23 @@ class LifeRef:
             What takes the watch back: True if `notify` was not called and never will be.
         """
         return self._life.watch(notify)
+
+    def wait_ended(self, timeout: float | None = None) -> Reason | None:
+        """Wait until it has ended, and give the reason; None if it did not in time.
+
+        For people outside of actors; an actor has `Context.monitor`. One that was abandoned or
+        killed has ended although its thread may go on.
+
+        Args:
+            timeout: seconds to wait at most; None for no end.
+
+        Raises:
+            DeadlockError: as `ask`.
+        """
+        answer = FutureAnswer(self._life.path, self._life.watch)
+        with suppress(ActorEndedError, AskTimeoutError):
+            self._life.wait_answered(answer.future, timeout)
+        return self._life.reason
 
     def suspend(self) -> bool:
         """Let it take no data and fire no timer until `resume`, or until it is asked to end; False after its end."""
@@ -216,9 +252,8 @@ class LifeRef:
             AskTimeoutError: it did not answer in time.
             DeadlockError: as `ask`.
         """
-        answer = FutureAnswer(self._life.path)
-        unwatch = self._life.watch(answer.set_dead)
-        answer.future.add_done_callback(lambda _future: unwatch())
+        self._life.refuse_ring()
+        answer = FutureAnswer(self._life.path, self._life.watch)
         self._life.put_control(GetState(answer))
         return self._life.wait_answered(answer.future, timeout)
 

@@ -84,32 +84,36 @@ class Telemetry:
 
     def detach(self, id: str) -> bool:  # noqa: A002  as above
         """Call the handler no more; tells whether there was one. A call under way goes on."""
-        with self._lock:
-            kept = tuple(attached for attached in self._attached if attached.id != id)
-            found = len(kept) != len(self._attached)
-            self._attached = kept
-        return found
+        return self._remove(lambda attached: attached.id == id)
 
     def handlers(self) -> tuple[str, ...]:
         """The ids of the attached handlers, in order."""
         return tuple(attached.id for attached in self._attached)
 
     def tell(self, event: str, measurements: dict[str, float], metadata: dict[str, Any]) -> None:
-        """Call the handlers attached for `event`; never raises but for the program's own end."""
+        """Call the handlers attached for `event`; never raises."""
         for attached in self._attached:
-            if event in attached.events:
+            # One that was called before it may have detached it.
+            if event in attached.events and attached in self._attached:
                 self._call(attached, event, measurements, metadata)
 
     def _call(self, attached: _Attached, event: str, measurements: dict[str, float], metadata: dict[str, Any]) -> None:
         try:
             attached.handler(event, measurements, metadata)
         except BaseException as error:  # noqa: BLE001  whatever a listener raises is the listener's
-            if not self.detach(attached.id):
+            if not self._remove(lambda each: each is attached):  # by itself: its id may be another's by now
                 return  # another thread has met the same and has told it
             _log.exception("telemetry handler %r raised on %r and was detached", attached.id, event)
             self.tell(
                 "telemetry.handler_failed", {}, {"handler": attached.id, "event": event, "error": type(error).__name__}
             )
+
+    def _remove(self, is_unwanted: Callable[[_Attached], bool]) -> bool:
+        with self._lock:
+            kept = tuple(attached for attached in self._attached if not is_unwanted(attached))
+            found = len(kept) != len(self._attached)
+            self._attached = kept
+        return found
 
 
 telemetry = Telemetry()

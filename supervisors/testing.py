@@ -22,16 +22,17 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
 
-from supervisors.asking import AskableMailbox
 from supervisors.behavior import Behavior, Maker
 from supervisors.behavior_service import BehaviorService
-from supervisors.errors import AskTimeoutError
+from supervisors.endpoint import Endpoint
+from supervisors.errors import AskTimeoutError, DeadlockError
 from supervisors.life import Life
 from supervisors.mailbox import Mailbox
 from supervisors.messages import Down, Terminate
 from supervisors.places.base import Listener, Place, Service
 from supervisors.places.scripted import Faults, ScriptedPlace
 from supervisors.ref import LifeRef
+from supervisors.waiting import enter_actor, present_actor, refuse_ring, waiting_for
 from supervisors.wire.values import decode_code
 
 TOLD_LINES = 50
@@ -124,18 +125,29 @@ class StepHost:
         """False: whoever waited would keep all others from going on."""
         return False
 
-    def wait_answered(self, life: Life, future: Future[Any], timeout: float | None) -> Any:
+    def refuse_ring(self, life: Endpoint) -> None:
+        """Raise `DeadlockError` if the actor that makes a step must not wait for `life`."""
+        refuse_ring(life)
+
+    def wait_answered(self, life: Endpoint, future: Future[Any], timeout: float | None) -> Any:
         """Let the others go on until the answer has come; raises as `LifeRef.ask`."""
-        self.wait_inside(future.done, timeout, f"an ask of {life.path}")
+        try:
+            with self.enter_wait(life, future.done, timeout):
+                pass
+        except DeadlockError:
+            future.cancel()
+            raise
         if not future.done():
             future.cancel()
             raise AskTimeoutError(f"actor {life.path} did not answer within {timeout:g} s")
         return future.result(0)
 
     @contextmanager
-    def enter_wait(self, life: Life, is_over: Callable[[], bool], timeout: float | None) -> Iterator[float]:
+    def enter_wait(self, life: Endpoint, is_over: Callable[[], bool], timeout: float | None) -> Iterator[float]:
         """Let the others go on until `is_over`, or `timeout` seconds have passed; nothing is left to wait for then."""
-        self.wait_inside(is_over, timeout, f"an ask of {life.path}")
+        if not is_over():
+            with waiting_for(life, is_over):
+                self.wait_inside(is_over, timeout, f"an ask of {life.path}")
         yield 0.0
 
     def open_place(self, life: Life, listener: Listener, name: str, service: bytes) -> Place:
@@ -218,8 +230,7 @@ class StepHost:
             self,
             behavior,
             name,
-            mailbox=AskableMailbox() if mailbox is None else mailbox,
-            is_given=mailbox is not None,
+            mailbox=mailbox,
             parker=_StepParker(self, name),
             rng=random.Random(stream),  # noqa: S311
             parent=parent,
@@ -266,7 +277,12 @@ class StepHost:
 
     def _turn(self, actor: _Actor) -> str:
         self._wake_sources()
-        told = actor.turn()
+        outer = present_actor()
+        enter_actor(actor.life)
+        try:
+            told = actor.turn()
+        finally:
+            enter_actor(outer)
         if actor.is_over:
             self._actors.remove(actor)
         return told

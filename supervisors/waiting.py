@@ -6,15 +6,16 @@ actor the present thread is. Never waits, never wakes anybody.
 Theory of operation. An actor that asks waits for exactly one other, so the table is a forest, and
 a new edge closes a ring just if the way from the asked one leads to the asker. Both, the look and
 the new edge, are made under one lock; so of two asks that would close a ring together, the second is
-refused.
+refused. The edge of a wait that is over leads nowhere, although it is in the table until its thread
+has woken up: the one that has answered may well ask back before.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from supervisors.errors import DeadlockError
 
@@ -29,10 +30,16 @@ class _Present(threading.local):
     actor: Waiter | None = None
 
 
+class _Wait(NamedTuple):
+    asked: Waiter
+    is_over: Callable[[], bool]
+
+
 _present = _Present()
 # Guards the table.
 _lock = threading.Lock()
-_waits_for: dict[Waiter, Waiter] = {}
+_waits: dict[Waiter, _Wait] = {}
+"""By who waits."""
 
 
 def present_actor() -> Waiter | None:
@@ -45,28 +52,48 @@ def enter_actor(actor: Waiter | None) -> None:
     _present.actor = actor
 
 
-@contextmanager
-def waiting_for(asked: Waiter) -> Iterator[None]:
-    """Note, for the body, that the present actor waits for `asked`; nothing on other threads.
+def refuse_ring(asked: Waiter) -> None:
+    """Raise if the present actor must not wait for `asked`; on other threads it never does.
 
     Raises:
         DeadlockError: `asked` is the present actor, or waits for it.
+    """
+    if _present.actor is not None:
+        with _lock:
+            _check(_present.actor, asked)
+
+
+@contextmanager
+def waiting_for(asked: Waiter, is_over: Callable[[], bool]) -> Iterator[None]:
+    """Note, for the body, that the present actor waits for `asked`; nothing on other threads.
+
+    Args:
+        asked: who is to answer.
+        is_over: whether it has; once True it stays so. Called by other threads as well.
+
+    Raises:
+        DeadlockError: as `refuse_ring`.
     """
     asker = _present.actor
     if asker is None:
         yield
         return
     with _lock:
-        ring = [asker.path]
-        follower: Waiter | None = asked
-        while follower is not None:
-            ring.append(follower.path)
-            if follower is asker:
-                raise DeadlockError(tuple(ring))
-            follower = _waits_for.get(follower)
-        _waits_for[asker] = asked
+        _check(asker, asked)
+        _waits[asker] = _Wait(asked, is_over)
     try:
         yield
     finally:
         with _lock:
-            del _waits_for[asker]
+            del _waits[asker]
+
+
+def _check(asker: Waiter, asked: Waiter) -> None:
+    ring = [asker.path]
+    follower: Waiter | None = asked
+    while follower is not None:
+        ring.append(follower.path)
+        if follower is asker:
+            raise DeadlockError(tuple(ring))
+        wait = _waits.get(follower)
+        follower = None if wait is None or wait.is_over() else wait.asked

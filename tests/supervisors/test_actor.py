@@ -14,8 +14,9 @@ import pykka
 import pytest
 
 from supervisors.actor import PykkaHost, PykkaRef
+from supervisors.asking import AskableMailbox
 from supervisors.behavior import Behavior, Context
-from supervisors.errors import DeadlockError, StartError
+from supervisors.errors import DeadlockError, MailboxClosedError, StartError
 from supervisors.mailbox import Mailbox
 from supervisors.messages import Down, Terminate
 from supervisors.parking import Poller
@@ -480,6 +481,118 @@ def test_no_thread_means_a_start_error_and_nothing_left(monkeypatch: pytest.Monk
     with pytest.raises(StartError, match="actor x could not be started"):
         PykkaHost().start(Recorder(), "x")
     assert pykka.ActorRegistry.get_all() == []
+
+
+def test_a_child_that_got_no_thread_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    errors: list[BaseException] = []
+
+    def start(ctx: Context) -> None:
+        try:
+            ctx.start(Recorder(), "child")
+        except StartError as error:
+            errors.append(error)
+
+    parent = PykkaHost().start(Recorder(), "actor")
+    release = held(parent)
+    parent.tell(start)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", raiser(RuntimeError("can't start new thread")))
+        release.set()
+        parent.actor_ref.stop(timeout=WAIT)
+    assert len(errors) == 1
+    assert parent.wait_terminated(WAIT)
+
+
+def test_who_waits_for_the_start_is_given_what_was_acknowledged_each_time() -> None:
+    class Ready(Recorder):
+        acknowledges = True
+
+        def on_start(self, ctx: Context) -> None:
+            ctx.acknowledge("port 80")
+
+    with running(Ready()) as ref:
+        assert [ref.wait_started(WAIT), ref.wait_started(WAIT)] == ["port 80"] * 2
+
+
+def test_who_waits_for_a_start_that_fails_is_told_the_cause_each_time() -> None:
+    class Bad(Recorder):
+        def on_start(self, ctx: Context) -> None:
+            raise OSError("port taken")
+
+    with running(Bad()) as ref:
+        for _ in range(2):
+            with pytest.raises(StartError, match="actor actor could not start: OSError: port taken"):
+                ref.wait_started(WAIT)
+
+
+def test_a_start_that_is_not_done_in_time_may_be_waited_for_again() -> None:
+    behavior = Recorder()
+    behavior.acknowledges = True
+    with running(behavior) as ref:
+        with pytest.raises(TimeoutError):
+            ref.wait_started(0.0)
+        ref.tell(lambda ctx: ctx.acknowledge("now"))
+        assert ref.wait_started(WAIT) == "now"
+
+
+def test_an_actor_that_ends_before_it_is_ready_has_not_started() -> None:
+    behavior = Recorder()
+    behavior.acknowledges = True
+    with running(behavior) as ref:
+        ref.signal(END)
+        with pytest.raises(StartError, match="shut down"):
+            ref.wait_started(WAIT)
+
+
+def test_an_actor_killed_while_it_starts_has_not_started_and_its_thread_ends_in_peace() -> None:
+    inside, release = threading.Event(), threading.Event()
+
+    class Slow(Recorder):
+        def on_start(self, ctx: Context) -> None:
+            inside.set()
+            assert release.wait(WAIT)
+
+    with running(Slow()) as ref:
+        assert inside.wait(WAIT)
+        ref.kill()
+        with pytest.raises(StartError, match="was killed"):
+            ref.wait_started(WAIT)
+        release.set()
+        # An exception out of the thread would fail this test as a warning.
+        assert ref.wait_terminated(WAIT)
+
+
+def test_for_pykka_an_actor_that_was_killed_is_stopped_although_its_thread_goes_on() -> None:
+    with running(Recorder()) as ref:
+        release = held(ref)
+        stopped = ref.actor_ref.stop(block=False)
+        asked = ref.actor_ref.ask("x", block=False)
+        ref.kill()
+        assert stopped.get(timeout=WAIT) is True
+        with pytest.raises(pykka.ActorDeadError):
+            asked.get(timeout=WAIT)
+        assert not ref.actor_ref.is_alive()
+        assert pykka.ActorRegistry.get_all() == []
+        assert ref.actor_ref.stop(timeout=WAIT) is False
+        release.set()
+
+
+def test_who_is_told_of_the_end_finds_the_actor_stopped_for_pykka() -> None:
+    alive: list[bool] = []
+    with running(Recorder()) as ref:
+        ref.watch(lambda _: alive.append(ref.actor_ref.is_alive()))
+        ref.signal(END)
+        assert ref.wait_terminated(WAIT)
+    assert alive == [False]
+
+
+def test_a_bounded_mailbox_of_an_actors_own_ends_with_it() -> None:
+    mailbox = AskableMailbox(2, overflow="reject")
+    with running(Recorder(), mailbox=mailbox) as ref:
+        ref.signal(END)
+        assert ref.wait_terminated(WAIT)
+    with pytest.raises(MailboxClosedError):
+        mailbox.put("late")
 
 
 def test_the_same_seed_gives_actors_of_one_name_the_same_randomness() -> None:

@@ -18,7 +18,7 @@ from supervisors.actor import PykkaHost
 from supervisors.behavior import Behavior, Context, Link, Ref
 from supervisors.errors import StartError
 from supervisors.foreign import ForeignRef, as_ref
-from supervisors.messages import Down, Exit, Kill, Linked, Resume, Suspend, Terminate
+from supervisors.messages import Down, Exit, Kill, Linked, Resume, Suspend, Terminate, Unlinked
 from supervisors.plain import PlainActor
 from supervisors.reasons import Killed, Normal, Raised, Reason, Shutdown
 from supervisors.testing import StepHost
@@ -425,6 +425,17 @@ def test_a_link_ends_it_with_the_other_unless_that_ended_cleanly(reason: Any, is
     else:
         with pytest.raises(pykka.ActorDeadError):
             behind.get(timeout=WAIT)
+
+
+def test_what_is_said_of_its_links_is_never_told_to_it() -> None:
+    actor_ref = Foreign.start()
+    ref, other = ForeignRef(actor_ref), ForeignRef(Foreign.start())
+    link = Link((other, ref))
+    assert ref.signal(Linked(link))
+    assert ref.signal(Unlinked(link))
+    assert actor_ref.ask(lambda actor: list(actor.got), timeout=WAIT) == []
+    for each in (actor_ref, other.actor_ref):
+        each.stop(timeout=WAIT)
 
 
 # -- for actors of ours
