@@ -69,7 +69,8 @@ class ChildSpec:
         backoff: waits before it is started again.
         backing: `thread`, or `process` for a process of its own.
         mailbox: gives its mailbox at each start; the same one each time for data that outlives
-            the child. None: a new one of its own, whose data ends with it.
+            the child, or a new `AskableMailbox`, which is its own with a bound. None: a new one
+            of its own, without bound. Data in one of its own ends with it.
 
     Raises:
         SpecError: a field has a value it cannot have.
