@@ -468,17 +468,21 @@ def test_one_that_has_replied_may_ask_the_asker_back_at_once(threads: World) -> 
     assert errors == []
 
 
-def test_an_actor_that_ends_while_it_is_asked_around_lets_the_asker_go(threads: World) -> None:
-    asker, stuck = threads.start(Recorder(), "asker"), threads.start(Recorder(), "stuck")
-    is_asking = threading.Event()
-    release = hold(asker)
-    stuck.tell(lambda _: [is_asking.set(), asker.ask("x")])
-    assert is_asking.wait(WAIT)
-    stuck.kill()
-    release.set()
-    with pytest.raises(ActorEndedError):
-        # Its thread waits for the asker still, but nobody waits for an actor that has ended.
-        do(asker, lambda _: stuck.ask("y", WAIT))
+def test_nobody_waits_for_an_actor_that_has_ended_though_its_thread_waits_for_the_asker(world: World) -> None:
+    asker, stuck = world.start(Recorder(), "asker"), world.start(Recorder(), "stuck")
+    errors: list[BaseException] = []
+
+    def kill_and_ask(_: Context) -> None:
+        stuck.kill()
+        try:
+            stuck.ask("and you?", WAIT)
+        except (ActorEndedError, DeadlockError) as error:
+            errors.append(error)
+
+    stuck.tell(lambda _: asker.ask(kill_and_ask))
+    assert stuck.wait_ended(WAIT) == Killed()
+    world.settle(asker)
+    assert [type(error) for error in errors] == [ActorEndedError]
 
 
 def test_a_deferred_answer_may_come_later_and_from_another_thread(world: World) -> None:

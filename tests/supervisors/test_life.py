@@ -100,13 +100,14 @@ def test_timers_are_held_and_fire_in_order_once_it_is_resumed(world: World) -> N
 
 def test_time_passes_for_others_while_one_with_timers_is_suspended() -> None:
     host, other = StepHost(3), Recorder()
-    ref = host.start(Recorder(), "suspended")
-    ref.tell(lambda ctx: ctx.set_timer(1.0, "never"))
-    host.run_until(lambda: host.steps > 3)
+    behavior = Recorder()
+    ref = host.start(behavior, "suspended")
+    ref.ask(lambda ctx: ctx.set_timer(1.0, "held"))
     ref.suspend()
     host.start(other, "other").tell(lambda ctx: ctx.set_timer(5.0, "mine"))
     host.run()
     assert other.got == ["mine"]
+    assert behavior.got == []
 
 
 def test_terminate_overtakes_what_is_held_and_resumes(world: World) -> None:
@@ -658,6 +659,13 @@ def test_the_start_and_the_end_of_an_actor_are_told_with_the_seconds_it_lived() 
         ("actor.started", {}, {"path": "actor", "pid": None}),
         ("actor.ended", {"seconds": 4.0}, {"path": "actor", "reason": END.reason}),
     ]
+
+
+def test_an_actor_that_ended_before_it_was_ready_is_never_told_as_started() -> None:
+    host = StepHost(0)
+    host.start(Recorder(acknowledges=True), "a").tell(lambda ctx: [ctx.ref.kill(), ctx.acknowledge("late")])
+    host.run()
+    assert [event for event, _, _ in host.told] == ["actor.ended"]
 
 
 def test_one_killed_before_its_first_call_has_lived_no_longer_than_that() -> None:
