@@ -808,7 +808,7 @@ def test_who_asks_for_the_state_of_one_that_dies_is_told() -> None:
     host = StepHost(0)
     ref = host.start(ProcessActor(Resident), "resident")
     host.run()
-    answer = FutureAnswer(ref.path)
+    answer = FutureAnswer(ref.path, ref.watch)
     ref.signal(GetState(answer))
     ref.kill()
     host.run()
