@@ -176,17 +176,17 @@ class AskableMailbox(Mailbox):
     owner: Owner
     """Its actor; set before anything is taken."""
 
-    def try_take(self) -> object | None:
-        """Take the oldest data message; of an ask, the message asked."""
+    def try_take(self, empty: object = None) -> object:
+        """Take the oldest data message, `empty` when there is none; of an ask, the message asked."""
         while True:
-            message = super().try_take()
+            message = super().try_take(empty)
             if type(message) is Ask:
                 if not message.answer.is_wanted:
                     continue  # its sender has given up: it is never handled
                 return self.owner.take_up(message)
             if type(message) is PoisonPill:
                 self.put_control(Terminate(Shutdown(message.info)))
-                return None
+                return empty
             return message
 
     def put_pill(self, pill: PoisonPill) -> None:
