@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from supervisors import telemetry
     from supervisors.actor import PykkaHost, PykkaRef
+    from supervisors.asking import AskableMailbox
     from supervisors.behavior import Answer, Behavior, Context, Link, Monitor, Ref, Timer
     from supervisors.calls import ChildCounts, ChildInfo
     from supervisors.children import Child, ChildState
@@ -79,6 +80,7 @@ _HOMES = {
     "Answer": "behavior",
     "AskError": "errors",
     "AskTimeoutError": "errors",
+    "AskableMailbox": "asking",
     "Backoff": "policy",
     "Behavior": "behavior",
     "Child": "children",
@@ -163,6 +165,7 @@ __all__ = [
     "Answer",
     "AskError",
     "AskTimeoutError",
+    "AskableMailbox",
     "Backoff",
     "Behavior",
     "Child",

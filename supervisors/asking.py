@@ -20,7 +20,7 @@ from concurrent.futures import Future
 from typing import Any, Protocol, TypeAlias
 
 from supervisors.behavior import Answer
-from supervisors.errors import ActorEndedError, MailboxClosedError, MailboxFullError
+from supervisors.errors import ActorEndedError, MailboxClosedError, MailboxFullError, SpecError
 from supervisors.mailbox import Mailbox
 from supervisors.messages import Terminate
 from supervisors.reasons import Raised, Reason, Shutdown, record_error
@@ -171,10 +171,19 @@ class PoisonPill:
 class AskableMailbox(Mailbox):
     """A mailbox of an actor's own, whose data lane may hold asks and a pill among the messages."""
 
-    __slots__ = ("owner",)
+    __slots__ = ("_owner",)
 
-    owner: Owner
-    """Its actor; set before anything is taken."""
+    _owner: Owner
+
+    def own(self, owner: Owner) -> None:
+        """Say whose it is, before anything is taken out of it.
+
+        Raises:
+            SpecError: it is, or was, somebody else's.
+        """
+        if hasattr(self, "_owner"):
+            raise SpecError("mailbox: an AskableMailbox ends with its actor; expected a new one, got another's own")
+        self._owner = owner
 
     def try_take(self, empty: object = None) -> object:
         """Take the oldest data message, `empty` when there is none; of an ask, the message asked."""
@@ -183,7 +192,7 @@ class AskableMailbox(Mailbox):
             if type(message) is Ask:
                 if not message.answer.is_wanted:
                     continue  # its sender has given up: it is never handled
-                return self.owner.take_up(message)
+                return self._owner.take_up(message)
             if type(message) is PoisonPill:
                 self.put_control(Terminate(Shutdown(message.info)))
                 return empty

@@ -126,7 +126,7 @@ class Endpoint:
 
     def put_data(self, message: object, timeout: float | None) -> None:
         """Put `message` into the data lane, by its overflow policy; raises as `Mailbox.put`."""
-        self._mailbox.put(message, timeout if self._host.may_wait() else 0.0)
+        self._mailbox.put(message, timeout if self._host.may_wait() else 0.0, is_over=self._is_over)
 
     def put_ask(self, ask: Ask, timeout: float | None = None) -> bool:
         """Put an ask in order with the data; into the control lane where that is its giver's.
@@ -192,6 +192,7 @@ class Endpoint:
             self._watchers.clear()
             if self.is_given:
                 mailbox.drain_control_held()
+                mailbox.wake_senders_held()  # those that wait by a ref are told that it takes no more
                 return End(reason, watchers, ())
             _, data = mailbox.close_held()
         return End(reason, watchers, _undelivered(data))
@@ -214,6 +215,9 @@ class Endpoint:
                 notify(reason)
             except BaseException:  # noqa: BLE001  the others are to be told all the same
                 _log.exception("what watched actor %s raised when it was told of the end", self.path)
+
+    def _is_over(self) -> bool:
+        return self.reason is not None
 
 
 def _never() -> bool:

@@ -82,6 +82,9 @@ class Life(Endpoint):
         parker: where it waits; closed at its end.
         rng: its source of randomness.
         parent: who is told of its end before all others; None for a root.
+
+    Raises:
+        SpecError: the mailbox is another actor's own.
     """
 
     _host: Host
@@ -119,7 +122,7 @@ class Life(Endpoint):
         self._is_started = False
         self._ref = LifeRef(self)
         if isinstance(mailbox, AskableMailbox):
-            mailbox.owner = self
+            mailbox.own(self)
         mailbox.attach(parker)
 
     # -- Context

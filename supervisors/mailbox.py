@@ -137,7 +137,9 @@ class Mailbox:
                 len(self.data), self.capacity, self._received, self._dropped, self._rejected, self._peak
             )
 
-    def put(self, message: object, timeout: float | None = None) -> None:
+    def put(
+        self, message: object, timeout: float | None = None, *, is_over: Callable[[], bool] = lambda: False
+    ) -> None:
         """Append `message` to the data lane, by the overflow policy.
 
         Any thread may call it; an actor's, under `wait`, with a timeout of 0 alone, since whom it
@@ -147,10 +149,12 @@ class Mailbox:
             message: what to put.
             timeout: seconds to wait for room under `wait`, 0 for not at all, None for no end; a
                 mailbox that is closed meanwhile ends the wait.
+            is_over: whether whom it was meant for takes no more; ends the wait too. Asked with the
+                lock held, after each wake-up (`wake_senders_held`).
 
         Raises:
             MailboxFullError: the data lane is at its bound (`reject`), or was for all of `timeout` (`wait`).
-            MailboxClosedError: the mailbox takes no more messages.
+            MailboxClosedError: the mailbox takes no more messages, or `is_over` holds.
         """
         with self.lock:
             if self._closed:
@@ -166,7 +170,7 @@ class Mailbox:
         if dropped is not None:
             self.on_dropped(dropped)
         if has_to_wait:
-            self._wait_and_put(message, timeout)
+            self._wait_and_put(message, timeout, is_over)
 
     def put_control(self, message: object) -> None:
         """Append `message` to the control lane, which has no bound.
@@ -301,6 +305,11 @@ class Mailbox:
             self._senders.popleft().unpark()
         return control, data
 
+    def wake_senders_held(self) -> None:
+        """Let those who wait for room look whether they still should."""
+        for turn in self._senders:
+            turn.unpark()
+
     def ring_held(self) -> bool:
         """Note a wake-up; True if the reader sleeps and the caller must `unpark` it."""
         self._rings += 1
@@ -329,7 +338,7 @@ class Mailbox:
         dropped: object = self.data.popleft()
         return dropped
 
-    def _wait_and_put(self, message: object, timeout: float | None) -> None:
+    def _wait_and_put(self, message: object, timeout: float | None, is_over: Callable[[], bool]) -> None:
         """Wait for room and a turn, then put. Takes the lock."""
         now = MonotonicClock.now
         deadline = None if timeout is None else now() + timeout
@@ -337,17 +346,17 @@ class Mailbox:
         try:
             with self.lock:
                 self._senders.append(turn)
-            while not self._put_in_turn(message, turn, is_late=deadline is not None and now() >= deadline):
+            while not self._put_in_turn(message, turn, is_over, is_late=deadline is not None and now() >= deadline):
                 turn.park(None if deadline is None else deadline - now())
         except BaseException:
             # Also Ctrl-C: a turn that nobody stands at would keep all behind it waiting for ever.
             self._leave_queue(turn)
             raise
 
-    def _put_in_turn(self, message: object, turn: LockParker, *, is_late: bool) -> bool:
+    def _put_in_turn(self, message: object, turn: LockParker, is_over: Callable[[], bool], *, is_late: bool) -> bool:
         """Put for a sender that waits; False if it has to go on waiting. Takes the lock."""
         with self.lock:
-            if self._closed:
+            if self._closed or is_over():
                 raise MailboxClosedError
             if self.is_full or self._senders[0] is not turn:
                 if is_late:

@@ -143,8 +143,7 @@ class LifeRef:
         Args:
             message: what to put.
             timeout: seconds to wait for room where the mailbox lets its senders wait; None: no end
-                but that of the mailbox: the actor's, or for one that was handed in its giver's.
-                An actor never waits here: for it a full mailbox is full.
+                but the actor's. An actor never waits here: for it a full mailbox is full.
 
         Raises:
             MailboxFullError: the data lane is at its bound, and was for `timeout` seconds where it

@@ -20,6 +20,7 @@ from supervisors.errors import (
     DeadlockError,
     MailboxClosedError,
     MailboxFullError,
+    SpecError,
 )
 from supervisors.mailbox import Mailbox, Overflow
 from supervisors.messages import Terminate
@@ -144,7 +145,7 @@ class Owner:
 
 def make_mailbox(capacity: int | None = None, overflow: Overflow = "reject") -> AskableMailbox:
     mailbox = AskableMailbox(capacity, overflow=overflow)
-    mailbox.owner = Owner()
+    mailbox.own(Owner())
     return mailbox
 
 
@@ -160,8 +161,8 @@ def test_of_an_ask_the_message_is_taken_and_a_cancelled_one_is_skipped() -> None
     for message in (first, second, "plain"):
         mailbox.put(message)
     assert [mailbox.try_take() for _ in range(3)] == ["second", "plain", None]
-    assert isinstance(mailbox.owner, Owner)
-    assert mailbox.owner.asks == [second]
+    assert isinstance(mailbox._owner, Owner)
+    assert mailbox._owner.asks == [second]
 
 
 @pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest"])
@@ -201,6 +202,14 @@ def test_a_pill_finds_its_place_in_a_full_mailbox_and_is_never_dropped(overflow:
         mailbox.try_take()
     mailbox.try_take()
     assert mailbox.try_take_control() == Terminate(Shutdown("two"))
+
+
+def test_a_mailbox_of_an_actors_own_is_no_other_actors(world: World) -> None:
+    mailbox = AskableMailbox()
+    ref = world.start(Recorder(), mailbox=mailbox)
+    with pytest.raises(SpecError, match="expected a new one"):
+        world.start(Recorder(), "other", mailbox=mailbox)
+    assert do(ref, lambda _: "undisturbed") == "undisturbed"
 
 
 def test_a_closed_mailbox_takes_no_pill() -> None:

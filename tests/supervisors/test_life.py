@@ -445,10 +445,24 @@ def test_a_child_that_an_actor_starts_after_it_was_given_up_is_asked_to_end(thre
     release.set()
 
 
-@pytest.mark.parametrize("way", ["kill", "abandon"])
-def test_senders_that_wait_for_room_are_let_go_when_their_actor_is_given_up(threads: World, way: str) -> None:
+@pytest.mark.parametrize("make", [AskableMailbox, Mailbox])
+@pytest.mark.parametrize("way", ["kill", "abandon", "end"])
+def test_senders_that_wait_for_room_are_let_go_when_their_actor_ends(
+    threads: World, way: str, make: type[Mailbox]
+) -> None:
+    class Watched(make):  # type: ignore[valid-type, misc]
+        """Tells when a sender waits for room."""
+
+        is_waiting = threading.Event()
+
+        def _put_in_turn(self, *args: Any, **options: Any) -> bool:
+            is_in: bool = super()._put_in_turn(*args, **options)
+            if not is_in:
+                self.is_waiting.set()
+            return is_in
+
     parent = threads.start(Recorder(), "parent")
-    mailbox = _Watched(1)
+    mailbox = Watched(1, overflow="wait")
     child = do(parent, lambda ctx: ctx.start(Recorder(), "child", mailbox=mailbox))
     release = hold(child)
     child.tell("fills it")
@@ -456,10 +470,14 @@ def test_senders_that_wait_for_room_are_let_go_when_their_actor_is_given_up(thre
     sender = threading.Thread(target=lambda: results.append(child.tell("waits")), daemon=True)
     sender.start()
     assert mailbox.is_waiting.wait(WAIT)
-    if way == "kill":
-        child.kill()
-    else:
-        do(parent, lambda ctx: ctx.abandon(child))
+    match way:
+        case "kill":
+            child.kill()
+        case "abandon":
+            do(parent, lambda ctx: ctx.abandon(child))
+        case _:
+            child.signal(END)
+            release.set()
     sender.join(WAIT)
     assert results == [False]
     release.set()
@@ -727,20 +745,6 @@ def test_a_behaviour_may_tell_events_of_its_own_tree(world: World) -> None:
     do(world.start(Recorder()), lambda ctx: ctx.note("child.ended", {"seconds": 1.0}, {"id": "x"}))
     told = world.host.told if isinstance(world.host, StepHost) else heard.told
     assert ("child.ended", {"seconds": 1.0}, {"id": "x"}) in told
-
-
-class _Watched(AskableMailbox):
-    """Tells when a sender waits for room."""
-
-    def __init__(self, capacity: int) -> None:
-        super().__init__(capacity, overflow="wait")
-        self.is_waiting = threading.Event()
-
-    def _put_in_turn(self, *args: Any, **options: Any) -> bool:
-        is_in = super()._put_in_turn(*args, **options)
-        if not is_in:
-            self.is_waiting.set()
-        return is_in
 
 
 def life_of(ref: LifeRef) -> Life:

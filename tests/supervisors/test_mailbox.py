@@ -241,31 +241,58 @@ def test_close_lets_all_go_that_wait_for_room() -> None:
         assert isinstance(sender.error, MailboxClosedError)
 
 
+def test_a_sender_whose_receiver_takes_no_more_is_let_go_and_those_behind_it_wait_on() -> None:
+    mailbox, is_over = _Watched(1), threading.Event()
+    mailbox.put(0)
+    errors: list[BaseException] = []
+
+    def send() -> None:
+        try:
+            mailbox.put(1, is_over=is_over.is_set)
+        except MailboxClosedError as error:
+            errors.append(error)
+
+    first = threading.Thread(target=send)
+    first.start()
+    mailbox.wait_queued(1)
+    second = _Sender(mailbox, 2)
+    with mailbox.lock:
+        is_over.set()
+        mailbox.wake_senders_held()
+    first.join(WAIT)
+    assert len(errors) == 1
+    assert mailbox.try_take() == 0
+    second.join()
+    assert mailbox.close() == ([], [2])
+
+
 def test_a_sender_that_a_signal_tears_out_of_its_wait_leaves_its_place_to_the_next() -> None:
     class Torn(Exception):
         pass
 
     def tear(*_: object) -> None:
-        raise Torn
+        if not is_torn.is_set():
+            is_torn.set()
+            raise Torn
 
-    mailbox = _Watched(1)
-    mailbox.put(0)
-    before = signal.signal(signal.SIGUSR1, tear)
-    main = threading.main_thread().ident
-    assert main is not None
-
-    def send_signal() -> None:
+    def send_signals() -> None:
         mailbox.wait_queued(1)
-        signal.pthread_kill(main, signal.SIGUSR1)
+        while not is_torn.wait(0.01):  # one that comes just before the sleep begins does not end it
+            signal.pthread_kill(main, signal.SIGUSR1)
 
-    helper = threading.Thread(target=send_signal)
+    mailbox, is_torn = _Watched(1), threading.Event()
+    mailbox.put(0)
+    main = threading.get_ident()
+    before = signal.signal(signal.SIGUSR1, tear)
+    helper = threading.Thread(target=send_signals)
+    helper.start()
     try:
-        helper.start()
         with pytest.raises(Torn):
             mailbox.put("torn", WAIT)
     finally:
-        signal.signal(signal.SIGUSR1, before)
+        is_torn.set()
         helper.join(WAIT)
+        signal.signal(signal.SIGUSR1, before)
     assert mailbox.try_take() == 0
     mailbox.put("next", 0.0)
     assert mailbox.close() == ([], ["next"])
@@ -483,9 +510,9 @@ class _Watched(Mailbox):
     def release_senders(self) -> None:
         self._gate.set()
 
-    def _put_in_turn(self, message: object, turn: LockParker, *, is_late: bool) -> bool:
+    def _put_in_turn(self, message: object, turn: LockParker, is_over: Callable[[], bool], *, is_late: bool) -> bool:
         assert is_late or self._gate.wait(WAIT)
-        is_in = super()._put_in_turn(message, turn, is_late=is_late)
+        is_in = super()._put_in_turn(message, turn, is_over, is_late=is_late)
         with self._looked:
             self._looked.notify_all()
         return is_in
