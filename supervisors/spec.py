@@ -69,16 +69,10 @@ class ChildSpec:
             for a worker, no bound for a supervisor, whose children have bounds of their own.
         backoff: waits before it is started again.
         backing: `thread`, or `process` for a process of its own.
-<<<<<<< HEAD
         capacity: messages its mailbox holds before it is full; None for no bound.
         overflow: what becomes of a message over that bound (`Mailbox`).
         mailbox: gives its mailbox at each start, and with it its bound: the same one each time for data
             that outlives the child. None: a new one of its own, whose data ends with it.
-=======
-        mailbox: gives its mailbox at each start; the same one each time for data that outlives
-            the child, or a new `AskableMailbox`, which is its own with a bound. None: a new one
-            of its own, without bound. Data in one of its own ends with it.
->>>>>>> tests3
 
     Raises:
         SpecError: a field has a value it cannot have.
