@@ -185,17 +185,17 @@ class AskableMailbox(Mailbox):
             raise SpecError("mailbox: an AskableMailbox ends with its actor; expected a new one, got another's own")
         self._owner = owner
 
-    def try_take(self) -> object | None:
-        """Take the oldest data message; of an ask, the message asked."""
+    def try_take(self, empty: object = None) -> object:
+        """Take the oldest data message, `empty` when there is none; of an ask, the message asked."""
         while True:
-            message = super().try_take()
+            message = super().try_take(empty)
             if type(message) is Ask:
                 if not message.answer.is_wanted:
                     continue  # its sender has given up: it is never handled
                 return self._owner.take_up(message)
             if type(message) is PoisonPill:
                 self.put_control(Terminate(Shutdown(message.info)))
-                return None
+                return empty
             return message
 
     def put_pill(self, pill: PoisonPill) -> None:

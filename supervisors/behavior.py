@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 
-from supervisors.mailbox import Mailbox
+from supervisors.mailbox import EMPTY, Mailbox
 from supervisors.parking import Parker
 from supervisors.places.base import Listener, Place
 from supervisors.reasons import Reason
@@ -246,8 +246,8 @@ class Behavior:
 
         The default takes one message from the data lane.
         """
-        message = ctx.mailbox.try_take()
-        if message is None:
+        message = ctx.mailbox.try_take(EMPTY)
+        if message is EMPTY:
             return False
         self.on_message(message, ctx)
         return True

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from supervisors.behavior import Behavior
 from supervisors.clock import MonotonicClock
 from supervisors.errors import InternalError, NotInProcessError, ValueDecodingError
+from supervisors.mailbox import EMPTY
 from supervisors.messages import Terminate
 from supervisors.places.base import Port
 from supervisors.process_context import OwnAnswer, ProcessContext
@@ -217,12 +218,12 @@ def _report(ask: int, behavior: Behavior, context: ProcessContext) -> None:
 
 
 def _handle_own(behavior: Behavior, context: ProcessContext) -> None:
-    message = context.mailbox.try_take_control()
-    if message is None:
-        message = context.mailbox.try_take()
+    message = context.mailbox.try_take_control(EMPTY)
+    if message is EMPTY:
+        message = context.mailbox.try_take(EMPTY)
     if isinstance(message, Terminate) and not behavior.handles_terminate:
         context.stop(message.reason)
-    elif message is not None:
+    elif message is not EMPTY:
         behavior.on_message(message, context)
 
 

@@ -138,7 +138,7 @@ class Children:
         child.started_at = ctx.now()
         child.forced = child.info = child.monitor = child.ready_at = None
         try:
-            mailbox = None if spec.mailbox is None else spec.mailbox()
+            mailbox = spec.make_mailbox()
             ref = ctx.start(_watched(spec.make(), ctx.ref), child.name, mailbox=mailbox, wants_started=True)
         except Exception as error:  # noqa: BLE001  what a spec's callables raise is a failed start
             ctx.ref.signal(_Unstarted(child, StartFailed(record_error(error))))

@@ -24,7 +24,7 @@ from typing import Any, Protocol
 from supervisors.asking import Ask, AskableMailbox
 from supervisors.behavior import Answer, Behavior, Maker, Monitor, Ref
 from supervisors.endpoint import Endpoint, EndpointHost
-from supervisors.mailbox import Mailbox
+from supervisors.mailbox import EMPTY, Mailbox
 from supervisors.messages import (
     Down,
     Exit,
@@ -264,8 +264,8 @@ class Life(Endpoint):
     def turn(self) -> bool:
         """Do one piece of work; False when there is none, and the actor may sleep."""
         try:
-            message = self._mailbox.try_take_control()
-            if message is not None:
+            message = self._mailbox.try_take_control(EMPTY)
+            if message is not EMPTY:
                 self._handle_control(message)
                 return True
             if self.is_suspended:

@@ -32,6 +32,8 @@ from supervisors.parking import LockParker, Parker
 
 Lock = AbstractContextManager[Any]
 
+EMPTY = object()
+"""What takers who must tell None, which is a message like any other, from no message hand in as `empty`."""
 Overflow = Literal["reject", "drop_oldest", "drop_newest", "wait"]
 """What becomes of a message over the bound."""
 
@@ -183,19 +185,19 @@ class Mailbox:
         if wake:
             self.unpark()
 
-    def try_take_control(self) -> object | None:
-        """Take the oldest control message; None when there is none."""
+    def try_take_control(self, empty: object = None) -> object:
+        """Take the oldest control message; `empty` when there is none."""
         if not self.control:  # a look without the lock: only this reader takes
-            return None
+            return empty
         with self.lock:
-            return self.control.popleft() if self.control else None
+            return self.control.popleft() if self.control else empty
 
-    def try_take(self) -> object | None:
-        """Take the oldest data message; None when there is none."""
+    def try_take(self, empty: object = None) -> object:
+        """Take the oldest data message; `empty` when there is none."""
         if not self.data:
-            return None
+            return empty
         with self.lock:
-            return self.take_held() if self.data else None
+            return self.take_held() if self.data else empty
 
     def discard_control(self, is_unwanted: Callable[[object], bool]) -> None:
         """Drop the control messages of which `is_unwanted` holds; it is asked with the lock held."""

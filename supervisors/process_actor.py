@@ -30,6 +30,7 @@ from supervisors.asking import Ask, Opened, Sealed
 from supervisors.behavior import Answer, Behavior, Context, Maker, Timer
 from supervisors.behavior_service import BehaviorService
 from supervisors.errors import FrameError, InternalError, RemoteError, ValueDecodingError, ValueEncodingError
+from supervisors.mailbox import EMPTY
 from supervisors.messages import Exit, Kill, Terminate
 from supervisors.places.base import CLOSED, Lost, Place
 from supervisors.reasons import (
@@ -252,8 +253,8 @@ class ProcessActor(Behavior):
                 self._submit(place, _Entry(encode_request(Drain())))
                 worked = True
                 continue
-            message = mailbox.try_take()
-            if message is None:
+            message = mailbox.try_take(EMPTY)
+            if message is EMPTY:
                 break
             worked = True
             entry = self._to_entry(message, ctx.defer(), is_data=True)

@@ -56,7 +56,7 @@ class OwnRef:
     def __repr__(self) -> str:
         return f"<OwnRef {self.path}>"
 
-    def __reduce__(self) -> NoReturn:
+    def __getstate__(self) -> NoReturn:
         raise NotInProcessError("sending its own address", "whoever started the actor has its address")
 
     def tell(self, message: object) -> bool:

@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from supervisors.asking import AskableMailbox
 from supervisors.behavior import Behavior, Maker
 from supervisors.errors import SpecError
-from supervisors.mailbox import Mailbox
+from supervisors.mailbox import Mailbox, Overflow
 from supervisors.plain import PlainActor, is_plain_actor
 from supervisors.policy import Backoff
 from supervisors.process_actor import ProcessActor
@@ -68,9 +69,10 @@ class ChildSpec:
             for a worker, no bound for a supervisor, whose children have bounds of their own.
         backoff: waits before it is started again.
         backing: `thread`, or `process` for a process of its own.
-        mailbox: gives its mailbox at each start; the same one each time for data that outlives
-            the child, or a new `AskableMailbox`, which is its own with a bound. None: a new one
-            of its own, without bound. Data in one of its own ends with it.
+        capacity: messages its mailbox holds before it is full; None for no bound.
+        overflow: what becomes of a message over that bound (`Mailbox`).
+        mailbox: gives its mailbox at each start, and with it its bound: the same one each time for data
+            that outlives the child. None: a new one of its own, whose data ends with it.
 
     Raises:
         SpecError: a field has a value it cannot have.
@@ -87,6 +89,8 @@ class ChildSpec:
     start_timeout: float | None = None
     backoff: Backoff = Backoff()  # noqa: RUF009  frozen
     backing: Backing = "thread"
+    capacity: int | None = None
+    overflow: Overflow = "reject"
     mailbox: Callable[[], Mailbox] | None = None
 
     def __post_init__(self) -> None:
@@ -103,6 +107,9 @@ class ChildSpec:
         is_timeout = self.start_timeout is None or _is_number(self.start_timeout, more_than=0.0)
         self._check("start_timeout", "seconds, more than 0, or None", holds=is_timeout)
         self._check("backoff", "a Backoff", holds=isinstance(self.backoff, Backoff))
+        is_capacity = self.capacity is None or (type(self.capacity) is int and self.capacity >= 1)
+        self._check("capacity", "a number of messages, 1 or more, or None", holds=is_capacity)
+        self._check_choice("overflow", get_args(Overflow))
         self._check("mailbox", "something to call that gives a mailbox", holds=_is_callable_or_none(self.mailbox))
         self._check_combinations()
 
@@ -131,6 +138,12 @@ class ChildSpec:
         if self.start_timeout is None:
             return math.inf if self.is_supervisor else WORKER_START
         return self.start_timeout
+
+    def make_mailbox(self) -> Mailbox | None:
+        """Give the mailbox of one incarnation; None for one of its own without a bound."""
+        if self.mailbox is not None:
+            return self.mailbox()
+        return None if self.capacity is None else AskableMailbox(self.capacity, overflow=self.overflow)
 
     def make(self) -> Behavior | Maker:
         """Give what `Context.start` starts."""
@@ -162,6 +175,11 @@ class ChildSpec:
             raise SpecError(
                 f"child {self.id!r}: significant: a permanent child never ends by itself for good; "
                 "expected restart='transient' or 'temporary' with significant=True, got 'permanent'"
+            )
+        if self.mailbox is not None and self.capacity is not None:
+            raise SpecError(
+                f"child {self.id!r}: capacity: its mailbox is given, and has a bound of its own; expected None with "
+                f"a mailbox, got {self.capacity!r}"
             )
         if self.backing == "process" and self.is_supervisor:
             raise SpecError(

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import logging
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,7 +23,17 @@ def test_the_sieve_and_trial_division_agree() -> None:
         assert counts[block] == sum(map(healing.is_prime, range(first, first + healing.BLOCK)))
 
 
+@pytest.fixture
+def quiet_log() -> Iterator[None]:
+    """Give the log back its level: the example is a program, and sets it for itself."""
+    logger = logging.getLogger("supervisors")
+    level = logger.level
+    yield
+    logger.setLevel(level)
+
+
 @pytest.mark.processes
+@pytest.mark.usefixtures("quiet_log")
 def test_the_tree_is_whole_and_no_answer_wrong_after_workers_were_killed(capsys: pytest.CaptureFixture[str]) -> None:
     # Seed 5: the first attacks are kills, and come soon.
     status = healing.main(["--seconds", "2.5", "--kill-every", "0.2", "--workers", "2", "--seed", "5", "--plain"])

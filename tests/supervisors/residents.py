@@ -132,10 +132,15 @@ class Resident(Behavior):
         function()
 
     def mutter(self, ctx: Context, count: int) -> None:
-        """Send itself numbers as data, and a word ahead of them."""
+        """Send itself numbers as data, then what settles what it owes, and a word ahead of them all."""
         for number in range(count):
             ctx.ref.tell(number)
+        ctx.ref.tell(("settle", "done"))
         ctx.ref.signal("word")
+
+    def settle_and_mutter(self, ctx: Context, value: Any) -> None:
+        self.settle(ctx, value)
+        ctx.ref.tell("after")
 
     def loop(self, ctx: Context) -> None:
         """Send itself a message without end."""

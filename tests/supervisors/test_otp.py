@@ -99,12 +99,14 @@ from tests.supervisors import otp_calls, otp_many  # noqa: F401  they register t
 from tests.supervisors.drivers import StepDriver, ThreadDriver
 from tests.supervisors.otp import SCENARIOS, Scenario
 
-SEEDS = 100
+SEEDS = 50
 STRESS_SEEDS = 1_000
 HURRY = 0.05
 IDS = {"argvalues": SCENARIOS, "ids": [scenario.name for scenario in SCENARIOS]}
 ON_PROCESSES = [scenario for scenario in SCENARIOS if "process" in scenario.backings]
 PROCESS_IDS = {"argvalues": ON_PROCESSES, "ids": [scenario.name for scenario in ON_PROCESSES]}
+FIRST_OF_SECTION = {scenario.section: scenario for scenario in reversed(ON_PROCESSES)}
+"""A real process takes a tenth of a second to start: `make test` runs one scenario of each section on some."""
 
 
 def run_seeds(scenario: Scenario, seeds: range, backing: Backing) -> None:
@@ -156,7 +158,14 @@ def test_on_threads(scenario: Scenario, tmp_path: Path) -> None:
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("scenario", **PROCESS_IDS)
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        pytest.param(scenario, marks=() if scenario in FIRST_OF_SECTION.values() else pytest.mark.stress)
+        for scenario in ON_PROCESSES
+    ],
+    ids=PROCESS_IDS["ids"],
+)
 def test_on_processes(scenario: Scenario, tmp_path: Path) -> None:
     run_on_threads(scenario, tmp_path, "process")
 

@@ -19,7 +19,7 @@ import pykka
 import pytest
 
 from supervisors.actor import PykkaHost, PykkaRef
-from supervisors.asking import Ask
+from supervisors.asking import Ask, FutureAnswer
 from supervisors.behavior import Behavior, Context
 from supervisors.errors import (
     ActorEndedError,
@@ -30,7 +30,8 @@ from supervisors.errors import (
     ValueEncodingError,
 )
 from supervisors.mailbox import Mailbox
-from supervisors.messages import Down, Started, Terminate
+from supervisors.messages import Down, GetState, Started, Terminate
+from supervisors.places.base import PART_BOUND
 from supervisors.process_actor import ProcessActor
 from supervisors.reasons import Crashed, Killed, Normal, ProtocolError, Raised, Reason, Shutdown, StartFailed
 from supervisors.telemetry import Telemetry
@@ -341,13 +342,10 @@ def test_its_timers_fire_and_can_be_taken_back() -> None:
 @processes
 def test_what_it_sends_to_itself_is_handled_after_the_present_call_control_first() -> None:
     with housed() as house:
-        house.ask("mutter", 200)
         owed = house.future("owe")
-        house.ref.tell(("settle", None))
-        owed.result(WAIT)
-        while len(got := house.ask("recall")) < 201:
-            pass
-        assert got == ["word", *range(200)]
+        house.ref.tell(("mutter", 200))
+        assert owed.result(WAIT) == "done"
+        assert house.ask("recall") == ["word", *range(200)]
 
 
 @processes
@@ -793,6 +791,29 @@ class Linker(Behavior):
 
     def on_message(self, message: object, ctx: Context) -> None:
         raise LookupError(message)
+
+
+def test_one_call_may_answer_more_asks_than_may_be_on_their_way_without_a_grant() -> None:
+    host = StepHost(0)
+    ref = host.start(ProcessActor(Resident), "resident")
+    owed = [ref.ask_future(("owe",)) for _ in range(PART_BOUND + 10)]
+    ref.tell(("settle_and_mutter", 7))
+    got = ref.ask_future(("recall",))
+    host.run(500_000)
+    assert {future.result(0) for future in owed} == {7}
+    assert got.result(0) == ["after"]
+
+
+def test_who_asks_for_the_state_of_one_that_dies_is_told() -> None:
+    host = StepHost(0)
+    ref = host.start(ProcessActor(Resident), "resident")
+    host.run()
+    answer = FutureAnswer(ref.path, ref.watch)
+    ref.signal(GetState(answer))
+    ref.kill()
+    host.run()
+    with pytest.raises(ActorEndedError, match="was killed"):
+        answer.future.result(0)
 
 
 def test_what_is_noted_in_the_process_is_told_in_the_parent_as_text_where_it_does_not_travel() -> None:
