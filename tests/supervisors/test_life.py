@@ -228,13 +228,17 @@ def test_a_behaviour_that_cannot_tell_its_state_goes_on(world: World) -> None:
 
 def test_the_state_may_be_reported_later_and_is_dead_with_the_actor(world: World) -> None:
     class Elsewhere(Recorder):
+        is_asked = threading.Event()
+
         def report_state(self, answer: Answer) -> None:
             self.answer = answer
+            self.is_asked.set()
 
     behavior = Elsewhere()
     ref = world.start(behavior)
     with pytest.raises(TimeoutError):
         ref.get_state(0.01)
+    assert behavior.is_asked.wait(WAIT)
     behavior.answer.set_reply("late")
     ref.kill()
     assert ref.wait_ended(WAIT) == Killed()
