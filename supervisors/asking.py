@@ -21,7 +21,7 @@ from typing import Any, Protocol, TypeAlias
 
 from supervisors.behavior import Answer
 from supervisors.errors import ActorEndedError, MailboxClosedError, MailboxFullError, SpecError
-from supervisors.mailbox import Mailbox
+from supervisors.mailbox import EMPTY, Mailbox
 from supervisors.messages import Terminate
 from supervisors.reasons import Raised, Reason, Shutdown, record_error
 
@@ -216,7 +216,7 @@ class AskableMailbox(Mailbox):
         if type(message) is Ask:
             message.answer.set_error(MailboxFullError(self.capacity))
 
-    def _drop_oldest(self) -> object | None:
+    def _drop_oldest(self) -> object:
         # Pills stay: who has sent one waits for the end that it brings.
         message: object
         for index, message in enumerate(self.data):
@@ -224,4 +224,4 @@ class AskableMailbox(Mailbox):
                 del self.data[index]
                 self._dropped += 1
                 return message
-        return None
+        return EMPTY

@@ -164,10 +164,10 @@ class Mailbox:
                 raise MailboxFullError(self.capacity)
             # Those that wait already were there before.
             has_to_wait = self.overflow == "wait" and (self.is_full or bool(self._senders))
-            wake, dropped = (False, None) if has_to_wait else self._receive(message)
+            wake, dropped = (False, EMPTY) if has_to_wait else self._receive(message)
         if wake:
             self.unpark()
-        if dropped is not None:
+        if dropped is not EMPTY:
             self.on_dropped(dropped)
         if has_to_wait:
             self._wait_and_put(message, timeout, is_over)
@@ -320,10 +320,10 @@ class Mailbox:
 
     # -- Private; the lock is held, where nothing else is said
 
-    def _receive(self, message: object) -> tuple[bool, object | None]:
-        """Take in a message that need not wait; gives whether to unpark the reader, and what was dropped."""
+    def _receive(self, message: object) -> tuple[bool, object]:
+        """Take in a message that need not wait; gives whether to unpark the reader, and what was dropped or `EMPTY`."""
         self._received += 1
-        dropped: object | None = None
+        dropped = EMPTY
         if self.is_full:
             if self.overflow == "drop_newest":
                 self._dropped += 1
@@ -333,7 +333,7 @@ class Mailbox:
         self._peak = max(self._peak, len(self.data))
         return wake, dropped
 
-    def _drop_oldest(self) -> object | None:
+    def _drop_oldest(self) -> object:
         self._dropped += 1
         dropped: object = self.data.popleft()
         return dropped

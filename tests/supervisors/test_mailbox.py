@@ -147,6 +147,15 @@ def test_a_dropping_policy_counts_and_shows_what_it_drops(
     assert mailbox.close() == ([], left)
 
 
+@pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest"])
+def test_none_is_a_message_that_is_dropped_like_any_other(overflow: Overflow) -> None:
+    mailbox = _Noting(1, overflow=overflow)
+    mailbox.put(None)
+    mailbox.put(None)
+    assert mailbox.dropped == [None]
+    assert mailbox.stats().dropped == 1
+
+
 def test_what_is_rejected_is_counted_and_not_received() -> None:
     mailbox = Mailbox(1)
     mailbox.put("in")
