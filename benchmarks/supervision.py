@@ -296,8 +296,8 @@ def measure_orphans(times: int, seed: int) -> list[Figure]:
     draw = random.Random(seed)
     left = 0
     for _ in range(times):
-        left += _kill_one(draw.uniform(0.0, 1.0))
-    print(f"  {times} programs killed within their first second (seed {seed})")
+        left += _kill_one(draw.uniform(0.0, 2.0))
+    print(f"  {times} programs killed within their first two seconds (seed {seed})")
     return [Figure(f"processes left 1 s after {times} kills of their program", left, 0, "")]
 
 
