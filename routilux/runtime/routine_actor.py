@@ -196,8 +196,8 @@ class RoutineActor(Behavior):
 
     def on_done(self, number: int, seq: int, body: Any, seconds: float, at: float) -> None:
         """Commit a finished turn."""
-        self._fruitful[number] = True
         result = body if self._is_local else self._carrier.result(body)
+        self._fruitful[number] = True
         self._ledger.commit(self._account, number, seq, result, at, seconds)
 
     def on_failed(self, number: int, seq: int, body: Any, returned: tuple[int, ...]) -> None:
