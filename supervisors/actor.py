@@ -105,8 +105,8 @@ class PykkaHost:
         if not isinstance(ref, PykkaRef):
             raise TypeError
         ref.expect_start()
-        self.launch(life)
         try:
+            self.launch(life)  # Ctrl-C in here may come when the thread runs already
             ref.wait_started(timeout)
         except BaseException:
             ref.signal(Terminate(Shutdown("its start was given up")))
