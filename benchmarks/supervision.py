@@ -1,4 +1,4 @@
-"""How soon deaths are noticed, what restarts leave behind, how soon a stop is heard, what a killed program leaves.
+"""How soon deaths are noticed, what restarts leave, how soon supervisors hear, what a killed program leaves.
 
 The command `python -m benchmarks.supervision [MEASURE ...]`. Owns its options, the programs it kills and
 what it prints; each figure stands beside its bound, and the exit status is 1 if one is missed.
@@ -235,6 +235,39 @@ def measure_stop(times: int, queued: int = 100_000) -> list[Figure]:
     return [Figure(f"stop heard before {queued:,} messages, longest of {times}", max(waits), 50.0, "ms")]
 
 
+# -- Answers
+
+
+class SlowToStart(Behavior):
+    """Takes a second to become ready."""
+
+    def on_start(self, ctx: Context) -> None:
+        threading.Event().wait(1.0)
+
+
+def measure_answers(times: int, children: int = 8) -> list[Figure]:
+    """Measure how long a supervisor takes to answer while all its slow process children are started again."""
+    specs = [ChildSpec(f"slow-{n}", SlowToStart, backing="process", backoff=AT_ONCE) for n in range(children)]
+    longest = 0.0
+    with start_supervisor(specs, intensity=LOOSE) as top:
+        for _ in range(times):
+            before = [info.ref for info in top.which_children()]
+            for info in top.which_children():
+                os.kill(info.pid or 0, signal.SIGKILL)
+            deadline = time.monotonic() + DEADLINE
+            while time.monotonic() < deadline:
+                asked_at = time.perf_counter()
+                infos = top.which_children()
+                longest = max(longest, (time.perf_counter() - asked_at) * 1e3)
+                fresh = [
+                    info.state == "running" and info.ref is not old for info, old in zip(infos, before, strict=True)
+                ]
+                if all(fresh):
+                    break
+    print(f"  {times} times {children} children that take a second to start, killed at once")
+    return [Figure(f"which_children answered while {children} start again, longest", longest, 200.0, "ms")]
+
+
 # -- Orphans
 
 _PROGRAM = """
@@ -263,8 +296,8 @@ def measure_orphans(times: int, seed: int) -> list[Figure]:
     draw = random.Random(seed)
     left = 0
     for _ in range(times):
-        left += _kill_one(draw.uniform(0.0, 1.0))
-    print(f"  {times} programs killed within their first second (seed {seed})")
+        left += _kill_one(draw.uniform(0.0, 2.0))
+    print(f"  {times} programs killed within their first two seconds (seed {seed})")
     return [Figure(f"processes left 1 s after {times} kills of their program", left, 0, "")]
 
 
@@ -307,6 +340,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "deaths": lambda: measure_deaths(options.times or 25),
         "restarts": lambda: measure_restarts(options.times or 1_000),
         "stop": lambda: measure_stop(options.times or 10),
+        "answers": lambda: measure_answers(options.times or 5),
         "orphans": lambda: measure_orphans(options.times or 200, options.seed),
     }
     figures = []
@@ -323,7 +357,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.supervision", description=__doc__)
-    parser.add_argument("measures", nargs="*", metavar="MEASURE", help="deaths, restarts, stop, orphans (default: all)")
+    parser.add_argument(
+        "measures", nargs="*", metavar="MEASURE", help="deaths, restarts, stop, answers, orphans (default: all)"
+    )
     parser.add_argument("--times", type=int, help="how often (default: as the bounds ask for)")
     parser.add_argument("--seed", type=int, default=1, help="of the random moments (default: %(default)s)")
     return parser

@@ -17,6 +17,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 from supervisors.behavior import Answer
@@ -61,24 +62,36 @@ class Sealed:
         self._unseal = unseal
         self._opened: Opened | None = None
 
-    def open(self) -> Any:
-        """Give the reply, or raise what the handling of the ask has raised."""
+    def open(self, without_exit: Callable[[BaseException], Exception]) -> Any:
+        """Give the reply, or raise what the handling of the ask has raised.
+
+        Args:
+            without_exit: gives what is raised in place of an exit, which must not become the end of who asked.
+        """
         opened = self._opened
         if opened is None:
             opened = self._opened = self._unseal()
         value, error = opened
         if error is not None:
-            raise error
+            raise error if isinstance(error, Exception) else without_exit(error)
         return value
 
 
 class ReplyFuture(Future[Any]):
-    """A future that opens what is sealed for those who take it."""
+    """A future that opens what is sealed for those who take it.
+
+    Args:
+        path: the actor that is asked, for errors.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self._path = path
 
     def result(self, timeout: float | None = None) -> Any:
         """Give the reply, as the base class does."""
         value = super().result(timeout)
-        return value.open() if type(value) is Sealed else value
+        return value.open(partial(_without_exit, self._path)) if type(value) is Sealed else value
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Give what `result` raises, as the base class does."""
@@ -106,7 +119,7 @@ class FutureAnswer:
         self._path = path
         # Taken by the first who answers, and never let go: the actor, or whoever gave it up.
         self._first = first = threading.Lock()
-        self.future: Future[Any] = ReplyFuture()
+        self.future: Future[Any] = ReplyFuture(path)
         unwatch = watch(self.set_dead)
 
         def settle(future: Future[Any]) -> None:
@@ -131,18 +144,12 @@ class FutureAnswer:
     def set_error(self, error: BaseException) -> None:
         """Let the future raise; of an exit, that the actor ended by it. As `set_reply`."""
         if self._is_first():
-            self.future.set_exception(error if isinstance(error, Exception) else self._without_exit(error))
+            self.future.set_exception(error if isinstance(error, Exception) else _without_exit(self._path, error))
 
     def set_dead(self, reason: Reason) -> None:
         """Let the future raise `ActorEndedError`."""
         if self._is_first():
             self.future.set_exception(ActorEndedError(self._path, reason))
-
-    def _without_exit(self, error: BaseException) -> Exception:
-        # A SystemExit is the actor's own end, and must not become that of whoever asked.
-        ended = ActorEndedError(self._path, Raised(record_error(error)))
-        ended.__cause__ = error
-        return ended
 
     def _is_first(self) -> bool:
         return self._first.acquire(blocking=False) and self.future.set_running_or_notify_cancel()
@@ -225,3 +232,10 @@ class AskableMailbox(Mailbox):
                 self._dropped += 1
                 return message
         return EMPTY
+
+
+def _without_exit(path: str, error: BaseException) -> Exception:
+    # A SystemExit is the actor's own end, and must not become that of whoever asked.
+    ended = ActorEndedError(path, Raised(record_error(error)))
+    ended.__cause__ = error
+    return ended

@@ -297,14 +297,7 @@ class PykkaAnswer:
 
 
 def _open(value: Any) -> Any:
-    if type(value) is not Sealed:
-        return value
-    try:
-        return value.open()
-    except Exception:
-        raise
-    except BaseException as error:
-        raise _without_exit(error) from error
+    return value.open(_without_exit) if type(value) is Sealed else value
 
 
 def _without_exit(error: BaseException) -> Exception:

@@ -14,6 +14,7 @@ from supervisors.behavior import Ref
 from supervisors.calls import ChildInfo
 from supervisors.children import Child
 from supervisors.dynamic import DynamicSupervisor, StartDynamic, TerminateDynamic
+from supervisors.errors import SpecError
 from supervisors.handles import CALL_SECONDS, ChildHandle, SupervisorHandle
 from supervisors.partition import GetPartitions, PartitionRouter, PartitionSupervisor, Resize, Routing
 from supervisors.spec import ChildSpec
@@ -140,6 +141,8 @@ def start_dynamic_supervisor(
     """
     if not isinstance(supervisor, DynamicSupervisor):
         supervisor = DynamicSupervisor(supervisor, **options)
+    elif options:
+        raise SpecError(f"options: expected none beside a supervisor that is made, got {sorted(options)}")
     ref = (PykkaHost() if host is None else host).start_ready(supervisor, name)
     return DynamicHandle(lambda: ref)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from routilux.messages import Message, TurnFailure, TurnPart, TurnResult
+from routilux.messages import Emission, Message, TurnFailure, TurnPart, TurnResult
 from routilux.turn.codec import decode_failure, decode_part, decode_result, encode_boot, encode_request
+from routilux.turn.tables import Outgoing
+from supervisors.errors import FrameError
 
 
 class LocalCarrier:
@@ -35,9 +38,17 @@ class LocalCarrier:
 
 
 class WireCarrier:
-    """For child processes: envelopes by msgspec, payloads as the bytes they are."""
+    """For child processes: envelopes by msgspec, payloads as the bytes they are.
+
+    Args:
+        outgoing: the events of the routine, in the order of their indexes.
+    """
 
     keeps_references = False
+
+    def __init__(self, outgoing: Iterable[Outgoing]) -> None:
+        # For each event, whether somebody receives it, so that its emissions must carry data.
+        self._carried = tuple(event.by_reference or event.encoded for event in outgoing)
 
     def request(self, message: Message) -> bytes:
         """Wrap the payload, which its sender has encoded."""
@@ -48,13 +59,25 @@ class WireCarrier:
         return encode_boot(committed)
 
     def result(self, body: bytes) -> TurnResult:
-        """Read the envelope; payloads and state stay encoded."""
-        return decode_result(body)
+        """Read the envelope; payloads and state stay encoded. Raises `FrameError` for what cannot be committed."""
+        result = decode_result(body)
+        self._check(result.emissions)
+        return result
 
     def part(self, body: bytes) -> TurnPart:
-        """Read the envelope; payloads and state stay encoded."""
-        return decode_part(body)
+        """Read the envelope; payloads and state stay encoded. Raises as `result`."""
+        part = decode_part(body)
+        self._check(part.emissions)
+        return part
 
     def failure(self, body: bytes) -> TurnFailure:
         """Read the envelope; the exception stays pickled."""
         return decode_failure(body)
+
+    def _check(self, emissions: list[Emission]) -> None:
+        carried = self._carried
+        for emission in emissions:
+            event = emission.event
+            if event >= len(carried) or (emission.encoded is None and carried[event]):
+                found = "without data" if event < len(carried) else f"of event {event} out of {len(carried)}"
+                raise FrameError(f"expected emissions that can be handed on, got one {found}")

@@ -73,8 +73,7 @@ class Uninterrupted:
         try:
             self._put_back()
         finally:
-            for number, frame in self._noted:
-                self._before[number](number, frame)
+            self._hand_on()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self._is_inside:
@@ -82,6 +81,14 @@ class Uninterrupted:
         else:
             self._put_back()
             self._before[number](number, frame)
+
+    def _hand_on(self) -> None:
+        if self._noted:
+            number, frame = self._noted.pop(0)
+            try:
+                self._before[number](number, frame)
+            finally:
+                self._hand_on()  # what one handler raises is no reason for another never to hear of its signal
 
     def _put_back(self) -> None:
         for number, handler in self._before.items():

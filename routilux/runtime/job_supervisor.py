@@ -45,8 +45,9 @@ from supervisors.policy import (
 from supervisors.reasons import Reason, Shutdown
 from supervisors.spec import ChildSpec
 
-RESTART_BACKOFF = Backoff(delay=0.1, factor=2.0, max_delay=30.0, jitter=0.5)
-"""Waits before a worker is replaced that had committed nothing; a fruitful one is replaced at once."""
+RESTART_BACKOFF = Backoff(delay=0.1, factor=2.0, max_delay=5.0, jitter=0.5)
+"""Waits before a worker is replaced that had committed nothing; a fruitful one is replaced at once. A crash loop is the
+intensity's to end: a longer wait than 5 s (arbitrary) would only let workers stand still that others kill."""
 _log = logging.getLogger("routilux")
 
 ABANDON_SECONDS = 1.0

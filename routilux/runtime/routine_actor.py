@@ -24,7 +24,7 @@ from routilux.runtime.commands import Failure, RetryDue, Tick, Verdict, WorkerDu
 from supervisors.behavior import Behavior, Context
 from supervisors.errors import FrameError, InternalError
 from supervisors.messages import Terminate
-from supervisors.places.base import Listener, Lost, Place
+from supervisors.places.base import Listener, Lost, Place, RequestAbandoned
 from supervisors.policy import Strategy
 from supervisors.reasons import Normal, Raised, Reason, is_clean, record_error
 
@@ -179,7 +179,8 @@ class RoutineActor(Behavior):
             self._account.status = "failed"
             self._account.error = str(reason)
 
-    # -- Listener
+    # -- Listener. What comes of a message that is not in hand any more is from an actor that was fenced
+    # off inside a handler: it ends there, or it would go on with all that it had taken.
 
     def on_ready(self, number: int) -> None:
         """A worker takes messages: the next `step` hands some out."""
@@ -188,7 +189,8 @@ class RoutineActor(Behavior):
     def on_part(self, number: int, seq: int, body: Any) -> None:
         """Let a part out, and let its turn go on when there is room downstream."""
         part = self._carrier.part(body)
-        self._ledger.release(self._account, number, seq, part, self._ctx.now())
+        if not self._ledger.release(self._account, number, seq, part, self._ctx.now()):
+            raise RequestAbandoned
         # What was released stays released: that is work done, whether or not state went with it.
         self._fruitful[number] = True
         self._ungranted.append((number, seq))
@@ -196,9 +198,10 @@ class RoutineActor(Behavior):
 
     def on_done(self, number: int, seq: int, body: Any, seconds: float, at: float) -> None:
         """Commit a finished turn."""
-        self._fruitful[number] = True
         result = body if self._is_local else self._carrier.result(body)
-        self._ledger.commit(self._account, number, seq, result, at, seconds)
+        self._fruitful[number] = True
+        if not self._ledger.commit(self._account, number, seq, result, at, seconds):
+            raise RequestAbandoned
 
     def on_failed(self, number: int, seq: int, body: Any, returned: tuple[int, ...]) -> None:
         """A turn raised."""

@@ -132,7 +132,7 @@ def _actor_maker(
 ) -> Callable[[Callable[[Any], None]], RoutineActor]:
     routine = account.plan
     if routine.is_process:
-        carrier: LocalCarrier | WireCarrier = WireCarrier()
+        carrier: LocalCarrier | WireCarrier = WireCarrier(routine.outgoing)
         make_place = _process_place(routine, services[routine.id])
     else:
         carrier = LocalCarrier()

@@ -66,7 +66,11 @@ class Worker(NamedTuple):
 
 
 class Listener(Protocol):
-    """Who hands requests out. All calls come on the actor's own thread."""
+    """Who hands requests out. All calls come on the actor's own thread.
+
+    What cannot read the `body` of a process raises `FrameError` before it does anything else: then the
+    worker is ended for it, and what the call was about is among the numbers that `on_lost` gives back.
+    """
 
     def on_ready(self, number: int) -> None:
         """The worker has booted and takes requests."""

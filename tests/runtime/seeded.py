@@ -124,5 +124,5 @@ class SeededJob:
             self.host.add_source(act, f"place {routine.id}")
             return place
 
-        carrier = WireCarrier() if routine.is_process else LocalCarrier()
+        carrier = WireCarrier(routine.outgoing) if routine.is_process else LocalCarrier()
         return lambda report: RoutineActor(account, self.ledger, carrier, make_place, report)

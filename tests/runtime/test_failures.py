@@ -10,9 +10,13 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from routilux import ErrorHandler, Flow, JobState, Routine
+from routilux.messages import Emission, TurnResult
+from routilux.turn import codec
+from routilux.turn.outbox import COUNT_BOUND
 from supervisors.errors import ValueEncodingError
 from supervisors.wire.values import MAX_VALUE_BYTES
 
@@ -392,3 +396,114 @@ class Bootless(Routine):
 
 def refuse() -> None:
     raise RuntimeError("cannot be here")
+
+
+class Liar(Routine):
+    """Hands every number on; the first incarnation of its process says nonsense of one of them.
+
+    Args:
+        result: what it says in the place of a result; None for nonsense about a failure.
+    """
+
+    def __init__(self, result: bytes | None) -> None:
+        super().__init__()
+        self.result = result
+        self.define_slot("input", handler=self.handle)
+        self.define_event("number", ["n"])
+
+    def handle(self, n: int) -> None:
+        self.emit("number", n=n)
+        if n != BAD or self.redelivered:
+            return
+        if self.result is None:
+            codec.WireCodec.failure = lambda *_args, **_kwargs: b"nonsense"  # type: ignore[method-assign]
+            raise ValueError
+        codec.WireCodec.result = lambda *_: self.result  # type: ignore[method-assign, assignment, return-value]
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    "result",
+    [
+        None,
+        b"nonsense",
+        msgspec.msgpack.encode(TurnResult([Emission(1, None, b"")], [])),  # there is no such event
+        msgspec.msgpack.encode(TurnResult([Emission(0, None, None)], [])),  # somebody waits for its data
+    ],
+)
+def test_a_message_of_which_its_process_says_nonsense_is_run_again_by_another(result: bytes | None) -> None:
+    flow = Flow("nonsense")
+    flow.add_routine(Liar(result), "liar", placement="process")
+    flow.output("liar", "number")
+    with flow.start(keep_open=True) as job:
+        for n in range(COUNT):
+            job.send("liar", "input", n=n)
+    state = job.state
+    assert state.status == "completed", state.error
+    assert [item["n"] for item in state.results()] == list(range(COUNT))
+    assert state.routine_states["liar"]["restarts"] == 1
+
+
+@pytest.mark.processes
+def test_a_process_that_says_nonsense_each_time_is_a_crash_loop() -> None:
+    flow = Flow("nonsense")
+    flow.add_routine(Liar(b"nonsense"), "liar", placement="process", max_restarts=0)
+    job = flow.start(keep_open=True)
+    job.send("liar", "input", n=BAD)
+    state = job.wait()
+    assert state.status == "failed"
+    assert state.error is not None
+    assert "are not a result" in state.error
+    assert "fruitless restarts" in state.error
+
+
+class Stuck(Routine):
+    """Is left behind in the middle of a turn, and counts what it does when it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_stuck, self.go_on = threading.Event(), threading.Event()
+        self.done = 0
+        self.define_slot("short", handler=self.handle)
+        self.define_slot("steps", handler=self.step)
+        self.define_slot("stream", handler=self.stream)
+        self.define_event("number", ["n"])
+
+    def handle(self, n: int) -> None:
+        if n == BAD:
+            self._hang()
+        self.done += 1
+
+    def step(self, n: int) -> Any:
+        for _ in range(COUNT):
+            self.handle(BAD if n == 0 else n)
+            yield
+
+    def stream(self, n: int) -> None:
+        self._hang()
+        for _ in range(3 * COUNT_BOUND):
+            self.emit("number", n=n)
+            self.done += 1
+
+    def _hang(self) -> None:
+        self.is_stuck.set()
+        self.go_on.wait()
+
+
+@pytest.mark.parametrize(("slot", "more"), [("short", 1), ("steps", 1), ("stream", COUNT_BOUND - 1)])
+def test_a_thread_that_was_left_behind_does_nothing_after_the_turn_it_hung_in(slot: str, more: int) -> None:
+    routine = Stuck()
+    flow = Flow("stuck")
+    flow.add_routine(routine, "stuck")
+    job = flow.start(keep_open=True, shutdown=0.0)
+    for n in range(COUNT):
+        job.send("stuck", slot, n=n)
+    routine.is_stuck.wait()
+    [thread] = [thread for thread in threading.enumerate() if thread.name.endswith("/stuck")]
+    job.cancel()
+    state = job.wait()
+    before = routine.done
+    routine.go_on.set()
+    thread.join()
+    assert routine.done - before == more
+    assert (state.status, state.routine_states["stuck"]["handled"]) == ("cancelled", before)

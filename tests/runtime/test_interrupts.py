@@ -224,6 +224,16 @@ def test_every_signal_of_a_step_is_handed_to_its_own_handler_afterwards(heard: l
     assert [signal.getsignal(number) for number in DEFERRED] == handlers
 
 
+def test_a_signal_is_handed_on_though_the_handler_of_one_before_it_raises(heard: list[int]) -> None:
+    def step() -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(KeyboardInterrupt):
+        take_step(step)
+    assert heard == [signal.SIGINT, signal.SIGTERM]
+
+
 def test_a_step_within_a_step_waits_for_the_outer_one(heard: list[int]) -> None:
     def step() -> None:
         take_step(lambda: signal.raise_signal(signal.SIGINT))

@@ -535,6 +535,22 @@ def test_a_start_that_is_not_done_in_time_may_be_waited_for_again() -> None:
         assert ref.wait_started(WAIT) == "now"
 
 
+def test_an_actor_whose_start_is_interrupted_while_its_thread_starts_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[PykkaRef] = []
+    start_thread = PykkaRef.start_thread
+
+    def start_interrupted(ref: PykkaRef) -> None:
+        started.append(ref)
+        start_thread(ref)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(PykkaRef, "start_thread", start_interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        PykkaHost().start_ready(Recorder(), "actor")
+    assert started[0].wait_terminated(WAIT)
+    assert started[0].reason == Shutdown("its start was given up")
+
+
 def test_an_actor_that_ends_before_it_is_ready_has_not_started() -> None:
     behavior = Recorder()
     behavior.acknowledges = True

@@ -8,6 +8,7 @@ import pytest
 
 from supervisors.actor import PykkaHost
 from supervisors.behavior import Behavior, Context
+from supervisors.dynamic import DynamicSupervisor
 from supervisors.errors import ActorEndedError, ChildStateError, SpecError, StartError, UnknownChildError
 from supervisors.handles import start_supervisor
 from supervisors.policy import Intensity
@@ -91,6 +92,11 @@ def test_a_tree_that_does_not_start_raises_the_cause_and_leaves_nothing() -> Non
         start_supervisor([spec(), ChildSpec("b", fail)])
     with pytest.raises(SpecError, match="options"):
         start_supervisor(Supervisor([]), strategy="one_for_all")
+
+
+def test_options_beside_a_dynamic_supervisor_that_is_made_are_refused() -> None:
+    with pytest.raises(SpecError, match=r"options: expected none .*\['max_children'\]"):
+        start_dynamic_supervisor(DynamicSupervisor(), max_children=1)
 
 
 def test_a_flag_that_cannot_be_changed_leaves_all_as_it_was() -> None:

@@ -253,8 +253,8 @@ def test_an_ask_may_be_answered_later_from_a_message_or_a_timer() -> None:
 @processes
 @pytest.mark.parametrize(
     ("message", "kind", "text"),
-    [(("fail", "bad"), ValueError, "bad"), (("leave", 3), SystemExit, "3"), (("fail_oddly",), RemoteError, "onetwo")],
-    ids=["exception", "sys.exit", "an exception that does not travel"],
+    [(("fail", "bad"), ValueError, "bad"), (("fail_oddly",), RemoteError, "onetwo")],
+    ids=["exception", "an exception that does not travel"],
 )
 def test_an_exception_goes_to_the_asker_and_ends_the_actor(
     diary: Path, message: tuple[Any, ...], kind: type[BaseException], text: str
@@ -280,6 +280,19 @@ def test_an_exception_goes_to_the_asker_and_ends_the_actor(
         assert measured == {"count": 2}
         assert told["messages"][1] == 3
     assert lines(diary) == ["start", "got 1", f"stop {reason}"]
+
+
+@processes
+def test_what_would_end_a_program_ends_the_actor_and_not_who_asked() -> None:
+    with housed() as house:
+        future = house.future("leave", 3)
+        with pytest.raises(ActorEndedError, match="SystemExit: 3") as caught:
+            future.result(WAIT)
+        assert isinstance(caught.value.__cause__, SystemExit)
+        assert isinstance(future.exception(WAIT), ActorEndedError)
+        reason = house.end()
+        assert isinstance(reason, Raised)
+        assert "leave" in reason.error.traceback
 
 
 @processes

@@ -296,16 +296,12 @@ class Child:
     def _take_in(self, frame: FromWorker) -> None:
         match frame:
             case Done(items):
-                for seq, body, seconds in items:
-                    self.link.done(seq, seconds)
-                    self._owner.on_child_done(self, seq, body, seconds)
+                self._take_in_results(items)
             case Part(seq, _weight, body):
                 self.link.part(seq)
                 self._owner.on_child_part(self, seq, body)
             case Failed(seq, body, seconds):
-                returned = self.link.failed(seq, seconds)
-                self._batch = [item for item in self._batch if item[0] not in returned]
-                self._owner.on_child_failed(self, seq, body, returned)
+                self._take_in_failure(seq, body, seconds)
             case Log():
                 log_as_own(frame, self.pid, self._label)
             case Spawned():
@@ -318,6 +314,24 @@ class Child:
             case Bye():
                 self.is_stopping = True
                 self._owner.on_child_leaving(self)
+
+    def _take_in_results(self, items: list[tuple[int, bytes, float]]) -> None:
+        for seq, body, seconds in items:
+            self.link.done(seq, seconds)
+            try:
+                self._owner.on_child_done(self, seq, body, seconds)
+            except FrameError:
+                self.link.take_back(seq)
+                raise
+
+    def _take_in_failure(self, seq: int, body: bytes, seconds: float) -> None:
+        returned = self.link.failed(seq, seconds)
+        self._batch = [item for item in self._batch if item[0] not in returned]
+        try:
+            self._owner.on_child_failed(self, seq, body, returned)
+        except FrameError:
+            self.link.take_back(seq, returned)
+            raise
 
     # -- Its life
 

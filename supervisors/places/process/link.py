@@ -82,6 +82,14 @@ class Link:
         self.epoch += 1
         return returned
 
+    def take_back(self, seq: int, returned: tuple[int, ...] = ()) -> None:
+        """Note that what was reported of `seq` could not be read: it is outstanding as before, and so is `returned`.
+
+        For a worker that is about to be ended for it.
+        """
+        self._outstanding.extendleft(reversed((seq, *returned)))
+        self._returned -= 1
+
     def lose(self, page: PageView) -> Lost:
         """Say what the worker's death means, given its page; all that was outstanding is back.
 

@@ -85,6 +85,17 @@ def test_a_failure_returns_what_is_behind_it_and_begins_an_epoch() -> None:
     assert link.epoch == 2
 
 
+def test_what_could_not_be_read_of_a_worker_is_back_with_its_loss() -> None:
+    link = sent(1, 2, 3, 4)
+    link.done(1, 0.0)
+    link.done(2, 0.0)
+    link.take_back(2)
+    assert link.lose(PageView(None, 0.0, 3)) == Lost(None, (2, 3), (4,))
+    link = sent(1, 2, 3)
+    link.take_back(1, link.failed(1, 0.0))
+    assert link.lose(PageView(None, 0.0, 1)) == Lost(None, (1,), (2, 3))
+
+
 @pytest.mark.parametrize(
     ("page", "lost"),
     [
