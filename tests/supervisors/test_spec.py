@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import pykka
 import pytest
 
 from supervisors.asking import AskableMailbox
@@ -15,10 +14,6 @@ from supervisors.mailbox import Mailbox
 from supervisors.process_actor import ProcessActor
 from supervisors.spec import ChildSpec, check_child_specs
 from supervisors.supervisor import RestartStrategy, Supervisor
-
-
-class Plain(pykka.ThreadingActor):
-    pass
 
 
 @pytest.mark.parametrize(
@@ -44,7 +39,6 @@ class Plain(pykka.ThreadingActor):
         ({"capacity": 1, "mailbox": Mailbox}, "child 'a': capacity: .*got 1"),
         ({"significant": True}, "child 'a': significant: .*got 'permanent'"),
         ({"start": Supervisor, "backing": "process"}, "child 'a': backing: .*got 'process'"),
-        ({"start": Plain, "backing": "process"}, "child 'a': backing: a plain Pykka actor .*got 'process'"),
     ],
 )
 def test_a_wrong_field_is_named_with_its_value(fields: dict[str, Any], named: str) -> None:
