@@ -40,8 +40,6 @@ class Inbox:
     def __init__(self, life: Life) -> None:
         self.life = life
         """The actor."""
-        self.stand_in: object = None
-        """What goes into the mailbox for the message None, which would be no message there."""
         # Guards the stops that wait for the actor's end, and the entry in the registry.
         self._lock = threading.Lock()
         self._stops: list[Future] | None = []
@@ -82,8 +80,6 @@ class Inbox:
         if isinstance(message, _ActorStop):
             self._put_stop(future)
             return
-        if message is None:
-            message = self.stand_in
         if future is not None:
             self._put_ask(message, future)
         elif not self._pass_on(message):

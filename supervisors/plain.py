@@ -21,18 +21,16 @@ from collections.abc import Callable
 from typing import Any, TypeGuard
 
 import pykka
+from pykka.messages import _ActorStop
 
-from supervisors.behavior import Behavior, Context
-from supervisors.errors import SpecError
-from supervisors.inbox import Inbox, InboxActor, InboxRef
+from supervisors.behavior import Behavior, Context, Ref
+from supervisors.errors import DeadlockError, SpecError
+from supervisors.inbox import STOPPED, Inbox, InboxActor, InboxRef
 from supervisors.life import Life
-from supervisors.reasons import Normal, Reason
+from supervisors.reasons import Normal, Reason, Shutdown
 
 _PYKKAS_OWN = frozenset({"_actor_ref", "actor_inbox", "actor_stopped", "actor_urn"})
 """Attributes of every actor that are no state of its."""
-
-_NONE = object()
-"""Stands in a mailbox for the message None."""
 
 _log = logging.getLogger("supervisors")
 
@@ -60,28 +58,30 @@ class PlainActor(Behavior):
         self.actor_ref: pykka.ActorRef[Any] | None = None
         """The actor as Pykka knows it; None before its start."""
         self._actor: pykka.Actor | None = None
-        self._inbox: Inbox | None = None
+        self._inbox: Inbox | OwnInbox | None = None
         self._is_started = False
         self._failure: Exception | None = None
 
     def on_start(self, ctx: Context) -> None:
         """Make the actor, let Pykka know it, and call its `on_start`."""
         self._inbox = inbox = _inbox_of(ctx)
-        inbox.stand_in = _NONE
         self._actor = actor = self._make(inbox)
         self.actor_ref = actor.actor_ref
         inbox.show(actor.actor_ref)
         actor.on_start()
         self._is_started = True
-        ctx.acknowledge(actor.actor_ref)
+        ctx.acknowledge(actor.actor_ref if isinstance(inbox, Inbox) else None)
 
     def on_message(self, message: object, ctx: Context) -> None:
         """Hand a message to the actor; what it returns is the reply to an ask."""
         actor = self._actor
         if actor is None:
             return
+        if isinstance(message, _ActorStop):
+            ctx.stop(Shutdown(STOPPED))
+            return
         try:
-            reply = actor._handle_receive(None if message is _NONE else message)  # noqa: SLF001  knows Pykka's proxies
+            reply = actor._handle_receive(message)  # noqa: SLF001  knows Pykka's proxies
         except Exception as error:
             answer = ctx.defer()
             if answer is None:
@@ -112,7 +112,7 @@ class PlainActor(Behavior):
             return {}
         return {name: value for name, value in vars(self._actor).items() if name not in _PYKKAS_OWN}
 
-    def _make(self, inbox: Inbox) -> pykka.Actor:
+    def _make(self, inbox: Inbox | OwnInbox) -> pykka.Actor:
         # As `type` calls a class, with one thing in between: Pykka asks the instance for its inbox.
         cls = self.actor_class
         actor = cls.__new__(cls, *self.args, **self.kwargs)
@@ -134,10 +134,51 @@ def is_plain_actor(start: object) -> TypeGuard[type[pykka.Actor]]:
     )
 
 
-def _inbox_of(ctx: Context) -> Inbox:
+class OwnInbox:
+    """What an actor's refs put into where it has a process of its own: what it tells itself.
+
+    Args:
+        ref: its address there, for itself alone.
+    """
+
+    def __init__(self, ref: Ref) -> None:
+        self._ref = ref
+        self._actor_ref: pykka.ActorRef[Any] | None = None
+
+    def show(self, actor_ref: pykka.ActorRef[Any]) -> None:
+        """Let Pykka know the actor."""
+        self._actor_ref = actor_ref
+        pykka.ActorRegistry.register(actor_ref)
+
+    def bury(self) -> None:
+        """Let Pykka know that the actor takes no more."""
+        if self._actor_ref is not None:
+            pykka.ActorRegistry.unregister(self._actor_ref)
+            self._actor_ref.actor_stopped.set()
+
+    def put(self, envelope: Any) -> None:
+        """Pass on what the actor tells itself; it is handled after the present call.
+
+        Raises:
+            NotInProcessError: it comes from another thread of the process.
+        """
+        if envelope.reply_to is None:
+            self._ref.tell(envelope.message)
+            return
+        error = DeadlockError((self._ref.path, self._ref.path))
+        envelope.reply_to.set_exception((DeadlockError, error, None))
+
+    def get(self) -> Any:
+        """Give nothing: what comes in is handled by the process's service."""
+        raise LookupError("this inbox is a way in alone")
+
+    def empty(self) -> bool:
+        """True: nothing is kept here."""
+        return True
+
+
+def _inbox_of(ctx: Context) -> Inbox | OwnInbox:
     ref = ctx.ref
     if isinstance(ref, InboxRef):
         return ref.inbox
-    if not isinstance(ctx, Life):
-        raise TypeError(f"a plain actor lives in a Life, not in a {type(ctx).__name__}")
-    return Inbox(ctx)
+    return Inbox(ctx) if isinstance(ctx, Life) else OwnInbox(ref)

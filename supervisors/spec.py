@@ -68,7 +68,7 @@ class ChildSpec:
         start_timeout: seconds until it must have become ready; `math.inf`: no bound. None: 30 seconds
             for a worker, no bound for a supervisor, whose children have bounds of their own.
         backoff: waits before it is started again.
-        backing: `thread`, or `process` for a process of its own.
+        backing: `thread`, or `process` for a process of its own: not for supervisors.
         capacity: messages its mailbox holds before it is full; None for no bound.
         overflow: what becomes of a message over that bound (`Mailbox`).
         mailbox: gives its mailbox at each start, and with it its bound: the same one each time for data

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import os
 import subprocess
 import sys
 import threading
@@ -18,11 +19,13 @@ import pytest
 from supervisors.actor import BehaviorActor, PykkaHost, PykkaRef
 from supervisors.behavior import Behavior, Context
 from supervisors.errors import ActorEndedError, DeadlockError, SpecError, StartError
+from supervisors.handles import start_supervisor
 from supervisors.inbox import STOPPED
 from supervisors.mailbox import Mailbox
 from supervisors.messages import Down, Started, Terminate
 from supervisors.plain import PlainActor, is_plain_actor
 from supervisors.policy import Backoff
+from supervisors.process_actor import ProcessActor
 from supervisors.reasons import Abandoned, Killed, Normal, Raised, Shutdown, StartFailed
 from supervisors.spec import ChildSpec
 from supervisors.supervisor import Supervisor
@@ -816,3 +819,70 @@ def test_stepwise_a_get_with_a_timeout_takes_simulated_time() -> None:
         ref.resume()
         assert future.get(timeout=5.0) == 2
         ref.signal(END)
+
+
+# -- in a process of its own
+
+
+class Resident(pykka.ThreadingActor):
+    """Lives in a process, and does there what actors do."""
+
+    def __init__(self, factor: int) -> None:
+        super().__init__()
+        self.factor = factor
+        self.got: list[object] = []
+
+    def on_receive(self, message: Any) -> Any:
+        match message:
+            case "fail":
+                raise ValueError(message)
+            case "remind":
+                self.actor_ref.tell("reminder")
+                return len(self.got)
+            case "ask myself":
+                return self.actor_ref.ask("anything")
+            case "leave":
+                self.stop()
+                return "leaving"
+            case "got":
+                return self.got
+            case int():
+                return message * self.factor
+        self.got.append(message)
+        return None
+
+
+def check_resident(ask: Callable[[object], Any]) -> None:
+    assert ask(4) == 12
+    with pytest.raises(ValueError, match="fail"):
+        ask("fail")
+    assert ask("remind") == 0
+    assert ask("got") == ["reminder"], "an ask that failed has not ended it"
+    with pytest.raises(DeadlockError):
+        ask("ask myself")
+    assert ask("leave") == "leaving"
+
+
+@pytest.mark.processes
+def test_it_runs_in_a_process_of_its_own_and_is_supervised_there() -> None:
+    spec = ChildSpec("resident", Resident, (3,), backing="process", restart="transient")
+    with start_supervisor([spec]) as top:
+        child = top.child("resident")
+        assert child.pid not in {None, os.getpid()}
+        assert child.info is None, "its Pykka ref is of no use here"
+        ref = child.ref
+        ended = threading.Event()
+        ref.watch(lambda _reason: ended.set())
+        check_resident(lambda message: child.ask(message, WAIT))
+        assert ended.wait(WAIT)
+        assert ref.reason == Shutdown(STOPPED)
+    assert not pykka.ActorRegistry.get_by_class(Resident)
+
+
+def test_in_a_simulated_process_it_does_the_same_in_every_order() -> None:
+    for seed in range(50):
+        host = StepHost(seed)
+        ref = host.start(ProcessActor(functools.partial(PlainActor, Resident, 3)), "resident")
+        check_resident(lambda message, ref=ref: ref.ask(message, None))  # type: ignore[misc]  # bound at once
+        host.run()
+        assert ref.reason == Shutdown(STOPPED)
