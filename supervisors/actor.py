@@ -306,9 +306,6 @@ class BehaviorActor(InboxActor):
         super().__init__(inbox)
         self.thread = threading.Thread(target=self._actor_loop, name=inbox.life.path, daemon=True)
 
-    def _start_actor_loop(self) -> None:
-        self.thread.start()
-
     def _actor_loop(self) -> None:
         inbox, life = self._inbox, self._inbox.life
         enter_actor(life)

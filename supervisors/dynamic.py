@@ -63,7 +63,7 @@ class _RestartDue(NamedTuple):
 class DynamicSupervisor(Behavior):
     """Keeps children running that are started on demand.
 
-    To be started by `handles.start_dynamic_supervisor`, or as a child of another supervisor.
+    To be started by `pool.start_dynamic_supervisor`, or as a child of another supervisor.
 
     Args:
         template: how children are started that come without a spec; their names are its id, a dash

@@ -199,11 +199,6 @@ class Mailbox:
         with self.lock:
             return self.take_held() if self.data else empty
 
-    def discard_control(self, is_unwanted: Callable[[object], bool]) -> None:
-        """Drop the control messages of which `is_unwanted` holds; it is asked with the lock held."""
-        with self.lock:
-            self.control = deque(message for message in self.control if not is_unwanted(message))
-
     def put_control_first(self, messages: Iterable[object]) -> None:
         """Put `messages`, oldest first, before all others of the control lane; for its reader."""
         with self.lock:

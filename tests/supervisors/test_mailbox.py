@@ -172,14 +172,6 @@ def test_the_newest_that_is_dropped_wakes_nobody() -> None:
     assert mailbox.rings == seen
 
 
-def test_control_that_is_unwanted_is_discarded_and_the_rest_keeps_its_order() -> None:
-    mailbox = Mailbox()
-    for number in range(6):
-        mailbox.put_control(number)
-    mailbox.discard_control(lambda message: message in {0, 3, 5})
-    assert _take_all_control(mailbox) == [1, 2, 4]
-
-
 def test_control_that_is_put_first_comes_first_in_its_own_order() -> None:
     mailbox = Mailbox()
     mailbox.put_control("later")
@@ -314,7 +306,6 @@ def test_a_sender_that_a_signal_tears_out_of_its_wait_leaves_its_place_to_the_ne
         st.one_of(
             st.tuples(st.sampled_from(["put", "control", "append"]), st.integers()),
             st.tuples(st.sampled_from(["prepend", "control_first"]), st.lists(st.integers(), max_size=3)),
-            st.tuples(st.just("discard_control"), st.integers(1, 3)),
             st.tuples(st.sampled_from(["take", "take_control", "drain", "drain_control", "close"]), st.none()),
         ),
         max_size=40,
@@ -602,11 +593,6 @@ class _Model:
         self.lane = deque([*values, *self.lane])
         return None
 
-    def discard_control(self, divisor: object) -> object:
-        assert isinstance(divisor, int)
-        self.lane = deque(value for value in self.lane if isinstance(value, int) and value % divisor)
-        return None
-
     def append(self, value: object) -> object:
         self.data.append(value)
         return None
@@ -656,7 +642,6 @@ _MOVES: dict[str, Callable[[Mailbox, Any], object]] = {
     "put": lambda mailbox, value: mailbox.put(value, 0.0),
     "control": Mailbox.put_control,
     "control_first": Mailbox.put_control_first,
-    "discard_control": lambda mailbox, divisor: mailbox.discard_control(lambda value: value % divisor == 0),  # type: ignore[operator]
     "take": lambda mailbox, _: mailbox.try_take(),
     "take_held": lambda mailbox, _: _held(mailbox, mailbox.take_held),
     "take_control": lambda mailbox, _: mailbox.try_take_control(),

@@ -44,6 +44,7 @@ class Guardian:
             stderr=subprocess.DEVNULL,
             close_fds=True,
             start_new_session=True,
+            bufsize=0,  # nothing half told, and no lock of a buffer, is in a forked copy of the program
         )
 
     def add(self, group: int) -> None:
@@ -59,10 +60,15 @@ class Guardian:
         with self._lock:
             self._process.communicate()
 
+    def disown(self) -> None:
+        """Let go of it in a forked copy of the program: it is the original's, and waits for that one's end."""
+        self._process.returncode = 0  # not to be waited for from here
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+
     def _tell(self, line: str) -> None:
         stdin = self._process.stdin
         with self._lock, contextlib.suppress(OSError, ValueError):
             # Gone only if somebody killed it: then the program is as safe as without it.
             if stdin is not None and not stdin.closed:
                 stdin.write(line.encode())
-                stdin.flush()

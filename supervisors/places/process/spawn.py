@@ -210,6 +210,8 @@ class Spawner:
 
     def forget(self) -> None:
         """Start anew in a forked copy of the program, which has none of its threads."""
+        if self._guardian is not None:
+            self._guardian.disown()
         self.__init__()  # type: ignore[misc]  # the lock too: it may have been held
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import resource
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -52,6 +54,22 @@ def test_a_forked_copy_of_the_program_starts_anew() -> None:
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     finally:
         spawner.release()
+
+
+def test_a_forked_copy_of_the_program_says_nothing_of_the_guardian_it_leaves_alone() -> None:
+    program = """
+import os
+from supervisors.places.process.spawn import spawner
+spawner.hold()
+pid = os.fork()
+if pid == 0:
+    os._exit(0)
+os.waitpid(pid, 0)
+spawner.release()
+"""
+    command = [sys.executable, "-W", "always::ResourceWarning", "-c", program]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert ended.stderr == ""
 
 
 @pytest.mark.parametrize("spare", range(14))
