@@ -100,14 +100,18 @@ class ChildHandle:
         """How often it was started again."""
         return self._child.restarts
 
-    def tell(self, message: object) -> bool:
+    def tell(self, message: object, timeout: float | None = None) -> bool:
         """Put `message` into its data lane; False if it does not run at this moment.
 
+        Args:
+            message: what to put.
+            timeout: seconds to wait for room where its mailbox lets its senders wait; None for no end but its own.
+
         Raises:
-            MailboxFullError: the data lane is at its bound.
+            MailboxFullError: the data lane is at its bound, and was for `timeout` seconds where senders wait.
         """
         ref = self._child.ref
-        return ref is not None and ref.tell(message)
+        return ref is not None and (ref.tell(message, timeout) if isinstance(ref, LifeRef) else ref.tell(message))
 
     def ask(self, message: object, timeout: float | None = None) -> Any:
         """Ask its live incarnation; raises as `LifeRef.ask`, and `ChildStateError` if there is none."""

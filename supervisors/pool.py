@@ -79,17 +79,18 @@ class PoolHandle(SupervisorHandle):
         """Give the partition that is next by the pool's routing."""
         return ChildHandle(self._router.choose(self._children), self)
 
-    def tell(self, message: object, *, key: Hashable = None) -> bool:
+    def tell(self, message: object, timeout: float | None = None, *, key: Hashable = None) -> bool:
         """Put `message` into one partition's data lane; False if that does not run at this moment.
 
         Args:
             message: what to put.
+            timeout: seconds to wait for room where its mailbox lets its senders wait; None for no end but its own.
             key: chooses the partition; None: by the pool's routing.
 
         Raises:
             MailboxFullError: the data lane is at its bound.
         """
-        return (self.choose() if key is None else self.partition(key)).tell(message)
+        return (self.choose() if key is None else self.partition(key)).tell(message, timeout)
 
     def ask(self, message: object, timeout: float | None = None, *, key: Hashable = None) -> Any:
         """Ask one partition, chosen as by `tell`; raises as `ChildHandle.ask`."""

@@ -121,6 +121,19 @@ def test_a_child_with_a_bound_refuses_what_is_over_it_and_answers_asks_in_order(
     assert got == [1, "last"]
 
 
+def test_who_tells_through_a_handle_waits_for_room_no_longer_than_it_says() -> None:
+    got: list[object] = []
+    with start_supervisor([ChildSpec("a", Held, (got,), capacity=1, overflow="wait")]) as top:
+        child = top.child("a")
+        child.suspend()
+        child.get_state()
+        assert child.tell(1)
+        with pytest.raises(MailboxFullError):
+            child.tell(2, timeout=0.0)
+        child.resume()
+    assert got in ([1], [])  # the stop goes ahead of what waits
+
+
 def test_none_is_a_message_like_any_other_in_both_lanes() -> None:
     got: list[object] = []
     with start_supervisor([ChildSpec("a", Held, (got,))]) as top:

@@ -8,6 +8,7 @@ its actor's thread: all callbacks come from that thread's `Poller`. Never starts
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import selectors
 import sys
@@ -290,7 +291,7 @@ class Child:
             reason = self._reason or StartFailed(record_error(error))
             self._close()
             self._owner.on_child_gone(self, reason, self.link.lose(PageView(None, 0.0, 0)))
-        elif self.end_at is None:
+        elif self.end_at is None or self.end_at == math.inf:
             self._owner.on_child_silent(self)
 
     def _take_in(self, frame: FromWorker) -> None:
