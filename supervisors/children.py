@@ -21,7 +21,16 @@ from enum import Enum
 from typing import Any, NamedTuple, Protocol
 
 from supervisors.behavior import Answer, Behavior, Context, Maker, Monitor, Ref, Timer
-from supervisors.calls import ChildCounts, ChildInfo, answer_all
+from supervisors.calls import (
+    ChildCounts,
+    ChildInfo,
+    CountChildren,
+    FindChild,
+    GetChildSpec,
+    WhichChild,
+    WhichChildren,
+    answer_all,
+)
 from supervisors.errors import ChildStateError, SpecError, StartError
 from supervisors.foreign import as_ref
 from supervisors.messages import Down, HandedOver, Started, Terminate
@@ -107,6 +116,44 @@ def count_children(children: Collection[Child]) -> ChildCounts:
     """Count them."""
     supervisors = sum(child.spec.is_supervisor for child in children)
     return ChildCounts(len(children), sum(child.is_up for child in children), supervisors, len(children) - supervisors)
+
+
+class Answering(Protocol):
+    """A supervisor, as far as questions about its children go."""
+
+    def list_children(self) -> tuple[ChildInfo, ...]:
+        """List them."""
+
+    def count(self) -> ChildCounts:
+        """Count them."""
+
+    def find(self, id_: str) -> Child:
+        """Give the one of that id; raises `UnknownChildError`."""
+
+    def tell(self, child: Child) -> ChildInfo:
+        """Tell one."""
+
+
+def answer_question(question: object, supervisor: Answering, ctx: Context) -> bool:
+    """Answer a question about children; False if it is none.
+
+    Raises:
+        UnknownChildError: it is about a child that is not there.
+    """
+    match question:
+        case WhichChildren():
+            ctx.reply(supervisor.list_children())
+        case WhichChild(id_):
+            ctx.reply(supervisor.tell(supervisor.find(id_)))
+        case CountChildren():
+            ctx.reply(supervisor.count())
+        case GetChildSpec(id_):
+            ctx.reply(supervisor.find(id_).spec)
+        case FindChild(id_):
+            ctx.reply(supervisor.find(id_))
+        case _:
+            return False
+    return True
 
 
 class Owner(Protocol):

@@ -15,17 +15,12 @@ from supervisors.calls import (
     AwaitChild,
     ChildCounts,
     ChildInfo,
-    CountChildren,
-    FindChild,
-    GetChildSpec,
     Reconfigure,
-    WhichChild,
-    WhichChildren,
     answer_all,
     answer_call,
     defer_to,
 )
-from supervisors.children import Child, Children, ChildState, log_abandoned
+from supervisors.children import Child, Children, ChildState, answer_question, log_abandoned
 from supervisors.errors import (
     MaxChildrenError,
     RestartIntensityError,
@@ -114,12 +109,12 @@ class DynamicSupervisor(Behavior):
             "max_children": self.max_children,
             "intensity": self._restarts.intensity,
             "abandoned": self.abandoned,
-            "children": self._count_children(),
+            "children": self.count(),
         }
 
     def list_children(self) -> tuple[ChildInfo, ...]:
         """List the children, in the order in which they were started. Any thread may call it."""
-        return tuple(self._tell(child) for child in list(self._children.values()))
+        return tuple(self.tell(child) for child in list(self._children.values()))
 
     # -- Behavior
 
@@ -148,7 +143,7 @@ class DynamicSupervisor(Behavior):
     def on_child_started(self, child: Child, ctx: Context) -> None:
         """Tell who asked for it."""
         self._added.discard(child)
-        answer_all(child.start_answers, lambda answer: answer.set_reply(self._tell(child)))
+        answer_all(child.start_answers, lambda answer: answer.set_reply(self.tell(child)))
 
     def on_child_ended(self, child: Child, before: ChildState, reason: Reason, ctx: Context) -> None:
         """Start it again, or forget it."""
@@ -209,7 +204,7 @@ class DynamicSupervisor(Behavior):
 
     def _tell_unstarted(self, child: Child, reason: Reason, ctx: Context) -> None:
         if is_clean(reason):
-            answer_all(child.start_answers, lambda answer: answer.set_reply(self._tell(child)))
+            answer_all(child.start_answers, lambda answer: answer.set_reply(self.tell(child)))
             return
         error = StartError(f"child {child.name!r} of supervisor {ctx.ref.path} {reason}")
         answer_all(child.start_answers, lambda answer: answer.set_error(error))
@@ -221,28 +216,14 @@ class DynamicSupervisor(Behavior):
             case StartDynamic():
                 self._start_child(call, ctx)
             case TerminateDynamic(known_by):
-                self._terminate_child(self._find(known_by), ctx)
+                self._terminate_child(self.find(known_by), ctx)
             case AwaitChild(name):
-                self._await_child(self._find(name), ctx)
+                self._await_child(self.find(name), ctx)
             case Reconfigure():
                 self._reconfigure(call)
             case _:
-                self._answer_question(call, ctx)
-
-    def _answer_question(self, question: object, ctx: Context) -> None:
-        match question:
-            case WhichChildren():
-                ctx.reply(self.list_children())
-            case WhichChild(name):
-                ctx.reply(self._tell(self._find(name)))
-            case CountChildren():
-                ctx.reply(self._count_children())
-            case GetChildSpec(name):
-                ctx.reply(self._find(name).spec)
-            case FindChild(name):
-                ctx.reply(self._find(name))
-            case _:
-                raise SpecError(f"a dynamic supervisor does not know {type(question).__name__}")
+                if not answer_question(call, self, ctx):
+                    raise SpecError(f"a dynamic supervisor does not know {type(call).__name__}")
 
     def _start_child(self, call: StartDynamic, ctx: Context) -> None:
         if self._ending is not None:
@@ -275,7 +256,7 @@ class DynamicSupervisor(Behavior):
 
     def _await_child(self, child: Child, ctx: Context) -> None:
         if child.state is ChildState.RUNNING:
-            ctx.reply(self._tell(child))
+            ctx.reply(self.tell(child))
         else:
             defer_to(child.start_answers, ctx)
 
@@ -285,16 +266,23 @@ class DynamicSupervisor(Behavior):
         if change.intensity is not None:
             self._restarts = Restarts(change.intensity)
 
-    def _find(self, known_by: str | Ref) -> Child:
+    def find(self, known_by: str | Ref) -> Child:
+        """Give the child of that name, or of that live incarnation.
+
+        Raises:
+            UnknownChildError: there is none.
+        """
         child = self._children.get(known_by) if isinstance(known_by, str) else self._keeper.find(known_by)
         if child is None or child.name not in self._children:
             name = known_by if isinstance(known_by, str) else known_by.name
             raise UnknownChildError(f"there is no child {name!r} among {len(self._children)}, or not that incarnation")
         return child
 
-    def _count_children(self) -> ChildCounts:
+    def count(self) -> ChildCounts:
+        """Count the children. Any thread may call it."""
         supervisors = sum(child.spec.is_supervisor for child in list(self._children.values()))
         return ChildCounts(len(self._children), self._up, supervisors, len(self._children) - supervisors)
 
-    def _tell(self, child: Child) -> ChildInfo:
+    def tell(self, child: Child) -> ChildInfo:
+        """Tell one of the children as it is now."""
         return child.to_info("restarting" if child in self._restarting else child.state.value)

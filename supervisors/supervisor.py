@@ -22,22 +22,18 @@ from typing import Any
 from supervisors.behavior import Behavior, Context
 from supervisors.calls import (
     AwaitChild,
+    ChildCounts,
     ChildInfo,
-    CountChildren,
     DeleteChild,
-    FindChild,
-    GetChildSpec,
     Reconfigure,
     RestartChild,
     StartChild,
     TerminateChild,
-    WhichChild,
-    WhichChildren,
     answer_all,
     answer_call,
     defer_to,
 )
-from supervisors.children import Child, Children, ChildState, count_children, log_abandoned
+from supervisors.children import Child, Children, ChildState, answer_question, count_children, log_abandoned
 from supervisors.errors import (
     ChildExistsError,
     ChildStateError,
@@ -128,7 +124,11 @@ class Supervisor(Behavior):
 
     def list_children(self) -> tuple[ChildInfo, ...]:
         """List the children, in the order in which they are started. Any thread may call it."""
-        return tuple(self._tell(child) for child in self.children)
+        return tuple(self.tell(child) for child in self.children)
+
+    def count(self) -> ChildCounts:
+        """Count the children. Any thread may call it."""
+        return count_children(self.children)
 
     # -- hooks
 
@@ -199,7 +199,7 @@ class Supervisor(Behavior):
         """Go on with the next one."""
         self._added.discard(child)
         self._asked.discard(child)
-        answer_all(child.start_answers, lambda answer: answer.set_reply(self._tell(child)))
+        answer_all(child.start_answers, lambda answer: answer.set_reply(self.tell(child)))
         self._proceed(ctx)
 
     def on_child_ended(self, child: Child, before: ChildState, reason: Reason, ctx: Context) -> None:
@@ -231,7 +231,7 @@ class Supervisor(Behavior):
             self._added.discard(child)
             for round_ in self._rounds:
                 round_.take_out((child,))  # so that it is told as stopped, and not as on its way
-            answer_all(child.start_answers, lambda answer: answer.set_reply(self._tell(child)))
+            answer_all(child.start_answers, lambda answer: answer.set_reply(self.tell(child)))
             return
         error = StartError(f"child {child.spec.id!r} of supervisor {ctx.ref.path} {reason}")
         if child in self._asked or (self._is_acknowledged and child.spec.restart == "temporary"):
@@ -336,32 +336,18 @@ class Supervisor(Behavior):
             case StartChild(spec):
                 self._start_child(spec, ctx)
             case TerminateChild(id_):
-                self._terminate_child(self._find(id_), ctx)
+                self._terminate_child(self.find(id_), ctx)
             case RestartChild(id_):
                 self._start_asked(self._find_stopped(id_, "restarted"), ctx)
             case DeleteChild(id_):
                 self._forget(self._find_stopped(id_, "deleted"))
             case AwaitChild(id_):
-                self._await_child(self._find(id_), ctx)
+                self._await_child(self.find(id_), ctx)
             case Reconfigure():
                 self._reconfigure(call)
             case _:
-                self._answer_question(call, ctx)
-
-    def _answer_question(self, question: Any, ctx: Context) -> None:
-        match question:
-            case WhichChildren():
-                ctx.reply(self.list_children())
-            case WhichChild(id_):
-                ctx.reply(self._tell(self._find(id_)))
-            case CountChildren():
-                ctx.reply(count_children(self.children))
-            case GetChildSpec(id_):
-                ctx.reply(self._find(id_).spec)
-            case FindChild(id_):
-                ctx.reply(self._find(id_))
-            case _:
-                self.on_other_message(question, ctx)
+                if not answer_question(call, self, ctx):
+                    self.on_other_message(call, ctx)
 
     def on_other_message(self, message: object, ctx: Context) -> None:
         """Handle a message that is none of a supervisor's: a subclass's own call.
@@ -401,7 +387,7 @@ class Supervisor(Behavior):
 
     def _await_child(self, child: Child, ctx: Context) -> None:
         if child.state is ChildState.RUNNING:
-            ctx.reply(self._tell(child))
+            ctx.reply(self.tell(child))
         elif self._state_of(child) == "stopped":
             raise ChildStateError(f"child {child.spec.id!r} of supervisor {ctx.ref.path} is stopped")
         else:
@@ -419,14 +405,19 @@ class Supervisor(Behavior):
             child.spec = specs.pop(child.spec.id, child.spec)
         self.children = (*self.children, *map(Child, specs.values()))
 
-    def _find(self, id_: str) -> Child:
+    def find(self, id_: str) -> Child:
+        """Give the child of that id.
+
+        Raises:
+            UnknownChildError: there is none.
+        """
         for child in self.children:
             if child.spec.id == id_:
                 return child
         raise UnknownChildError(f"there is no child {id_!r}; there are {[child.spec.id for child in self.children]}")
 
     def _find_stopped(self, id_: str, wanted: str) -> Child:
-        child = self._find(id_)
+        child = self.find(id_)
         state = self._state_of(child)
         if state != "stopped":
             raise ChildStateError(f"child {id_!r} cannot be {wanted}: it is {state}; terminate_child ends it first")
@@ -437,7 +428,8 @@ class Supervisor(Behavior):
             return "starting" if child.is_new else "restarting"
         return child.state.value
 
-    def _tell(self, child: Child) -> ChildInfo:
+    def tell(self, child: Child) -> ChildInfo:
+        """Tell one of the children as it is now."""
         return child.to_info(self._state_of(child))
 
 
