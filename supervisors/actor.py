@@ -79,11 +79,7 @@ class PykkaHost:
         Raises:
             StartError: the system gave no thread.
         """
-        life = self._make(behavior, name, mailbox, None)
-        ref = life.ref
-        if not isinstance(ref, PykkaRef):
-            raise TypeError
-        ref.expect_start()
+        life, ref = self._make_root(behavior, name, mailbox)
         self.launch(life)
         return ref
 
@@ -99,12 +95,8 @@ class PykkaHost:
             StartError: it ended before it was ready, or the system gave no thread.
             TimeoutError: it was not ready within `timeout` seconds.
         """
-        life = self._make(behavior, name, None, None)
+        life, ref = self._make_root(behavior, name, None)
         life.is_start_awaited = True
-        ref = life.ref
-        if not isinstance(ref, PykkaRef):
-            raise TypeError
-        ref.expect_start()
         try:
             self.launch(life)  # Ctrl-C in here may come when the thread runs already
             ref.wait_started(timeout)
@@ -123,9 +115,7 @@ class PykkaHost:
         Raises:
             StartError: the system gave none.
         """
-        ref = life.ref
-        if not isinstance(ref, PykkaRef):
-            raise TypeError
+        ref = _ref_of(life)
         ref.show()
         try:
             ref.start_thread()
@@ -185,6 +175,12 @@ class PykkaHost:
             output=partial(show_output, name),
             start_timeout=math.inf,  # the supervisor's to say
         )
+
+    def _make_root(self, behavior: Behavior | Maker, name: str, mailbox: Mailbox | None) -> tuple[Life, PykkaRef]:
+        life = self._make(behavior, name, mailbox, None)
+        ref = _ref_of(life)
+        ref.expect_start()
+        return life, ref
 
     def _make(self, behavior: Behavior | Maker, name: str, mailbox: Mailbox | None, parent: Life | None) -> Life:
         life = Life(
@@ -340,3 +336,10 @@ class BehaviorActor(InboxActor):
             if turns == _LOOK_EVERY:
                 turns = 0
                 life.look_around()
+
+
+def _ref_of(life: Life) -> PykkaRef:
+    ref = life.ref
+    if not isinstance(ref, PykkaRef):
+        raise TypeError(f"actor {life.path} was made by another host")
+    return ref
