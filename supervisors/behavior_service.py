@@ -12,7 +12,6 @@ so nothing behind it is begun, and all of that goes back to the proxy.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 
 from supervisors.behavior import Behavior
@@ -23,6 +22,7 @@ from supervisors.messages import Terminate
 from supervisors.places.base import Port
 from supervisors.process_context import OwnAnswer, ProcessContext
 from supervisors.reasons import Raised, Reason, StartFailed, record_error
+from supervisors.report import reporter
 from supervisors.wire.requests import (
     NOTHING,
     Begin,
@@ -41,7 +41,7 @@ from supervisors.wire.values import decode, decode_code
 OWN_MESSAGES = 64
 """Messages to itself that one request handles at most (arbitrary: their cost outweighs that of a request)."""
 
-_log = logging.getLogger("supervisors")
+_log = reporter("supervisors")
 
 
 class EndingError(Exception):

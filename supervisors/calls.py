@@ -5,7 +5,6 @@ Owns no rules: whether a call can be carried out is the supervisor's to say.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -13,9 +12,10 @@ from supervisors.behavior import Answer, Context, Ref
 from supervisors.errors import ChildError, SpecError
 from supervisors.policy import Intensity
 from supervisors.reasons import Reason
+from supervisors.report import reporter
 from supervisors.spec import AutoShutdown, ChildSpec, ChildType
 
-_log = logging.getLogger("supervisors")
+_log = reporter("supervisors")
 
 
 class ChildInfo(NamedTuple):

@@ -14,7 +14,6 @@ waits for it any more is asked to end.
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Collection
 from enum import Enum
@@ -36,6 +35,7 @@ from supervisors.foreign import as_ref
 from supervisors.messages import Down, HandedOver, Started, Terminate
 from supervisors.reasons import Abandoned, ErrorRecord, Normal, Reason, Shutdown, StartFailed, is_clean, record_error
 from supervisors.ref import LifeRef
+from supervisors.report import reporter
 from supervisors.spec import IGNORE, ChildSpec
 
 KILL_SECONDS = 5.0
@@ -43,7 +43,7 @@ KILL_SECONDS = 5.0
 LEFT_BEHIND_SECONDS = 1.0
 """What a thread that was killed gets to return before it is reported as left behind (arbitrary)."""
 
-_log = logging.getLogger("supervisors")
+_log = reporter("supervisors")
 
 
 class ChildState(Enum):

@@ -17,7 +17,6 @@ for it nor ends by what was not.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
@@ -27,8 +26,9 @@ from supervisors.asking import Ask, AskableMailbox, PoisonPill
 from supervisors.errors import MailboxClosedError
 from supervisors.mailbox import Mailbox
 from supervisors.reasons import ErrorRecord, Reason, StartFailed, is_clean
+from supervisors.report import reporter
 
-_log = logging.getLogger("supervisors")
+_log = reporter("supervisors")
 
 
 class EndpointHost(Protocol):

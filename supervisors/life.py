@@ -17,7 +17,6 @@ children are asked to end, and when the call returns, if ever, `finish` gives ba
 
 from __future__ import annotations
 
-import logging
 import random
 from typing import Any, Protocol
 
@@ -42,13 +41,14 @@ from supervisors.parking import Parker
 from supervisors.places.base import Listener, Place
 from supervisors.reasons import Abandoned, Killed, Normal, Raised, Reason, Shutdown, StartFailed, is_clean, record_error
 from supervisors.ref import LifeRef
+from supervisors.report import reporter
 from supervisors.ties import Ties
 from supervisors.timers import PendingTimer, TimerQueue
 
 MAX_WAIT = 86_400.0
 """Seconds that an actor sleeps at most before it looks again; keeps absurd delays off the system calls."""
 
-_log = logging.getLogger("supervisors")
+_log = reporter("supervisors")
 
 
 class Host(EndpointHost, Protocol):

@@ -16,7 +16,6 @@ thread is a daemon, whatever `use_daemon_thread` says.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Any, TypeGuard
 
@@ -28,11 +27,12 @@ from supervisors.errors import DeadlockError, SpecError
 from supervisors.inbox import STOPPED, Inbox, InboxActor, InboxRef
 from supervisors.life import Life
 from supervisors.reasons import Normal, Reason, Shutdown
+from supervisors.report import reporter
 
 _PYKKAS_OWN = frozenset({"_actor_ref", "actor_inbox", "actor_stopped", "actor_urn"})
 """Attributes of every actor that are no state of its."""
 
-_log = logging.getLogger("supervisors")
+_log = reporter("supervisors")
 
 
 class PlainActor(Behavior):

@@ -19,7 +19,6 @@ stops waiting, or when the actor is suspended.
 
 from __future__ import annotations
 
-import logging
 import math
 from collections import deque
 from collections.abc import Iterable
@@ -43,6 +42,7 @@ from supervisors.reasons import (
     is_clean,
     record_error,
 )
+from supervisors.report import reporter
 from supervisors.wire.requests import (
     Begin,
     Drain,
@@ -56,7 +56,7 @@ from supervisors.wire.requests import (
 )
 from supervisors.wire.values import decode, encode, encode_code
 
-_log = logging.getLogger("supervisors")
+_log = reporter("supervisors")
 
 
 class ProcessActor(Behavior):

@@ -21,12 +21,12 @@ harms whom it listens to. The idea is that of Erlang's telemetry library.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from supervisors.errors import SpecError
+from supervisors.report import reporter
 
 Handler = Callable[[str, dict[str, float], dict[str, Any]], object]
 """Called with the event's name, its measurements and its metadata; must not change them."""
@@ -45,7 +45,7 @@ EVENTS = (
 )
 """Every event there is."""
 
-_log = logging.getLogger("supervisors")
+_log = reporter("supervisors")
 
 
 class _Attached(NamedTuple):

@@ -14,11 +14,12 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol, TextIO
 
-from routilux.cli.picture import Line, draw_job, printable, tell_job, tell_progress
+from routilux.cli.picture import Line, draw_job, tell_job, tell_progress
 from routilux.errors import JobTimeoutError
 from routilux.jobs.state import JobState
 from routilux.observe import JobView, Sampler
 from routilux.runtime.job import Job
+from supervisors.text import printable
 
 LIVE_SECONDS = 0.5
 """Between two pictures: at less, CPU shares jump by the clock ticks (10 ms) they are counted in."""

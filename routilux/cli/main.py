@@ -11,10 +11,10 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
-from routilux.cli.picture import printable
 from routilux.cli.run import run
 from routilux.cli.target import CommandError, load_flow
 from routilux.drawing import to_dot, to_mermaid
+from supervisors.text import printable
 
 INTERRUPTED = 130
 EXAMPLES = """examples:

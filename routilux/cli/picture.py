@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from routilux.observe import JobView, RoutineView, WorkerView
+from supervisors.text import cut, printable
 
 GAP = "  "
 WORKERS_SHOWN = 8
@@ -120,18 +121,6 @@ def lay_out(columns: Sequence[Column[_Row]], rows: Sequence[_Row], width: int) -
         ]
         lines.append(GAP.join(padded).rstrip())
     return lines[0], lines[1:]
-
-
-def printable(text: str) -> str:
-    """Escape what a terminal would obey: control characters, line ends, direction marks."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-
-
-def cut(text: str, width: int) -> str:
-    """Give at most `width` characters of `text`, with dots where some are missing."""
-    return text if len(text) <= width else text[: max(0, width - 3)] + "..."[:width]
 
 
 def tell_count(count: int) -> str:

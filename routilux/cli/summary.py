@@ -10,8 +10,9 @@ from collections import Counter
 from typing import NamedTuple
 
 from routilux.accounts import DeadLetter
-from routilux.cli.picture import Column, cut, lay_out, printable, tell_count, tell_rate, tell_seconds
+from routilux.cli.picture import Column, lay_out, tell_count, tell_rate, tell_seconds
 from routilux.jobs.state import JobState, RoutineFigures
+from supervisors.text import cut, printable
 
 CAUSES_SHOWN = 10
 """Causes that get a line of their own (arbitrary: what a screen has room for)."""

@@ -16,7 +16,6 @@ Pure behaviour: it runs on threads and on the seeded host alike. It never touche
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -43,12 +42,13 @@ from supervisors.policy import (
     decide_lost_child,
 )
 from supervisors.reasons import Reason, Shutdown
+from supervisors.report import reporter
 from supervisors.spec import ChildSpec
 
 RESTART_BACKOFF = Backoff(delay=0.1, factor=2.0, max_delay=5.0, jitter=0.5)
 """Waits before a worker is replaced that had committed nothing; a fruitful one is replaced at once. A crash loop is the
 intensity's to end: a longer wait than 5 s (arbitrary) would only let workers stand still that others kill."""
-_log = logging.getLogger("routilux")
+_log = reporter("routilux")
 
 ABANDON_SECONDS = 1.0
 """What an actor gets beyond the shutdown time before its thread is left behind (arbitrary)."""

@@ -12,7 +12,6 @@ Committed values are encoded outside of it.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from types import CoroutineType, GeneratorType
@@ -28,9 +27,10 @@ from routilux.turn.state import Committed, StateTurn, apply_ops
 from routilux.turn.tracked import TrackedState
 from supervisors.errors import ValueDecodingError
 from supervisors.places.base import Port
+from supervisors.report import reporter
 from supervisors.wire import values
 
-_logger = logging.getLogger(__name__)
+_log = reporter("routilux")
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,8 +376,8 @@ class _Steps:
         before = enter_turn(None)
         try:
             generator.close()
-        except BaseException:
-            _logger.exception("a generator handler raised while it was closed")
+        except BaseException:  # noqa: BLE001
+            _log.exception("a generator handler raised while it was closed")
         finally:
             enter_turn(before)
 

@@ -1,16 +1,13 @@
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from routilux.cli.picture import (
     WORKERS_SHOWN,
     Column,
-    cut,
     draw_job,
     lay_out,
-    printable,
     tell_bytes,
     tell_percent,
     tell_progress,
@@ -89,16 +86,8 @@ def test_progress_is_one_line() -> None:
 
 
 def test_what_a_terminal_would_obey_is_escaped() -> None:
-    assert printable("plain text, é, 漢") == "plain text, é, 漢"
-    assert printable("a\x1b[2Jb\r\n\t\x00\u202e\ud800") == r"a\x1b[2Jb\r\n\t\x00\u202e\ud800"
     text = "".join(line.text for line in draw_job(busy_job(), 80, "evil\x1b[2J"))
     assert "\x1b" not in text
-
-
-@given(st.text(st.characters(), max_size=20))
-def test_escaped_text_is_printable_and_escaping_it_again_changes_nothing(text: str) -> None:
-    assert printable(text).isprintable()
-    assert printable(printable(text)) == printable(text)
 
 
 def test_columns_go_by_rank_and_the_first_is_cut_last() -> None:
@@ -113,14 +102,6 @@ def test_columns_go_by_rank_and_the_first_is_cut_last() -> None:
     )
     assert lay_out(columns, ["a" * 12], 23) == ("name          more", ["aaaaaaaaaaaa  more"])
     assert lay_out(columns, ["a" * 12], 10) == ("name", ["aaaaaaa..."])
-
-
-@pytest.mark.parametrize(
-    ("text", "width", "expected"),
-    [("abcdef", 6, "abcdef"), ("abcdefg", 6, "abc..."), ("abcdefg", 2, ".."), ("abcdefg", 0, "")],
-)
-def test_text_is_cut_with_dots(text: str, width: int, expected: str) -> None:
-    assert cut(text, width) == expected
 
 
 def test_figures_read_as_people_write_them() -> None:

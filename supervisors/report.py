@@ -1,0 +1,31 @@
+"""Loggers for what happens to actors: what is told of a failure never makes another one.
+
+Owns the guard around the program's log handlers and filters, which are code of others and may raise.
+Never sets a level or adds a handler: that is the program's.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+
+class Reporter(logging.LoggerAdapter[logging.Logger]):
+    """A logger that its handlers cannot make raise: what they raise is told as `logging` tells it.
+
+    Ctrl-C passes, since it may come at any line of the main thread.
+    """
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        """Log, and go on whatever the program's handlers do."""
+        kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1
+        try:
+            super().log(level, msg, *args, **kwargs)
+        except (Exception, SystemExit):  # noqa: BLE001
+            record = logging.LogRecord(self.logger.name, level, "", 0, msg, args, None)
+            logging.Handler().handleError(record)
+
+
+def reporter(name: str) -> Reporter:
+    """Give the reporter of the logger `name`."""
+    return Reporter(logging.getLogger(name))

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from supervisors.report import reporter
+
+
+class Failing(logging.Handler):
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
+
+    def emit(self, record: logging.LogRecord) -> None:
+        raise self.error
+
+
+@pytest.fixture
+def logger() -> Iterator[logging.Logger]:
+    logger = logging.getLogger("tests.report")
+    yield logger
+    logger.handlers.clear()
+
+
+def test_it_logs_as_the_line_that_called_it(caplog: pytest.LogCaptureFixture) -> None:
+    reporter("tests.report").warning("%s happened", "this")
+    [record] = caplog.records
+    assert (record.getMessage(), record.filename, record.name) == ("this happened", "test_report.py", "tests.report")
+
+
+@pytest.mark.parametrize("error", [ValueError("a handler failed"), SystemExit(3)])
+def test_what_a_log_handler_raises_is_told_and_goes_no_further(
+    logger: logging.Logger, error: BaseException, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logger.addHandler(Failing(error))
+    reporter("tests.report").error("told %d times", 1)
+    told = capsys.readouterr().err
+    assert type(error).__name__ in told
+    assert "told %d times" in told
+
+
+def test_ctrl_c_passes(logger: logging.Logger) -> None:
+    logger.addHandler(Failing(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        reporter("tests.report").error("told")
