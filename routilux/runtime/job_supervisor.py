@@ -22,7 +22,7 @@ from concurrent.futures import Future
 from functools import partial
 
 from routilux.jobs.actor import JobCut, Move, StateActor
-from routilux.jobs.machine import JobStatus
+from routilux.jobs.machine import JobStatus, is_final
 from routilux.ledger import Ledger
 from routilux.runtime.commands import Cancel, Failure, Overflow, Quiet, Verdict
 from routilux.runtime.routine_actor import RoutineActor
@@ -145,15 +145,20 @@ class JobSupervisor(Behavior):
 
     def on_stop(self, reason: Reason, ctx: Context) -> None:
         """Tell whoever waits."""
-        cut = self._state_actor.cut(ctx.now())
-        if self._ending is None:
-            # Its own code failed: the job cannot go on, and its books are told as they are.
-            cut = cut._replace(status=JobStatus.FAILED, error=f"the job's supervisor ended: {reason}")
-            self._ledger.close_gate()
+        cut = self._concluded(self._state_actor.cut(ctx.now()), reason)
+        self._ledger.close_gate()
         if not self.state_ref.done():
             self.state_ref.set_exception(InternalError("the job's supervisor could not start"))
         self._finished.set_result(cut)
         self._ledger.ring_outside()
+
+    def _concluded(self, cut: JobCut, reason: Reason) -> JobCut:
+        """Give the last cut a final status where the state actor did not come to it: it, or this actor, is no more."""
+        if is_final(cut.status):
+            return cut
+        if self._ending is None or self._ending.to is JobStatus.COMPLETED:
+            return cut._replace(status=JobStatus.FAILED, error=f"the job's supervisor ended: {reason}")
+        return cut._replace(status=self._ending.to, error=self._ending.error)
 
     # -- Failures
 

@@ -43,7 +43,7 @@ class Pool(Behavior):
 class Decisions:
     """A job's supervisor with one routine, whose workers are lost at will."""
 
-    def __init__(self, workers: int, **options: Any) -> None:
+    def __init__(self, workers: int, state_actor: type[StateActor] = StateActor, **options: Any) -> None:
         flow = Flow("pool")
         flow.add_routine(
             shapes.Stage(),
@@ -64,7 +64,7 @@ class Decisions:
         self.finished: Future[JobCut] = Future()
         self._pools: list[Pool] = []
         self.host.start(
-            JobSupervisor(ledger, StateActor(ledger, 0.0), [self._make_pool], self.finished, shutdown=5.0), "job"
+            JobSupervisor(ledger, state_actor(ledger, 0.0), [self._make_pool], self.finished, shutdown=5.0), "job"
         )
         self.host.run()
 
@@ -135,3 +135,15 @@ def test_a_pool_may_lose_as_many_workers_as_all_of_them_may_alone() -> None:
 
 def test_without_restarts_allowed_the_first_fruitless_death_in_a_pool_stops_the_job() -> None:
     assert Decisions(workers=4, max_restarts=0).lose(2).strategy is Strategy.STOP
+
+
+class Unstartable(StateActor):
+    def on_start(self, ctx: Context) -> None:
+        raise OSError("no room for it")
+
+
+def test_a_job_whose_state_actor_cannot_start_has_failed_and_says_why() -> None:
+    cut = Decisions(workers=1, state_actor=Unstartable).finished.result(timeout=0)
+    assert cut.status is JobStatus.FAILED
+    assert "the state actor ended: " in (cut.error or "")
+    assert "no room for it" in (cut.error or "")
