@@ -9,18 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from routilux.accounts import Account, DeadLetter
+from routilux.accounts import Account
+from routilux.dead_letters import DeadLetter
 from routilux.facts import Fact
 from routilux.holdings import Holdings
 from routilux.messages import Message
 from supervisors.mailbox import Mailbox
+from supervisors.reasons import Reason
 
 
 class Dispositions(Holdings):
     """The holdings of a job, with what can be done about messages that were not handled."""
 
     def count_failure(
-        self, account: Account, delivery: int, detail: object, at: float, *, is_crash: bool
+        self, account: Account, delivery: int, reason: Reason, at: float, *, is_crash: bool
     ) -> Message | None:
         """Note that a try of a message ended badly; it stays in hand until something is decided."""
         with self.lock:
@@ -31,19 +33,17 @@ class Dispositions(Holdings):
             message.crashes += is_crash
             account.failed += 1
             full = self._note(
-                Fact("failed", account.plan.index, message.edge, message.seq, message.failures, at, detail=detail)
+                Fact("failed", account.plan.index, message.edge, message.seq, message.failures, at, reason=reason)
             )
         if full:
             self._notify_facts()
         return message
 
-    def note_decision(
-        self, account: Account, message: Message, decision: str, at: float, detail: object = None
-    ) -> None:
+    def note_decision(self, account: Account, message: Message, decision: str, at: float, reason: Reason) -> None:
         """Record what was decided about a message that failed."""
         with self.lock:
             full = self._note(
-                Fact(decision, account.plan.index, message.edge, message.seq, message.failures, at, detail=detail)
+                Fact(decision, account.plan.index, message.edge, message.seq, message.failures, at, reason=reason)
             )
         if full:
             self._notify_facts()
@@ -102,14 +102,14 @@ class Dispositions(Holdings):
             deliveries = list(account.in_hand)
         self.put_back(account, deliveries, redelivered=True)
 
-    def bury(self, account: Account, delivery: int, cause: str, at: float) -> None:
+    def bury(self, account: Account, delivery: int, reason: Reason, at: float) -> None:
         """Make a message in hand a dead letter."""
         with self.lock:
             for message in self._drop_in_hand(account, (delivery,)):
                 self._dead[message.edge] += 1
                 self._outstanding -= 1
                 account.dead += 1
-                account.dead_letters.append(DeadLetter(account.plan.id, message, cause, message.failures, at))
+                account.dead_letters.add(DeadLetter(account.plan.id, message, reason, message.failures, at))
             quiet = self._has_become_quiet()
         if quiet:
             self._notify_quiet()
@@ -124,7 +124,7 @@ class Dispositions(Holdings):
                 waiting.extend(messages)
             account.in_retry.clear()
             self._skip(account, waiting)
-            self._note(Fact("skipped", account.plan.index, -1, 0, 0, at, detail=len(waiting)))
+            self._note(Fact("skipped", account.plan.index, -1, 0, 0, at, count=len(waiting)))
             if account.is_pressing:
                 self._relieve(account, rung)
             quiet = self._has_become_quiet()

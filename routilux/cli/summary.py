@@ -9,8 +9,8 @@ import re
 from collections import Counter
 from typing import NamedTuple
 
-from routilux.accounts import DeadLetter
 from routilux.cli.picture import Column, lay_out, tell_count, tell_rate, tell_seconds
+from routilux.dead_letters import DeadLetter
 from routilux.jobs.state import JobState, RoutineFigures
 from supervisors.text import cut, printable
 

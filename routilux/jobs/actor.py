@@ -10,7 +10,8 @@ from __future__ import annotations
 from concurrent.futures import Future
 from typing import NamedTuple
 
-from routilux.accounts import Account, DeadLetter
+from routilux.accounts import Account
+from routilux.dead_letters import DeadLetter
 from routilux.holdings import EdgeCount
 from routilux.jobs.history import History, HistoryCut
 from routilux.jobs.machine import JobStatus, is_final, move

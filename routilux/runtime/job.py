@@ -14,7 +14,8 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Self
 
-from routilux.accounts import Bell, DeadLetter, Output, Tap
+from routilux.accounts import Bell, Output, Tap
+from routilux.dead_letters import DeadLetter
 from routilux.errors import JobEndedError, JobTimeoutError, UnknownEventError, UnknownRoutineError, UnknownSlotError
 from routilux.jobs.actor import GetCut, JobCut, StateActor
 from routilux.jobs.machine import JobStatus
@@ -258,7 +259,7 @@ class Job:
                 "status": account.status,
                 "state": states[0] if len(states) == 1 else states,
                 "stats": figures,
-                **{key: figures[key] for key in ("handled", "failed", "skipped", "retries", "restarts")},
+                **{key: figures[key] for key in ("handled", "failed", "skipped", "dead", "retries", "restarts")},
                 "error": account.error,
             }
         return JobState(

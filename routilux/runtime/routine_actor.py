@@ -343,7 +343,7 @@ class RoutineActor(Behavior):
         is_crash = message.crashes > 0
         ledger.note_decision(account, message, verdict.strategy.value, now, case.reason)
         if verdict.is_given_up:
-            ledger.bury(account, delivery, str(case.reason), now)
+            ledger.bury(account, delivery, case.reason, now)
         match verdict.strategy:
             case Strategy.RETRY:
                 if not account.is_skipped:

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from routilux.cli.summary import CAUSES_SHOWN, group_causes, kind_of, summarize
 from routilux.jobs.machine import JobStatus
-from tests.cli.views import letter, state
+from supervisors.reasons import Crashed
+from tests.cli.views import letter, raised, state
 
 CENSUS = """\
 census, job ab12: completed after 2.0 s
@@ -13,7 +14,10 @@ given up: 2
 
 
 def test_a_summary_tells_the_end_the_figures_and_the_causes() -> None:
-    letters = [letter("raised SyntaxError: invalid syntax (a.py, line 3)"), letter("raised SyntaxError: null bytes")]
+    letters = [
+        letter(raised("SyntaxError", "invalid syntax (a.py, line 3)")),
+        letter(raised("SyntaxError", "null bytes")),
+    ]
     assert summarize(state(dead_letters=letters)) == CENSUS
 
 
@@ -29,12 +33,12 @@ def test_the_error_of_a_failed_job_is_told_escaped() -> None:
 
 def test_causes_are_grouped_by_routine_and_kind_the_most_frequent_first() -> None:
     letters = [
-        letter("raised ValueError: row 1", "load"),
-        letter("process 12 was ended by SIGKILL"),
-        letter("raised ValueError: row 1"),
-        letter("process 13 was ended by SIGKILL"),
-        letter("raised ValueError: row 2"),
-        letter("raised ValueError: row 3"),
+        letter(raised("ValueError", "row 1"), "load"),
+        letter(Crashed(signal=9, pid=12)),
+        letter(raised("ValueError", "row 1")),
+        letter(Crashed(signal=9, pid=13)),
+        letter(raised("ValueError", "row 2")),
+        letter(raised("ValueError", "row 3")),
     ]
     assert group_causes(letters) == [
         ("parse", "raised ValueError", 3, "raised ValueError: row 1"),
@@ -53,7 +57,7 @@ def test_the_kind_of_a_cause_leaves_out_what_is_different_each_time() -> None:
 
 
 def test_only_so_many_causes_get_a_line() -> None:
-    letters = [letter(f"raised E{number}: x") for number in range(CAUSES_SHOWN + 2)]
+    letters = [letter(raised(f"E{number}", "x")) for number in range(CAUSES_SHOWN + 2)]
     assert summarize(state(dead_letters=letters)).split("\n")[-1] == "  and 2 more causes"
 
 
@@ -62,5 +66,5 @@ def test_results_are_counted() -> None:
 
 
 def test_dead_letters_that_were_not_kept_are_still_counted() -> None:
-    lines = summarize(state(dead_letters=[letter("raised KeyError: 1")])).split("\n")
+    lines = summarize(state(dead_letters=[letter(raised("KeyError", "1"))])).split("\n")
     assert "given up: 2, of which the newest 1 were kept" in lines
