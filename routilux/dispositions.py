@@ -1,7 +1,7 @@
 """What becomes of messages whose turn failed: what was decided elsewhere is carried out here.
 
 Owns the ways out of a failure: back to the mailbox, into the retry wait and out of it, to the dead
-letters, skipped. Each is one step under the job's lock. Never decides which of them it is to be
+letters and back from there, skipped. Each is one step under the job's lock. Never decides which of them it is to be
 (see `runtime.job_supervisor`).
 """
 
@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from routilux.accounts import Account
+from routilux.accounts import Account, Output
 from routilux.dead_letters import DeadLetter
+from routilux.errors import NotADeadLetterError, RoutineSkippedError
 from routilux.facts import Fact
 from routilux.holdings import Holdings
 from routilux.messages import Message
@@ -114,6 +115,71 @@ class Dispositions(Holdings):
         if quiet:
             self._notify_quiet()
 
+    def redeliver(self, letters: Iterable[DeadLetter], at: float) -> int | None:
+        """Put dead letters back to the tails of their mailboxes, as if they had never been tried; from outside.
+
+        Args:
+            letters: which, in their order; one that comes twice is put back once.
+            at: clock reading.
+
+        Returns:
+            How many they are; None: the job is ending, and nothing was put back.
+
+        Raises:
+            NotADeadLetterError: one of them is none, or none any more; nothing was put back.
+            RoutineSkippedError: the routine of one of them is skipped; nothing was put back.
+        """
+        wanted = list(letters)
+        rung: list[Mailbox] = []
+        with self.outside:
+            if self._is_ending():
+                return None
+            chosen: dict[int, DeadLetter] = {}
+            for letter in wanted:
+                if not self._is_dead(letter):
+                    raise NotADeadLetterError(_describe(letter))
+                if self._is_skipped(letter):
+                    raise RoutineSkippedError(letter.routine_id)
+                chosen[id(letter.message)] = letter
+            full = self._redeliver(chosen.values(), at, rung)
+        self._wake(rung)
+        if full:
+            self._notify_facts()
+        return len(chosen)
+
+    def redeliver_all(self, account: Account | None, at: float) -> int | None:
+        """Put back all dead letters that are kept, oldest first; as `redeliver`.
+
+        Args:
+            account: only those of this routine; None: those of all that are not skipped.
+            at: clock reading.
+
+        Raises:
+            RoutineSkippedError: that routine is skipped; nothing was put back.
+        """
+        rung: list[Mailbox] = []
+        with self.outside:
+            if self._is_ending():
+                return None
+            if account is not None and account.is_skipped:
+                raise RoutineSkippedError(account.plan.id)
+            owners = self.accounts if account is None else (account,)
+            letters = [letter for owner in owners for letter in owner.dead_letters if not self._is_skipped(letter)]
+            full = self._redeliver(sorted(letters, key=lambda letter: letter.at), at, rung)
+        self._wake(rung)
+        if full:
+            self._notify_facts()
+        return len(letters)
+
+    def bury_result(self, output: Output, message: Message, reason: Reason, at: float) -> None:
+        """Make a result that was taken, and cannot be read, a dead letter of the routine that emitted it."""
+        account = self._owners[output.plan.routine_id]
+        with self.outside:
+            self._handled[message.edge] -= 1
+            self._dead[message.edge] += 1
+            account.dead += 1
+            account.dead_letters.add(DeadLetter(account.plan.id, message, reason, 1, at))
+
     def skip_routine(self, account: Account, at: float) -> None:
         """Skip all that waits for the routine and all that will come, for the rest of the job."""
         rung: list[Mailbox] = []
@@ -131,3 +197,42 @@ class Dispositions(Holdings):
         self._wake(rung)
         if quiet:
             self._notify_quiet()
+
+    # -- Private; the lock is held
+
+    def _is_ending(self) -> bool:
+        return not self._gate_open or self._is_quiet
+
+    def _is_dead(self, letter: DeadLetter) -> bool:
+        if not isinstance(letter, DeadLetter):  # what the job's owner hands in may be anything
+            return False
+        owner = self._owners.get(letter.routine_id)
+        return owner is not None and owner.dead_letters.holds(letter)
+
+    def _is_skipped(self, letter: DeadLetter) -> bool:
+        receiver = self._ways[letter.message.edge].account
+        return receiver is not None and receiver.is_skipped
+
+    def _redeliver(self, letters: Iterable[DeadLetter], at: float, rung: list[Mailbox]) -> bool:
+        full = False
+        for letter in letters:
+            owner, before = self._owners[letter.routine_id], letter.message
+            way = self._ways[before.edge]
+            owner.dead_letters.remove(letter)
+            owner.dead -= 1
+            self._dead[before.edge] -= 1
+            # Another message: the letter is in its owner's hands. What its turn released stays released (R3).
+            message = Message(before.edge, before.seq, before.payload, redelivered=True, released=before.released)
+            if way.account is None:
+                rung += self.results_bell.ring_held()
+            else:
+                self._outstanding += 1
+            self._ring_after(way.receiver, way.mailbox.append_held(message), rung)
+            full |= self._note(Fact("redelivered", owner.index, before.edge, before.seq, 0, at))
+        return full
+
+
+def _describe(letter: object) -> str:
+    if isinstance(letter, DeadLetter):
+        return f"message {letter.message.id} of routine {letter.routine_id!r}"
+    return f"a value of type {type(letter).__qualname__}"

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Self
 
-from routilux.accounts import Bell, Output, Tap
+from routilux.accounts import Account, Bell, Output, Tap
 from routilux.dead_letters import DeadLetter
 from routilux.errors import JobEndedError, JobTimeoutError, UnknownEventError, UnknownRoutineError, UnknownSlotError
 from routilux.jobs.actor import GetCut, JobCut, StateActor
@@ -159,6 +159,45 @@ class Job:
         if admission is Admission.CLOSED:
             raise JobEndedError(self.id, self._why_closed(), f"a message to {routine_id!r}")
 
+    def redeliver(
+        self, letters: DeadLetter | Iterable[DeadLetter] | None = None, *, routine_id: str | None = None
+    ) -> int:
+        """Put dead letters back into their mailboxes, behind what waits there, to be tried as new ones.
+
+        For messages whose failure had a cause that is gone: a service was down, a file not there. It does
+        not matter whether the job is open to messages from outside, only that it is not over. Handlers see
+        `self.redelivered`. Letters that were let go because there were too many cannot be put back.
+
+        Args:
+            letters: one, or several, of `dead_letters`, each put back once; None: all there are now, but
+                for those of routines that are skipped.
+            routine_id: only those of this routine.
+
+        Returns:
+            How many were put back.
+
+        Raises:
+            JobEndedError: the job is over, or ending.
+            NotADeadLetterError: one is no dead letter of this job, or none any more.
+            RoutineSkippedError: the routine of one, or the one of `routine_id`, is skipped.
+            UnknownRoutineError: there is no such routine.
+                When anything is raised, nothing was put back.
+        """
+        ledger, now = self._ledger, time.monotonic()
+        account = None if routine_id is None else self._find_account(routine_id)
+        if letters is None:
+            with Uninterrupted():
+                count = ledger.redeliver_all(account, now)
+        else:
+            chosen = [letters] if isinstance(letters, DeadLetter) else list(letters)
+            if routine_id is not None:
+                chosen = [letter for letter in chosen if getattr(letter, "routine_id", routine_id) == routine_id]
+            with Uninterrupted():
+                count = ledger.redeliver(chosen, now)
+        if count is None:
+            raise JobEndedError(self.id, self.status if self.is_over else "ending", "a dead letter")
+        return count
+
     def close_entry(self) -> None:
         """Take no more messages by `send`; the job ends when the last one is handled."""
         with Uninterrupted():
@@ -203,9 +242,7 @@ class Job:
         Raises:
             UnknownRoutineError, UnknownEventError: there is no such routine or event.
         """
-        routine = next((routine for routine in self._ledger.plan.routines if routine.id == routine_id), None)
-        if routine is None:
-            raise UnknownRoutineError(routine_id, [routine.id for routine in self._ledger.plan.routines])
+        routine = self._find_account(routine_id).plan
         if event not in routine.events:
             raise UnknownEventError(event, routine_id, routine.events)
         tap, at, index = Tap(capacity, self._ledger.outside), routine.index, routine.events.index(event)
@@ -275,6 +312,12 @@ class Job:
             history=cut.history,
             outputs=dict(self._collected),
         )
+
+    def _find_account(self, routine_id: str) -> Account:
+        for account in self._ledger.accounts:
+            if account.plan.id == routine_id:
+                return account
+        raise UnknownRoutineError(routine_id, [account.plan.id for account in self._ledger.accounts])
 
     def _entry_edge(self, routine_id: str, slot: str) -> int:
         plan = self._ledger.plan
