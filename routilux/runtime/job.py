@@ -8,6 +8,7 @@ that Ctrl-C does not cut short (`interrupts`); what waits is interrupted at once
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
@@ -17,17 +18,19 @@ from typing import Any, Self
 from routilux.accounts import Account, Bell, Output, Tap
 from routilux.dead_letters import DeadLetter
 from routilux.errors import JobEndedError, JobTimeoutError, UnknownEventError, UnknownRoutineError, UnknownSlotError
-from routilux.jobs.actor import GetCut, JobCut, StateActor
+from routilux.jobs.actor import GetCut, JobCut, StateActor, cut_again
 from routilux.jobs.machine import JobStatus
 from routilux.jobs.state import JobState
 from routilux.ledger import Admission, Ledger
-from routilux.messages import Payload
+from routilux.messages import Message, Payload
 from routilux.runtime.commands import Cancel
 from routilux.runtime.interrupts import Uninterrupted
 from routilux.turn.state import decode_state
 from supervisors.actor import PykkaRef
 from supervisors.behavior import Ref
+from supervisors.errors import ValueDecodingError
 from supervisors.mailbox import Lock
+from supervisors.reasons import Raised, record_error
 from supervisors.wire.values import decode, encode
 
 STREAM_CAPACITY = 10_000
@@ -116,7 +119,7 @@ class Job:
             raise JobTimeoutError(self.id, timeout or 0.0, self.status)
         with Uninterrupted():  # no wait to speak of: its threads are on their last lines
             self._root.wait_terminated(None)
-        return self._tell_state(cut)
+        return self.state
 
     def cancel(self, reason: str = "") -> None:
         """End the job now: nothing new starts, turns in hand get the `shutdown` time of the flow.
@@ -208,6 +211,7 @@ class Job:
 
         Each result is handed over once. A bounded output presses back on the flow until its
         results are taken. Ctrl-C while one is being handed over can cost its reader that one.
+        One that cannot be read here is passed over: it becomes a dead letter of the routine that emitted it.
 
         Args:
             routine_id: only outputs of this routine; None for all.
@@ -274,8 +278,8 @@ class Job:
         # Shielded: a task that stops waiting must not end what others wait for.
         with Uninterrupted():
             finished = asyncio.shield(asyncio.wrap_future(self._finished))
-        cut: JobCut = yield from finished.__await__()
-        return self._tell_state(cut)
+        yield from finished.__await__()
+        return self.state
 
     # -- Private
 
@@ -284,7 +288,7 @@ class Job:
         with Uninterrupted():  # the state actor answers in its next turn
             if self._end.cut is None and self._state_ref.result().tell(GetCut(reply)):
                 return reply.result()
-            return self._finished.result()
+            return cut_again(self._finished.result(), self._ledger)
 
     def _tell_state(self, cut: JobCut) -> JobState:
         plan = self._ledger.plan
@@ -362,17 +366,32 @@ class Job:
 
     def _try_result(self, outputs: tuple[Output, ...]) -> tuple[Output, dict[str, Any]] | None:
         for output in outputs:
-            with Uninterrupted():
-                message = self._ledger.take_output(output)
-            if message is not None:
-                return output, _read(message.payload)
+            while (message := self._take_output(output)) is not None:
+                try:
+                    return output, _read(message.payload)
+                except ValueDecodingError as error:
+                    self._bury_result(output, message, error)
         return None
+
+    def _take_output(self, output: Output) -> Message | None:
+        with Uninterrupted():
+            return self._ledger.take_output(output)
+
+    def _bury_result(self, output: Output, message: Message, error: ValueDecodingError) -> None:
+        reason, now = Raised(record_error(error)), time.monotonic()
+        with Uninterrupted():
+            self._ledger.bury_result(output, message, reason, now)
+        on_main = threading.current_thread() is threading.main_thread()
+        if isinstance(error.__cause__, KeyboardInterrupt) and on_main:
+            # Ctrl-C, most likely, in the middle of the value's own code; that could also have raised it by itself.
+            raise KeyboardInterrupt
 
 
 class Stream:
     """What an event emits, from now on; an iterator that ends with the job.
 
-    For one reader. `missed` counts what came while its reader was too slow.
+    For one reader. `missed` counts what came while its reader was too slow. An item that cannot be read
+    here raises `ValueDecodingError` at the line that asks for it; the next one can be asked for after it.
     """
 
     def __init__(self, tap: Tap, is_over: Callable[[], bool], close: Callable[[], None]) -> None:
