@@ -24,6 +24,7 @@ from routilux.jobs.state import JobState
 from routilux.ledger import Admission, Ledger
 from routilux.messages import Message, Payload
 from routilux.runtime.commands import Cancel
+from routilux.runtime.failure_log import FailureLog
 from routilux.runtime.interrupts import Uninterrupted
 from routilux.turn.state import decode_state
 from supervisors.actor import PykkaRef
@@ -53,6 +54,7 @@ class Job:
         root: PykkaRef,
         finished: Future[JobCut],
         created_at: float,
+        failures: FailureLog,
     ) -> None:
         self.id = job_id
         self._ledger = ledger
@@ -62,6 +64,7 @@ class Job:
         self._finished = finished
         self._end = _End(finished, ledger.outside)
         self._created_at = created_at
+        self._failures = failures
         self._collected: dict[tuple[str, str], list[Any]] = {}
 
     def __repr__(self) -> str:
@@ -362,7 +365,10 @@ class Job:
             return (taken,)
 
         found = self._ledger.results_bell.wait_for(look, _countdown(None))
-        return found[0] if found else None
+        if not found:
+            self._failures.tell_left_out()
+            return None
+        return found[0]
 
     def _try_result(self, outputs: tuple[Output, ...]) -> tuple[Output, dict[str, Any]] | None:
         for output in outputs:
@@ -381,6 +387,7 @@ class Job:
         reason, now = Raised(record_error(error)), time.monotonic()
         with Uninterrupted():
             self._ledger.bury_result(output, message, reason, now)
+        self._failures.tell_unreadable(output.plan.routine_id, message.edge, message.seq, reason, now)
         on_main = threading.current_thread() is threading.main_thread()
         if isinstance(error.__cause__, KeyboardInterrupt) and on_main:
             # Ctrl-C, most likely, in the middle of the value's own code; that could also have raised it by itself.

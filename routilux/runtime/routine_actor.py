@@ -325,6 +325,8 @@ class RoutineActor(Behavior):
                 reason=reason,
                 is_lost=is_lost,
                 is_fruitless=not self._fruitful[number],
+                edge=message.edge if message else -1,
+                seq=message.seq if message else 0,
             )
         )
 
