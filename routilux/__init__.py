@@ -6,6 +6,7 @@ is accounted for. See `docs/` for the guide, `supervisors` for the actors undern
 
 from __future__ import annotations
 
+from routilux.dead_letters import DeadLetter
 from routilux.errors import RoutiluxError
 from routilux.flow import Flow
 from routilux.jobs.history import ExecutionRecord
@@ -23,6 +24,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Connection",
+    "DeadLetter",
     "ErrorHandler",
     "ErrorStrategy",
     "Event",

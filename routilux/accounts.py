@@ -9,48 +9,14 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
+from routilux.dead_letters import DeadLetters
 from routilux.messages import Message, Payload
 from routilux.routing import Edge, OutputPlan, RoutinePlan
 from supervisors.mailbox import Lock, Mailbox
-from supervisors.wire.values import decode
-
-DEAD_LETTERS_KEPT = 10_000
-"""Newest dead letters kept a routine; all are counted (arbitrary)."""
 
 _Found = TypeVar("_Found")
-
-
-class DeadLetter(NamedTuple):
-    """A message that was given up.
-
-    Args:
-        routine_id: the routine that could not handle it.
-        message: the message itself.
-        cause: what went wrong the last time, in one line.
-        attempts: how often it was tried.
-        at: clock reading, in seconds.
-    """
-
-    routine_id: str
-    message: Message
-    cause: str
-    attempts: int
-    at: float
-
-    @property
-    def data(self) -> dict[str, Any]:
-        """What the message carried, by parameter name; decoded anew at each look.
-
-        Raises:
-            ValueDecodingError: it cannot be read here.
-        """
-        payload = self.message.payload
-        if isinstance(payload, dict):
-            return dict(payload)
-        data: dict[str, Any] = decode(payload)
-        return data
 
 
 class Tap:
@@ -136,7 +102,7 @@ class Account:
         self.mailbox = Mailbox(plan.options.capacity, lock)
         self.in_hand: dict[int, Message] = {}
         self.in_retry: dict[int, list[Message]] = {}
-        self.dead_letters: deque[DeadLetter] = deque(maxlen=DEAD_LETTERS_KEPT)
+        self.dead_letters = DeadLetters()
         self.committed: list[dict[str, Any]] = [{} for _ in range(plan.options.workers)]
         """Declared state as last committed, by worker; bytes are encoded values."""
         self.taps: dict[int, list[Tap]] = {}

@@ -1,7 +1,7 @@
 """What becomes of messages whose turn failed: what was decided elsewhere is carried out here.
 
 Owns the ways out of a failure: back to the mailbox, into the retry wait and out of it, to the dead
-letters, skipped. Each is one step under the job's lock. Never decides which of them it is to be
+letters and back from there, skipped. Each is one step under the job's lock. Never decides which of them it is to be
 (see `runtime.job_supervisor`).
 """
 
@@ -9,18 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from routilux.accounts import Account, DeadLetter
+from routilux.accounts import Account, Output
+from routilux.dead_letters import DeadLetter
+from routilux.errors import NotADeadLetterError, RoutineSkippedError
 from routilux.facts import Fact
 from routilux.holdings import Holdings
 from routilux.messages import Message
 from supervisors.mailbox import Mailbox
+from supervisors.reasons import Reason
 
 
 class Dispositions(Holdings):
     """The holdings of a job, with what can be done about messages that were not handled."""
 
     def count_failure(
-        self, account: Account, delivery: int, detail: object, at: float, *, is_crash: bool
+        self, account: Account, delivery: int, reason: Reason, at: float, *, is_crash: bool
     ) -> Message | None:
         """Note that a try of a message ended badly; it stays in hand until something is decided."""
         with self.lock:
@@ -31,19 +34,17 @@ class Dispositions(Holdings):
             message.crashes += is_crash
             account.failed += 1
             full = self._note(
-                Fact("failed", account.plan.index, message.edge, message.seq, message.failures, at, detail=detail)
+                Fact("failed", account.plan.index, message.edge, message.seq, message.failures, at, reason=reason)
             )
         if full:
             self._notify_facts()
         return message
 
-    def note_decision(
-        self, account: Account, message: Message, decision: str, at: float, detail: object = None
-    ) -> None:
+    def note_decision(self, account: Account, message: Message, decision: str, at: float, reason: Reason) -> None:
         """Record what was decided about a message that failed."""
         with self.lock:
             full = self._note(
-                Fact(decision, account.plan.index, message.edge, message.seq, message.failures, at, detail=detail)
+                Fact(decision, account.plan.index, message.edge, message.seq, message.failures, at, reason=reason)
             )
         if full:
             self._notify_facts()
@@ -102,17 +103,82 @@ class Dispositions(Holdings):
             deliveries = list(account.in_hand)
         self.put_back(account, deliveries, redelivered=True)
 
-    def bury(self, account: Account, delivery: int, cause: str, at: float) -> None:
+    def bury(self, account: Account, delivery: int, reason: Reason, at: float) -> None:
         """Make a message in hand a dead letter."""
         with self.lock:
             for message in self._drop_in_hand(account, (delivery,)):
                 self._dead[message.edge] += 1
                 self._outstanding -= 1
                 account.dead += 1
-                account.dead_letters.append(DeadLetter(account.plan.id, message, cause, message.failures, at))
+                account.dead_letters.add(DeadLetter(account.plan.id, message, reason, message.failures, at))
             quiet = self._has_become_quiet()
         if quiet:
             self._notify_quiet()
+
+    def redeliver(self, letters: Iterable[DeadLetter], at: float) -> int | None:
+        """Put dead letters back to the tails of their mailboxes, as if they had never been tried; from outside.
+
+        Args:
+            letters: which, in their order; one that comes twice is put back once.
+            at: clock reading.
+
+        Returns:
+            How many they are; None: the job is ending, and nothing was put back.
+
+        Raises:
+            NotADeadLetterError: one of them is none, or none any more; nothing was put back.
+            RoutineSkippedError: the routine of one of them is skipped; nothing was put back.
+        """
+        wanted = list(letters)
+        rung: list[Mailbox] = []
+        with self.outside:
+            if self._is_ending():
+                return None
+            chosen: dict[int, DeadLetter] = {}
+            for letter in wanted:
+                if not self._is_dead(letter):
+                    raise NotADeadLetterError(_describe(letter))
+                if self._is_skipped(letter):
+                    raise RoutineSkippedError(letter.routine_id)
+                chosen[id(letter.message)] = letter
+            full = self._redeliver(chosen.values(), at, rung)
+        self._wake(rung)
+        if full:
+            self._notify_facts()
+        return len(chosen)
+
+    def redeliver_all(self, account: Account | None, at: float) -> int | None:
+        """Put back all dead letters that are kept, oldest first; as `redeliver`.
+
+        Args:
+            account: only those of this routine; None: those of all that are not skipped.
+            at: clock reading.
+
+        Raises:
+            RoutineSkippedError: that routine is skipped; nothing was put back.
+        """
+        rung: list[Mailbox] = []
+        with self.outside:
+            if self._is_ending():
+                return None
+            if account is not None and account.is_skipped:
+                raise RoutineSkippedError(account.plan.id)
+            owners = self.accounts if account is None else (account,)
+            letters = [letter for owner in owners for letter in owner.dead_letters if not self._is_skipped(letter)]
+            full = self._redeliver(sorted(letters, key=lambda letter: letter.at), at, rung)
+        self._wake(rung)
+        if full:
+            self._notify_facts()
+        return len(letters)
+
+    def bury_result(self, output: Output, message: Message, reason: Reason, at: float) -> None:
+        """Make a result that was taken, and cannot be read, a dead letter of the routine that emitted it."""
+        account = self._owners[output.plan.routine_id]
+        with self.outside:
+            self._handled[message.edge] -= 1
+            self._dead[message.edge] += 1
+            account.dead += 1
+            account.dead_letters.add(DeadLetter(account.plan.id, message, reason, 1, at))
 
     def skip_routine(self, account: Account, at: float) -> None:
         """Skip all that waits for the routine and all that will come, for the rest of the job."""
@@ -124,10 +190,49 @@ class Dispositions(Holdings):
                 waiting.extend(messages)
             account.in_retry.clear()
             self._skip(account, waiting)
-            self._note(Fact("skipped", account.plan.index, -1, 0, 0, at, detail=len(waiting)))
+            self._note(Fact("skipped", account.plan.index, -1, 0, 0, at, count=len(waiting)))
             if account.is_pressing:
                 self._relieve(account, rung)
             quiet = self._has_become_quiet()
         self._wake(rung)
         if quiet:
             self._notify_quiet()
+
+    # -- Private; the lock is held
+
+    def _is_ending(self) -> bool:
+        return not self._gate_open or self._is_quiet
+
+    def _is_dead(self, letter: DeadLetter) -> bool:
+        if not isinstance(letter, DeadLetter):  # what the job's owner hands in may be anything
+            return False
+        owner = self._owners.get(letter.routine_id)
+        return owner is not None and owner.dead_letters.holds(letter)
+
+    def _is_skipped(self, letter: DeadLetter) -> bool:
+        receiver = self._ways[letter.message.edge].account
+        return receiver is not None and receiver.is_skipped
+
+    def _redeliver(self, letters: Iterable[DeadLetter], at: float, rung: list[Mailbox]) -> bool:
+        full = False
+        for letter in letters:
+            owner, before = self._owners[letter.routine_id], letter.message
+            way = self._ways[before.edge]
+            owner.dead_letters.remove(letter)
+            owner.dead -= 1
+            self._dead[before.edge] -= 1
+            # Another message: the letter is in its owner's hands. What its turn released stays released (R3).
+            message = Message(before.edge, before.seq, before.payload, redelivered=True, released=before.released)
+            if way.account is None:
+                rung += self.results_bell.ring_held()
+            else:
+                self._outstanding += 1
+            self._ring_after(way.receiver, way.mailbox.append_held(message), rung)
+            full |= self._note(Fact("redelivered", owner.index, before.edge, before.seq, 0, at))
+        return full
+
+
+def _describe(letter: object) -> str:
+    if isinstance(letter, DeadLetter):
+        return f"message {letter.message.id} of routine {letter.routine_id!r}"
+    return f"a value of type {type(letter).__qualname__}"

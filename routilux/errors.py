@@ -18,7 +18,9 @@
     │       ├── NotInitializedError         a routine whose `__init__` did not call `super().__init__()`
     │       ├── OutsideTurnError            asked for what exists only while a handler runs
     │       │   └── EmitOutsideTurnError    `emit` outside a turn of that routine
-    │       └── JobEndedError               the job takes nothing more
+    │       ├── JobEndedError               the job takes nothing more
+    │       ├── NotADeadLetterError         what was to be redelivered is no dead letter of the job, or none any more
+    │       └── RoutineSkippedError         the routine is skipped for the rest of the job
     ├── RoutineCodeError                    code of a routine, while it handles a message
     │   ├── SlotArgumentError (ValueError)  the data lacks what the handler needs
     │   ├── StateError (ValueError)         a declared state that cannot be one
@@ -59,6 +61,7 @@ __all__ = [
     "JobTimeoutError",
     "MappingError",
     "MomentError",
+    "NotADeadLetterError",
     "NotInitializedError",
     "NotPortableError",
     "OptionError",
@@ -66,6 +69,7 @@ __all__ = [
     "ResultError",
     "RoutiluxError",
     "RoutineCodeError",
+    "RoutineSkippedError",
     "SlotArgumentError",
     "StateError",
     "TransitionError",
@@ -290,6 +294,32 @@ class JobEndedError(MomentError):
         self.job_id = job_id
         self.status = status
         super().__init__(f"job {job_id!r} is {status} and takes nothing more: {attempted} was refused")
+
+
+class NotADeadLetterError(MomentError):
+    """What was to be redelivered is no dead letter of the job, or none any more.
+
+    Args:
+        given: what was given, such as `message 3-17 of routine 'parse'`.
+    """
+
+    def __init__(self, given: str) -> None:
+        super().__init__(
+            f"{given} is not among the dead letters of the job: it was redelivered already, was let go as one of "
+            "too many, or is another job's"
+        )
+
+
+class RoutineSkippedError(MomentError):
+    """The routine is skipped for the rest of the job: it takes no message any more.
+
+    Args:
+        routine_id: which routine.
+    """
+
+    def __init__(self, routine_id: str) -> None:
+        self.routine_id = routine_id
+        super().__init__(f"routine {routine_id!r} is skipped for the rest of the job: it takes no message any more")
 
 
 # ---- the routine's code

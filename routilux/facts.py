@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
+
+from supervisors.reasons import Reason
 
 FACTS_BATCH = 512
 """Facts that gather before the state actor is called to fetch them (arbitrary)."""
@@ -14,7 +14,8 @@ class Fact(msgspec.Struct, frozen=True, gc=False):
     """Something that happened to a message, for the history and the tracker.
 
     Args:
-        kind: `committed`, `released`, `failed`, or what was decided (`stop`, `continue`, ...).
+        kind: `committed`, `released`, `failed`, `skipped`, `redelivered`, or what was decided
+            (`stop`, `continue`, ...).
         routine: index of the routine.
         edge: index of the connection the message came by; -1 where there is none.
         seq: the message's number on it.
@@ -22,7 +23,8 @@ class Fact(msgspec.Struct, frozen=True, gc=False):
         at: clock reading, in seconds.
         seconds: how long the turn took; 0.0 where that means nothing.
         events: indexes of the events emitted, in order.
-        detail: the error or cause, where there is one.
+        reason: what went wrong, where something did.
+        count: messages that were skipped.
     """
 
     kind: str
@@ -33,4 +35,5 @@ class Fact(msgspec.Struct, frozen=True, gc=False):
     at: float
     seconds: float = 0.0
     events: tuple[int, ...] = ()
-    detail: Any = None
+    reason: Reason | None = None
+    count: int = 0

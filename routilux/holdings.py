@@ -76,6 +76,7 @@ class Holdings:
         self.accounts = tuple(Account(routine, lock) for routine in plan.routines)
         self.outputs = tuple(Output(output, lock) for output in plan.outputs)
         self._receivers: tuple[Account | Output, ...] = (*self.accounts, *self.outputs)
+        self._owners = {account.plan.id: account for account in self.accounts}
         self.results_bell = Bell(self.outside)
         """Rung when an output got a result, and at the end: where readers of results wait."""
         self.room_bell = Bell(self.outside)
@@ -176,11 +177,11 @@ class Holdings:
         rung += self.room_bell.ring_held()
         rung += [sender.mailbox for sender in receiver.pressed_by if sender.mailbox.ring_held()]
 
-    def _ring_after(self, account: Account, wake: bool, rung: list[Mailbox]) -> None:  # noqa: FBT001
+    def _ring_after(self, receiver: Account | Output, wake: bool, rung: list[Mailbox]) -> None:  # noqa: FBT001
         if wake:
-            rung.append(account.mailbox)
-        if account.mailbox.is_full:
-            account.is_pressing = True
+            rung.append(receiver.mailbox)
+        if receiver.mailbox.is_full:
+            receiver.is_pressing = True
 
     def _drop_in_hand(self, account: Account, deliveries: Iterable[int]) -> list[Message]:
         return [account.in_hand.pop(delivery) for delivery in deliveries if delivery in account.in_hand]

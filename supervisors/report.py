@@ -7,13 +7,14 @@ Never sets a level or adds a handler: that is the program's.
 from __future__ import annotations
 
 import logging
+import threading
 from typing import Any
 
 
 class Reporter(logging.LoggerAdapter[logging.Logger]):
     """A logger that its handlers cannot make raise: what they raise is told as `logging` tells it.
 
-    Ctrl-C passes, since it may come at any line of the main thread.
+    Ctrl-C passes on the main thread, where it may come at any line.
     """
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
@@ -21,7 +22,9 @@ class Reporter(logging.LoggerAdapter[logging.Logger]):
         kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1
         try:
             super().log(level, msg, *args, **kwargs)
-        except (Exception, SystemExit):  # noqa: BLE001
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+                raise
             record = logging.LogRecord(self.logger.name, level, "", 0, msg, args, None)
             logging.Handler().handleError(record)
 

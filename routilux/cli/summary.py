@@ -6,18 +6,27 @@ Owns the words of the summary and how failures are grouped by their cause. Pure.
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from routilux.accounts import DeadLetter
-from routilux.cli.picture import Column, lay_out, tell_count, tell_rate, tell_seconds
+import msgspec
+
+from routilux.cli.picture import Column, lay_out, tell_bytes, tell_count, tell_rate, tell_seconds
+from routilux.dead_letters import DeadLetter
+from routilux.jobs.machine import JobStatus
 from routilux.jobs.state import JobState, RoutineFigures
+from supervisors.reasons import Crashed, Raised, Reason, StartFailed
 from supervisors.text import cut, printable
 
 CAUSES_SHOWN = 10
 """Causes that get a line of their own (arbitrary: what a screen has room for)."""
+TEXT_SHOWN = 50
+"""Characters of an error's text in an example (arbitrary: what leaves room for its place in the code)."""
 
-_PROCESS = re.compile(r"\bprocess \d+ ")
+_NO_PROCESS = "process None "
+_FRAME = re.compile(r'File "([^"]*)", line (\d+)(?:,)? in (.+)')
+_NEWEST_FIRST = "most recent call first"
+_DETAIL = "      "
 
 
 class Row(NamedTuple):
@@ -50,13 +59,13 @@ class Cause(NamedTuple):
         routine_id: where.
         kind: what they have in common, such as `raised ValueError`.
         messages: how many.
-        example: the cause of the first of them, in full.
+        example: the newest of them, whose reason is most likely still known in full.
     """
 
     routine_id: str
     kind: str
     messages: int
-    example: str
+    example: DeadLetter
 
 
 def summarize(state: JobState, width: int = 100) -> str:
@@ -69,8 +78,7 @@ def summarize(state: JobState, width: int = 100) -> str:
     seconds = max(0.0, state.updated_at - state.created_at)
     head = f"{state.flow_id}, job {state.job_id}: {state.status} after {tell_seconds(seconds)}"
     lines = [printable(head)]
-    if state.error:
-        lines.append(cut(printable(f"  {state.error}"), 4 * width))
+    lines += _tell_error(state, width)
     rows = [
         Row(routine_id, told["status"], RoutineFigures(**told["stats"]), seconds)
         for routine_id, told in state.routine_states.items()
@@ -80,28 +88,76 @@ def summarize(state: JobState, width: int = 100) -> str:
     return "\n".join(lines)
 
 
-def group_causes(letters: list[DeadLetter]) -> list[Cause]:
+def group_causes(letters: Iterable[DeadLetter]) -> list[Cause]:
     """Group dead letters by routine and kind of cause, the most frequent first."""
-    counts: Counter[tuple[str, str]] = Counter()
-    examples: dict[tuple[str, str], str] = {}
+    groups: dict[tuple[str, str], list[DeadLetter]] = {}
     for letter in letters:
-        key = letter.routine_id, kind_of(letter.cause)
-        counts[key] += 1
-        examples.setdefault(key, letter.cause)
-    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return [Cause(*key, count, examples[key]) for key, count in ordered]
+        groups.setdefault((letter.routine_id, kind_of(letter.reason)), []).append(letter)
+    ordered = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
+    return [Cause(*key, len(group), group[-1]) for key, group in ordered]
 
 
-def kind_of(cause: str) -> str:
-    """Give what a cause has in common with others of its kind.
+def kind_of(reason: Reason) -> str:
+    """Give what a reason has in common with others of its kind.
 
-    `raised ValueError: bad row 17` is a `raised ValueError`, and which process was killed says
-    nothing about why.
+    `raised ValueError: bad row 17` is a `raised ValueError`; which process was killed, and how large it
+    was, says nothing about why.
     """
-    line = cause.partition("\n")[0]
-    if line.startswith("raised "):
-        return line.partition(":")[0]
-    return _PROCESS.sub("process ", line)
+    if isinstance(reason, Raised):
+        return f"raised {reason.error.type}"
+    own = {name: None for name in ("pid", "peak_bytes") if name in reason.__struct_fields__}
+    return str(msgspec.structs.replace(reason, **own)).partition("\n")[0].replace(_NO_PROCESS, "process ")
+
+
+def tell_details(reason: Reason) -> list[str]:
+    """Tell of one failure what its kind does not: text, process, memory, place in the code, last output."""
+    details = []
+    stack = getattr(reason, "stack", None)  # which reasons have one is their own affair
+    if isinstance(reason, Raised | StartFailed):
+        if reason.error.text:
+            details.append(cut(printable(reason.error.text.partition("\n")[0]), TEXT_SHOWN))
+        stack = reason.error.traceback
+    if pid := getattr(reason, "pid", None):
+        details.append(f"process {pid}")
+    if peak := getattr(reason, "peak_bytes", None):
+        details.append(f"peak {tell_bytes(peak)}")
+    output = reason.last_output if isinstance(reason, Crashed) else ()
+    # A process that ends by a fault writes its stack to stderr, if it can.
+    frame = innermost_frame(stack or "\n".join(output))
+    if frame is not None:
+        details.append(f"at {frame}")
+    if output:
+        details.append(f"last wrote {output[-1].strip()!r}")
+    return details
+
+
+def innermost_frame(stack: str) -> str | None:
+    """Give the last place in a stack, as `file.py:12 in function`; None if there is none.
+
+    Args:
+        stack: as `traceback` or `faulthandler` writes it: the one has the newest frame last, the other first.
+    """
+    frames = _FRAME.findall(stack)
+    if not frames:
+        return None
+    file, line, function = frames[0 if _NEWEST_FIRST in stack else -1]
+    return f"{file.rpartition('/')[2]}:{line} in {function}"
+
+
+def _tell_error(state: JobState, width: int) -> list[str]:
+    if not state.error:
+        return []
+    lines = [cut(printable(f"  {state.error}"), 4 * width)]
+    stops = [record for record in state.history if record.kind == "stop" and record.reason is not None]
+    if state.status is JobStatus.FAILED and stops:
+        lines += _tell_example(stops[-1].message_id, stops[-1].reason, width)
+    return lines
+
+
+def _tell_example(message_id: str, reason: Reason | None, width: int, *, lead: str = "") -> list[str]:
+    details = [] if reason is None else tell_details(reason)
+    text = f"{_DETAIL}{lead}message {message_id}" + (f": {'; '.join(details)}" if details else "")
+    return [cut(printable(text), width)]
 
 
 def _tell_causes(state: JobState, rows: list[Row], width: int) -> list[str]:
@@ -114,11 +170,9 @@ def _tell_causes(state: JobState, rows: list[Row], width: int) -> list[str]:
     ]
     causes = group_causes(state.dead_letters)
     for cause in causes[:CAUSES_SHOWN]:
-        text = f"  {tell_count(cause.messages)} x {cause.routine_id}: {cause.kind}"
-        detail = cause.example.removeprefix(f"{cause.kind}: ")
-        if detail != cause.example:
-            text += f" ({'such as ' if cause.messages > 1 else ''}{detail})"
-        lines.append(cut(printable(text), width))
+        lines.append(cut(printable(f"  {tell_count(cause.messages)} x {cause.routine_id}: {cause.kind}"), width))
+        lead = "such as " if cause.messages > 1 else ""
+        lines += _tell_example(cause.example.message.id, cause.example.reason, width, lead=lead)
     if len(causes) > CAUSES_SHOWN:
         lines.append(f"  and {tell_count(len(causes) - CAUSES_SHOWN)} more causes")
     return lines

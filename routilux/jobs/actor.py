@@ -10,7 +10,8 @@ from __future__ import annotations
 from concurrent.futures import Future
 from typing import NamedTuple
 
-from routilux.accounts import Account, DeadLetter
+from routilux.accounts import Account
+from routilux.dead_letters import DeadLetter
 from routilux.holdings import EdgeCount
 from routilux.jobs.history import History, HistoryCut
 from routilux.jobs.machine import JobStatus, is_final, move
@@ -114,9 +115,7 @@ class StateActor(Behavior):
         ledger = self._ledger
         with ledger.lock:
             facts = ledger.fetch_facts_held()
-            connections = ledger.counts_held()
-            routines = tuple(_cut_routine(account) for account in ledger.accounts)
-            letters = [letter for account in ledger.accounts for letter in account.dead_letters]
+            routines, connections, letters = _cut_books_held(ledger)
         if facts:
             self._history.extend(facts)
             self._updated_at = now + self._wall_offset
@@ -141,6 +140,14 @@ class StateActor(Behavior):
         self.status = move(self.status, to)
 
 
+def cut_again(cut: JobCut, ledger: Ledger) -> JobCut:
+    """Give the last cut of a job that is over with its books as they are now: results are still being read."""
+    with ledger.outside:
+        routines, connections, letters = _cut_books_held(ledger)
+    letters.sort(key=lambda letter: letter.at)
+    return cut._replace(routines=routines, connections=connections, dead_letters=letters)
+
+
 def count_held(account: Account) -> RoutineFigures:
     """Count what a routine holds and did; the job's lock is held."""
     return RoutineFigures(
@@ -155,6 +162,11 @@ def count_held(account: Account) -> RoutineFigures:
         in_hand=len(account.in_hand),
         in_retry=sum(map(len, account.in_retry.values())),
     )
+
+
+def _cut_books_held(ledger: Ledger) -> tuple[tuple[RoutineCut, ...], list[EdgeCount], list[DeadLetter]]:
+    routines = tuple(_cut_routine(account) for account in ledger.accounts)
+    return routines, ledger.counts_held(), [letter for account in ledger.accounts for letter in account.dead_letters]
 
 
 def _cut_routine(account: Account) -> RoutineCut:

@@ -8,11 +8,15 @@ from typing import NamedTuple
 
 import msgspec
 
+from routilux.causes import TextBudget, shorten, tell_cause, weigh
 from routilux.facts import Fact
 from routilux.routing import Plan
+from supervisors.reasons import Reason
 
 HISTORY_LIMIT = 10_000
 """Newest records kept in memory (DESIGN section 7); what is cut is counted."""
+REASONS_BYTES = 16 * 1024 * 1024
+"""Text of the reasons in a history, counted at each record; older ones keep one line (arbitrary)."""
 
 
 class ExecutionRecord(msgspec.Struct, frozen=True):
@@ -21,14 +25,17 @@ class ExecutionRecord(msgspec.Struct, frozen=True):
     Args:
         routine_id: where.
         kind: `start`, `emit`, `completed`, `error`, or what was decided after an error:
-            `stop`, `continue`, `retry`, `skip`; `skipped` counts what a skipped routine passed over.
+            `stop`, `continue`, `retry`, `skip`; `skipped` counts what a skipped routine passed over,
+            `redelivered` is a dead letter that was put back.
         at: when, in seconds since the epoch.
         message_id: the message's id, empty where there is none.
         source: the connection it came by, such as `read.file -> parse.source`.
         attempt: which try of the message, from 1; 0 where that means nothing.
         event: the event emitted, for `emit`.
         seconds: how long the turn took, for `completed`.
-        detail: the error or cause in words.
+        detail: the error or cause in one line.
+        reason: what went wrong, for `error` and what was decided: with traceback, notes, signal or
+            exit code and last output; of an old one only what fits in a line (`REASONS_BYTES`).
     """
 
     routine_id: str
@@ -40,6 +47,7 @@ class ExecutionRecord(msgspec.Struct, frozen=True):
     event: str = ""
     seconds: float = 0.0
     detail: str = ""
+    reason: Reason | None = None
 
 
 class HistoryCut(NamedTuple):
@@ -49,12 +57,14 @@ class HistoryCut(NamedTuple):
         plan: the compiled flow, for names.
         facts: the facts kept, oldest first.
         total: facts there were in all.
+        shortened: facts whose reason was shortened, in all.
         wall_offset: what to add to a clock reading to get seconds since the epoch.
     """
 
     plan: Plan
     facts: tuple[Fact, ...]
     total: int
+    shortened: int
     wall_offset: float
 
     def records(self) -> list[ExecutionRecord]:
@@ -71,24 +81,41 @@ class History:
     Args:
         plan: the compiled flow.
         wall_offset: what to add to a clock reading to get seconds since the epoch.
+        reasons_bytes: text of the reasons that are kept in full.
     """
 
-    def __init__(self, plan: Plan, wall_offset: float) -> None:
+    def __init__(self, plan: Plan, wall_offset: float, reasons_bytes: int = REASONS_BYTES) -> None:
         self._plan = plan
         self._wall_offset = wall_offset
         # A fact makes at least one record, so as many facts as records are enough.
         self._facts: deque[Fact] = deque(maxlen=HISTORY_LIMIT)
         self._total = 0
+        self._shortened = 0
+        self._budget: TextBudget[int] = TextBudget(reasons_bytes)
 
     def extend(self, facts: Iterable[Fact]) -> None:
         """Add facts, oldest first."""
         added = list(facts)
         self._facts.extend(added)
-        self._total += len(added)
+        first, self._total = self._total, self._total + len(added)
+        kept_from = self._total - len(self._facts)
+        while (oldest := self._budget.oldest) is not None and oldest < kept_from:
+            self._budget.give_back(oldest)
+        for number, fact in enumerate(added, first):
+            if fact.reason is not None and number >= kept_from:
+                for over in self._budget.take(number, weigh(fact.reason)):
+                    self._shorten(over - kept_from)
 
     def cut(self) -> HistoryCut:
         """Copy what there is, by reference."""
-        return HistoryCut(self._plan, tuple(self._facts), self._total, self._wall_offset)
+        return HistoryCut(self._plan, tuple(self._facts), self._total, self._shortened, self._wall_offset)
+
+    def _shorten(self, position: int) -> None:
+        fact = self._facts[position]
+        if fact.reason is not None:
+            # Another fact in its place: the old one may be part of a cut.
+            self._facts[position] = msgspec.structs.replace(fact, reason=shorten(fact.reason))
+            self._shortened += 1
 
 
 def _tell(fact: Fact, plan: Plan, offset: float) -> Iterator[ExecutionRecord]:
@@ -107,9 +134,9 @@ def _tell(fact: Fact, plan: Plan, offset: float) -> Iterator[ExecutionRecord]:
         yield record("emit", at, event=routine.events[event])
     if fact.kind == "committed":
         yield record("completed", at, seconds=fact.seconds)
-    elif fact.kind == "failed":
-        yield record("error", at, detail=str(fact.detail))
     elif fact.kind == "skipped":
-        yield record("skipped", at, detail=f"{fact.detail} messages that waited were skipped")
+        yield record("skipped", at, detail=f"{fact.count} messages that waited were skipped")
     elif fact.kind != "released":
-        yield record(fact.kind, at, detail=str(fact.detail))
+        kind = "error" if fact.kind == "failed" else fact.kind
+        detail = "" if fact.reason is None else tell_cause(fact.reason)
+        yield record(kind, at, detail=detail, reason=fact.reason)

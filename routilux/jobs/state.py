@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, NamedTuple, Protocol
 
-from routilux.accounts import DeadLetter
+from routilux.dead_letters import DeadLetter
 from routilux.holdings import EdgeCount
 from routilux.jobs.history import ExecutionRecord, HistoryCut
 from routilux.jobs.machine import JobStatus
@@ -25,7 +25,7 @@ class RoutineFigures(NamedTuple):
         handled: messages whose turn committed.
         failed: tries that ended badly, deaths included.
         skipped: messages passed over because the routine is skipped.
-        dead: messages given up.
+        dead: messages given up, results that could not be read among them, and not redelivered.
         retries: messages that were set aside to be tried again.
         restarts: workers that were replaced.
         emitted: emissions that were committed or released.
@@ -55,10 +55,10 @@ class JobState:
         status: one of `JobStatus`; compares equal to its word.
         routine_states: by routine id, a dict with `status`, `state` (the declared state; a list by
             worker number where there are several), `stats` (`RoutineFigures` as a dict),
-            `handled`, `failed`, `skipped`, `retries`, `restarts` and `error` (the last one's text,
-            or None).
+            `handled`, `failed`, `skipped`, `dead`, `retries`, `restarts` and `error` (the last one's
+            text, or None).
         connections: what became of the messages of each connection.
-        dead_letters: messages given up, oldest first.
+        dead_letters: messages given up, oldest first; the newest of each routine (see `dead_letters`).
         created_at, updated_at: seconds since the epoch.
         error: why the job failed or was cancelled; None otherwise.
         outputs: results collected of the declared outputs, by (routine id, event).
@@ -102,6 +102,11 @@ class JobState:
         if self._records is None:
             self._records = self._cut.records()
         return list(self._records)
+
+    @property
+    def shortened(self) -> int:
+        """Failures and decisions of which the history had no room to keep the whole reason."""
+        return self._cut.shortened
 
     @property
     def current_routine_id(self) -> str | None:

@@ -22,6 +22,8 @@ class Failure(NamedTuple):
         reason: what happened.
         is_lost: whether the worker is gone and needs to be replaced.
         is_fruitless: whether that worker had committed nothing since it started.
+        edge: index of the connection by which the message came; -1 where there is no message.
+        seq: its number on that connection.
     """
 
     routine: int
@@ -34,6 +36,8 @@ class Failure(NamedTuple):
     reason: Reason
     is_lost: bool
     is_fruitless: bool
+    edge: int = -1
+    seq: int = 0
 
 
 class Verdict(NamedTuple):

@@ -8,25 +8,30 @@ that Ctrl-C does not cut short (`interrupts`); what waits is interrupted at once
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Self
 
-from routilux.accounts import Bell, DeadLetter, Output, Tap
+from routilux.accounts import Account, Bell, Output, Tap
+from routilux.dead_letters import DeadLetter
 from routilux.errors import JobEndedError, JobTimeoutError, UnknownEventError, UnknownRoutineError, UnknownSlotError
-from routilux.jobs.actor import GetCut, JobCut, StateActor
+from routilux.jobs.actor import GetCut, JobCut, StateActor, cut_again
 from routilux.jobs.machine import JobStatus
 from routilux.jobs.state import JobState
 from routilux.ledger import Admission, Ledger
-from routilux.messages import Payload
+from routilux.messages import Message, Payload
 from routilux.runtime.commands import Cancel
+from routilux.runtime.failure_log import FailureLog
 from routilux.runtime.interrupts import Uninterrupted
 from routilux.turn.state import decode_state
 from supervisors.actor import PykkaRef
 from supervisors.behavior import Ref
+from supervisors.errors import ValueDecodingError
 from supervisors.mailbox import Lock
+from supervisors.reasons import Raised, record_error
 from supervisors.wire.values import decode, encode
 
 STREAM_CAPACITY = 10_000
@@ -49,6 +54,7 @@ class Job:
         root: PykkaRef,
         finished: Future[JobCut],
         created_at: float,
+        failures: FailureLog,
     ) -> None:
         self.id = job_id
         self._ledger = ledger
@@ -58,6 +64,7 @@ class Job:
         self._finished = finished
         self._end = _End(finished, ledger.outside)
         self._created_at = created_at
+        self._failures = failures
         self._collected: dict[tuple[str, str], list[Any]] = {}
 
     def __repr__(self) -> str:
@@ -115,7 +122,7 @@ class Job:
             raise JobTimeoutError(self.id, timeout or 0.0, self.status)
         with Uninterrupted():  # no wait to speak of: its threads are on their last lines
             self._root.wait_terminated(None)
-        return self._tell_state(cut)
+        return self.state
 
     def cancel(self, reason: str = "") -> None:
         """End the job now: nothing new starts, turns in hand get the `shutdown` time of the flow.
@@ -158,6 +165,45 @@ class Job:
         if admission is Admission.CLOSED:
             raise JobEndedError(self.id, self._why_closed(), f"a message to {routine_id!r}")
 
+    def redeliver(
+        self, letters: DeadLetter | Iterable[DeadLetter] | None = None, *, routine_id: str | None = None
+    ) -> int:
+        """Put dead letters back into their mailboxes, behind what waits there, to be tried as new ones.
+
+        For messages whose failure had a cause that is gone: a service was down, a file not there. It does
+        not matter whether the job is open to messages from outside, only that it is not over. Handlers see
+        `self.redelivered`. Letters that were let go because there were too many cannot be put back.
+
+        Args:
+            letters: one, or several, of `dead_letters`, each put back once; None: all there are now, but
+                for those of routines that are skipped.
+            routine_id: only those of this routine.
+
+        Returns:
+            How many were put back.
+
+        Raises:
+            JobEndedError: the job is over, or ending.
+            NotADeadLetterError: one is no dead letter of this job, or none any more.
+            RoutineSkippedError: the routine of one, or the one of `routine_id`, is skipped.
+            UnknownRoutineError: there is no such routine.
+                When anything is raised, nothing was put back.
+        """
+        ledger, now = self._ledger, time.monotonic()
+        account = None if routine_id is None else self._find_account(routine_id)
+        if letters is None:
+            with Uninterrupted():
+                count = ledger.redeliver_all(account, now)
+        else:
+            chosen = [letters] if isinstance(letters, DeadLetter) else list(letters)
+            if routine_id is not None:
+                chosen = [letter for letter in chosen if getattr(letter, "routine_id", routine_id) == routine_id]
+            with Uninterrupted():
+                count = ledger.redeliver(chosen, now)
+        if count is None:
+            raise JobEndedError(self.id, self.status if self.is_over else "ending", "a dead letter")
+        return count
+
     def close_entry(self) -> None:
         """Take no more messages by `send`; the job ends when the last one is handled."""
         with Uninterrupted():
@@ -168,6 +214,7 @@ class Job:
 
         Each result is handed over once. A bounded output presses back on the flow until its
         results are taken. Ctrl-C while one is being handed over can cost its reader that one.
+        One that cannot be read here is passed over: it becomes a dead letter of the routine that emitted it.
 
         Args:
             routine_id: only outputs of this routine; None for all.
@@ -202,9 +249,7 @@ class Job:
         Raises:
             UnknownRoutineError, UnknownEventError: there is no such routine or event.
         """
-        routine = next((routine for routine in self._ledger.plan.routines if routine.id == routine_id), None)
-        if routine is None:
-            raise UnknownRoutineError(routine_id, [routine.id for routine in self._ledger.plan.routines])
+        routine = self._find_account(routine_id).plan
         if event not in routine.events:
             raise UnknownEventError(event, routine_id, routine.events)
         tap, at, index = Tap(capacity, self._ledger.outside), routine.index, routine.events.index(event)
@@ -236,8 +281,8 @@ class Job:
         # Shielded: a task that stops waiting must not end what others wait for.
         with Uninterrupted():
             finished = asyncio.shield(asyncio.wrap_future(self._finished))
-        cut: JobCut = yield from finished.__await__()
-        return self._tell_state(cut)
+        yield from finished.__await__()
+        return self.state
 
     # -- Private
 
@@ -246,7 +291,7 @@ class Job:
         with Uninterrupted():  # the state actor answers in its next turn
             if self._end.cut is None and self._state_ref.result().tell(GetCut(reply)):
                 return reply.result()
-            return self._finished.result()
+            return cut_again(self._finished.result(), self._ledger)
 
     def _tell_state(self, cut: JobCut) -> JobState:
         plan = self._ledger.plan
@@ -258,7 +303,7 @@ class Job:
                 "status": account.status,
                 "state": states[0] if len(states) == 1 else states,
                 "stats": figures,
-                **{key: figures[key] for key in ("handled", "failed", "skipped", "retries", "restarts")},
+                **{key: figures[key] for key in ("handled", "failed", "skipped", "dead", "retries", "restarts")},
                 "error": account.error,
             }
         return JobState(
@@ -274,6 +319,12 @@ class Job:
             history=cut.history,
             outputs=dict(self._collected),
         )
+
+    def _find_account(self, routine_id: str) -> Account:
+        for account in self._ledger.accounts:
+            if account.plan.id == routine_id:
+                return account
+        raise UnknownRoutineError(routine_id, [account.plan.id for account in self._ledger.accounts])
 
     def _entry_edge(self, routine_id: str, slot: str) -> int:
         plan = self._ledger.plan
@@ -314,21 +365,40 @@ class Job:
             return (taken,)
 
         found = self._ledger.results_bell.wait_for(look, _countdown(None))
-        return found[0] if found else None
+        if not found:
+            self._failures.tell_left_out()
+            return None
+        return found[0]
 
     def _try_result(self, outputs: tuple[Output, ...]) -> tuple[Output, dict[str, Any]] | None:
         for output in outputs:
-            with Uninterrupted():
-                message = self._ledger.take_output(output)
-            if message is not None:
-                return output, _read(message.payload)
+            while (message := self._take_output(output)) is not None:
+                try:
+                    return output, _read(message.payload)
+                except ValueDecodingError as error:
+                    self._bury_result(output, message, error)
         return None
+
+    def _take_output(self, output: Output) -> Message | None:
+        with Uninterrupted():
+            return self._ledger.take_output(output)
+
+    def _bury_result(self, output: Output, message: Message, error: ValueDecodingError) -> None:
+        reason, now = Raised(record_error(error)), time.monotonic()
+        with Uninterrupted():
+            self._ledger.bury_result(output, message, reason, now)
+        self._failures.tell_unreadable(output.plan.routine_id, message.edge, message.seq, reason, now)
+        on_main = threading.current_thread() is threading.main_thread()
+        if isinstance(error.__cause__, KeyboardInterrupt) and on_main:
+            # Ctrl-C, most likely, in the middle of the value's own code; that could also have raised it by itself.
+            raise KeyboardInterrupt
 
 
 class Stream:
     """What an event emits, from now on; an iterator that ends with the job.
 
-    For one reader. `missed` counts what came while its reader was too slow.
+    For one reader. `missed` counts what came while its reader was too slow. An item that cannot be read
+    here raises `ValueDecodingError` at the line that asks for it; the next one can be asked for after it.
     """
 
     def __init__(self, tap: Tap, is_over: Callable[[], bool], close: Callable[[], None]) -> None:

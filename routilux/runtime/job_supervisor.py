@@ -25,6 +25,8 @@ from routilux.jobs.actor import JobCut, Move, StateActor
 from routilux.jobs.machine import JobStatus, is_final
 from routilux.ledger import Ledger
 from routilux.runtime.commands import Cancel, Failure, Overflow, Quiet, Verdict
+from routilux.runtime.failure_log import FailureLog
+from routilux.runtime.reports import Outcome
 from routilux.runtime.routine_actor import RoutineActor
 from supervisors.behavior import Behavior, Context, Ref
 from supervisors.calls import ChildInfo
@@ -34,7 +36,6 @@ from supervisors.mailbox import Mailbox
 from supervisors.messages import Terminate
 from supervisors.policy import (
     Backoff,
-    FailurePolicy,
     Intensity,
     IntensityWindow,
     Strategy,
@@ -104,6 +105,12 @@ class JobSupervisor(Behavior):
         ]
         # One streak a worker: how often the others died is no reason to let this one wait.
         self._streaks = [[0] * routine.options.workers for routine in ledger.plan.routines]
+        # Made once: a handler is its author's object, and deciding runs no code of anybody else.
+        self._policies = [routine.error_handler.policy() for routine in ledger.plan.routines]
+        self.failures = FailureLog(ledger.plan)
+        """Where the job's failures are told; for whoever reads its results too."""
+        self._told: str | None = None
+        """The error that a line on the log has told of already."""
         self.state_ref: Future[Ref] = Future()
         """Resolved with the state actor's address once it has started."""
         self._ending: Move | None = None
@@ -151,6 +158,9 @@ class JobSupervisor(Behavior):
             self.state_ref.set_exception(InternalError("the job's supervisor could not start"))
         self._finished.set_result(cut)
         self._ledger.ring_outside()
+        if cut.status is JobStatus.FAILED and cut.error is not None and cut.error != self._told:
+            self.failures.tell_end(cut.error)
+        self.failures.tell_left_out()
 
     def _concluded(self, cut: JobCut, reason: Reason) -> JobCut:
         """Give the last cut a final status where the state actor did not come to it: it, or this actor, is no more."""
@@ -166,9 +176,13 @@ class JobSupervisor(Behavior):
         routine = self._ledger.plan.routines[failure.routine]
         account = self._ledger.accounts[failure.routine]
         account.error = str(failure.reason)
-        strategy, delay, gives_up = Strategy.CONTINUE, 0.0, False
+        policy = self._policies[failure.routine]
+        if self._ending is not None:
+            # Its actor was asked to end before it could hear of a verdict, and keeps the message as pending.
+            self.failures.tell_failure(failure, None, policy, ctx.now())
+            return
+        strategy, delay, gives_up, loop = Strategy.CONTINUE, 0.0, False, ""
         if failure.has_message:
-            policy: FailurePolicy = routine.error_handler.policy()
             decision = decide_failed_message(
                 policy,
                 failures=failure.failures,
@@ -182,12 +196,16 @@ class JobSupervisor(Behavior):
         if failure.is_lost and strategy not in {Strategy.STOP, Strategy.SKIP}:
             restart_delay = self._restart_delay(failure, ctx)
             if restart_delay is None:
-                error += f" ({self._describe_loop(failure.routine)})"
+                loop = self._describe_loop(failure.routine)
+                error += f" ({loop})"
                 strategy, delay, gives_up = Strategy.STOP, 0.0, False
         actor = self._routines[failure.routine].ref
         if actor is not None:
             actor.signal(Verdict(failure.case, strategy, delay, gives_up, restart_delay))
+        outcome = Outcome(strategy, delay, gives_up, restart_delay, loop)
+        self.failures.tell_failure(failure, outcome, policy, ctx.now())
         if strategy is Strategy.STOP:
+            self._told = error
             self._end(Move(JobStatus.FAILED, error), ctx)
 
     def _restart_delay(self, failure: Failure, ctx: Context) -> float | None:

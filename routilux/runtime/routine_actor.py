@@ -325,6 +325,8 @@ class RoutineActor(Behavior):
                 reason=reason,
                 is_lost=is_lost,
                 is_fruitless=not self._fruitful[number],
+                edge=message.edge if message else -1,
+                seq=message.seq if message else 0,
             )
         )
 
@@ -343,7 +345,7 @@ class RoutineActor(Behavior):
         is_crash = message.crashes > 0
         ledger.note_decision(account, message, verdict.strategy.value, now, case.reason)
         if verdict.is_given_up:
-            ledger.bury(account, delivery, str(case.reason), now)
+            ledger.bury(account, delivery, case.reason, now)
         match verdict.strategy:
             case Strategy.RETRY:
                 if not account.is_skipped:

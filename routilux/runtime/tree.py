@@ -82,7 +82,9 @@ def start_job(graph: FlowGraph, entry: str | None, params: dict[str, Any], *, ke
     try:
         with Uninterrupted():  # or a job might run that nobody holds
             root = PykkaHost().start(supervisor, f"job {job_id}")
-            job = Job(job_id, ledger, state_actor, supervisor.state_ref, root, finished, created_at)
+            job = Job(
+                job_id, ledger, state_actor, supervisor.state_ref, root, finished, created_at, supervisor.failures
+            )
         _send_first(job, entry, params, keep_open=keep_open)
     except BaseException:
         if job is not None:

@@ -1,19 +1,40 @@
 from __future__ import annotations
 
-from routilux.cli.summary import CAUSES_SHOWN, group_causes, kind_of, summarize
+import pytest
+
+from routilux import Flow
+from routilux.cli.summary import CAUSES_SHOWN, group_causes, kind_of, summarize, tell_details
+from routilux.facts import Fact
+from routilux.jobs.history import HistoryCut
 from routilux.jobs.machine import JobStatus
-from tests.cli.views import letter, state
+from routilux.routing import compile_plan
+from supervisors.reasons import (
+    Abandoned,
+    Crashed,
+    DeadlineExceeded,
+    ErrorRecord,
+    Killed,
+    OutOfMemory,
+    Reason,
+    StartFailed,
+)
+from tests.cli.views import letter, raised, state
+from tests.runtime import shapes
 
 CENSUS = """\
 census, job ab12: completed after 2.0 s
 routine  status     handled  per s  failed  retries  restarts  dead  skipped  left
 parse    completed      200    100       3        1         1     2        0     0
 given up: 2
-  2 x parse: raised SyntaxError (such as invalid syntax (a.py, line 3))"""
+  2 x parse: raised SyntaxError
+      such as message 0-1: null bytes"""
 
 
 def test_a_summary_tells_the_end_the_figures_and_the_causes() -> None:
-    letters = [letter("raised SyntaxError: invalid syntax (a.py, line 3)"), letter("raised SyntaxError: null bytes")]
+    letters = [
+        letter(raised("SyntaxError", "invalid syntax (a.py, line 3)")),
+        letter(raised("SyntaxError", "null bytes")),
+    ]
     assert summarize(state(dead_letters=letters)) == CENSUS
 
 
@@ -29,31 +50,98 @@ def test_the_error_of_a_failed_job_is_told_escaped() -> None:
 
 def test_causes_are_grouped_by_routine_and_kind_the_most_frequent_first() -> None:
     letters = [
-        letter("raised ValueError: row 1", "load"),
-        letter("process 12 was ended by SIGKILL"),
-        letter("raised ValueError: row 1"),
-        letter("process 13 was ended by SIGKILL"),
-        letter("raised ValueError: row 2"),
-        letter("raised ValueError: row 3"),
+        letter(raised("ValueError", "row 1"), "load"),
+        letter(Crashed(signal=9, pid=12, peak_bytes=2**20)),
+        letter(raised("ValueError", "row 1")),
+        letter(Crashed(signal=9, pid=13, peak_bytes=2**21)),
+        letter(raised("ValueError", "row 2")),
+        letter(raised("ValueError", "row 3")),
     ]
     assert group_causes(letters) == [
-        ("parse", "raised ValueError", 3, "raised ValueError: row 1"),
-        ("parse", "process was ended by SIGKILL", 2, "process 12 was ended by SIGKILL"),
-        ("load", "raised ValueError", 1, "raised ValueError: row 1"),
+        ("parse", "raised ValueError", 3, letters[5]),
+        ("parse", "process was ended by SIGKILL", 2, letters[3]),
+        ("load", "raised ValueError", 1, letters[0]),
     ]
 
 
-def test_the_kind_of_a_cause_leaves_out_what_is_different_each_time() -> None:
-    assert kind_of("raised mine.Odd: a\nb: c") == "raised mine.Odd"
-    assert kind_of("raised KeyError") == "raised KeyError"
-    assert kind_of("process 7 exited with code 3 without finishing its work") == (
-        "process exited with code 3 without finishing its work"
-    )
-    assert kind_of("took longer than 2 s and was ended") == "took longer than 2 s and was ended"
+@pytest.mark.parametrize(
+    ("reason", "kind"),
+    [
+        (raised("mine.Odd", "a\nb: c"), "raised mine.Odd"),
+        (raised("KeyError"), "raised KeyError"),
+        (Crashed(exit_code=3, pid=7), "process exited with code 3 without finishing its work"),
+        (OutOfMemory(7, 2**30), "process was ended by the system as memory ran out"),
+        (Killed(7), "was killed"),
+        (DeadlineExceeded(2.0, 7), "took longer than 2 s and was ended"),
+        (StartFailed(ErrorRecord("E", "no\nway", "")), "could not start: E: no"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_the_kind_of_a_cause_leaves_out_what_is_different_each_time(reason: Reason, kind: str) -> None:
+    assert kind_of(reason) == kind
+
+
+TRACEBACK = """Traceback (most recent call last):
+  File "/home/user/mine.py", line 3, in handle
+    parse(text)
+  File "/home/user/parts/other.py", line 12, in parse
+    raise ValueError(text)
+ValueError: row 17
+"""
+FAULT = (
+    "Fatal Python error: Segmentation fault",
+    "Current thread 0x00007f (most recent call first):",
+    '  File "/usr/lib/python3.11/ctypes/__init__.py", line 519 in string_at',
+    '  File "/home/user/mine.py", line 7 in handle',
+    "Extension modules: one\x1b[2J (total: 1)",
+)
+
+
+@pytest.mark.parametrize(
+    ("reason", "details"),
+    [
+        (raised("ValueError", "row 17\nand more", TRACEBACK), ["row 17", "at other.py:12 in parse"]),
+        (raised("KeyError"), []),
+        (Crashed(signal=9, pid=7, peak_bytes=120 * 2**20), ["process 7", "peak 120 MiB"]),
+        (
+            Crashed(signal=11, pid=7, last_output=FAULT),
+            ["process 7", "at __init__.py:519 in string_at", r"last wrote 'Extension modules: one\x1b[2J (total: 1)'"],
+        ),
+        (Crashed(exit_code=3, last_output=("bye  ",)), ["last wrote 'bye'"]),
+        (OutOfMemory(7, 2**30), ["process 7", "peak 1,024 MiB"]),
+        (Abandoned(TRACEBACK), ["at other.py:12 in parse"]),
+    ],
+    ids=["raised", "bare", "killed", "fault", "exit", "memory", "abandoned"],
+)
+def test_the_details_tell_what_the_kind_does_not(reason: Reason, details: list[str]) -> None:
+    assert tell_details(reason) == details
+
+
+def test_deaths_are_told_with_what_is_known_of_one_of_them() -> None:
+    letters = [letter(Crashed(11, None, 7, 2**27, FAULT)), letter(raised("E", "a\x1b[2J" + "b" * 500, TRACEBACK))]
+    assert summarize(state(dead_letters=letters)).split("\n")[-4:] == [
+        "  1 x parse: process was ended by SIGSEGV",
+        "      message 0-1: process 7; peak 128 MiB; at __init__.py:519 in string_at; last wrote 'Extensio...",
+        "  1 x parse: raised E",
+        "      message 0-1: a" + r"\x1b[2J" + "b" * 39 + "...; at other.py:12 in parse",
+    ]
+
+
+def test_the_error_of_a_stopped_job_is_told_with_its_place() -> None:
+    flow = Flow("census")
+    flow.add_routine(shapes.Stage(), "parse")
+    plan = compile_plan(flow)
+    facts = [Fact("stop", 0, 0, 17, 1, 0.0, reason=raised("ValueError", "row 17", TRACEBACK))]
+    error = "routine 'parse': raised ValueError: row 17"
+    told = state(status=JobStatus.FAILED, error=error, history=HistoryCut(plan, tuple(facts), 1, 0, 0.0))
+    assert summarize(told).split("\n")[1:3] == [
+        f"  {error}",
+        "      message 0-17: row 17; at other.py:12 in parse",
+    ]
 
 
 def test_only_so_many_causes_get_a_line() -> None:
-    letters = [letter(f"raised E{number}: x") for number in range(CAUSES_SHOWN + 2)]
+    letters = [letter(raised(f"E{number}", "x")) for number in range(CAUSES_SHOWN + 2)]
     assert summarize(state(dead_letters=letters)).split("\n")[-1] == "  and 2 more causes"
 
 
@@ -62,5 +150,5 @@ def test_results_are_counted() -> None:
 
 
 def test_dead_letters_that_were_not_kept_are_still_counted() -> None:
-    lines = summarize(state(dead_letters=[letter("raised KeyError: 1")])).split("\n")
+    lines = summarize(state(dead_letters=[letter(raised("KeyError", "1"))])).split("\n")
     assert "given up: 2, of which the newest 1 were kept" in lines

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from routilux.accounts import DeadLetter
+from routilux.dead_letters import DeadLetter
 from routilux.jobs.history import HistoryCut
 from routilux.jobs.machine import JobStatus
 from routilux.jobs.state import JobState, RoutineFigures
 from routilux.messages import Message
 from routilux.observe import JobView, RoutineView, WorkerView
 from routilux.routing import Plan
+from supervisors.reasons import ErrorRecord, Raised, Reason
 
 NO_PLAN = Plan("census", (), (), (), {}, ())
 
@@ -52,8 +53,12 @@ def busy_job() -> JobView:
     )
 
 
-def letter(cause: str, routine_id: str = "parse") -> DeadLetter:
-    return DeadLetter(routine_id, Message(0, 1, {}), cause, 1, 0.0)
+def letter(reason: Reason, routine_id: str = "parse") -> DeadLetter:
+    return DeadLetter(routine_id, Message(0, 1, {}), reason, 1, 0.0)
+
+
+def raised(kind: str, text: str = "", traceback: str = "") -> Raised:
+    return Raised(ErrorRecord(kind, text, traceback))
 
 
 def state(**parts: Any) -> JobState:
@@ -70,6 +75,6 @@ def state(**parts: Any) -> JobState:
         "created_at": 1000.0,
         "updated_at": 1002.0,
         "error": None,
-        "history": HistoryCut(NO_PLAN, (), 0, 0.0),
+        "history": HistoryCut(NO_PLAN, (), 0, 0, 0.0),
     }
     return JobState(**{**given, **parts})

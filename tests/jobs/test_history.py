@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from routilux import Flow, Routine
+from routilux.causes import LEFT_OUT
 from routilux.facts import Fact
 from routilux.jobs.history import HISTORY_LIMIT, History
 from routilux.routing import compile_plan
+from supervisors.reasons import ErrorRecord, Raised
 
 
 class Echo(Routine):
@@ -20,10 +22,14 @@ class Echo(Routine):
         self.emit("said", word=word)
 
 
-def history() -> History:
+def history(**limits: int) -> History:
     flow = Flow("echo")
     flow.add_routine(Echo(), "echo")
-    return History(compile_plan(flow), 1_000.0)
+    return History(compile_plan(flow), 1_000.0, **limits)
+
+
+def raised(text: str, traceback: str = "") -> Raised:
+    return Raised(ErrorRecord("ValueError", text, traceback))
 
 
 def committed(seq: int) -> Fact:
@@ -46,12 +52,49 @@ def test_a_commit_is_told_as_start_emissions_and_completion() -> None:
 
 def test_what_went_wrong_is_told_in_words() -> None:
     kept = history()
-    kept.extend([Fact("failed", 0, 0, 1, 1, 1.0, detail="ValueError: x"), Fact("skipped", 0, -1, 0, 0, 2.0, detail=3)])
+    reason = raised("x\ny")
+    kept.extend(
+        [
+            Fact("failed", 0, 0, 1, 1, 1.0, reason=reason),
+            Fact("skip", 0, 0, 1, 1, 1.0, reason=reason),
+            Fact("skipped", 0, -1, 0, 0, 2.0, count=3),
+            Fact("redelivered", 0, 0, 1, 0, 3.0),
+        ]
+    )
 
-    error, skipped = kept.cut().records()
+    error, decided, skipped, redelivered = kept.cut().records()
 
-    assert (error.kind, error.detail) == ("error", "ValueError: x")
+    assert (error.kind, error.detail, error.reason) == ("error", r"raised ValueError: x\ny", reason)
+    assert (decided.kind, decided.detail, decided.reason) == ("skip", r"raised ValueError: x\ny", reason)
     assert (skipped.kind, skipped.detail) == ("skipped", "3 messages that waited were skipped")
+    assert (redelivered.kind, redelivered.message_id, redelivered.attempt) == ("redelivered", "0-1", 0)
+
+
+def failed(seq: int, traceback: str) -> Fact:
+    return Fact("failed", 0, 0, seq, 1, float(seq), reason=raised("x", traceback))
+
+
+def test_old_reasons_keep_their_line_alone_and_are_counted() -> None:
+    kept = history(reasons_bytes=25_000)
+    kept.extend([failed(1, "t" * 10_000), failed(2, "t" * 10_000), committed(3)])
+    before = kept.cut()
+    kept.extend([failed(4, "t" * 10_000)])
+    cut = kept.cut()
+
+    tracebacks = [record.reason.error.traceback for record in cut.records() if isinstance(record.reason, Raised)]
+    assert tracebacks == [LEFT_OUT, "t" * 10_000, "t" * 10_000]
+    assert {record.detail for record in cut.records() if record.reason} == {"raised ValueError: x"}
+    assert cut.shortened == 1
+    assert before.records()[0].reason == raised("x", "t" * 10_000), "a cut never changes"
+
+
+def test_reasons_that_are_gone_take_no_room() -> None:
+    kept = history(reasons_bytes=25_000)
+    kept.extend([failed(1, "t" * 10_000), failed(2, "t" * 10_000)])
+    kept.extend(committed(seq) for seq in range(HISTORY_LIMIT))
+    kept.extend([failed(3, "t" * 10_000), failed(4, "t" * 10_000)])
+
+    assert kept.cut().shortened == 0
 
 
 @pytest.mark.parametrize("batch", [1, 512, HISTORY_LIMIT + 1])

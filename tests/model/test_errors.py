@@ -23,6 +23,8 @@ EXAMPLES: list[RoutiluxError] = [
     errors.OutsideTurnError("not now"),
     errors.EmitOutsideTurnError("Parse", "parsed", "no turn runs"),
     errors.JobEndedError("j1", "completed", "a message to 'parse'"),
+    errors.NotADeadLetterError("message 0-1 of routine 'parse'"),
+    errors.RoutineSkippedError("parse"),
     errors.SlotArgumentError(["text"], ["text", "n"], ["txt"]).located(
         slot="in", routine_id="parse", connection="a.b -> c.d"
     ),

@@ -18,6 +18,7 @@ from routilux.messages import Emission, TurnResult
 from routilux.turn import codec
 from routilux.turn.outbox import COUNT_BOUND
 from supervisors.errors import ValueEncodingError
+from supervisors.reasons import Crashed, Raised
 from supervisors.wire.values import MAX_VALUE_BYTES
 
 BAD = 7
@@ -153,6 +154,16 @@ def check_one_dead(state: JobState, told: str) -> None:
     [error] = [record for record in state.history if record.kind == "error"]
     assert told in error.detail
     assert error.message_id == letter.message.id
+    [decision] = [record for record in state.history if record.kind == "continue"]
+    assert error.reason == decision.reason == letter.reason
+    assert state.routine_states["worker"]["dead"] == 1
+    match letter.reason:
+        case Raised(record):
+            assert "test_failures.py" in record.traceback
+        case Crashed(number, code):
+            assert (number is None) is (code is not None)
+        case other:
+            raise AssertionError(other)
 
 
 @pytest.mark.parametrize("placement", ["thread", pytest.param("process", marks=pytest.mark.processes)])

@@ -6,17 +6,19 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from routilux import ErrorHandler, Flow
+import pytest
+
+from routilux import ErrorHandler, ErrorStrategy, Flow, Routine
 from routilux.jobs.actor import JobCut, StateActor
 from routilux.jobs.machine import JobStatus
 from routilux.ledger import Ledger
 from routilux.routing import compile_plan
-from routilux.runtime.commands import Failure, Verdict
+from routilux.runtime.commands import Cancel, Failure, Verdict
 from routilux.runtime.job_supervisor import RESTART_BACKOFF, JobSupervisor
 from supervisors.behavior import Behavior, Context
 from supervisors.locking import BriefLock
 from supervisors.messages import Terminate
-from supervisors.policy import Strategy
+from supervisors.policy import FailurePolicy, Strategy
 from supervisors.reasons import Crashed, Normal
 from supervisors.testing import StepHost
 from tests.runtime import shapes
@@ -63,7 +65,7 @@ class Decisions:
         )
         self.finished: Future[JobCut] = Future()
         self._pools: list[Pool] = []
-        self.host.start(
+        self.root = self.host.start(
             JobSupervisor(ledger, state_actor(ledger, 0.0), [self._make_pool], self.finished, shutdown=5.0), "job"
         )
         self.host.run()
@@ -72,6 +74,15 @@ class Decisions:
         """Lose a worker that was idle."""
         [pool] = self._pools
         case = len(pool.verdicts) + 1
+        self.report(worker, case, is_fruitless=is_fruitless)
+        self.host.run()  # the clock stands still: nobody here sets a timer
+        verdict = pool.verdicts[-1]
+        assert verdict.case == case
+        return verdict
+
+    def report(self, worker: int, case: int = 1, *, is_fruitless: bool = True) -> None:
+        """Report the loss of a worker, and wait for nothing."""
+        [pool] = self._pools
         pool.report(
             Failure(
                 routine=0,
@@ -86,10 +97,6 @@ class Decisions:
                 is_fruitless=is_fruitless,
             )
         )
-        self.host.run()  # the clock stands still: nobody here sets a timer
-        verdict = pool.verdicts[-1]
-        assert verdict.case == case
-        return verdict
 
     def _make_pool(self, report: Callable[[Failure], None]) -> Any:
         self._pools.append(Pool(report))
@@ -147,3 +154,49 @@ def test_a_job_whose_state_actor_cannot_start_has_failed_and_says_why() -> None:
     assert cut.status is JobStatus.FAILED
     assert "the state actor ended: " in (cut.error or "")
     assert "no room for it" in (cut.error or "")
+
+
+def test_an_actor_that_was_asked_to_end_is_given_no_verdict_any_more(caplog: pytest.LogCaptureFixture) -> None:
+    decisions = Decisions(workers=1)
+    decisions.root.signal(Cancel("enough"))
+    decisions.report(0)
+    decisions.host.run()
+    [pool] = decisions._pools
+    assert pool.verdicts == []
+    assert decisions.finished.result(timeout=0).status is JobStatus.CANCELLED
+    assert [record.getMessage() for record in caplog.records] == [
+        "routine 'pool': worker 0, with no message in hand: process was ended by SIGKILL; the job is ending"
+    ]
+
+
+class Changing(ErrorHandler):
+    """Says what it wants done once, and raises after that."""
+
+    asked = 0
+
+    def policy(self) -> FailurePolicy:
+        self.asked += 1
+        if self.asked > 1:
+            raise ValueError("asked again")
+        return super().policy()
+
+
+def test_an_error_handler_is_asked_when_the_job_starts_and_not_while_it_decides() -> None:
+    flow = Flow("asked")
+    handler = Changing("continue")
+    flow.add_routine(Failing(), "failing", error_handler=handler)
+    with flow.start(keep_open=True) as job:
+        handler.strategy = handler.then = ErrorStrategy.STOP
+        for n in range(2):
+            job.send("failing", "input", n=n)
+    assert (job.state.status, handler.asked) == ("completed", 1)
+    assert job.state.routine_states["failing"]["dead"] == 2
+
+
+class Failing(Routine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("input", handler=self.handle)
+
+    def handle(self, n: int) -> None:
+        raise ValueError(n)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -30,7 +31,7 @@ def test_it_logs_as_the_line_that_called_it(caplog: pytest.LogCaptureFixture) ->
     assert (record.getMessage(), record.filename, record.name) == ("this happened", "test_report.py", "tests.report")
 
 
-@pytest.mark.parametrize("error", [ValueError("a handler failed"), SystemExit(3)])
+@pytest.mark.parametrize("error", [ValueError("a handler failed"), SystemExit(3), GeneratorExit()])
 def test_what_a_log_handler_raises_is_told_and_goes_no_further(
     logger: logging.Logger, error: BaseException, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -45,3 +46,20 @@ def test_ctrl_c_passes(logger: logging.Logger) -> None:
     logger.addHandler(Failing(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
         reporter("tests.report").error("told")
+
+
+def test_what_looks_like_ctrl_c_goes_no_further_on_a_thread_that_gets_none(
+    logger: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logger.addHandler(Failing(KeyboardInterrupt()))
+    told = threading.Event()
+
+    def tell() -> None:
+        reporter("tests.report").error("told")
+        told.set()
+
+    thread = threading.Thread(target=tell)
+    thread.start()
+    thread.join()
+    assert told.is_set()
+    assert "KeyboardInterrupt" in capsys.readouterr().err

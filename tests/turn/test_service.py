@@ -51,6 +51,26 @@ class Totaller(Routine):
             raise ValueError(key)
 
 
+class Hooked(type):
+    def __instancecheck__(cls, instance: object) -> bool:
+        raise AssertionError("code of the program, while its failure is decided")
+
+    __subclasscheck__ = __instancecheck__
+
+
+class Odd(Exception, metaclass=Hooked):
+    pass
+
+
+class Odder(Odd):
+    pass
+
+
+@pytest.mark.parametrize(("error", "is_retryable"), [(Odd(), True), (Odder(), True), (ValueError(), False)])
+def test_what_is_retryable_is_decided_without_code_of_the_program(error: Exception, is_retryable: bool) -> None:
+    assert Worker(Counter(), is_local=True, retryable=(Odd,)).describe(error).is_retryable is is_retryable
+
+
 @pytest.mark.parametrize("is_local", [True, False])
 def test_an_object_state_is_tracked_and_rolled_back(is_local: bool) -> None:
     worker = Worker(Totaller(), is_local=is_local)

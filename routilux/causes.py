@@ -1,0 +1,95 @@
+"""Reasons for failures, as they are kept: in one line, and in full as far as there is room.
+
+Owns the one line, what a reason weighs, and what is left of one that is too old to be kept in full. Pure.
+Never decides how much room there is.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from supervisors.reasons import Reason
+from supervisors.text import cut, printable
+
+LINE_KEPT = 500
+"""Characters of each text that a shortened reason keeps (arbitrary)."""
+LEFT_OUT = "[left out: only the newest failures are kept in full]"
+"""Stands for the stack of a shortened reason."""
+
+_STACKS = {"traceback", "stack"}
+
+_Key = TypeVar("_Key", bound=Hashable)
+
+
+def tell_cause(reason: Reason) -> str:
+    """Give a reason in one line: line ends and control characters in it are escaped."""
+    return printable(str(reason))
+
+
+def weigh(part: object) -> int:
+    """Give the bytes of memory that the texts of a reason take."""
+    if isinstance(part, str):
+        return sys.getsizeof(part)
+    if isinstance(part, tuple):
+        return sum(map(weigh, part))
+    if isinstance(part, msgspec.Struct):
+        return sum(weigh(getattr(part, name)) for name in part.__struct_fields__)
+    return 0
+
+
+def shorten(reason: Reason) -> Reason:
+    """Give what is kept of an old reason: its kind, numbers and line, without stacks, notes and output."""
+    short: Reason = _shortened(reason)
+    return short
+
+
+def _shortened(part: msgspec.Struct) -> Any:
+    return msgspec.structs.replace(
+        part, **{name: _shortened_field(name, getattr(part, name)) for name in part.__struct_fields__}
+    )
+
+
+def _shortened_field(name: str, value: object) -> object:
+    if isinstance(value, str):
+        return LEFT_OUT if value and name in _STACKS else cut(value, LINE_KEPT)
+    if isinstance(value, msgspec.Struct):
+        return _shortened(value)
+    return () if isinstance(value, tuple) else value
+
+
+class TextBudget(Generic[_Key]):
+    """The room there is for reasons in full: the newest have it.
+
+    Args:
+        limit: bytes of text, as `weigh` counts them.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._sizes: OrderedDict[_Key, int] = OrderedDict()
+        self._total = 0
+
+    @property
+    def oldest(self) -> _Key | None:
+        """The key that was given room first, of those that have it; None: there is none."""
+        return next(iter(self._sizes), None)
+
+    def take(self, key: _Key, size: int) -> list[_Key]:
+        """Give room to a reason; those that have it no more, oldest first, are to be shortened."""
+        self._sizes[key] = size
+        self._total += size
+        over = []
+        while self._total > self._limit:
+            oldest, its_size = self._sizes.popitem(last=False)
+            self._total -= its_size
+            over.append(oldest)
+        return over
+
+    def give_back(self, key: _Key) -> None:
+        """Note that a reason is gone; one that has no room is passed over."""
+        self._total -= self._sizes.pop(key, 0)

@@ -1,0 +1,79 @@
+"""The log of a job's failures: the door to the logger "routilux".
+
+Owns the count of lines and who gets one. The words are those of `reports`. Any thread may call it: the job's
+supervisor tells of what it decided, readers of results of what they could not read. The lock guards the counts and
+is never held while a handler of the program runs.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from routilux.routing import Plan
+from routilux.runtime import reports
+from routilux.runtime.commands import Failure
+from routilux.runtime.reports import Outcome, Throttle
+from supervisors.policy import FailurePolicy
+from supervisors.reasons import Reason
+from supervisors.report import reporter
+
+_log = reporter("routilux")
+
+
+class FailureLog:
+    """The failures of one job, a line each, as far as there is room.
+
+    Args:
+        plan: the compiled flow.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._lock = threading.Lock()
+        self._throttles = {routine.id: Throttle() for routine in plan.routines}
+
+    def tell_failure(self, failure: Failure, outcome: Outcome | None, policy: FailurePolicy, now: float) -> None:
+        """Tell of a failure and what follows from it; None: nothing, the job is ending."""
+        is_grave = outcome is not None and outcome.is_grave
+        left_out = self._admit(self._plan.routines[failure.routine].id, now, is_grave=is_grave)
+        if left_out is not None:
+            line = reports.tell_failure(failure, outcome, self._plan, policy, left_out)
+            self._write(logging.ERROR if is_grave else logging.WARNING, line, failure.reason)
+
+    def tell_unreadable(self, routine_id: str, edge: int, seq: int, reason: Reason, now: float) -> None:
+        """Tell of a result that could not be read."""
+        left_out = self._admit(routine_id, now, is_grave=False)
+        if left_out is not None:
+            line = reports.tell_unreadable(routine_id, edge, seq, reason, self._plan, left_out)
+            self._write(logging.WARNING, line, reason)
+
+    def tell_end(self, error: str) -> None:
+        """Tell that the job failed, though no routine did."""
+        _log.error("%s", reports.tell_end(error))
+
+    def tell_left_out(self) -> None:
+        """Tell, once, how many failures got no line."""
+        for routine_id, throttle in self._throttles.items():
+            with self._lock:
+                count = throttle.take_left_out()
+            if count:
+                _log.warning("%s", reports.tell_left_out(routine_id, count))
+
+    def _admit(self, routine_id: str, now: float, *, is_grave: bool) -> int | None:
+        with self._lock:
+            return self._throttles[routine_id].admit(now, is_grave=is_grave)
+
+    def _write(self, level: int, line: str, reason: Reason) -> None:
+        _log.log(level, "%s", line)
+        _log.debug("%s", _Full(reason))
+
+
+class _Full:
+    """A reason in full, told only when some handler writes it."""
+
+    def __init__(self, reason: Reason) -> None:
+        self._reason = reason
+
+    def __str__(self) -> str:
+        return reports.tell_in_full(self._reason)

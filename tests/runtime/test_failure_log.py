@@ -1,0 +1,206 @@
+"""One line a failure on the log of the program, and never more than it can bear."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from routilux import ErrorHandler, Flow, JobState, Routine
+from routilux.runtime.reports import FREE_LINES
+
+SECOND = "routine 'choosy': message 2-2 (entry -> choosy.input), "
+PLACEMENTS = ["thread", pytest.param("process", marks=pytest.mark.processes)]
+
+
+class Choosy(Routine):
+    """Does what a message says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("input", handler=self.handle)
+        self.define_event("done", ["n"])
+
+    def handle(self, n: int) -> None:
+        if n == 1:
+            raise ValueError(f"bad row {n}")
+        if n == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.emit("done", n=n)
+
+
+def run(numbers: list[int], placement: str, handler: ErrorHandler) -> JobState:
+    flow = Flow("choosy")
+    flow.add_routine(Choosy(), "choosy", placement=placement, error_handler=handler)
+    flow.output("choosy", "done")
+    job = flow.start(keep_open=True)
+    for n in numbers:
+        job.send("choosy", "input", n=n)
+    job.close_entry()
+    return job.wait(60)
+
+
+def lines(caplog: pytest.LogCaptureFixture, level: int = logging.INFO) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "routilux" and record.levelno >= level]
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_every_failure_has_a_line_that_says_what_follows(placement: str, caplog: pytest.LogCaptureFixture) -> None:
+    handler = ErrorHandler("retry", max_retries=1, retry_delay=0.0, then="continue")
+    assert run([0, 1, 3], placement, handler).status == "completed"
+    assert lines(caplog) == [
+        f"{SECOND}try 1 of 2: raised ValueError: bad row 1; tried again now",
+        f"{SECOND}try 2 of 2: raised ValueError: bad row 1; given up (dead letter)",
+    ]
+    assert {record.levelno for record in caplog.records} == {logging.WARNING}
+
+
+@pytest.mark.processes
+def test_a_death_is_told_with_what_becomes_of_the_worker(caplog: pytest.LogCaptureFixture) -> None:
+    assert run([0, 2, 3], "process", ErrorHandler("continue")).status == "completed"
+    [line] = lines(caplog)
+    assert line.startswith(f"{SECOND}try 1 of 1: process ")
+    assert line.endswith(" was ended by SIGKILL; given up (dead letter); its worker is replaced now")
+
+
+@pytest.mark.parametrize("strategy", ["stop", "skip"])
+def test_what_gives_up_more_than_a_message_is_an_error(strategy: str, caplog: pytest.LogCaptureFixture) -> None:
+    state = run([1], "thread", ErrorHandler(strategy))
+    [record] = [record for record in caplog.records if record.name == "routilux"]
+    assert record.levelno == logging.ERROR
+    told = {"stop": "; the job stops", "skip": "; given up (dead letter); the routine is skipped"}
+    assert record.getMessage().endswith("raised ValueError: bad row 1" + told[strategy])
+    assert state.status == ("failed" if strategy == "stop" else "completed")
+
+
+def test_the_traceback_follows_at_debug(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG, logger="routilux"):
+        run([1], "thread", ErrorHandler("continue"))
+    line, full = lines(caplog, logging.DEBUG)
+    assert "Traceback" not in line
+    assert full.startswith("Traceback (most recent call last):\n")
+    assert full.endswith("ValueError: bad row 1")
+
+
+def test_a_flood_of_failures_is_told_as_a_few_lines_and_a_count(caplog: pytest.LogCaptureFixture) -> None:
+    count = 2_000
+    state = run([1] * count, "thread", ErrorHandler("continue"))
+    assert state.routine_states["choosy"]["failed"] == count
+    told = lines(caplog)
+    assert told[FREE_LINES - 1].endswith("; given up (dead letter)")
+    # One a second after that, however fast this machine is; each tells of those before it, the last of all others.
+    assert "got no line" in told[-1]
+    left_out = sum(count_left_out(line) for line in told)
+    written = sum("try 1 of 1" in line for line in told)
+    assert left_out + written == count
+    assert written < count / 2
+
+
+def count_left_out(line: str) -> int:
+    found = re.search(r"([\d,]+) (?:more failures?|before it) got no line", line)
+    return int(found[1].replace(",", "")) if found else 0
+
+
+@pytest.mark.processes
+def test_a_worker_that_could_not_start_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    flow = Flow("boot")
+    flow.add_routine(Bootless(), "bootless", placement="process", max_restarts=1)
+    assert flow.execute("bootless", {}).status == "failed"
+    again, stops = lines(caplog)
+    subject = "routine 'bootless': worker 0, with no message in hand: could not start: "
+    assert again.startswith(subject)
+    assert "cannot be here; its worker is replaced in 0." in again
+    assert stops.startswith(subject)
+    assert stops.endswith("; the job stops: more than 1 fruitless restarts in 5 s")
+
+
+class Bootless(Routine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("trigger", handler=self.handle)
+
+    def handle(self) -> None:
+        return
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return refuse, ()
+
+
+def refuse() -> None:
+    raise RuntimeError("cannot be here")
+
+
+@pytest.mark.processes
+def test_a_result_that_cannot_be_read_has_a_line(caplog: pytest.LogCaptureFixture) -> None:
+    flow = Flow("results")
+    flow.add_routine(Giver(), "giver", placement="process")
+    flow.output("giver", "value")
+    assert flow.execute("giver", {}).status == "completed"
+    [line] = lines(caplog)
+    assert line.startswith("routine 'giver': result ")
+    assert "(giver.value -> output)" in line
+    assert "cannot be here" in line
+    assert line.endswith("; given up (dead letter)")
+
+
+class Giver(Routine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("trigger", handler=self.handle)
+        self.define_event("value", ["value"])
+
+    def handle(self) -> None:
+        self.emit("value", value=Bootless())
+
+
+class Failing(logging.Handler):
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
+        self.seen = 0
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        self.seen += 1
+        raise self.error
+
+
+@pytest.fixture
+def logger() -> Iterator[logging.Logger]:
+    logger = logging.getLogger("routilux")
+    before = logger.handlers[:], logger.filters[:]
+    yield logger
+    logger.handlers[:], logger.filters[:] = before
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), SystemExit(3), KeyboardInterrupt(), GeneratorExit()])
+def test_a_log_handler_or_filter_that_raises_changes_nothing(
+    error: BaseException, logger: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    handler = ErrorHandler("retry", max_retries=1, retry_delay=0.0, then="continue")
+    expected = run([0, 1, 3], "thread", handler)
+    failing = Failing(error)
+    logger.addHandler(failing)
+
+    state = run([0, 1, 3], "thread", handler)
+    assert failing.seen == 2
+    assert_same(state, expected)
+
+    def refuse_record(_record: logging.LogRecord) -> bool:
+        raise error
+
+    logger.removeHandler(failing)
+    logger.addFilter(refuse_record)
+    assert_same(run([0, 1, 3], "thread", handler), expected)
+    assert type(error).__name__ in capsys.readouterr().err
+
+
+def assert_same(state: JobState, expected: JobState) -> None:
+    assert state.status == expected.status == "completed"
+    assert state.routine_states == expected.routine_states
+    assert [letter.cause for letter in state.dead_letters] == [letter.cause for letter in expected.dead_letters]
+    assert [record.kind for record in state.history] == [record.kind for record in expected.history]

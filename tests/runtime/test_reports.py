@@ -1,0 +1,222 @@
+"""What is said of failures: the words, as a table, and how many lines there are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from routilux import Flow
+from routilux.routing import compile_plan
+from routilux.runtime.commands import Failure
+from routilux.runtime.reports import (
+    FREE_LINES,
+    LINE_LENGTH,
+    Outcome,
+    Throttle,
+    tell_end,
+    tell_failure,
+    tell_in_full,
+    tell_left_out,
+    tell_unreadable,
+)
+from supervisors.policy import FailurePolicy, Strategy
+from supervisors.reasons import Abandoned, Crashed, DeadlineExceeded, ErrorRecord, Raised, Reason, StartFailed
+from tests.runtime import shapes
+
+BAD_ROW = Raised(ErrorRecord("ValueError", "bad row 17", "Traceback\n  File x\nValueError: bad row 17\n", ("a note",)))
+KILLED = Crashed(signal=9, pid=4711, last_output=("last", "words\x1b[2J"))
+RETRY = FailurePolicy(Strategy.RETRY)
+
+
+def flow() -> Flow:
+    flow = Flow("read")
+    flow.add_routine(shapes.Source(), "read")
+    flow.add_routine(shapes.Stage(), "parse")
+    flow.connect("read", "number", "parse", "input")
+    return flow
+
+
+PLAN = compile_plan(flow())
+[EDGE] = [edge.index for edge in PLAN.edges if edge.source == "read"]
+
+
+def failure(reason: Reason, **parts: Any) -> Failure:
+    given = {
+        "routine": 1,
+        "case": 1,
+        "worker": 0,
+        "has_message": True,
+        "failures": 1,
+        "crashes": 0,
+        "is_retryable": True,
+        "is_lost": False,
+        "is_fruitless": False,
+        "edge": EDGE,
+        "seq": 17,
+    }
+    return Failure(**{**given, **parts}, reason=reason)
+
+
+MESSAGE = f"routine 'parse': message {EDGE}-17 (read.number -> parse.input), "
+IDLE = "routine 'parse': worker 2, with no message in hand: "
+LOST: dict[str, Any] = {"is_lost": True}
+NONE: dict[str, Any] = {"is_lost": True, "has_message": False, "worker": 2}
+
+
+@pytest.mark.parametrize(
+    ("given", "policy", "outcome", "line"),
+    [
+        (
+            failure(BAD_ROW),
+            RETRY,
+            Outcome(Strategy.RETRY, 1.0),
+            MESSAGE + "try 1 of 4: raised ValueError: bad row 17; tried again in 1 s",
+        ),
+        (
+            failure(BAD_ROW, failures=2),
+            RETRY,
+            Outcome(Strategy.RETRY),
+            MESSAGE + "try 2 of 4: raised ValueError: bad row 17; tried again now",
+        ),
+        (
+            failure(BAD_ROW, failures=4),
+            RETRY,
+            Outcome(Strategy.STOP, gives_up=True),
+            MESSAGE + "try 4 of 4: raised ValueError: bad row 17; given up (dead letter); the job stops",
+        ),
+        (
+            failure(BAD_ROW),
+            FailurePolicy(Strategy.CONTINUE),
+            Outcome(Strategy.CONTINUE, gives_up=True),
+            MESSAGE + "try 1 of 1: raised ValueError: bad row 17; given up (dead letter)",
+        ),
+        (
+            failure(BAD_ROW),
+            FailurePolicy(),
+            Outcome(Strategy.STOP),
+            MESSAGE + "try 1 of 1: raised ValueError: bad row 17; the job stops",
+        ),
+        (
+            failure(BAD_ROW),
+            FailurePolicy(Strategy.SKIP),
+            Outcome(Strategy.SKIP, gives_up=True),
+            MESSAGE + "try 1 of 1: raised ValueError: bad row 17; given up (dead letter); the routine is skipped",
+        ),
+        (
+            failure(KILLED, **LOST),
+            RETRY,
+            Outcome(Strategy.RETRY, 0.25, restart_delay=0.0),
+            MESSAGE
+            + "try 1 of 4: process 4711 was ended by SIGKILL; tried again in 0.25 s; its worker is replaced now",
+        ),
+        (
+            failure(KILLED, **LOST),
+            FailurePolicy(Strategy.SKIP),
+            Outcome(Strategy.SKIP, gives_up=True),
+            MESSAGE + "try 1 of 1: process 4711 was ended by SIGKILL; given up (dead letter); the routine is skipped; "
+            "its worker is not replaced",
+        ),
+        (
+            failure(DeadlineExceeded(2.0, 4711), **LOST),
+            RETRY,
+            Outcome(Strategy.STOP, loop="more than 3 fruitless restarts in 5 s"),
+            MESSAGE + "try 1 of 4: took longer than 2 s and was ended; "
+            "the job stops: more than 3 fruitless restarts in 5 s",
+        ),
+        (
+            failure(KILLED, **NONE),
+            RETRY,
+            Outcome(Strategy.CONTINUE, restart_delay=0.1),
+            IDLE + "process 4711 was ended by SIGKILL; its worker is replaced in 0.1 s",
+        ),
+        (
+            failure(StartFailed(ErrorRecord("RuntimeError", "cannot be here", "")), **NONE),
+            RETRY,
+            Outcome(Strategy.CONTINUE, restart_delay=0.1),
+            IDLE + "could not start: RuntimeError: cannot be here; its worker is replaced in 0.1 s",
+        ),
+        (
+            failure(BAD_ROW),
+            RETRY,
+            None,
+            MESSAGE + "try 1 of 4: raised ValueError: bad row 17; the job is ending",
+        ),
+    ],
+)
+def test_a_failure_is_told_in_one_line(
+    given: Failure, policy: FailurePolicy, outcome: Outcome | None, line: str
+) -> None:
+    assert tell_failure(given, outcome, PLAN, policy) == line
+
+
+def test_failures_before_it_that_got_no_line_are_told_of() -> None:
+    outcome = Outcome(Strategy.CONTINUE, gives_up=True)
+    line = tell_failure(failure(BAD_ROW), outcome, PLAN, FailurePolicy(Strategy.CONTINUE), 1_234)
+    assert line.endswith("; given up (dead letter) (1,234 before it got no line)")
+    assert (
+        tell_left_out("parse", 1) == "routine 'parse': 1 more failure got no line here; the job's state tells of them"
+    )
+    assert tell_left_out("parse", 1_234).startswith("routine 'parse': 1,234 more failures got no line here")
+
+
+def test_a_result_that_cannot_be_read_is_told_in_one_line() -> None:
+    assert tell_unreadable("read", EDGE, 3, BAD_ROW, PLAN) == (
+        f"routine 'read': result {EDGE}-3 (read.number -> parse.input): raised ValueError: bad row 17; "
+        "given up (dead letter)"
+    )
+
+
+def test_what_others_wrote_is_escaped_and_cut_and_what_follows_stays_readable() -> None:
+    reason = Raised(ErrorRecord("ValueError", "first\nsecond\x1b[2J" + "x" * 10_000, ""))
+    line = tell_failure(failure(reason), Outcome(Strategy.RETRY, 1.0), PLAN, RETRY, 17)
+    assert line.isprintable()
+    assert len(line) == LINE_LENGTH
+    assert r"raised ValueError: first\nsecond\x1b[2Jxxx" in line
+    assert line.endswith("...; tried again in 1 s (17 before it got no line)")
+    assert len(tell_end("\n" * 1_000)) == LINE_LENGTH
+
+
+def test_long_names_leave_room_for_the_cause() -> None:
+    routine = shapes.Source()
+    routine.define_event("e" * 500, ["n"])
+    long = Flow("long")
+    long.add_routine(routine, "r" * 64)
+    long.add_routine(shapes.Stage(), "parse" + "p" * 59)
+    long.connect("r" * 64, "e" * 500, "parse" + "p" * 59, "input")
+    plan = compile_plan(long)
+    [edge] = [edge.index for edge in plan.edges if edge.event == "e" * 500]
+    outcome = Outcome(Strategy.STOP, loop="more than 3 fruitless restarts in 5 s")
+    line = tell_failure(failure(KILLED, edge=edge, **LOST), outcome, plan, RETRY)
+    assert len(line) <= LINE_LENGTH
+    assert "process 4711 was ended by SIGKILL; the job stops: more than 3 fruitless restarts in 5 s" in line
+
+
+@pytest.mark.parametrize(
+    ("reason", "lines"),
+    [
+        (BAD_ROW, ["Traceback", "  File x", "ValueError: bad row 17", "a note"]),
+        (StartFailed(ErrorRecord("E", "", "Traceback\n")), ["Traceback"]),
+        (KILLED, ["last", r"words\x1b[2J"]),
+        (Abandoned("File x, line 3\nFile y\x1b\n"), ["File x, line 3", r"File y\x1b"]),
+    ],
+    ids=["raised", "start", "crashed", "abandoned"],
+)
+def test_in_full_all_is_told_that_is_known_line_by_line(reason: Reason, lines: list[str]) -> None:
+    assert tell_in_full(reason).split("\n") == lines
+
+
+def test_the_first_failures_are_told_and_then_one_a_second() -> None:
+    throttle = Throttle()
+    assert [throttle.admit(0.0) for _ in range(FREE_LINES)] == [0] * FREE_LINES
+    times = [(0.0, None), (0.5, None), (0.999, None), (1.0, 3), (1.5, None), (2.0, 1), (9.0, 0), (9.0, None)]
+    assert [throttle.admit(now) for now, _ in times] == [told for _, told in times]
+    assert throttle.admit(9.1, is_grave=True) == 1, "the end of a routine is never left out"
+    assert throttle.admit(9.2) is None
+    assert throttle.take_left_out() == 1
+    assert throttle.take_left_out() == 0
+
+
+def test_failures_that_come_slowly_are_all_told() -> None:
+    throttle = Throttle()
+    assert [throttle.admit(float(now)) for now in range(100)] == [0] * 100
