@@ -132,10 +132,7 @@ class WireCodec:
     def failure(self, record: ErrorRecord, error: BaseException, *, is_retryable: bool) -> bytes:
         """Write a failure for `decode_failure`; the exception is in it if it comes back from its bytes."""
         carried = _carry_exception(error)
-        try:
-            return _encoder.encode((record, is_retryable, carried))
-        except UnicodeEncodeError:
-            return _encoder.encode((_without_surrogates(record), is_retryable, carried))
+        return _encoder.encode((record, is_retryable, carried))
 
 
 # The parent's side.
@@ -295,12 +292,3 @@ def _carry_exception(error: BaseException) -> bytes | None:
     except SupervisorsError:
         return None
     return encoded
-
-
-def _without_surrogates(record: ErrorRecord) -> ErrorRecord:
-    notes = tuple(_clean(note) for note in record.notes)
-    return ErrorRecord(_clean(record.type), _clean(record.text), _clean(record.traceback), notes)
-
-
-def _clean(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()
