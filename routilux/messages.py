@@ -107,9 +107,11 @@ class TurnFailure(NamedTuple):
     Args:
         error: the exception as text.
         is_retryable: whether the error handler's `retryable_exceptions` covers it.
+        stops: whether handling the error raised as well, which means STOP whatever the error handler says.
         exception: the exception itself on a thread, its pickled bytes from a process, or None.
     """
 
     error: ErrorRecord
     is_retryable: bool
+    stops: bool
     exception: BaseException | bytes | None = None

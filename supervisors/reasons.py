@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from supervisors.tracebacks import read_chain, type_name
+from supervisors.tracebacks import read_chain, text_of, type_name
 
 
 class ErrorRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -40,6 +40,10 @@ class ErrorRecord(msgspec.Struct, frozen=True, array_like=True):
 
     def __str__(self) -> str:
         return f"{self.type}: {self.text}" if self.text else self.type
+
+    def with_note(self, note: str) -> ErrorRecord:
+        """Give the same with one note more."""
+        return msgspec.structs.replace(self, notes=(*self.notes, text_of(note)))
 
 
 def record_error(error: BaseException) -> ErrorRecord:

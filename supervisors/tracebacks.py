@@ -154,6 +154,12 @@ def type_name(cls: type) -> str:
     return _cut(f"{module}.{name}", NAME_LIMIT)
 
 
+def traceback_of(error: BaseException) -> TracebackType | None:
+    """Give where `error` was raised, past what its class puts over that field."""
+    trace: TracebackType | None = _get_traceback(error)
+    return trace
+
+
 def text_of(value: object, limit: int = TEXT_LIMIT) -> str:
     """Give `str(value)`, cut to `limit` characters; an exception out of it is told instead, whatever it is."""
     try:
@@ -193,7 +199,7 @@ def _to_link(error: BaseException, kind: str, parent: int) -> Link:
         name=type_name(type(error)),
         text=text_of(error),
         notes=_notes_of(error),
-        trace=_get_traceback(error),
+        trace=traceback_of(error),
         syntax=_syntax_of(error) if issubclass(type(error), SyntaxError) else "",
         kind=kind,
         parent=parent,

@@ -22,6 +22,7 @@ class Failure(NamedTuple):
         reason: what happened.
         is_lost: whether the worker is gone and needs to be replaced.
         is_fruitless: whether that worker had committed nothing since it started.
+        stops: whether handling what was raised raised as well, which means STOP whatever the error handler says.
     """
 
     routine: int
@@ -34,6 +35,7 @@ class Failure(NamedTuple):
     reason: Reason
     is_lost: bool
     is_fruitless: bool
+    stops: bool = False
 
 
 class Verdict(NamedTuple):

@@ -162,7 +162,9 @@ class JobSupervisor(Behavior):
         account = self._ledger.accounts[failure.routine]
         account.error = str(failure.reason)
         strategy, delay, gives_up = Strategy.CONTINUE, 0.0, False
-        if failure.has_message:
+        if failure.stops:
+            strategy = Strategy.STOP
+        elif failure.has_message:
             policy: FailurePolicy = routine.error_handler.policy()
             decision = decide_failed_message(
                 policy,

@@ -206,9 +206,8 @@ class RoutineActor(Behavior):
     def on_failed(self, number: int, seq: int, body: Any, returned: tuple[int, ...]) -> None:
         """A turn raised."""
         failure = self._carrier.failure(body)
-        self._fail(
-            number, Raised(failure.error), Lost(seq, (), returned), is_retryable=failure.is_retryable, is_lost=False
-        )
+        reason, lost = Raised(failure.error), Lost(seq, (), returned)
+        self._fail(number, reason, lost, is_retryable=failure.is_retryable, is_lost=False, stops=failure.stops)
 
     def on_lost(self, number: int, reason: Reason, lost: Lost) -> None:
         """A worker ended: with a message in hand that message failed, else only the worker did."""
@@ -291,7 +290,9 @@ class RoutineActor(Behavior):
             self._ctx.mailbox.sleep(seen, None)
         return True
 
-    def _fail(self, number: int, reason: Reason, lost: Lost, *, is_retryable: bool, is_lost: bool) -> None:
+    def _fail(
+        self, number: int, reason: Reason, lost: Lost, *, is_retryable: bool, is_lost: bool, stops: bool = False
+    ) -> None:
         suspect, ran, unbegun = lost
         account, ledger = self._account, self._ledger
         if self._is_closing or not ledger.is_open:
@@ -325,6 +326,7 @@ class RoutineActor(Behavior):
                 reason=reason,
                 is_lost=is_lost,
                 is_fruitless=not self._fruitful[number],
+                stops=stops,
             )
         )
 

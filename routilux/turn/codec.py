@@ -53,7 +53,7 @@ class Codec(Protocol):
     def result(self, result: TurnResult) -> Any:
         """Write a finished turn."""
 
-    def failure(self, record: ErrorRecord, error: BaseException, *, is_retryable: bool) -> Any:
+    def failure(self, record: ErrorRecord, error: BaseException, *, is_retryable: bool, stops: bool) -> Any:
         """Write how a turn failed."""
 
 
@@ -81,9 +81,9 @@ class LocalCodec:
         """The result."""
         return result
 
-    def failure(self, record: ErrorRecord, error: BaseException, *, is_retryable: bool) -> TurnFailure:
+    def failure(self, record: ErrorRecord, error: BaseException, *, is_retryable: bool, stops: bool) -> TurnFailure:
         """The failure, with the exception itself."""
-        return TurnFailure(record, is_retryable, error)
+        return TurnFailure(record, is_retryable, stops, error)
 
 
 class WireCodec:
@@ -129,10 +129,9 @@ class WireCodec:
         except _NOT_NATIVE:
             return _encoder.encode(TurnResult(result.emissions, _carried(result.state)))
 
-    def failure(self, record: ErrorRecord, error: BaseException, *, is_retryable: bool) -> bytes:
+    def failure(self, record: ErrorRecord, error: BaseException, *, is_retryable: bool, stops: bool) -> bytes:
         """Write a failure for `decode_failure`; the exception is in it if it comes back from its bytes."""
-        carried = _carry_exception(error)
-        return _encoder.encode((record, is_retryable, carried))
+        return _encoder.encode((record, is_retryable, stops, _carry_exception(error)))
 
 
 # The parent's side.
@@ -221,6 +220,7 @@ class _WirePart(NamedTuple):
 class _WireFailure(NamedTuple):
     error: ErrorRecord
     is_retryable: bool
+    stops: bool
     exception: bytes | None
 
 

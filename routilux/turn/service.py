@@ -20,9 +20,10 @@ from routilux.turn.outbox import Outbox
 from routilux.turn.state import Committed, ObjectState, StateTurn
 from routilux.turn.tables import Incoming, Outgoing, Receives, Runs
 from routilux.turn.tracked import TrackedState
-from supervisors.errors import InternalError
+from supervisors.errors import InternalError, UndescribedError
 from supervisors.places.base import Port
 from supervisors.reasons import Reason, record_error
+from supervisors.tracebacks import traceback_of
 
 _OWN_PACKAGES = frozenset({"routilux", "supervisors"})
 
@@ -128,10 +129,19 @@ class RoutineService:
     def describe_failure(self, error: BaseException) -> Any:
         """Turn what a turn raised into a `TurnFailure`, as the codec has it.
 
-        The traceback begins at the user's code where there is any.
+        The traceback begins at the user's code where there is any. Whether the error may be tried again is
+        asked of its class, which may raise: then there will be no other try, and the job ends.
         """
-        error.__traceback__ = _skip_own_frames(error.__traceback__)
-        return self._codec.failure(record_error(error), error, is_retryable=isinstance(error, self._retryable))
+        # Not by assignment: that is a method of the error's class.
+        BaseException.with_traceback(error, _skip_own_frames(traceback_of(error)))
+        record = record_error(error)
+        stops, is_retryable = issubclass(type(error), UndescribedError), False
+        try:
+            is_retryable = isinstance(error, self._retryable)
+        except BaseException as second:  # noqa: BLE001  a metaclass of the user's
+            record = record.with_note(f"whether it may be tried again could not be told: {record_error(second)}")
+            stops = True
+        return self._codec.failure(record, error, is_retryable=is_retryable, stops=stops)
 
     def close(self, reason: Reason) -> None:
         """Do nothing: what a turn was to leave behind was committed."""
@@ -180,8 +190,8 @@ class RoutineService:
 def _skip_own_frames(trace: TracebackType | None) -> TracebackType | None:
     current = trace
     while current is not None:
-        module = str(current.tb_frame.f_globals.get("__name__", ""))
-        if module.partition(".")[0] not in _OWN_PACKAGES:
+        module = dict.get(current.tb_frame.f_globals, "__name__")
+        if type(module) is not str or module.partition(".")[0] not in _OWN_PACKAGES:
             return current
         current = current.tb_next
     return trace

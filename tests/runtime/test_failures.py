@@ -120,6 +120,27 @@ def test_what_a_handler_raises_costs_its_message_alone(deed: Callable[[], None],
     assert state.routine_states["worker"]["restarts"] == 0
 
 
+class Meta(type):
+    def __instancecheck__(cls, instance: object) -> bool:
+        raise SystemExit("no answer")
+
+
+class Evasive(Exception, metaclass=Meta):
+    pass
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("placement", ["thread", "process"])
+def test_an_error_in_the_handling_of_an_error_is_told_beside_the_first_and_stops(placement: str) -> None:
+    handler = ErrorHandler("retry", retryable_exceptions=(Evasive,), then="continue")
+    state = run(Worker(raise_plainly), placement, handler)
+    assert state.status == "failed"
+    assert "ValueError: the message is bad" in str(state.error)
+    worker = state.routine_states["worker"]
+    assert (worker["failed"], worker["retries"]) == (1, 0)
+    assert state.dead_letters == []
+
+
 @pytest.mark.processes
 @pytest.mark.parametrize(("deed", "told"), DEATHS, ids=lambda value: getattr(value, "__name__", None))
 def test_the_death_of_a_process_costs_one_message_alone(deed: Callable[[], None], told: str) -> None:
@@ -505,5 +526,6 @@ def test_a_thread_that_was_left_behind_does_nothing_after_the_turn_it_hung_in(sl
     before = routine.done
     routine.go_on.set()
     thread.join()
-    assert routine.done - before == more
+    # A release is due after so many emissions, or sooner on a busy machine: 50 ms after the first.
+    assert 1 <= routine.done - before <= more
     assert (state.status, state.routine_states["stuck"]["handled"]) == ("cancelled", before)

@@ -143,7 +143,7 @@ def test_a_request_comes_back_as_its_message(payload: Any) -> None:
 
 
 def failure_of(error: BaseException) -> TurnFailure:
-    return decode_failure(wire.failure(record_error(error), error, is_retryable=True))
+    return decode_failure(wire.failure(record_error(error), error, is_retryable=True, stops=False))
 
 
 def test_a_failure_carries_the_exception_where_it_comes_back_from_its_bytes() -> None:
@@ -189,4 +189,4 @@ def test_on_a_thread_everything_is_what_it_is() -> None:
 
     assert local.boot(committed) is committed
     assert (local.request(message) is message, local.part(part) is part, local.result(result) is result) == (True,) * 3
-    assert local.failure(record, error, is_retryable=False) == TurnFailure(record, False, error)
+    assert local.failure(record, error, is_retryable=False, stops=True) == TurnFailure(record, False, True, error)

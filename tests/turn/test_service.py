@@ -16,7 +16,7 @@ from routilux.model.routine import Routine
 from routilux.turn.codec import LocalCodec
 from routilux.turn.service import RoutineService
 from routilux.turn.tables import Incoming
-from supervisors.errors import InternalError
+from supervisors.errors import InternalError, UndescribedError
 from supervisors.wire.values import decode_code, encode_code
 from tests.turn.worker import Worker, read
 
@@ -168,6 +168,59 @@ def test_a_failure_is_described(is_local: bool, retryable: Any, is_retryable: bo
 
     assert (str(failure.error), failure.is_retryable) == ("ValueError: -3", is_retryable)
     assert isinstance(failure.exception, ValueError if is_local else bytes)
+
+
+class Meta(type):
+    def __instancecheck__(cls, instance: object) -> bool:
+        raise SystemExit("no answer")
+
+
+class Evasive(Exception, metaclass=Meta):
+    pass
+
+
+@pytest.mark.parametrize("is_local", [True, False])
+def test_a_class_that_cannot_say_whether_to_try_again_stops(is_local: bool) -> None:
+    worker = Worker(Counter(), is_local=is_local, retryable=(Evasive,))
+    with pytest.raises(ValueError) as caught:
+        worker.run(n=-3)
+
+    failure = worker.describe(caught.value)
+
+    assert (str(failure.error), failure.is_retryable, failure.stops) == ("ValueError: -3", False, True)
+    assert failure.error.notes == ("whether it may be tried again could not be told: SystemExit: no answer",)
+
+
+@pytest.mark.parametrize("is_local", [True, False])
+def test_an_error_that_could_not_be_described_stops(is_local: bool) -> None:
+    failure = Worker(Counter(), is_local=is_local).describe(UndescribedError("ValueError: x"))
+
+    assert (failure.error.text, failure.stops) == ("ValueError: x", True)
+
+
+class ReadOnlyError(Exception):
+    """Lets nothing be set, a traceback least of all."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise SystemExit("read only")
+
+    __traceback__ = property(__setattr__)  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("is_local", [True, False])
+def test_an_error_that_lets_nothing_be_set_is_described(is_local: bool) -> None:
+    class Refusing(Counter):
+        def count(self, n: int) -> None:
+            raise ReadOnlyError(n)
+
+    worker = Worker(Refusing(), is_local=is_local)
+    try:
+        worker.run(n=1)
+    except ReadOnlyError as error:
+        failure = worker.describe(error)
+
+    assert (failure.error.text, failure.stops) == ("1", False)
+    assert "in count\n" in failure.error.traceback
 
 
 def test_a_traceback_begins_at_the_user_s_code() -> None:
