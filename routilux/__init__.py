@@ -18,6 +18,7 @@ from routilux.model.function import routine
 from routilux.model.routine import Routine
 from routilux.model.slot import Slot
 from routilux.runtime.job import Job
+from routilux.turn.state import Unreadable
 
 __version__ = "0.1.0"
 
@@ -34,5 +35,6 @@ __all__ = [
     "RoutiluxError",
     "Routine",
     "Slot",
+    "Unreadable",
     "routine",
 ]

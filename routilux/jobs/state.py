@@ -54,14 +54,15 @@ class JobState:
         flow_id: the id of its flow.
         status: one of `JobStatus`; compares equal to its word.
         routine_states: by routine id, a dict with `status`, `state` (the declared state; a list by
-            worker number where there are several), `stats` (`RoutineFigures` as a dict),
-            `handled`, `failed`, `skipped`, `retries`, `restarts` and `error` (the last one's text,
-            or None).
+            worker number where there are several; `Unreadable` for a value that cannot be decoded here),
+            `stats` (`RoutineFigures` as a dict), `handled`, `failed`, `skipped`, `retries`, `restarts` and
+            `error` (the last one's text, or None).
         connections: what became of the messages of each connection.
         dead_letters: messages given up, oldest first.
         created_at, updated_at: seconds since the epoch.
         error: why the job failed or was cancelled; None otherwise.
-        outputs: results collected of the declared outputs, by (routine id, event).
+        outputs: results collected of the declared outputs, by (routine id, event); `Unreadable` where one cannot
+            be decoded here.
         history: the history at that moment.
     """
 

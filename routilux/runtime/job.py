@@ -23,7 +23,7 @@ from routilux.ledger import Admission, Ledger
 from routilux.messages import Payload
 from routilux.runtime.commands import Cancel
 from routilux.runtime.interrupts import Uninterrupted
-from routilux.turn.state import decode_state
+from routilux.turn.state import decode_for_reader, decode_state
 from supervisors.actor import PykkaRef
 from supervisors.behavior import Ref
 from supervisors.mailbox import Lock
@@ -175,21 +175,28 @@ class Job:
 
         Raises:
             UnknownEventError: no declared output fits.
+            ValueDecodingError: a result of a process cannot be decoded here. It is not handed over again; those
+                behind it are, by another call.
         """
         outputs = self._select_outputs(routine_id, event)
         while True:
             taken = self._next_result(outputs)
             if taken is None:
                 return
-            yield taken[1]
+            yield _read(taken[1])
 
     def collect(self) -> None:
-        """Gather all results until the job is over; the final state has them in `outputs`."""
+        """Gather all results until the job is over; the final state has them in `outputs`.
+
+        One that cannot be decoded is there as `Unreadable`.
+        """
         outputs = self._ledger.outputs
         for output in outputs:
             self._collected.setdefault((output.plan.routine_id, output.plan.event), [])
         while (taken := self._next_result(outputs)) is not None:
-            self._collected[taken[0].plan.routine_id, taken[0].plan.event].append(taken[1])
+            payload = taken[1]
+            item = dict(payload) if isinstance(payload, dict) else decode_for_reader(payload)
+            self._collected[taken[0].plan.routine_id, taken[0].plan.event].append(item)
 
     def stream(self, routine_id: str, event: str, *, capacity: int = STREAM_CAPACITY) -> Stream:
         """Tap what an event emits, from now on, without pressing back.
@@ -304,8 +311,8 @@ class Job:
             raise UnknownEventError(event, f"{routine_id} (as a declared output, see Flow.output)", known)
         return chosen
 
-    def _next_result(self, outputs: tuple[Output, ...]) -> tuple[Output, dict[str, Any]] | None:
-        def look() -> tuple[tuple[Output, dict[str, Any]], ...] | None:
+    def _next_result(self, outputs: tuple[Output, ...]) -> tuple[Output, Payload] | None:
+        def look() -> tuple[tuple[Output, Payload], ...] | None:
             # In this order: what a job that is over has left is all there will be.
             over = self.is_over
             taken = self._try_result(outputs)
@@ -316,12 +323,12 @@ class Job:
         found = self._ledger.results_bell.wait_for(look, _countdown(None))
         return found[0] if found else None
 
-    def _try_result(self, outputs: tuple[Output, ...]) -> tuple[Output, dict[str, Any]] | None:
+    def _try_result(self, outputs: tuple[Output, ...]) -> tuple[Output, Payload] | None:
         for output in outputs:
             with Uninterrupted():
                 message = self._ledger.take_output(output)
             if message is not None:
-                return output, _read(message.payload)
+                return output, message.payload
         return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from routilux import ErrorHandler, Flow, JobStatus, Routine
 from routilux.errors import JobTimeoutError
 from routilux.facts import FACTS_BATCH
+from supervisors.errors import ValueDecodingError
 
 
 class Uneven(Routine):
@@ -148,3 +150,41 @@ class Failing(Routine):
 
     def handle(self, n: int) -> None:
         raise ValueError(n)
+
+
+class Bound:
+    """Can be decoded in the process that made it alone."""
+
+    def __reduce__(self) -> Any:
+        return load, (os.getpid(),)
+
+
+def load(pid: int) -> Bound:
+    if pid != os.getpid():
+        raise LookupError("only there")
+    return Bound()
+
+
+class Binder(Routine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("trigger", handler=self.run)
+        self.define_event("bound", ["value"])
+
+    def run(self) -> None:
+        for value in (1, Bound(), 2):
+            self.emit("bound", value=value)
+
+
+@pytest.mark.processes
+def test_a_result_that_cannot_be_decoded_is_told_and_those_behind_it_come() -> None:
+    flow = Flow("binder")
+    flow.add_routine(Binder(), "binder", placement="process")
+    flow.output("binder", "bound")
+    job = flow.start("binder")
+    job.wait(30)
+    results = job.results()
+    assert next(results) == {"value": 1}
+    with pytest.raises(ValueDecodingError, match="only there"):
+        next(results)
+    assert list(job.results()) == [{"value": 2}]
