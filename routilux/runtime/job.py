@@ -8,6 +8,7 @@ that Ctrl-C does not cut short (`interrupts`); what waits is interrupted at once
 from __future__ import annotations
 
 import asyncio
+import reprlib
 import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
@@ -15,7 +16,14 @@ from types import TracebackType
 from typing import Any, Self
 
 from routilux.accounts import Bell, DeadLetter, Output, Tap
-from routilux.errors import JobEndedError, JobTimeoutError, UnknownEventError, UnknownRoutineError, UnknownSlotError
+from routilux.errors import (
+    JobEndedError,
+    JobTimeoutError,
+    OptionError,
+    UnknownEventError,
+    UnknownRoutineError,
+    UnknownSlotError,
+)
 from routilux.jobs.actor import GetCut, JobCut, StateActor
 from routilux.jobs.machine import JobStatus
 from routilux.jobs.state import JobState
@@ -143,7 +151,16 @@ class Job:
         self.put(routine_id, slot, data, timeout=timeout)
 
     def put(self, routine_id: str, slot: str, data: dict[str, Any], *, timeout: float | None = None) -> None:
-        """As `send`, with the parameters in a dict; `slot` may be `""` for the routine's entry."""
+        """As `send`, with the parameters in a dict; `slot` may be `""` for the routine's entry.
+
+        Raises:
+            OptionError: `data` is no dict with the names of parameters as its keys.
+        """
+        given: object = data  # what came may be anything
+        if not isinstance(given, dict) or not all(isinstance(name, str) for name in given):
+            raise OptionError(
+                f"a message to {routine_id!r}: expected a dict of parameters by their names, got {reprlib.repr(data)}"
+            )
         edge = self._entry_edge(routine_id, slot)
         payload = self._payload(edge, data)
 

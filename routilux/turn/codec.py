@@ -16,7 +16,7 @@ import msgspec
 
 from routilux.messages import Emission, Message, Request, StateOp, TurnFailure, TurnPart, TurnResult
 from routilux.turn.state import IMMUTABLE_TYPES, Committed
-from supervisors.errors import FrameError, SupervisorsError
+from supervisors.errors import FrameError, ValueDecodingError
 from supervisors.reasons import ErrorRecord
 from supervisors.wire import values
 
@@ -285,10 +285,10 @@ def _encode_chunks(key: str, chunks: list[Any]) -> list[bytes]:
 
 
 def _carry_exception(error: BaseException) -> bytes | None:
-    try:
-        encoded = values.encode(error, "exception")
-        if len(encoded) > EXCEPTION_BYTES or type(values.decode(encoded)) is not type(error):
-            return None
-    except SupervisorsError:
+    encoded = values.encode_within(error, EXCEPTION_BYTES)
+    if encoded is None:
         return None
-    return encoded
+    try:
+        return encoded if type(values.decode(encoded)) is type(error) else None
+    except ValueDecodingError:
+        return None

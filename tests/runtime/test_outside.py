@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from routilux import ErrorHandler, Flow, JobStatus, Routine
-from routilux.errors import JobTimeoutError
+from routilux.errors import JobTimeoutError, OptionError
 from routilux.facts import FACTS_BATCH
 from supervisors.errors import ValueDecodingError
 
@@ -188,3 +188,15 @@ def test_a_result_that_cannot_be_decoded_is_told_and_those_behind_it_come() -> N
     with pytest.raises(ValueDecodingError, match="only there"):
         next(results)
     assert list(job.results()) == [{"value": 2}]
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("placement", ["thread", "process"])
+@pytest.mark.parametrize("data", [{1: 2}, {"n": 1, None: 2}, [("n", 1)], None, "n"], ids=repr)
+def test_a_message_that_is_no_dict_by_names_is_refused_at_its_sender(data: Any, placement: str) -> None:
+    flow = Flow("named")
+    flow.add_routine(Binder(), "binder", placement=placement)
+    with pytest.raises(OptionError, match="expected a dict of parameters by their names"):
+        flow.start("binder", data or {0: 1})
+    with flow.start(keep_open=True) as job, pytest.raises(OptionError, match="message to 'binder'"):
+        job.put("binder", "trigger", data)
