@@ -19,6 +19,7 @@ from routilux.model.function import routine
 from routilux.model.routine import Routine
 from routilux.model.slot import Slot
 from routilux.runtime.job import Job
+from routilux.turn.state import Unreadable
 
 __version__ = "0.1.0"
 
@@ -36,5 +37,6 @@ __all__ = [
     "RoutiluxError",
     "Routine",
     "Slot",
+    "Unreadable",
     "routine",
 ]

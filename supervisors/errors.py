@@ -4,6 +4,7 @@ SupervisorsError
 ├── MailboxError (RuntimeError)
 │   ├── MailboxFullError      the caller sends faster than the actor takes
 │   └── MailboxClosedError    the actor has ended
+├── UndescribedError          what a request raised could not be described by its service
 ├── ValueEncodingError (TypeError)   a value cannot be carried; `path` names the part
 ├── ValueDecodingError (ValueError)  bytes cannot be turned back into a value
 ├── FrameError (ValueError)          bytes that are not a frame of the protocol
@@ -62,6 +63,13 @@ class MailboxClosedError(MailboxError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (), self.__dict__
+
+
+class UndescribedError(SupervisorsError):
+    """What a request raised could not be described: an error in the handling of an error.
+
+    Its text is what was raised first, its cause the same, and a note tells what describing it raised.
+    """
 
 
 class ValueEncodingError(SupervisorsError, TypeError):

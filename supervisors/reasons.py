@@ -7,46 +7,56 @@ Owns the words in which an end is told. Never decides what follows from it (see
 from __future__ import annotations
 
 import signal
-import traceback
 from typing import TypeAlias
 
 import msgspec
 
-TEXT_LIMIT = 8_192
-"""Characters of an error's text that are kept (arbitrary; a screenful or two)."""
-TRACEBACK_LIMIT = 32_768
-"""Characters of a traceback that are kept, its end being the part that tells."""
-CHAIN_LIMIT = 16
-"""Causes and contexts of an exception that are formatted (arbitrary)."""
+from supervisors.tracebacks import read_chain, text_of, type_name
 
 
 class ErrorRecord(msgspec.Struct, frozen=True, array_like=True):
     """What is known of an exception, as text that always travels.
 
+    The sizes are those of `supervisors.tracebacks`. What was cut says so. Control characters stay as they are:
+    who prints a record escapes them (`supervisors.text`).
+
     Args:
-        type: qualified class name, for people; nothing is ever imported by it.
-        text: `str()` of the exception, cut to `TEXT_LIMIT` characters.
-        traceback: formatted traceback with its chain, cut to `TRACEBACK_LIMIT`.
-        notes: the exception's notes (PEP 678), each cut to `TEXT_LIMIT`.
+        type: qualified class name, for people, in 256 characters; nothing is ever imported by it.
+        text: `str()` of the exception, in 8,192 characters.
+        traceback: formatted traceback, as Python prints it, in 32,768 characters. All exceptions of the chain
+            share them, and 64 frames, evenly: frames that repeat are folded, and of more the outermost and the
+            innermost are shown.
+        notes: the exception's notes (PEP 678), 16 at most, each in 8,192 characters.
+        chain: a line `Type: text`, in 512 characters, for each cause, context and member of a group that the
+            exception came with, nearest first, 16 at most. Where there are more the last of these is the one that
+            all began with, and one line more says how many are not shown.
     """
 
     type: str
     text: str
     traceback: str
     notes: tuple[str, ...] = ()
+    chain: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.type}: {self.text}" if self.text else self.type
 
+    def with_note(self, note: str) -> ErrorRecord:
+        """Give the same with one note more."""
+        return msgspec.structs.replace(self, notes=(*self.notes, text_of(note)))
+
 
 def record_error(error: BaseException) -> ErrorRecord:
-    """Describe `error` as text; works for any exception, however broken its methods are."""
-    return ErrorRecord(
-        type=_qualified_name(type(error)),
-        text=_cut(_safe_text(error), TEXT_LIMIT),
-        traceback=_format_traceback(error),
-        notes=_notes(error),
-    )
+    """Describe `error` as text; works for any exception, however broken its methods are.
+
+    It takes milliseconds at most, whatever the chain, beside what the exception's own `__str__` takes.
+    """
+    try:
+        chain = read_chain(error)
+        first = chain.links[0]
+        return ErrorRecord(first.name, first.text, chain.to_traceback(), first.notes, chain.to_lines())
+    except BaseException as second:  # noqa: BLE001 - none is known of, but memory may run out at any line
+        return ErrorRecord(type_name(type(error)), f"<it could not be described: {type_name(type(second))}>", "")
 
 
 class Normal(msgspec.Struct, frozen=True, tag=True):
@@ -187,66 +197,3 @@ def signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
-
-
-def _qualified_name(cls: type) -> str:
-    module = getattr(cls, "__module__", "")
-    name = getattr(cls, "__qualname__", cls.__name__)
-    return name if module in {"builtins", ""} else f"{module}.{name}"
-
-
-def _safe_text(error: BaseException) -> str:
-    # A user's __str__ may raise anything at all, SystemExit included.
-    try:
-        return str(error)
-    except BaseException as second:  # noqa: BLE001
-        return f"<its __str__ raised {_qualified_name(type(second))}>"
-
-
-def _notes(error: BaseException) -> tuple[str, ...]:
-    notes = getattr(error, "__notes__", ())
-    if not isinstance(notes, list | tuple):
-        return ()
-    return tuple(_cut(note, TEXT_LIMIT) for note in notes[:CHAIN_LIMIT] if isinstance(note, str))
-
-
-def _format_traceback(error: BaseException) -> str:
-    try:
-        text = "".join(_format_chain(error))
-    except BaseException as second:  # noqa: BLE001
-        text = f"<its traceback could not be formatted: {_qualified_name(type(second))}>"
-    text = _encodable(text)
-    return text if len(text) <= TRACEBACK_LIMIT else "[cut]\n" + text[-TRACEBACK_LIMIT:]
-
-
-def _format_chain(error: BaseException) -> list[str]:
-    parts: list[str] = []
-    seen: set[int] = set()
-    current: BaseException | None = error
-    while current is not None and id(current) not in seen and len(seen) < CHAIN_LIMIT:
-        seen.add(id(current))
-        lines = traceback.format_exception(type(current), current, current.__traceback__, limit=-40, chain=False)
-        cause, context = current.__cause__, current.__context__
-        follows = cause if cause is not None else (None if current.__suppress_context__ else context)
-        if parts:
-            parts.insert(0, "\n")
-        parts[:0] = lines
-        if follows is not None:
-            bridge = (
-                "\nThe above exception was the direct cause of the following exception:\n\n"
-                if cause is not None
-                else "\nDuring handling of the above exception, another exception occurred:\n\n"
-            )
-            parts.insert(0, bridge)
-        current = follows
-    return parts
-
-
-def _cut(text: str, limit: int) -> str:
-    text = _encodable(text)
-    return text if len(text) <= limit else text[: limit - 6] + " [cut]"
-
-
-def _encodable(text: str) -> str:
-    # Names of files may hold lone surrogates, which no encoding takes.
-    return text.encode("utf-8", "backslashreplace").decode()

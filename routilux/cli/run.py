@@ -149,14 +149,14 @@ def _raw(value: Any) -> msgspec.Raw:
     """Encode one value of the user's, so that what cannot be encoded spoils nothing else."""
     try:
         return msgspec.Raw(msgspec.json.encode(value, enc_hook=repr))
-    except Exception:  # noqa: BLE001  keys that are no text, lone surrogates, cycles, a `repr` that raises
+    except (Exception, SystemExit):  # noqa: BLE001  keys that are no text, lone surrogates, cycles, a `repr` that raises
         return msgspec.Raw(msgspec.json.encode(_safe_repr(value)))
 
 
 def _safe_repr(value: Any) -> str:
     try:
         return repr(value).encode("ascii", "backslashreplace").decode("ascii")
-    except Exception as error:  # noqa: BLE001  a user's `repr`
+    except (Exception, SystemExit) as error:  # noqa: BLE001  a user's `repr`
         return f"<a {type(value).__name__} whose repr raised {type(error).__name__}>"
 
 

@@ -54,9 +54,9 @@ class JobState:
         flow_id: the id of its flow.
         status: one of `JobStatus`; compares equal to its word.
         routine_states: by routine id, a dict with `status`, `state` (the declared state; a list by
-            worker number where there are several), `stats` (`RoutineFigures` as a dict),
-            `handled`, `failed`, `skipped`, `dead`, `retries`, `restarts` and `error` (the last one's
-            text, or None).
+            worker number where there are several; `Unreadable` for a value that cannot be decoded here),
+            `stats` (`RoutineFigures` as a dict), `handled`, `failed`, `skipped`, `dead`, `retries`,
+            `restarts` and `error` (the last one's text, or None).
         connections: what became of the messages of each connection.
         dead_letters: messages given up, oldest first; the newest of each routine (see `dead_letters`).
         created_at, updated_at: seconds since the epoch.

@@ -8,6 +8,7 @@ that Ctrl-C does not cut short (`interrupts`); what waits is interrupted at once
 from __future__ import annotations
 
 import asyncio
+import reprlib
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -17,7 +18,14 @@ from typing import Any, Self
 
 from routilux.accounts import Account, Bell, Output, Tap
 from routilux.dead_letters import DeadLetter
-from routilux.errors import JobEndedError, JobTimeoutError, UnknownEventError, UnknownRoutineError, UnknownSlotError
+from routilux.errors import (
+    JobEndedError,
+    JobTimeoutError,
+    OptionError,
+    UnknownEventError,
+    UnknownRoutineError,
+    UnknownSlotError,
+)
 from routilux.jobs.actor import GetCut, JobCut, StateActor, cut_again
 from routilux.jobs.machine import JobStatus
 from routilux.jobs.state import JobState
@@ -150,7 +158,16 @@ class Job:
         self.put(routine_id, slot, data, timeout=timeout)
 
     def put(self, routine_id: str, slot: str, data: dict[str, Any], *, timeout: float | None = None) -> None:
-        """As `send`, with the parameters in a dict; `slot` may be `""` for the routine's entry."""
+        """As `send`, with the parameters in a dict; `slot` may be `""` for the routine's entry.
+
+        Raises:
+            OptionError: `data` is no dict with the names of parameters as its keys.
+        """
+        given: object = data  # what came may be anything
+        if not isinstance(given, dict) or not all(isinstance(name, str) for name in given):
+            raise OptionError(
+                f"a message to {routine_id!r}: expected a dict of parameters by their names, got {reprlib.repr(data)}"
+            )
         edge = self._entry_edge(routine_id, slot)
         payload = self._payload(edge, data)
 

@@ -206,9 +206,8 @@ class RoutineActor(Behavior):
     def on_failed(self, number: int, seq: int, body: Any, returned: tuple[int, ...]) -> None:
         """A turn raised."""
         failure = self._carrier.failure(body)
-        self._fail(
-            number, Raised(failure.error), Lost(seq, (), returned), is_retryable=failure.is_retryable, is_lost=False
-        )
+        reason, lost = Raised(failure.error), Lost(seq, (), returned)
+        self._fail(number, reason, lost, is_retryable=failure.is_retryable, is_lost=False)
 
     def on_lost(self, number: int, reason: Reason, lost: Lost) -> None:
         """A worker ended: with a message in hand that message failed, else only the worker did."""

@@ -16,7 +16,7 @@ import msgspec
 
 from routilux.messages import Emission, Message, Request, StateOp, TurnFailure, TurnPart, TurnResult
 from routilux.turn.state import IMMUTABLE_TYPES, Committed
-from supervisors.errors import FrameError, SupervisorsError
+from supervisors.errors import FrameError, ValueDecodingError
 from supervisors.reasons import ErrorRecord
 from supervisors.wire import values
 
@@ -131,11 +131,7 @@ class WireCodec:
 
     def failure(self, record: ErrorRecord, error: BaseException, *, is_retryable: bool) -> bytes:
         """Write a failure for `decode_failure`; the exception is in it if it comes back from its bytes."""
-        carried = _carry_exception(error)
-        try:
-            return _encoder.encode((record, is_retryable, carried))
-        except UnicodeEncodeError:
-            return _encoder.encode((_without_surrogates(record), is_retryable, carried))
+        return _encoder.encode((record, is_retryable, _carry_exception(error)))
 
 
 # The parent's side.
@@ -288,19 +284,10 @@ def _encode_chunks(key: str, chunks: list[Any]) -> list[bytes]:
 
 
 def _carry_exception(error: BaseException) -> bytes | None:
-    try:
-        encoded = values.encode(error, "exception")
-        if len(encoded) > EXCEPTION_BYTES or type(values.decode(encoded)) is not type(error):
-            return None
-    except SupervisorsError:
+    encoded = values.encode_within(error, EXCEPTION_BYTES)
+    if encoded is None:
         return None
-    return encoded
-
-
-def _without_surrogates(record: ErrorRecord) -> ErrorRecord:
-    notes = tuple(_clean(note) for note in record.notes)
-    return ErrorRecord(_clean(record.type), _clean(record.text), _clean(record.traceback), notes)
-
-
-def _clean(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()
+    try:
+        return encoded if type(values.decode(encoded)) is type(error) else None
+    except ValueDecodingError:
+        return None

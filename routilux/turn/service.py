@@ -23,6 +23,7 @@ from routilux.turn.tracked import TrackedState
 from supervisors.errors import InternalError
 from supervisors.places.base import Port
 from supervisors.reasons import Reason, record_error
+from supervisors.tracebacks import traceback_of
 
 _OWN_PACKAGES = frozenset({"routilux", "supervisors"})
 
@@ -128,9 +129,11 @@ class RoutineService:
     def describe_failure(self, error: BaseException) -> Any:
         """Turn what a turn raised into a `TurnFailure`, as the codec has it.
 
-        The traceback begins at the user's code where there is any.
+        The traceback begins at the user's code where there is any. Whether the error may be tried again is
+        asked of its class, which may raise: then there will be no other try, and the job ends.
         """
-        error.__traceback__ = _skip_own_frames(error.__traceback__)
+        # Not by assignment: that is a method of the error's class.
+        BaseException.with_traceback(error, _skip_own_frames(traceback_of(error)))
         return self._codec.failure(record_error(error), error, is_retryable=_is_one_of(error, self._retryable))
 
     def close(self, reason: Reason) -> None:
@@ -186,8 +189,8 @@ def _is_one_of(error: BaseException, classes: tuple[type[BaseException], ...]) -
 def _skip_own_frames(trace: TracebackType | None) -> TracebackType | None:
     current = trace
     while current is not None:
-        module = str(current.tb_frame.f_globals.get("__name__", ""))
-        if module.partition(".")[0] not in _OWN_PACKAGES:
+        module = dict.get(current.tb_frame.f_globals, "__name__")
+        if type(module) is not str or module.partition(".")[0] not in _OWN_PACKAGES:
             return current
         current = current.tb_next
     return trace

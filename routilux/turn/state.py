@@ -23,7 +23,9 @@ from typing import Any, Protocol
 
 from routilux.errors import StateError
 from routilux.messages import StateOp
-from supervisors.errors import InternalError
+from supervisors.errors import InternalError, ValueDecodingError
+from supervisors.reasons import ErrorRecord, record_error
+from supervisors.text import cut, printable
 from supervisors.wire import values
 
 Committed = dict[str, Any]
@@ -35,6 +37,8 @@ OBJECT_KEY = ""
 """The one key of a state that is an object (`msgspec.Struct` or dataclass) and not a dict."""
 RESERVED_PREFIX = "\0"
 """First character of the keys that belong to the runtime and never show in a state."""
+_TOLD_CHARACTERS = 300
+"""Characters of an error that an unreadable value shows (arbitrary)."""
 
 
 class StateTurn(Protocol):
@@ -77,17 +81,48 @@ def apply_ops(committed: Committed, ops: Iterable[StateOp]) -> None:
             raise InternalError(f"a state operation is of kind 'set', 'del' or 'append', got {kind!r} for {key!r}")
 
 
+class Unreadable:
+    """Stands where a value would be that cannot be decoded in the process that reads it.
+
+    Its class may be one that only a worker can import, or its unpickling may raise.
+
+    Args:
+        error: why.
+        size_bytes: bytes of the encoded value.
+    """
+
+    # No dataclass: encoders would take it apart, where its `repr` is what tells.
+    __slots__ = ("error", "size_bytes")
+
+    def __init__(self, error: ErrorRecord, size_bytes: int) -> None:
+        self.error = error
+        self.size_bytes = size_bytes
+
+    def __repr__(self) -> str:
+        return f"<unreadable, {self.size_bytes:,} bytes: {cut(printable(self.error.text), _TOLD_CHARACTERS)}>"
+
+
 def decode_state(committed: Mapping[str, Any], state_type: type | None = None) -> Any:
     """Decode a committed state for a reader: a fresh dict or object, reserved keys left out.
 
-    Raises:
-        ValueDecodingError: bytes that cannot be turned back into a value.
+    What cannot be decoded is given as `Unreadable`, so that it hides nothing else.
     """
     if state_type is None or state_type is dict:
-        return {key: from_committed(value) for key, value in committed.items() if key[:1] != RESERVED_PREFIX}
-    if OBJECT_KEY not in committed:
+        return {key: _decode_for_reader(value) for key, value in committed.items() if key[:1] != RESERVED_PREFIX}
+    if OBJECT_KEY in committed:
+        return _decode_for_reader(committed[OBJECT_KEY])
+    try:
         return state_type()
-    return from_committed(committed[OBJECT_KEY])
+    except BaseException as error:  # noqa: BLE001 - a class of the user's
+        return Unreadable(record_error(error), 0)
+
+
+def _decode_for_reader(value: Any) -> Any:
+    """Decode a committed value; `Unreadable` if that cannot be done."""
+    try:
+        return from_committed(value)
+    except ValueDecodingError as error:
+        return Unreadable(record_error(error), len(value))
 
 
 def encode_initial(state: Any) -> Committed:
@@ -192,7 +227,8 @@ class ObjectState:
             StateError: what was committed is of another class.
         """
         if self._live is _UNREAD:
-            self._live = self._checked(decode_state(self._committed, self._state_type))
+            encoded = self._committed.get(OBJECT_KEY, _UNREAD)
+            self._live = self._checked(self._state_type() if encoded is _UNREAD else from_committed(encoded))
         return self._live
 
     def begin(self) -> None:

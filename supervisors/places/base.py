@@ -11,15 +11,18 @@ numbers that `on_failed` or `on_lost` give back.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, Protocol, TypeVar
 
-from supervisors.reasons import Reason, Shutdown
+from supervisors.errors import UndescribedError
+from supervisors.reasons import Reason, Shutdown, record_error
 
 CLOSED = Shutdown("closed")
 """Why workers end that are closed, unless their owner says otherwise."""
 PART_BOUND = 1_000
 """Weight of parts that may be on their way without a grant (the bound of R3: 1,000 messages)."""
+
+_Body = TypeVar("_Body")
 
 
 class RequestAbandoned(BaseException):
@@ -197,10 +200,24 @@ class Service(Protocol):
         """The request just run was reported as done (True) or as failed (False)."""
 
     def describe_failure(self, error: BaseException) -> Any:
-        """Turn what a request raised into the body of its failure (bytes for a process)."""
+        """Turn what a request raised into the body of its failure (bytes for a process).
+
+        Where this raises, it is called once more with an `UndescribedError` (`tell_failure`).
+        """
 
     def close(self, reason: Reason) -> None:
         """The worker ends as it was asked to; the last call, and none where it ends otherwise.
 
         No request is in progress; one that was, between two of its stops, was settled before.
         """
+
+
+def tell_failure(describe: Callable[[BaseException], _Body], error: BaseException) -> _Body:
+    """Describe what a request raised; where that raises in turn, describe an `UndescribedError` that tells of both."""
+    try:
+        return describe(error)
+    except BaseException as second:  # noqa: BLE001  it is recorded beside the first
+        told = UndescribedError(str(record_error(error)))
+        told.add_note(f"describing it raised {record_error(second)}")
+        told.__cause__ = error
+        return describe(told)

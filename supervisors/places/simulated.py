@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from supervisors.errors import InternalError
-from supervisors.places.base import PART_BOUND, Execution, Service, Worker
+from supervisors.places.base import PART_BOUND, Execution, Service, Worker, tell_failure
 from supervisors.reasons import Reason
 
 
@@ -118,7 +118,7 @@ class SimulatedWorker:
 
     def report_failure(self, service: Service, seq: int, error: BaseException) -> None:
         """Drop what it has not begun, and write how its request failed."""
-        body = service.describe_failure(error)
+        body = tell_failure(service.describe_failure, error)
         self.forget()
         self.send_unsent()
         self.pipe.append(Failed(seq, body))

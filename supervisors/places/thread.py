@@ -13,7 +13,16 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from supervisors.errors import InternalError
-from supervisors.places.base import CLOSED, Execution, Listener, Lost, RequestAbandoned, Service, Worker
+from supervisors.places.base import (
+    CLOSED,
+    Execution,
+    Listener,
+    Lost,
+    RequestAbandoned,
+    Service,
+    Worker,
+    tell_failure,
+)
 from supervisors.reasons import Reason, StartFailed, record_error
 
 WINDOW = 32
@@ -190,7 +199,7 @@ class ThreadPlace:
         self._listener.on_ready(0)
 
     def _fail(self, service: Service, seq: int, error: BaseException) -> None:
-        body = service.describe_failure(error)
+        body = tell_failure(service.describe_failure, error)
         self._forget()
         service.settle(accepted=False)
         self._listener.on_failed(0, seq, body, self._take_back())

@@ -10,7 +10,6 @@ nobody else, since unpickling runs code.
 from __future__ import annotations
 
 import functools
-import io
 import types
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -20,9 +19,11 @@ import cloudpickle
 import msgspec
 
 from supervisors.errors import ValueDecodingError, ValueEncodingError
+from supervisors.tracebacks import text_of, type_name
 
 MAX_VALUE_BYTES = 255 * 1024 * 1024
 """Bytes of an encoded value at most: what fits into a frame of the default bound with its envelope."""
+_TOO_LONG = f"it takes more than the {MAX_VALUE_BYTES:,} bytes that travel in one message"
 _PLAIN = b"\x01"
 _PICKLE = b"\x02"
 _PROTOCOL = 5
@@ -32,16 +33,30 @@ _SCALARS = frozenset({type(None), bool, int, float, str, bytes})
 
 Integers beyond 64 bits and text with lone surrogates make msgspec raise; they go by pickle.
 """
+_USUAL = _SCALARS - {bytes}
+"""Types whose sizes are not looked at: that would cost each small value a third more (measured)."""
 _TEXT = frozenset({str})
 _DEPTH = 32
 """Levels of containers that are looked into (arbitrary); what is deeper goes by pickle."""
+_NOT_PLAIN = -1
+"""The size of what goes by pickle."""
 _SEARCH_DEPTH = 24
 """Levels that the search for a bad part descends (arbitrary)."""
-_SEARCH_PARTS = 10_000
+_SEARCH_LOOKS = 1_000_000
+"""Parts that the search looks at (arbitrary; a second at most)."""
+_SEARCH_TRIES = 10_000
 """Parts that the search tries to encode before it gives up and names what it has (arbitrary)."""
+_SEARCH_BYTES = 32 * 1024 * 1024
+"""Bytes that these tries write, together (arbitrary; a second or two for the slowest kinds of values)."""
+_TRY_BYTES = 1024 * 1024
+"""Bytes that one try writes: a larger part is good or bad as the parts beside it tell (arbitrary)."""
 
 _KEY_CHARACTERS = 40
 """Characters of a key that a path shows (arbitrary)."""
+_PICKLE_FRAME_BYTES = 64 * 1024
+"""What a pickler gathers before it writes (`pickle.Pickler.framer`); what is longer comes as it is."""
+_DETAIL_CHARACTERS = 1_000
+"""Characters of the text of an error of the user's that our own one repeats (arbitrary)."""
 _CLASS_PARTS = 6
 """Length of the tuple that a class carried by value is reduced to: its last part fills the class in."""
 
@@ -52,6 +67,9 @@ _unpacker = msgspec.msgpack.Decoder()
 def encode(value: Any, path: str = "value") -> bytes:
     """Encode `value`, which is copied by this: later changes to it do not show.
 
+    What is too long is refused early: bytes objects by their lengths, before they are copied, and a pickle once so
+    many bytes were written. Of other plain values one copy is made at most, which is then refused.
+
     Args:
         value: anything that MessagePack or cloudpickle can carry.
         path: what the value is called in an error, such as `payload`.
@@ -61,16 +79,23 @@ def encode(value: Any, path: str = "value") -> bytes:
             the value's own methods raise is turned into this, `SystemExit` included.
     """
     try:
-        data = _PLAIN + _packer.encode(value) if is_plain(value) else None
+        size = _plain_size(value)
+        packed = _packer.encode(value) if 0 <= size < MAX_VALUE_BYTES else None
     except Exception:  # noqa: BLE001 - not plain after all (huge integer, lone surrogate): pickle it
-        data = None
-    if data is None:
-        data = encode_code(value, path)
-    if len(data) > MAX_VALUE_BYTES:
-        raise ValueEncodingError(
-            path, f"it takes {len(data):,} bytes, at most {MAX_VALUE_BYTES:,} travel in one message"
-        )
-    return data
+        size, packed = _NOT_PLAIN, None
+    if size == _NOT_PLAIN:
+        return encode_code(value, path)
+    if packed is None or len(packed) >= MAX_VALUE_BYTES:
+        raise ValueEncodingError(path, _TOO_LONG)
+    return _PLAIN + packed
+
+
+def encode_within(value: Any, most: int) -> bytes | None:
+    """Encode `value` as a pickle of `most` bytes at most; None if it takes more or cannot be carried."""
+    try:
+        return _pickle(value, most)
+    except BaseException:  # noqa: BLE001 - user code runs in there, and it may raise anything
+        return None
 
 
 def decode(data: bytes | memoryview) -> Any:
@@ -97,7 +122,9 @@ def decode(data: bytes | memoryview) -> Any:
 def encode_code(obj: Any, path: str) -> bytes:
     """Encode an object together with the code it needs, always as a pickle; else as `encode`."""
     try:
-        return _PICKLE + _pickle(obj)
+        return _pickle(obj, MAX_VALUE_BYTES)
+    except _TooLongError:
+        raise ValueEncodingError(path, _TOO_LONG) from None
     except BaseException as error:
         bad_path, detail = _find_bad_part(obj, path, error)
         raise ValueEncodingError(bad_path, detail) from error
@@ -114,36 +141,49 @@ def is_plain(value: Any) -> bool:
     The one thing it does not look at is the size of integers and whether text can be encoded:
     msgspec raises for those.
     """
+    return _plain_size(value) >= 0
+
+
+def _plain_size(value: Any) -> int:
+    """Give `_NOT_PLAIN`, or the number of bytes in the bytes objects of a plain value."""
     kind = type(value)
     if kind is dict:
         # The common payload, a flat dict with text keys, is decided by two loops in C.
         if not _TEXT.issuperset(map(type, value)):
-            return False
-        if _SCALARS.issuperset(map(type, value.values())):
-            return True
+            return _NOT_PLAIN
+        if _USUAL.issuperset(map(type, value.values())):
+            return 0
     elif kind in _SCALARS:
-        return True
+        return len(value) if kind is bytes else 0
     elif kind is not list:
-        return False
-    return _is_plain_container(value, set(), _DEPTH)
+        return _NOT_PLAIN
+    return _container_size(value, set(), _DEPTH)
 
 
-def _is_plain_container(value: Any, seen: set[int], depth: int) -> bool:
+def _container_size(value: Any, seen: set[int], depth: int) -> int:
     # A container met twice would come back as two: shared references are kept by pickle only.
     if depth == 0 or id(value) in seen:
-        return False
+        return _NOT_PLAIN
     seen.add(id(value))
     parts: Iterable[Any] = value
     if type(value) is dict:
         if not _TEXT.issuperset(map(type, value)):
-            return False
+            return _NOT_PLAIN
         parts = value.values()
-    kinds = set(map(type, parts)) - _SCALARS
+    kinds = set(map(type, parts))
+    size = sum([len(part) for part in parts if type(part) is bytes]) if bytes in kinds else 0
+    kinds -= _SCALARS
     if not kinds:
-        return True
+        return size
     if not kinds <= {dict, list}:
-        return False
-    return all(_is_plain_container(part, seen, depth - 1) for part in parts if type(part) not in _SCALARS)
+        return _NOT_PLAIN
+    for part in parts:
+        if type(part) not in _SCALARS:
+            inner = _container_size(part, seen, depth - 1)
+            if inner == _NOT_PLAIN:
+                return _NOT_PLAIN
+            size += inner
+    return size
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is untyped
@@ -174,18 +214,56 @@ def _fill_class_once(cls: type, content: tuple[Callable[[type, Any], Any], Any])
         _known_classes.add(cls)
 
 
-def _pickle(value: Any) -> bytes:
-    with io.BytesIO() as file:
-        _Pickler(file, protocol=_PROTOCOL).dump(value)
-        return file.getvalue()
+class _TooLongError(Exception):
+    """A pickle takes more bytes than it may."""
+
+
+class _BoundedFile:
+    """Takes what a pickler writes, up to a bound. A large buffer comes as it is: it is looked at before any copy."""
+
+    __slots__ = ("chunks", "room")
+
+    def __init__(self, most: int) -> None:
+        self.room = most - len(_PICKLE)
+        self.chunks = [_PICKLE]
+
+    def write(self, data: Any) -> None:
+        """Take `data`.
+
+        Raises:
+            _TooLongError: there is no room for it.
+        """
+        is_bytes = data.__class__ is bytes
+        self.room -= len(data) if is_bytes else memoryview(data).nbytes
+        if self.room < 0:
+            raise _TooLongError
+        self.chunks.append(data if is_bytes else bytes(data))
+
+
+class _CountingFile:
+    """Keeps nothing of what a pickler writes, which it may until `room` is used up; large buffers cost it little."""
+
+    __slots__ = ("room",)
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+
+    def write(self, data: Any) -> None:
+        """Count `data`; raises as that of the bounded file."""
+        self.room -= min(len(data), _PICKLE_FRAME_BYTES) if data.__class__ is bytes else _PICKLE_FRAME_BYTES
+        if self.room < 0:
+            raise _TooLongError
+
+
+def _pickle(value: Any, most: int) -> bytes:
+    file = _BoundedFile(most)
+    _Pickler(file, protocol=_PROTOCOL).dump(value)
+    return b"".join(file.chunks)
 
 
 def _describe(error: BaseException) -> str:
-    try:
-        text = str(error)
-    except BaseException as second:  # noqa: BLE001 - a user's __str__
-        text = f"<its __str__ raised {type(second).__name__}>"
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    name, text = type_name(type(error)), text_of(error, _DETAIL_CHARACTERS)
+    return f"{name}: {text}" if text else name
 
 
 # ---- finding the bad part of a value that could not be pickled
@@ -195,57 +273,103 @@ def _find_bad_part(value: Any, path: str, error: BaseException) -> tuple[str, st
     """Descend to the smallest part that cannot be pickled; give its path and what is wrong with it."""
     if isinstance(error, RecursionError) or isinstance(error.__cause__, RecursionError):
         return path, "it is nested too deeply to be pickled"
-    budget = _SEARCH_PARTS
-    seen = {id(value)}
+    search = _Search(value)
     for _ in range(_SEARCH_DEPTH):
-        found = None
-        for step, part in _safe_parts(value):
-            if budget == 0:
-                break
-            if id(part) in seen or type(part) in _SCALARS:
-                continue
-            budget -= 1
-            seen.add(id(part))
-            failure = _try_pickle(part)
-            if failure is not None:
-                found = (step, part, failure)
-                break
+        found = search.find_in(value)
         if found is None:
             break
-        step, value, error = found
+        step, value, failure = found
         path += step
-    return path, f"{_kind(value)} ({_describe(error)})"
+        error = error if failure is None else failure
+    return path, f"a {type_name(type(value))} ({_describe(error)})"
 
 
-def _kind(value: Any) -> str:
-    cls = type(value)
-    return f"a {cls.__qualname__}" if cls.__module__ == "builtins" else f"a {cls.__module__}.{cls.__qualname__}"
+class _Search:
+    """The search for a bad part, in bounded time: each try encodes all that is below a part."""
+
+    def __init__(self, value: Any) -> None:
+        # The parts themselves, since what was made by a look would leave its id to another.
+        self._seen = {id(value): value}
+        self._looks = _SEARCH_LOOKS
+        self._tries = _SEARCH_TRIES
+        self._bytes = _SEARCH_BYTES
+
+    def find_in(self, value: Any) -> tuple[str, Any, BaseException | None] | None:
+        """Give the first part of `value` that cannot be encoded: its step of the path, itself, and why.
+
+        Where none is found, it is the one that was too large to be tried, if there is one alone.
+        """
+        large: list[tuple[str, Any, None]] = []
+        for step, key, part in _safe_parts(value):
+            self._looks -= 1
+            if self._looks < 0 or self._tries == 0 or self._bytes <= 0:
+                return None
+            if type(part) in _SCALARS or id(part) in self._seen:
+                continue
+            self._seen[id(part)] = part
+            failure = self._try(part)
+            if isinstance(failure, _TooLongError):
+                large.append((_to_step(step, key), part, None))
+            elif failure is not None:
+                return _to_step(step, key), part, failure
+        return large[0] if len(large) == 1 else None
+
+    def _try(self, part: Any) -> BaseException | None:
+        self._tries -= 1
+        room = min(_TRY_BYTES, self._bytes)
+        file = _CountingFile(room)
+        try:
+            _Pickler(file, protocol=_PROTOCOL).dump(part)
+        except BaseException as error:  # noqa: BLE001 - it is what we look for
+            return error
+        finally:
+            self._bytes -= room - max(0, file.room)
+        return None
 
 
-def _try_pickle(part: Any) -> BaseException | None:
+_Part = tuple[str, Any, Any]
+"""A step of a path, with a place in braces for a key where it has one; the key; the part."""
+
+
+def _to_step(step: str, key: Any) -> str:
+    if key is _NO_KEY:
+        return step
     try:
-        _pickle(part)
-    except BaseException as error:  # noqa: BLE001 - it is what we look for
-        return error
-    return None
+        text = repr(key[: _KEY_CHARACTERS + 1] if type(key) in {str, bytes} else key)
+    except BaseException:  # noqa: BLE001 - a user's __repr__
+        text = f"<a {type_name(type(key))}>"
+    return step.format(text if len(text) <= _KEY_CHARACTERS else text[: _KEY_CHARACTERS - 3] + "...")
 
 
-def _safe_parts(value: Any) -> list[tuple[str, Any]]:
-    try:
-        return list(_parts(value))
-    except BaseException:  # noqa: BLE001 - a user's __getattr__ or __repr__: the search ends here
-        return []
+_NO_KEY = object()
 
 
-def _parts(value: Any) -> Iterator[tuple[str, Any]]:
+def _safe_parts(value: Any) -> Iterator[_Part]:
+    parts = _parts(value)
+    while True:
+        try:
+            part = next(parts)
+        except BaseException:  # noqa: BLE001 - the end, or a user's __getattr__: there the search ends too
+            return
+        yield part
+
+
+def _parts(value: Any) -> Iterator[_Part]:
     if isinstance(value, dict):
-        yield from ((f"[{_short(key)}]", part) for key, part in value.items())
-        yield from ((f".key({_short(key)})", key) for key in value)
+        yield from (("[{}]", key, part) for key, part in value.items())
+        yield from ((".key({})", key, key) for key in value)
     elif isinstance(value, list | tuple):
-        yield from ((f"[{index}]", part) for index, part in enumerate(value))
+        yield from (("[{}]", index, part) for index, part in enumerate(value))
     elif isinstance(value, set | frozenset):
-        yield from ((".element", part) for part in value)
-    elif isinstance(value, types.FunctionType):
+        yield from ((".element", _NO_KEY, part) for part in value)
+    else:
+        yield from ((step, _NO_KEY, part) for step, part in _named_parts(value))
+    if not isinstance(value, type):
+        yield from ((step, _NO_KEY, part) for step, part in _attributes(value))
+
+
+def _named_parts(value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, types.FunctionType):
         yield from _function_parts(value)
     elif isinstance(value, types.MethodType):
         yield ".__self__", value.__self__
@@ -254,8 +378,6 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
         yield from ((".func", value.func), (".args", value.args), (".keywords", value.keywords))
     elif isinstance(value, type):
         yield from ((f".{name}", part) for name, part in vars(value).items() if not name.startswith("__"))
-        return
-    yield from _attributes(value)
 
 
 def _function_parts(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
@@ -296,8 +418,3 @@ def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
 
 def _own_names(cls: type) -> set[str]:
     return {name for base in cls.__mro__ if base is not object for name in base.__dict__}
-
-
-def _short(key: Any) -> str:
-    text = repr(key)
-    return text if len(text) <= _KEY_CHARACTERS else text[: _KEY_CHARACTERS - 3] + "..."

@@ -47,6 +47,10 @@ tolerant = build(lenient)
 def processes():
     return build(square, placement="process")
 
+class Leaving:
+    def __repr__(self):
+        raise SystemExit(3)
+
 class Odd(Routine):
     def __init__(self):
         super().__init__()
@@ -57,10 +61,37 @@ class Odd(Routine):
         self.emit("odd", value=object)
         self.emit("odd", value={(1, 2): 3})
         self.emit("odd", value="\\ud800")
+        self.emit("odd", value=Leaving())
 
 odd = Flow("odd")
 odd.add_routine(Odd(), "odd")
 odd.output("odd", "odd")
+
+class Bound:
+    def __reduce__(self):
+        return load, (os.getpid(),)
+
+def load(pid):
+    if pid != os.getpid():
+        raise LookupError("only there")
+    return Bound()
+
+class Binder(Routine):
+    def __init__(self):
+        super().__init__()
+        self.define_slot("trigger", handler=self.run)
+        self.define_event("bound", ["value"])
+    def run(self):
+        self.state["bound"] = Bound()
+        self.state["n"] = 1
+        self.emit("bound", value=Bound())
+        self.emit("bound", value=2)
+
+def binder():
+    flow = Flow("binder")
+    flow.add_routine(Binder(), "binder", placement="process")
+    flow.output("binder", "bound")
+    return flow
 
 class Endless(Routine):
     def __init__(self):
@@ -137,6 +168,18 @@ def test_a_flow_of_a_file_runs_in_processes(capsys: pytest.CaptureFixture[str], 
     assert os.getpid() not in {item["pid"] for item in items}
 
 
+@pytest.mark.processes
+def test_what_only_its_worker_can_read_hides_nothing_else(capsys: pytest.CaptureFixture[str], flows: Path) -> None:
+    status, state = run_json(capsys, f"{flows}:binder")
+    assert status == 0, state
+    told = state["routines"]["binder"]["state"]
+    assert told["n"] == 1
+    assert told["bound"].startswith("<unreadable, ")
+    assert "LookupError: only there" in told["bound"]
+    assert state["outputs"]["binder.bound"] == [{"value": 2}]
+    assert "LookupError: only there" in state["dead_letters"][0]["cause"]
+
+
 def test_a_failed_job_is_status_1(capsys: pytest.CaptureFixture[str]) -> None:
     status, state = run_json(capsys, "mflows:threads", "--param", "upto=20")
     assert status == 1
@@ -163,6 +206,7 @@ def test_what_is_no_json_is_told_as_its_repr(capsys: pytest.CaptureFixture[str])
         {"value": "<class 'object'>"},
         {"value": {"(1, 2)": 3}},
         "{'value': '\\ud800'}",
+        "<a dict whose repr raised SystemExit>",
     ]
     assert state["routines"]["odd"]["state"] == {"key": [1, 2]}
 

@@ -298,7 +298,7 @@ def test_a_payload_too_large_for_a_message_fails_at_its_emit(placement: str) -> 
     assert state.status == "completed", state.error
     [letter] = state.dead_letters
     assert (letter.routine_id, letter.data) == ("heavy", {"n": BAD})
-    assert "emit('value') cannot be carried: it takes 267," in letter.cause
+    assert "emit('value') cannot be carried: it takes more than the 267," in letter.cause
     assert state.routine_states["receiver"]["state"] == {"sum": sum(range(COUNT)) - BAD}
 
 
@@ -516,5 +516,6 @@ def test_a_thread_that_was_left_behind_does_nothing_after_the_turn_it_hung_in(sl
     before = routine.done
     routine.go_on.set()
     thread.join()
-    assert routine.done - before == more
+    # A release is due after so many emissions, or sooner on a busy machine: 50 ms after the first.
+    assert 1 <= routine.done - before <= more
     assert (state.status, state.routine_states["stuck"]["handled"]) == ("cancelled", before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from routilux import ErrorHandler, Flow, JobStatus, Routine
-from routilux.errors import JobTimeoutError
+from routilux.errors import JobTimeoutError, OptionError
 from routilux.facts import FACTS_BATCH
 
 
@@ -148,3 +149,39 @@ class Failing(Routine):
 
     def handle(self, n: int) -> None:
         raise ValueError(n)
+
+
+class Bound:
+    """Can be decoded in the process that made it alone."""
+
+    def __reduce__(self) -> Any:
+        return load, (os.getpid(),)
+
+
+def load(pid: int) -> Bound:
+    if pid != os.getpid():
+        raise LookupError("only there")
+    return Bound()
+
+
+class Binder(Routine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("trigger", handler=self.run)
+        self.define_event("bound", ["value"])
+
+    def run(self) -> None:
+        for value in (1, Bound(), 2):
+            self.emit("bound", value=value)
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("placement", ["thread", "process"])
+@pytest.mark.parametrize("data", [{1: 2}, {"n": 1, None: 2}, [("n", 1)], None, "n"], ids=repr)
+def test_a_message_that_is_no_dict_by_names_is_refused_at_its_sender(data: Any, placement: str) -> None:
+    flow = Flow("named")
+    flow.add_routine(Binder(), "binder", placement=placement)
+    with pytest.raises(OptionError, match="expected a dict of parameters by their names"):
+        flow.start("binder", data or {0: 1})
+    with flow.start(keep_open=True) as job, pytest.raises(OptionError, match="message to 'binder'"):
+        job.put("binder", "trigger", data)

@@ -190,6 +190,31 @@ def test_a_failure_is_described(is_local: bool, retryable: Any, is_retryable: bo
     assert isinstance(failure.exception, ValueError if is_local else bytes)
 
 
+class ReadOnlyError(Exception):
+    """Lets nothing be set, a traceback least of all."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise SystemExit("read only")
+
+    __traceback__ = property(__setattr__)  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("is_local", [True, False])
+def test_an_error_that_lets_nothing_be_set_is_described(is_local: bool) -> None:
+    class Refusing(Counter):
+        def count(self, n: int) -> None:
+            raise ReadOnlyError(n)
+
+    worker = Worker(Refusing(), is_local=is_local)
+    try:
+        worker.run(n=1)
+    except ReadOnlyError as error:
+        failure = worker.describe(error)
+
+    assert failure.error.text == "1"
+    assert "in count\n" in failure.error.traceback
+
+
 def test_a_traceback_begins_at_the_user_s_code() -> None:
     worker = Worker(Counter())
     execution = worker.begin(n=-3)

@@ -10,8 +10,9 @@ import pytest
 
 from routilux.errors import StateError
 from routilux.messages import StateOp
-from routilux.turn.state import ObjectState, apply_ops, decode_state, encode_initial, is_same
-from supervisors.errors import InternalError, ValueEncodingError
+from routilux.turn.state import ObjectState, Unreadable, apply_ops, decode_state, encode_initial, is_same
+from routilux.turn.tracked import TrackedState
+from supervisors.errors import InternalError, ValueDecodingError, ValueEncodingError
 from supervisors.wire import values
 
 
@@ -66,6 +67,50 @@ def test_a_reader_gets_fresh_copies_without_reserved_keys() -> None:
     decode_state(committed)["list"].append(2)
 
     assert decode_state(committed) == {"list": [1]}
+
+
+class Gone:
+    """Comes back in no other place."""
+
+    def __reduce__(self) -> Any:
+        return fail_to_load, ("gone\x1b[31m",)
+
+
+def fail_to_load(text: str) -> None:
+    raise SystemExit(text)
+
+
+def test_a_value_that_cannot_be_decoded_hides_no_other() -> None:
+    committed = encode_initial({"good": [1], "bad": Gone(), "n": 3})
+
+    state = decode_state(committed)
+
+    assert (state["good"], state["n"]) == ([1], 3)
+    assert isinstance(state["bad"], Unreadable)
+    assert state["bad"].size_bytes == len(committed["bad"])
+    assert state["bad"].error.chain == ("SystemExit: gone\x1b[31m",)
+    assert repr(state["bad"]).startswith(f"<unreadable, {len(committed['bad']):,} bytes: ")
+    assert "SystemExit: gone\\x1b[31m" in repr(state["bad"])
+
+
+class Refusing(msgspec.Struct):
+    def __post_init__(self) -> None:
+        raise SystemExit("not now")
+
+
+def test_an_object_state_that_cannot_be_decoded_or_made_is_unreadable() -> None:
+    bad, unmade = decode_state(encode_initial(Gone()), Cursor), decode_state({}, Refusing)
+
+    assert isinstance(bad, Unreadable)
+    assert isinstance(unmade, Unreadable)
+    assert (str(unmade.error), unmade.size_bytes) == ("SystemExit: not now", 0)
+
+
+def test_a_turn_that_reads_what_cannot_be_decoded_is_told() -> None:
+    with pytest.raises(ValueDecodingError, match="gone"):
+        ObjectState(encode_initial(Gone()), Cursor).value  # noqa: B018  reading is the test
+    with pytest.raises(ValueDecodingError, match="gone"):
+        TrackedState(encode_initial({"bad": Gone()}))["bad"]
 
 
 @pytest.mark.parametrize("state", [Cursor(3, ["a"]), Fixed(4), Tally({"x": 1})])

@@ -23,8 +23,8 @@ import sys
 import time
 from typing import NoReturn
 
-from supervisors.errors import FrameError, SupervisorsError
-from supervisors.places.base import PART_BOUND, RequestAbandoned, Service
+from supervisors.errors import FrameError
+from supervisors.places.base import PART_BOUND, RequestAbandoned, Service, tell_failure
 from supervisors.places.process.inbound import Inbound, end_now
 from supervisors.places.process.outbound import Outbound
 from supervisors.places.process.page import Page
@@ -108,20 +108,15 @@ class Loop:
         self._outbound.done(seq, body, seconds, more=self._inbound.has_more)
 
     def _report_failure(self, seq: int, error: BaseException, seconds: float) -> None:
-        body = self._describe(error)
+        body = tell_failure(self._describe, error)
         self._page.end()
         self._outbound.send(Failed(seq, body, seconds))
         self._inbound.drop_all()
         self._service.settle(accepted=False)
 
     def _describe(self, error: BaseException) -> bytes:
-        try:
-            body = self._service.describe_failure(error)
-            check_body(body, self._outbound.body_bound)
-        except BaseException as second:  # noqa: BLE001 - an exception that cannot even be described
-            told = SupervisorsError(f"{type(error).__name__}, which could not be described: {type(second).__name__}")
-            body = self._service.describe_failure(told)
-            check_body(body, self._outbound.body_bound)
+        body = self._service.describe_failure(error)
+        check_body(body, self._outbound.body_bound)
         return bytes(body)
 
     def _leave_if_forked(self, error: BaseException | None) -> None:

@@ -230,6 +230,24 @@ def test_a_service_that_cannot_be_decoded_is_a_failed_start() -> None:
     assert "ValueDecodingError" in reason.error.type
 
 
+class Speechless(Bench):
+    """Has no words for some errors."""
+
+    def describe_failure(self, error: BaseException) -> bytes:
+        if isinstance(error, ValueError):
+            raise SystemExit("no words")
+        return super().describe_failure(error)
+
+
+def test_an_error_that_cannot_be_described_is_told_and_the_worker_goes_on() -> None:
+    with driven(service=Speechless()) as driver:
+        driver.ask("fail", "bad")
+        after = driver.ask("echo", 1)
+        driver.run(lambda: driver.failed and (after in driver.done or after in driver.failed[0][2]))
+    assert driver.failed[0][1] == "UndescribedError: ValueError: bad"
+    assert driver.lost == []
+
+
 class Undecodable:
     def __reduce__(self) -> tuple[object, ...]:
         return int, ("no number",)

@@ -10,7 +10,9 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections import OrderedDict
+import tracemalloc
+from array import array
+from collections import Counter, OrderedDict, defaultdict
 from enum import IntEnum
 from typing import Any
 
@@ -20,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisors.errors import MailboxClosedError, MailboxFullError, ValueDecodingError, ValueEncodingError
-from supervisors.wire.values import decode, decode_code, encode, encode_code, is_plain
+from supervisors.wire.values import MAX_VALUE_BYTES, decode, decode_code, encode, encode_code, encode_within, is_plain
 
 PLAIN, PICKLE = 1, 2
 
@@ -327,3 +329,242 @@ def test_our_own_errors_can_be_carried(error: Exception) -> None:
     error.add_note("seen here")
     back = decode(encode(error))
     assert (type(back), str(back), vars(back)) == (type(error), str(error), vars(error))
+
+
+MIB = 2**20
+
+
+@pytest.mark.parametrize(
+    ("make", "most"),
+    [
+        (lambda: bytes(1024 * MIB), 1),
+        (lambda: {"a": {"b": bytes(1024 * MIB)}}, 1),
+        (lambda: [bytes(MIB) for _ in range(1024)], 1),
+        (lambda: tuple(bytes(MIB) for _ in range(1024)), 1),
+        (lambda: {"a": (1, bytearray(MAX_VALUE_BYTES))}, 1),
+        (lambda: Holder(bytes(1024 * MIB)), 1),
+        # Of these one copy is made (msgspec takes half as much again): nobody is asked before.
+        (lambda: {"a": "x" * MAX_VALUE_BYTES}, 1.6 * MAX_VALUE_BYTES / MIB),
+        (lambda: array("B", bytes(MAX_VALUE_BYTES)), 1.2 * MAX_VALUE_BYTES / MIB),
+    ],
+    ids=["bytes", "nested bytes", "list", "tuple", "bytearray", "object", "text", "array"],
+)
+def test_a_value_that_is_too_long_is_refused_without_copies(make: Any, most: float) -> None:
+    value = make()
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueEncodingError, match=r"^payload cannot be carried: it takes more than the 267,386,880"):
+            encode(value, "payload")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak / MIB < most
+
+
+def test_the_largest_value_is_carried() -> None:
+    largest = bytes(MAX_VALUE_BYTES - 6)  # the tag and MessagePack's head of long bytes
+    assert len(encode(largest)) == MAX_VALUE_BYTES
+    with pytest.raises(ValueEncodingError):
+        encode(largest + b"x")
+
+
+def test_a_bound_of_ones_own_is_kept_without_a_search() -> None:
+    assert decode(encode_within((1, 2), 100) or b"") == (1, 2)
+    assert encode_within((1, bytes(100)), 100) is None
+    assert encode_within(Exiting(), 100) is None
+
+
+class Counted:
+    def __init__(self, counts: Counter[str]) -> None:
+        self.counts = counts
+
+    def __reduce__(self) -> Any:
+        self.counts["tries"] += 1
+        return list, ()
+
+
+def test_the_search_for_the_bad_part_of_a_wide_and_deep_value_is_bounded() -> None:
+    counts: Counter[str] = Counter()
+    value: Any = LOCK
+    for _ in range(20):
+        value = [*(Counted(counts) for _ in range(2_000)), value]
+    with pytest.raises(ValueEncodingError, match="cannot pickle") as caught:
+        encode(value)
+    assert caught.value.path.startswith("value[2000][2000]")
+    # The encoding itself has tried 40,000; each level of the search by itself would be as much again.
+    assert counts["tries"] < 200_000
+
+
+def test_a_bad_part_beside_large_ones_is_found() -> None:
+    value = {"rows": [(n, n) for n in range(300_000)], "config": {"cache": bytearray(100 * MIB), "lock": LOCK}}
+    with pytest.raises(ValueEncodingError) as caught:
+        encode(value)
+    assert caught.value.path == "value['config']['lock']"
+
+
+def test_a_bad_part_within_a_large_one_is_found_where_all_beside_it_are_good() -> None:
+    value = {"a": (1, 2), "rows": [*((n, n) for n in range(200_000)), LOCK], "b": (3,)}
+    with pytest.raises(ValueEncodingError) as caught:
+        encode(value)
+    assert caught.value.path.startswith("value['rows']")
+
+
+def test_a_bad_part_behind_a_million_others_ends_the_search() -> None:
+    with pytest.raises(ValueEncodingError) as caught:
+        encode([*range(1_000_001), LOCK])
+    assert caught.value.path == "value"
+
+
+class Odd:
+    """Reduces to what it is told."""
+
+    def __init__(self, reduced: Any) -> None:
+        self.reduced = reduced
+
+    def __reduce__(self) -> Any:
+        return self.reduced
+
+
+@pytest.mark.parametrize(
+    "reduced", [None, 3, (), (3,), (list, 3), (print, (), 1, 2, 3, 4, 5), "no such name"], ids=repr
+)
+def test_nonsense_out_of_a_reduce_is_refused(reduced: Any) -> None:
+    with pytest.raises(ValueEncodingError) as caught:
+        encode({"odd": Odd(reduced)})
+    assert caught.value.path == "value['odd']"
+
+
+class Growing:
+    """Changes the container it is in, each time it is encoded."""
+
+    def __init__(self, owner: Any) -> None:
+        self.owner = owner
+
+    def __reduce__(self) -> Any:
+        if isinstance(self.owner, dict):
+            self.owner[len(self.owner)] = None
+        else:
+            self.owner.append(None)
+        return int, ()
+
+
+def test_what_changes_while_it_is_encoded_is_encoded_or_refused() -> None:
+    owner: dict[Any, Any] = {}
+    owner["a"], owner["b"] = Growing(owner), 1
+    with pytest.raises(ValueEncodingError, match="changed size"):
+        encode(owner)
+    items: list[Any] = []
+    items[:] = [Growing(items), Growing(items)]
+    assert decode(encode(items))[:2] == [0, 0]
+
+
+class Leaving:
+    def __del__(self) -> None:
+        raise SystemExit("gone")
+
+
+def make_leaving() -> int:
+    Leaving()
+    return 1
+
+
+class Dropping:
+    def __reduce__(self) -> Any:
+        Leaving()
+        return make_leaving, ()
+
+
+def test_what_raises_as_it_is_dropped_spoils_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: told.append(str(unraisable.exc_value)))
+    assert decode(encode(Dropping())) == 1
+    assert told == ["gone", "gone"]
+
+
+class Named(dict[str, int]):
+    pass
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {},
+        [],
+        (),
+        "",
+        b"",
+        set(),
+        {"": ""},
+        {1: 2, None: 3, (1, 2): 4, "\ud800": 5},
+        {"big": 2**64, "small": -(2**63) - 1, "huge": 10**5_000},
+        {"text": "\ud800", b"bytes": "\udfff"},
+        defaultdict(list, {"a": [1]}),
+        Counter("abca"),
+        Named(a=1),
+        {"named": Named(a=1)},
+        bytearray(b"x"),
+        {"deep": {"er": [{"est": (1, {2})}]}},
+        1.5 + 2j,
+        range(3),
+        frozenset({"a"}),
+    ],
+    ids=map(str, range(19)),
+)
+def test_unusual_values_come_back_as_they_were(value: Any) -> None:
+    back = decode(encode(value))
+    assert same(back, value)
+    assert [type(key) for key in back] == [type(key) for key in value] if isinstance(value, dict) else True
+
+
+def nest(kind: str, depth: int) -> Any:
+    value: Any = 1
+    for _ in range(depth):
+        match kind:
+            case "list":
+                value = [value]
+            case "dict":
+                value = {"a": value}
+            case "tuple":
+                value = (value,)
+            case _:
+                value = Holder(value)
+    return value
+
+
+@pytest.mark.parametrize("kind", ["list", "dict", "tuple", "object"])
+@pytest.mark.parametrize("depth", [100, 1_000, 100_000])
+def test_a_nested_value_is_carried_or_refused_and_dropped(kind: str, depth: int) -> None:
+    value = nest(kind, depth)
+    try:
+        data = encode(value)
+    except ValueEncodingError:
+        with pytest.raises(ValueEncodingError, match="nested too deeply to be pickled"):
+            encode(value)
+        assert depth > 100
+    else:
+        back = decode(data)
+        for _ in range(depth):
+            back = back.content if kind == "object" else back["a"] if kind == "dict" else back[0]
+        assert back == 1
+    del value
+
+
+@pytest.mark.parametrize("depth", [100, 1_000, 100_000])
+@pytest.mark.parametrize(
+    "data",
+    [
+        lambda depth: b"\x01" + b"\x91" * depth + b"\xc0",
+        lambda depth: b"\x01" + b"\x81\xa1a" * depth + b"\xc0",
+        lambda depth: b"\x02" + b"]" * depth + b"a" * (depth - 1) + b".",
+        lambda depth: b"\x02N" + b"\x85" * depth + b".",
+        lambda depth: b"\x02N" + b"0N" * depth + b".",
+    ],
+    ids=["plain lists", "plain dicts", "lists", "tuples", "a long one"],
+)
+def test_nested_bytes_are_decoded_or_refused_and_dropped(data: Any, depth: int) -> None:
+    try:
+        value = decode(data(depth))
+    except ValueDecodingError:
+        assert depth > 100
+    else:
+        del value
