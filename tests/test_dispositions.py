@@ -246,12 +246,13 @@ class Wanderings(RuleBasedStateMachine):
     def redeliver_some(self, data: st.DataObject) -> None:
         letters = [letter for account in self.ledger.accounts for letter in account.dead_letters]
         chosen = data.draw(st.lists(st.sampled_from(letters), max_size=4)) if letters else []
-        if any(self.ledger._is_skipped(letter) for letter in chosen):
+        is_ending = self.ledger._is_ending()
+        if not is_ending and any(self.ledger._is_skipped(letter) for letter in chosen):
             with pytest.raises(RoutineSkippedError):
                 self.ledger.redeliver(chosen, 0.0)
             return
         count = self.ledger.redeliver(chosen, 0.0)
-        assert count in {None, len({letter.message.id for letter in chosen})}
+        assert count == (None if is_ending else len({letter.message.id for letter in chosen}))
         if count:
             self.old += chosen
 
