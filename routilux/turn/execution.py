@@ -178,13 +178,14 @@ class TurnExecution:
         incarnation = self._incarnation
         index, by_reference, encoded = incarnation.events[event]
         outbox = incarnation.outbox
-        if outbox.to_drop and outbox.drop_next():
-            return
         for value in data.values():
             if type(value) is TrackedState:
                 data = _without_views(data)
                 break
         body = values.encode(data, f"emit({event!r})") if encoded else None
+        # Only now: an emission that is refused has no position in its turn, whatever the handler makes of that.
+        if outbox.to_drop and outbox.drop_next():
+            return
         if outbox.add(Emission(index, data if by_reference else None, body)):
             self._release()
 
@@ -379,6 +380,8 @@ class _Steps:
         except BaseException:  # noqa: BLE001
             _log.exception("a generator handler raised while it was closed")
         finally:
+            # One that went on is closed once more as it is dropped, which is still outside of any turn.
+            del generator
             enter_turn(before)
 
     def __del__(self) -> None:
