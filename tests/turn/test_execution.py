@@ -18,6 +18,7 @@ from routilux.model.function import routine
 from routilux.model.routine import Routine
 from routilux.turn.outbox import COUNT_BOUND, SECONDS_BOUND
 from routilux.turn.tables import Incoming, Outgoing
+from routilux.turn.tracked import VIEW_PARTS, TrackedState
 from supervisors.errors import ValueDecodingError, ValueEncodingError
 from supervisors.places.base import RequestAbandoned
 from supervisors.wire import values
@@ -237,6 +238,62 @@ def test_what_cannot_be_carried_is_an_error_at_the_line_that_emits_it() -> None:
     worker.run()
 
     assert worker.emitted == [(0, {"items": []})]
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: [state],
+        lambda state: {"k": state},
+        lambda state: (1, [{"deep": (state,)}]),
+        lambda state: [[[[[[state]]]]]],
+        lambda state: [[*range(900)], {"a": state}],
+    ],
+    ids=["list", "dict", "mixed", "deep", "wide"],
+)
+def test_a_state_inside_of_what_is_emitted_goes_out_as_what_it_holds_now(
+    is_local: bool, wrap: Callable[[Any], Any]
+) -> None:
+    def tell(self: Does) -> None:
+        self.emit("out", before=1, value=wrap(self.state))
+        self.state["list"].append(1)
+
+    worker = Worker(Does(tell, list=[]), is_local=is_local)
+    worker.run()
+    worker.run()
+
+    assert [data["value"] for _, data in worker.emitted] == [wrap({"list": []}), wrap({"list": [1]})]
+
+
+def test_what_holds_no_state_is_handed_over_as_it_is() -> None:
+    given = {"rows": [{"n": (1, [2])}], "odd": object()}
+
+    def tell(self: Does) -> None:
+        self.state["n"] = 1
+        self.emit("out", given=given)
+
+    worker = Worker(Does(tell))
+    worker.run()
+
+    assert worker.emitted[0][1]["given"] is given
+
+
+def test_a_state_in_a_cycle_or_too_far_inside_ends_the_look() -> None:
+    cycle: list[Any] = []
+
+    def tell(self: Does) -> None:
+        cycle[:] = [*[cycle] * 50, self.state]
+        self.emit("out", cycle=cycle)
+        self.emit("out", large=[*range(VIEW_PARTS), self.state])
+
+    worker = Worker(Does(tell))
+    worker.run()
+
+    first, second = (data for _, data in worker.emitted)
+    assert type(first["cycle"][50]) is dict
+    assert all(part is first["cycle"] for part in first["cycle"][:50])
+    assert type(second["large"][-1]) is TrackedState
+    cycle.clear()
 
 
 def test_the_state_goes_out_as_what_it_holds_now(is_local: bool) -> None:
