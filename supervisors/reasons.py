@@ -7,11 +7,25 @@ Owns the words in which an end is told. Never decides what follows from it (see
 from __future__ import annotations
 
 import signal
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
+from msgspec import Meta
 
-from supervisors.tracebacks import read_chain, text_of, type_name
+from supervisors.tracebacks import (
+    CHAIN_LIMIT,
+    CHAIN_TEXT_LIMIT,
+    NAME_LIMIT,
+    NOTES_LIMIT,
+    TEXT_LIMIT,
+    TRACEBACK_LIMIT,
+    read_chain,
+    text_of,
+    type_name,
+)
+
+_Note: TypeAlias = Annotated[str, Meta(max_length=TEXT_LIMIT)]
+_ChainLine: TypeAlias = Annotated[str, Meta(max_length=CHAIN_TEXT_LIMIT)]
 
 
 class ErrorRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -32,11 +46,12 @@ class ErrorRecord(msgspec.Struct, frozen=True, array_like=True):
             all began with, and one line more says how many are not shown.
     """
 
-    type: str
-    text: str
-    traceback: str
-    notes: tuple[str, ...] = ()
-    chain: tuple[str, ...] = ()
+    # The bounds are checked where a record is decoded: what a worker says goes into a history that is kept.
+    type: Annotated[str, Meta(max_length=NAME_LIMIT)]
+    text: Annotated[str, Meta(max_length=TEXT_LIMIT)]
+    traceback: Annotated[str, Meta(max_length=TRACEBACK_LIMIT)]
+    notes: Annotated[tuple[_Note, ...], Meta(max_length=NOTES_LIMIT + 2)] = ()
+    chain: Annotated[tuple[_ChainLine, ...], Meta(max_length=CHAIN_LIMIT + 1)] = ()
 
     def __str__(self) -> str:
         return f"{self.type}: {self.text}" if self.text else self.type

@@ -171,7 +171,9 @@ class Routine:
 
         Args:
             event: the event's name.
-            data: its parameters; immutable from here on, by contract.
+            data: its parameters; immutable from here on, by contract. The state itself (`self.state`, also within
+                dicts, lists and tuples) goes out as a copy of what it holds now; a value that the state holds,
+                or an object that holds the state, is handed to routines on threads as it is.
 
         Raises:
             EmitOutsideTurnError: no handler of this routine is running on this thread.

@@ -24,7 +24,7 @@ from routilux.turn.codec import Codec
 from routilux.turn.gather import Gather
 from routilux.turn.outbox import Outbox
 from routilux.turn.state import Committed, StateTurn, apply_ops
-from routilux.turn.tracked import TrackedState
+from routilux.turn.tracked import with_copies_of_views
 from supervisors.errors import ValueDecodingError
 from supervisors.places.base import Port
 from supervisors.report import reporter
@@ -170,7 +170,8 @@ class TurnExecution:
 
         Args:
             event: name of one of the routine's events.
-            data: its parameters; kept, not copied, where a thread receives it.
+            data: its parameters; kept, not copied, where a thread receives it. Of the state itself a copy goes
+                out, also from within dicts, lists and tuples (`with_copies_of_views`).
 
         Raises:
             ValueEncodingError: a value cannot be carried to a process; its path starts with `emit('event')`.
@@ -178,13 +179,13 @@ class TurnExecution:
         incarnation = self._incarnation
         index, by_reference, encoded = incarnation.events[event]
         outbox = incarnation.outbox
+        # What nobody keeps by reference is copied by its encoding; a turn that did not ask for its state has no view.
+        if by_reference and self._state is not None:
+            data = with_copies_of_views(data)
+        body = values.encode(data, f"emit({event!r})") if encoded else None
+        # Only now: an emission that is refused has no position in its turn, whatever the handler makes of that.
         if outbox.to_drop and outbox.drop_next():
             return
-        for value in data.values():
-            if type(value) is TrackedState:
-                data = _without_views(data)
-                break
-        body = values.encode(data, f"emit({event!r})") if encoded else None
         if outbox.add(Emission(index, data if by_reference else None, body)):
             self._release()
 
@@ -379,6 +380,8 @@ class _Steps:
         except BaseException:  # noqa: BLE001
             _log.exception("a generator handler raised while it was closed")
         finally:
+            # One that went on is closed once more as it is dropped, which is still outside of any turn.
+            del generator
             enter_turn(before)
 
     def __del__(self) -> None:
@@ -391,11 +394,3 @@ def _rename(route: Route, data: dict[str, Any]) -> dict[str, Any]:
         if source in data:
             renamed[target] = data[source]
     return renamed
-
-
-def _without_views(data: dict[str, Any]) -> dict[str, Any]:
-    # A receiver gets what the state holds now, never the view, which would follow the routine's turns.
-    return {
-        name: values.decode(values.encode(value, name)) if value.__class__ is TrackedState else value
-        for name, value in data.items()
-    }

@@ -21,6 +21,7 @@ from routilux.turn.state import (
     is_same,
     to_committed,
 )
+from supervisors.wire import values
 
 
 class _Mark:
@@ -31,6 +32,11 @@ class _Mark:
 
 _UNTOUCHED = _Mark()
 _GONE = _Mark()
+
+VIEW_PARTS = 1_000
+"""Parts of emitted data among which views on the state are looked for (arbitrary: some tens of microseconds)."""
+VIEW_DEPTH = 8
+"""Levels of containers in which they are (arbitrary)."""
 
 
 class TrackedState(MutableMapping[str, Any]):
@@ -247,3 +253,56 @@ class TrackedState(MutableMapping[str, Any]):
             yield key
             if len(self) != count:
                 raise RuntimeError("state changed size during iteration")
+
+
+def with_copies_of_views(data: dict[str, Any]) -> dict[str, Any]:
+    """Give `data` with a plain copy in place of each view on a state, or `data` itself where it holds none.
+
+    A view follows its routine from turn to turn: in the hands of a receiver on another thread it would change, and
+    be read while it changes. It is found in dicts, lists and tuples (of exactly these types) down to `VIEW_DEPTH`
+    levels, in data of up to `VIEW_PARTS` parts. Not covered: objects that hold a view as an attribute, larger data,
+    and what the state holds (`self.state["list"]`), which is the user's own object and immutable once it is emitted.
+
+    Raises:
+        ValueEncodingError: a state with a value that cannot be carried; the path starts with its parameter.
+    """
+    if not _holds_view(data, [VIEW_PARTS], VIEW_DEPTH):
+        return data
+    copies: dict[int, Any] = {}
+    return {name: _copy_views(value, name, VIEW_DEPTH - 1, copies) for name, value in data.items()}
+
+
+def _holds_view(container: Any, parts_left: list[int], depth: int) -> bool:
+    parts = container.values() if type(container) is dict else container
+    parts_left[0] -= len(container)
+    if parts_left[0] < 0:
+        return False
+    kinds = {*map(type, parts)}
+    if TrackedState in kinds:
+        return True
+    if depth == 1 or _CONTAINERS.isdisjoint(kinds):
+        return False
+    return any(type(part) in _CONTAINERS and _holds_view(part, parts_left, depth - 1) for part in parts)
+
+
+def _copy_views(value: Any, path: str, depth: int, copies: dict[int, Any]) -> Any:
+    kind = type(value)
+    if id(value) in copies:
+        return copies[id(value)]  # what is shared stays shared, and a cycle ends
+    if kind is TrackedState:
+        copies[id(value)] = values.decode(values.encode(value, path))
+        return copies[id(value)]
+    if depth == 0 or kind not in _CONTAINERS or not _holds_view(value, [VIEW_PARTS], depth):
+        return value
+    copy: Any = {} if kind is dict else []
+    copies[id(value)] = copy
+    if kind is dict:
+        copy.update((key, _copy_views(part, path, depth - 1, copies)) for key, part in value.items())
+        return copy
+    copy.extend(_copy_views(part, path, depth - 1, copies) for part in value)
+    if kind is tuple:
+        copies[id(value)] = copy = tuple(copy)
+    return copy
+
+
+_CONTAINERS = frozenset({dict, list, tuple})

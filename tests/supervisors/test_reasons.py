@@ -1,8 +1,34 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
-from supervisors.reasons import Raised, Reason, record_error
+from supervisors.reasons import ErrorRecord, Raised, Reason, record_error
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        ErrorRecord("E" * 257, "", ""),
+        ErrorRecord("E", "x" * 8_193, ""),
+        ErrorRecord("E", "", "x" * 32_769),
+        ErrorRecord("E", "", "", ("x" * 8_193,)),
+        ErrorRecord("E", "", "", ("x",) * 19),
+        ErrorRecord("E", "", "", (), ("x" * 513,)),
+        ErrorRecord("E", "", "", (), ("x",) * 18),
+    ],
+    ids=["type", "text", "traceback", "note", "notes", "line", "chain"],
+)
+def test_a_record_that_is_longer_than_records_are_is_not_decoded(record: ErrorRecord) -> None:
+    with pytest.raises(msgspec.ValidationError, match="length"):
+        msgspec.msgpack.decode(msgspec.msgpack.encode(record), type=ErrorRecord)
+
+
+def test_a_note_more_fits_into_a_record() -> None:
+    error = ValueError()
+    error.__notes__ = ["x" * 10_000] * 100
+    record = record_error(error).with_note("y" * 10_000)
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(record), type=ErrorRecord) == record
 
 
 def test_the_record_of_an_error_travels_whatever_its_text_holds() -> None:

@@ -25,6 +25,7 @@ from routilux.turn.state import apply_ops, decode_state, encode_initial
 from supervisors.errors import FrameError
 from supervisors.reasons import ErrorRecord, record_error
 from supervisors.wire import values
+from tests.supervisors.wire.mutations import HEADS, check_decoder, mutated, peak_bytes
 
 wire = WireCodec()
 
@@ -87,6 +88,59 @@ def test_bytes_that_are_no_body_are_a_frame_error(body: bytes) -> None:
             decode(body)
         except FrameError:
             continue
+
+
+requests = st.builds(
+    Message,
+    st.integers(0, 9),
+    st.integers(0, 9),
+    st.binary(max_size=6),
+    failures=st.integers(0, 9),
+    redelivered=st.booleans(),
+    released=st.integers(0, 9),
+)
+committed_values = st.none() | st.booleans() | st.integers(0, 9) | st.text(max_size=3) | st.binary(max_size=4)
+boots = st.dictionaries(keys, committed_values | st.lists(st.binary(max_size=3), max_size=3), max_size=3)
+failures = st.builds(
+    lambda text, is_retryable, stops: wire.failure(
+        record_error(ValueError(text)), ValueError(text), is_retryable=is_retryable, stops=stops
+    ),
+    st.text(max_size=5),
+    st.booleans(),
+    st.booleans(),
+)
+
+
+@given(mutated(st.builds(TurnResult, emissions, ops).map(wire.result)))
+def test_a_spoiled_result_is_a_result_or_a_frame_error(body: bytes) -> None:
+    check_decoder(decode_result, wire.result, body)
+
+
+@given(mutated(st.builds(TurnPart, emissions, st.none() | ops).map(wire.part)))
+def test_a_spoiled_part_is_a_part_or_a_frame_error(body: bytes) -> None:
+    check_decoder(decode_part, wire.part, body)
+
+
+@given(mutated(failures))
+def test_a_spoiled_failure_is_a_failure_or_a_frame_error(body: bytes) -> None:
+    check_decoder(decode_failure, msgspec.msgpack.encode, body)
+
+
+@given(mutated(boots.map(encode_boot)))
+def test_a_spoiled_boot_is_a_boot_or_a_frame_error(body: bytes) -> None:
+    check_decoder(wire.boot, encode_boot, body)
+
+
+@given(mutated(requests.map(encode_request)))
+def test_a_spoiled_request_is_a_request_or_a_frame_error(body: bytes) -> None:
+    check_decoder(wire.request, encode_request, body)
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("decode", [decode_result, decode_part, decode_failure, wire.boot, wire.request])
+def test_a_body_that_announces_more_than_there_is_takes_no_memory(decode: Any, head: str) -> None:
+    for lead in (b"", b"\x92", b"\x92\x90", b"\x92\x90\x91\x93\xa3set\xa0", b"\x81\xa0", b"\x94\x95\xa0\xa0\xa0"):
+        assert peak_bytes(lambda lead=lead: decode(lead + HEADS[head])) < 100_000  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,11 @@ from routilux.model.function import routine
 from routilux.model.routine import Routine
 from routilux.turn.outbox import COUNT_BOUND, SECONDS_BOUND
 from routilux.turn.tables import Incoming, Outgoing
+from routilux.turn.tracked import VIEW_PARTS, TrackedState
 from supervisors.errors import ValueDecodingError, ValueEncodingError
+from supervisors.places.base import RequestAbandoned
 from supervisors.wire import values
+from tests.deeds import DEEDS
 from tests.turn.worker import Worker
 
 
@@ -235,6 +238,62 @@ def test_what_cannot_be_carried_is_an_error_at_the_line_that_emits_it() -> None:
     worker.run()
 
     assert worker.emitted == [(0, {"items": []})]
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: [state],
+        lambda state: {"k": state},
+        lambda state: (1, [{"deep": (state,)}]),
+        lambda state: [[[[[[state]]]]]],
+        lambda state: [[*range(900)], {"a": state}],
+    ],
+    ids=["list", "dict", "mixed", "deep", "wide"],
+)
+def test_a_state_inside_of_what_is_emitted_goes_out_as_what_it_holds_now(
+    is_local: bool, wrap: Callable[[Any], Any]
+) -> None:
+    def tell(self: Does) -> None:
+        self.emit("out", before=1, value=wrap(self.state))
+        self.state["list"].append(1)
+
+    worker = Worker(Does(tell, list=[]), is_local=is_local)
+    worker.run()
+    worker.run()
+
+    assert [data["value"] for _, data in worker.emitted] == [wrap({"list": []}), wrap({"list": [1]})]
+
+
+def test_what_holds_no_state_is_handed_over_as_it_is() -> None:
+    given = {"rows": [{"n": (1, [2])}], "odd": object()}
+
+    def tell(self: Does) -> None:
+        self.state["n"] = 1
+        self.emit("out", given=given)
+
+    worker = Worker(Does(tell))
+    worker.run()
+
+    assert worker.emitted[0][1]["given"] is given
+
+
+def test_a_state_in_a_cycle_or_too_far_inside_ends_the_look() -> None:
+    cycle: list[Any] = []
+
+    def tell(self: Does) -> None:
+        cycle[:] = [*[cycle] * 50, self.state]
+        self.emit("out", cycle=cycle)
+        self.emit("out", large=[*range(VIEW_PARTS), self.state])
+
+    worker = Worker(Does(tell))
+    worker.run()
+
+    first, second = (data for _, data in worker.emitted)
+    assert type(first["cycle"][50]) is dict
+    assert all(part is first["cycle"] for part in first["cycle"][:50])
+    assert type(second["large"][-1]) is TrackedState
+    cycle.clear()
 
 
 def test_the_state_goes_out_as_what_it_holds_now(is_local: bool) -> None:
@@ -536,3 +595,152 @@ def test_the_result_of_a_plain_handler_is_nobody_s(is_local: bool) -> None:
     worker.run()
 
     assert worker.out == []
+
+
+# Whatever a handler raises.
+
+
+@pytest.mark.parametrize("name", DEEDS)
+def test_whatever_a_handler_raises_fails_its_turn_alone(is_local: bool, name: str) -> None:
+    deed, told = DEEDS[name]
+
+    def handle(self: Does, is_bad: bool) -> None:
+        self.state["n"] = self.state.get("n", 0) + 1
+        self.emit("out", n=self.state["n"])
+        if is_bad:
+            deed()
+
+    worker = Worker(Does(handle), is_local=is_local)
+    worker.run(is_bad=False)
+    with pytest.raises(BaseException) as caught:
+        worker.run(is_bad=True)
+    failure = worker.describe(caught.value)
+    worker.run(is_bad=False)
+
+    assert str(failure.error).startswith(told)
+    assert not failure.stops
+    assert (worker.state, worker.emitted) == ({"n": 2}, [(0, {"n": 1}), (0, {"n": 2})])
+
+
+@pytest.mark.parametrize("name", DEEDS)
+def test_whatever_a_generator_raises_fails_its_turn_since_the_last_yield(is_local: bool, name: str) -> None:
+    deed, told = DEEDS[name]
+
+    def handle(self: Does, is_bad: bool) -> Any:
+        for _ in range(2):
+            self.state["n"] = self.state.get("n", 0) + 1
+            self.emit("out", n=self.state["n"])
+            if is_bad and self.state["n"] == 2:
+                deed()
+            yield
+
+    worker = Worker(Does(handle), is_local=is_local)
+    with pytest.raises(BaseException) as caught:
+        worker.run(is_bad=True)
+    failure = worker.describe(caught.value)
+    worker.run(is_bad=False)
+
+    # Python itself turns these two, since a generator ends by the first.
+    expected = f"RuntimeError: generator raised {told.partition(':')[0]}" if name == "stop" else told
+    assert str(failure.error).startswith(expected)
+    assert (worker.state, [data["n"] for _, data in worker.emitted]) == ({"n": 3}, [1, 2, 3])
+
+
+@pytest.mark.parametrize("name", DEEDS)
+def test_whatever_a_generator_raises_while_it_is_closed_is_logged(
+    is_local: bool, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    deed, _told = DEEDS[name]
+
+    def handle(self: Does, is_bad: bool) -> Any:
+        try:
+            yield
+        finally:
+            if is_bad:
+                deed()
+
+    worker = Worker(Does(handle), is_local=is_local)
+    worker.begin(is_bad=True).advance()
+    worker.service.settle(accepted=False)
+    worker.run(is_bad=False)
+
+    # A generator may well leave by this one: Python takes it as the answer to its closing.
+    expected = [] if name == "generator exit" else ["a generator handler raised while it was closed"]
+    assert [record.getMessage() for record in caplog.records] == expected
+
+
+def test_a_generator_that_goes_on_when_it_is_closed_does_so_outside_of_any_turn(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    found: list[Any] = []
+    dropped: list[Any] = []
+
+    def go_on(self: Does) -> Any:
+        for _ in range(2):
+            try:
+                yield
+            except GeneratorExit:
+                found.append(current_turn())
+
+    first, second = Worker(Does(go_on)), Worker(Does(lambda self: dropped.clear()))
+    dropped.append(first.begin())
+    dropped[0].advance()
+    first.execution = first.service._execution = None
+    second.run()
+
+    assert found == [None, None]
+    [record] = caplog.records
+    assert "generator ignored GeneratorExit" in str(record.exc_text)
+
+
+def test_an_emission_that_was_refused_has_no_position_when_its_turn_runs_again(is_local: bool) -> None:
+    refused: list[int] = []
+
+    def handle(self: Does) -> None:
+        for n in range(COUNT_BOUND + 1):
+            try:
+                self.emit("out", n=threading.Lock() if n == 3 else n)
+            except BaseException:  # noqa: BLE001 - what a user may well write
+                refused.append(n)
+        if self.attempt == 1:
+            raise ValueError
+
+    outgoing = (
+        Outgoing("out", by_reference=is_local, encoded=True),
+        Outgoing("other", by_reference=False, encoded=False),
+    )
+    worker = Worker(Does(handle), is_local=is_local, outgoing=outgoing)
+    worker.begin()
+    with pytest.raises(ValueError):
+        worker.finish()
+    assert worker.message is not None
+    assert worker.message.released == COUNT_BOUND
+    worker.message.failures += 1
+    worker.begin_again()
+    worker.finish()
+
+    assert refused == [3, 3]
+    assert [data["n"] for _, data in worker.emitted] == [n for n in range(COUNT_BOUND + 1) if n != 3]
+
+
+@pytest.mark.parametrize("refusal", [RequestAbandoned(), ValueError("no"), SystemExit(3)], ids=repr)
+def test_a_handler_that_catches_everything_cannot_commit_after_a_release_was_refused(
+    is_local: bool, refusal: BaseException
+) -> None:
+    def handle(self: Does) -> Any:
+        for n in range(3 * COUNT_BOUND):
+            try:
+                self.emit("out", n=n)
+            except BaseException:  # noqa: BLE001
+                self.state["swallowed"] = True
+        try:
+            yield
+        except BaseException:  # noqa: BLE001
+            yield
+
+    worker = Worker(Does(handle), is_local=is_local)
+    worker.refuses = refusal
+    with pytest.raises(type(refusal)):
+        worker.run()
+
+    assert (worker.state, worker.emitted, worker.parts) == ({}, [], [])

@@ -24,6 +24,7 @@ from supervisors.places.process.place import ProcessPlace
 from supervisors.reasons import Reason, Shutdown
 from supervisors.wire.frames import Done, encode_frame
 from supervisors.wire.values import decode, encode, encode_code
+from tests.deeds import DEEDS
 
 PATIENCE = 30.0
 """Seconds that anything may take before a test gives up (arbitrary, generous on a busy machine)."""
@@ -68,6 +69,9 @@ class Bench:
 
     def fail(self, _port: Port, text: str) -> Any:
         raise ValueError(text)
+
+    def do(self, _port: Port, name: str) -> Any:
+        DEEDS[name][0]()
 
     def leave(self, _port: Port, code: int) -> Any:
         sys.exit(code)

@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from supervisors.places.process.page import PAGE_BYTES, Page, PageView, create_page_file
 
@@ -37,6 +39,21 @@ def test_a_page_follows_its_worker(pages: tuple[Page, Page]) -> None:
     worker.begin(2**63 - 1, 14.0)
     worker.end()
     assert parent.read() == PageView(None, 0.0, 2)
+
+
+@given(content=st.binary(max_size=24))
+def test_whatever_a_page_holds_is_read_as_numbers(content: bytes) -> None:
+    fd = create_page_file([])
+    try:
+        os.pwrite(fd, content, 0)
+        page = Page(fd)
+    finally:
+        os.close(fd)
+    view = page.read()
+    page.close()
+    assert view.seq is None or -(2**63) <= view.seq < 2**63
+    assert not math.isnan(view.since)
+    assert 0 <= view.ran < 2**64
 
 
 def test_the_search_path_travels_behind_the_page() -> None:

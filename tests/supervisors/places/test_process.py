@@ -21,7 +21,18 @@ import pytest
 from supervisors.errors import FrameError, InternalError
 from supervisors.places.base import PART_BOUND, Lost
 from supervisors.places.process.child import GOODBYE_SECONDS
-from supervisors.reasons import Crashed, DeadlineExceeded, Killed, ProtocolError, Reason, Shutdown, StartFailed
+from supervisors.reasons import (
+    Crashed,
+    DeadlineExceeded,
+    Killed,
+    ProtocolError,
+    Reason,
+    Shutdown,
+    StartFailed,
+    record_error,
+)
+from supervisors.wire.values import encode
+from tests.deeds import DEEDS
 from tests.supervisors.places.bench import CLOSED, PATIENCE, Bench, Driver, driven
 
 pytestmark = pytest.mark.processes
@@ -228,6 +239,23 @@ def test_a_service_that_cannot_be_decoded_is_a_failed_start() -> None:
         ((_, reason, _),) = driver.lost
     assert isinstance(reason, StartFailed)
     assert "ValueDecodingError" in reason.error.type
+
+
+class Telling(Bench):
+    def describe_failure(self, error: BaseException) -> bytes:
+        return encode(str(record_error(error)))
+
+
+def test_no_deed_ends_the_worker() -> None:
+    with driven(service=Telling()) as driver:
+        for done, name in enumerate(DEEDS, start=1):
+            driver.ask("do", name)
+            driver.run(lambda done=done: len(driver.failed) == done)  # type: ignore[misc]
+        assert driver.lost == []
+        after = driver.ask("echo", 1)
+        driver.run(lambda: after in driver.done)
+    for (_, text, _), (_, told) in zip(driver.failed, DEEDS.values(), strict=True):
+        assert text.startswith(told)
 
 
 class Speechless(Bench):

@@ -10,6 +10,7 @@ from supervisors.errors import UndescribedError
 from supervisors.places.base import Execution, Lost, Port, RequestAbandoned
 from supervisors.places.thread import ThreadPlace
 from supervisors.reasons import ErrorRecord, Reason, record_error
+from tests.deeds import DEEDS
 
 
 class Service:
@@ -94,6 +95,27 @@ def test_whatever_a_request_raises_is_its_failure(error: BaseException) -> None:
     assert (seq, record.text, returned) == (1, str(error), (2,))
     assert listener.done == [(2, "next")]
     assert service.settled == [False, True]
+
+
+class Doing(Service):
+    """Does the deed it is asked for by name."""
+
+    def advance(self) -> bool:
+        DEEDS[self.result][0]()
+        return True
+
+
+def test_no_deed_ends_the_place() -> None:
+    service = Doing()
+    place, listener = start(service)
+    for seq, name in enumerate(DEEDS):
+        place.submit(0, [(seq, name)])
+        assert place.advance()
+
+    assert [seq for seq, _, _ in listener.failed] == list(range(len(DEEDS)))
+    for (_, record, _), (_, told) in zip(listener.failed, DEEDS.values(), strict=True):
+        assert str(record).startswith(told)
+    assert place.room(0) == 1
 
 
 def test_an_error_that_cannot_be_described_is_told_beside_why() -> None:

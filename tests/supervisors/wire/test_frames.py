@@ -31,6 +31,7 @@ from supervisors.wire.frames import (
     parent_reader,
     worker_reader,
 )
+from tests.supervisors.wire.mutations import HEADS, check_decoder, mutated, peak_bytes
 
 HEADER = struct.Struct("<2sBxII")
 numbers = st.integers(0, 2**63 - 1)
@@ -174,6 +175,57 @@ def test_a_changed_byte_is_a_frame_or_one_error(frame: Any, data: st.DataObject)
         parent_reader(1).feed(changed)
     except FrameError:
         return
+
+
+MAX = 4_096
+KEPT = 256 * 1024
+
+
+@given(st.data(), st.booleans())
+def test_a_spoiled_stream_is_frames_or_one_error_in_bounded_memory(data: st.DataObject, is_worker: bool) -> None:
+    kinds, make = (to_worker, worker_reader) if is_worker else (from_worker, parent_reader)
+    stream = data.draw(
+        mutated(st.lists(kinds, max_size=4).map(lambda frames: b"".join(encode_frame(f, 1) for f in frames)))
+    )
+    reader = make(1, MAX)
+    while stream:
+        size = data.draw(st.integers(1, max(1, len(stream))))
+        try:
+            frames = reader.feed(stream[:size])
+        except FrameError:
+            return
+        assert len(reader.space()) <= max(KEPT, MAX + HEADER.size)
+        for frame in frames:
+            again = encode_frame(frame, 1)
+            assert b"".join(encode_frame(f, 1) for f in make(1).feed(again)) == again
+        stream = stream[size:]
+
+
+@given(mutated(from_worker.map(lambda frame: bytes(encode_frame(frame, 1)[HEADER.size :]))))
+def test_a_spoiled_body_behind_a_right_header_is_a_frame_or_one_error(body: bytes) -> None:
+    def decode(body: bytes) -> Any:
+        [frame] = parent_reader(1).feed(HEADER.pack(b"SV", 1, 1, len(body)) + body)
+        return frame
+
+    check_decoder(decode, lambda frame: bytes(encode_frame(frame, 1)[HEADER.size :]), body)
+
+
+@given(mutated(to_worker.map(lambda frame: bytes(encode_frame(frame, 1)[HEADER.size :]))))
+def test_a_spoiled_body_from_the_parent_is_a_frame_or_one_error(body: bytes) -> None:
+    def decode(body: bytes) -> Any:
+        [frame] = worker_reader(1).feed(HEADER.pack(b"SV", 1, 1, len(body)) + body)
+        return frame
+
+    check_decoder(decode, lambda frame: bytes(encode_frame(frame, 1)[HEADER.size :]), body)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_a_body_that_announces_more_than_there_is_takes_no_memory(head: str) -> None:
+    for lead in (b"", b"\x92\x13", b"\x92\x13\x91", b"\x94\x14\x00\x01", b"\x92\x12", b"\x92\x12\x94"):
+        body = lead + HEADS[head]
+        reader = parent_reader(1)
+        stream = HEADER.pack(b"SV", 1, 1, len(body)) + body
+        assert peak_bytes(lambda reader=reader, stream=stream: reader.feed(stream)) < 100_000  # type: ignore[misc]
 
 
 def test_deep_nesting_is_one_error() -> None:

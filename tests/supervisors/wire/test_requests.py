@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,6 +27,7 @@ from supervisors.wire.requests import (
     encode_outcome,
     encode_request,
 )
+from tests.supervisors.wire.mutations import HEADS, check_decoder, mutated, peak_bytes
 
 numbers = st.integers(0, 2**63 - 1)
 delays = st.floats(0, allow_nan=False)
@@ -87,6 +91,35 @@ def test_anything_else_is_one_error(data: bytes) -> None:
             assert "not the protocol" in str(error)  # noqa: PT017  both ways are right here
         else:
             assert isinstance(value, Begin | Handle | Fire | Report | Drain | Outcome | Ended)
+
+
+@given(mutated(requests.map(encode_request)))
+def test_a_spoiled_request_is_a_request_or_one_error(data: bytes) -> None:
+    check_decoder(decode_request, encode_request, data)
+
+
+@given(mutated(outcomes.map(encode_outcome)))
+def test_a_spoiled_outcome_is_an_outcome_or_one_error(data: bytes) -> None:
+    check_decoder(decode_outcome, encode_outcome, data)
+
+
+@given(mutated(endings.map(encode_ended)))
+def test_a_spoiled_ending_is_an_ending_or_one_error(data: bytes) -> None:
+    check_decoder(decode_ended, encode_ended, data)
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("decode", [decode_request, decode_outcome, decode_ended])
+def test_a_body_that_announces_more_than_there_is_takes_no_memory(decode: Callable[[bytes], Any], head: str) -> None:
+    for lead in (
+        b"",
+        b"\x99",
+        b"\x99\x90\x90\x90\x90",
+        b"\x92",
+        b"\x93\x02",
+        b"\x99\x90\x90\x90\x90\x91\x93\xa0\x80\x81\xa0",
+    ):
+        assert peak_bytes(lambda lead=lead: decode(lead + HEADS[head])) < 100_000  # type: ignore[misc]
 
 
 def test_a_body_that_is_nested_without_end_is_one_error() -> None:
