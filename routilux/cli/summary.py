@@ -76,7 +76,7 @@ def summarize(state: JobState, width: int = 100) -> str:
         for routine_id, told in state.routine_states.items()
     ]
     titles, table = lay_out(COLUMNS, rows, width)
-    lines += [titles, *table, *_tell_causes(state, rows, width), *_tell_outputs(state)]
+    lines += [titles, *table, *_tell_causes(state, rows, width), *_tell_abandoned(rows, width), *_tell_outputs(state)]
     return "\n".join(lines)
 
 
@@ -122,6 +122,11 @@ def _tell_causes(state: JobState, rows: list[Row], width: int) -> list[str]:
     if len(causes) > CAUSES_SHOWN:
         lines.append(f"  and {tell_count(len(causes) - CAUSES_SHOWN)} more causes")
     return lines
+
+
+def _tell_abandoned(rows: list[Row], width: int) -> list[str]:
+    counts = [f"{row.id} {tell_count(row.figures.abandoned)}" for row in rows if row.figures.abandoned]
+    return [cut(printable("threads left behind in their handlers: " + ", ".join(counts)), width)] if counts else []
 
 
 def _tell_outputs(state: JobState) -> list[str]:

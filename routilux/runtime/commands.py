@@ -22,6 +22,7 @@ class Failure(NamedTuple):
         reason: what happened.
         is_lost: whether the worker is gone and needs to be replaced.
         is_fruitless: whether that worker had committed nothing since it started.
+        abandoned: threads of the routine that were given up and are still in their handlers.
     """
 
     routine: int
@@ -34,6 +35,7 @@ class Failure(NamedTuple):
     reason: Reason
     is_lost: bool
     is_fruitless: bool
+    abandoned: int
 
 
 class Verdict(NamedTuple):

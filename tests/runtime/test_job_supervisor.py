@@ -68,7 +68,7 @@ class Decisions:
         )
         self.host.run()
 
-    def lose(self, worker: int, *, is_fruitless: bool = True) -> Verdict:
+    def lose(self, worker: int, *, is_fruitless: bool = True, abandoned: int = 0) -> Verdict:
         """Lose a worker that was idle."""
         [pool] = self._pools
         case = len(pool.verdicts) + 1
@@ -84,6 +84,7 @@ class Decisions:
                 reason=KILLED,
                 is_lost=True,
                 is_fruitless=is_fruitless,
+                abandoned=abandoned,
             )
         )
         self.host.run()  # the clock stands still: nobody here sets a timer
@@ -135,3 +136,15 @@ def test_a_pool_may_lose_as_many_workers_as_all_of_them_may_alone() -> None:
 
 def test_without_restarts_allowed_the_first_fruitless_death_in_a_pool_stops_the_job() -> None:
     assert Decisions(workers=4, max_restarts=0).lose(2).strategy is Strategy.STOP
+
+
+def test_a_routine_that_has_abandoned_more_threads_than_it_may_stops_the_job_and_says_what_helps() -> None:
+    decisions = Decisions(workers=1, max_abandoned=2)
+    for abandoned in (1, 2):
+        assert decisions.lose(0, is_fruitless=False, abandoned=abandoned).strategy is Strategy.CONTINUE
+    last = decisions.lose(0, is_fruitless=False, abandoned=3)
+    assert (last.strategy, last.restart_delay) == (Strategy.STOP, None)
+    decisions.host.run()
+    error = decisions.finished.result(timeout=0).error or ""
+    assert "still in their handlers: 3, max_abandoned is 2" in error
+    assert "use placement='process'" in error
