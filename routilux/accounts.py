@@ -119,6 +119,8 @@ class Account:
         self.error: str | None = None
         """The last failure, in one line."""
         self.pids: tuple[int | None, ...] = (None,) * plan.options.workers
+        self.abandoned: tuple[str, ...] = ()
+        """Where each of its threads was when it was given up; of those alone that have not come back."""
         self.handled = 0
         self.failed = 0
         self.skipped = 0
@@ -136,6 +138,10 @@ class Account:
         """Note that the job is over with all messages of this routine handled."""
         if self.status == "running":
             self.status = "completed"
+
+    def note_abandoned(self, stacks: tuple[str, ...]) -> None:
+        """Note which of its threads were given up and still run."""
+        self.abandoned = stacks
 
     @property
     def is_pressed(self) -> bool:

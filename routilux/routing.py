@@ -77,6 +77,11 @@ class RoutinePlan:
         """Whether its handlers run in child processes."""
         return self.options.placement == "process"
 
+    @property
+    def has_deadlines(self) -> bool:
+        """Whether the place its handlers run at has to be told the time."""
+        return self.is_process or self.options.timeout is not None
+
 
 @dataclass(frozen=True, slots=True)
 class OutputPlan:

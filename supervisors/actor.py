@@ -14,9 +14,7 @@ from __future__ import annotations
 import concurrent.futures
 import math
 import random
-import sys
 import threading
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -36,6 +34,7 @@ from supervisors.places.base import Listener, Place
 from supervisors.places.process.output import show_output
 from supervisors.places.process.place import ProcessPlace
 from supervisors.reasons import Abandoned, Killed, Shutdown
+from supervisors.stacks import stack_of
 from supervisors.telemetry import Telemetry, telemetry
 from supervisors.waiting import enter_actor, present_actor, refuse_ring, waiting_for
 
@@ -259,8 +258,7 @@ class PykkaRef(InboxRef):
 
     def stack(self) -> str:
         """Where the actor's thread is at this moment, as text; "" when it has ended."""
-        frame = sys._current_frames().get(self._thread.ident or 0)  # noqa: SLF001  the documented way to it
-        return "".join(traceback.format_stack(frame)) if frame is not None else ""
+        return stack_of(self._thread)
 
     def expect_start(self) -> None:
         """Keep what the start comes to, for `wait_started`; to be said before the thread starts."""

@@ -149,13 +149,15 @@ class Killed(msgspec.Struct, frozen=True, tag=True):
 
 
 class DeadlineExceeded(msgspec.Struct, frozen=True, tag=True):
-    """It took longer than it was allowed, and was ended for it."""
+    """It took longer than it was allowed, and was ended for it; a thread, which has no `pid`, was abandoned."""
 
     seconds: float
     pid: int | None = None
+    stack: str = ""
 
     def __str__(self) -> str:
-        return f"took longer than {self.seconds:g} s and was ended"
+        end = "was ended" if self.pid is not None else "its thread was abandoned"
+        return f"took longer than {self.seconds:g} s and {end}"
 
 
 class ProtocolError(msgspec.Struct, frozen=True, tag=True):

@@ -190,7 +190,12 @@ def _tell_routine(routine: RoutineView) -> str:
             parts.append(tell_bytes(routine.rss_bytes))
     parts += [
         f"{tell_count(count)} {word}"
-        for word, count in (("dead", figures.dead), ("skipped", figures.skipped), ("restarts", figures.restarts))
+        for word, count in (
+            ("dead", figures.dead),
+            ("skipped", figures.skipped),
+            ("restarts", figures.restarts),
+            ("abandoned", figures.abandoned),
+        )
         if count
     ]
     return printable(", ".join(parts))

@@ -15,7 +15,7 @@ from routilux.cli.picture import Column, lay_out, tell_bytes, tell_count, tell_r
 from routilux.dead_letters import DeadLetter
 from routilux.jobs.machine import JobStatus
 from routilux.jobs.state import JobState, RoutineFigures
-from supervisors.reasons import Crashed, Raised, Reason, StartFailed
+from supervisors.reasons import Crashed, OutOfMemory, Raised, Reason, StartFailed
 from supervisors.text import cut, printable
 
 CAUSES_SHOWN = 10
@@ -23,7 +23,7 @@ CAUSES_SHOWN = 10
 TEXT_SHOWN = 50
 """Characters of an error's text in an example (arbitrary: what leaves room for its place in the code)."""
 
-_NO_PROCESS = "process None "
+_NO_PROCESS = "process 0 "
 _FRAME = re.compile(r'File "([^"]*)", line (\d+)(?:,)? in (.+)')
 _NEWEST_FIRST = "most recent call first"
 _DETAIL = "      "
@@ -84,7 +84,7 @@ def summarize(state: JobState, width: int = 100) -> str:
         for routine_id, told in state.routine_states.items()
     ]
     titles, table = lay_out(COLUMNS, rows, width)
-    lines += [titles, *table, *_tell_causes(state, rows, width), *_tell_outputs(state)]
+    lines += [titles, *table, *_tell_causes(state, rows, width), *_tell_abandoned(rows, width), *_tell_outputs(state)]
     return "\n".join(lines)
 
 
@@ -105,7 +105,9 @@ def kind_of(reason: Reason) -> str:
     """
     if isinstance(reason, Raised):
         return f"raised {reason.error.type}"
-    own = {name: None for name in ("pid", "peak_bytes") if name in reason.__struct_fields__}
+    own: dict[str, int | None] = {"peak_bytes": None} if isinstance(reason, Crashed | OutOfMemory) else {}
+    if getattr(reason, "pid", None) is not None:
+        own["pid"] = 0
     return str(msgspec.structs.replace(reason, **own)).partition("\n")[0].replace(_NO_PROCESS, "process ")
 
 
@@ -176,6 +178,11 @@ def _tell_causes(state: JobState, rows: list[Row], width: int) -> list[str]:
     if len(causes) > CAUSES_SHOWN:
         lines.append(f"  and {tell_count(len(causes) - CAUSES_SHOWN)} more causes")
     return lines
+
+
+def _tell_abandoned(rows: list[Row], width: int) -> list[str]:
+    counts = [f"{row.id} {tell_count(row.figures.abandoned)}" for row in rows if row.figures.abandoned]
+    return [cut(printable("threads left behind in their handlers: " + ", ".join(counts)), width)] if counts else []
 
 
 def _tell_outputs(state: JobState) -> list[str]:

@@ -161,6 +161,7 @@ def count_held(account: Account) -> RoutineFigures:
         waiting=len(account.mailbox),
         in_hand=len(account.in_hand),
         in_retry=sum(map(len, account.in_retry.values())),
+        abandoned=len(account.abandoned),
     )
 
 

@@ -32,6 +32,7 @@ class RoutineFigures(NamedTuple):
         waiting: messages in its mailbox.
         in_hand: messages being handled.
         in_retry: messages that wait for their next try.
+        abandoned: threads that were given up and are still in their handlers.
     """
 
     handled: int = 0
@@ -44,6 +45,7 @@ class RoutineFigures(NamedTuple):
     waiting: int = 0
     in_hand: int = 0
     in_retry: int = 0
+    abandoned: int = 0
 
 
 class JobState:

@@ -22,7 +22,10 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         placement: `thread`: handlers run on the actor's own thread; `process`: in child processes.
         workers: children of a process routine; with more than one, order is given up.
-        timeout: seconds a handler may take before its process is ended; None for no limit.
+        timeout: seconds a handler may take; None for no limit. A process that takes longer is ended. A
+            thread cannot be ended: it is abandoned, what it commits later is refused, and the routine goes on
+            on a new one.
+        max_abandoned: abandoned threads that may still be in their handlers; with more the job is stopped.
         error_handler: what follows failures; None: the routine's own, else the flow's.
         atomic: whether nothing a turn emits goes out before its commit, however much it is (R3).
         capacity: messages its mailbox holds before it holds back those who send.
@@ -35,6 +38,7 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
     placement: str = "thread"
     workers: int = 1
     timeout: float | None = None
+    max_abandoned: int = 3
     error_handler: ErrorHandler | None = None
     atomic: bool = False
     capacity: int = 1_000
@@ -56,13 +60,13 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
         options._check(routine_id)
         return options
 
-    def _check(self, routine_id: str) -> None:  # noqa: C901  one line an option
+    def _check(self, routine_id: str) -> None:
         def refuse(name: str, expected: str) -> OptionError:
             return OptionError(f"routine {routine_id!r}: expected {name} to be {expected}, got {getattr(self, name)!r}")
 
         if self.placement not in PLACEMENTS:
             raise refuse("placement", f"one of {PLACEMENTS}")
-        for name, least in (("workers", 1), ("capacity", 1), ("max_restarts", 0)):
+        for name, least in (("workers", 1), ("capacity", 1), ("max_restarts", 0), ("max_abandoned", 0)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise refuse(name, f"a whole number of at least {least}")
@@ -73,11 +77,8 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
         checked_handler(self.error_handler, f"routine {routine_id!r}")
         if not isinstance(self.atomic, bool):
             raise refuse("atomic", "True or False")
-        if self.placement == "thread":
-            if self.workers != 1:
-                raise refuse("workers", "1 on a thread (placement='process' has several)")
-            if self.timeout is not None:
-                raise refuse("timeout", "None on a thread, which cannot be ended (use placement='process')")
+        if self.placement == "thread" and self.workers != 1:
+            raise refuse("workers", "1 on a thread (placement='process' has several)")
 
 
 def _is_positive(value: object) -> bool:

@@ -22,6 +22,7 @@ class Failure(NamedTuple):
         reason: what happened.
         is_lost: whether the worker is gone and needs to be replaced.
         is_fruitless: whether that worker had committed nothing since it started.
+        abandoned: threads of the routine that were given up and are still in their handlers.
         edge: index of the connection by which the message came; -1 where there is no message.
         seq: its number on that connection.
     """
@@ -36,6 +37,7 @@ class Failure(NamedTuple):
     reason: Reason
     is_lost: bool
     is_fruitless: bool
+    abandoned: int = 0
     edge: int = -1
     seq: int = 0
 

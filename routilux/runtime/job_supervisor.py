@@ -26,6 +26,7 @@ from routilux.jobs.machine import JobStatus, is_final
 from routilux.ledger import Ledger
 from routilux.runtime.commands import Cancel, Failure, Overflow, Quiet, Verdict
 from routilux.runtime.failure_log import FailureLog
+from routilux.runtime.hangs import warn_left_behind
 from routilux.runtime.reports import Outcome
 from routilux.runtime.routine_actor import RoutineActor
 from supervisors.behavior import Behavior, Context, Ref
@@ -43,14 +44,11 @@ from supervisors.policy import (
     decide_lost_child,
 )
 from supervisors.reasons import Reason, Shutdown
-from supervisors.report import reporter
 from supervisors.spec import ChildSpec
 
 RESTART_BACKOFF = Backoff(delay=0.1, factor=2.0, max_delay=5.0, jitter=0.5)
 """Waits before a worker is replaced that had committed nothing; a fruitful one is replaced at once. A crash loop is the
 intensity's to end: a longer wait than 5 s (arbitrary) would only let workers stand still that others kill."""
-_log = reporter("routilux")
-
 ABANDON_SECONDS = 1.0
 """What an actor gets beyond the shutdown time before its thread is left behind (arbitrary)."""
 
@@ -114,8 +112,6 @@ class JobSupervisor(Behavior):
         self.state_ref: Future[Ref] = Future()
         """Resolved with the state actor's address once it has started."""
         self._ending: Move | None = None
-        self.abandoned: list[str] = []
-        """Ids of routines whose threads did not end in time."""
 
     def list_children(self) -> tuple[ChildInfo, ...]:
         """List the actors of the job; any thread may call it."""
@@ -151,7 +147,10 @@ class JobSupervisor(Behavior):
                 raise InternalError(detail)
 
     def on_stop(self, reason: Reason, ctx: Context) -> None:
-        """Tell whoever waits."""
+        """Tell whoever waits, after the log has been told whose threads are left behind."""
+        for account in self._ledger.accounts:
+            for stack in account.abandoned:
+                warn_left_behind(account.plan.id, stack)
         cut = self._concluded(self._state_actor.cut(ctx.now()), reason)
         self._ledger.close_gate()
         if not self.state_ref.done():
@@ -195,10 +194,11 @@ class JobSupervisor(Behavior):
         error = f"routine {routine.id!r}: {failure.reason}"
         if failure.is_lost and strategy not in {Strategy.STOP, Strategy.SKIP}:
             restart_delay = self._restart_delay(failure, ctx)
-            if restart_delay is None:
-                loop = self._describe_loop(failure.routine)
+            too_many = self._describe_abandoned(failure)
+            if restart_delay is None or too_many:
+                loop = too_many or self._describe_loop(failure.routine)
                 error += f" ({loop})"
-                strategy, delay, gives_up = Strategy.STOP, 0.0, False
+                strategy, delay, gives_up, restart_delay = Strategy.STOP, 0.0, False, None
         actor = self._routines[failure.routine].ref
         if actor is not None:
             actor.signal(Verdict(failure.case, strategy, delay, gives_up, restart_delay))
@@ -226,6 +226,16 @@ class JobSupervisor(Behavior):
         intensity, workers = self._restarts[routine].intensity, len(self._streaks[routine])
         among = f" among {workers} workers" if workers > 1 else ""
         return f"more than {intensity.max_restarts} fruitless restarts in {intensity.period:g} s{among}"
+
+    def _describe_abandoned(self, failure: Failure) -> str:
+        """Say that the routine has given up more threads than it may; "" if it has not."""
+        limit = self._ledger.plan.routines[failure.routine].options.max_abandoned
+        if failure.abandoned <= limit:
+            return ""
+        return (
+            f"threads of it that were abandoned and are still in their handlers: {failure.abandoned}, "
+            f"max_abandoned is {limit}; a thread cannot be ended, a process can: use placement='process'"
+        )
 
     # -- The end
 
@@ -265,14 +275,9 @@ class JobSupervisor(Behavior):
 
     def on_child_abandoned(self, child: Child, stack: str, ctx: Context) -> None:
         """Fence off what the routine has in hand: its thread goes on."""
-        self._ledger.fence(self._ledger.accounts[self._routines.index(child)])
-        self.abandoned.append(child.name)
-        _log.warning(
-            "job's end: routine %r is still in its handler and cannot be ended on a thread; "
-            "it is left behind and what it commits is refused (placement='process' can be ended)\n%s",
-            child.name,
-            stack,
-        )
+        account = self._ledger.accounts[self._routines.index(child)]
+        self._ledger.fence(account)
+        account.note_abandoned((*account.abandoned, stack))
 
     # -- Private
 

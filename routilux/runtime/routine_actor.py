@@ -89,6 +89,8 @@ class RoutineActor(Behavior):
         make_place: makes the place.
         report: hands a `Failure` to the supervisor.
         shutdown: seconds that turns in hand get when the job ends early.
+        uses_poller: whether the place waits for file descriptors.
+        has_deadlines: whether the place is told when its deadlines have come.
     """
 
     handles_terminate = True
@@ -103,8 +105,10 @@ class RoutineActor(Behavior):
         *,
         shutdown: float = 5.0,
         uses_poller: bool = False,
+        has_deadlines: bool = False,
     ) -> None:
         self.uses_poller = uses_poller
+        self._has_deadlines = has_deadlines
         self._account = account
         self._ledger = ledger
         self._carrier = carrier
@@ -167,7 +171,7 @@ class RoutineActor(Behavior):
             # What was handed out here is run without another look for more, but never past a control message.
             while not control and advance():
                 pass
-        if self.uses_poller:
+        if self._has_deadlines:
             self._set_tick(ctx)
         return worked
 
@@ -324,6 +328,7 @@ class RoutineActor(Behavior):
                 reason=reason,
                 is_lost=is_lost,
                 is_fruitless=not self._fruitful[number],
+                abandoned=len(account.abandoned),
                 edge=message.edge if message else -1,
                 seq=message.seq if message else 0,
             )

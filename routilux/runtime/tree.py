@@ -21,6 +21,7 @@ from routilux.model.graph import FlowGraph
 from routilux.routing import ENTRY, RoutinePlan, compile_plan
 from routilux.runtime.carriers import LocalCarrier, WireCarrier
 from routilux.runtime.commands import Overflow, Quiet
+from routilux.runtime.hangs import warn_slow
 from routilux.runtime.interrupts import Uninterrupted
 from routilux.runtime.job import Job
 from routilux.runtime.job_supervisor import JobSupervisor
@@ -37,6 +38,7 @@ from supervisors.places.base import Listener, Place
 from supervisors.places.process.output import show_output
 from supervisors.places.process.place import ProcessPlace
 from supervisors.places.thread import ThreadPlace
+from supervisors.places.timed import TimedThreadPlace
 from supervisors.wire.values import encode_code
 
 
@@ -138,11 +140,19 @@ def _actor_maker(
         make_place = _process_place(routine, services[routine.id])
     else:
         carrier = LocalCarrier()
-        make_place = _thread_place(routine)
+        timeout = routine.options.timeout
+        make_place = _thread_place(routine) if timeout is None else _timed_place(account, timeout)
 
     def make(report: Callable[[Any], None]) -> RoutineActor:
         return RoutineActor(
-            account, ledger, carrier, make_place, report, shutdown=shutdown, uses_poller=routine.is_process
+            account,
+            ledger,
+            carrier,
+            make_place,
+            report,
+            shutdown=shutdown,
+            uses_poller=routine.is_process,
+            has_deadlines=routine.has_deadlines,
         )
 
     return make
@@ -151,6 +161,24 @@ def _actor_maker(
 def _thread_place(routine: RoutinePlan) -> PlaceMaker:
     def make(listener: Listener, ctx: Context, wait: Callable[[], bool]) -> Place:
         return ThreadPlace(lambda: _make_service(routine, is_local=True), listener, ctx.now, wait)
+
+    return make
+
+
+def _timed_place(account: Account, timeout: float) -> PlaceMaker:
+    routine = account.plan
+
+    def make(listener: Listener, ctx: Context, wait: Callable[[], bool]) -> Place:  # noqa: ARG001  nothing runs here
+        return TimedThreadPlace(
+            ctx.ref.path,
+            lambda: _make_service(routine, is_local=True),
+            listener,
+            ctx.now,
+            ctx.mailbox.ring,
+            timeout=timeout,
+            warn=partial(warn_slow, account),
+            note_abandoned=account.note_abandoned,
+        )
 
     return make
 

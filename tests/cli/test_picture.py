@@ -14,6 +14,7 @@ from routilux.cli.picture import (
     tell_rate,
     tell_seconds,
 )
+from routilux.jobs.state import RoutineFigures
 from routilux.observe import WorkerView
 from tests.cli.views import busy_job, routine
 
@@ -110,3 +111,8 @@ def test_figures_read_as_people_write_them() -> None:
     assert [tell_bytes(count) for count in (None, 0, 55 * 2**20, 20 * 2**30)] == ["", "0 MiB", "55 MiB", "20.0 GiB"]
     seconds = [tell_seconds(value) for value in (0.04, 59.94, 60.0, 125.4, 3720.0)]
     assert seconds == ["0.0 s", "59.9 s", "1 min 00 s", "2 min 05 s", "1 h 02 min"]
+
+
+def test_threads_that_were_abandoned_are_told_in_the_line_of_progress() -> None:
+    view = busy_job()._replace(routines=(routine("parse", figures=RoutineFigures(handled=2, abandoned=1)),))
+    assert tell_progress(view) == "parse 2 handled, 1 abandoned"

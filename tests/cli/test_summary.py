@@ -152,3 +152,9 @@ def test_results_are_counted() -> None:
 def test_dead_letters_that_were_not_kept_are_still_counted() -> None:
     lines = summarize(state(dead_letters=[letter(raised("KeyError", "1"))])).split("\n")
     assert "given up: 2, of which the newest 1 were kept" in lines
+
+
+def test_threads_that_were_left_behind_are_told_by_routine() -> None:
+    given = state()
+    given.routine_states["parse"]["stats"]["abandoned"] = 2
+    assert summarize(given).split("\n")[-1] == "threads left behind in their handlers: parse 2"

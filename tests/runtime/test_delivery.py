@@ -49,6 +49,14 @@ def test_every_message_is_handled_once_and_in_order(shape: str, where: str) -> N
         assert state.routine_states["looper"]["state"] == {"turns": 3 * COUNT}
 
 
+@pytest.mark.timeout(600 if IS_STRESS else 100)
+@pytest.mark.parametrize("shape", SLOTS)
+def test_every_message_is_handled_once_and_in_order_on_threads_with_a_timeout(shape: str) -> None:
+    count = COUNT // 5  # each message costs two wake-ups of threads
+    flow: Flow = getattr(shapes, shape)(shapes.PLACEMENTS["thread"], timeout=30.0)
+    check_sink(flow.execute("source", {"count": count}), SLOTS[shape], count)
+
+
 @pytest.mark.processes
 @pytest.mark.timeout(600 if IS_STRESS else 100)
 @pytest.mark.parametrize("shape", SLOTS)

@@ -70,17 +70,17 @@ class Decisions:
         )
         self.host.run()
 
-    def lose(self, worker: int, *, is_fruitless: bool = True) -> Verdict:
+    def lose(self, worker: int, *, is_fruitless: bool = True, abandoned: int = 0) -> Verdict:
         """Lose a worker that was idle."""
         [pool] = self._pools
         case = len(pool.verdicts) + 1
-        self.report(worker, case, is_fruitless=is_fruitless)
+        self.report(worker, case, is_fruitless=is_fruitless, abandoned=abandoned)
         self.host.run()  # the clock stands still: nobody here sets a timer
         verdict = pool.verdicts[-1]
         assert verdict.case == case
         return verdict
 
-    def report(self, worker: int, case: int = 1, *, is_fruitless: bool = True) -> None:
+    def report(self, worker: int, case: int = 1, *, is_fruitless: bool = True, abandoned: int = 0) -> None:
         """Report the loss of a worker, and wait for nothing."""
         [pool] = self._pools
         pool.report(
@@ -95,6 +95,7 @@ class Decisions:
                 reason=KILLED,
                 is_lost=True,
                 is_fruitless=is_fruitless,
+                abandoned=abandoned,
             )
         )
 
@@ -200,3 +201,15 @@ class Failing(Routine):
 
     def handle(self, n: int) -> None:
         raise ValueError(n)
+
+
+def test_a_routine_that_has_abandoned_more_threads_than_it_may_stops_the_job_and_says_what_helps() -> None:
+    decisions = Decisions(workers=1, max_abandoned=2)
+    for abandoned in (1, 2):
+        assert decisions.lose(0, is_fruitless=False, abandoned=abandoned).strategy is Strategy.CONTINUE
+    last = decisions.lose(0, is_fruitless=False, abandoned=3)
+    assert (last.strategy, last.restart_delay) == (Strategy.STOP, None)
+    decisions.host.run()
+    error = decisions.finished.result(timeout=0).error or ""
+    assert "still in their handlers: 3, max_abandoned is 2" in error
+    assert "use placement='process'" in error

@@ -1,134 +1,159 @@
-"""The place on the actor's own thread: whatever a request raises is told, and the next one is run."""
+"""What both places on threads promise: the actor's own, and the one that has deadlines."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
-from supervisors.errors import UndescribedError
-from supervisors.places.base import Execution, Lost, Port, RequestAbandoned
-from supervisors.places.thread import ThreadPlace
-from supervisors.reasons import ErrorRecord, Reason, record_error
-from tests.deeds import DEEDS
+from supervisors.errors import InternalError
+from supervisors.places.base import CLOSED, Lost, Port, RequestAbandoned
+from supervisors.reasons import Killed, Shutdown, StartFailed
+from tests.supervisors.places.threads import Kind, World, running
+
+pytestmark = pytest.mark.parametrize("kind", ["thread", "timed"])
 
 
-class Service:
-    """Raises what it is asked to, or gives it back; cannot describe what `refuses` names."""
-
-    def __init__(self, refuses: tuple[type[BaseException], ...] = ()) -> None:
-        self.refuses = refuses
-        self.settled: list[bool] = []
-        self.result: Any = None
-
-    def boot(self, number: int, boot: Any) -> None:
-        """Do nothing."""
-
-    def begin(self, request: Any, port: Port) -> Execution:
-        self.result = request
-        return self
-
-    def advance(self) -> bool:
-        if isinstance(self.result, BaseException):
-            raise self.result
-        return True
-
-    def settle(self, *, accepted: bool) -> None:
-        self.settled.append(accepted)
-
-    def describe_failure(self, error: BaseException) -> ErrorRecord:
-        if isinstance(error, self.refuses):
-            raise SystemExit("no words")
-        return record_error(error)
-
-    def close(self, reason: Reason) -> None:
-        """Do nothing."""
+def steps(count: int) -> Iterator[None]:
+    for _ in range(count):
+        yield
+    return count
 
 
-class Listener:
-    def __init__(self) -> None:
-        self.done: list[tuple[int, Any]] = []
-        self.failed: list[tuple[int, ErrorRecord, tuple[int, ...]]] = []
-
-    def on_ready(self, number: int) -> None:
-        """Do nothing."""
-
-    def on_part(self, number: int, seq: int, body: Any) -> None:
-        """Do nothing."""
-
-    def on_done(self, _number: int, seq: int, body: Any, _seconds: float, _at: float) -> None:
-        self.done.append((seq, body))
-
-    def on_failed(self, _number: int, seq: int, body: ErrorRecord, returned: tuple[int, ...]) -> None:
-        self.failed.append((seq, body, returned))
-
-    def on_lost(self, number: int, reason: Reason, lost: Lost) -> None:
-        raise AssertionError(number, reason, lost)
-
-    def on_closed(self) -> None:
-        """Do nothing."""
+def parts(port: Port, count: int) -> Iterator[None]:
+    for n in range(count):
+        port.stop_with(n, 1)
+        yield
+    return count
 
 
-def start(service: Service) -> tuple[ThreadPlace, Listener]:
-    listener = Listener()
-    place = ThreadPlace(lambda: service, listener, lambda: 0.0, lambda: False)
-    place.start(0, None)
-    place.advance()
-    return place, listener
+def test_requests_come_back_once_and_in_order(kind: Kind) -> None:
+    with running(kind) as world:
+        asked = [world.ask(lambda _port, n=n: n) for n in range(200)]
+        world.run(lambda: len(world.done) == 200)
+    assert list(world.done) == asked
+    assert list(world.done.values()) == list(range(200))
+    assert world.settled == [True] * 200
+    assert (world.lost, world.failed) == ([], [])
 
 
-@pytest.mark.parametrize(
-    "error",
-    [ValueError("x"), SystemExit(3), KeyboardInterrupt(), GeneratorExit(), StopIteration(1), RequestAbandoned()],
-    ids=repr,
-)
-def test_whatever_a_request_raises_is_its_failure(error: BaseException) -> None:
-    service = Service()
-    place, listener = start(service)
-    place.submit(0, [(1, error), (2, "next")])
+@pytest.mark.parametrize("error", [ValueError("bad"), SystemExit(3), KeyboardInterrupt(), RequestAbandoned()])
+def test_what_a_request_raises_is_its_failure_alone(kind: Kind, error: BaseException) -> None:
+    def fail(_port: Port) -> None:
+        raise error
 
-    assert place.advance()
-    place.submit(0, [(2, "next")])
-    assert place.advance()
-
-    [(seq, record, returned)] = listener.failed
-    assert (seq, record.text, returned) == (1, str(error), (2,))
-    assert listener.done == [(2, "next")]
-    assert service.settled == [False, True]
+    with running(kind) as world:
+        bad = world.begin(fail)
+        world.run(lambda: world.failed)
+        good = world.ask(lambda _port: "good")
+        world.run(lambda: world.done)
+    assert world.failed == [(bad, repr(error), ())]
+    assert world.done == {good: "good"}
+    assert world.settled == [False, True]
 
 
-class Doing(Service):
-    """Does the deed it is asked for by name."""
-
-    def advance(self) -> bool:
-        DEEDS[self.result][0]()
-        return True
-
-
-def test_no_deed_ends_the_place() -> None:
-    service = Doing()
-    place, listener = start(service)
-    for seq, name in enumerate(DEEDS):
-        place.submit(0, [(seq, name)])
-        assert place.advance()
-
-    assert [seq for seq, _, _ in listener.failed] == list(range(len(DEEDS)))
-    for (_, record, _), (_, told) in zip(listener.failed, DEEDS.values(), strict=True):
-        assert str(record).startswith(told)
-    assert place.room(0) == 1
+def test_a_request_goes_on_past_each_of_its_stops_once_its_part_is_granted(kind: Kind) -> None:
+    with running(kind) as world:
+        world.grants = False
+        seq = world.begin(lambda port: parts(port, 2))
+        for n in range(2):
+            world.run(lambda: world.ungranted)
+            assert not world.place.advance()
+            assert world.parts == [(seq, m) for m in range(n + 1)]
+            world.place.grant(0, world.ungranted.pop())
+        world.run(lambda: world.done)
+    assert world.done == {seq: 2}
 
 
-def test_an_error_that_cannot_be_described_is_told_beside_why() -> None:
-    service = Service(refuses=(ValueError,))
-    place, listener = start(service)
-    place.submit(0, [(1, ValueError("bad"))])
-    place.advance()
-    place.submit(0, [(2, "next")])
-    place.advance()
+def test_a_request_hands_parts_over_while_it_runs(kind: Kind) -> None:
+    with running(kind) as world:
+        seq = world.begin(lambda port: [port.part(n, 1) for n in range(3)])
+        world.run(lambda: world.done)
+    assert world.parts == [(seq, 0), (seq, 1), (seq, 2)]
 
-    [(_, record, _)] = listener.failed
-    assert record.type == f"supervisors.errors.{UndescribedError.__name__}"
-    assert record.text == "ValueError: bad"
-    assert record.notes == ("describing it raised SystemExit: no words",)
-    assert record.chain == ("ValueError: bad",)
-    assert listener.done == [(2, "next")]
+
+def test_a_part_outside_of_a_request_is_refused(kind: Kind) -> None:
+    ports: list[Port] = []
+    with running(kind) as world:
+        world.begin(ports.append)
+        world.run(lambda: world.done)
+    with pytest.raises(InternalError, match="a part without a request"):
+        ports[0].part(0, 1)
+
+
+def test_a_service_that_does_not_boot_is_told_and_may_be_started_again(kind: Kind) -> None:
+    world = World(kind)
+    world.place.start(0, LookupError("no such boot"))
+    world.run(lambda: world.lost)
+    ((reason, lost),) = world.lost
+    assert isinstance(reason, StartFailed)
+    assert "no such boot" in str(reason)
+    assert lost == Lost(None, (), ())
+    world.place.start(0, None)
+    world.run(lambda: world.ready)
+    assert [worker.incarnation for worker in world.place.workers()] == [2]
+    world.close()
+
+
+def test_a_worker_that_runs_is_not_started_again(kind: Kind) -> None:
+    with running(kind) as world, pytest.raises(InternalError, match="cannot be started"):
+        world.place.start(0, None)
+
+
+def test_an_idle_service_is_told_why_it_ends(kind: Kind) -> None:
+    with running(kind) as world:
+        world.place.close(0.0, Shutdown("enough"))
+        world.run(lambda: world.closed)
+        assert not world.place.advance()
+    assert world.ended == [Shutdown("enough")]
+    assert (world.lost, world.closed) == ([], 1)
+
+
+def test_a_request_between_two_of_its_stops_is_given_back_at_the_end(kind: Kind) -> None:
+    with running(kind) as world:
+        world.grants = False
+        seq = world.begin(lambda port: parts(port, 2))
+        world.run(lambda: world.parts)
+        world.close()
+    assert world.lost == [(CLOSED, Lost(seq, (), ()))]
+    assert (world.settled, world.ended) == ([False], [CLOSED])
+
+
+def test_a_request_can_be_killed_between_two_of_its_stops(kind: Kind) -> None:
+    with running(kind) as world:
+        world.grants = False
+        seq = world.begin(lambda port: parts(port, 2))
+        world.run(lambda: world.parts)
+        world.place.kill(0, Killed())
+        assert world.lost == [(Killed(), Lost(seq, (), ()))]
+        world.grants = True
+        world.place.start(0, None)
+        again = world.ask(lambda _port: steps(3))
+        world.run(lambda: world.done)
+    assert world.done == {again: 3}
+    assert world.ended == [CLOSED]
+
+
+def test_the_one_worker_is_listed_with_what_it_has(kind: Kind) -> None:
+    with running(kind) as world:
+        [idle] = world.place.workers()
+        assert (idle.number, idle.incarnation, idle.pid, idle.is_ready, idle.in_hand) == (0, 1, None, True, 0)
+        world.grants = False
+        seq = world.begin(lambda port: parts(port, 1))
+        world.run(lambda: world.parts)
+        [busy] = world.place.workers()
+        assert (busy.in_hand, busy.current, busy.since) == (1, seq, world.now)
+        world.place.grant(0, seq)
+        world.run(lambda: world.done)
+
+
+def test_an_aborted_place_tells_nobody(kind: Kind) -> None:
+    with running(kind) as world:
+        world.grants = False
+        world.begin(lambda port: parts(port, 1))
+        world.run(lambda: world.parts)
+        world.place.abort()
+        assert not world.place.advance()
+        assert world.place.room(0) == 0
+        world.closed = 1  # nothing is left to be closed
+    assert (world.lost, world.done, world.ended) == ([], {}, [])

@@ -1,0 +1,43 @@
+"""What the log says of handlers that take long.
+
+Owns these words, for threads and processes alike. Never decides what follows.
+"""
+
+from __future__ import annotations
+
+from routilux.accounts import Account
+from supervisors.report import reporter
+
+_log = reporter("routilux")
+
+
+def warn_slow(account: Account, delivery: int, seconds: float, stack: str) -> None:
+    """Warn that a message has used half of the time it may take; on the thread of its routine's actor.
+
+    Args:
+        account: the routine's.
+        delivery: the number under which the message is in hand.
+        seconds: for how long its handler has run.
+        stack: where the handler is.
+    """
+    message = account.in_hand.get(delivery)
+    if message is None:
+        return  # the routine was fenced off meanwhile, and that was told
+    _log.warning(
+        "routine %r has been on message %s for %.3g s (timeout %g s)\n%s",
+        account.plan.id,
+        message.id,
+        seconds,
+        account.plan.options.timeout,
+        stack,
+    )
+
+
+def warn_left_behind(routine_id: str, stack: str) -> None:
+    """Warn at a job's end of a thread that is still in a handler."""
+    _log.warning(
+        "job's end: routine %r is still in its handler on a thread, which cannot be ended; "
+        "it is left behind and what it commits is refused (placement='process' can be ended)\n%s",
+        routine_id,
+        stack,
+    )
