@@ -28,6 +28,7 @@ from supervisors.places.base import PART_BOUND, RequestAbandoned, Service
 from supervisors.places.process.inbound import Inbound, end_now
 from supervisors.places.process.outbound import Outbound
 from supervisors.places.process.page import Page
+from supervisors.places.process.stack import answer_stack_requests
 from supervisors.reasons import record_error
 from supervisors.wire.frames import Boot, BootFailed, Bye, Failed, Log, Part, Ready, worker_reader
 from supervisors.wire.values import decode_code
@@ -46,7 +47,7 @@ def main(channel_fd: int, page_fd: int, incarnation: int, max_frame_bytes: int, 
         os.set_inheritable(fd, False)
     channel = socket.socket(fileno=channel_fd)
     page = Page(page_fd)
-    os.close(page_fd)
+    answer_stack_requests(page_fd)
     inbound = Inbound(channel, worker_reader(incarnation, max_frame_bytes))
     boot = inbound.receive_boot()
     outbound = Outbound(channel, incarnation, max_frame_bytes)
