@@ -1,0 +1,92 @@
+"""What the requests of a worker are held to while it is on one: time and memory.
+
+Owns the looks at one incarnation: when the next is due, and carrying out what a look shows. What a limit of time
+leads to is decided in `overdue`; how an end comes about is the child's. An idle worker is not looked at.
+"""
+
+from __future__ import annotations
+
+import math
+
+from supervisors.places.process.child import Child
+from supervisors.places.process.overdue import TERMINATE_SECONDS, Overdue, Step, describe_overdue
+from supervisors.places.process.page import PageView
+from supervisors.places.process.reap import TreeMemory
+from supervisors.reasons import DeadlineExceeded, OutOfMemory
+from supervisors.report import reporter
+from supervisors.text import printable
+
+MEMORY_SECONDS = 0.05
+"""Time between two looks at a worker's memory (arbitrary: half a GiB may be filled in it)."""
+
+_log = reporter("supervisors")
+
+
+class Limits:
+    """Holds one incarnation to its limits.
+
+    Args:
+        child: the incarnation.
+        name: what its place is called.
+        timeout: seconds a request may take, waits for grants left out; None for no limit.
+        memory_limit: bytes that it and all it has started may hold resident; None for no limit.
+    """
+
+    def __init__(self, child: Child, name: str, timeout: float | None, memory_limit: int | None) -> None:
+        self._child = child
+        self._name = name
+        self._timeout = timeout
+        self._overdue = None if timeout is None else Overdue(timeout)
+        self._memory_limit = memory_limit
+        self._memory_at = 0.0
+        self._memory: TreeMemory | None = None
+
+    def next_look(self, now: float) -> float:
+        """Clock reading at which `look` is to be called at the latest; infinite if there is nothing to look for."""
+        child = self._child
+        if not len(child.link) or child.is_ending:
+            return math.inf
+        looks = [math.inf]
+        if self._overdue is not None:
+            looks.append(self._overdue.next_look(child.page(), now))
+        if self._memory_limit is not None:
+            looks.append(self._memory_at if self._memory_at > now else now + MEMORY_SECONDS)
+        return min(looks)
+
+    def look(self, now: float) -> None:
+        """Do what is to be done at clock reading `now`."""
+        child = self._child
+        if not len(child.link) or child.is_ending:
+            return
+        if self._memory_limit is not None and now >= self._memory_at:
+            self._memory_at = now + MEMORY_SECONDS
+            self._look_at_memory(self._memory_limit)
+        if self._overdue is not None and self._timeout is not None and not child.is_ending:
+            page = child.page()
+            self._carry_out(self._overdue.decide_step(page, now), page, now, self._timeout)
+
+    def _carry_out(self, step: Step, page: PageView, now: float, timeout: float) -> None:
+        child = self._child
+        match step:
+            case Step.NOTHING:
+                pass
+            case Step.ASK_STACK:
+                child.ask_stack()
+            case Step.WARN:
+                stack = "\n".join(map(printable, child.read_stack().splitlines()))
+                seconds = now - page.since
+                _log.warning("%s\n%s", describe_overdue(child.number, self._name, seconds, timeout), stack)
+            case Step.END:
+                if page.seq is not None:
+                    reason = DeadlineExceeded(timeout, child.pid, child.read_stack())
+                    child.terminate(page.seq, reason, now + TERMINATE_SECONDS)
+
+    def _look_at_memory(self, limit: int) -> None:
+        child = self._child
+        if child.pid is None:
+            return
+        if self._memory is None:
+            self._memory = TreeMemory(child.pid)
+        held = self._memory.read()
+        if held > limit:
+            child.kill(OutOfMemory(child.pid, held, limit))

@@ -1,0 +1,88 @@
+"""When a request takes too long: what is to be done about it, and when to look again. Pure.
+
+Owns the stages in which a limit of time is enforced, and the words of the warning. Never reads a page or a clock, never
+sends a signal: it is shown what a page says, and its owner carries out what it gives back.
+
+Theory of operation. A stack takes a moment to come, so it is asked for first, and what it was asked for is
+done when it has had that moment: a warning at half of the limit, the end at the limit. A request that is over by
+then has nothing to fear, and one that is past its limit already is not warned of first.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+
+from supervisors.places.process.page import PageView
+
+STACK_SECONDS = 0.05
+"""What a worker gets to tell its stacks (arbitrary; it takes about a millisecond)."""
+TERMINATE_SECONDS = 0.5
+"""What a worker gets between SIGTERM and SIGKILL, to clean up (arbitrary)."""
+_WARNED_AT = 0.5
+"""Fraction of the limit at which is warned."""
+
+
+class Step(enum.Enum):
+    """What is to be done about the request that a worker is on."""
+
+    NOTHING = enum.auto()
+    ASK_STACK = enum.auto()
+    """Ask for the worker's stacks."""
+    WARN = enum.auto()
+    """Tell that it is slow, with the stacks that have come."""
+    END = enum.auto()
+    """End the worker, with the stacks that have come."""
+
+
+class Overdue:
+    """Holds the requests of one incarnation to a limit of time.
+
+    Args:
+        timeout: seconds a request may take.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
+        self._seq: int | None = None
+        self._is_warned = False
+        self._asked_at: float | None = None
+
+    def decide_step(self, page: PageView, now: float) -> Step:
+        """Say what is to be done at clock reading `now`; to be carried out before the next call.
+
+        Args:
+            page: what the worker is on; nothing while it waits for a grant, which does not count.
+            now: the clock that the page was written by.
+        """
+        if page.seq != self._seq:
+            self._seq, self._is_warned, self._asked_at = page.seq, False, None
+        if page.seq is None or page.since == math.inf:
+            self._asked_at = None
+            return Step.NOTHING
+        is_over = now >= page.since + self._timeout
+        if self._asked_at is None:
+            if not is_over and (self._is_warned or now < page.since + _WARNED_AT * self._timeout):
+                return Step.NOTHING
+            self._asked_at = now
+            return Step.ASK_STACK
+        if now < self._asked_at + STACK_SECONDS:
+            return Step.NOTHING
+        self._asked_at, self._is_warned = None, True
+        return Step.END if is_over else Step.WARN
+
+    def next_look(self, page: PageView, now: float) -> float:
+        """Clock reading before which `decide_step` has nothing to say; the latest of what it can be."""
+        is_same = page.seq == self._seq
+        if is_same and self._asked_at is not None:
+            return self._asked_at + STACK_SECONDS
+        fraction = 1.0 if is_same and self._is_warned else _WARNED_AT
+        # Not begun, or not counted as it waits for a grant: that may change at any time from now. What a worker
+        # gone mad says of times to come is not believed.
+        is_counted = page.seq is not None and page.since <= now
+        return (page.since if is_counted else now) + fraction * self._timeout
+
+
+def describe_overdue(number: int, name: str, seconds: float, timeout: float) -> str:
+    """Tell that worker `number` of the place `name` has been on a message for `seconds`."""
+    return f"worker {number} of {name!r} has been on a message for {seconds:.1f} s (timeout {timeout:g} s)"
