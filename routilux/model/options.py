@@ -6,6 +6,7 @@ Owns the options, their defaults and their checks. Never acts on one.
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any, Self
 
 import msgspec
@@ -14,6 +15,8 @@ from routilux.errors import OptionError, describe_names
 from routilux.model.error_handler import ErrorHandler, checked_handler
 
 PLACEMENTS = ("thread", "process")
+LEAST_MEMORY_BYTES = 16 * 1024 * 1024
+"""Least `memory_limit`: with less no worker starts."""
 
 
 class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,6 +26,10 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
         placement: `thread`: handlers run on the actor's own thread; `process`: in child processes.
         workers: children of a process routine; with more than one, order is given up.
         timeout: seconds a handler may take before its process is ended; None for no limit.
+        memory_limit: bytes that each worker of a process routine may hold resident, with all that it has
+            started; one that holds more while it handles a message is ended. None for no limit. On Linux it
+            also bounds what a worker may ask for over what it starts with, so that most of what goes over it is
+            a `MemoryError` at its line; there each thread of a handler counts 8 MiB for its stack.
         error_handler: what follows failures; None: the routine's own, else the flow's.
         atomic: whether nothing a turn emits goes out before its commit, however much it is (R3).
         capacity: messages its mailbox holds before it holds back those who send.
@@ -35,6 +42,7 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
     placement: str = "thread"
     workers: int = 1
     timeout: float | None = None
+    memory_limit: int | None = None
     error_handler: ErrorHandler | None = None
     atomic: bool = False
     capacity: int = 1_000
@@ -64,12 +72,14 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
             raise refuse("placement", f"one of {PLACEMENTS}")
         for name, least in (("workers", 1), ("capacity", 1), ("max_restarts", 0)):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            if not _is_whole(value, least):
                 raise refuse(name, f"a whole number of at least {least}")
         if not _is_positive(self.restart_period):
             raise refuse("restart_period", "a number of seconds above 0")
         if self.timeout is not None and not _is_positive(self.timeout):
             raise refuse("timeout", "a number of seconds above 0, or None")
+        if self.memory_limit is not None and not _is_whole(self.memory_limit, LEAST_MEMORY_BYTES):
+            raise refuse("memory_limit", f"a whole number of bytes, at least {LEAST_MEMORY_BYTES}, or None")
         checked_handler(self.error_handler, f"routine {routine_id!r}")
         if not isinstance(self.atomic, bool):
             raise refuse("atomic", "True or False")
@@ -78,6 +88,12 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
                 raise refuse("workers", "1 on a thread (placement='process' has several)")
             if self.timeout is not None:
                 raise refuse("timeout", "None on a thread, which cannot be ended (use placement='process')")
+            if self.memory_limit is not None:
+                raise refuse("memory_limit", "None on a thread, which shares its memory (use placement='process')")
+
+
+def _is_whole(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= sys.maxsize
 
 
 def _is_positive(value: object) -> bool:

@@ -167,6 +167,7 @@ def _process_place(routine: RoutinePlan, service: bytes) -> PlaceMaker:
             listener=listener,
             output=partial(show_output, routine.id),
             timeout=routine.options.timeout,
+            memory_limit=routine.options.memory_limit,
         )
 
     return make

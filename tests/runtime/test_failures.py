@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
 import signal
 import sys
@@ -23,6 +24,7 @@ from tests.supervisors.places.bench import own_channel
 
 BAD = 7
 COUNT = 20
+LIMIT = 128 * 2**20
 
 
 class Unpicklable(Exception):
@@ -160,11 +162,24 @@ def spin() -> None:
     sum(range(10**12))
 
 
+def hold_memory() -> None:
+    held = mmap.mmap(-1, LIMIT + 2**26)
+    for at in range(0, len(held), mmap.PAGESIZE):
+        held[at] = 1
+    threading.Event().wait(30)
+
+
+def take_memory() -> None:
+    bytes(2 * LIMIT)
+
+
 @pytest.mark.processes
 @pytest.mark.parametrize(
     ("deed", "option", "told"),
     [
         (spin, {"timeout": 1.0}, "took longer than 1 s and was ended"),
+        (hold_memory, {"memory_limit": LIMIT}, "MiB, over its memory_limit of 128 MiB"),
+        (take_memory, {"memory_limit": LIMIT}, "MemoryError"),
     ],
 )
 def test_a_handler_that_goes_over_a_limit_costs_its_message_alone(
