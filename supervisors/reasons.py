@@ -84,7 +84,8 @@ class Crashed(msgspec.Struct, frozen=True, tag=True):
         exit_code: exit code where no signal ended it, or None.
         pid: process id it had.
         peak_bytes: largest resident memory seen, in bytes; None where unknown.
-        last_output: last lines it wrote to stderr, newest last.
+        last_output: last lines it wrote to stderr, newest last, as it wrote them: escape them by
+            `supervisors.text.printable_output` before a terminal gets them.
     """
 
     signal: int | None = None
