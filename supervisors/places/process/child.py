@@ -20,11 +20,12 @@ from typing import Protocol
 from supervisors.errors import FrameError, StartError
 from supervisors.parking import Poller
 from supervisors.places.base import CLOSED, Lost
+from supervisors.places.process.inbound import CHANNEL_BROKEN
 from supervisors.places.process.link import Link
 from supervisors.places.process.logs import log_as_own, own_levels, root_level
 from supervisors.places.process.output import LineBuffer
 from supervisors.places.process.page import PageView
-from supervisors.places.process.reap import count_oom_kills, describe_death, end_tree, reap
+from supervisors.places.process.reap import Ended, count_oom_kills, describe_death, end_tree, reap
 from supervisors.places.process.spawn import Birth, spawner
 from supervisors.reasons import ProtocolError, Reason, StartFailed, record_error
 from supervisors.wire.frames import (
@@ -426,20 +427,23 @@ class Child:
             self.read_stream(fd, _LAST_OUTPUT_READS)
             for line in lines.finish():
                 self._owner.on_child_output(self, name, line)
-        lost = self._lose()
-        reason = self._reason
-        if reason is None and self.is_stopping and ended.exit_code == 0:
-            reason = CLOSED
-        if reason is None:
-            oom_kills = count_oom_kills() - birth.oom_kills
-            reason = describe_death(ended, birth.pid, self._errors.last, oom_kills=oom_kills)
+        reason = self._reason or self._find_reason(ended)
+        lost = self._lose(reason)
         self._close()
         self._owner.on_child_gone(self, reason, lost)
 
-    def _lose(self) -> Lost:
+    def _find_reason(self, ended: Ended) -> Reason:
+        if self.is_stopping and ended.exit_code == 0:
+            return CLOSED
+        if ended.exit_code == CHANNEL_BROKEN:
+            return ProtocolError("it has lost its channel", self._birth.pid)
+        oom_kills = count_oom_kills() - self._birth.oom_kills
+        return describe_death(ended, self._birth.pid, self._errors.last, oom_kills=oom_kills)
+
+    def _lose(self, reason: Reason) -> Lost:
         if self._culprit is not None:
             return self.link.lose_for(self._culprit)
-        if isinstance(self._reason, ProtocolError):
+        if isinstance(reason, ProtocolError):
             return self.link.lose_for_breach(self.page())
         return self.link.lose(self.page())
 

@@ -109,11 +109,15 @@ class Link:
         """Say what the worker's death means, given its page; all that was outstanding is back.
 
         Everything the worker reported must have been taken in before: what `page.ran` counts over
-        the reported ones had run without its result having arrived.
+        the reported ones had run without its result having arrived. Where it was on nothing, those go back
+        once more and are doubted: one that was alone, and again was not reported, is the suspect.
         """
         ran, rest = self._split(page)
         if page.seq is not None and rest and rest[0] == page.seq:
             return Lost(page.seq, ran, rest[1:])
+        if self.doubted and len(ran) == 1:
+            return Lost(ran[0], (), rest)
+        self.doubted = max(self.doubted, len(ran))
         return Lost(None, ran, rest)
 
     def lose_for(self, seq: int) -> Lost:

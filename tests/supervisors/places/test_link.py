@@ -138,6 +138,17 @@ def test_a_doubted_worker_gets_requests_one_at_a_time_until_so_many_were_reporte
     assert (link.doubted, link.window) == (0, WINDOW_LIMIT)
 
 
+def test_what_ran_alone_and_was_not_reported_again_is_the_suspect() -> None:
+    link = sent(1, 2, 3)
+    assert link.lose(PageView(None, 0.0, 2)) == Lost(None, (1, 2), (3,))
+    assert link.doubted == 2
+    link = Link(link.doubted)
+    link.send(1)
+    link.done(1, 0.0)
+    link.send(2)
+    assert link.lose(PageView(None, 0.0, 2)) == Lost(2, (), ())
+
+
 def test_what_an_incarnation_was_doubted_for_is_left_for_the_next() -> None:
     link = Link(doubted=3)
     link.send(1)
