@@ -27,7 +27,7 @@ from supervisors.places.process.output import LineBuffer
 from supervisors.places.process.page import PageView
 from supervisors.places.process.reap import Ended, count_oom_kills, describe_death, end_tree, reap
 from supervisors.places.process.spawn import Birth, spawner
-from supervisors.reasons import ProtocolError, Reason, StartFailed, record_error
+from supervisors.reasons import Killed, ProtocolError, Reason, StartFailed, record_error
 from supervisors.wire.frames import (
     FRAME_OVERHEAD_BYTES,
     Boot,
@@ -221,7 +221,7 @@ class Child:
             return
         self._reason, self._culprit = reason, seq
         self.end_at, self.end_reason = until, reason
-        self.stop(reason)
+        self.stop(Killed(self.pid))
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._birth.pid, signal.SIGTERM)
 

@@ -73,9 +73,8 @@ class Limits:
             case Step.ASK_STACK:
                 child.ask_stack()
             case Step.WARN:
-                stack = "\n".join(map(printable, child.read_stack().splitlines()))
-                seconds = now - page.since
-                _log.warning("%s\n%s", describe_overdue(child.number, self._name, seconds, timeout), stack)
+                told = describe_overdue(child.number, self._name, now - page.since, timeout)
+                _log.warning("%s", "\n".join([told, *map(printable, child.read_stack().splitlines())]))
             case Step.END:
                 if page.seq is not None:
                     reason = DeadlineExceeded(timeout, child.pid, child.read_stack())

@@ -95,7 +95,8 @@ class TreeMemory:
         total = 0
         for member in self._members:
             with contextlib.suppress(psutil.Error):  # it has ended, or is another user's
-                total += member.memory_info().rss
+                if member.is_running():  # and its number was not given to another meanwhile
+                    total += member.memory_info().rss
         return total
 
 
