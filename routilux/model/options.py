@@ -29,7 +29,8 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
         memory_limit: bytes that each worker of a process routine may hold resident, with all that it has
             started; one that holds more while it handles a message is ended. None for no limit. On Linux it
             also bounds what a worker may ask for over what it starts with, so that most of what goes over it is
-            a `MemoryError` at its line; there each thread of a handler counts 8 MiB for its stack.
+            a `MemoryError` at its line; there each thread of a handler counts 8 MiB for its stack, and each
+            program that it starts is bound likewise.
         error_handler: what follows failures; None: the routine's own, else the flow's.
         atomic: whether nothing a turn emits goes out before its commit, however much it is (R3).
         capacity: messages its mailbox holds before it holds back those who send.

@@ -6,6 +6,7 @@ import ctypes
 import mmap
 import os
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -550,6 +551,46 @@ def run_liar_to_the_end(handler: ErrorHandler, **options: Any) -> JobState:
     job = flow.start(keep_open=True)
     job.send("liar", "input", n=BAD)
     return job.wait()
+
+
+STARVED = """
+import os, resource
+from routilux import Flow
+from tests.runtime.test_failures import Emitter
+
+def run():
+    flow = Flow("starved")
+    flow.add_routine(Emitter(), "emitter", placement="process")
+    return flow.execute("emitter", {"n": 1})
+
+def count():
+    return len(os.listdir("/proc/self/fd"))
+
+assert run().status == "completed"
+before = count()
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+for limit in (4, 5, 6, 9, 14):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    state = run()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert state.status == "failed", state
+    assert "could not start: OSError: [Errno 24] Too many open files" in state.error, state.error
+    assert count() == before, (limit, os.listdir("/proc/self/fd"))
+assert run().status == "completed"
+"""
+
+
+@pytest.mark.processes
+def test_a_job_for_which_no_descriptors_are_left_fails_by_that_name_and_the_next_one_runs() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", STARVED],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
 
 
 class Stuck(Routine):

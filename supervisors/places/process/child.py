@@ -436,7 +436,8 @@ class Child:
         if self.is_stopping and ended.exit_code == 0:
             return CLOSED
         if ended.exit_code == CHANNEL_BROKEN:
-            return ProtocolError("it has lost its channel", self._birth.pid)
+            # It has said why on its last line.
+            return ProtocolError(": ".join(["it has lost its channel", *self._errors.last[-1:]]), self._birth.pid)
         oom_kills = count_oom_kills() - self._birth.oom_kills
         return describe_death(ended, self._birth.pid, self._errors.last, oom_kills=oom_kills)
 

@@ -151,7 +151,7 @@ class Inbound:
 def leave_unheard(error: BaseException) -> NoReturn:
     """End this worker at once, since its channel is of no use any more while its parent lives."""
     with contextlib.suppress(OSError):
-        os.write(2, f"the channel of this worker is broken: {type(error).__name__}: {error}\n".encode())
+        os.write(2, f"{type(error).__name__}: {error}\n".encode())
     os._exit(CHANNEL_BROKEN)
 
 

@@ -184,6 +184,8 @@ def test_a_worker_whose_results_do_not_arrive_is_found_out(verb: str, kind: type
     assert suspects == [None] * (len(suspects) - 1) + [driver.culprit]
     assert len(suspects) <= 2
     assert all(isinstance(reason, kind) for reason in reasons)
+    if verb == "close_channel":
+        assert str(reasons[0]).endswith("it has lost its channel: OSError: [Errno 9] Bad file descriptor")
 
 
 def drive_to_the_suspect(driver: Any, verb: str) -> tuple[list[int | None], list[Reason]]:
