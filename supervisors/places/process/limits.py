@@ -61,9 +61,11 @@ class Limits:
         if self._memory_limit is not None and now >= self._memory_at:
             self._memory_at = now + MEMORY_SECONDS
             self._look_at_memory(self._memory_limit)
-        if self._overdue is not None and self._timeout is not None and not child.is_ending:
+        overdue, timeout = self._overdue, self._timeout
+        if overdue is not None and timeout is not None and not child.is_ending:
             page = child.page()
-            self._carry_out(self._overdue.decide_step(page, now), page, now, self._timeout)
+            is_told = overdue.is_asking and child.read_stack() != ""
+            self._carry_out(overdue.decide_step(page, now, is_told=is_told), page, now, timeout)
 
     def _carry_out(self, step: Step, page: PageView, now: float, timeout: float) -> None:
         child = self._child

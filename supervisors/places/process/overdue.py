@@ -16,7 +16,9 @@ import math
 from supervisors.places.process.page import PageView
 
 STACK_SECONDS = 0.05
-"""What a worker gets to tell its stacks (arbitrary; it takes about a millisecond)."""
+"""What a worker gets to tell its stacks, which takes about 1 ms; looked for as often until they come (arbitrary)."""
+STACK_PATIENCE = 0.5
+"""What a worker gets to begin to tell them, on a busy machine; one that is stopped never does (arbitrary)."""
 TERMINATE_SECONDS = 0.5
 """What a worker gets between SIGTERM and SIGKILL, to clean up (arbitrary)."""
 _WARNED_AT = 0.5
@@ -48,12 +50,18 @@ class Overdue:
         self._is_warned = False
         self._asked_at: float | None = None
 
-    def decide_step(self, page: PageView, now: float) -> Step:
+    @property
+    def is_asking(self) -> bool:
+        """Whether stacks were asked for, and what they were asked for is not done."""
+        return self._asked_at is not None
+
+    def decide_step(self, page: PageView, now: float, *, is_told: bool) -> Step:
         """Say what is to be done at clock reading `now`; to be carried out before the next call.
 
         Args:
             page: what the worker is on; nothing while it waits for a grant, which does not count.
             now: the clock that the page was written by.
+            is_told: whether stacks have come; read only while they are asked for.
         """
         if page.seq != self._seq:
             self._seq, self._is_warned, self._asked_at = page.seq, False, None
@@ -66,7 +74,7 @@ class Overdue:
                 return Step.NOTHING
             self._asked_at = now
             return Step.ASK_STACK
-        if now < self._asked_at + STACK_SECONDS:
+        if now < self._asked_at + (STACK_SECONDS if is_told else STACK_PATIENCE):
             return Step.NOTHING
         self._asked_at, self._is_warned = None, True
         return Step.END if is_over else Step.WARN
@@ -75,7 +83,8 @@ class Overdue:
         """Clock reading before which `decide_step` has nothing to say; the latest of what it can be."""
         is_same = page.seq == self._seq
         if is_same and self._asked_at is not None:
-            return self._asked_at + STACK_SECONDS
+            first = self._asked_at + STACK_SECONDS
+            return first if now < first else min(now + STACK_SECONDS, self._asked_at + STACK_PATIENCE)
         fraction = 1.0 if is_same and self._is_warned else _WARNED_AT
         # Not begun, or not counted as it waits for a grant: that may change at any time from now. What a worker
         # gone mad says of times to come is not believed.

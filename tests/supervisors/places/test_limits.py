@@ -152,7 +152,7 @@ def test_a_worker_may_clean_up_when_it_is_asked_to_end(caplog: pytest.LogCapture
 
 @pytest.mark.parametrize("verb", ["finish_late", "stream_late"])
 def test_what_comes_after_the_signal_does_not_count_and_nothing_else_is_begun(verb: str) -> None:
-    with driven(service=Unruly(), timeout=TIMEOUT) as driver:
+    with driven(service=Unruly(), timeout=2 * TIMEOUT) as driver:
         for index in range(300):  # the window opens
             driver.ask("echo", index)
         driver.run(lambda: len(driver.done) == 300)

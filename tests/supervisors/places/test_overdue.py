@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from supervisors.places.process.overdue import STACK_SECONDS, Overdue, Step, describe_overdue
+from supervisors.places.process.overdue import STACK_PATIENCE, STACK_SECONDS, Overdue, Step, describe_overdue
 from supervisors.places.process.page import PageView
 
 NOTHING, ASK, WARN, END = Step.NOTHING, Step.ASK_STACK, Step.WARN, Step.END
@@ -54,7 +54,14 @@ SOON = STACK_SECONDS
 )
 def test_every_stage_has_its_time(looks: list[tuple[PageView, float, Step]]) -> None:
     overdue = Overdue(T)
-    assert [overdue.decide_step(page, now) for page, now, _ in looks] == [step for _, _, step in looks]
+    assert [overdue.decide_step(page, now, is_told=True) for page, now, _ in looks] == [step for _, _, step in looks]
+
+
+def test_a_stack_that_does_not_come_is_waited_for_and_not_for_long() -> None:
+    overdue = Overdue(T)
+    looks = [105.0, 105.0 + SOON, 105.0 + STACK_PATIENCE, 110.0, 110.0 + SOON, 110.0 + STACK_PATIENCE]
+    steps = [overdue.decide_step(ON_1, now, is_told=False) for now in looks]
+    assert steps == [ASK, NOTHING, WARN, ASK, NOTHING, END]
 
 
 @pytest.mark.parametrize(
@@ -66,6 +73,9 @@ def test_every_stage_has_its_time(looks: list[tuple[PageView, float, Step]]) -> 
         ([], ON_1, 120.0, 105.0),
         ([], PageView(1, 1e300, 0), 50.0, 55.0),  # what is to begin in times to come is not believed
         ([(ON_1, 105.0)], ON_1, 105.01, 105.0 + SOON),
+        ([(ON_1, 105.0)], ON_1, 105.2, 105.2 + SOON),
+        ([(ON_1, 105.0)], ON_1, 105.0 + STACK_PATIENCE - SOON / 2, 105.0 + STACK_PATIENCE),
+        ([(ON_1, 105.0)], ON_1, 107.0, 105.0 + STACK_PATIENCE),
         ([(ON_1, 105.0)], ON_2, 105.01, 105.0),
         ([(ON_1, 105.0), (ON_1, 105.1)], ON_1, 106.0, 110.0),
         ([(ON_1, 105.0), (ON_1, 105.1)], WAITING, 106.0, 116.0),
@@ -77,18 +87,21 @@ def test_the_next_look_is_when_something_may_be_due(
 ) -> None:
     overdue = Overdue(T)
     for seen, at in looks:
-        overdue.decide_step(seen, at)
+        overdue.decide_step(seen, at, is_told=True)
     assert overdue.next_look(page, now) == pytest.approx(next_look)
 
 
+@pytest.mark.parametrize(("is_told", "late"), [(True, 2 * STACK_SECONDS), (False, 2 * STACK_PATIENCE)])
 @pytest.mark.parametrize("timeout", [0.001, 0.1, 1.0, 60.0])
-def test_whoever_looks_when_told_ends_what_hangs_soon_after_its_time(timeout: float) -> None:
+def test_whoever_looks_when_told_ends_what_hangs_soon_after_its_time(
+    timeout: float, late: float, *, is_told: bool
+) -> None:
     overdue, now, steps = Overdue(timeout), 100.0, []
     while END not in steps:
         now = max(now, overdue.next_look(ON_1, now))
-        steps.append(overdue.decide_step(ON_1, now))
-        assert len(steps) < 10
-    assert 100.0 + timeout <= now <= 100.0 + timeout + 2 * STACK_SECONDS
+        steps.append(overdue.decide_step(ON_1, now, is_told=is_told))
+        assert len(steps) < 30
+    assert 100.0 + timeout <= now <= 100.0 + timeout + late
 
 
 def test_the_warning_names_the_worker_and_both_times() -> None:
