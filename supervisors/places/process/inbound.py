@@ -1,7 +1,7 @@
 """What a worker receives: requests for its main thread, grants for the request in hand.
 
-Owns the receiving side of the channel in the worker, the thread that reads it, and the end of
-the worker when its parent is gone. Never runs a request, never sends.
+Owns the receiving side of the channel in the worker, the thread that reads it, and the ends of
+the worker when its parent is gone or cannot hear it. Never runs a request, never sends.
 
 Bound: the parent sends no more than a window of requests, so what is held here is bounded by it.
 """
