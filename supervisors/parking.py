@@ -52,12 +52,20 @@ class LockParker:
 
 
 class Poller:
-    """Wait for `unpark` and for file descriptors, and call back for those that are ready."""
+    """Wait for `unpark` and for file descriptors, and call back for those that are ready.
+
+    Raises:
+        OSError: no descriptors are left.
+    """
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
         # A socket pair and not a pipe: Windows can select sockets only.
-        self._wake_out, self._wake_in = socket.socketpair()
+        try:
+            self._wake_out, self._wake_in = socket.socketpair()
+        except OSError:
+            self._selector.close()  # now: the traceback of this error may keep it for long
+            raise
         self._wake_out.setblocking(False)
         self._wake_in.setblocking(False)
         self._selector.register(self._wake_out, selectors.EVENT_READ, self._swallow)

@@ -12,6 +12,7 @@ from typing import Annotated, TypeAlias
 import msgspec
 from msgspec import Meta
 
+from supervisors.text import printable
 from supervisors.tracebacks import (
     CHAIN_LIMIT,
     CHAIN_TEXT_LIMIT,
@@ -107,7 +108,8 @@ class Crashed(msgspec.Struct, frozen=True, tag=True):
         exit_code: exit code where no signal ended it, or None.
         pid: process id it had.
         peak_bytes: largest resident memory seen, in bytes; None where unknown.
-        last_output: last lines it wrote to stderr, newest last.
+        last_output: last lines it wrote to stderr, newest last, as it wrote them: escape them by
+            `supervisors.text.printable_output` before a terminal gets them.
     """
 
     signal: int | None = None
@@ -124,17 +126,23 @@ class Crashed(msgspec.Struct, frozen=True, tag=True):
 
 
 class OutOfMemory(msgspec.Struct, frozen=True, tag=True):
-    """The system ended its process because memory ran out.
+    """Its process was ended because memory ran out: the system's, or what it was allowed.
 
     Args:
         pid: process id it had.
         peak_bytes: largest resident memory seen, in bytes; None where unknown.
+        limit_bytes: what it and all it had started were allowed, where that was it; None: the system ended it.
     """
 
     pid: int | None = None
     peak_bytes: int | None = None
+    limit_bytes: int | None = None
 
     def __str__(self) -> str:
+        if self.limit_bytes is not None:
+            held = "more" if self.peak_bytes is None else f"{self.peak_bytes / 2**20:,.0f} MiB, over"
+            than = " than" if self.peak_bytes is None else ""
+            return f"process {self.pid} held {held}{than} its memory_limit of {self.limit_bytes / 2**20:,.0f} MiB"
         size = "" if self.peak_bytes is None else f" at {self.peak_bytes / 2**20:.0f} MiB"
         return f"process {self.pid} was ended by the system as memory ran out{size}"
 
@@ -149,7 +157,13 @@ class Killed(msgspec.Struct, frozen=True, tag=True):
 
 
 class DeadlineExceeded(msgspec.Struct, frozen=True, tag=True):
-    """It took longer than it was allowed, and was ended for it; a thread, which has no `pid`, was abandoned."""
+    """It took longer than it was allowed: its process was ended, or its thread abandoned.
+
+    Args:
+        seconds: what it was allowed.
+        pid: process id it had, or None on a thread.
+        stack: the Python stacks of its threads at that moment, as text of several lines; empty where they were not had.
+    """
 
     seconds: float
     pid: int | None = None
@@ -167,7 +181,8 @@ class ProtocolError(msgspec.Struct, frozen=True, tag=True):
     pid: int | None = None
 
     def __str__(self) -> str:
-        return f"broke the channel's protocol: {self.detail}"
+        # The detail may quote what the channel carried.
+        return f"broke the channel's protocol: {printable(self.detail)}"
 
 
 class StartFailed(msgspec.Struct, frozen=True, tag=True):

@@ -6,6 +6,7 @@ Owns the options, their defaults and their checks. Never acts on one.
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any, Self
 
 import msgspec
@@ -14,6 +15,8 @@ from routilux.errors import OptionError, describe_names
 from routilux.model.error_handler import ErrorHandler, checked_handler
 
 PLACEMENTS = ("thread", "process")
+LEAST_MEMORY_BYTES = 16 * 1024 * 1024
+"""Least `memory_limit`: with less no worker starts."""
 
 
 class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,6 +29,11 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
             thread cannot be ended: it is abandoned, what it commits later is refused, and the routine goes on
             on a new one.
         max_abandoned: abandoned threads that may still be in their handlers; with more the job is stopped.
+        memory_limit: bytes that each worker of a process routine may hold resident, with all that it has
+            started; one that holds more while it handles a message is ended. None for no limit. On Linux it
+            also bounds what a worker may ask for over what it starts with, so that most of what goes over it is
+            a `MemoryError` at its line; there each thread of a handler counts 8 MiB for its stack, and each
+            program that it starts is bound likewise.
         error_handler: what follows failures; None: the routine's own, else the flow's.
         atomic: whether nothing a turn emits goes out before its commit, however much it is (R3).
         capacity: messages its mailbox holds before it holds back those who send.
@@ -39,6 +47,7 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
     workers: int = 1
     timeout: float | None = None
     max_abandoned: int = 3
+    memory_limit: int | None = None
     error_handler: ErrorHandler | None = None
     atomic: bool = False
     capacity: int = 1_000
@@ -57,28 +66,44 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
                 known = describe_names(name, cls.__struct_fields__, "the options are", "there are none")
                 raise OptionError(f"routine {routine_id!r}: there is no option {name!r}; {known}")
         options = cls(**given)
-        options._check(routine_id)
+        wrong = options._find_wrong()
+        if wrong is not None:
+            name, expected = wrong
+            raise OptionError(
+                f"routine {routine_id!r}: expected {name} to be {expected}, got {getattr(options, name)!r}"
+            )
+        checked_handler(options.error_handler, f"routine {routine_id!r}")
         return options
 
-    def _check(self, routine_id: str) -> None:
-        def refuse(name: str, expected: str) -> OptionError:
-            return OptionError(f"routine {routine_id!r}: expected {name} to be {expected}, got {getattr(self, name)!r}")
-
+    def _find_wrong(self) -> tuple[str, str] | None:
+        """Give the first option with a value it cannot have, and what it can be."""
         if self.placement not in PLACEMENTS:
-            raise refuse("placement", f"one of {PLACEMENTS}")
+            return "placement", f"one of {PLACEMENTS}"
         for name, least in (("workers", 1), ("capacity", 1), ("max_restarts", 0), ("max_abandoned", 0)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise refuse(name, f"a whole number of at least {least}")
-        if not _is_positive(self.restart_period):
-            raise refuse("restart_period", "a number of seconds above 0")
-        if self.timeout is not None and not _is_positive(self.timeout):
-            raise refuse("timeout", "a number of seconds above 0, or None")
-        checked_handler(self.error_handler, f"routine {routine_id!r}")
-        if not isinstance(self.atomic, bool):
-            raise refuse("atomic", "True or False")
-        if self.placement == "thread" and self.workers != 1:
-            raise refuse("workers", "1 on a thread (placement='process' has several)")
+            if not _is_whole(getattr(self, name), least):
+                return name, f"a whole number of at least {least}"
+        for name, is_right, expected in (
+            ("restart_period", _is_positive(self.restart_period), "a number of seconds above 0"),
+            ("timeout", self.timeout is None or _is_positive(self.timeout), "a number of seconds above 0, or None"),
+            (
+                "memory_limit",
+                self.memory_limit is None or _is_whole(self.memory_limit, LEAST_MEMORY_BYTES),
+                f"a whole number of bytes, at least {LEAST_MEMORY_BYTES}, or None",
+            ),
+            ("atomic", isinstance(self.atomic, bool), "True or False"),
+        ):
+            if not is_right:
+                return name, expected
+        if self.placement == "thread":
+            if self.workers != 1:
+                return "workers", "1 on a thread (placement='process' has several)"
+            if self.memory_limit is not None:
+                return "memory_limit", "None on a thread, which shares its memory (use placement='process')"
+        return None
+
+
+def _is_whole(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= sys.maxsize
 
 
 def _is_positive(value: object) -> bool:

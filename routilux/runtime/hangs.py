@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from routilux.accounts import Account
 from supervisors.report import reporter
+from supervisors.text import printable
 
 _log = reporter("routilux")
 
@@ -29,7 +30,7 @@ def warn_slow(account: Account, delivery: int, seconds: float, stack: str) -> No
         message.id,
         seconds,
         account.plan.options.timeout,
-        stack,
+        _printable_lines(stack),
     )
 
 
@@ -39,5 +40,9 @@ def warn_left_behind(routine_id: str, stack: str) -> None:
         "job's end: routine %r is still in its handler on a thread, which cannot be ended; "
         "it is left behind and what it commits is refused (placement='process' can be ended)\n%s",
         routine_id,
-        stack,
+        _printable_lines(stack),
     )
+
+
+def _printable_lines(stack: str) -> str:
+    return "\n".join(map(printable, stack.splitlines()))

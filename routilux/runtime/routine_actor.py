@@ -26,7 +26,7 @@ from supervisors.errors import FrameError, InternalError
 from supervisors.messages import Terminate
 from supervisors.places.base import Listener, Lost, Place, RequestAbandoned
 from supervisors.policy import Strategy
-from supervisors.reasons import Normal, Raised, Reason, is_clean, record_error
+from supervisors.reasons import DeadlineExceeded, Normal, ProtocolError, Raised, Reason, is_clean, record_error
 
 
 class Carrier(Protocol):
@@ -297,12 +297,14 @@ class RoutineActor(Behavior):
     def _fail(self, number: int, reason: Reason, lost: Lost, *, is_retryable: bool, is_lost: bool) -> None:
         suspect, ran, unbegun = lost
         account, ledger = self._account, self._ledger
+        # From a word that made no sense, or a signal that asked it to end, to its end a worker may have gone on.
+        may_have_run = isinstance(reason, ProtocolError | DeadlineExceeded)
         if self._is_closing or not ledger.is_open:
             # The job is ending: nobody will decide, and what was cut short counts as no try.
-            ledger.put_back(account, unbegun)
+            ledger.put_back(account, unbegun, redelivered=may_have_run)
             ledger.put_back(account, (*ran, *(() if suspect is None else (suspect,))), redelivered=True)
             return
-        ledger.put_back(account, unbegun)
+        ledger.put_back(account, unbegun, redelivered=may_have_run)
         holds = not self._is_pool and suspect is not None
         if not holds:
             ledger.put_back(account, ran, redelivered=True)

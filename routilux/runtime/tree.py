@@ -137,7 +137,7 @@ def _actor_maker(
     routine = account.plan
     if routine.is_process:
         carrier: LocalCarrier | WireCarrier = WireCarrier(routine.outgoing)
-        make_place = _process_place(routine, services[routine.id])
+        make_place = _process_place(account, services[routine.id])
     else:
         carrier = LocalCarrier()
         timeout = routine.options.timeout
@@ -183,7 +183,9 @@ def _timed_place(account: Account, timeout: float) -> PlaceMaker:
     return make
 
 
-def _process_place(routine: RoutinePlan, service: bytes) -> PlaceMaker:
+def _process_place(account: Account, service: bytes) -> PlaceMaker:
+    routine = account.plan
+
     def make(listener: Listener, ctx: Context, wait: Callable[[], bool]) -> Place:  # noqa: ARG001  nothing runs here
         if not isinstance(ctx.parker, Poller):
             message = "the actor of a process routine waits at a Poller"
@@ -197,6 +199,8 @@ def _process_place(routine: RoutinePlan, service: bytes) -> PlaceMaker:
             listener=listener,
             output=partial(show_output, routine.id),
             timeout=routine.options.timeout,
+            warn=partial(warn_slow, account),
+            memory_limit=routine.options.memory_limit,
         )
 
     return make

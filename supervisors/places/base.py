@@ -36,9 +36,10 @@ class Lost(NamedTuple):
     """What was in a worker's hands when it ended.
 
     Args:
-        suspect: the request it was on, or None if it was idle.
+        suspect: the request it was on, or that it was ended for; None if it was idle, or nobody can tell.
         ran: requests that had run but whose results had not arrived, oldest first.
-        unbegun: requests it had not begun, oldest first.
+        unbegun: requests it had not begun, oldest first. Where the worker was ended by `ProtocolError` or
+            `DeadlineExceeded`, it may have begun some of them before its end came.
     """
 
     suspect: int | None
@@ -72,7 +73,7 @@ class Listener(Protocol):
     """Who hands requests out. All calls come on the actor's own thread.
 
     What cannot read the `body` of a process raises `FrameError` before it does anything else: then the
-    worker is ended for it, and what the call was about is among the numbers that `on_lost` gives back.
+    worker is ended for it, and the request that the call was about is the suspect that `on_lost` names.
     """
 
     def on_ready(self, number: int) -> None:

@@ -42,6 +42,7 @@ class Boot(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
         log_level: the root logger's level; log_levels: those of loggers that have one of their own.
         service: the service, encoded with its code.
         boot: what the service is booted with, opaque.
+        memory_limit: bytes of data that it may take over those it starts with; None for no limit.
     """
 
     number: int
@@ -51,6 +52,7 @@ class Boot(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
     log_levels: dict[str, int]
     service: bytes
     boot: bytes
+    memory_limit: int | None = None
 
 
 class Deliver(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=2):

@@ -71,7 +71,7 @@ def test_causes_are_grouped_by_routine_and_kind_the_most_frequent_first() -> Non
         (raised("KeyError"), "raised KeyError"),
         (Crashed(exit_code=3, pid=7), "process exited with code 3 without finishing its work"),
         (OutOfMemory(7, 2**30), "process was ended by the system as memory ran out"),
-        (Killed(7), "was killed"),
+        (Killed(7), "process was killed"),
         (DeadlineExceeded(2.0, 7), "took longer than 2 s and was ended"),
         (StartFailed(ErrorRecord("E", "no\nway", "")), "could not start: E: no"),
     ],

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -20,9 +22,11 @@ from routilux.turn.outbox import COUNT_BOUND
 from supervisors.errors import ValueEncodingError
 from supervisors.reasons import Crashed, Raised
 from supervisors.wire.values import MAX_VALUE_BYTES
+from tests.supervisors.places.bench import own_channel
 
 BAD = 7
 COUNT = 20
+LIMIT = 128 * 2**20
 
 
 class Unpicklable(Exception):
@@ -85,9 +89,9 @@ class Worker(Routine):
             self.deed()
 
 
-def run(routine: Routine, placement: str, handler: ErrorHandler) -> JobState:
+def run(routine: Routine, placement: str, handler: ErrorHandler, **options: Any) -> JobState:
     flow = Flow("failures")
-    flow.add_routine(routine, "worker", placement=placement, error_handler=handler)
+    flow.add_routine(routine, "worker", placement=placement, error_handler=handler, **options)
     flow.output("worker", "handled")
     with flow.start(keep_open=True) as job:
         for n in range(COUNT):
@@ -164,6 +168,36 @@ def check_one_dead(state: JobState, told: str) -> None:
             assert (number is None) is (code is not None)
         case other:
             raise AssertionError(other)
+
+
+def spin() -> None:
+    sum(range(10**12))
+
+
+def hold_memory() -> None:
+    held = mmap.mmap(-1, LIMIT + 2**26)
+    for at in range(0, len(held), mmap.PAGESIZE):
+        held[at] = 1
+    threading.Event().wait(30)
+
+
+def take_memory() -> None:
+    bytes(2 * LIMIT)
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    ("deed", "option", "told"),
+    [
+        (spin, {"timeout": 1.0}, "took longer than 1 s and was ended"),
+        (hold_memory, {"memory_limit": LIMIT}, "MiB, over its memory_limit of 128 MiB"),
+        (take_memory, {"memory_limit": LIMIT}, "MemoryError"),
+    ],
+)
+def test_a_handler_that_goes_over_a_limit_costs_its_message_alone(
+    deed: Callable[[], None], option: dict[str, Any], told: str
+) -> None:
+    check_one_dead(run(Worker(deed), "process", ErrorHandler("continue"), **option), told)
 
 
 @pytest.mark.parametrize("placement", ["thread", pytest.param("process", marks=pytest.mark.processes)])
@@ -410,62 +444,164 @@ def refuse() -> None:
 
 
 class Liar(Routine):
-    """Hands every number on; the first incarnation of its process says nonsense of one of them.
+    """Hands every number on; its process says nonsense of one of them, at each of the first tries.
 
     Args:
-        result: what it says in the place of a result; None for nonsense about a failure.
+        nonsense: does so in place of a report.
+        tries: how often.
     """
 
-    def __init__(self, result: bytes | None) -> None:
+    def __init__(self, nonsense: Callable[[], None], tries: int = 1_000) -> None:
         super().__init__()
-        self.result = result
+        self.nonsense = nonsense
+        self.tries = tries
         self.define_slot("input", handler=self.handle)
         self.define_event("number", ["n"])
 
     def handle(self, n: int) -> None:
         self.emit("number", n=n)
-        if n != BAD or self.redelivered:
-            return
-        if self.result is None:
-            codec.WireCodec.failure = lambda *_args, **_kwargs: b"nonsense"  # type: ignore[method-assign]
-            raise ValueError
-        codec.WireCodec.result = lambda *_: self.result  # type: ignore[method-assign, assignment, return-value]
+        if n == BAD and self.attempt <= self.tries:
+            self.nonsense()
 
 
-@pytest.mark.processes
-@pytest.mark.parametrize(
-    "result",
-    [
-        None,
-        b"nonsense",
-        msgspec.msgpack.encode(TurnResult([Emission(1, None, b"")], [])),  # there is no such event
-        msgspec.msgpack.encode(TurnResult([Emission(0, None, None)], [])),  # somebody waits for its data
-    ],
-)
-def test_a_message_of_which_its_process_says_nonsense_is_run_again_by_another(result: bytes | None) -> None:
+def tell_result(result: bytes) -> None:
+    codec.WireCodec.result = lambda *_: result  # type: ignore[method-assign, assignment, return-value]
+
+
+def tell_nothing_readable() -> None:
+    tell_result(b"nonsense")
+
+
+def tell_of_no_such_event() -> None:
+    tell_result(msgspec.msgpack.encode(TurnResult([Emission(1, None, b"")], [])))
+
+
+def tell_of_no_data() -> None:
+    tell_result(msgspec.msgpack.encode(TurnResult([Emission(0, None, None)], [])))
+
+
+def tell_no_readable_failure() -> None:
+    codec.WireCodec.failure = lambda *_args, **_kwargs: b"nonsense"  # type: ignore[method-assign]
+    raise ValueError
+
+
+def write_into_the_channel() -> None:
+    own_channel().send(b"this is not a frame")
+
+
+NONSENSE = [
+    tell_nothing_readable,
+    tell_of_no_such_event,
+    tell_of_no_data,
+    tell_no_readable_failure,
+    write_into_the_channel,
+]
+
+
+def run_liar(liar: Liar, handler: ErrorHandler, **options: Any) -> JobState:
     flow = Flow("nonsense")
-    flow.add_routine(Liar(result), "liar", placement="process")
+    flow.add_routine(liar, "liar", placement="process", error_handler=handler, **options)
     flow.output("liar", "number")
     with flow.start(keep_open=True) as job:
         for n in range(COUNT):
             job.send("liar", "input", n=n)
-    state = job.state
-    assert state.status == "completed", state.error
-    assert [item["n"] for item in state.results()] == list(range(COUNT))
-    assert state.routine_states["liar"]["restarts"] == 1
+    return job.state
 
 
 @pytest.mark.processes
-def test_a_process_that_says_nonsense_each_time_is_a_crash_loop() -> None:
+@pytest.mark.parametrize("nonsense", NONSENSE)
+def test_nonsense_of_a_process_costs_the_message_it_was_about_alone(nonsense: Callable[[], None]) -> None:
+    state = run_liar(Liar(nonsense), ErrorHandler("continue"))
+    assert state.status == "completed", state.error
+    assert [item["n"] for item in state.results()] == [n for n in range(COUNT) if n != BAD]
+    [letter] = state.dead_letters
+    assert (letter.data, letter.attempts) == ({"n": BAD}, 1)
+    assert letter.cause.startswith("broke the channel's protocol: ")
+    assert state.routine_states["liar"]["failed"] == 1
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("nonsense", NONSENSE)
+def test_a_message_of_which_its_process_said_nonsense_is_tried_again_as_after_a_death(
+    nonsense: Callable[[], None],
+) -> None:
+    state = run_liar(Liar(nonsense, tries=2), ErrorHandler("retry", retry_delay=0.0, max_crashes=2))
+    assert state.status == "completed", state.error
+    assert [item["n"] for item in state.results()] == list(range(COUNT))
+    assert state.routine_states["liar"]["retries"] == 2
+
+
+@pytest.mark.processes
+def test_the_culprit_is_found_in_a_pool_too() -> None:
+    state = run_liar(Liar(write_into_the_channel), ErrorHandler("continue"), workers=2)
+    assert state.status == "completed", state.error
+    assert sorted(item["n"] for item in state.results()) == [n for n in range(COUNT) if n != BAD]
+    assert [letter.data for letter in state.dead_letters] == [{"n": BAD}]
+
+
+@pytest.mark.processes
+def test_nonsense_stops_the_job_where_that_is_what_failures_do() -> None:
+    state = run_liar_to_the_end(ErrorHandler("stop"))
+    assert state.status == "failed"
+    assert "are not a result" in (state.error or "")
+    assert not state.dead_letters
+
+
+@pytest.mark.processes
+def test_a_process_that_says_nonsense_each_time_is_a_crash_loop_where_its_message_is_tried_again() -> None:
+    handler = ErrorHandler("retry", max_retries=100, retry_delay=0.0)
+    state = run_liar_to_the_end(handler, max_restarts=0)
+    assert state.status == "failed"
+    assert "are not a result" in (state.error or "")
+    assert "fruitless restarts" in (state.error or "")
+
+
+def run_liar_to_the_end(handler: ErrorHandler, **options: Any) -> JobState:
     flow = Flow("nonsense")
-    flow.add_routine(Liar(b"nonsense"), "liar", placement="process", max_restarts=0)
+    flow.add_routine(Liar(tell_nothing_readable), "liar", placement="process", error_handler=handler, **options)
     job = flow.start(keep_open=True)
     job.send("liar", "input", n=BAD)
-    state = job.wait()
-    assert state.status == "failed"
-    assert state.error is not None
-    assert "are not a result" in state.error
-    assert "fruitless restarts" in state.error
+    return job.wait()
+
+
+STARVED = """
+import os, resource
+from routilux import Flow
+from tests.runtime.test_failures import Emitter
+
+def run():
+    flow = Flow("starved")
+    flow.add_routine(Emitter(), "emitter", placement="process")
+    return flow.execute("emitter", {"n": 1})
+
+def count():
+    return len(os.listdir("/proc/self/fd"))
+
+assert run().status == "completed"
+before = count()
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+for limit in (4, 5, 6, 9, 14):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    state = run()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert state.status == "failed", state
+    assert "could not start: OSError: [Errno 24] Too many open files" in state.error, state.error
+    assert count() == before, (limit, os.listdir("/proc/self/fd"))
+assert run().status == "completed"
+"""
+
+
+@pytest.mark.processes
+def test_a_job_for_which_no_descriptors_are_left_fails_by_that_name_and_the_next_one_runs() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", STARVED],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
 
 
 class Stuck(Routine):

@@ -3,7 +3,15 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from supervisors.reasons import ErrorRecord, Raised, Reason, record_error
+from supervisors.reasons import (
+    DeadlineExceeded,
+    ErrorRecord,
+    OutOfMemory,
+    ProtocolError,
+    Raised,
+    Reason,
+    record_error,
+)
 
 
 @pytest.mark.parametrize(
@@ -38,3 +46,18 @@ def test_the_record_of_an_error_travels_whatever_its_text_holds() -> None:
     record = record_error(error)
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(Raised(record)), type=Reason) == Raised(record)
     assert (record.text, record.notes) == ("caf\\udce9", ("caf\\udce9",))
+
+
+@pytest.mark.parametrize(
+    ("reason", "text"),
+    [
+        (OutOfMemory(12, 5 * 2**20), "process 12 was ended by the system as memory ran out at 5 MiB"),
+        (OutOfMemory(12), "process 12 was ended by the system as memory ran out"),
+        (OutOfMemory(12, 1_100 * 2**20, 2**30), "process 12 held 1,100 MiB, over its memory_limit of 1,024 MiB"),
+        (OutOfMemory(12, None, 2**30), "process 12 held more than its memory_limit of 1,024 MiB"),
+        (DeadlineExceeded(2.5, 12, "Thread 0x1:\n  File ..."), "took longer than 2.5 s and was ended"),
+        (ProtocolError("got 'a\n\x1b[2J'", 12), "broke the channel's protocol: got 'a\\n\\x1b[2J'"),
+    ],
+)
+def test_an_end_is_told_in_one_line(reason: Reason, text: str) -> None:
+    assert str(reason) == text

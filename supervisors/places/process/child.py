@@ -11,6 +11,7 @@ import contextlib
 import math
 import os
 import selectors
+import signal
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -19,13 +20,14 @@ from typing import Protocol
 from supervisors.errors import FrameError, StartError
 from supervisors.parking import Poller
 from supervisors.places.base import CLOSED, Lost
+from supervisors.places.process.inbound import CHANNEL_BROKEN
 from supervisors.places.process.link import Link
 from supervisors.places.process.logs import log_as_own, own_levels, root_level
 from supervisors.places.process.output import LineBuffer
 from supervisors.places.process.page import PageView
-from supervisors.places.process.reap import count_oom_kills, describe_death, end_tree, reap
+from supervisors.places.process.reap import Ended, count_oom_kills, describe_death, end_tree, reap
 from supervisors.places.process.spawn import Birth, spawner
-from supervisors.reasons import ProtocolError, Reason, StartFailed, record_error
+from supervisors.reasons import Killed, ProtocolError, Reason, StartFailed, record_error
 from supervisors.wire.frames import (
     FRAME_OVERHEAD_BYTES,
     Boot,
@@ -87,7 +89,7 @@ class Owner(Protocol):
         """It has finished, as it was told to, and is about to end by itself."""
 
     def on_child_gone(self, child: Child, reason: Reason, lost: Lost) -> None:
-        """It has ended, and nothing of it is left."""
+        """It has ended, and nothing of it is left; `link.doubted` is for the next incarnation."""
 
 
 class Child:
@@ -99,15 +101,18 @@ class Child:
         incarnation: from 1.
         poller: where its descriptors are watched.
         max_frame_bytes: the longest frame in either direction.
+        doubted: how many requests it gets one at a time at first.
 
     Raises:
         OSError: no descriptors are left.
     """
 
-    def __init__(self, owner: Owner, number: int, incarnation: int, poller: Poller, max_frame_bytes: int) -> None:
+    def __init__(
+        self, owner: Owner, number: int, incarnation: int, poller: Poller, max_frame_bytes: int, doubted: int = 0
+    ) -> None:
         self.number = number
         self.incarnation = incarnation
-        self.link = Link()
+        self.link = Link(doubted)
         self.is_ready = False
         self.is_stopping = False
         self._stop = Stop(CLOSED)
@@ -127,6 +132,9 @@ class Child:
         self._is_spawned = False
         self._is_channel_open = True
         self._reason: Reason | None = None
+        self._culprit: int | None = None
+        """The request that it is ended for, if one is known; reports of it and of those behind do not count."""
+        self._is_heard = True
         self._streams: dict[int, tuple[str, LineBuffer]] = {}
         self._errors = LineBuffer()
         poller.watch(self._birth.channel.fileno(), selectors.EVENT_READ, self._on_channel)
@@ -202,6 +210,29 @@ class Child:
             self._reason = reason
         if self._is_spawned:
             end_tree(self._birth.pid)
+
+    def terminate(self, seq: int, reason: Reason, until: float) -> None:
+        """Let it end by SIGTERM for what request `seq` does, unless that is over; kill it at clock reading `until`.
+
+        It is told to begin nothing else, and nothing of `seq` counts from now on. What it has started is not told.
+        """
+        self._read(_READS)
+        if self._reason is not None or self.page().seq != seq:
+            return
+        self._reason, self._culprit = reason, seq
+        self.end_at, self.end_reason = until, reason
+        self.stop(Killed(self.pid))
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._birth.pid, signal.SIGTERM)
+
+    def ask_stack(self) -> None:
+        """Ask for its Python stacks, which come some milliseconds later, if they do."""
+        if self._birth.stack is not None:
+            self._birth.stack.ask(self._birth.pid)
+
+    def read_stack(self) -> str:
+        """Give the stacks that it was asked for; empty if none have come."""
+        return "" if self._birth.stack is None else self._birth.stack.read()
 
     def page(self) -> PageView:
         """What it is on."""
@@ -297,10 +328,10 @@ class Child:
     def _take_in(self, frame: FromWorker) -> None:
         match frame:
             case Done(items):
-                self._take_in_results(items)
+                for seq, body, seconds in items:
+                    self._take_in_result(seq, body, seconds)
             case Part(seq, _weight, body):
-                self.link.part(seq)
-                self._owner.on_child_part(self, seq, body)
+                self._take_in_part(seq, body)
             case Failed(seq, body, seconds):
                 self._take_in_failure(seq, body, seconds)
             case Log():
@@ -316,23 +347,43 @@ class Child:
                 self.is_stopping = True
                 self._owner.on_child_leaving(self)
 
-    def _take_in_results(self, items: list[tuple[int, bytes, float]]) -> None:
-        for seq, body, seconds in items:
-            self.link.done(seq, seconds)
-            try:
-                self._owner.on_child_done(self, seq, body, seconds)
-            except FrameError:
-                self.link.take_back(seq)
-                raise
+    def _take_in_result(self, seq: int, body: bytes, seconds: float) -> None:
+        if not self._counts(seq):
+            return
+        self.link.done(seq, seconds)
+        try:
+            self._owner.on_child_done(self, seq, body, seconds)
+        except FrameError:
+            self.link.take_back(seq)
+            self._culprit = seq
+            raise
+
+    def _take_in_part(self, seq: int, body: bytes) -> None:
+        if not self._counts(seq):
+            return
+        self.link.part(seq)
+        try:
+            self._owner.on_child_part(self, seq, body)
+        except FrameError:
+            self._culprit = seq
+            raise
 
     def _take_in_failure(self, seq: int, body: bytes, seconds: float) -> None:
+        if not self._counts(seq):
+            return
         returned = self.link.failed(seq, seconds)
         self._batch = [item for item in self._batch if item[0] not in returned]
         try:
             self._owner.on_child_failed(self, seq, body, returned)
         except FrameError:
             self.link.take_back(seq, returned)
+            self._culprit = seq
             raise
+
+    def _counts(self, seq: int) -> bool:
+        """Whether a report of `seq` is heard: none is from that of the culprit on, which comes in order."""
+        self._is_heard = self._is_heard and seq != self._culprit
+        return self._is_heard
 
     # -- Its life
 
@@ -376,15 +427,26 @@ class Child:
             self.read_stream(fd, _LAST_OUTPUT_READS)
             for line in lines.finish():
                 self._owner.on_child_output(self, name, line)
-        lost = self.link.lose(self.page())
-        reason = self._reason
-        if reason is None and self.is_stopping and ended.exit_code == 0:
-            reason = CLOSED
-        if reason is None:
-            oom_kills = count_oom_kills() - birth.oom_kills
-            reason = describe_death(ended, birth.pid, self._errors.last, oom_kills=oom_kills)
+        reason = self._reason or self._find_reason(ended)
+        lost = self._lose(reason)
         self._close()
         self._owner.on_child_gone(self, reason, lost)
+
+    def _find_reason(self, ended: Ended) -> Reason:
+        if self.is_stopping and ended.exit_code == 0:
+            return CLOSED
+        if ended.exit_code == CHANNEL_BROKEN:
+            # It has said why on its last line.
+            return ProtocolError(": ".join(["it has lost its channel", *self._errors.last[-1:]]), self._birth.pid)
+        oom_kills = count_oom_kills() - self._birth.oom_kills
+        return describe_death(ended, self._birth.pid, self._errors.last, oom_kills=oom_kills)
+
+    def _lose(self, reason: Reason) -> Lost:
+        if self._culprit is not None:
+            return self.link.lose_for(self._culprit)
+        if isinstance(reason, ProtocolError):
+            return self.link.lose_for_breach(self.page())
+        return self.link.lose(self.page())
 
     def _close(self) -> None:
         birth = self._birth
@@ -400,7 +462,7 @@ def _reader_of(child: Child, fd: int) -> Callable[[int], None]:
     return lambda _events: child.read_stream(fd)
 
 
-def make_boot(number: int, name: str, service: bytes, boot: bytes) -> Boot:
+def make_boot(number: int, name: str, service: bytes, boot: bytes, memory_limit: int | None) -> Boot:
     """Give what a worker is to become, with this program's name and log levels."""
     argv0 = sys.argv[0] if sys.argv else ""
-    return Boot(number, name, argv0, root_level(), own_levels(), service, boot)
+    return Boot(number, name, argv0, root_level(), own_levels(), service, boot, memory_limit)

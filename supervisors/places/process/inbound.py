@@ -1,7 +1,7 @@
 """What a worker receives: requests for its main thread, grants for the request in hand.
 
-Owns the receiving side of the channel in the worker, the thread that reads it, and the end of
-the worker when its parent is gone. Never runs a request, never sends.
+Owns the receiving side of the channel in the worker, the thread that reads it, and the ends of
+the worker when its parent is gone or cannot hear it. Never runs a request, never sends.
 
 Bound: the parent sends no more than a window of requests, so what is held here is bounded by it.
 """
@@ -22,6 +22,9 @@ from supervisors.places.base import CLOSED
 from supervisors.reasons import Reason
 from supervisors.wire.frames import Boot, Deliver, FrameReader, Grant, Stop, ToWorker
 
+CHANNEL_BROKEN = 76
+"""Exit code of a worker that cannot be heard any more: `EX_PROTOCOL` of sysexits."""
+
 
 class Inbound:
     """The receiving side of a worker's channel. Only the main thread calls its methods.
@@ -34,6 +37,7 @@ class Inbound:
     def __init__(self, channel: socket.socket, reader: FrameReader[ToWorker]) -> None:
         self._channel = channel
         self._reader = reader
+        self._parent_pid = os.getppid()
         self._arrived: queue.SimpleQueue[Deliver | None] = queue.SimpleQueue()
         self._held: deque[tuple[int, bytes]] = deque()
         self._epoch = 0
@@ -111,16 +115,15 @@ class Inbound:
                 for frame in frames:
                     self._accept(frame)
                 frames = self._receive()
-        finally:
-            end_now()
+        except BaseException as error:  # noqa: BLE001  without this thread the worker hears nothing any more
+            leave_unheard(error)
 
     def _receive(self) -> list[ToWorker]:
-        try:
-            count = self._channel.recv_into(self._reader.space())
-        except OSError:
-            count = 0
+        count = self._channel.recv_into(self._reader.space())
         if count == 0:
-            end_now()
+            if os.getppid() != self._parent_pid:
+                end_now()
+            raise EOFError("it was closed in here, or the program is ending")
         return self._reader.received(count)
 
     def _accept(self, frame: ToWorker) -> None:
@@ -143,6 +146,13 @@ class Inbound:
             if seq == self._current and self._weights:
                 self._ungranted -= self._weights.popleft()
                 self._granted.notify_all()
+
+
+def leave_unheard(error: BaseException) -> NoReturn:
+    """End this worker at once, since its channel is of no use any more while its parent lives."""
+    with contextlib.suppress(OSError):
+        os.write(2, f"{type(error).__name__}: {error}\n".encode())
+    os._exit(CHANNEL_BROKEN)
 
 
 def end_now() -> NoReturn:

@@ -10,6 +10,10 @@ When a request fails, the worker drops all behind it, and this returns them to t
 both count an epoch up, so that what the parent had sent meanwhile is dropped too: it carries the
 older epoch.
 
+A worker that breaks the protocol has shown that something it ran does not leave it whole, and not always what: when
+it had begun several requests that it had not reported, any of them may be the one. They go back, and the next
+incarnation is doubted: it gets them one at a time, so that the culprit is alone when it does it again.
+
 The window grows when requests are short, since then the way there and back would cost more than
 the work, and is exactly one when they are long, since whatever waits in a worker cannot be run
 by another.
@@ -32,11 +36,17 @@ _WEIGHT = 0.25
 
 
 class Link:
-    """The ledger of one incarnation."""
+    """The ledger of one incarnation.
 
-    def __init__(self) -> None:
+    Args:
+        doubted: how many requests it gets one at a time before its window may grow.
+    """
+
+    def __init__(self, doubted: int = 0) -> None:
         self.epoch = 0
-        self.window = 1
+        self.doubted = doubted
+        """How many more requests it gets one at a time; after its end, how many the next incarnation gets so."""
+        self._window = 1
         self._outstanding: deque[int] = deque()
         self._average: float | None = None
         self._returned = 0
@@ -44,6 +54,11 @@ class Link:
     def __len__(self) -> int:
         """Requests in the worker's hands."""
         return len(self._outstanding)
+
+    @property
+    def window(self) -> int:
+        """Requests that the worker should hold."""
+        return 1 if self.doubted else self._window
 
     @property
     def room(self) -> int:
@@ -94,21 +109,59 @@ class Link:
         """Say what the worker's death means, given its page; all that was outstanding is back.
 
         Everything the worker reported must have been taken in before: what `page.ran` counts over
-        the reported ones had run without its result having arrived.
+        the reported ones had run without its result having arrived. Where it was on nothing, those go back
+        once more and are doubted: one that was alone, and again was not reported, is the suspect.
         """
-        held = list(self._outstanding)
-        self._outstanding.clear()
-        count = min(max(0, page.ran - self._returned), len(held))
-        ran, rest = tuple(held[:count]), held[count:]
+        ran, rest = self._split(page)
         if page.seq is not None and rest and rest[0] == page.seq:
-            return Lost(page.seq, ran, tuple(rest[1:]))
-        return Lost(None, ran, tuple(rest))
+            return Lost(page.seq, ran, rest[1:])
+        if self.doubted and len(ran) == 1:
+            return Lost(ran[0], (), rest)
+        self.doubted = max(self.doubted, len(ran))
+        return Lost(None, ran, rest)
+
+    def lose_for(self, seq: int) -> Lost:
+        """Say what the worker's end means that was ended for what `seq` did; as `lose`.
+
+        What is behind it may have been begun before the end came.
+        """
+        held = self._take_all()
+        if seq not in held:
+            return Lost(None, (), held)
+        at = held.index(seq)
+        return Lost(seq, held[:at], held[at + 1 :])
+
+    def lose_for_breach(self, page: PageView) -> Lost:
+        """Say what the end means of a worker that broke the protocol; as `lose`.
+
+        The one request that it had begun and not reported is the suspect. Of several none is, and as many are
+        `doubted`; what is behind them may have been begun before the end came.
+        """
+        ran, rest = self._split(page)
+        if page.seq is not None and rest and rest[0] == page.seq:
+            ran, rest = (*ran, page.seq), rest[1:]
+        if len(ran) == 1:
+            return Lost(ran[0], (), rest)
+        self.doubted = max(self.doubted, len(ran))
+        return Lost(None, ran, rest)
+
+    def _split(self, page: PageView) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Give what had run and was not reported, and the rest."""
+        held = self._take_all()
+        count = min(max(0, page.ran - self._returned), len(held))
+        return held[:count], held[count:]
+
+    def _take_all(self) -> tuple[int, ...]:
+        held = tuple(self._outstanding)
+        self._outstanding.clear()
+        return held
 
     def _take(self, seq: int, what: str) -> None:
         if not self._outstanding or self._outstanding[0] != seq:
             raise FrameError(self._breach(seq, what))
         self._outstanding.popleft()
         self._returned += 1
+        self.doubted = max(0, self.doubted - 1)
 
     def _breach(self, seq: int, what: str) -> str:
         expected = f"request {self._outstanding[0]}" if self._outstanding else "nothing, as it holds no request"
@@ -120,4 +173,4 @@ class Link:
         before = self._average
         self._average = seconds if before is None else before + _WEIGHT * (seconds - before)
         wanted = WINDOW_SECONDS / self._average if self._average > 0 else WINDOW_LIMIT
-        self.window = max(1, min(WINDOW_LIMIT, int(wanted)))
+        self._window = max(1, min(WINDOW_LIMIT, int(wanted)))

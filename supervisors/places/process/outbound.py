@@ -16,6 +16,7 @@ import threading
 import time
 from collections import deque
 
+from supervisors.places.process.inbound import leave_unheard
 from supervisors.wire.frames import FRAME_OVERHEAD_BYTES, MAX_FRAME_BYTES, Done, FromWorker, encode_frame
 
 _BATCH_ITEMS = 256
@@ -126,8 +127,14 @@ class Outbound:
             self._send(encode_frame(Done(items), self._incarnation, self._max_bytes))
 
     def _send(self, data: bytearray) -> None:
-        if not self._is_muted:
+        if self._is_muted:
+            return
+        try:
             self._channel.sendall(data)
+        except OSError as error:
+            leave_unheard(
+                error
+            )  # a handler has closed it: what has run and is not told would be waited for without end
 
     def _send_late(self) -> None:
         while True:

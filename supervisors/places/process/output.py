@@ -1,9 +1,14 @@
-"""What a worker prints, as lines: cut, bounded, the last ones remembered, and shown under a name."""
+"""What a worker prints, as lines: cut, bounded, the last ones remembered, and shown under a name.
+
+Lines are told as they were printed. They are escaped by who shows them: here `show_output`.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections import deque
+
+from supervisors.text import printable, printable_output
 
 LINE_BYTES = 65_536
 """Bytes of a line at most; a longer one is told in pieces."""
@@ -47,7 +52,7 @@ def _cut(line: bytes) -> list[bytes]:
 
 
 def show_output(name: str, number: int, stream: str, line: str) -> None:
-    """Print what a worker printed, under the name of what it runs.
+    """Print what a worker printed, under the name of what it runs; a terminal obeys none of it but its colours.
 
     Args:
         name: of what it runs.
@@ -60,6 +65,6 @@ def show_output(name: str, number: int, stream: str, line: str) -> None:
         return
     label = f"{name}[{number}]" if number else name
     try:
-        target.write(f"[{label}] {line}\n")
+        target.write(f"[{printable(label)}] {printable_output(line)}\n")
     except (ValueError, OSError):
         return  # the program's own stream is closed: there is nobody left to tell

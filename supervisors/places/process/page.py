@@ -1,16 +1,22 @@
 """The shared page of a worker: what it is on and since when, told without a message.
 
-Owns the page's layout. The worker alone writes it, its parent alone reads it, while the worker
+Owns the page's layout, and that of the file it is in: the page, the region for stacks (`stack`),
+the search path. The worker alone writes the page, its parent alone reads it, while the worker
 lives and after its death. Never says what follows from what it tells (see `link`).
 
 The fields of a page are written one after another, not at once, so their order matters:
 `since` before `seq` when a request begins, `ran` before `seq` when it ends. Whoever reads a
 number thus also sees the time that belongs to it; and a request that is counted in `ran` while
 `seq` still names it has run. `read` looks twice, until two looks agree.
+
+A file that shrinks below what is mapped of it ends whoever reads there (SIGBUS), and the worker holds the
+same file as the parent. So on Linux its size is sealed; elsewhere it is at least filled with real
+zeros, so that a full disk is an error of its making and not a signal later on.
 """
 
 from __future__ import annotations
 
+import fcntl
 import math
 import mmap
 import os
@@ -20,6 +26,10 @@ import tempfile
 from typing import NamedTuple
 
 PAGE_BYTES = 4096
+STACK_BYTES = 65_536
+"""Bytes for the stacks of a worker's threads (arbitrary: some five threads at the 100 frames that are told)."""
+STACK_AT = PAGE_BYTES
+SEARCH_PATH_AT = STACK_AT + STACK_BYTES
 _IDLE = -1
 _BEGIN = struct.Struct("=dq")
 _END = struct.Struct("=Qdq")
@@ -88,24 +98,33 @@ class Page:
 
 
 def create_page_file(search_path: list[str]) -> int:
-    """Make a page's file without a name, with `search_path` stored behind the page; give its descriptor.
+    """Make a page's file without a name, with `search_path` stored in it; give its descriptor.
 
     The search path (`sys.path`) travels here, and not in the first frame, because a worker needs it
     before it can import what reads frames.
+
+    Raises:
+        OSError: no descriptor or no space is left.
     """
-    fd = _create_unnamed_file()
+    text = "\0".join(entry for entry in search_path if type(entry) is str)
+    content = bytes(SEARCH_PATH_AT) + os.fsencode(text)
+    if sys.platform == "linux":
+        return _create_sealed_file(content)
+    with tempfile.TemporaryFile() as file:
+        file.write(content)
+        file.flush()
+        return os.dup(file.fileno())
+
+
+def _create_sealed_file(content: bytes) -> int:
+    if sys.platform != "linux":
+        raise NotImplementedError
+    fd = os.memfd_create("supervisors", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
-        text = "\0".join(entry for entry in search_path if type(entry) is str)
-        os.ftruncate(fd, PAGE_BYTES)
-        os.pwrite(fd, os.fsencode(text), PAGE_BYTES)
+        with open(fd, "wb", closefd=False) as file:
+            file.write(content)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
     except BaseException:
         os.close(fd)
         raise
     return fd
-
-
-def _create_unnamed_file() -> int:
-    if sys.platform == "linux":
-        return os.memfd_create("supervisors", os.MFD_CLOEXEC)
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())

@@ -14,8 +14,9 @@ from supervisors.errors import FrameError, InternalError, StartError
 from supervisors.parking import Poller
 from supervisors.places.base import CLOSED, Listener, Lost, Worker
 from supervisors.places.process.child import GOODBYE_SECONDS, Child, make_boot
+from supervisors.places.process.limits import Limits
 from supervisors.places.process.spawn import spawner
-from supervisors.reasons import DeadlineExceeded, ProtocolError, Reason, StartFailed, record_error
+from supervisors.reasons import ProtocolError, Reason, StartFailed, record_error
 from supervisors.wire.frames import MAX_FRAME_BYTES, encode_frame
 
 START_SECONDS = 30.0
@@ -34,6 +35,8 @@ class ProcessPlace:
         listener: who is told of the ends.
         output: called with (worker, `stdout` or `stderr`, line) for each line a worker prints.
         timeout: seconds a request may take, waits for grants left out; None for no limit.
+        warn: called once a request with (seq, seconds, stack) when half of its time is over; None: nobody is.
+        memory_limit: bytes that a worker, with all it has started, may hold; None for no limit.
         max_frame_bytes: the longest frame in either direction.
         start_timeout: seconds a worker gets to become ready.
     """
@@ -49,6 +52,8 @@ class ProcessPlace:
         listener: Listener,
         output: Callable[[int, str, str], None],
         timeout: float | None = None,
+        warn: Callable[[int, float, str], None] | None = None,
+        memory_limit: int | None = None,
         max_frame_bytes: int = MAX_FRAME_BYTES,
         start_timeout: float = START_SECONDS,
     ) -> None:
@@ -59,11 +64,17 @@ class ProcessPlace:
         self._listener = listener
         self._output = output
         self._timeout = timeout
+        self._warn = warn
+        self._memory_limit = memory_limit
         self._max_frame_bytes = max_frame_bytes
         self._start_timeout = start_timeout
         self._children: list[Child | None] = [None] * workers
+        self._limits: dict[int, Limits] = {}
         self._incarnations = [0] * workers
+        self._doubted = [0] * workers
+        """How many requests the next incarnation of a worker gets one at a time."""
         self._unborn: list[tuple[int, Reason]] = []
+        self._has_limits = timeout is not None or memory_limit is not None
         self._is_holding = False
         self._is_closing = False
         self._is_closed = False
@@ -78,12 +89,13 @@ class ProcessPlace:
         self._incarnations[number] += 1
         incarnation = self._incarnations[number]
         try:
-            frame = make_boot(number, self._name, self._service, boot)
+            frame = make_boot(number, self._name, self._service, boot, self._memory_limit)
             data = encode_frame(frame, incarnation, self._max_frame_bytes)
             if not self._is_holding:
                 spawner.hold()
                 self._is_holding = True
-            child = Child(self, number, incarnation, self._poller, self._max_frame_bytes)
+            doubted = self._doubted[number]
+            child = Child(self, number, incarnation, self._poller, self._max_frame_bytes, doubted)
         except (OSError, RuntimeError, FrameError) as error:
             self._unborn.append((number, StartFailed(record_error(error))))
             return
@@ -91,6 +103,7 @@ class ProcessPlace:
         late = StartError(f"worker {number} of {self._name!r} was not ready within {self._start_timeout:g} s")
         child.end_reason = StartFailed(record_error(late))
         self._children[number] = child
+        self._limits[number] = Limits(child, self._timeout, self._warn, self._memory_limit)
         child.begin(data, f"{self._name}-{number}")
 
     def room(self, number: int) -> int:
@@ -148,7 +161,10 @@ class ProcessPlace:
             if child is not None:
                 child.stop(reason)
                 seconds = max(timeout, 0.0 if len(child.link) else GOODBYE_SECONDS)
-                child.end_at = None if math.isinf(seconds) else now + seconds
+                until = None if math.isinf(seconds) else now + seconds
+                if child.is_ending and child.end_at is not None:
+                    until = child.end_at if until is None else min(until, child.end_at)
+                child.end_at = until
                 child.end_reason = CLOSED
 
     def abort(self) -> None:
@@ -163,28 +179,22 @@ class ProcessPlace:
     def next_deadline(self) -> float | None:
         """Clock reading at which a worker may have run out of time."""
         deadlines = [child.end_at for child in self._children if child is not None and child.end_at is not None]
-        if self._timeout is not None:
+        if self._has_limits:
             now = self._clock()
-            for child in self._children:
-                if child is not None and len(child.link) and not child.is_ending:
-                    page = child.page()
-                    # Not begun, or not counted as it waits for a grant: that may change at any time from now.
-                    is_counted = page.seq is not None and page.since < math.inf
-                    deadlines.append((page.since if is_counted else now) + self._timeout)
+            looks = [self._limits[child.number].next_look(now) for child in self._children if child is not None]
+            deadlines += [at for at in looks if at < math.inf]
         return min(deadlines, default=None)
 
     def on_tick(self, now: float) -> None:
-        """End the workers whose time is over."""
+        """End the workers whose time is over, and hold the others to their limits."""
         for child in self._children:
             if child is None:
                 continue
             if child.end_at is not None and child.end_at <= now:
                 child.end_at = None
                 child.kill(child.end_reason)
-            elif self._timeout is not None and len(child.link) and not child.is_ending:
-                page = child.page()
-                if page.seq is not None and page.since + self._timeout <= now:
-                    child.kill(DeadlineExceeded(self._timeout, child.pid))
+            elif self._has_limits:
+                self._limits[child.number].look(now)
 
     def workers(self) -> tuple[Worker, ...]:
         """The workers that are running, by number."""
@@ -235,12 +245,23 @@ class ProcessPlace:
     def on_child_gone(self, child: Child, reason: Reason, lost: Lost) -> None:
         """Pass a loss on; when closing, only if something was in its hands or it did not end as asked."""
         self._children[child.number] = None
+        self._doubted[child.number] = child.link.doubted
+        if len(self._doubted) > 1:
+            self._doubt_all(child.link.doubted)
         if not self._is_closing or reason != CLOSED or lost != Lost(None, (), ()):
             self._listener.on_lost(child.number, reason, lost)
         if self._is_closing:
             self._finish_closing()
 
     # -- Private
+
+    def _doubt_all(self, count: int) -> None:
+        """Let every worker get `count` requests one at a time: whichever gets those of the lost one."""
+        for number, child in enumerate(self._children):
+            if child is None:
+                self._doubted[number] = max(self._doubted[number], count)
+            else:
+                child.link.doubted = max(child.link.doubted, count)
 
     def _finish_closing(self) -> bool:
         if self._is_closed or any(child is not None for child in self._children):

@@ -26,6 +26,8 @@ import psutil
 
 from supervisors.reasons import Crashed, OutOfMemory
 
+_READS_A_SEARCH = 10
+"""Reads of a tree's memory for each search of its members (a search takes 3 ms with 80 processes, a read 0.1 ms)."""
 _PEAK_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
@@ -68,6 +70,34 @@ def read_usage(pid: int) -> Usage | None:
             return Usage(process.create_time(), times.user + times.system, process.memory_info().rss)
     except psutil.Error:
         return None
+
+
+class TreeMemory:
+    """Reads the resident memory of a process and all it has started, again and again.
+
+    To find what it has started, every process of the system is looked at. So that is done at some of the
+    reads alone, and what was started between them and ended before the next is not seen.
+
+    Args:
+        pid: the process, which must not have been reaped while this is used.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._members: list[psutil.Process] = []
+        self._reads = 0
+
+    def read(self) -> int:
+        """Give the bytes resident now; what several share counts for each of them. 0 when all have ended."""
+        if self._reads % _READS_A_SEARCH == 0:
+            self._members = [process for pid in {self._pid} | _descendants(self._pid) for process in _find_process(pid)]
+        self._reads += 1
+        total = 0
+        for member in self._members:
+            with contextlib.suppress(psutil.Error):  # it has ended, or is another user's
+                if member.is_running():  # and its number was not given to another meanwhile
+                    total += member.memory_info().rss
+        return total
 
 
 def end_tree(pid: int) -> None:
@@ -204,6 +234,13 @@ def _lines_of(path: Path) -> list[str]:
     try:
         return path.read_text().splitlines()
     except (OSError, UnicodeDecodeError):
+        return []
+
+
+def _find_process(pid: int) -> list[psutil.Process]:
+    try:
+        return [psutil.Process(pid)]
+    except psutil.Error:
         return []
 
 

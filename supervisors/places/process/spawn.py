@@ -26,8 +26,9 @@ import threading
 from pathlib import Path
 
 from supervisors.places.process.guardian import Guardian
-from supervisors.places.process.page import PAGE_BYTES, Page, create_page_file
+from supervisors.places.process.page import SEARCH_PATH_AT, Page, create_page_file
 from supervisors.places.process.reap import count_oom_kills, end_tree, own_peak_bytes, watch_death
+from supervisors.places.process.stack import StackReader
 from supervisors.wire.frames import Spawned, encode_frame
 
 _ROOT = str(Path(__file__).resolve().parents[3])
@@ -35,7 +36,8 @@ _ROOT = str(Path(__file__).resolve().parents[3])
 
 _STUB = f"""\
 import os, sys
-sys.path[:] = os.fsdecode(os.pread(int(sys.argv[2]), os.fstat(int(sys.argv[2])).st_size, {PAGE_BYTES})).split(chr(0))
+fd = int(sys.argv[2])
+sys.path[:] = os.fsdecode(os.pread(fd, os.fstat(fd).st_size, {SEARCH_PATH_AT})).split(chr(0))
 try:
     from supervisors.places.process import worker
 except ImportError:
@@ -68,6 +70,7 @@ class Birth:
         self.stdout_fd = -1
         self.stderr_fd = -1
         self.page: Page | None = None
+        self.stack: StackReader | None = None
         self.own_peak_bytes = 0
         self.oom_kills = 0
         self.error: BaseException | None = None
@@ -95,13 +98,16 @@ class Birth:
         self.death_fd = self.stdout_fd = self.stderr_fd = -1
         if self.page is not None:
             self.page.close()
+        if self.stack is not None:
+            self.stack.close()
+            self.stack = None
 
     def _start(self) -> None:
         self.own_peak_bytes = own_peak_bytes()
         self.oom_kills = count_oom_kills()
         with contextlib.ExitStack() as stack:
             page_fd = create_page_file(sys.path)
-            stack.callback(os.close, page_fd)
+            self.stack = StackReader(page_fd)
             self.page = Page(page_fd)
             self.page.clear()
             self.stdout_fd, stdout = os.pipe()

@@ -17,10 +17,12 @@ import io
 import logging
 import math
 import os
+import resource
 import signal
 import socket
 import sys
 import time
+from pathlib import Path
 from typing import NoReturn
 
 from supervisors.errors import FrameError
@@ -28,6 +30,7 @@ from supervisors.places.base import PART_BOUND, RequestAbandoned, Service, tell_
 from supervisors.places.process.inbound import Inbound, end_now
 from supervisors.places.process.outbound import Outbound
 from supervisors.places.process.page import Page
+from supervisors.places.process.stack import answer_stack_requests
 from supervisors.reasons import record_error
 from supervisors.wire.frames import Boot, BootFailed, Bye, Failed, Log, Part, Ready, worker_reader
 from supervisors.wire.values import decode_code
@@ -46,13 +49,14 @@ def main(channel_fd: int, page_fd: int, incarnation: int, max_frame_bytes: int, 
         os.set_inheritable(fd, False)
     channel = socket.socket(fileno=channel_fd)
     page = Page(page_fd)
-    os.close(page_fd)
+    answer_stack_requests(page_fd)
     inbound = Inbound(channel, worker_reader(incarnation, max_frame_bytes))
     boot = inbound.receive_boot()
     outbound = Outbound(channel, incarnation, max_frame_bytes)
     os.register_at_fork(after_in_child=outbound.mute)
     sys.argv[:] = [boot.argv0]
     _forward_logging(boot, outbound)
+    _limit_memory(boot.memory_limit)
     service = _boot_service(boot, outbound)
     outbound.send(Ready(os.getpid()))
     Loop(service, inbound, outbound, page).run()
@@ -225,6 +229,21 @@ def _boot_service(boot: Boot, outbound: Outbound) -> Service:
         sys.stderr.flush()
         os._exit(1)
     return service
+
+
+def _limit_memory(limit: int | None) -> None:
+    """Let most of what goes over the limit be a `MemoryError` at its line, where the system can tell and bound it.
+
+    The parent watches what is resident, and ends the process; this bounds what is asked for, also if it is never used:
+    the stacks of threads count, with some 8 MiB each. The threads of the worker's own are counted already.
+    """
+    if limit is None or sys.platform != "linux":
+        return
+    with contextlib.suppress(OSError, ValueError, OverflowError, IndexError):  # no /proc, or one that tells less
+        pages = int(Path("/proc/self/statm").read_text().split()[5])  # proc(5): data and stack
+        soft = pages * resource.getpagesize() + limit
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
 
 
 def _end_with_parent(parent_pid: int) -> None:

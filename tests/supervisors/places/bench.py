@@ -11,13 +11,17 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
+
+from supervisors.errors import FrameError
 from supervisors.parking import Poller
 from supervisors.places.base import Lost, Port
 from supervisors.places.process.place import ProcessPlace
@@ -140,6 +144,10 @@ class Bench:
         own_channel().send(b"not a frame, not at all")
         time.sleep(PATIENCE)  # noqa: TID251
 
+    def scribble(self, _port: Port) -> Any:
+        """Write nonsense into the channel, and go on."""
+        os.write(own_channel().detach(), b"not a frame, not at all")
+
     def hang_up(self, _port: Port) -> Any:
         own_channel().shutdown(socket.SHUT_WR)
         time.sleep(PATIENCE)  # noqa: TID251
@@ -157,6 +165,19 @@ def own_channel() -> socket.socket:
 
 def is_socket(fd: int) -> bool:
     return stat.S_ISSOCK(os.fstat(fd).st_mode)
+
+
+def gone(pid: int) -> bool:
+    """Whether a process ends soon; a zombie has ended."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        try:
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
+            return True
+        threading.Event().wait(0.01)
+    return False
 
 
 class Bare:
@@ -200,9 +221,11 @@ class Driver:
             clock=time.monotonic,
             listener=self,
             output=lambda number, stream, line: self.lines.append((number, stream, line)),
+            warn=lambda seq, seconds, stack: self.warned.append((seq, seconds, stack)),
             **options,
         )
         self.waiting: deque[tuple[int, bytes]] = deque()
+        self.requests: dict[int, bytes] = {}
         self.done: dict[int, Any] = {}
         self.order: list[int] = []
         self.parts: list[tuple[int, Any]] = []
@@ -210,7 +233,10 @@ class Driver:
         self.lost: list[tuple[int, Reason, Lost]] = []
         self.ready: list[int] = []
         self.lines: list[tuple[int, str, str]] = []
+        self.warned: list[tuple[int, float, str]] = []
         self.closed = 0
+        self.unreadable = 0
+        """The request of which no report can be read."""
         self._workers = workers
         self._grants = grants
         self._next = 0
@@ -218,8 +244,13 @@ class Driver:
     def ask(self, *request: Any) -> int:
         """Line a request up; its number."""
         self._next += 1
-        self.waiting.append((self._next, encode(list(request))))
+        self.requests[self._next] = encode(list(request))
+        self.waiting.append((self._next, self.requests[self._next]))
         return self._next
+
+    def put_back(self, seqs: Iterable[int]) -> None:
+        """Line up again what has come back, oldest first, ahead of all else."""
+        self.waiting.extendleft((seq, self.requests[seq]) for seq in reversed(tuple(seqs)))
 
     def run(self, until: Callable[[], object], look_every: float = PATIENCE) -> None:
         """Drive until `until()`; for what no event tells, such as a page, look again after some seconds."""
@@ -266,18 +297,25 @@ class Driver:
         self.ready.append(number)
 
     def on_part(self, number: int, seq: int, body: bytes) -> None:
+        self._read(seq)
         self.parts.append((seq, decode(body)))
         if self._grants:
             self.place.grant(number, seq)
 
     def on_done(self, _number: int, seq: int, body: bytes, seconds: float, at: float) -> None:
+        self._read(seq)
         assert seconds >= 0.0
         assert seq not in self.done
         self.done[seq] = decode(body)
         self.order.append(seq)
 
     def on_failed(self, _number: int, seq: int, body: bytes, returned: tuple[int, ...]) -> None:
+        self._read(seq)
         self.failed.append((seq, decode(body), returned))
+
+    def _read(self, seq: int) -> None:
+        if seq == self.unreadable:
+            raise FrameError("unreadable")
 
     def on_lost(self, number: int, reason: Reason, lost: Lost) -> None:
         self.lost.append((number, reason, lost))

@@ -90,10 +90,72 @@ def test_what_could_not_be_read_of_a_worker_is_back_with_its_loss() -> None:
     link.done(1, 0.0)
     link.done(2, 0.0)
     link.take_back(2)
-    assert link.lose(PageView(None, 0.0, 3)) == Lost(None, (2, 3), (4,))
+    assert link.lose_for(2) == Lost(2, (), (3, 4))
     link = sent(1, 2, 3)
     link.take_back(1, link.failed(1, 0.0))
-    assert link.lose(PageView(None, 0.0, 1)) == Lost(None, (1,), (2, 3))
+    assert link.lose_for(1) == Lost(1, (), (2, 3))
+
+
+@pytest.mark.parametrize(
+    ("culprit", "lost"),
+    [(1, Lost(1, (), (2, 3))), (2, Lost(2, (1,), (3,))), (3, Lost(3, (1, 2), ())), (9, Lost(None, (), (1, 2, 3)))],
+)
+def test_the_end_of_a_worker_for_a_request_parts_those_before_it_from_those_behind(culprit: int, lost: Lost) -> None:
+    link = sent(1, 2, 3)
+    assert link.lose_for(culprit) == lost
+    assert (link.outstanding, link.doubted) == ((), 0)
+
+
+@pytest.mark.parametrize(
+    ("page", "lost", "doubted"),
+    [
+        (PageView(None, 0.0, 2), Lost(None, (), (3, 4, 5)), 0),  # idle: none of what it holds was begun
+        (PageView(3, 0.0, 2), Lost(3, (), (4, 5)), 0),  # on one
+        (PageView(None, 0.0, 3), Lost(3, (), (4, 5)), 0),  # one has run, and was not reported
+        (PageView(4, 0.0, 3), Lost(None, (3, 4), (5,)), 2),
+        (PageView(None, 0.0, 5), Lost(None, (3, 4, 5), ()), 3),
+        (PageView(99, 0.0, 2), Lost(None, (), (3, 4, 5)), 0),  # nonsense on its page too
+        (PageView(-7, math.nan, 2**64 - 1), Lost(None, (3, 4, 5), ()), 3),
+    ],
+)
+def test_of_a_worker_that_broke_the_protocol_the_one_request_begun_is_the_suspect(
+    page: PageView, lost: Lost, doubted: int
+) -> None:
+    link = sent(1, 2, 3, 4, 5)
+    link.done(1, 0.0)
+    link.done(2, 0.0)
+    assert link.lose_for_breach(page) == lost
+    assert (link.outstanding, link.doubted) == ((), doubted)
+
+
+def test_a_doubted_worker_gets_requests_one_at_a_time_until_so_many_were_reported() -> None:
+    link = Link(doubted=3)
+    for number, report in ((1, link.done), (2, link.failed), (3, link.done)):
+        assert (link.doubted, link.window, link.room) == (4 - number, 1, 1)
+        link.send(number)
+        assert link.room == 0
+        report(number, 0.0)
+    assert (link.doubted, link.window) == (0, WINDOW_LIMIT)
+
+
+def test_what_ran_alone_and_was_not_reported_again_is_the_suspect() -> None:
+    link = sent(1, 2, 3)
+    assert link.lose(PageView(None, 0.0, 2)) == Lost(None, (1, 2), (3,))
+    assert link.doubted == 2
+    link = Link(link.doubted)
+    link.send(1)
+    link.done(1, 0.0)
+    link.send(2)
+    assert link.lose(PageView(None, 0.0, 2)) == Lost(2, (), ())
+
+
+def test_what_an_incarnation_was_doubted_for_is_left_for_the_next() -> None:
+    link = Link(doubted=3)
+    link.send(1)
+    link.done(1, 0.0)
+    link.send(2)
+    assert link.lose(PageView(2, 0.0, 1)) == Lost(2, (), ())
+    assert link.doubted == 2
 
 
 @pytest.mark.parametrize(
@@ -182,6 +244,28 @@ class Worker(RuleBasedStateMachine):
         # After a failure that was not heard of, what is behind it counts as not begun, which it is.
         assert list(lost.ran) == unheard
         assert lost.suspect == self.current
+        self.start_again(lost)
+
+    @rule()
+    def break_the_protocol(self) -> None:
+        unheard = [seq for _, seq in self.reports]
+        begun = [*unheard, *([] if self.current is None else [self.current])]
+        lost = self.link.lose_for_breach(PageView(self.current, 0.0, self.ran))
+        assert [*lost.ran, *([] if lost.suspect is None else [lost.suspect])] == begun
+        assert (lost.suspect is not None) == (len(begun) == 1)
+        assert self.link.doubted == (len(begun) if len(begun) > 1 else 0)
+        self.start_again(lost)
+
+    @precondition(lambda self: self.link.outstanding)
+    @rule(data=st.data())
+    def be_ended_for_one(self, data: st.DataObject) -> None:
+        held = self.link.outstanding
+        culprit = data.draw(st.sampled_from(held))
+        lost = self.link.lose_for(culprit)
+        assert (*lost.ran, lost.suspect, *lost.unbegun) == held
+        self.start_again(lost)
+
+    def start_again(self, lost: Lost) -> None:
         self.back.extend([*lost.ran, *([] if lost.suspect is None else [lost.suspect]), *lost.unbegun])
         self.link, self.in_pipe, self.held, self.reports = Link(), [], [], []
         self.current, self.epoch, self.ran = None, 0, 0

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisors.places.process.output import LAST_LINES, LINE_BYTES, LineBuffer
+from supervisors.places.process.output import LAST_LINES, LINE_BYTES, LineBuffer, show_output
 
 
 @given(st.lists(st.text(alphabet="aä\U0001f600 ", max_size=10)), st.lists(st.integers(1, 7)))
@@ -41,3 +44,30 @@ def test_a_rest_without_an_end_is_told_at_the_end() -> None:
 
 def test_bytes_that_are_no_text_are_shown() -> None:
     assert LineBuffer().feed(b"\xff\xfe ok\n") == ["\\xff\\xfe ok"]
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("plain gr\u00fc\u00dfe\twith a tab", "plain gr\u00fc\u00dfe\twith a tab"),
+        ("\x1b[31mred", "\x1b[31mred\x1b[0m"),
+        ("\x1b[2J\x1b]0;title\x07", "\\x1b[2J\\x1b]0;title\\x07"),
+        ("over\rwritten\b\u202e", "over\\rwritten\\x08\\u202e"),
+    ],
+)
+def test_a_terminal_obeys_no_line_of_a_worker(line: str, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
+    show_output("na\x1bme", 0, "stdout", line)
+    show_output("name", 2, "stderr", line)
+    captured = capsys.readouterr()
+    assert captured.out == f"[na\\x1bme] {shown}\n"
+    assert captured.err == f"[name[2]] {shown}\n"
+
+
+@pytest.mark.parametrize("stream", [None, io.StringIO()])
+def test_output_for_a_stream_that_is_not_there_is_passed_over(
+    stream: io.StringIO | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if stream is not None:
+        stream.close()
+    monkeypatch.setattr("sys.stdout", stream)
+    show_output("name", 0, "stdout", "line")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisors.places.process.page import PAGE_BYTES, Page, PageView, create_page_file
+from supervisors.places.process.page import PAGE_BYTES, SEARCH_PATH_AT, Page, PageView, create_page_file
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def test_whatever_a_page_holds_is_read_as_numbers(content: bytes) -> None:
 def test_the_search_path_travels_behind_the_page() -> None:
     fd = create_page_file(["", "/a/b", "/w\xfcrd/\udcff"])
     try:
-        data = os.pread(fd, os.fstat(fd).st_size, PAGE_BYTES)
+        data = os.pread(fd, os.fstat(fd).st_size, SEARCH_PATH_AT)
     finally:
         os.close(fd)
     assert os.fsdecode(data).split("\0") == ["", "/a/b", "/w\xfcrd/\udcff"]
@@ -71,4 +72,24 @@ def test_a_page_has_no_name() -> None:
         assert os.fstat(fd).st_nlink == 0
         assert not os.get_inheritable(fd)
     finally:
+        os.close(fd)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system seals the size of a file")
+def test_the_file_of_a_page_cannot_be_made_smaller_or_larger() -> None:
+    fd = create_page_file(["/a"])
+    page = Page(fd)
+    size = os.fstat(fd).st_size
+    try:
+        for other in (0, PAGE_BYTES, size + 1):
+            with pytest.raises(PermissionError):
+                os.ftruncate(fd, other)
+        with pytest.raises(PermissionError):
+            os.open(f"/proc/self/fd/{fd}", os.O_RDWR | os.O_TRUNC)
+        with pytest.raises(PermissionError):
+            os.pwrite(fd, b"x", size)
+        page.clear()
+        assert page.read() == PageView(None, 0.0, 0)
+    finally:
+        page.close()
         os.close(fd)

@@ -33,22 +33,9 @@ from supervisors.reasons import (
 )
 from supervisors.wire.values import encode
 from tests.deeds import DEEDS
-from tests.supervisors.places.bench import CLOSED, PATIENCE, Bench, Driver, driven
+from tests.supervisors.places.bench import CLOSED, PATIENCE, Bench, Driver, driven, gone
 
 pytestmark = pytest.mark.processes
-
-
-def gone(pid: int) -> bool:
-    """Whether a process ends soon; a zombie has ended."""
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        try:
-            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
-                return True
-        except psutil.NoSuchProcess:
-            return True
-        threading.Event().wait(0.01)
-    return False
 
 
 def test_requests_come_back_once_and_in_order() -> None:
@@ -314,9 +301,10 @@ def test_a_request_that_takes_too_long_is_ended() -> None:
         fine = driver.ask("wait", 0.1)
         slow = driver.ask("wait", PATIENCE)
         driver.run(lambda: driver.lost)
-        pid = driver.lost[0][1].pid  # type: ignore[union-attr]
     assert driver.order == [fine]
-    assert driver.lost == [(0, DeadlineExceeded(0.3, pid), Lost(slow, (), ()))]
+    ((_, reason, lost),) = driver.lost
+    assert isinstance(reason, DeadlineExceeded)
+    assert lost == Lost(slow, (), ())
 
 
 def test_a_wait_for_a_grant_is_not_counted_against_the_timeout() -> None:
@@ -353,6 +341,52 @@ def test_a_worker_that_breaks_the_protocol_is_ended(request_: tuple[object, ...]
         ((_, reason, lost),) = driver.lost
     assert isinstance(reason, ProtocolError), reason
     assert lost == Lost(asked, (), ())
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_one_that_writes_nonsense_is_found_among_many_and_the_others_come_through(workers: int) -> None:
+    with driven(workers) as driver:
+        for index in range(500):  # the window opens
+            driver.ask("echo", index)
+        driver.run(lambda: len(driver.done) == 500)
+        asked = [driver.ask("echo", index) for index in range(40)]
+        culprit = driver.ask("scribble")
+        asked += [driver.ask("echo", index) for index in range(40)]
+        found = []
+        losses = 0
+        while not found:
+            driver.run(lambda losses=losses: len(driver.lost) > losses)
+            losses += 1
+            number, reason, lost = driver.lost[-1]
+            assert isinstance(reason, ProtocolError)
+            driver.put_back((*lost.ran, *lost.unbegun))
+            driver.place.start(number, b"")
+            found = [] if lost.suspect is None else [lost.suspect]
+        driver.run(lambda: len(driver.done) == 500 + len(asked))
+    assert found == [culprit]
+    assert losses <= 2  # once among others, once alone
+    if workers == 1:
+        assert driver.order[500:] == asked
+
+
+@pytest.mark.parametrize("verb", ["refuse_done", "refuse_part", "refuse_failed"])
+def test_a_report_that_cannot_be_read_names_its_request(verb: str) -> None:
+    with driven() as driver:
+        for index in range(500):
+            driver.ask("echo", index)
+        driver.run(lambda: len(driver.done) == 500)
+        before = [driver.ask("echo", index) for index in range(20)]
+        culprit = driver.ask(*{"refuse_done": ("echo", 0), "refuse_part": ("stream", 1, 1)}.get(verb, ("fail", "x")))
+        behind = [driver.ask("echo", index) for index in range(20)]
+        driver.unreadable = culprit
+        driver.run(lambda: driver.lost)
+    ((_, reason, lost),) = driver.lost
+    assert isinstance(reason, ProtocolError)
+    assert reason.detail == "unreadable"
+    assert lost.suspect == culprit
+    assert driver.order[500:] == before
+    assert list(lost.unbegun) == behind[: len(lost.unbegun)]
+    assert (driver.failed, driver.parts) == ([], [])
 
 
 def test_a_worker_is_killed_with_the_reason_given() -> None:

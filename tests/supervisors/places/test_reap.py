@@ -15,6 +15,7 @@ import pytest
 
 from supervisors.places.process.reap import (
     Ended,
+    TreeMemory,
     count_oom_kills,
     describe_death,
     end_tree,
@@ -25,6 +26,7 @@ from supervisors.places.process.reap import (
     watch_death_by_thread,
 )
 from supervisors.reasons import Crashed, OutOfMemory
+from tests.supervisors.places.bench import gone
 
 pytestmark = pytest.mark.processes
 
@@ -123,6 +125,38 @@ def test_the_figures_of_a_process_are_read_while_it_lives() -> None:
         process.wait()
     assert read_usage(process.pid) is None
     assert read_usage(2**31 - 1) is None
+
+
+HOLDING = """
+import subprocess, sys
+held = bytearray(40_000_000)
+child = subprocess.Popen([sys.executable, "-c", "held = bytearray(50_000_000); print(flush=True); input()"],
+    stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+child.stdout.readline()
+print(child.pid, flush=True)
+input()
+"""
+
+
+def test_the_memory_of_a_tree_is_that_of_all_its_members() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDING],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None
+        child = int(process.stdout.readline())
+        memory = TreeMemory(process.pid)
+        assert memory.read() > 90_000_000
+        os.kill(child, signal.SIGKILL)
+        assert gone(child)
+        # Its parent has not reaped it, and it is not searched for anew at each read: a zombie holds nothing.
+        assert 40_000_000 < memory.read() < 90_000_000
+        end_tree(process.pid)
+    assert memory.read() == 0
+    assert TreeMemory(process.pid).read() == 0
 
 
 def test_a_crash_is_told_as_a_reason() -> None:

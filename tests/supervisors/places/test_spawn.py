@@ -86,6 +86,7 @@ def test_a_start_without_descriptors_left_fails_and_leaves_nothing(spare: int) -
         if driver.lost:
             ((_, reason, _),) = driver.lost
             assert isinstance(reason, StartFailed)
+            assert "Too many open files" in reason.error.text, reason
         driver.close()
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

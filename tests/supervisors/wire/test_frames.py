@@ -38,7 +38,17 @@ numbers = st.integers(0, 2**63 - 1)
 seconds = st.floats(0, 1e9)
 
 to_worker = st.one_of(
-    st.builds(Boot, numbers, st.text(), st.text(), st.integers(0, 50), st.just({"a": 10}), st.binary(), st.binary()),
+    st.builds(
+        Boot,
+        numbers,
+        st.text(),
+        st.text(),
+        st.integers(0, 50),
+        st.just({"a": 10}),
+        st.binary(),
+        st.binary(),
+        st.none() | numbers,
+    ),
     st.builds(Deliver, numbers, st.lists(st.tuples(numbers, st.binary()), max_size=5)),
     st.builds(Grant, numbers),
     st.builds(Stop, st.sampled_from([Shutdown("closed"), Killed(7), Raised(ErrorRecord("E", "text", "trace"))])),

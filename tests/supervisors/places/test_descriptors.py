@@ -1,0 +1,83 @@
+"""A channel is in the hands of one worker and its parent, and nothing else of them goes anywhere."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from supervisors.places.base import Port
+from tests.supervisors.places.bench import Bench, driven
+
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.skipif(sys.platform != "linux", reason="no other system lists descriptors in /proc"),
+]
+
+LIST = """
+import os
+numbers = sorted(map(int, os.listdir("/proc/self/fd")))
+print(*(number for number in numbers if os.path.exists(f"/proc/self/fd/{number}")))
+"""
+
+
+def list_descriptors(process: int | str = "self") -> dict[int, str]:
+    """Give what the descriptors of a process stand for, by number."""
+    found = {}
+    for link in Path(f"/proc/{process}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # the descriptor of the listing, closed again
+            found[int(link.name)] = str(link.readlink())
+    return found
+
+
+class Watched(Bench):
+    """Tells which descriptors there are."""
+
+    def own(self, _port: Port) -> dict[int, str]:
+        return list_descriptors()
+
+    def of_a_program(self, _port: Port) -> str:
+        """Those of a program that gets all that may be inherited."""
+        started = subprocess.run([sys.executable, "-c", LIST], capture_output=True, close_fds=False, check=True)
+        return started.stdout.decode()
+
+
+def test_a_worker_has_its_output_its_channel_and_its_page_and_what_it_starts_has_neither() -> None:
+    with driven(2, service=Watched()) as driver:  # the second one must have nothing of the first
+        for worker in range(2):
+            driver.place.submit(worker, [(driver.ask("own"), driver.waiting.pop()[1])])
+        program = driver.ask("of_a_program")
+        driver.run(lambda: len(driver.done) == 3)
+    assert driver.done.pop(program).split() == ["0", "1", "2"]
+    for held in driver.done.values():
+        assert held.pop(0) == "/dev/null"
+        kinds = sorted(target.split(":")[0] for target in held.values())
+        # The page is mapped through a descriptor of its own, beside the one that stacks are written to.
+        assert kinds == ["/memfd", "/memfd", "pipe", "pipe", "socket"]
+        assert held[1].startswith("pipe:")
+        assert held[2].startswith("pipe:")
+
+
+def test_nothing_that_a_parent_holds_for_its_workers_is_inherited() -> None:
+    before = list_descriptors()
+    with driven(2) as driver:
+        held = {fd: target for fd, target in list_descriptors().items() if before.get(fd) != target}
+        kinds = {target.split(":")[0] for target in held.values()}
+        assert kinds >= {"socket", "pipe", "/memfd", "anon_inode"}
+        assert [target for fd, target in held.items() if os.get_inheritable(fd)] == []
+        driver.ask("echo", 1)
+        driver.run(lambda: driver.done)
+
+
+def test_the_guardian_has_its_end_of_one_pipe_alone() -> None:
+    with driven() as driver:
+        workers = {worker.pid for worker in driver.place.workers()}
+        (guardian,) = [child.pid for child in psutil.Process().children() if child.pid not in workers]
+        held = list_descriptors(guardian)
+    assert held.pop(0).startswith("pipe:")
+    assert held == {1: "/dev/null", 2: "/dev/null"}
