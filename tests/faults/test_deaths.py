@@ -14,32 +14,13 @@ import pytest
 from routilux import ErrorHandler, Flow, Job, JobState, Routine
 from tests.faults.deeds import FOREVER, exit_hard_with_code, raise_plainly
 from tests.faults.measure import SECONDS, Innocent, Sink, check_books
+from tests.faults.watch import is_alive, pids, wait_for
 from tests.runtime import shapes
 
 pytestmark = [pytest.mark.faults, pytest.mark.processes]
 
 COUNT = 20
 RETRY = ErrorHandler("retry", max_retries=100, retry_delay=0.0)
-
-
-def wait_for(holds: Callable[[], bool]) -> None:
-    """Look until it holds: what happens in other processes and on actors' threads rings nowhere here."""
-    for _ in range(int(SECONDS / 0.005)):
-        if holds():
-            return
-        FOREVER.wait(0.005)
-    raise TimeoutError(holds)
-
-
-def pids(job: Job) -> list[int]:
-    return [pid for account in job.ledger.accounts for pid in account.pids if pid is not None]
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def relays(workers: int = 1) -> Flow:
