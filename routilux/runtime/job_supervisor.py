@@ -32,6 +32,7 @@ from supervisors.children import Child, Children, ChildState
 from supervisors.errors import InternalError
 from supervisors.mailbox import Mailbox
 from supervisors.messages import Terminate
+from supervisors.places.process.child import GOODBYE_SECONDS
 from supervisors.policy import (
     Backoff,
     FailurePolicy,
@@ -51,7 +52,8 @@ intensity's to end: a longer wait than 5 s (arbitrary) would only let workers st
 _log = reporter("routilux")
 
 ABANDON_SECONDS = 1.0
-"""What an actor gets beyond the shutdown time before its thread is left behind (arbitrary)."""
+"""What an actor gets beyond the shutdown time, of which its idle processes get `GOODBYE_SECONDS` at least, before its
+thread is left behind (arbitrary)."""
 
 MakeActor = Callable[[Callable[[Failure], None]], RoutineActor]
 
@@ -90,7 +92,8 @@ class JobSupervisor(Behavior):
                 _spec(
                     account.plan.id,
                     partial(make, self._report),
-                    shutdown=shutdown + ABANDON_SECONDS,
+                    shutdown=(max(shutdown, GOODBYE_SECONDS) if account.plan.is_process else shutdown)
+                    + ABANDON_SECONDS,
                     mailbox=partial(getattr, account, "mailbox"),
                     uses_poller=account.plan.is_process,
                 )
