@@ -189,3 +189,21 @@ def test_two_jobs_whose_processes_are_killed_in_turn_do_not_touch_each_other() -
         sink = states[n].routine_states["sink"]["state"]
         assert {key: sink[f"input.{key}"] for key in ("last", "count", "sum")} == shapes.sums(2_000)
         assert "disorder" not in sink
+
+
+def test_an_idle_process_that_says_no_goodbye_is_ended_and_its_routine_is_not_left_behind(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    flow = Flow("ending")
+    flow.add_routine(Innocent(), "idle", placement="process")
+    job = flow.start(keep_open=True, shutdown=0.0)
+    job.send("idle", "input", n=0)
+    wait_for(lambda: job.ledger.accounts[0].handled == 1)
+    [pid] = pids(job)
+    os.kill(pid, signal.SIGSTOP)
+    job.cancel()
+    state = job.wait(SECONDS)
+    check_books(job, state)
+    assert state.status == "cancelled"
+    assert not is_alive(pid)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == []
