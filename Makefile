@@ -5,6 +5,8 @@
 PYTHON ?=
 # More arguments for the command behind a target, for instance: make test ARGS="-k ledger -x"
 ARGS ?=
+# How long `make soak` goes on, and what it draws its jobs from: make soak MINUTES=60 ARGS="--seed 5"
+MINUTES ?= 10
 # UV= (empty) does without uv.
 UV ?= $(shell command -v uv 2>/dev/null)
 
@@ -31,9 +33,20 @@ heal: $(RUNTIME) ## Kill the workers of a supervision tree while they work, and 
 test: $(DEV) ## Run the tests (five minutes on two cores at most)
 	$(BIN)/python -m pytest $(ARGS)
 
+.PHONY: faults
+faults: $(DEV) ## Run every fault at each placement by each strategy, fuzz the decoders, kill 500 programs (half an hour)
+	$(BIN)/python -m pytest tests/faults -m "stress or not stress" --timeout=600 -o faulthandler_timeout=660 $(ARGS)
+	$(BIN)/python -m pytest tests/supervisors/wire tests/turn/test_codec.py -m hypothesis --hypothesis-profile=stress \
+	    --timeout=600 -o faulthandler_timeout=660
+	$(BIN)/python -m tests.faults.orphans --programs 500
+
+.PHONY: soak
+soak: $(DEV) ## Run random jobs with random faults for MINUTES, and check that nothing is lost, doubled or left
+	$(BIN)/python -m tests.faults.soak --minutes $(MINUTES) $(ARGS)
+
 .PHONY: stress
 stress: $(DEV) ## Run the long tests, and the random ones with many more examples
-	$(BIN)/python -m pytest -m "slow or stress or hypothesis" --hypothesis-profile=stress \
+	$(BIN)/python -m pytest -m "(slow or stress or hypothesis) and not faults" --hypothesis-profile=stress \
 	    --timeout=600 -o faulthandler_timeout=660 $(ARGS)
 	ROUTILUX_STRESS=1 $(BIN)/python -m pytest tests/runtime/test_delivery.py tests/runtime/test_seeded.py \
 	    tests/runtime/test_interrupts.py -o faulthandler_timeout=1260 $(ARGS)

@@ -26,6 +26,7 @@ from typing import NamedTuple, Self
 
 import psutil
 
+from benchmarks.killing import kill_program
 from supervisors import Backoff, Behavior, ChildSpec, Context, Intensity, SupervisorHandle, start_supervisor
 from supervisors.telemetry import attach, detach
 
@@ -274,6 +275,8 @@ _PROGRAM = """
 import subprocess, sys, threading
 from supervisors import Behavior, ChildSpec, Supervisor, start_supervisor
 
+print("begun", flush=True)
+
 class Busy(Behavior):
     def on_message(self, message, ctx):
         if message == "child":
@@ -296,36 +299,9 @@ def measure_orphans(times: int, seed: int) -> list[Figure]:
     draw = random.Random(seed)
     left = 0
     for _ in range(times):
-        left += _kill_one(draw.uniform(0.0, 2.0))
+        left += len(kill_program(_PROGRAM, draw.uniform(0.0, 2.0)).left)
     print(f"  {times} programs killed within their first two seconds (seed {seed})")
     return [Figure(f"processes left 1 s after {times} kills of their program", left, 0, "")]
-
-
-def _kill_one(after: float) -> int:
-    mark = f"routilux-orphan-{os.getpid()}-{time.monotonic_ns()}"
-    program = subprocess.Popen(  # noqa: S603  our own program
-        [sys.executable, "-c", _PROGRAM], env={**os.environ, "ROUTILUX_ORPHAN": mark}, stderr=subprocess.DEVNULL
-    )
-    threading.Event().wait(after)
-    program.kill()
-    program.wait()
-    deadline = time.monotonic() + 1.0
-    while (left := _marked(mark)) and time.monotonic() < deadline:
-        threading.Event().wait(0.02)
-    for process in left:
-        process.kill()
-    return len(left)
-
-
-def _marked(mark: str) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.status() != psutil.STATUS_ZOMBIE and process.environ().get("ROUTILUX_ORPHAN") == mark:
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
 
 
 # -- The command

@@ -35,6 +35,7 @@ from supervisors.children import Child, Children, ChildState
 from supervisors.errors import InternalError
 from supervisors.mailbox import Mailbox
 from supervisors.messages import Terminate
+from supervisors.places.process.child import GOODBYE_SECONDS
 from supervisors.policy import (
     Backoff,
     Intensity,
@@ -50,7 +51,8 @@ RESTART_BACKOFF = Backoff(delay=0.1, factor=2.0, max_delay=5.0, jitter=0.5)
 """Waits before a worker is replaced that had committed nothing; a fruitful one is replaced at once. A crash loop is the
 intensity's to end: a longer wait than 5 s (arbitrary) would only let workers stand still that others kill."""
 ABANDON_SECONDS = 1.0
-"""What an actor gets beyond the shutdown time before its thread is left behind (arbitrary)."""
+"""What an actor gets beyond the shutdown time, of which its idle processes get `GOODBYE_SECONDS` at least, before its
+thread is left behind (arbitrary)."""
 
 MakeActor = Callable[[Callable[[Failure], None]], RoutineActor]
 
@@ -89,7 +91,8 @@ class JobSupervisor(Behavior):
                 _spec(
                     account.plan.id,
                     partial(make, self._report),
-                    shutdown=shutdown + ABANDON_SECONDS,
+                    shutdown=(max(shutdown, GOODBYE_SECONDS) if account.plan.is_process else shutdown)
+                    + ABANDON_SECONDS,
                     mailbox=partial(getattr, account, "mailbox"),
                     uses_poller=account.plan.is_process,
                 )
