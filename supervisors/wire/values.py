@@ -151,8 +151,17 @@ def _plain_size(value: Any) -> int:
         # The common payload, a flat dict with text keys, is decided by two loops in C.
         if not _TEXT.issuperset(map(type, value)):
             return _NOT_PLAIN
-        if _USUAL.issuperset(map(type, value.values())):
+        parts = value.values()
+        if _USUAL.issuperset(map(type, parts)):
             return 0
+        size = 0
+        for part in parts:
+            if type(part) is bytes:
+                size += len(part)
+            elif type(part) not in _USUAL:
+                break
+        else:
+            return size
     elif kind in _SCALARS:
         return len(value) if kind is bytes else 0
     elif kind is not list:
