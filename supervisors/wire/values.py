@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import functools
 import io
+import os
+import threading
 import types
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -301,3 +303,12 @@ def _own_names(cls: type) -> set[str]:
 def _short(key: Any) -> str:
     text = repr(key)
     return text if len(text) <= _KEY_CHARACTERS else text[: _KEY_CHARACTERS - 3] + "..."
+
+
+def _renew_lock() -> None:
+    # In a forked copy of the program: another thread may have been carrying a class when it was made.
+    cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_LOCK = threading.Lock()  # noqa: SLF001
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
