@@ -175,6 +175,9 @@ def _run_watched(flow: Flow, entry: str, params: dict[str, Any], options: argpar
     reader.start()
     try:
         watch(job, plain=options.plain or None, timeout=options.timeout)
+    except BaseException:
+        job.cancel("interrupted", shutdown=0.0)  # nothing, unless its watch could not wait for the end
+        raise
     finally:
         reader.join()
     return job.state

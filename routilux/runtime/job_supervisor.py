@@ -24,7 +24,7 @@ from functools import partial
 from routilux.jobs.actor import JobCut, Move, StateActor
 from routilux.jobs.machine import JobStatus
 from routilux.ledger import Ledger
-from routilux.runtime.commands import Cancel, Failure, Overflow, Quiet, Verdict
+from routilux.runtime.commands import Cancel, Failure, Hurry, Overflow, Quiet, Verdict
 from routilux.runtime.routine_actor import RoutineActor
 from supervisors.behavior import Behavior, Context, Ref
 from supervisors.calls import ChildInfo
@@ -52,6 +52,8 @@ _log = reporter("routilux")
 
 ABANDON_SECONDS = 1.0
 """What an actor gets beyond the shutdown time before its thread is left behind (arbitrary)."""
+HURRIED_SECONDS = 0.5
+"""What a thread gets instead when its owner cut the time short: he waits, for a second at most (arbitrary)."""
 
 MakeActor = Callable[[Callable[[Failure], None]], RoutineActor]
 
@@ -107,6 +109,9 @@ class JobSupervisor(Behavior):
         self.state_ref: Future[Ref] = Future()
         """Resolved with the state actor's address once it has started."""
         self._ending: Move | None = None
+        self._shutdown = shutdown
+        self._end_by = math.inf
+        """Clock reading up to which turns in hand have time; infinite before the job ends."""
         self.abandoned: list[str] = []
         """Ids of routines whose threads did not end in time."""
 
@@ -133,12 +138,14 @@ class JobSupervisor(Behavior):
                 self._decide(message, ctx)
             case Quiet():
                 self._end(Move(JobStatus.COMPLETED), ctx)
-            case Cancel(reason):
+            case Cancel(reason, shutdown):
                 self._end(Move(JobStatus.CANCELLED, reason or "cancelled"), ctx)
+                if shutdown is not None:
+                    self._hurry(shutdown, ctx)
             case Overflow(cycle):
                 self._end(Move(JobStatus.FAILED, self._describe_overflow(cycle)), ctx)
-            case Terminate():
-                self._end(Move(JobStatus.CANCELLED, "shut down"), ctx)
+            case Terminate(reason):
+                self._end(Move(JobStatus.CANCELLED, str(reason)), ctx)
             case _:
                 detail = f"a job's supervisor was sent {message!r}"
                 raise InternalError(detail)
@@ -210,11 +217,24 @@ class JobSupervisor(Behavior):
         if self._ending is not None:
             return
         self._ending = move
+        self._end_by = ctx.now() + self._shutdown
         self._ledger.close_gate()
         for routine in self._routines:
             if routine.is_up:
                 self._keeper.stop(routine, ctx)
         self._go_on_ending(ctx)
+
+    def _hurry(self, seconds: float, ctx: Context) -> None:
+        end_by = ctx.now() + seconds
+        if end_by >= self._end_by:
+            return
+        self._end_by = end_by
+        for routine, account in zip(self._routines, self._ledger.accounts, strict=True):
+            if routine.ref is not None:
+                routine.ref.signal(Hurry(seconds))
+                # A process is killed by then, and has to be gone; a thread alone is left behind.
+                spare = ABANDON_SECONDS if account.plan.is_process else HURRIED_SECONDS
+                self._keeper.shorten(routine, seconds + spare, ctx)
 
     def _go_on_ending(self, ctx: Context) -> None:
         if self._ending is None or any(routine.is_up for routine in self._routines):
