@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from routilux.errors import EntryError, FlowRunningError, UnknownRoutineError
@@ -56,13 +57,15 @@ class Flow(FlowGraph):
             KeyboardInterrupt: Ctrl-C; the job was cancelled and has ended. A second Ctrl-C cuts
                 `shutdown` short.
         """
-        job = self.start(entry_routine_id, entry_params, shutdown=shutdown)
+        started: list[Job] = []
         try:
+            job = self._start(entry_routine_id, entry_params or {}, started.append, keep_open=False, shutdown=shutdown)
             job.collect()
             return job.wait()
         except BaseException:
             # Ctrl-C while waiting: the caller gets its prompt back with nothing left running.
-            job.cancel_and_wait("interrupted")
+            for job in started:
+                job.cancel_and_wait("interrupted")
             raise
 
     def start(
@@ -84,12 +87,7 @@ class Flow(FlowGraph):
         Raises:
             As `execute`.
         """
-        entry = entry_routine_id
-        if entry is None and not keep_open:
-            entry = self._only_entry()
-        if entry is not None and entry not in self.routines:
-            raise UnknownRoutineError(entry, self.routines, "entry_routine_id")
-        return start_job(self, entry, entry_params or {}, keep_open=keep_open, shutdown=shutdown)
+        return self._start(entry_routine_id, entry_params or {}, lambda _: None, keep_open=keep_open, shutdown=shutdown)
 
     def wait_for(self, job_id: str, timeout: float | None = None) -> bool:
         """Wait until a job is over; True if it is, False if the time ran out; raises as `Job.wait`.
@@ -106,6 +104,21 @@ class Flow(FlowGraph):
         except TimeoutError:
             return False
         return True
+
+    def _start(
+        self,
+        entry: str | None,
+        params: dict[str, Any],
+        hold: Callable[[Job], object],
+        *,
+        keep_open: bool,
+        shutdown: float,
+    ) -> Job:
+        if entry is None and not keep_open:
+            entry = self._only_entry()
+        if entry is not None and entry not in self.routines:
+            raise UnknownRoutineError(entry, self.routines, "entry_routine_id")
+        return start_job(self, entry, params, hold, keep_open=keep_open, shutdown=shutdown)
 
     def _before_change(self, attempted: str) -> None:
         job_ids = running.of(self)

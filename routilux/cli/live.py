@@ -95,13 +95,12 @@ def open_screen(stream: TextIO) -> AbstractContextManager[Drawing] | None:
 
 
 def _end(job: Job, error: BaseException, out: TextIO) -> None:
-    if isinstance(error, KeyboardInterrupt):
-        job.cancel(reason := "interrupted")
+    is_interrupt = isinstance(error, KeyboardInterrupt | SystemExit)  # Ctrl-C, SIGTERM
+    job.cancel(reason := "interrupted" if is_interrupt else f"its watch ended: {error!r}")
+    if is_interrupt:
         # What is in hand gets its time: whoever waits for the prompt should know why.
-        out.write(f"cancelling job {job.id}: what is in hand is given a moment to end (Ctrl-C again: none)\n")
+        out.write(f"cancelling job {job.id}: what is in hand is given a moment to end (none after a second signal)\n")
         out.flush()
-    else:
-        reason = f"its watch ended: {error!r}"
     job.cancel_and_wait(reason)
 
 

@@ -18,7 +18,7 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
-from routilux.accounts import Bell, DeadLetter, Output, Tap
+from routilux.accounts import NOTICE_SECONDS, Bell, DeadLetter, Output, Tap
 from routilux.context import current_turn
 from routilux.errors import (
     ForkedJobError,
@@ -455,7 +455,7 @@ class Stream:
                 return _read(payload)  # type: ignore[arg-type]  # a tap's mailbox holds payloads alone
             if over:
                 raise StopIteration
-            mailbox.sleep(seen, None)
+            mailbox.sleep(seen, NOTICE_SECONDS)
 
 
 class _End:

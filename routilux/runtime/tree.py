@@ -46,8 +46,24 @@ _log = reporter("routilux")
 _LEFT_RUNNING = "job {!r} of flow {!r} still ran when the program ended and was cancelled; wait for it with job.wait()"
 
 
-def start_job(graph: FlowGraph, entry: str | None, params: dict[str, Any], *, keep_open: bool, shutdown: float) -> Job:
+def start_job(
+    graph: FlowGraph,
+    entry: str | None,
+    params: dict[str, Any],
+    hold: Callable[[Job], object],
+    *,
+    keep_open: bool,
+    shutdown: float,
+) -> Job:
     """Check the flow, compile it, start its actors, and send the first message.
+
+    Args:
+        graph: the flow.
+        entry: the routine of the first message; None for none.
+        params: that message's parameters.
+        hold: given the job before any signal handler can raise: Ctrl-C may come just when this returns.
+        keep_open: whether it goes on taking messages.
+        shutdown: seconds that turns in hand get if the job ends early.
 
     Raises:
         FlowCheckError: the flow cannot be run.
@@ -98,6 +114,7 @@ def start_job(graph: FlowGraph, entry: str | None, params: dict[str, Any], *, ke
                 raise
             job = Job(job_id, ledger, state_actor, supervisor.state_ref, root, finished, created_at)
             running.hold(job)
+            hold(job)
             program_end.watch_over(root, _LEFT_RUNNING.format(job_id, graph.flow_id), _log, _exit_seconds(shutdown))
         _send_first(job, entry, params, keep_open=keep_open)
     except BaseException:

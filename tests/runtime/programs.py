@@ -78,6 +78,14 @@ class Program:
         told = self.process.stdout.readline()
         assert told == line + "\n", self.end_by_force() if told == "" else told
 
+    def await_error(self, start: str) -> None:
+        """Wait until it writes a line to stderr that begins with `start`."""
+        assert self.process.stderr is not None
+        lines = []
+        while not (line := self.process.stderr.readline()).startswith(start):
+            lines.append(line)
+            assert line, lines
+
     def interrupt(self, number: int = signal.SIGINT) -> None:
         """Send it a signal."""
         self.process.send_signal(number)
@@ -120,7 +128,7 @@ class Program:
 
 
 @contextmanager
-def start_program(  # noqa: PLR0913  a program is started in that many ways
+def start_program(
     folder: Path,
     text: str,
     *words: str,
