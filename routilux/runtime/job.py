@@ -18,7 +18,7 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
-from routilux.accounts import NOTICE_SECONDS, Bell, DeadLetter, Output, Tap
+from routilux.accounts import Bell, DeadLetter, Output, Tap
 from routilux.context import current_turn
 from routilux.errors import (
     ForkedJobError,
@@ -36,11 +36,12 @@ from routilux.ledger import Admission, Ledger
 from routilux.messages import Payload
 from routilux.runtime.commands import Cancel
 from routilux.runtime.interrupts import Uninterrupted
+from routilux.runtime.stream import Stream, read_payload
 from routilux.turn.state import decode_state
 from supervisors.actor import PykkaRef
 from supervisors.behavior import Ref
 from supervisors.mailbox import Lock
-from supervisors.wire.values import decode, encode
+from supervisors.wire.values import encode
 
 STREAM_CAPACITY = 10_000
 """Items kept for a slow reader of `Job.stream` (arbitrary)."""
@@ -415,47 +416,8 @@ class Job:
             with Uninterrupted():
                 message = self._ledger.take_output(output)
             if message is not None:
-                return output, _read(message.payload)
+                return output, read_payload(message.payload)
         return None
-
-
-class Stream:
-    """What an event emits, from now on; an iterator that ends with the job.
-
-    For one reader. `missed` counts what came while its reader was too slow.
-    """
-
-    def __init__(self, job: Job, tap: Tap, close: Callable[[], None]) -> None:
-        self._job = job
-        self._tap = tap
-        self._close = close
-
-    @property
-    def missed(self) -> int:
-        """Emissions that were not kept because the reader was too slow."""
-        return self._tap.missed
-
-    def close(self) -> None:
-        """Stop tapping; what is kept can still be read."""
-        self._job.require_here()
-        with Uninterrupted():
-            self._close()
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> dict[str, Any]:
-        self._job.require_outside("reading a stream")
-        mailbox = self._tap.mailbox
-        while True:
-            seen = mailbox.rings
-            over = self._job.is_over
-            payload = mailbox.try_take()
-            if payload is not None:
-                return _read(payload)  # type: ignore[arg-type]  # a tap's mailbox holds payloads alone
-            if over:
-                raise StopIteration
-            mailbox.sleep(seen, NOTICE_SECONDS)
 
 
 class _End:
@@ -485,10 +447,3 @@ def _countdown(timeout: float | None) -> Callable[[], float | None]:
         return lambda: None
     deadline = time.monotonic() + timeout
     return lambda: deadline - time.monotonic()
-
-
-def _read(payload: Payload) -> dict[str, Any]:
-    if isinstance(payload, dict):
-        return dict(payload)
-    data: dict[str, Any] = decode(payload)
-    return data

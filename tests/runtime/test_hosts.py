@@ -98,6 +98,23 @@ def test_two_jobs_of_one_program_do_not_touch_each_other(tmp_path: Path) -> None
     assert lines[1:] == ["{'n': 4}", "completed"]
 
 
+def test_a_flow_of_the_program_is_run_by_a_handler_in_a_worker_also_while_it_runs_here(tmp_path: Path) -> None:
+    text = """
+    inner = build()
+
+    @routine
+    def outer(n):
+        return {"n": inner.execute("double", {"n": n}).results()[0]["n"]}
+
+    flow = Flow("outer")
+    flow.add_routine(outer, "outer", placement="process")
+    flow.output("outer", "output")
+    with inner.start(keep_open=True):
+        print(flow.execute("outer", {"n": 4}).results())
+    """
+    assert run_quietly(tmp_path, text) == ["[{'n': 8}]"]
+
+
 def test_a_coroutine_awaits_several_jobs(tmp_path: Path) -> None:
     text = """
     import asyncio

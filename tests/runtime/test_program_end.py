@@ -193,6 +193,39 @@ NESTED = """
 """
 
 
+KILLED = """
+    import psutil
+
+    class Outer(Routine):
+        "Starts a job in its worker, tells of it, and is killed."
+        def __init__(self):
+            super().__init__()
+            self.define_slot("trigger", handler=self.run)
+            self.define_event("begun", ["pids"])
+
+        def run(self):
+            job = sleep_in_a_job("process")
+            for _ in range(1_001):
+                self.emit("begun", pids=[os.getpid(), *job.ledger.accounts[0].pids])
+            job.wait()
+
+    flow = Flow("outer")
+    flow.add_routine(Outer(), "outer", placement="process")
+    flow.output("outer", "begun")
+    job = flow.start("outer")
+    processes = [psutil.Process(pid) for pid in next(job.results())["pids"]]
+    processes[0].kill()
+    print(job.wait().status, len(processes))
+    print(psutil.wait_procs(processes, timeout=1.0)[1])
+"""
+
+
+@pytest.mark.processes
+def test_a_killed_worker_leaves_nothing_of_the_job_that_ran_in_it(tmp_path: Path) -> None:
+    ended = run_program(tmp_path, KILLED)
+    assert (ended.code, ended.out, ended.errors) == (0, "failed 2\n[]\n", "")
+
+
 @pytest.mark.processes
 def test_a_job_left_running_in_a_worker_ends_with_that_worker(tmp_path: Path) -> None:
     ended = run_program(tmp_path, NESTED)
