@@ -16,6 +16,10 @@ from routilux.messages import Message, Payload
 from routilux.routing import Edge, OutputPlan, RoutinePlan
 from supervisors.mailbox import Lock, Mailbox
 
+NOTICE_SECONDS = 0.25
+"""A sleep from outside, before the thread looks for signals again: the interpreter looks before it waits for a
+lock, and one that comes in the instant between is noticed no sooner than the wait is over (arbitrary)."""
+
 _Found = TypeVar("_Found")
 
 
@@ -74,7 +78,7 @@ class Bell:
                 found = look()
                 if found is not None or (left is not None and left <= 0):
                     return found
-                waiter.sleep(seen, left)
+                waiter.sleep(seen, NOTICE_SECONDS if left is None else min(left, NOTICE_SECONDS))
         finally:
             with self._lock:
                 if waiter in self._waiters:

@@ -22,6 +22,10 @@ class Turn(Protocol):
         """Its id in the flow."""
 
     @property
+    def job_id(self) -> str:
+        """The id of the job that it is a turn of."""
+
+    @property
     def message_id(self) -> str:
         """The id of the message, the same each time it is run."""
 

@@ -18,6 +18,10 @@
     │       ├── NotInitializedError         a routine whose `__init__` did not call `super().__init__()`
     │       ├── OutsideTurnError            asked for what exists only while a handler runs
     │       │   └── EmitOutsideTurnError    `emit` outside a turn of that routine
+    │       ├── WaitInsideHandlerError      a handler waits for its own job
+    │       ├── FlowRunningError            a flow is changed while a job of it runs
+    │       ├── RoutineInUseError           a routine object runs in a job of another flow
+    │       ├── ForkedJobError              a job is used in a forked copy of its program
     │       ├── JobEndedError               the job takes nothing more
     │       ├── NotADeadLetterError         what was to be redelivered is no dead letter of the job, or none any more
     │       └── RoutineSkippedError         the routine is skipped for the rest of the job
@@ -54,6 +58,8 @@ __all__ = [
     "EmitOutsideTurnError",
     "EntryError",
     "FlowCheckError",
+    "FlowRunningError",
+    "ForkedJobError",
     "HandlerError",
     "InternalError",
     "InvalidNameError",
@@ -69,6 +75,7 @@ __all__ = [
     "ResultError",
     "RoutiluxError",
     "RoutineCodeError",
+    "RoutineInUseError",
     "RoutineSkippedError",
     "SlotArgumentError",
     "StateError",
@@ -76,6 +83,7 @@ __all__ = [
     "UnknownEventError",
     "UnknownRoutineError",
     "UnknownSlotError",
+    "WaitInsideHandlerError",
     "WiringError",
     "describe_names",
 ]
@@ -278,6 +286,85 @@ class EmitOutsideTurnError(OutsideTurnError):
         super().__init__(
             f"{routine}.emit({event!r}) works inside a handler of that routine, on the handler's own thread; "
             f"here {found}"
+        )
+
+
+class WaitInsideHandlerError(MomentError):
+    """A handler waits for the job that it is itself a part of: neither would ever go on.
+
+    Args:
+        job_id: which job.
+        routine_id: whose handler it is.
+        attempted: what was tried, such as `job.wait()`.
+        instead: what to do.
+    """
+
+    def __init__(self, job_id: str, routine_id: str, attempted: str, instead: str) -> None:
+        self.job_id = job_id
+        self.routine_id = routine_id
+        self.attempted = attempted
+        super().__init__(
+            f"{attempted} in a handler of routine {routine_id!r} waits for job {job_id!r}, which waits for that "
+            f"handler; {instead}"
+        )
+
+
+class FlowRunningError(MomentError):
+    """A flow was to be changed while a job of it runs.
+
+    Args:
+        flow_id: which flow.
+        job_ids: its jobs that run; not empty.
+        attempted: what was tried, such as `connect`.
+    """
+
+    def __init__(self, flow_id: str, job_ids: Sequence[str], attempted: str) -> None:
+        self.flow_id = flow_id
+        self.job_ids = tuple(job_ids)
+        many = len(self.job_ids) > 1
+        super().__init__(
+            f"flow {flow_id!r} cannot be changed ({attempted}) while job{'s' if many else ''} "
+            f"{_listed(self.job_ids)} of it run{'' if many else 's'}; change it before the start or after the end "
+            f"(job.wait()), or build another flow"
+        )
+
+
+class RoutineInUseError(MomentError):
+    """A job needs a routine object that runs, on a thread, in a job of another flow.
+
+    Args:
+        routine_id: the routine's id in the flow that was to be started.
+        flow_id: that flow.
+        other_routine_id: its id where it runs.
+        other_flow_id: the flow whose job runs it.
+        job_id: that job.
+    """
+
+    def __init__(self, routine_id: str, flow_id: str, other_routine_id: str, other_flow_id: str, job_id: str) -> None:
+        self.routine_id = routine_id
+        self.flow_id = flow_id
+        self.job_id = job_id
+        super().__init__(
+            f"routine {routine_id!r} of flow {flow_id!r} is the very object that runs as {other_routine_id!r} in job "
+            f"{job_id!r} of flow {other_flow_id!r}; wait for that job's end, give each flow an object of its own, or "
+            f"use placement='process', which runs a copy"
+        )
+
+
+class ForkedJobError(MomentError):
+    """A job was used in a forked copy of its program, where nothing of it runs.
+
+    Args:
+        job_id: which job.
+        pid: the process it runs in.
+    """
+
+    def __init__(self, job_id: str, pid: int) -> None:
+        self.job_id = job_id
+        self.pid = pid
+        super().__init__(
+            f"job {job_id!r} runs in process {pid}, this is a copy of it made by fork: it can be used there alone; "
+            f"a job that is started here runs here"
         )
 
 

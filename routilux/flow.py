@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import weakref
+from collections.abc import Callable
 from typing import Any
 
-from routilux.errors import EntryError, UnknownRoutineError
+from routilux.errors import EntryError, FlowRunningError, UnknownRoutineError
 from routilux.jobs.state import JobState
 from routilux.model.graph import FlowGraph
 from routilux.model.routine import Routine
 from routilux.runtime.job import Job
+from routilux.runtime.running import running
 from routilux.runtime.tree import start_job
 
 SHUTDOWN_SECONDS = 5.0
@@ -20,15 +21,13 @@ class Flow(FlowGraph):
     """Routines wired by connections; run as often as you like, also at the same time.
 
     A flow holds no live resources: each run is a `Job` of its own, and two jobs of one flow share
-    nothing but the routine objects themselves (their plain attributes, on threads).
+    nothing but the routine objects themselves (their plain attributes, on threads). While a job of it
+    runs, a flow cannot be changed (`FlowRunningError`), and what runs on threads cannot be started by another
+    flow (`RoutineInUseError`), but for functions, which may be anywhere.
 
     Args:
         flow_id: its name; made up when None.
     """
-
-    def __init__(self, flow_id: str | None = None) -> None:
-        super().__init__(flow_id)
-        self._jobs: weakref.WeakValueDictionary[str, Job] = weakref.WeakValueDictionary()
 
     def execute(
         self,
@@ -54,15 +53,19 @@ class Flow(FlowGraph):
             FlowCheckError: the flow cannot be run; it lists all that is wrong.
             UnknownRoutineError: there is no such entry.
             ValueEncodingError: the parameters cannot be carried to the entry's process.
+            RoutineInUseError: a routine object runs on a thread for a job of another flow.
+            KeyboardInterrupt: Ctrl-C; the job was cancelled and has ended. A second Ctrl-C cuts
+                `shutdown` short.
         """
-        job = self.start(entry_routine_id, entry_params, shutdown=shutdown)
+        started: list[Job] = []
         try:
+            job = self._start(entry_routine_id, entry_params or {}, started.append, keep_open=False, shutdown=shutdown)
             job.collect()
             return job.wait()
         except BaseException:
             # Ctrl-C while waiting: the caller gets its prompt back with nothing left running.
-            job.cancel("interrupted")
-            job.wait()
+            for job in started:
+                job.cancel_and_wait("interrupted")
             raise
 
     def start(
@@ -84,18 +87,16 @@ class Flow(FlowGraph):
         Raises:
             As `execute`.
         """
-        entry = entry_routine_id
-        if entry is None and not keep_open:
-            entry = self._only_entry()
-        if entry is not None and entry not in self.routines:
-            raise UnknownRoutineError(entry, self.routines, "entry_routine_id")
-        job = start_job(self, entry, entry_params or {}, keep_open=keep_open, shutdown=shutdown)
-        self._jobs[job.id] = job
-        return job
+        return self._start(entry_routine_id, entry_params or {}, lambda _: None, keep_open=keep_open, shutdown=shutdown)
 
     def wait_for(self, job_id: str, timeout: float | None = None) -> bool:
-        """Wait until a job of this flow is over; True if it is, also when nobody holds it any more."""
-        job = self._jobs.get(job_id)
+        """Wait until a job is over; True if it is, False if the time ran out; raises as `Job.wait`.
+
+        Args:
+            job_id: the job's id; one that does not run here is over.
+            timeout: seconds to wait at most; None for no limit.
+        """
+        job = running.find(job_id)
         if job is None:
             return True
         try:
@@ -103,6 +104,26 @@ class Flow(FlowGraph):
         except TimeoutError:
             return False
         return True
+
+    def _start(
+        self,
+        entry: str | None,
+        params: dict[str, Any],
+        hold: Callable[[Job], object],
+        *,
+        keep_open: bool,
+        shutdown: float,
+    ) -> Job:
+        if entry is None and not keep_open:
+            entry = self._only_entry()
+        if entry is not None and entry not in self.routines:
+            raise UnknownRoutineError(entry, self.routines, "entry_routine_id")
+        return start_job(self, entry, params, hold, keep_open=keep_open, shutdown=shutdown)
+
+    def _before_change(self, attempted: str) -> None:
+        job_ids = running.of(self)
+        if job_ids:
+            raise FlowRunningError(self.flow_id, job_ids, attempted)
 
     def _only_entry(self) -> str:
         fed = {link.target_id for link in self.connections}

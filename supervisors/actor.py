@@ -33,10 +33,18 @@ from supervisors.parking import LockParker, Poller
 from supervisors.places.base import Listener, Place
 from supervisors.places.process.output import show_output
 from supervisors.places.process.place import ProcessPlace
+from supervisors.program_end import program_end
 from supervisors.reasons import Abandoned, Killed, Shutdown
+from supervisors.report import reporter
 from supervisors.stacks import stack_of
 from supervisors.telemetry import Telemetry, telemetry
 from supervisors.waiting import enter_actor, present_actor, refuse_ring, waiting_for
+
+EXIT_SECONDS = 10.0
+"""What a root that nobody has ended gets to end when the program does: twice what most children get (arbitrary)."""
+
+_log = reporter("supervisors")
+_LEFT_RUNNING = "actor {!r} still ran when the program ended and was stopped; end it by its handle's stop()"
 
 _LOOK_EVERY = 32
 """Turns that an actor with work makes before it looks at its file descriptors (arbitrary)."""
@@ -85,6 +93,8 @@ class PykkaHost:
     def start_ready(self, behavior: Behavior | Maker, name: str, timeout: float | None = None) -> PykkaRef:
         """Start a root actor and wait until it is ready; one that is not in time is asked to end.
 
+        It is asked to end too if it still runs when the program ends, and has `EXIT_SECONDS` for that (`program_end`).
+
         Args:
             behavior: as for `start`.
             name: as for `start`.
@@ -98,6 +108,7 @@ class PykkaHost:
         life.is_start_awaited = True
         try:
             self.launch(life)  # Ctrl-C in here may come when the thread runs already
+            program_end.watch_over(ref, _LEFT_RUNNING.format(name), _log, EXIT_SECONDS)
             ref.wait_started(timeout)
         except BaseException:
             ref.signal(Terminate(Shutdown("its start was given up")))

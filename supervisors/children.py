@@ -213,6 +213,11 @@ class Children:
         # False if it has just ended by itself: its Down is on the way.
         ref.signal(Terminate(Shutdown(f"asked by {ctx.ref.path}")))
 
+    def shorten(self, child: Child, seconds: float, ctx: Context) -> None:
+        """Give a child that was asked to end `seconds` from now; nothing happens to any other."""
+        if child.state is ChildState.STOPPING and child.ref is not None and child.forced is None:
+            self._set_deadline(child, ctx, seconds, _Overdue(child, child.ref, _Awaited.END))
+
     def find(self, ref: Ref) -> Child | None:
         """Give the child whose live incarnation `ref` is."""
         return self._by_ref.get(ref)

@@ -12,6 +12,7 @@ whoever asked for it.
 
 from __future__ import annotations
 
+import os
 import threading
 from contextlib import suppress
 from typing import Any, Protocol
@@ -303,3 +304,13 @@ def _without_exit(error: BaseException) -> Exception:
     dead = pykka.ActorDeadError(f"the actor ended while it handled the message: {error!r}")
     dead.__cause__ = error
     return dead
+
+
+def _forget_actors() -> None:
+    """Let Pykka know of no actor, in a forked copy of the program: none of their threads is there."""
+    pykka.ActorRegistry._actor_refs_lock = threading.RLock()  # noqa: SLF001  it may have been held
+    pykka.ActorRegistry._actor_refs.clear()  # noqa: SLF001  to stop them all would wait for ever
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_actors)

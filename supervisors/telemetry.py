@@ -21,6 +21,7 @@ harms whom it listens to. The idea is that of Erlang's telemetry library.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -108,6 +109,10 @@ class Telemetry:
                 "telemetry.handler_failed", {}, {"handler": attached.id, "event": event, "error": type(error).__name__}
             )
 
+    def renew_lock(self) -> None:
+        """Take a new lock, in a forked copy of the program: the old one may have been held."""
+        self._lock = threading.Lock()
+
     def _remove(self, is_unwanted: Callable[[_Attached], bool]) -> bool:
         with self._lock:
             kept = tuple(attached for attached in self._attached if not is_unwanted(attached))
@@ -118,5 +123,8 @@ class Telemetry:
 
 telemetry = Telemetry()
 """The handlers of this program."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=telemetry.renew_lock)
 attach = telemetry.attach
 detach = telemetry.detach

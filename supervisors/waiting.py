@@ -12,6 +12,7 @@ has woken up: the one that has answered may well ask back before.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -97,3 +98,15 @@ def _check(asker: Waiter, asked: Waiter) -> None:
             raise DeadlockError(tuple(ring))
         wait = _waits.get(follower)
         follower = None if wait is None or wait.is_over() else wait.asked
+
+
+def _start_anew() -> None:
+    """Know of no actor, in a forked copy of the program: none of them runs there."""
+    global _lock  # noqa: PLW0603  it may have been held by a thread that the copy does not have
+    _lock = threading.Lock()
+    _waits.clear()
+    _present.actor = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_anew)

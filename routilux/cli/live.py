@@ -52,7 +52,7 @@ def watch(
     """Wait for a job, showing how it goes. For the thread that owns the job.
 
     When the wait is broken off, by Ctrl-C or by any other error, the job is cancelled, its end is
-    waited for, and the error goes on: nothing is left running.
+    waited for, and the error goes on: nothing is left running. A second Ctrl-C cuts that wait short.
 
     Args:
         job: the job.
@@ -68,8 +68,8 @@ def watch(
     """
     out = sys.stderr if stream is None else stream
     is_plain = not can_draw(out) if plain is None else plain
-    screen = None if is_plain else open_screen(out)
     try:
+        screen = None if is_plain else open_screen(out)
         if screen is None:
             return _follow(job, _plain_lines(out, headline), interval or PLAIN_SECONDS, timeout)
         with screen as drawing:
@@ -95,14 +95,13 @@ def open_screen(stream: TextIO) -> AbstractContextManager[Drawing] | None:
 
 
 def _end(job: Job, error: BaseException, out: TextIO) -> None:
-    if isinstance(error, KeyboardInterrupt):
-        job.cancel("interrupted")
+    is_interrupt = isinstance(error, KeyboardInterrupt | SystemExit)  # Ctrl-C, SIGTERM
+    job.cancel(reason := "interrupted" if is_interrupt else f"its watch ended: {error!r}")
+    if is_interrupt:
         # What is in hand gets its time: whoever waits for the prompt should know why.
-        out.write(f"cancelling job {job.id}: what is in hand is given a moment to end\n")
+        out.write(f"cancelling job {job.id}: what is in hand is given a moment to end (none after a second signal)\n")
         out.flush()
-    else:
-        job.cancel(f"its watch ended: {error!r}")
-    job.wait()
+    job.cancel_and_wait(reason)
 
 
 def _follow(job: Job, show: Callable[[JobView], None], interval: float, timeout: float | None) -> JobState:

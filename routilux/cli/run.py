@@ -171,10 +171,14 @@ def _run_watched(flow: Flow, entry: str, params: dict[str, Any], options: argpar
     except CallerError as error:
         raise UsageError(str(error)) from error
     # Bounded outputs press back on the flow: somebody has to read them while it runs.
-    reader = threading.Thread(target=job.collect, name="routilux-results")
+    # A daemon, so that an interrupt which comes just here ends the program, and with it the job.
+    reader = threading.Thread(target=job.collect, name="routilux-results", daemon=True)
     reader.start()
     try:
         watch(job, plain=options.plain or None, timeout=options.timeout)
+    except BaseException:
+        job.cancel("interrupted", shutdown=0.0)  # nothing, unless its watch could not wait for the end
+        raise
     finally:
         reader.join()
     return job.state

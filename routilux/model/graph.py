@@ -99,7 +99,9 @@ class FlowGraph:
             InvalidNameError: the id cannot be one.
             OptionError: an option is unknown or has a value it cannot have.
             NotInitializedError: its class forgot `super().__init__()`.
+            FlowRunningError: a job of the flow runs.
         """
+        self._before_change("add_routine")
         _require_routine(routine)
         chosen = checked_id(routine.default_id if routine_id is None else routine_id, "routine")
         if chosen in self._routines:
@@ -140,7 +142,9 @@ class FlowGraph:
                 name what there is.
             MappingError: the mapping names a parameter that the event or the handler lacks.
             DuplicateConnectionError: that connection exists already.
+            FlowRunningError: a job of the flow runs.
         """
+        self._before_change("connect")
         self._require_event(source_id, event, "source_id")
         if target_id not in self._routines:
             raise UnknownRoutineError(target_id, self._routines, "target_id")
@@ -169,7 +173,9 @@ class FlowGraph:
             UnknownRoutineError, UnknownEventError: there is no such thing.
             DuplicateOutputError: it is declared already.
             OptionError: the capacity is not a positive number.
+            FlowRunningError: a job of the flow runs.
         """
+        self._before_change("output")
         self._require_event(routine_id, event, "routine_id")
         given: object = capacity  # what came may be anything
         if given is not None and (isinstance(given, bool) or not isinstance(given, int) or given < 1):
@@ -183,7 +189,9 @@ class FlowGraph:
 
         Raises:
             OptionError: it is no `ErrorHandler`.
+            FlowRunningError: a job of the flow runs.
         """
+        self._before_change("set_error_handler")
         self.error_handler = checked_handler(handler, f"flow {self.flow_id!r}")
 
     def effective_error_handler(self, routine_id: str) -> ErrorHandler:
@@ -200,6 +208,13 @@ class FlowGraph:
     def check(self) -> list[Problem]:
         """Find everything that is wrong or odd, all at once, errors first."""
         return check_graph(self)
+
+    def _before_change(self, attempted: str) -> None:
+        """Raise if the graph must not be changed now; for subclasses that run it.
+
+        Args:
+            attempted: the method that is about to change it.
+        """
 
     def _require_event(self, routine_id: str, event: str, where: str) -> None:
         if routine_id not in self._routines:

@@ -212,6 +212,11 @@ class Routine:
         self.__initial_state = value
 
     @property
+    def job_id(self) -> str:
+        """Id of the job that the message being handled belongs to."""
+        return self._turn("job_id").job_id
+
+    @property
     def message_id(self) -> str:
         """Id of the message being handled: the same each time it is run."""
         return self._turn("message_id").message_id

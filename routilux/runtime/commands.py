@@ -82,9 +82,25 @@ class Quiet(NamedTuple):
 
 
 class Cancel(NamedTuple):
-    """The job's owner wants it to end now."""
+    """The job's owner wants it to end now.
+
+    Args:
+        reason: why; told as the job's error, unless it is ending already.
+        shutdown: seconds that turns in hand get at most from now on; None for the job's own.
+    """
 
     reason: str
+    shutdown: float | None = None
+
+
+class Hurry(NamedTuple):
+    """Turns in hand get less time than was said before.
+
+    Args:
+        shutdown: seconds from now.
+    """
+
+    shutdown: float
 
 
 class Overflow(NamedTuple):

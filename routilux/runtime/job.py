@@ -3,28 +3,35 @@
 Everything here runs on the caller's threads. The handle asks, tells and waits; it decides
 nothing, and never shows a live object of the job. What changes the ledger or wakes an actor is a step
 that Ctrl-C does not cut short (`interrupts`); what waits is interrupted at once, and the job goes on.
+
+Two callers are refused at once, since they would wait for ever: a handler that waits for its own job, and a
+forked copy of the program, which has the handle and none of the threads behind it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import reprlib
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 from routilux.accounts import Account, Bell, Output, Tap
+from routilux.context import current_turn
 from routilux.dead_letters import DeadLetter
 from routilux.errors import (
+    ForkedJobError,
     JobEndedError,
     JobTimeoutError,
     OptionError,
     UnknownEventError,
     UnknownRoutineError,
     UnknownSlotError,
+    WaitInsideHandlerError,
 )
 from routilux.jobs.actor import GetCut, JobCut, StateActor, cut_again
 from routilux.jobs.machine import JobStatus
@@ -34,23 +41,31 @@ from routilux.messages import Message, Payload
 from routilux.runtime.commands import Cancel
 from routilux.runtime.failure_log import FailureLog
 from routilux.runtime.interrupts import Uninterrupted
+from routilux.runtime.stream import Stream, read_payload
 from routilux.turn.state import decode_state
 from supervisors.actor import PykkaRef
 from supervisors.behavior import Ref
 from supervisors.errors import ValueDecodingError
 from supervisors.mailbox import Lock
 from supervisors.reasons import Raised, record_error
-from supervisors.wire.values import decode, encode
+from supervisors.wire.values import encode
 
 STREAM_CAPACITY = 10_000
 """Items kept for a slow reader of `Job.stream` (arbitrary)."""
+_WAIT_OUTSIDE = "wait where the job was started, or emit to a routine that goes on when this turn is committed"
+_EMIT_INSTEAD = "emit to a connected routine, or give the receiver a larger capacity"
 
 
 class Job:
     """One run of a flow. Made by `Flow.start`; its methods may be called from any thread.
 
     As a context manager it waits for the end of the job, collecting results that nobody has read,
-    and cancels it when the body raises or that wait is interrupted.
+    and cancels it when the body raises or that wait is interrupted. One that still runs when the program
+    ends is cancelled then, and its end waited for.
+
+    Everything may be done twice, and after the end: what is over is told again. In a forked copy of the
+    program everything but the ids raises `ForkedJobError`; what would wait raises
+    `WaitInsideHandlerError` in a handler of the same job.
     """
 
     def __init__(
@@ -74,9 +89,16 @@ class Job:
         self._created_at = created_at
         self._failures = failures
         self._collected: dict[tuple[str, str], list[Any]] = {}
+        self._pid = os.getpid()
 
     def __repr__(self) -> str:
-        return f"Job({self.id!r}, flow={self.flow_id!r}, status={str(self.status)!r})"
+        told = f"status={str(self.status)!r}" if self._pid == os.getpid() else f"in process {self._pid}"
+        return f"Job({self.id!r}, flow={self.flow_id!r}, {told})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"job {self.id!r} cannot be pickled or copied: it runs in this program; hand on its id or its `state`"
+        )
 
     @property
     def flow_id(self) -> str:
@@ -91,16 +113,19 @@ class Job:
     @property
     def ledger(self) -> Ledger:
         """The job's ledger, for those who look in (`observe`)."""
+        self.require_here()
         return self._ledger
 
     @property
     def status(self) -> JobStatus:
         """What the job is doing, as a word."""
+        self.require_here()
         return self._state_actor.status
 
     @property
     def is_over(self) -> bool:
         """Whether the job has ended and everything it held is given back."""
+        self.require_here()
         return self._end.cut is not None
 
     @property
@@ -124,7 +149,9 @@ class Job:
 
         Raises:
             JobTimeoutError: the time ran out; the job goes on.
+            WaitInsideHandlerError: a handler of this job waits for it.
         """
+        self.require_outside("job.wait()")
         cut = self._end.bell.wait_for(lambda: self._end.cut, _countdown(timeout))
         if cut is None:
             raise JobTimeoutError(self.id, timeout or 0.0, self.status)
@@ -132,13 +159,42 @@ class Job:
             self._root.wait_terminated(None)
         return self.state
 
-    def cancel(self, reason: str = "") -> None:
-        """End the job now: nothing new starts, turns in hand get the `shutdown` time of the flow.
+    def cancel(self, reason: str = "", *, shutdown: float | None = None) -> None:
+        """End the job: nothing new starts, and turns in hand get some time to come to their end.
 
-        Returns at once; `wait` tells when it is over. Nothing happens to a job that is over.
+        Returns at once; `wait` tells when it is over. Nothing happens to a job that is over; one that is
+        ending may get less time by a further call, and keeps its first reason.
+
+        Args:
+            reason: why; told as the job's `error`.
+            shutdown: seconds that turns in hand get at most, from now; then processes are killed, and threads
+                left behind half a second later. 0 for no time at all, None for what the job was started with.
         """
+        self.require_here()
         with Uninterrupted():
-            self._root.signal(Cancel(reason))
+            self._root.signal(Cancel(reason, shutdown))
+
+    def cancel_and_wait(self, reason: str = "") -> JobState:
+        """Cancel the job and wait for its end; interrupted, let turns in hand have no more time.
+
+        So with one Ctrl-C they get their time, and with a second one the job is over within a second.
+
+        Args:
+            reason: why; told as the job's `error`.
+
+        Returns:
+            Its final state.
+
+        Raises:
+            As `wait`.
+        """
+        try:
+            self.cancel(reason)
+            return self.wait()
+        except BaseException:
+            self.cancel(shutdown=0.0)
+            self.wait()
+            raise
 
     def send(self, routine_id: str, slot: str, /, *, timeout: float | None = None, **data: Any) -> None:
         """Put a message into a slot from outside, waiting for room if there is none.
@@ -154,6 +210,7 @@ class Job:
             ValueEncodingError: the data cannot be carried to the routine's process.
             JobEndedError: the job takes no more messages.
             JobTimeoutError: no room within `timeout`; nothing was sent.
+            WaitInsideHandlerError: there is no room, and a handler of this job would wait for it; nothing was sent.
         """
         self.put(routine_id, slot, data, timeout=timeout)
 
@@ -163,6 +220,7 @@ class Job:
         Raises:
             OptionError: `data` is no dict with the names of parameters as its keys.
         """
+        self.require_here()
         given: object = data  # what came may be anything
         if not isinstance(given, dict) or not all(isinstance(name, str) for name in given):
             raise OptionError(
@@ -174,7 +232,11 @@ class Job:
         def try_admit() -> Admission | None:
             with Uninterrupted():
                 admission = self._ledger.admit(edge, payload)
-            return None if admission is Admission.FULL else admission
+            if admission is not Admission.FULL:
+                return admission
+            if timeout is None or timeout > 0:
+                self.require_outside(f"job.send to {routine_id!r}, which has no room,", _EMIT_INSTEAD)
+            return None
 
         admission = self._ledger.room_bell.wait_for(try_admit, _countdown(timeout))
         if admission is None:
@@ -206,6 +268,7 @@ class Job:
             UnknownRoutineError: there is no such routine.
                 When anything is raised, nothing was put back.
         """
+        self.require_here()
         ledger, now = self._ledger, time.monotonic()
         account = None if routine_id is None else self._find_account(routine_id)
         if letters is None:
@@ -223,14 +286,15 @@ class Job:
 
     def close_entry(self) -> None:
         """Take no more messages by `send`; the job ends when the last one is handled."""
+        self.require_here()
         with Uninterrupted():
             self._ledger.close_entry()
 
     def results(self, routine_id: str | None = None, event: str | None = None) -> Iterator[dict[str, Any]]:
         """Iterate over the results of the declared outputs, as they come, until the job is over.
 
-        Each result is handed over once. A bounded output presses back on the flow until its
-        results are taken. Ctrl-C while one is being handed over can cost its reader that one.
+        Each result is handed over once, to one of those who iterate. A bounded output presses back on
+        the flow until its results are taken. Ctrl-C while one is being handed over can cost its reader that one.
         One that cannot be read here is passed over: it becomes a dead letter of the routine that emitted it.
 
         Args:
@@ -240,15 +304,13 @@ class Job:
         Raises:
             UnknownEventError: no declared output fits.
         """
+        self.require_outside("job.results()")
         outputs = self._select_outputs(routine_id, event)
-        while True:
-            taken = self._next_result(outputs)
-            if taken is None:
-                return
-            yield taken[1]
+        return self._iterate(outputs)
 
     def collect(self) -> None:
         """Gather all results until the job is over; the final state has them in `outputs`."""
+        self.require_outside("job.collect()")
         outputs = self._ledger.outputs
         for output in outputs:
             self._collected.setdefault((output.plan.routine_id, output.plan.event), [])
@@ -266,44 +328,66 @@ class Job:
         Raises:
             UnknownRoutineError, UnknownEventError: there is no such routine or event.
         """
+        self.require_here()
         routine = self._find_account(routine_id).plan
         if event not in routine.events:
             raise UnknownEventError(event, routine_id, routine.events)
         tap, at, index = Tap(capacity, self._ledger.outside), routine.index, routine.events.index(event)
         with Uninterrupted():
             self._ledger.add_tap(at, index, tap)
-        return Stream(tap, lambda: self.is_over, lambda: self._ledger.remove_tap(at, index, tap))
+        return Stream(self, tap, lambda: self._ledger.remove_tap(at, index, tap))
 
     def __enter__(self) -> Self:
+        self.require_here()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is not None and self._pid != os.getpid():
+            return  # a forked copy leaves, by `sys.exit` most often: nothing here runs that could be ended
+        self.require_outside("the end of `with job`")
+        if error is not None:
+            self.cancel_and_wait(f"the body of its `with` raised {type(error).__name__}")
+            return
         try:
-            if error is not None:
-                self.cancel(f"the body of its `with` raised {type(error).__name__}")
-            else:
-                self.close_entry()
-                # What nobody has read would hold the flow up for ever where an output is bounded.
-                self.collect()
+            self.close_entry()
+            # What nobody has read would hold the flow up for ever where an output is bounded.
+            self.collect()
             self.wait()
         except BaseException:
             # Ctrl-C while waiting: as in `Flow.execute`, nothing is left running.
-            self.cancel("interrupted")
-            self.wait()
+            self.cancel_and_wait("interrupted")
             raise
 
     def __await__(self) -> Generator[Any, None, JobState]:
+        self.require_outside("await job")
         # Shielded: a task that stops waiting must not end what others wait for.
         with Uninterrupted():
             finished = asyncio.shield(asyncio.wrap_future(self._finished))
         yield from finished.__await__()
         return self.state
 
-    # -- Private
+    # -- For its streams, and private
+
+    def require_outside(self, attempted: str, instead: str = _WAIT_OUTSIDE) -> None:
+        """Refuse a wait that would have no end: in a handler of this job, or where it does not run.
+
+        Raises:
+            WaitInsideHandlerError, ForkedJobError: so it is.
+        """
+        self.require_here()
+        turn = current_turn()
+        if turn is not None and turn.job_id == self.id:
+            raise WaitInsideHandlerError(self.id, turn.routine_id, attempted, instead)
+
+    def require_here(self) -> None:
+        """Refuse all use in a forked copy of the program; raises `ForkedJobError`."""
+        if self._pid != os.getpid():
+            raise ForkedJobError(self.id, self._pid)
 
     def _cut(self) -> JobCut:
+        self.require_here()
         reply: Future[JobCut] = Future()
         with Uninterrupted():  # the state actor answers in its next turn
             if self._end.cut is None and self._state_ref.result().tell(GetCut(reply)):
@@ -372,7 +456,13 @@ class Job:
             raise UnknownEventError(event, f"{routine_id} (as a declared output, see Flow.output)", known)
         return chosen
 
+    def _iterate(self, outputs: tuple[Output, ...]) -> Iterator[dict[str, Any]]:
+        while (taken := self._next_result(outputs)) is not None:
+            yield taken[1]
+
     def _next_result(self, outputs: tuple[Output, ...]) -> tuple[Output, dict[str, Any]] | None:
+        self.require_outside("reading results")
+
         def look() -> tuple[tuple[Output, dict[str, Any]], ...] | None:
             # In this order: what a job that is over has left is all there will be.
             over = self.is_over
@@ -391,7 +481,7 @@ class Job:
         for output in outputs:
             while (message := self._take_output(output)) is not None:
                 try:
-                    return output, _read(message.payload)
+                    return output, read_payload(message.payload)
                 except ValueDecodingError as error:
                     self._bury_result(output, message, error)
         return None
@@ -409,44 +499,6 @@ class Job:
         if isinstance(error.__cause__, KeyboardInterrupt) and on_main:
             # Ctrl-C, most likely, in the middle of the value's own code; that could also have raised it by itself.
             raise KeyboardInterrupt
-
-
-class Stream:
-    """What an event emits, from now on; an iterator that ends with the job.
-
-    For one reader. `missed` counts what came while its reader was too slow. An item that cannot be read
-    here raises `ValueDecodingError` at the line that asks for it; the next one can be asked for after it.
-    """
-
-    def __init__(self, tap: Tap, is_over: Callable[[], bool], close: Callable[[], None]) -> None:
-        self._tap = tap
-        self._is_over = is_over
-        self._close = close
-
-    @property
-    def missed(self) -> int:
-        """Emissions that were not kept because the reader was too slow."""
-        return self._tap.missed
-
-    def close(self) -> None:
-        """Stop tapping; what is kept can still be read."""
-        with Uninterrupted():
-            self._close()
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> dict[str, Any]:
-        mailbox = self._tap.mailbox
-        while True:
-            seen = mailbox.rings
-            over = self._is_over()
-            payload = mailbox.try_take()
-            if payload is not None:
-                return _read(payload)  # type: ignore[arg-type]  # a tap's mailbox holds payloads alone
-            if over:
-                raise StopIteration
-            mailbox.sleep(seen, None)
 
 
 class _End:
@@ -476,10 +528,3 @@ def _countdown(timeout: float | None) -> Callable[[], float | None]:
         return lambda: None
     deadline = time.monotonic() + timeout
     return lambda: deadline - time.monotonic()
-
-
-def _read(payload: Payload) -> dict[str, Any]:
-    if isinstance(payload, dict):
-        return dict(payload)
-    data: dict[str, Any] = decode(payload)
-    return data

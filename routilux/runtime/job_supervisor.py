@@ -24,7 +24,7 @@ from functools import partial
 from routilux.jobs.actor import JobCut, Move, StateActor
 from routilux.jobs.machine import JobStatus, is_final
 from routilux.ledger import Ledger
-from routilux.runtime.commands import Cancel, Failure, Overflow, Quiet, Verdict
+from routilux.runtime.commands import Cancel, Failure, Hurry, Overflow, Quiet, Verdict
 from routilux.runtime.failure_log import FailureLog
 from routilux.runtime.hangs import warn_left_behind
 from routilux.runtime.reports import Outcome
@@ -53,6 +53,8 @@ intensity's to end: a longer wait than 5 s (arbitrary) would only let workers st
 ABANDON_SECONDS = 1.0
 """What an actor gets beyond the shutdown time, of which its idle processes get `GOODBYE_SECONDS` at least, before its
 thread is left behind (arbitrary)."""
+HURRIED_SECONDS = 0.5
+"""What a thread gets instead when its owner cut the time short: he waits, for a second at most (arbitrary)."""
 
 MakeActor = Callable[[Callable[[Failure], None]], RoutineActor]
 
@@ -115,6 +117,9 @@ class JobSupervisor(Behavior):
         self.state_ref: Future[Ref] = Future()
         """Resolved with the state actor's address once it has started."""
         self._ending: Move | None = None
+        self._shutdown = shutdown
+        self._end_by = math.inf
+        """Clock reading up to which turns in hand have time; infinite before the job ends."""
 
     def list_children(self) -> tuple[ChildInfo, ...]:
         """List the actors of the job; any thread may call it."""
@@ -139,12 +144,14 @@ class JobSupervisor(Behavior):
                 self._decide(message, ctx)
             case Quiet():
                 self._end(Move(JobStatus.COMPLETED), ctx)
-            case Cancel(reason):
+            case Cancel(reason, shutdown):
                 self._end(Move(JobStatus.CANCELLED, reason or "cancelled"), ctx)
+                if shutdown is not None:
+                    self._hurry(shutdown, ctx)
             case Overflow(cycle):
                 self._end(Move(JobStatus.FAILED, self._describe_overflow(cycle)), ctx)
-            case Terminate():
-                self._end(Move(JobStatus.CANCELLED, "shut down"), ctx)
+            case Terminate(reason):
+                self._end(Move(JobStatus.CANCELLED, str(reason)), ctx)
             case _:
                 detail = f"a job's supervisor was sent {message!r}"
                 raise InternalError(detail)
@@ -246,11 +253,24 @@ class JobSupervisor(Behavior):
         if self._ending is not None:
             return
         self._ending = move
+        self._end_by = ctx.now() + self._shutdown
         self._ledger.close_gate()
         for routine in self._routines:
             if routine.is_up:
                 self._keeper.stop(routine, ctx)
         self._go_on_ending(ctx)
+
+    def _hurry(self, seconds: float, ctx: Context) -> None:
+        end_by = ctx.now() + seconds
+        if end_by >= self._end_by:
+            return
+        self._end_by = end_by
+        for routine, account in zip(self._routines, self._ledger.accounts, strict=True):
+            if routine.ref is not None:
+                routine.ref.signal(Hurry(seconds))
+                # A process is killed by then, and has to be gone; a thread alone is left behind.
+                spare = ABANDON_SECONDS if account.plan.is_process else HURRIED_SECONDS
+                self._keeper.shorten(routine, seconds + spare, ctx)
 
     def _go_on_ending(self, ctx: Context) -> None:
         if self._ending is None or any(routine.is_up for routine in self._routines):

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, Protocol
 from routilux.accounts import Account
 from routilux.ledger import Ledger
 from routilux.messages import Message, TurnFailure, TurnPart, TurnResult
-from routilux.runtime.commands import Failure, RetryDue, Tick, Verdict, WorkerDue
+from routilux.runtime.commands import Failure, Hurry, RetryDue, Tick, Verdict, WorkerDue
 from supervisors.behavior import Behavior, Context
 from supervisors.errors import FrameError, InternalError
 from supervisors.messages import Terminate
@@ -154,6 +154,8 @@ class RoutineActor(Behavior):
                 self._place.on_tick(ctx.now())
             case Terminate():
                 self._close()
+            case Hurry(shutdown):
+                self._place.close(shutdown)
             case _:
                 detail = f"the actor of routine {self._account.plan.id!r} was sent {message!r}"
                 raise InternalError(detail)

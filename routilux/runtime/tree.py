@@ -24,8 +24,9 @@ from routilux.runtime.commands import Overflow, Quiet
 from routilux.runtime.hangs import warn_slow
 from routilux.runtime.interrupts import Uninterrupted
 from routilux.runtime.job import Job
-from routilux.runtime.job_supervisor import JobSupervisor
+from routilux.runtime.job_supervisor import ABANDON_SECONDS, JobSupervisor
 from routilux.runtime.routine_actor import PlaceMaker, RoutineActor
+from routilux.runtime.running import running
 from routilux.turn.codec import LocalCodec, WireCodec
 from routilux.turn.service import RoutineService
 from routilux.turn.state import encode_initial
@@ -39,23 +40,45 @@ from supervisors.places.process.output import show_output
 from supervisors.places.process.place import ProcessPlace
 from supervisors.places.thread import ThreadPlace
 from supervisors.places.timed import TimedThreadPlace
+from supervisors.program_end import program_end
+from supervisors.report import reporter
 from supervisors.wire.values import encode_code
 
+_log = reporter("routilux")
+_LEFT_RUNNING = "job {!r} of flow {!r} still ran when the program ended and was cancelled; wait for it with job.wait()"
 
-def start_job(graph: FlowGraph, entry: str | None, params: dict[str, Any], *, keep_open: bool, shutdown: float) -> Job:
+
+def start_job(
+    graph: FlowGraph,
+    entry: str | None,
+    params: dict[str, Any],
+    hold: Callable[[Job], object],
+    *,
+    keep_open: bool,
+    shutdown: float,
+) -> Job:
     """Check the flow, compile it, start its actors, and send the first message.
+
+    Args:
+        graph: the flow.
+        entry: the routine of the first message; None for none.
+        params: that message's parameters.
+        hold: given the job before any signal handler can raise: Ctrl-C may come just when this returns.
+        keep_open: whether it goes on taking messages.
+        shutdown: seconds that turns in hand get if the job ends early.
 
     Raises:
         FlowCheckError: the flow cannot be run.
         NotPortableError: a process routine cannot be carried to its process.
+        RoutineInUseError: a routine object runs on a thread for a job of another flow.
         ValueEncodingError: the first message cannot be.
     """
     problems = [problem for problem in graph.check() if problem.severity == "error"]
     if problems:
         raise FlowCheckError(graph.flow_id, problems)
     plan = compile_plan(graph)
-    services = {routine.id: _carry_service(routine) for routine in plan.routines if routine.is_process}
     job_id = secrets.token_hex(6)
+    services = {routine.id: _carry_service(routine, job_id) for routine in plan.routines if routine.is_process}
     created_at = time.time()
     supervisor: JobSupervisor
     root: PykkaRef | None = None
@@ -73,27 +96,40 @@ def start_job(graph: FlowGraph, entry: str | None, params: dict[str, Any], *, ke
             account.committed[worker] = encode_initial(account.plan.routine.state)
     state_actor = StateActor(ledger, created_at - time.monotonic())
     finished: Future[JobCut] = Future()
+    # Ahead of all who wait for it: once a job is over, its flow may be changed.
+    finished.add_done_callback(lambda _: running.leave(job_id))
     supervisor = JobSupervisor(
         ledger,
         state_actor,
-        [_actor_maker(account, ledger, services, shutdown) for account in ledger.accounts],
+        [_actor_maker(account, ledger, services, job_id, shutdown) for account in ledger.accounts],
         finished,
         shutdown=shutdown,
     )
     job: Job | None = None
     try:
         with Uninterrupted():  # or a job might run that nobody holds
-            root = PykkaHost().start(supervisor, f"job {job_id}")
-            job = Job(
-                job_id, ledger, state_actor, supervisor.state_ref, root, finished, created_at, supervisor.failures
-            )
+            running.enter(job_id, graph, plan)
+            try:
+                root = PykkaHost().start(supervisor, f"job {job_id}")
+            except BaseException:
+                running.leave(job_id)
+                raise
+            failures = supervisor.failures
+            job = Job(job_id, ledger, state_actor, supervisor.state_ref, root, finished, created_at, failures)
+            running.hold(job)
+            hold(job)
+            program_end.watch_over(root, _LEFT_RUNNING.format(job_id, graph.flow_id), _log, _exit_seconds(shutdown))
         _send_first(job, entry, params, keep_open=keep_open)
     except BaseException:
         if job is not None:
-            job.cancel("its first message could not be sent")
-            job.wait()
+            job.cancel_and_wait("its first message could not be sent")
         raise
     return job
+
+
+def _exit_seconds(shutdown: float) -> float:
+    """Give what a job's end takes at most, and a second."""
+    return shutdown + ABANDON_SECONDS + 1.0
 
 
 def _signal(ref: Ref | None, message: object) -> None:
@@ -111,20 +147,21 @@ def _send_first(job: Job, entry: str | None, params: dict[str, Any], *, keep_ope
         job.close_entry()
 
 
-def _carry_service(routine: RoutinePlan) -> bytes:
+def _carry_service(routine: RoutinePlan, job_id: str) -> bytes:
     try:
-        return encode_code(_make_service(routine, is_local=False), routine.id)
+        return encode_code(_make_service(routine, job_id, is_local=False), routine.id)
     except ValueEncodingError as error:
         raise NotPortableError(routine.id, error.path, str(error)) from error
 
 
-def _make_service(routine: RoutinePlan, *, is_local: bool) -> RoutineService:
+def _make_service(routine: RoutinePlan, job_id: str, *, is_local: bool) -> RoutineService:
     handler = routine.error_handler
     return RoutineService(
         routine.routine,
         routine.id,
         routine.incoming,
         routine.outgoing,
+        job_id=job_id,
         atomic=routine.options.atomic,
         retryable=handler.retryable_exceptions,
         codec=LocalCodec() if is_local else WireCodec(),
@@ -132,7 +169,7 @@ def _make_service(routine: RoutinePlan, *, is_local: bool) -> RoutineService:
 
 
 def _actor_maker(
-    account: Account, ledger: Ledger, services: dict[str, bytes], shutdown: float
+    account: Account, ledger: Ledger, services: dict[str, bytes], job_id: str, shutdown: float
 ) -> Callable[[Callable[[Any], None]], RoutineActor]:
     routine = account.plan
     if routine.is_process:
@@ -141,7 +178,7 @@ def _actor_maker(
     else:
         carrier = LocalCarrier()
         timeout = routine.options.timeout
-        make_place = _thread_place(routine) if timeout is None else _timed_place(account, timeout)
+        make_place = _thread_place(routine, job_id) if timeout is None else _timed_place(account, job_id, timeout)
 
     def make(report: Callable[[Any], None]) -> RoutineActor:
         return RoutineActor(
@@ -158,20 +195,20 @@ def _actor_maker(
     return make
 
 
-def _thread_place(routine: RoutinePlan) -> PlaceMaker:
+def _thread_place(routine: RoutinePlan, job_id: str) -> PlaceMaker:
     def make(listener: Listener, ctx: Context, wait: Callable[[], bool]) -> Place:
-        return ThreadPlace(lambda: _make_service(routine, is_local=True), listener, ctx.now, wait)
+        return ThreadPlace(lambda: _make_service(routine, job_id, is_local=True), listener, ctx.now, wait)
 
     return make
 
 
-def _timed_place(account: Account, timeout: float) -> PlaceMaker:
+def _timed_place(account: Account, job_id: str, timeout: float) -> PlaceMaker:
     routine = account.plan
 
     def make(listener: Listener, ctx: Context, wait: Callable[[], bool]) -> Place:  # noqa: ARG001  nothing runs here
         return TimedThreadPlace(
             ctx.ref.path,
-            lambda: _make_service(routine, is_local=True),
+            lambda: _make_service(routine, job_id, is_local=True),
             listener,
             ctx.now,
             ctx.mailbox.ring,

@@ -63,6 +63,7 @@ class Incarnation:
     Args:
         routine: the routine object.
         routine_id: its id in the flow.
+        job_id: the job's.
         codec: how requests and results look.
         is_local: whether they are what they are, so that the codec need not be asked.
         committed: the committed state.
@@ -74,6 +75,7 @@ class Incarnation:
 
     routine: object
     routine_id: str
+    job_id: str
     codec: Codec
     is_local: bool
     committed: Committed
@@ -136,6 +138,11 @@ class TurnExecution:
     def routine_id(self) -> str:
         """Its id in the flow."""
         return self._incarnation.routine_id
+
+    @property
+    def job_id(self) -> str:
+        """The id of the job that it is a turn of."""
+        return self._incarnation.job_id
 
     @property
     def message_id(self) -> str:

@@ -36,19 +36,21 @@ class RoutineService:
         routine_id: its id in the flow.
         incoming: slot and mapping, by index of the connection.
         outgoing: its events, in the order of their indexes.
+        job_id: the job's.
         atomic: whether nothing is released before the commit (R3).
         retryable: classes of the exceptions that may be tried again.
         codec: how requests and results look.
         clock: gives seconds on a clock that never goes back.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  what a turn needs of a job, spelled out once
         self,
         routine: Runs,
         routine_id: str,
         incoming: dict[int, Incoming],
         outgoing: tuple[Outgoing, ...],
         *,
+        job_id: str,
         atomic: bool,
         retryable: tuple[type[BaseException], ...],
         codec: Codec,
@@ -58,6 +60,7 @@ class RoutineService:
         self._routine_id = routine_id
         self._incoming = incoming
         self._outgoing = outgoing
+        self._job_id = job_id
         self._atomic = atomic
         self._retryable = retryable
         self._codec = codec
@@ -85,6 +88,7 @@ class RoutineService:
         self._incarnation = Incarnation(
             routine=self._routine,
             routine_id=self._routine_id,
+            job_id=self._job_id,
             codec=self._codec,
             is_local=keeps,
             committed=committed,

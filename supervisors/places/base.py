@@ -136,6 +136,8 @@ class Place(Protocol):
     def close(self, timeout: float, reason: Reason = CLOSED) -> None:
         """Ask all workers to end after the request they are on; `on_closed` follows.
 
+        Called again, it leaves those that have not ended less time.
+
         What a worker held is told by `on_lost`, with `CLOSED` where it ended as asked.
 
         Args:

@@ -137,13 +137,17 @@ class TimedThreadPlace:
     def close(self, timeout: float, reason: Reason = CLOSED) -> None:
         """Ask the thread to end because of `reason`; it is given up when `timeout` seconds are over.
 
-        An idle one gets `GOODBYE_SECONDS` at least.
+        An idle one gets `GOODBYE_SECONDS` at least; called again, it cuts the time that is left to `timeout`.
         """
-        self._is_closing = True
+        is_first, self._is_closing = not self._is_closing, True
         helper = self._helper
-        if helper is not None:
-            seconds = max(timeout, GOODBYE_SECONDS if self._seq is None else 0.0)
-            self._end_at = None if math.isinf(seconds) else self._clock() + seconds
+        if helper is None:
+            return
+        seconds = max(timeout, GOODBYE_SECONDS if is_first and self._seq is None else 0.0)
+        if not math.isinf(seconds):
+            end_at = self._clock() + seconds
+            self._end_at = end_at if self._end_at is None else min(self._end_at, end_at)
+        if is_first:
             helper.close(reason)
 
     def abort(self) -> None:

@@ -10,6 +10,8 @@ nobody else, since unpickling runs code.
 from __future__ import annotations
 
 import functools
+import os
+import threading
 import types
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -427,3 +429,12 @@ def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
 
 def _own_names(cls: type) -> set[str]:
     return {name for base in cls.__mro__ if base is not object for name in base.__dict__}
+
+
+def _renew_lock() -> None:
+    # In a forked copy of the program: another thread may have been carrying a class when it was made.
+    cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_LOCK = threading.Lock()  # noqa: SLF001
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)

@@ -108,7 +108,10 @@ def test_ctrl_c_cancels_the_job_and_goes_on() -> None:
     with pytest.raises(KeyboardInterrupt):
         watch(job, stream=stream, interval=0.01, headline=headline)
     assert job.is_over
-    assert stream.getvalue() == f"cancelling job {job.id}: what is in hand is given a moment to end\n"
+    assert (
+        stream.getvalue()
+        == f"cancelling job {job.id}: what is in hand is given a moment to end (none after a second signal)\n"
+    )
     assert job.status == "cancelled"
     assert job.state.error == "interrupted"
 

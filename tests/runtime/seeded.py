@@ -95,6 +95,7 @@ class SeededJob:
                 routine.id,
                 routine.incoming,
                 routine.outgoing,
+                job_id="seeded",
                 atomic=routine.options.atomic,
                 retryable=routine.error_handler.retryable_exceptions,
                 codec=WireCodec() if routine.is_process else LocalCodec(),

@@ -102,11 +102,10 @@ requests = st.builds(
 committed_values = st.none() | st.booleans() | st.integers(0, 9) | st.text(max_size=3) | st.binary(max_size=4)
 boots = st.dictionaries(keys, committed_values | st.lists(st.binary(max_size=3), max_size=3), max_size=3)
 failures = st.builds(
-    lambda text, is_retryable, stops: wire.failure(
-        record_error(ValueError(text)), ValueError(text), is_retryable=is_retryable, stops=stops
+    lambda text, is_retryable: wire.failure(
+        record_error(ValueError(text)), ValueError(text), is_retryable=is_retryable
     ),
     st.text(max_size=5),
-    st.booleans(),
     st.booleans(),
 )
 

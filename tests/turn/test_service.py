@@ -138,7 +138,7 @@ def test_settling_without_a_turn_does_nothing() -> None:
 
 
 def test_a_message_before_the_boot_is_impossible() -> None:
-    service = RoutineService(Counter(), "r", {}, (), atomic=False, retryable=(), codec=LocalCodec())
+    service = RoutineService(Counter(), "r", {}, (), job_id="j", atomic=False, retryable=(), codec=LocalCodec())
 
     with pytest.raises(InternalError, match="before it was booted"):
         service.begin(Message(0, 1, {}), Worker(Counter()))

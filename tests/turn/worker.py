@@ -51,6 +51,7 @@ class Worker:
             "r",
             incoming or {0: Incoming("in", ())},
             outgoing or tuple(Outgoing(event, by_reference=is_local, encoded=not is_local) for event in routine.events),
+            job_id="j",
             atomic=atomic,
             retryable=retryable,
             codec=LocalCodec() if is_local else WireCodec(),

@@ -153,19 +153,21 @@ class ProcessPlace:
     def close(self, timeout: float, reason: Reason = CLOSED) -> None:
         """Ask all workers to end because of `reason`; they get `timeout` seconds, then they are killed.
 
-        Idle ones get `GOODBYE_SECONDS` at least.
+        Idle ones get `GOODBYE_SECONDS` at least; called again, it cuts the time that is left to `timeout`.
         """
-        self._is_closing = True
         now = self._clock()
+        is_first, self._is_closing = not self._is_closing, True
         for child in self._children:
-            if child is not None:
+            if child is None:
+                continue
+            end_at = now + (max(timeout, GOODBYE_SECONDS) if is_first and not len(child.link) else timeout)
+            if is_first:
                 child.stop(reason)
-                seconds = max(timeout, 0.0 if len(child.link) else GOODBYE_SECONDS)
-                until = None if math.isinf(seconds) else now + seconds
-                if child.is_ending and child.end_at is not None:
-                    until = child.end_at if until is None else min(until, child.end_at)
-                child.end_at = until
-                child.end_reason = CLOSED
+                if not child.is_ending:
+                    child.end_at = None
+            if not math.isinf(end_at):
+                child.end_at = end_at if child.end_at is None else min(child.end_at, end_at)
+            child.end_reason = CLOSED
 
     def abort(self) -> None:
         """End everything before returning, telling nobody; nothing when all is closed."""

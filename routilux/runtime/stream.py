@@ -1,0 +1,81 @@
+"""What an event emits, read from outside while the job runs.
+
+Owns the reader's side of a tap. Runs on its reader's thread, and never presses back on the job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, Self
+
+from routilux.accounts import NOTICE_SECONDS, Tap
+from routilux.messages import Payload
+from routilux.runtime.interrupts import Uninterrupted
+from supervisors.wire.values import decode
+
+
+class Tapped(Protocol):
+    """What a stream needs of its job."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended."""
+
+    def require_here(self) -> None:
+        """Refuse all use in a forked copy of the program."""
+
+    def require_outside(self, attempted: str) -> None:
+        """Refuse a wait that would have no end."""
+
+
+class Stream:
+    """What an event emits, from now on; an iterator that ends with the job.
+
+    For one reader. `missed` counts what came while its reader was too slow. An item that cannot be read
+    here raises `ValueDecodingError` at the line that asks for it; the next one can be asked for after it.
+
+    Args:
+        job: whose event it is.
+        tap: where the ledger puts what is emitted.
+        close: has it put no more there.
+    """
+
+    def __init__(self, job: Tapped, tap: Tap, close: Callable[[], None]) -> None:
+        self._job = job
+        self._tap = tap
+        self._close = close
+
+    @property
+    def missed(self) -> int:
+        """Emissions that were not kept because the reader was too slow."""
+        return self._tap.missed
+
+    def close(self) -> None:
+        """Stop tapping; what is kept can still be read."""
+        self._job.require_here()
+        with Uninterrupted():
+            self._close()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> dict[str, Any]:
+        self._job.require_outside("reading a stream")
+        mailbox = self._tap.mailbox
+        while True:
+            seen = mailbox.rings
+            over = self._job.is_over
+            payload = mailbox.try_take()
+            if payload is not None:
+                return read_payload(payload)  # type: ignore[arg-type]  # a tap's mailbox holds payloads alone
+            if over:
+                raise StopIteration
+            mailbox.sleep(seen, NOTICE_SECONDS)
+
+
+def read_payload(payload: Payload) -> dict[str, Any]:
+    """Give the data of a message that has left the job, for its reader alone."""
+    if isinstance(payload, dict):
+        return dict(payload)
+    data: dict[str, Any] = decode(payload)
+    return data
