@@ -124,17 +124,17 @@ ERRORS = [
 VALUES = [
     _emits(deeds.make_unpicklable, "emit('handled')['cargo']['items'][1]", "lock"),
     _emits(deeds.make_raising_on_pickling, "['cargo']['items'][1]", "the message is bad"),
-    _emits(deeds.make_leaving_on_pickling, "SystemExit: 3"),
-    _emits(deeds.make_too_large, "cannot be carried: it takes more than the 267,"),
+    _emits(deeds.make_leaving_on_pickling, "SystemExit: 3", strategies=("continue",)),
+    _emits(deeds.make_too_large, "cannot be carried: it takes more than the 267,", strategies=("continue",)),
     _emits(deeds.make_gigabyte, "cannot be carried: it takes more than the 267,", long=True),
-    _emits(deeds.make_deep, "nested too deeply"),
+    _emits(deeds.make_deep, "nested too deeply", strategies=("continue",)),
     _arrives(deeds.make_raising_on_arrival, "could not be turned back", "the message is bad"),
-    _arrives(deeds.make_leaving_on_arrival, "could not be turned back", "SystemExit: 3"),
+    _arrives(deeds.make_leaving_on_arrival, "could not be turned back", "SystemExit: 3", strategies=("continue",)),
     _arrives(deeds.make_dying_on_arrival, "exited with code 7", kind=Kind.DIES, placements=PROCESS),
     _emits(deeds.make_dying_on_pickling, "exited with code 7", kind=Kind.DIES, placements=PROCESS),
 ]
 SIGNALS = [
-    _dies(deeds.Signal(number), number.name, long=number is not signal.SIGTERM)
+    _dies(deeds.Signal(number), number.name, strategies=("continue",), long=number is not signal.SIGTERM)
     for number in signal.valid_signals()
     if isinstance(number, signal.Signals)
     and number
@@ -152,15 +152,21 @@ SIGNALS = [
     }
 ]
 DEATHS = [
-    _dies(deeds.exit_hard, "exited with code 0"),
+    _dies(deeds.exit_hard, "exited with code 0", strategies=("continue",)),
     _dies(deeds.exit_hard_with_code, "exited with code 7"),
     _dies(deeds.be_killed, "SIGKILL", strategies=STRATEGIES),
     _dies(deeds.segfault, "SIGSEGV", prints=True),
-    _dies(deeds.abort, "SIGABRT", prints=True),
-    _dies(deeds.raise_that_dies_on_pickling, "exited with code 5"),
+    _dies(deeds.abort, "SIGABRT", prints=True, strategies=("continue",)),
+    _dies(deeds.raise_that_dies_on_pickling, "exited with code 5", strategies=("continue",)),
     _dies(deeds.die_in_a_large_frame, "SIGKILL", where=Where.EMIT),
-    _dies(deeds.shut_channel, "broke the channel's protocol: it has lost its channel", prints=True),
-    _dies(deeds.write_garbage, "broke the channel's protocol", prints=True),
+    # What it had yet to send, it cannot, and says so.
+    _dies(
+        deeds.shut_channel,
+        "broke the channel's protocol: it has lost its channel",
+        prints=True,
+        strategies=("continue",),
+    ),
+    _dies(deeds.write_garbage, "broke the channel's protocol", prints=True, strategies=("continue",)),
     _dies(deeds.end_main_thread_with_fork, "SIGKILL"),
     *SIGNALS,
 ]
