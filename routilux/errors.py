@@ -42,10 +42,10 @@ errors pickle, with everything they carry, since they come from child processes 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 
+from routilux.hints import describe_names, did_you_mean, list_names
 from supervisors.errors import InternalError
 
 __all__ = [
@@ -85,11 +85,7 @@ __all__ = [
     "UnknownSlotError",
     "WaitInsideHandlerError",
     "WiringError",
-    "describe_names",
 ]
-
-NAMES_SHOWN = 20
-"""Names that a message lists before it counts the rest (arbitrary)."""
 
 _E = TypeVar("_E", bound="RoutiluxError")
 
@@ -324,7 +320,7 @@ class FlowRunningError(MomentError):
         many = len(self.job_ids) > 1
         super().__init__(
             f"flow {flow_id!r} cannot be changed ({attempted}) while job{'s' if many else ''} "
-            f"{_listed(self.job_ids)} of it run{'' if many else 's'}; change it before the start or after the end "
+            f"{list_names(self.job_ids)} of it run{'' if many else 's'}; change it before the start or after the end "
             f"(job.wait()), or build another flow"
         )
 
@@ -450,11 +446,11 @@ class SlotArgumentError(RoutineCodeError, ValueError):
         if self.routine_id is not None:
             subject += f" of routine {self.routine_id!r}"
         where = f" (connection {self.connection})" if self.connection else ""
-        got = _listed(self.got) if self.got else "no parameters"
-        text = f"{subject} expected {_listed(self.missing)}, got {got}{where}"
+        got = list_names(self.got) if self.got else "no parameters"
+        text = f"{subject} expected {list_names(self.missing)}, got {got}{where}"
         # Only names that are nobody's already can be what was meant.
         spare = [name for name in self.got if name not in self.expected]
-        return text + "".join(_did_you_mean(name, spare) for name in self.missing[:1])
+        return text + "".join(did_you_mean(name, spare) for name in self.missing[:1])
 
 
 class StateError(RoutineCodeError, ValueError):
@@ -500,36 +496,5 @@ class TransitionError(RoutiluxError, InternalError):
     def __init__(self, subject: str, before: str, after: str, allowed: Iterable[str]) -> None:
         self.before = before
         self.after = after
-        follow = _listed(tuple(allowed)) or "nothing"
+        follow = list_names(tuple(allowed)) or "nothing"
         super().__init__(f"{subject} cannot go from {str(before)!r} to {str(after)!r}; what can follow is {follow}")
-
-
-# ---- words
-
-
-def describe_names(name: object, existing: Iterable[str], lead: str, none: str) -> str:
-    """Say which names exist, and which of them may have been meant.
-
-    Args:
-        name: what was asked for.
-        existing: the names there are.
-        lead: what comes before the list, such as `its slots are`.
-        none: what is said instead when there are no names.
-    """
-    names = tuple(existing)
-    return f"{lead} {_listed(names)}{_did_you_mean(name, names)}" if names else none
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(str(name)) for name in names[:NAMES_SHOWN])
-    rest = len(names) - NAMES_SHOWN
-    return shown if rest <= 0 else f"{shown} and {rest} more"
-
-
-def _did_you_mean(name: object, names: Sequence[str]) -> str:
-    if not isinstance(name, str):
-        return ""
-    # Case first: it is the commonest slip, and no close match for a short name in capitals.
-    folded = [other for other in names if other.casefold() == name.casefold()]
-    close = folded or difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    return f"; did you mean {close[0]!r}?" if close else ""

@@ -20,8 +20,9 @@ import msgspec
 from routilux.cli.live import watch
 from routilux.cli.summary import summarize
 from routilux.cli.target import BrokenFlowError, UsageError, load_flow
-from routilux.errors import CallerError, EntryError, FlowCheckError, NotPortableError, describe_names
+from routilux.errors import CallerError, EntryError, FlowCheckError, NotPortableError
 from routilux.flow import Flow
+from routilux.hints import describe_names
 from routilux.jobs.machine import JobStatus
 from routilux.jobs.state import JobState
 from routilux.model.binding import OneOrWhole, WholeDict

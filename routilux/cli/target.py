@@ -14,8 +14,9 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
 
-from routilux.errors import RoutiluxError, describe_names
+from routilux.errors import RoutiluxError
 from routilux.flow import Flow
+from routilux.hints import describe_names
 from supervisors.text import printable
 
 _OWN_FOLDERS = tuple(str(Path(__file__).resolve().parents[2] / name) for name in ("routilux", "supervisors"))

@@ -20,8 +20,8 @@ from routilux.errors import (
     UnknownRoutineError,
     UnknownSlotError,
     WiringError,
-    describe_names,
 )
+from routilux.hints import describe_names
 from routilux.model.check import Problem, check_graph
 from routilux.model.connection import Connection
 from routilux.model.error_handler import ErrorHandler, checked_handler

@@ -11,7 +11,8 @@ from typing import Any, Self
 
 import msgspec
 
-from routilux.errors import OptionError, describe_names
+from routilux.errors import OptionError
+from routilux.hints import describe_names
 from routilux.model.error_handler import ErrorHandler, checked_handler
 
 PLACEMENTS = ("thread", "process")

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import os
 import reprlib
-import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
@@ -37,17 +36,16 @@ from routilux.jobs.actor import GetCut, JobCut, StateActor, cut_again
 from routilux.jobs.machine import JobStatus
 from routilux.jobs.state import JobState
 from routilux.ledger import Admission, Ledger
-from routilux.messages import Message, Payload
+from routilux.messages import Payload
 from routilux.runtime.commands import Cancel
 from routilux.runtime.failure_log import FailureLog
 from routilux.runtime.interrupts import Uninterrupted
-from routilux.runtime.stream import Stream, read_payload
+from routilux.runtime.results import Results
+from routilux.runtime.stream import Item, Stream
 from routilux.turn.state import decode_state
 from supervisors.actor import PykkaRef
 from supervisors.behavior import Ref
-from supervisors.errors import ValueDecodingError
 from supervisors.mailbox import Lock
-from supervisors.reasons import Raised, record_error
 from supervisors.wire.values import encode
 
 STREAM_CAPACITY = 10_000
@@ -87,7 +85,7 @@ class Job:
         self._finished = finished
         self._end = _End(finished, ledger.outside)
         self._created_at = created_at
-        self._failures = failures
+        self._results = Results(ledger, failures, self._end.has_come)
         self._collected: dict[tuple[str, str], list[Any]] = {}
         self._pid = os.getpid()
 
@@ -126,7 +124,7 @@ class Job:
     def is_over(self) -> bool:
         """Whether the job has ended and everything it held is given back."""
         self.require_here()
-        return self._end.cut is not None
+        return self._end.has_come()
 
     @property
     def state(self) -> JobState:
@@ -290,7 +288,7 @@ class Job:
         with Uninterrupted():
             self._ledger.close_entry()
 
-    def results(self, routine_id: str | None = None, event: str | None = None) -> Iterator[dict[str, Any]]:
+    def results(self, routine_id: str | None = None, event: str | None = None) -> Iterator[Item]:
         """Iterate over the results of the declared outputs, as they come, until the job is over.
 
         Each result is handed over once, to one of those who iterate. A bounded output presses back on
@@ -305,8 +303,7 @@ class Job:
             UnknownEventError: no declared output fits.
         """
         self.require_outside("job.results()")
-        outputs = self._select_outputs(routine_id, event)
-        return self._iterate(outputs)
+        return self._iterate(self._results.select(routine_id, event))
 
     def collect(self) -> None:
         """Gather all results until the job is over; the final state has them in `outputs`."""
@@ -314,7 +311,7 @@ class Job:
         outputs = self._ledger.outputs
         for output in outputs:
             self._collected.setdefault((output.plan.routine_id, output.plan.event), [])
-        while (taken := self._next_result(outputs)) is not None:
+        while (taken := self._results.take(outputs)) is not None:
             self._collected[taken[0].plan.routine_id, taken[0].plan.event].append(taken[1])
 
     def stream(self, routine_id: str, event: str, *, capacity: int = STREAM_CAPACITY) -> Stream:
@@ -441,64 +438,20 @@ class Job:
         target = self._ledger.accounts[self._ledger.plan.edges[edge].target]
         return encode(data, "data") if target.takes_bytes else dict(data)
 
+    def _iterate(self, outputs: tuple[Output, ...]) -> Iterator[Item]:
+        while True:
+            self.require_outside("reading results")
+            taken = self._results.take(outputs)
+            if taken is None:
+                return
+            yield taken[1]
+
     def _why_closed(self) -> str:
         if self.is_over:
             return self.status
         if not self._ledger.is_open:
             return "ending"
         return "closed to messages from outside (start it with keep_open=True to send some)"
-
-    def _select_outputs(self, routine_id: str | None, event: str | None) -> tuple[Output, ...]:
-        outputs = self._ledger.outputs
-        chosen = tuple(o for o in outputs if routine_id in {None, o.plan.routine_id} and event in {None, o.plan.event})
-        if not chosen and (routine_id is not None or event is not None):
-            known = [f"{output.plan.routine_id}.{output.plan.event}" for output in outputs]
-            raise UnknownEventError(event, f"{routine_id} (as a declared output, see Flow.output)", known)
-        return chosen
-
-    def _iterate(self, outputs: tuple[Output, ...]) -> Iterator[dict[str, Any]]:
-        while (taken := self._next_result(outputs)) is not None:
-            yield taken[1]
-
-    def _next_result(self, outputs: tuple[Output, ...]) -> tuple[Output, dict[str, Any]] | None:
-        self.require_outside("reading results")
-
-        def look() -> tuple[tuple[Output, dict[str, Any]], ...] | None:
-            # In this order: what a job that is over has left is all there will be.
-            over = self.is_over
-            taken = self._try_result(outputs)
-            if taken is None:
-                return () if over else None
-            return (taken,)
-
-        found = self._ledger.results_bell.wait_for(look, _countdown(None))
-        if not found:
-            self._failures.tell_left_out()
-            return None
-        return found[0]
-
-    def _try_result(self, outputs: tuple[Output, ...]) -> tuple[Output, dict[str, Any]] | None:
-        for output in outputs:
-            while (message := self._take_output(output)) is not None:
-                try:
-                    return output, read_payload(message.payload)
-                except ValueDecodingError as error:
-                    self._bury_result(output, message, error)
-        return None
-
-    def _take_output(self, output: Output) -> Message | None:
-        with Uninterrupted():
-            return self._ledger.take_output(output)
-
-    def _bury_result(self, output: Output, message: Message, error: ValueDecodingError) -> None:
-        reason, now = Raised(record_error(error)), time.monotonic()
-        with Uninterrupted():
-            self._ledger.bury_result(output, message, reason, now)
-        self._failures.tell_unreadable(output.plan.routine_id, message.edge, message.seq, reason, now)
-        on_main = threading.current_thread() is threading.main_thread()
-        if isinstance(error.__cause__, KeyboardInterrupt) and on_main:
-            # Ctrl-C, most likely, in the middle of the value's own code; that could also have raised it by itself.
-            raise KeyboardInterrupt
 
 
 class _End:
@@ -513,6 +466,10 @@ class _End:
         self.bell = Bell(lock)
         self._lock = lock
         finished.add_done_callback(self._note)
+
+    def has_come(self) -> bool:
+        """Whether the job is over."""
+        return self.cut is not None
 
     def _note(self, finished: Future[JobCut]) -> None:
         self.cut = finished.result()

@@ -13,6 +13,9 @@ from routilux.messages import Payload
 from routilux.runtime.interrupts import Uninterrupted
 from supervisors.wire.values import decode
 
+Item = dict[str, Any]
+"""What an event was emitted with, by parameter name."""
+
 
 class Tapped(Protocol):
     """What a stream needs of its job."""
@@ -59,7 +62,7 @@ class Stream:
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> dict[str, Any]:
+    def __next__(self) -> Item:
         self._job.require_outside("reading a stream")
         mailbox = self._tap.mailbox
         while True:
@@ -73,9 +76,9 @@ class Stream:
             mailbox.sleep(seen, NOTICE_SECONDS)
 
 
-def read_payload(payload: Payload) -> dict[str, Any]:
+def read_payload(payload: Payload) -> Item:
     """Give the data of a message that has left the job, for its reader alone."""
     if isinstance(payload, dict):
         return dict(payload)
-    data: dict[str, Any] = decode(payload)
+    data: Item = decode(payload)
     return data

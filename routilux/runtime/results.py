@@ -1,0 +1,89 @@
+"""The results of declared outputs, handed over to whoever reads them from outside.
+
+Owns the way from an output's mailbox to its reader. Runs on its readers' threads, several at a time if they
+like. A result that cannot be read where its reader is costs itself alone: it becomes a dead letter.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from routilux.accounts import Output
+from routilux.errors import UnknownEventError
+from routilux.ledger import Ledger
+from routilux.messages import Message
+from routilux.runtime.failure_log import FailureLog
+from routilux.runtime.interrupts import Uninterrupted
+from routilux.runtime.stream import Item, read_payload
+from supervisors.errors import ValueDecodingError
+from supervisors.reasons import Raised, record_error
+
+
+class Results:
+    """The results of one job.
+
+    Args:
+        ledger: the job's.
+        failures: told of what cannot be read.
+        is_over: whether the job has ended.
+    """
+
+    def __init__(self, ledger: Ledger, failures: FailureLog, is_over: Callable[[], bool]) -> None:
+        self._ledger = ledger
+        self._failures = failures
+        self._is_over = is_over
+
+    def select(self, routine_id: str | None, event: str | None) -> tuple[Output, ...]:
+        """Give the outputs of a routine, of an event, of both; None stands for any.
+
+        Raises:
+            UnknownEventError: no declared output fits.
+        """
+        outputs = self._ledger.outputs
+        chosen = tuple(o for o in outputs if routine_id in {None, o.plan.routine_id} and event in {None, o.plan.event})
+        if not chosen and (routine_id is not None or event is not None):
+            known = [f"{output.plan.routine_id}.{output.plan.event}" for output in outputs]
+            raise UnknownEventError(event, f"{routine_id} (as a declared output, see Flow.output)", known)
+        return chosen
+
+    def take(self, outputs: tuple[Output, ...]) -> tuple[Output, Item] | None:
+        """Wait for the next result of one of `outputs`; None when the job is over and has no more."""
+
+        def look() -> tuple[tuple[Output, Item], ...] | None:
+            # In this order: what a job that is over has left is all there will be.
+            over = self._is_over()
+            taken = self._try_take(outputs)
+            if taken is None:
+                return () if over else None
+            return (taken,)
+
+        found = self._ledger.results_bell.wait_for(look, lambda: None)
+        if not found:
+            self._failures.tell_left_out()
+            return None
+        return found[0]
+
+    def _try_take(self, outputs: tuple[Output, ...]) -> tuple[Output, Item] | None:
+        for output in outputs:
+            while (message := self._take_message(output)) is not None:
+                try:
+                    return output, read_payload(message.payload)
+                except ValueDecodingError as error:
+                    self._bury(output, message, error)
+        return None
+
+    def _take_message(self, output: Output) -> Message | None:
+        with Uninterrupted():
+            return self._ledger.take_output(output)
+
+    def _bury(self, output: Output, message: Message, error: ValueDecodingError) -> None:
+        reason, now = Raised(record_error(error)), time.monotonic()
+        with Uninterrupted():
+            self._ledger.bury_result(output, message, reason, now)
+        self._failures.tell_unreadable(output.plan.routine_id, message.edge, message.seq, reason, now)
+        on_main = threading.current_thread() is threading.main_thread()
+        if isinstance(error.__cause__, KeyboardInterrupt) and on_main:
+            # Ctrl-C, most likely, in the middle of the value's own code; that could also have raised it by itself.
+            raise KeyboardInterrupt
