@@ -67,6 +67,12 @@ class Nameless(Exception):
         return 7  # type: ignore[return-value]  # noqa: PLE0307  that is what is wrong with it
 
 
+class Secretive(Exception):
+    @property
+    def __notes__(self) -> NoReturn:
+        raise RuntimeError("no notes")
+
+
 class LeavesOnPickling(Exception):
     def __reduce__(self) -> NoReturn:
         sys.exit(4)
@@ -103,6 +109,10 @@ def raise_mute_for_good() -> None:
 
 def raise_nameless() -> None:
     raise Nameless
+
+
+def raise_secretive() -> None:
+    raise Secretive("in words")
 
 
 def raise_that_leaves_on_pickling() -> None:

@@ -100,6 +100,7 @@ ERRORS = [
     Fault(deeds.raise_mute, ("Mute: <its __str__ raised RuntimeError>",)),
     Fault(deeds.raise_mute_for_good, ("MuteForGood: <its __str__ raised SystemExit>",)),
     Fault(deeds.raise_nameless, ("Nameless: <its __str__ raised TypeError>",)),
+    Fault(deeds.raise_secretive, ("Secretive: in words",)),
     Fault(deeds.raise_that_leaves_on_pickling, ("LeavesOnPickling: on its way",)),
     Fault(deeds.raise_long, ("ValueError: long xxx", "[cut]")),
     Fault(deeds.raise_long_notes, ("ValueError: noted",)),
