@@ -19,34 +19,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 from supervisors.errors import InternalError
 from supervisors.places.base import RequestAbandoned, Service, tell_failure
+from supervisors.places.reports import Done, Failed, Part, Ready
 from supervisors.reasons import Raised, Reason, StartFailed, record_error
 from supervisors.stacks import stack_of
-
-
-class Ready(NamedTuple):
-    """The service has booted."""
-
-
-class Part(NamedTuple):
-    """A request that is still running handed over a part."""
-
-    seq: int
-    body: Any
-
-
-class Done(NamedTuple):
-    """A request was run, in `seconds`."""
-
-    seq: int
-    body: Any
-    seconds: float
-
-
-class Failed(NamedTuple):
-    """A request raised."""
-
-    seq: int
-    body: Any
 
 
 class GivenBack(NamedTuple):

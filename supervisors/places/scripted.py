@@ -23,7 +23,8 @@ from typing import Any, NamedTuple
 
 from supervisors.errors import FrameError, InternalError
 from supervisors.places.base import CLOSED, Listener, Lost, Service, Worker
-from supervisors.places.simulated import Done, Failed, Part, Ready, SimulatedPort, SimulatedWorker
+from supervisors.places.reports import Done, Failed, Part, Ready
+from supervisors.places.simulated import SimulatedPort, SimulatedWorker
 from supervisors.reasons import Crashed, Reason, StartFailed, record_error
 
 _FIRST_PID = 1_000

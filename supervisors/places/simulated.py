@@ -8,38 +8,12 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from supervisors.errors import InternalError
 from supervisors.places.base import PART_BOUND, Execution, Service, Worker, tell_failure
+from supervisors.places.reports import Done, Failed, Part, Ready
 from supervisors.reasons import Reason
-
-
-class Ready(NamedTuple):
-    """It has booted."""
-
-
-class Part(NamedTuple):
-    """A part of a running request."""
-
-    seq: int
-    body: Any
-
-
-class Done(NamedTuple):
-    """The result of a request."""
-
-    seq: int
-    body: Any
-    seconds: float
-
-
-class Failed(NamedTuple):
-    """How a request failed."""
-
-    seq: int
-    body: Any
-
 
 Frame = Ready | Part | Done | Failed
 

@@ -17,7 +17,8 @@ from typing import Any
 
 from supervisors.errors import InternalError
 from supervisors.places.base import CLOSED, Listener, Lost, Service, Worker
-from supervisors.places.helper import Done, Ended, Failed, GivenBack, Helper, Part, Ready, Report
+from supervisors.places.helper import Ended, GivenBack, Helper, Report
+from supervisors.places.reports import Done, Failed, Part, Ready
 from supervisors.reasons import Abandoned, DeadlineExceeded, Reason, StartFailed, record_error
 
 GOODBYE_SECONDS = 0.5
