@@ -386,6 +386,11 @@ def hang() -> None:
     FOREVER.wait(60)
 
 
+def dawdle() -> None:
+    """Come back long after the time is over, on a thread that was left behind."""
+    FOREVER.wait(1.0)
+
+
 def spin() -> None:
     """Hold the interpreter's lock in C, where no signal handler of Python's is run."""
     sum(range(10**12))

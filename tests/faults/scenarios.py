@@ -18,7 +18,7 @@ from tests.faults import deeds
 ROUNDS = 3
 """Laps that a number makes in a loop."""
 HANG_SECONDS = 0.4
-"""What a handler in a process is given where it may hang."""
+"""What a handler is given where it may hang."""
 Harm = tuple[Callable[[], Any], str, int]
 """What is done at a number: the deed; before or after the emission, or by what is emitted; and in how many tries."""
 
@@ -44,6 +44,7 @@ _KILLS = (
     deeds.end_main_thread_with_fork,
 )
 _HANGS = (deeds.hang, deeds.spin, deeds.ignore_signals_and_hang, deeds.stand_still)
+_DAWDLES = (deeds.dawdle,)
 _NUISANCES = (deeds.flood, deeds.leave_a_copy, deeds.leave_a_program, deeds.leave_a_thread, deeds.fork_and_return)
 _CARGOES = (deeds.make_unpicklable, deeds.make_leaving_on_pickling, deeds.make_raising_on_arrival)
 
@@ -174,7 +175,7 @@ class Blow:
 
     Args:
         after: seconds after the one before.
-        kind: `kill`, `stop` (and go on later), `stop-kill`, or `cancel`.
+        kind: `kill`, `stop` (and go on later), `stop-kill`, `redeliver`, or `cancel`.
         pause: seconds that a stopped process stands still.
     """
 
@@ -201,10 +202,10 @@ class Scenario:
         self.nodes = self._loop() if draw.random() < 0.25 else self._arms()
         for node in self.nodes:
             self._equip(node)
-        self._spread_disorder()
         self.output_capacity = draw.choice([None, 3, 100])
         self.shutdown = draw.choice([0.0, 0.2, 5.0])
         self.blows = tuple(self._blow() for _ in range(draw.choice([0, 0, 2, 6])))
+        self._spread_disorder()
 
     def __str__(self) -> str:
         source = "outside" if self.source_options is None else self.source_options["placement"]
@@ -269,6 +270,7 @@ class Scenario:
             "capacity": self._draw.choice([1, 10, 100, 1_000]),
             "atomic": self._draw.random() < 0.3,
             "max_restarts": 10_000,
+            "max_abandoned": 10_000,
         }
 
     def _equip(self, node: Node) -> None:
@@ -293,15 +295,19 @@ class Scenario:
             kinds.append((_CARGOES, "cargo"))
         if node.options["placement"] == "process":
             kinds += [(_KILLS, ""), (_KILLS, ""), (_HANGS, ""), (_NUISANCES, "")]
+        else:
+            kinds.append((_DAWDLES, ""))
         choices, moment = draw.choice(kinds)
-        if choices is _HANGS:
+        if choices is _HANGS or choices is _DAWDLES:
             node.options["timeout"] = HANG_SECONDS
             tries = min(tries, 2)
         return draw.choice(choices), moment or draw.choice(["before", "after"]), tries
 
     def _spread_disorder(self) -> None:
-        # What a pool hands on is in no order, and neither is what follows from it, round a loop too.
-        disordered: set[str] = set()
+        # What a pool hands on is in no order, and neither is what follows from it, round a loop too. What was given
+        # up and is put back comes behind what was sent after it.
+        is_redelivered = any(blow.kind == "redeliver" for blow in self.blows)
+        disordered: set[str] = {node.id for node in self.nodes if is_redelivered and node.harms}
         for _ in self.nodes:
             for node in self.nodes:
                 sources = {source for source, _ in node.feeds.values()}
@@ -309,9 +315,11 @@ class Scenario:
                     disordered.add(node.id)
         for node in self.nodes:
             sources = {source for source, _ in node.feeds.values()}
-            node.is_ordered = node.options.get("workers", 1) == 1 and not sources & disordered
+            node.is_ordered = (
+                node.options.get("workers", 1) == 1 and node.id not in disordered and not sources & disordered
+            )
 
     def _blow(self) -> Blow:
         draw = self._draw
-        kind = draw.choices(["kill", "stop", "stop-kill", "cancel"], [6, 3, 2, 1])[0]
+        kind = draw.choices(["kill", "stop", "stop-kill", "redeliver", "cancel"], [6, 3, 2, 2, 1])[0]
         return Blow(draw.uniform(0.0, 0.5), kind, draw.uniform(0.0, 0.3))

@@ -51,8 +51,8 @@ SETTLE_SECONDS = 5.0
 """What an end that is under way may take when a round is over."""
 
 
-EXPECTED_LOG = re.compile(r"(?!)")
-"""The lines that failures make on the log, of level WARNING and above: none."""
+EXPECTED_LOG = re.compile(r"routine '[\w-]+'(: | has been on message )|job's end: |the job failed: ")
+"""How what failures make on the log, of level WARNING and above, begins."""
 
 
 class Broken(NamedTuple):
@@ -93,6 +93,10 @@ class Blows(threading.Thread):
             if blow.kind == "cancel":
                 self._job.cancel("a blow from outside")
                 return
+            if blow.kind == "redeliver":
+                with contextlib.suppress(JobEndedError):
+                    self._job.redeliver()
+                continue
             worker = self._pick()
             if worker is not None:
                 with contextlib.suppress(psutil.NoSuchProcess):
