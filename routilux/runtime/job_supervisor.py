@@ -209,6 +209,9 @@ class JobSupervisor(Behavior):
                 loop = too_many or self._describe_loop(failure.routine)
                 error += f" ({loop})"
                 strategy, delay, gives_up, restart_delay = Strategy.STOP, 0.0, False, None
+        if strategy is Strategy.STOP:
+            # Before the routine hears of it: it would take the message again that is to be kept.
+            self._ledger.close_gate()
         actor = self._routines[failure.routine].ref
         if actor is not None:
             actor.signal(Verdict(failure.case, strategy, delay, gives_up, restart_delay))

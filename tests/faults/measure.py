@@ -224,7 +224,7 @@ def check_victim(state: JobState, fault: Fault, expected: Expected) -> None:
     waiting = COUNT - handled if expected.status == "failed" else 0
     assert told["status"] == expected.routine_status
     counted = [figures[key] for key in ("handled", "failed", "skipped", "dead", "waiting")]
-    assert counted == [handled, failed, skipped, expected.dead, waiting]
+    assert counted == [handled, failed, skipped, expected.dead, waiting], state.connections
     assert figures["retries"] == expected.decisions.count("retry")
     deaths = failed if fault.kind is Kind.DIES and not is_given_up else 0
     # Where a worker broke its channel with several messages run, the one that did it is found by running each alone.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -15,7 +15,7 @@ from routilux.ledger import Ledger
 from routilux.routing import compile_plan
 from routilux.runtime.commands import Cancel, Failure, Verdict
 from routilux.runtime.job_supervisor import RESTART_BACKOFF, JobSupervisor
-from supervisors.behavior import Behavior, Context
+from supervisors.behavior import Behavior, Context, Ref
 from supervisors.locking import BriefLock
 from supervisors.messages import Terminate
 from supervisors.policy import FailurePolicy, Strategy
@@ -56,7 +56,7 @@ class Decisions:
             **options,
         )
         self.host = StepHost(1)
-        ledger = Ledger(
+        self.ledger = ledger = Ledger(
             compile_plan(flow),
             BriefLock(),
             on_quiet=lambda: None,
@@ -65,9 +65,10 @@ class Decisions:
         )
         self.finished: Future[JobCut] = Future()
         self._pools: list[Pool] = []
-        self.root = self.host.start(
-            JobSupervisor(ledger, state_actor(ledger, 0.0), [self._make_pool], self.finished, shutdown=5.0), "job"
+        self.supervisor = JobSupervisor(
+            ledger, state_actor(ledger, 0.0), [self._make_pool], self.finished, shutdown=5.0
         )
+        self.root = self.host.start(self.supervisor, "job")
         self.host.run()
 
     def lose(self, worker: int, *, is_fruitless: bool = True, abandoned: int = 0) -> Verdict:
@@ -143,6 +144,28 @@ def test_a_pool_may_lose_as_many_workers_as_all_of_them_may_alone() -> None:
 
 def test_without_restarts_allowed_the_first_fruitless_death_in_a_pool_stops_the_job() -> None:
     assert Decisions(workers=4, max_restarts=0).lose(2).strategy is Strategy.STOP
+
+
+class Watched:
+    """The way to an actor, which notes whether the gate was open at each message."""
+
+    def __init__(self, ref: Ref, ledger: Ledger) -> None:
+        self._ref = ref
+        self._ledger = ledger
+        self.was_open: list[bool] = []
+
+    def signal(self, message: object) -> None:
+        self.was_open.append(self._ledger.is_open)
+        self._ref.signal(message)
+
+
+def test_nothing_can_be_taken_any_more_when_a_routine_hears_that_the_job_stops() -> None:
+    decisions = Decisions(workers=1, max_restarts=0)
+    child = decisions.supervisor._routines[0]
+    assert child.ref is not None
+    child.ref = watched = cast("Any", Watched(child.ref, decisions.ledger))
+    assert decisions.lose(0).strategy is Strategy.STOP
+    assert watched.was_open[0] is False
 
 
 class Unstartable(StateActor):

@@ -32,7 +32,9 @@ _HARMLESS = {
 }
 _STOPPING = {signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
 _REAL_TIME = set(range(signal.SIGRTMIN + 1, signal.SIGRTMAX))  # the first and the last one stand for them all
-DEADLY = sorted(signal.valid_signals() - _HARMLESS - _STOPPING - _REAL_TIME)
+# What this program ignores (SIGHUP under `nohup`) its workers ignore too.
+_IGNORED = {number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN}
+DEADLY = sorted(signal.valid_signals() - _HARMLESS - _STOPPING - _REAL_TIME - _IGNORED)
 
 
 class Mortal(Bench):
