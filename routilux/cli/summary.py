@@ -25,6 +25,7 @@ TEXT_SHOWN = 50
 
 _NO_PROCESS = "process 0 "
 _FRAME = re.compile(r'File "([^"]*)", line (\d+)(?:,)? in (.+)')
+_FATAL = "Fatal Python error: "
 _NEWEST_FIRST = "most recent call first"
 _DETAIL = "      "
 
@@ -129,7 +130,9 @@ def tell_details(reason: Reason) -> list[str]:
     if frame is not None:
         details.append(f"at {frame}")
     if output:
-        details.append(f"last wrote {output[-1].strip()!r}")
+        # Behind that line come the stack, and modules that nobody asks for.
+        last = next((line for line in output if line.startswith(_FATAL)), output[-1])
+        details.append(f"last wrote {last.strip()!r}")
     return details
 
 

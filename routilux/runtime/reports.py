@@ -166,4 +166,4 @@ def _tell_message(plan: Plan, edge: int, seq: int) -> str:
 
 
 def _when(delay: float) -> str:
-    return f"in {delay:.3g} s" if delay > 0 else "now"
+    return f"in {delay:.2g} s" if delay > 0 else "now"

@@ -105,9 +105,9 @@ FAULT = (
         (Crashed(signal=9, pid=7, peak_bytes=120 * 2**20), ["process 7", "peak 120 MiB"]),
         (
             Crashed(signal=11, pid=7, last_output=FAULT),
-            ["process 7", "at __init__.py:519 in string_at", r"last wrote 'Extension modules: one\x1b[2J (total: 1)'"],
+            ["process 7", "at __init__.py:519 in string_at", "last wrote 'Fatal Python error: Segmentation fault'"],
         ),
-        (Crashed(exit_code=3, last_output=("bye  ",)), ["last wrote 'bye'"]),
+        (Crashed(exit_code=3, last_output=("bye\x1b[2J  ",)), [r"last wrote 'bye\x1b[2J'"]),
         (OutOfMemory(7, 2**30), ["process 7", "peak 1,024 MiB"]),
         (Abandoned(TRACEBACK), ["at other.py:12 in parse"]),
     ],
@@ -121,7 +121,7 @@ def test_deaths_are_told_with_what_is_known_of_one_of_them() -> None:
     letters = [letter(Crashed(11, None, 7, 2**27, FAULT)), letter(raised("E", "a\x1b[2J" + "b" * 500, TRACEBACK))]
     assert summarize(state(dead_letters=letters)).split("\n")[-4:] == [
         "  1 x parse: process was ended by SIGSEGV",
-        "      message 0-1: process 7; peak 128 MiB; at __init__.py:519 in string_at; last wrote 'Extensio...",
+        "      message 0-1: process 7; peak 128 MiB; at __init__.py:519 in string_at; last wrote 'Fatal Py...",
         "  1 x parse: raised E",
         "      message 0-1: a" + r"\x1b[2J" + "b" * 39 + "...; at other.py:12 in parse",
     ]

@@ -16,12 +16,18 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import os
+import re
 import signal
 import sys
 
 from supervisors.places.process.page import STACK_AT, STACK_BYTES
 
 _EMPTY = bytes(STACK_BYTES)
+_OWN_THREAD = re.compile(
+    r'/process/(inbound\.py", line \d+ in _serve|outbound\.py", line \d+ in _send_late)$', re.MULTILINE
+)
+_OWN_FRAMES = re.compile(r'\n  File "[^\n]*/process/worker\.py", line .*', re.DOTALL)
+_INTERRUPTED = "Current thread"
 
 
 def stack_signal() -> int | None:
@@ -67,10 +73,17 @@ class StackReader:
             os.kill(pid, number)
 
     def read(self) -> str:
-        """Give what has been answered so far; empty if nothing was."""
+        """Give what has been answered so far, see `tidy_stacks`; empty if nothing was."""
         data = os.pread(self._fd, STACK_BYTES, STACK_AT)
-        return data.rstrip(b"\0").decode("utf-8", "backslashreplace").rstrip("\n")
+        return tidy_stacks(data.rstrip(b"\0").decode("utf-8", "backslashreplace"))
 
     def close(self) -> None:
         """Close the file."""
         os.close(self._fd)
+
+
+def tidy_stacks(text: str) -> str:
+    """Give what `faulthandler` wrote without a worker's own threads and frames, the thread that runs requests first."""
+    threads = [thread for thread in text.strip("\n").split("\n\n") if not _OWN_THREAD.search(thread)]
+    threads.sort(key=lambda thread: not thread.startswith(_INTERRUPTED))
+    return "\n\n".join(_OWN_FRAMES.sub("", thread) for thread in threads)
