@@ -135,6 +135,7 @@ class Child:
         self._culprit: int | None = None
         """The request that it is ended for, if one is known; reports of it and of those behind do not count."""
         self._is_heard = True
+        self._ungranted = 0
         self._streams: dict[int, tuple[str, LineBuffer]] = {}
         self._errors = LineBuffer()
         poller.watch(self._birth.channel.fileno(), selectors.EVENT_READ, self._on_channel)
@@ -155,6 +156,11 @@ class Child:
     def is_ending(self) -> bool:
         """Whether its end has been decided; it is about to be told."""
         return self._reason is not None
+
+    @property
+    def owes_grants(self) -> bool:
+        """Whether the request it is on has handed over parts that are not granted."""
+        return self._ungranted > 0
 
     def begin(self, boot: bytearray, label: str) -> None:
         """Have it started, and tell it what to become.
@@ -195,6 +201,8 @@ class Child:
 
     def grant(self, seq: int) -> None:
         """Let the request go on past its oldest part."""
+        if seq == self.link.oldest:
+            self._ungranted -= 1
         self._send(Grant(seq))
 
     def stop(self, reason: Reason) -> None:
@@ -224,6 +232,13 @@ class Child:
         self.stop(Killed(self.pid))
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._birth.pid, signal.SIGTERM)
+
+    def kill_silent(self, reason: Reason) -> None:
+        """End it as `kill` does, unless there is word from it that was not taken in so far."""
+        held = len(self.link), self._ungranted
+        self._read(_READS)
+        if self._reason is None and held == (len(self.link), self._ungranted):
+            self.kill(reason)
 
     def ask_stack(self) -> None:
         """Ask for its Python stacks, which come some milliseconds later, if they do."""
@@ -351,6 +366,7 @@ class Child:
         if not self._counts(seq):
             return
         self.link.done(seq, seconds)
+        self._ungranted = 0
         try:
             self._owner.on_child_done(self, seq, body, seconds)
         except FrameError:
@@ -362,6 +378,7 @@ class Child:
         if not self._counts(seq):
             return
         self.link.part(seq)
+        self._ungranted += 1
         try:
             self._owner.on_child_part(self, seq, body)
         except FrameError:
@@ -372,6 +389,7 @@ class Child:
         if not self._counts(seq):
             return
         returned = self.link.failed(seq, seconds)
+        self._ungranted = 0
         self._batch = [item for item in self._batch if item[0] not in returned]
         try:
             self._owner.on_child_failed(self, seq, body, returned)

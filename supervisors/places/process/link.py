@@ -70,6 +70,11 @@ class Link:
         """The numbers in the worker's hands, oldest first."""
         return tuple(self._outstanding)
 
+    @property
+    def oldest(self) -> int | None:
+        """The number that is to be reported next; None if it holds none."""
+        return self._outstanding[0] if self._outstanding else None
+
     def send(self, seq: int) -> None:
         """Note that `seq` is on its way to the worker."""
         self._outstanding.append(seq)
