@@ -21,7 +21,7 @@ from supervisors.errors import FrameError, StartError
 from supervisors.parking import Poller
 from supervisors.places.base import CLOSED, Lost
 from supervisors.places.process.inbound import CHANNEL_BROKEN
-from supervisors.places.process.link import Link
+from supervisors.places.process.link import Link, believable
 from supervisors.places.process.logs import log_as_own, own_levels, root_level
 from supervisors.places.process.output import LineBuffer
 from supervisors.places.process.page import PageView
@@ -351,16 +351,17 @@ class Child:
                 self._take_in_failure(seq, body, seconds)
             case Log():
                 log_as_own(frame, self.pid, self._label)
-            case Spawned():
+            case Spawned() if not self._is_spawned:
                 self._on_spawned()
-            case Ready():
+            case Ready() if not self.is_ready:
                 self.is_ready = True
                 self._owner.on_child_ready(self)
-            case BootFailed(error):
+            case BootFailed(error) if not self.is_ready:
                 self._reason = self._reason or StartFailed(error)
-            case Bye():
-                self.is_stopping = True
+            case Bye() if self.is_stopping:
                 self._owner.on_child_leaving(self)
+            case _:
+                raise FrameError(f"it sent a {type(frame).__name__} frame when none was to come")
 
     def _take_in_result(self, seq: int, body: bytes, seconds: float) -> None:
         if not self._counts(seq):
@@ -368,7 +369,7 @@ class Child:
         self.link.done(seq, seconds)
         self._ungranted = 0
         try:
-            self._owner.on_child_done(self, seq, body, seconds)
+            self._owner.on_child_done(self, seq, body, believable(seconds))
         except FrameError:
             self.link.take_back(seq)
             self._culprit = seq
@@ -482,5 +483,5 @@ def _reader_of(child: Child, fd: int) -> Callable[[int], None]:
 
 def make_boot(number: int, name: str, service: bytes, boot: bytes, memory_limit: int | None) -> Boot:
     """Give what a worker is to become, with this program's name and log levels."""
-    argv0 = sys.argv[0] if sys.argv else ""
+    argv0 = str(sys.argv[0] if sys.argv else "").encode("utf-8", "surrogatepass")
     return Boot(number, name, argv0, root_level(), own_levels(), service, boot, memory_limit)

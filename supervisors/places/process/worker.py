@@ -54,7 +54,7 @@ def main(channel_fd: int, page_fd: int, incarnation: int, max_frame_bytes: int, 
     boot = inbound.receive_boot()
     outbound = Outbound(channel, incarnation, max_frame_bytes)
     os.register_at_fork(after_in_child=outbound.mute)
-    sys.argv[:] = [boot.argv0]
+    sys.argv[:] = [boot.argv0.decode("utf-8", "surrogatepass")]
     _forward_logging(boot, outbound)
     _limit_memory(boot.memory_limit)
     service = _boot_service(boot, outbound)
@@ -203,21 +203,22 @@ class LogForwarder(logging.Handler):
         trace = record.exc_text
         if record.exc_info and not trace:
             trace = self._formatter.formatException(record.exc_info)
+        # A record may be of anybody's making, and logging is content with numbers and texts of other kinds.
         return Log(
-            logger=_encodable(record.name),
-            level=record.levelno,
+            logger=_encodable(record.name or "root"),
+            level=int(record.levelno),
             text=_encodable(record.getMessage()[:_TRACE_LIMIT]),
-            created=record.created,
+            created=float(record.created),
             path=_encodable(record.pathname),
-            line=record.lineno,
+            line=int(record.lineno or 0),
             function=_encodable(record.funcName or ""),
             trace=None if trace is None else _encodable(trace[-_TRACE_LIMIT:]),
             thread=_encodable(record.threadName or ""),
         )
 
 
-def _encodable(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()
+def _encodable(text: object) -> str:
+    return str(text).encode("utf-8", "backslashreplace").decode()
 
 
 def _boot_service(boot: Boot, outbound: Outbound) -> Service:

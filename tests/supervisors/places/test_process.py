@@ -14,12 +14,13 @@ import textwrap
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from supervisors.errors import FrameError, InternalError
-from supervisors.places.base import PART_BOUND, Lost
+from supervisors.places.base import PART_BOUND, Lost, Port
 from supervisors.places.process.child import GOODBYE_SECONDS
 from supervisors.reasons import (
     Crashed,
@@ -202,6 +203,30 @@ def test_output_and_log_records_arrive(caplog: pytest.LogCaptureFixture) -> None
     assert record.filename == "bench.py"
     assert record.exc_text is not None
     assert record.exc_text.endswith("ValueError: inner")
+
+
+class Logging(Bench):
+    """Logs records as bridges from other libraries make them."""
+
+    def log(self, _port: Port) -> Any:
+        logging.getLogger("bench.odd").log(True, "a flag")
+        for fields in (
+            {"name": None, "levelno": 30.5, "lineno": None, "created": 1},
+            {"pathname": Path("a.py"), "levelno": 30, "threadName": 7},
+        ):
+            logging.getLogger().handle(logging.makeLogRecord({"name": "bench.odd", "msg": "made", **fields}))
+
+
+def test_records_that_logging_is_content_with_arrive_and_do_not_break_the_channel(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(1), driven(service=Logging()) as driver:
+        driver.ask("log")
+        driver.run(lambda: driver.done or driver.lost)
+    assert driver.lost == []
+    assert driver.lines == []
+    told = [(record.name, record.levelno, record.getMessage()) for record in caplog.records]
+    assert told == [("bench.odd", 1, "a flag"), ("root", 30, "made"), ("bench.odd", 30, "made")]
 
 
 def test_a_service_that_does_not_boot_is_a_failed_start() -> None:
