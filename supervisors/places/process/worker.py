@@ -22,6 +22,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -32,7 +33,7 @@ from supervisors.places.process.outbound import Outbound
 from supervisors.places.process.page import Page
 from supervisors.places.process.stack import answer_stack_requests
 from supervisors.reasons import record_error
-from supervisors.wire.frames import Boot, BootFailed, Bye, Failed, Log, Part, Ready, worker_reader
+from supervisors.wire.frames import Boot, BootFailed, Bye, Failed, Log, Part, Ready, encode_frame, worker_reader
 from supervisors.wire.values import decode_code
 
 _PR_SET_PDEATHSIG = 1
@@ -48,16 +49,23 @@ def main(channel_fd: int, page_fd: int, incarnation: int, max_frame_bytes: int, 
     for fd in (channel_fd, page_fd):
         os.set_inheritable(fd, False)
     channel = socket.socket(fileno=channel_fd)
-    page = Page(page_fd)
-    answer_stack_requests(page_fd)
-    inbound = Inbound(channel, worker_reader(incarnation, max_frame_bytes))
-    boot = inbound.receive_boot()
-    outbound = Outbound(channel, incarnation, max_frame_bytes)
-    os.register_at_fork(after_in_child=outbound.mute)
-    sys.argv[:] = [boot.argv0.decode("utf-8", "surrogatepass")]
-    _forward_logging(boot, outbound)
-    _limit_memory(boot.memory_limit)
-    service = _boot_service(boot, outbound)
+    try:
+        page = Page(page_fd)
+        answer_stack_requests(page_fd)
+        inbound = Inbound(channel, worker_reader(incarnation, max_frame_bytes))
+        boot = inbound.receive_boot()
+        outbound = Outbound(channel, incarnation, max_frame_bytes)
+    except BaseException as error:  # noqa: BLE001  no thread was to be had, or no memory
+        _leave_unborn(lambda frame: channel.sendall(encode_frame(frame, incarnation)), error)
+    try:
+        os.register_at_fork(after_in_child=outbound.mute)
+        sys.argv[:] = [boot.argv0.decode("utf-8", "surrogatepass")]
+        _forward_logging(boot, outbound)
+        _limit_memory(boot.memory_limit)
+        service: Service = decode_code(boot.service)
+        service.boot(boot.number, boot.boot)
+    except BaseException as error:  # noqa: BLE001  told to the parent, whatever it is
+        _leave_unborn(outbound.send, error)
     outbound.send(Ready(os.getpid()))
     Loop(service, inbound, outbound, page).run()
     outbound.flush()
@@ -221,15 +229,12 @@ def _encodable(text: object) -> str:
     return str(text).encode("utf-8", "backslashreplace").decode()
 
 
-def _boot_service(boot: Boot, outbound: Outbound) -> Service:
-    try:
-        service: Service = decode_code(boot.service)
-        service.boot(boot.number, boot.boot)
-    except BaseException as error:  # noqa: BLE001 - told to the parent, whatever it is
-        outbound.send(BootFailed(record_error(error)))
-        sys.stderr.flush()
-        os._exit(1)
-    return service
+def _leave_unborn(send: Callable[[BootFailed], None], error: BaseException) -> NoReturn:
+    """Tell the parent, if it is there, why there is no worker, and end."""
+    with contextlib.suppress(OSError):
+        send(BootFailed(record_error(error)))
+    sys.stderr.flush()
+    os._exit(1)
 
 
 def _limit_memory(limit: int | None) -> None:

@@ -8,6 +8,7 @@ import logging
 import math
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -21,7 +22,8 @@ import pytest
 
 from supervisors.errors import FrameError, InternalError
 from supervisors.places.base import PART_BOUND, Lost, Port
-from supervisors.places.process.child import GOODBYE_SECONDS
+from supervisors.places.process.child import GOODBYE_SECONDS, make_boot
+from supervisors.places.process.page import create_page_file
 from supervisors.reasons import (
     Crashed,
     DeadlineExceeded,
@@ -32,6 +34,7 @@ from supervisors.reasons import (
     StartFailed,
     record_error,
 )
+from supervisors.wire.frames import BootFailed, encode_frame, parent_reader
 from supervisors.wire.values import encode
 from tests.deeds import DEEDS
 from tests.supervisors.places.bench import CLOSED, PATIENCE, Bench, Driver, driven, gone
@@ -236,6 +239,33 @@ def test_a_service_that_does_not_boot_is_a_failed_start() -> None:
     assert reason.error.text == "no such boot"
     assert "refuse" in reason.error.traceback
     assert lost == Lost(None, (), ())
+
+
+WITHOUT_THREADS = """
+import os, sys, threading
+from supervisors.places.process import worker
+
+def give_none(_thread):
+    raise RuntimeError("can't start new thread")
+
+threading.Thread.start = give_none
+worker.main(int(sys.argv[1]), int(sys.argv[2]), 1, 1_000_000, os.getppid())
+"""
+
+
+def test_a_worker_without_a_thread_for_its_channel_is_a_failed_start_that_says_so() -> None:
+    own, its = socket.socketpair()
+    page_fd = create_page_file([])
+    with own, its:
+        own.sendall(encode_frame(make_boot(0, "bench", b"", b"", None), 1))
+        command = [sys.executable, "-c", WITHOUT_THREADS, str(its.fileno()), str(page_fd)]
+        done = subprocess.run(command, pass_fds=(its.fileno(), page_fd), capture_output=True, text=True, check=False)
+        its.close()
+        [told] = parent_reader(1).feed(own.recv(100_000))
+    os.close(page_fd)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert isinstance(told, BootFailed)
+    assert told.error.text == "can't start new thread"
 
 
 @pytest.mark.parametrize("boot", ["kill", "sink"])
