@@ -28,6 +28,7 @@ from typing import NoReturn
 
 from supervisors.errors import FrameError
 from supervisors.places.base import PART_BOUND, RequestAbandoned, Service, tell_failure
+from supervisors.places.copies import leave_copy
 from supervisors.places.process.inbound import Inbound, end_now
 from supervisors.places.process.outbound import Outbound
 from supervisors.places.process.page import Page
@@ -111,10 +112,10 @@ class Loop:
             check_body(body, self._outbound.body_bound)
             self._service.settle(accepted=True)
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is this request's failure
-            self._leave_if_forked(error)
+            self._leave_if_copy(error)
             self._report_failure(seq, error, time.monotonic() - started)
             return
-        self._leave_if_forked(None)
+        self._leave_if_copy(None)
         seconds = time.monotonic() - started
         self._page.end()
         self._outbound.done(seq, body, seconds, more=self._inbound.has_more)
@@ -131,14 +132,11 @@ class Loop:
         check_body(body, self._outbound.body_bound)
         return bytes(body)
 
-    def _leave_if_forked(self, error: BaseException | None) -> None:
+    def _leave_if_copy(self, error: BaseException | None) -> None:
         """End a copy of the worker that the request made by fork and that came back out of it."""
-        if os.getpid() == self._pid:
-            return
-        with contextlib.suppress(BaseException):
-            sys.stdout.flush()
-        code = error.code if isinstance(error, SystemExit) else (0 if error is None else 1)
-        os._exit(code if isinstance(code, int) else (0 if code is None else 1))
+        # By its number: a worker may run code that forks past the interpreter.
+        if os.getpid() != self._pid:
+            leave_copy(error)
 
 
 class RequestPort:
