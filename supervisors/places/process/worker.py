@@ -28,7 +28,7 @@ from typing import NoReturn
 
 from supervisors.errors import FrameError
 from supervisors.places.base import PART_BOUND, RequestAbandoned, Service, tell_failure
-from supervisors.places.copies import leave_copy
+from supervisors.places.copies import generation, leave_copy
 from supervisors.places.process.inbound import Inbound, end_now
 from supervisors.places.process.outbound import Outbound
 from supervisors.places.process.page import Page
@@ -148,6 +148,7 @@ class RequestPort:
         self._inbound = inbound
         self._outbound = outbound
         self._page = page
+        self._generation = generation.number
 
     def part(self, body: bytes, weight: int) -> None:
         """Send a part at once, after a wait while those not granted weigh `PART_BOUND` or more."""
@@ -157,13 +158,16 @@ class RequestPort:
 
     def stop_with(self, body: bytes, weight: int) -> None:
         """Send a part at once; the wait is made before the request goes on."""
+        if generation.number != self._generation:
+            return  # nobody takes what a copy hands over
         check_body(body, self._outbound.body_bound)
         self._inbound.add_weight(weight)
         self._outbound.send(Part(self._seq, weight, body))
 
     def wait_for_room(self) -> bool:
         """Wait while parts not granted weigh `PART_BOUND` or more; False if the worker shall end."""
-        if self._inbound.is_below(PART_BOUND):
+        # A copy made by fork would wait without end: it has no thread that hears of grants.
+        if self._inbound.is_below(PART_BOUND) or generation.number != self._generation:
             return True
         # A wait for those downstream is no part of the time that a timeout allows.
         self._page.shift(math.inf)

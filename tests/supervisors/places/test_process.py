@@ -37,7 +37,7 @@ from supervisors.reasons import (
 from supervisors.wire.frames import BootFailed, encode_frame, parent_reader
 from supervisors.wire.values import encode
 from tests.deeds import DEEDS
-from tests.supervisors.places.bench import CLOSED, PATIENCE, Bench, Driver, driven, gone
+from tests.supervisors.places.bench import CLOSED, PATIENCE, Bench, Driver, Stepwise, driven, gone
 
 pytestmark = pytest.mark.processes
 
@@ -192,6 +192,25 @@ def test_a_copy_made_by_fork_does_not_speak_for_the_worker() -> None:
         again = driver.ask("echo", "still here")
         driver.run(lambda: again in driver.done)
     assert driver.failed == []
+
+
+class Copying(Bench):
+    """Forks, and lets the copy do what the verb is about."""
+
+    def begin(self, request: bytes, port: Port) -> Stepwise:
+        pid = os.fork()  # noqa: TID251  what a request does
+        return super().begin(request if pid == 0 else encode(["await_copy", pid]), port)
+
+    def await_copy(self, _port: Port, pid: int) -> Any:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+@pytest.mark.parametrize("verb", ["stream", "steps"])
+def test_a_copy_made_by_fork_hands_nothing_over_and_waits_for_nobody(verb: str) -> None:
+    with driven(service=Copying()) as driver:
+        asked = driver.ask(verb, 5, PART_BOUND)
+        driver.run(lambda: driver.done or driver.lost)
+    assert (driver.done, driver.parts, driver.lost) == ({asked: 0}, [], [])
 
 
 def test_output_and_log_records_arrive(caplog: pytest.LogCaptureFixture) -> None:
