@@ -54,7 +54,7 @@ def log_as_own(frame: Log, pid: int | None, label: str) -> None:
     record.process, record.processName = pid, label
     try:
         logger.handle(record)
-    except Exception:  # noqa: BLE001  a program's own filter or handler raised: told as logging tells it
+    except BaseException:  # noqa: BLE001  a program's own filter or handler raised: told as logging tells it
         logging.Handler().handleError(record)
 
 

@@ -55,6 +55,23 @@ def test_the_name_of_a_logger_is_cut_before_it_is_looked_for(caplog: pytest.LogC
     assert len(record.name) == 1_000
 
 
+@pytest.mark.parametrize("error", [ValueError("refused"), SystemExit(3)])
+def test_what_a_handler_of_the_program_raises_is_told_and_no_more(
+    error: BaseException, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Refusing(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise error
+
+    handler, logger = Refusing(), logging.getLogger(FRAME.logger)
+    logger.addHandler(handler)
+    try:
+        log_as_own(FRAME, 1234, "bench-0")
+    finally:
+        logger.removeHandler(handler)
+    assert "--- Logging error ---" in capsys.readouterr().err
+
+
 class Level(enum.IntEnum):
     LOUD = 35
 
