@@ -25,7 +25,9 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         placement: `thread`: handlers run on the actor's own thread; `process`: in child processes.
-        workers: children of a process routine; with more than one, order is given up.
+        workers: children of a process routine; with more than one, order is given up. Each has a declared state of
+            its own, and a message may be tried again on another: what must go on where it was, such as a generator
+            that keeps its place in the state, belongs on one.
         timeout: seconds a handler may take; None for no limit. A process that takes longer is ended. A
             thread cannot be ended: it is abandoned, what it commits later is refused, and the routine goes on
             on a new one.

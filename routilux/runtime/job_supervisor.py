@@ -295,6 +295,9 @@ class JobSupervisor(Behavior):
     def on_child_ended(self, child: Child, before: ChildState, reason: Reason, ctx: Context) -> None:
         """End the job, unless it is ending: none of its actors ends by itself."""
         who = "the state actor" if child is self._state else f"the actor of routine {child.name!r}"
+        if child is not self._state:
+            # Nothing to put back, unless its own code failed: then its messages are in nobody's hands.
+            self._ledger.fence(self._ledger.accounts[self._routines.index(child)])
         if self._ending is None:
             self._end(Move(JobStatus.FAILED, f"{who} ended: {reason}"), ctx)
         self._go_on_ending(ctx)

@@ -314,8 +314,12 @@ class TurnExecution:
         return state
 
     def _release(self) -> None:
-        emissions = self._incarnation.outbox.release()
+        outbox = self._incarnation.outbox
         try:
+            if outbox.is_atomic:
+                self._port.check()
+                return
+            emissions = outbox.release()
             self._port.part(self._incarnation.codec.part(TurnPart(emissions, None)), len(emissions))
         except BaseException as error:
             self._broken = error

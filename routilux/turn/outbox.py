@@ -31,11 +31,12 @@ class Outbox:
         atomic: never release early.
     """
 
-    __slots__ = ("_atomic", "_bytes", "_clock", "_emissions", "_since", "to_drop")
+    __slots__ = ("_bytes", "_clock", "_emissions", "_since", "is_atomic", "to_drop")
 
     def __init__(self, clock: Callable[[], float], *, atomic: bool) -> None:
         self._clock = clock
-        self._atomic = atomic
+        self.is_atomic = atomic
+        """Whether nothing is released early."""
         self._emissions: list[Emission] = []
         self._bytes = 0
         self.to_drop = 0
@@ -64,11 +65,14 @@ class Outbox:
         return True
 
     def add(self, emission: Emission) -> bool:
-        """Hold one emission; True if what is held must be released now."""
+        """Hold one emission; True if what is held must be released now.
+
+        For an atomic turn, which releases nothing: if it is time to see whether anybody still wants what it holds.
+        """
         emissions = self._emissions
         emissions.append(emission)
-        if self._atomic:
-            return False
+        if self.is_atomic:
+            return len(emissions) % COUNT_BOUND == 0
         if emission.encoded is not None:
             self._bytes += len(emission.encoded)
         since, clock = self._since, self._clock

@@ -172,6 +172,9 @@ class Port(Protocol):
             weight: how much it weighs, in messages it carries (at least 1).
         """
 
+    def check(self) -> None:
+        """Raise `RequestAbandoned` if nobody wants the request any more; for one that goes on without handing over."""
+
     def stop_with(self, body: Any, weight: int) -> None:
         """Send `body` ahead at a stop, just before `advance` returns False; never waits.
 

@@ -18,7 +18,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
 from supervisors.errors import InternalError
-from supervisors.places.base import RequestAbandoned, Service, tell_failure
+from supervisors.places.base import Execution, RequestAbandoned, Service, tell_failure
+from supervisors.places.copies import generation, leave_copy
 from supervisors.places.reports import Done, Failed, Part, Ready
 from supervisors.reasons import Raised, Reason, StartFailed, record_error
 from supervisors.stacks import stack_of
@@ -80,6 +81,7 @@ class Helper:
         self._is_abandoned = False
         self._spent = 0.0
         self._running_since: float | None = None
+        self._generation = generation.number
         # The thread's own.
         self._seq: int | None = None
         self.is_over = False
@@ -171,9 +173,16 @@ class Helper:
             RequestAbandoned: the place closes, or has given this request up.
         """
         self.stop_with(body, weight)
+        if self._is_copy:
+            return
         if not self._wait_for_grant():
             raise RequestAbandoned
         self._run_clock()
+
+    def check(self) -> None:
+        """End a request that was given up (`Port`)."""
+        if self._is_abandoned:
+            raise RequestAbandoned
 
     def stop_with(self, body: Any, weight: int) -> None:
         """Hand over a part at a stop, and wait until it is committed.
@@ -184,6 +193,8 @@ class Helper:
         if self._seq is None:
             message = "a part without a request"
             raise InternalError(message)
+        if self._is_copy:
+            return  # nobody takes what a copy hands over
         self._is_granted = False  # nobody grants what was not reported yet
         self._tell(Part(self._seq, body))
 
@@ -236,13 +247,26 @@ class Helper:
         started = self._clock()
         try:
             execution = service.begin(request, self)
-            while not execution.advance():
+            while not self._advance(execution):
                 if self._closing is not None or not self._wait_for_grant():
                     return GivenBack(seq)
                 self._run_clock()
             return Done(seq, execution.result, self._clock() - started)
         except BaseException as error:  # noqa: BLE001  whatever a request raises is its failure
+            if self._is_copy:
+                leave_copy(error)
             return Failed(seq, tell_failure(service.describe_failure, error))
+
+    def _advance(self, execution: Execution) -> bool:
+        is_done = execution.advance()
+        if self._is_copy:
+            leave_copy(None)
+        return is_done
+
+    @property
+    def _is_copy(self) -> bool:
+        """Whether this is a copy of the program that the request made by fork: none of its locks can be trusted."""
+        return generation.number != self._generation
 
     def _tell(self, report: Report) -> None:
         """Put a report and wait for the answer.

@@ -146,6 +146,9 @@ class SimulatedPort:
         worker.send_unsent()
         worker.pipe.append(Part(self._seq, body))
 
+    def check(self) -> None:
+        """Do nothing: whoever could give it up waits for it (`Port`)."""
+
     def stop_with(self, body: Any, weight: int) -> None:
         """Write a part at a stop."""
         self.part(body, weight)

@@ -3,7 +3,8 @@
 Owns the one execution that is in progress, which may stop between two of its steps (a
 generator): `advance` then returns to the actor's loop, so that control messages are seen. A
 request that hands over a part while it runs waits inside `part` for its grant, by the wait it
-was given. Never starts a thread, never ends a request that does not return.
+was given. A copy of the program that a request makes by fork ends where that request comes back. Never
+starts a thread, never ends a request that does not return.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from supervisors.places.base import (
     Worker,
     tell_failure,
 )
+from supervisors.places.copies import generation, leave_copy
 from supervisors.reasons import Reason, StartFailed, record_error
 
 WINDOW = 32
@@ -67,6 +69,7 @@ class ThreadPlace:
         self._is_inside = False
         self._ungranted = 0
         self._since = 0.0
+        self._generation = generation.number
 
     def start(self, number: int, boot: Any) -> None:
         """Boot the service at the next `advance`."""
@@ -97,12 +100,10 @@ class ThreadPlace:
             return True
         if self._is_closing:
             return self._finish_closing()
-        if self._ungranted:
+        if self._ungranted or (self._seq is None and not self._waiting):
             return False
         service, seq, clock = self._service, self._seq, self._clock
         if seq is None:
-            if not self._waiting:
-                return False
             seq, self._request = self._waiting.popleft()
             self._seq = seq
             self._since = clock()
@@ -121,6 +122,8 @@ class ThreadPlace:
             return True
         finally:
             self._is_inside = False
+        if generation.number != self._generation:
+            leave_copy(None)
         if is_done:
             now = clock()
             seconds = now - self._since
@@ -142,11 +145,16 @@ class ThreadPlace:
             if not self._wait():
                 raise RequestAbandoned
 
+    def check(self) -> None:
+        """Do nothing: whoever could give it up waits for it (`Port`)."""
+
     def stop_with(self, body: Any, weight: int) -> None:
         """Hand over a part at a stop; the next step comes after its grant (`Port`)."""
         if self._seq is None:
             message = "a part without a request"
             raise InternalError(message)
+        if generation.number != self._generation:
+            return  # nobody takes what a copy hands over
         self._ungranted += 1
         self._listener.on_part(0, self._seq, body)
 
@@ -199,6 +207,8 @@ class ThreadPlace:
         self._listener.on_ready(0)
 
     def _fail(self, service: Service, seq: int, error: BaseException) -> None:
+        if generation.number != self._generation:
+            leave_copy(error)
         body = tell_failure(service.describe_failure, error)
         self._forget()
         service.settle(accepted=False)

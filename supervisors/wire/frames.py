@@ -38,7 +38,7 @@ class Boot(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
     Args:
         number: the worker's place in its pool.
         name: what the place is called, for log records.
-        argv0: the program's `sys.argv[0]`.
+        argv0: the program's `sys.argv[0]` as UTF-8, lone surrogates included: a path is not always text.
         log_level: the root logger's level; log_levels: those of loggers that have one of their own.
         service: the service, encoded with its code.
         boot: what the service is booted with, opaque.
@@ -47,7 +47,7 @@ class Boot(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
 
     number: int
     name: str
-    argv0: str
+    argv0: bytes
     log_level: int
     log_levels: dict[str, int]
     service: bytes

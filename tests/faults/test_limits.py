@@ -93,6 +93,55 @@ def test_a_job_without_processes_left_fails_by_name_and_the_next_one_works(tmp_p
     assert all(any(word in str(error) for word in words) for _, error in told)
 
 
+WORN_OUT = """
+    import json, os, resource, threading
+    from routilux import ErrorHandler, Flow, Routine
+
+    class Victim(Routine):
+        def __init__(self):
+            super().__init__()
+            self.define_slot("input", handler=self.handle)
+
+        def handle(self, n, way):
+            if way == "die":
+                os._exit(3)
+            if way:
+                threading.Event().wait()
+
+    def run(way, **options):
+        flow = Flow("worn")
+        flow.add_routine(Victim(), "victim", placement="process", error_handler=ErrorHandler("stop"), **options)
+        job = flow.start(keep_open=True, shutdown=0.2)
+        job.send("victim", "input", n=0, way="")
+        while not job.state.routine_states["victim"]["handled"]:
+            threading.Event().wait(0.01)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+        job.send("victim", "input", n=1, way=way)
+        if way == "cancel":
+            job.cancel()
+        else:
+            job.close_entry()
+        state = job.wait(30)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        in_hand = sum(connection.in_hand for connection in state.connections)
+        return [str(state.status), state.error, in_hand, threading.active_count()]
+
+    ways = [("die", {}), ("hang", {"timeout": 0.3}), ("", {"memory_limit": 2**28}), ("cancel", {})]
+    print(json.dumps([run(way, **options) for way, options in ways]))
+"""
+
+
+def test_a_program_without_descriptors_left_still_ends_its_workers_and_says_why(tmp_path: Path) -> None:
+    status, out, err = run_program(WORN_OUT, tmp_path)
+    assert status == 0, err
+    died, hung, watched, cancelled = json.loads(out)
+    assert "exited with code 3" in died.pop(1)
+    assert "took longer than 0.3 s and was ended" in hung.pop(1)
+    assert (watched.pop(1), cancelled.pop(1)) == (None, "cancelled")
+    assert [died, hung, watched, cancelled] == [[end, 0, 1] for end in ("failed", "failed", "completed", "cancelled")]
+
+
 FULL = """
     import sys
     from routilux import Flow, routine

@@ -294,3 +294,30 @@ def test_the_next_job_in_the_same_program_works_on_the_same_routine(knot: Knot) 
     after = flow.execute("worker", {"n": 0})
     assert (after.status, numbers(after)) == ("completed", [0])
     assert after.routine_states["worker"]["stats"]["abandoned"] == 0
+
+
+class Endless(Routine):
+    """Emits without end, and lets nothing of it out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_over = threading.Event()
+        self.define_slot("trigger", handler=self.handle)
+        self.define_event("number", ["n"])
+
+    def handle(self) -> None:
+        try:
+            while True:
+                self.emit("number", n=0)
+        finally:
+            self.is_over.set()
+
+
+def test_an_abandoned_turn_that_goes_on_emitting_ends_though_nothing_of_it_goes_out() -> None:
+    routine = Endless()
+    flow = Flow("endless")
+    flow.add_routine(routine, "worker", error_handler=ErrorHandler("continue"), timeout=TIMEOUT, atomic=True)
+    flow.output("worker", "number")
+    state = flow.execute("worker", {})
+    assert routine.is_over.wait(PATIENCE)
+    assert (state.status, state.results(), len(state.dead_letters)) == ("completed", [], 1)

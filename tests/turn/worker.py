@@ -133,6 +133,11 @@ class Worker:
             apply_ops(self.committed, part.state)
             self.message.released = 0
 
+    def check(self) -> None:
+        """Let the turn go on (`Port`), unless the worker `refuses`."""
+        if self.refuses is not None:
+            raise self.refuses
+
     def stop_with(self, body: Any, weight: int) -> None:
         """Take a part at a stop (`Port`)."""
         self.part(body, weight)

@@ -21,7 +21,7 @@ from supervisors.errors import FrameError, StartError
 from supervisors.parking import Poller
 from supervisors.places.base import CLOSED, Lost
 from supervisors.places.process.inbound import CHANNEL_BROKEN
-from supervisors.places.process.link import Link
+from supervisors.places.process.link import Link, believable
 from supervisors.places.process.logs import log_as_own, own_levels, root_level
 from supervisors.places.process.output import LineBuffer
 from supervisors.places.process.page import PageView
@@ -135,6 +135,7 @@ class Child:
         self._culprit: int | None = None
         """The request that it is ended for, if one is known; reports of it and of those behind do not count."""
         self._is_heard = True
+        self._ungranted = 0
         self._streams: dict[int, tuple[str, LineBuffer]] = {}
         self._errors = LineBuffer()
         poller.watch(self._birth.channel.fileno(), selectors.EVENT_READ, self._on_channel)
@@ -155,6 +156,11 @@ class Child:
     def is_ending(self) -> bool:
         """Whether its end has been decided; it is about to be told."""
         return self._reason is not None
+
+    @property
+    def owes_grants(self) -> bool:
+        """Whether the request it is on has handed over parts that are not granted."""
+        return self._ungranted > 0
 
     def begin(self, boot: bytearray, label: str) -> None:
         """Have it started, and tell it what to become.
@@ -195,6 +201,8 @@ class Child:
 
     def grant(self, seq: int) -> None:
         """Let the request go on past its oldest part."""
+        if seq == self.link.oldest:
+            self._ungranted -= 1
         self._send(Grant(seq))
 
     def stop(self, reason: Reason) -> None:
@@ -224,6 +232,13 @@ class Child:
         self.stop(Killed(self.pid))
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._birth.pid, signal.SIGTERM)
+
+    def kill_silent(self, reason: Reason) -> None:
+        """End it as `kill` does, unless there is word from it that was not taken in so far."""
+        held = len(self.link), self._ungranted
+        self._read(_READS)
+        if self._reason is None and held == (len(self.link), self._ungranted):
+            self.kill(reason)
 
     def ask_stack(self) -> None:
         """Ask for its Python stacks, which come some milliseconds later, if they do."""
@@ -336,23 +351,25 @@ class Child:
                 self._take_in_failure(seq, body, seconds)
             case Log():
                 log_as_own(frame, self.pid, self._label)
-            case Spawned():
+            case Spawned() if not self._is_spawned:
                 self._on_spawned()
-            case Ready():
+            case Ready() if not self.is_ready:
                 self.is_ready = True
                 self._owner.on_child_ready(self)
-            case BootFailed(error):
+            case BootFailed(error) if not self.is_ready:
                 self._reason = self._reason or StartFailed(error)
-            case Bye():
-                self.is_stopping = True
+            case Bye() if self.is_stopping:
                 self._owner.on_child_leaving(self)
+            case _:
+                raise FrameError(f"it sent a {type(frame).__name__} frame when none was to come")
 
     def _take_in_result(self, seq: int, body: bytes, seconds: float) -> None:
         if not self._counts(seq):
             return
         self.link.done(seq, seconds)
+        self._ungranted = 0
         try:
-            self._owner.on_child_done(self, seq, body, seconds)
+            self._owner.on_child_done(self, seq, body, believable(seconds))
         except FrameError:
             self.link.take_back(seq)
             self._culprit = seq
@@ -362,6 +379,7 @@ class Child:
         if not self._counts(seq):
             return
         self.link.part(seq)
+        self._ungranted += 1
         try:
             self._owner.on_child_part(self, seq, body)
         except FrameError:
@@ -372,6 +390,7 @@ class Child:
         if not self._counts(seq):
             return
         returned = self.link.failed(seq, seconds)
+        self._ungranted = 0
         self._batch = [item for item in self._batch if item[0] not in returned]
         try:
             self._owner.on_child_failed(self, seq, body, returned)
@@ -464,5 +483,5 @@ def _reader_of(child: Child, fd: int) -> Callable[[int], None]:
 
 def make_boot(number: int, name: str, service: bytes, boot: bytes, memory_limit: int | None) -> Boot:
     """Give what a worker is to become, with this program's name and log levels."""
-    argv0 = sys.argv[0] if sys.argv else ""
+    argv0 = str(sys.argv[0] if sys.argv else "").encode("utf-8", "surrogatepass")
     return Boot(number, name, argv0, root_level(), own_levels(), service, boot, memory_limit)

@@ -68,7 +68,9 @@ class Limits:
         if overdue is not None and timeout is not None and not child.is_ending:
             page = child.page()
             is_told = overdue.is_asking and child.read_stack() != ""
-            self._carry_out(overdue.decide_step(page, now, is_told=is_told), page, now, timeout)
+            oldest = None if child.owes_grants or child.is_stopping else child.link.oldest
+            step = overdue.decide_step(page, now, oldest=oldest, is_told=is_told)
+            self._carry_out(step, page, now, timeout)
 
     def _carry_out(self, step: Step, page: PageView, now: float, timeout: float) -> None:
         child = self._child
@@ -84,6 +86,8 @@ class Limits:
                 if page.seq is not None:
                     reason = DeadlineExceeded(timeout, child.pid, child.read_stack())
                     child.terminate(page.seq, reason, now + TERMINATE_SECONDS)
+            case Step.GIVE_UP:
+                child.kill_silent(DeadlineExceeded(timeout, child.pid))
 
     def _look_at_memory(self, limit: int) -> None:
         child = self._child

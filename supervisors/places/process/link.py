@@ -31,6 +31,8 @@ WINDOW_SECONDS = 0.005
 """Work that a worker should hold, in seconds (25 times the way there and back, `benchmarks/`)."""
 WINDOW_LIMIT = 256
 """Requests that a worker holds at most, however short they are."""
+_SECONDS_LIMIT = 1e9
+"""Seconds that no request takes (arbitrary: 30 years)."""
 _WEIGHT = 0.25
 """Weight of the newest duration in the moving average (arbitrary: some ten requests of memory)."""
 
@@ -69,6 +71,11 @@ class Link:
     def outstanding(self) -> tuple[int, ...]:
         """The numbers in the worker's hands, oldest first."""
         return tuple(self._outstanding)
+
+    @property
+    def oldest(self) -> int | None:
+        """The number that is to be reported next; None if it holds none."""
+        return self._outstanding[0] if self._outstanding else None
 
     def send(self, seq: int) -> None:
         """Note that `seq` is on its way to the worker."""
@@ -168,9 +175,13 @@ class Link:
         return f"it reported {what} for request {seq}, expected {expected}"
 
     def _learn(self, seconds: float) -> None:
-        # A negative or absurd duration (a worker gone mad) must not make the window so.
-        seconds = seconds if 0.0 <= seconds < float("inf") else 0.0
+        seconds = believable(seconds)
         before = self._average
         self._average = seconds if before is None else before + _WEIGHT * (seconds - before)
         wanted = WINDOW_SECONDS / self._average if self._average > 0 else WINDOW_LIMIT
         self._window = max(1, min(WINDOW_LIMIT, int(wanted)))
+
+
+def believable(seconds: float) -> float:
+    """Give how long a worker says a request took; 0.0 for what a worker gone mad may say."""
+    return seconds if 0.0 <= seconds < _SECONDS_LIMIT else 0.0

@@ -22,17 +22,19 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
 from supervisors.errors import FrameError
 from supervisors.places.base import PART_BOUND, RequestAbandoned, Service, tell_failure
+from supervisors.places.copies import generation, leave_copy
 from supervisors.places.process.inbound import Inbound, end_now
 from supervisors.places.process.outbound import Outbound
 from supervisors.places.process.page import Page
 from supervisors.places.process.stack import answer_stack_requests
 from supervisors.reasons import record_error
-from supervisors.wire.frames import Boot, BootFailed, Bye, Failed, Log, Part, Ready, worker_reader
+from supervisors.wire.frames import Boot, BootFailed, Bye, Failed, Log, Part, Ready, encode_frame, worker_reader
 from supervisors.wire.values import decode_code
 
 _PR_SET_PDEATHSIG = 1
@@ -48,16 +50,23 @@ def main(channel_fd: int, page_fd: int, incarnation: int, max_frame_bytes: int, 
     for fd in (channel_fd, page_fd):
         os.set_inheritable(fd, False)
     channel = socket.socket(fileno=channel_fd)
-    page = Page(page_fd)
-    answer_stack_requests(page_fd)
-    inbound = Inbound(channel, worker_reader(incarnation, max_frame_bytes))
-    boot = inbound.receive_boot()
-    outbound = Outbound(channel, incarnation, max_frame_bytes)
-    os.register_at_fork(after_in_child=outbound.mute)
-    sys.argv[:] = [boot.argv0]
-    _forward_logging(boot, outbound)
-    _limit_memory(boot.memory_limit)
-    service = _boot_service(boot, outbound)
+    try:
+        page = Page(page_fd)
+        answer_stack_requests(page_fd)
+        inbound = Inbound(channel, worker_reader(incarnation, max_frame_bytes))
+        boot = inbound.receive_boot()
+        outbound = Outbound(channel, incarnation, max_frame_bytes)
+    except BaseException as error:  # noqa: BLE001  no thread was to be had, or no memory
+        _leave_unborn(lambda frame: channel.sendall(encode_frame(frame, incarnation)), error)
+    try:
+        os.register_at_fork(after_in_child=outbound.mute)
+        sys.argv[:] = [boot.argv0.decode("utf-8", "surrogatepass")]
+        _forward_logging(boot, outbound)
+        _limit_memory(boot.memory_limit)
+        service: Service = decode_code(boot.service)
+        service.boot(boot.number, boot.boot)
+    except BaseException as error:  # noqa: BLE001  told to the parent, whatever it is
+        _leave_unborn(outbound.send, error)
     outbound.send(Ready(os.getpid()))
     Loop(service, inbound, outbound, page).run()
     outbound.flush()
@@ -103,10 +112,10 @@ class Loop:
             check_body(body, self._outbound.body_bound)
             self._service.settle(accepted=True)
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is this request's failure
-            self._leave_if_forked(error)
+            self._leave_if_copy(error)
             self._report_failure(seq, error, time.monotonic() - started)
             return
-        self._leave_if_forked(None)
+        self._leave_if_copy(None)
         seconds = time.monotonic() - started
         self._page.end()
         self._outbound.done(seq, body, seconds, more=self._inbound.has_more)
@@ -123,14 +132,11 @@ class Loop:
         check_body(body, self._outbound.body_bound)
         return bytes(body)
 
-    def _leave_if_forked(self, error: BaseException | None) -> None:
+    def _leave_if_copy(self, error: BaseException | None) -> None:
         """End a copy of the worker that the request made by fork and that came back out of it."""
-        if os.getpid() == self._pid:
-            return
-        with contextlib.suppress(BaseException):
-            sys.stdout.flush()
-        code = error.code if isinstance(error, SystemExit) else (0 if error is None else 1)
-        os._exit(code if isinstance(code, int) else (0 if code is None else 1))
+        # By its number: a worker may run code that forks past the interpreter.
+        if os.getpid() != self._pid:
+            leave_copy(error)
 
 
 class RequestPort:
@@ -142,6 +148,7 @@ class RequestPort:
         self._inbound = inbound
         self._outbound = outbound
         self._page = page
+        self._generation = generation.number
 
     def part(self, body: bytes, weight: int) -> None:
         """Send a part at once, after a wait while those not granted weigh `PART_BOUND` or more."""
@@ -149,15 +156,21 @@ class RequestPort:
             raise RequestAbandoned
         self.stop_with(body, weight)
 
+    def check(self) -> None:
+        """Do nothing: a process that is given up is ended."""
+
     def stop_with(self, body: bytes, weight: int) -> None:
         """Send a part at once; the wait is made before the request goes on."""
+        if generation.number != self._generation:
+            return  # nobody takes what a copy hands over
         check_body(body, self._outbound.body_bound)
         self._inbound.add_weight(weight)
         self._outbound.send(Part(self._seq, weight, body))
 
     def wait_for_room(self) -> bool:
         """Wait while parts not granted weigh `PART_BOUND` or more; False if the worker shall end."""
-        if self._inbound.is_below(PART_BOUND):
+        # A copy made by fork would wait without end: it has no thread that hears of grants.
+        if self._inbound.is_below(PART_BOUND) or generation.number != self._generation:
             return True
         # A wait for those downstream is no part of the time that a timeout allows.
         self._page.shift(math.inf)
@@ -203,32 +216,30 @@ class LogForwarder(logging.Handler):
         trace = record.exc_text
         if record.exc_info and not trace:
             trace = self._formatter.formatException(record.exc_info)
+        # A record may be of anybody's making, and logging is content with numbers and texts of other kinds.
         return Log(
-            logger=_encodable(record.name),
-            level=record.levelno,
+            logger=_encodable(record.name or "root"),
+            level=int(record.levelno),
             text=_encodable(record.getMessage()[:_TRACE_LIMIT]),
-            created=record.created,
+            created=float(record.created),
             path=_encodable(record.pathname),
-            line=record.lineno,
+            line=int(record.lineno or 0),
             function=_encodable(record.funcName or ""),
             trace=None if trace is None else _encodable(trace[-_TRACE_LIMIT:]),
             thread=_encodable(record.threadName or ""),
         )
 
 
-def _encodable(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()
+def _encodable(text: object) -> str:
+    return str(text).encode("utf-8", "backslashreplace").decode()
 
 
-def _boot_service(boot: Boot, outbound: Outbound) -> Service:
-    try:
-        service: Service = decode_code(boot.service)
-        service.boot(boot.number, boot.boot)
-    except BaseException as error:  # noqa: BLE001 - told to the parent, whatever it is
-        outbound.send(BootFailed(record_error(error)))
-        sys.stderr.flush()
-        os._exit(1)
-    return service
+def _leave_unborn(send: Callable[[BootFailed], None], error: BaseException) -> NoReturn:
+    """Tell the parent, if it is there, why there is no worker, and end."""
+    with contextlib.suppress(OSError):
+        send(BootFailed(record_error(error)))
+    sys.stderr.flush()
+    os._exit(1)
 
 
 def _limit_memory(limit: int | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import os
 import signal
 import threading
@@ -13,8 +14,8 @@ import pytest
 from supervisors.places.base import Lost, Port
 from supervisors.places.process.outbound import Outbound
 from supervisors.places.process.stack import stack_signal
-from supervisors.reasons import Crashed, ProtocolError, Reason
-from supervisors.wire.frames import Done, encode_frame
+from supervisors.reasons import Crashed, ErrorRecord, ProtocolError, Reason
+from supervisors.wire.frames import BootFailed, Bye, Done, Ready, Spawned, encode_frame
 from supervisors.wire.values import encode
 from tests.supervisors.places.bench import PATIENCE, Bench, Driver, driven, gone, own_channel
 
@@ -165,9 +166,13 @@ def test_a_death_in_the_middle_of_a_large_frame_is_a_death_like_any_other() -> N
         (bytes(encode_frame(Done([(1, b"", 0.0)]), 2)), "expected a frame of incarnation 1, got one of 2"),
         (b"SV\x02\x00" + bytes(8), "version 2"),
         (b"SV\x01\x00" + (1).to_bytes(4, "little") + b"\x02\x00\x00\x00\xc0\xc0", "is not the protocol"),
+        (bytes(encode_frame(Spawned(), 1)), "a Spawned frame when none was to come"),
+        (bytes(encode_frame(Ready(1), 1)), "a Ready frame when none was to come"),
+        (bytes(encode_frame(BootFailed(ErrorRecord("T", "text", "", ())), 1)), "a BootFailed frame when none"),
+        (bytes(encode_frame(Bye(), 1)), "a Bye frame when none was to come"),
     ],
 )
-def test_a_frame_that_is_none_is_refused_by_its_header_or_its_kind(frame: bytes, told: str) -> None:
+def test_a_frame_that_is_none_or_not_now_is_refused_by_its_header_or_its_kind(frame: bytes, told: str) -> None:
     with driven(service=Mortal()) as driver:
         suspect = driver.ask("announce", frame)
         driver.run(lambda: driver.lost)
@@ -175,6 +180,16 @@ def test_a_frame_that_is_none_is_refused_by_its_header_or_its_kind(frame: bytes,
     assert isinstance(reason, ProtocolError)
     assert told in reason.detail
     assert lost == Lost(suspect, (), ())
+
+
+@pytest.mark.parametrize("seconds", [math.nan, math.inf, -1.0, 1e300])
+def test_a_duration_that_cannot_be_is_not_believed(seconds: float) -> None:
+    took = []
+    with driven(service=Mortal()) as driver:
+        driver.on_done = lambda *told: took.append(told[3])  # type: ignore[method-assign]
+        driver.ask("announce", bytes(encode_frame(Done([(1, b"", seconds)]), 1)))
+        driver.run(lambda: took)
+    assert took == [0.0]
 
 
 @pytest.mark.parametrize(

@@ -164,6 +164,36 @@ def test_what_comes_after_the_signal_does_not_count_and_nothing_else_is_begun(ve
     assert driver.parts == []
 
 
+def test_a_worker_that_is_stopped_while_it_is_idle_is_given_up_and_its_requests_go_back() -> None:
+    with driven(service=Unruly(), timeout=TIMEOUT) as driver:
+        [worker] = driver.place.workers()
+        assert worker.pid is not None
+        os.kill(worker.pid, signal.SIGSTOP)
+        asked = driver.ask("echo", 1)
+        driver.run(lambda: driver.lost)
+        ((_, reason, lost),) = driver.lost
+        assert isinstance(reason, DeadlineExceeded)
+        assert lost == Lost(None, (), (asked,))
+        driver.put_back(lost.unbegun)
+        driver.place.start(0, b"")
+        driver.run(lambda: driver.done)
+    assert driver.order == [asked]
+
+
+def test_a_worker_that_is_stopped_while_it_waits_for_a_grant_is_given_up_once_it_has_that() -> None:
+    with driven(service=Unruly(), timeout=TIMEOUT, grants=False) as driver:
+        asked = driver.ask("stream", 3, 1_000)
+        driver.run(lambda: driver.parts and driver.place.workers()[0].since == math.inf, look_every=0.01)
+        [worker] = driver.place.workers()
+        assert worker.pid is not None
+        os.kill(worker.pid, signal.SIGSTOP)
+        driver.place.grant(0, asked)
+        driver.run(lambda: driver.lost)
+    ((_, reason, lost),) = driver.lost
+    assert isinstance(reason, DeadlineExceeded)
+    assert (lost, len(driver.parts)) == (Lost(asked, (), ()), 1)
+
+
 def test_what_a_worker_in_overtime_has_started_ends_with_it() -> None:
     with driven(service=Unruly(), timeout=TIMEOUT) as driver:
         bred = driver.ask("breed")

@@ -71,3 +71,15 @@ def test_output_for_a_stream_that_is_not_there_is_passed_over(
         stream.close()
     monkeypatch.setattr("sys.stdout", stream)
     show_output("name", 0, "stdout", "line")
+
+
+@pytest.mark.parametrize("error", [AttributeError("no such stream"), SystemExit(3)])
+def test_a_stream_of_the_programs_own_making_may_raise_anything(
+    error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(io.StringIO):
+        def write(self, _text: str) -> int:
+            raise error
+
+    monkeypatch.setattr("sys.stdout", Broken())
+    show_output("name", 0, "stdout", "line")

@@ -8,19 +8,22 @@ import logging
 import math
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from supervisors.errors import FrameError, InternalError
-from supervisors.places.base import PART_BOUND, Lost
-from supervisors.places.process.child import GOODBYE_SECONDS
+from supervisors.places.base import PART_BOUND, Lost, Port
+from supervisors.places.process.child import GOODBYE_SECONDS, make_boot
+from supervisors.places.process.page import create_page_file
 from supervisors.reasons import (
     Crashed,
     DeadlineExceeded,
@@ -31,9 +34,10 @@ from supervisors.reasons import (
     StartFailed,
     record_error,
 )
+from supervisors.wire.frames import BootFailed, encode_frame, parent_reader
 from supervisors.wire.values import encode
 from tests.deeds import DEEDS
-from tests.supervisors.places.bench import CLOSED, PATIENCE, Bench, Driver, driven, gone
+from tests.supervisors.places.bench import CLOSED, PATIENCE, Bench, Driver, Stepwise, driven, gone
 
 pytestmark = pytest.mark.processes
 
@@ -190,6 +194,25 @@ def test_a_copy_made_by_fork_does_not_speak_for_the_worker() -> None:
     assert driver.failed == []
 
 
+class Copying(Bench):
+    """Forks, and lets the copy do what the verb is about."""
+
+    def begin(self, request: bytes, port: Port) -> Stepwise:
+        pid = os.fork()  # noqa: TID251  what a request does
+        return super().begin(request if pid == 0 else encode(["await_copy", pid]), port)
+
+    def await_copy(self, _port: Port, pid: int) -> Any:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+@pytest.mark.parametrize("verb", ["stream", "steps"])
+def test_a_copy_made_by_fork_hands_nothing_over_and_waits_for_nobody(verb: str) -> None:
+    with driven(service=Copying()) as driver:
+        asked = driver.ask(verb, 5, PART_BOUND)
+        driver.run(lambda: driver.done or driver.lost)
+    assert (driver.done, driver.parts, driver.lost) == ({asked: 0}, [], [])
+
+
 def test_output_and_log_records_arrive(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO), driven() as driver:
         driver.ask("say", "to out: grüße", "to err")
@@ -204,6 +227,30 @@ def test_output_and_log_records_arrive(caplog: pytest.LogCaptureFixture) -> None
     assert record.exc_text.endswith("ValueError: inner")
 
 
+class Logging(Bench):
+    """Logs records as bridges from other libraries make them."""
+
+    def log(self, _port: Port) -> Any:
+        logging.getLogger("bench.odd").log(True, "a flag")
+        for fields in (
+            {"name": None, "levelno": 30.5, "lineno": None, "created": 1},
+            {"pathname": Path("a.py"), "levelno": 30, "threadName": 7},
+        ):
+            logging.getLogger().handle(logging.makeLogRecord({"name": "bench.odd", "msg": "made", **fields}))
+
+
+def test_records_that_logging_is_content_with_arrive_and_do_not_break_the_channel(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(1), driven(service=Logging()) as driver:
+        driver.ask("log")
+        driver.run(lambda: driver.done or driver.lost)
+    assert driver.lost == []
+    assert driver.lines == []
+    told = [(record.name, record.levelno, record.getMessage()) for record in caplog.records]
+    assert told == [("bench.odd", 1, "a flag"), ("root", 30, "made"), ("bench.odd", 30, "made")]
+
+
 def test_a_service_that_does_not_boot_is_a_failed_start() -> None:
     with driven(boot="refuse") as driver:
         ((_, reason, lost),) = driver.lost
@@ -211,6 +258,33 @@ def test_a_service_that_does_not_boot_is_a_failed_start() -> None:
     assert reason.error.text == "no such boot"
     assert "refuse" in reason.error.traceback
     assert lost == Lost(None, (), ())
+
+
+WITHOUT_THREADS = """
+import os, sys, threading
+from supervisors.places.process import worker
+
+def give_none(_thread):
+    raise RuntimeError("can't start new thread")
+
+threading.Thread.start = give_none
+worker.main(int(sys.argv[1]), int(sys.argv[2]), 1, 1_000_000, os.getppid())
+"""
+
+
+def test_a_worker_without_a_thread_for_its_channel_is_a_failed_start_that_says_so() -> None:
+    own, its = socket.socketpair()
+    page_fd = create_page_file([])
+    with own, its:
+        own.sendall(encode_frame(make_boot(0, "bench", b"", b"", None), 1))
+        command = [sys.executable, "-c", WITHOUT_THREADS, str(its.fileno()), str(page_fd)]
+        done = subprocess.run(command, pass_fds=(its.fileno(), page_fd), capture_output=True, text=True, check=False)
+        its.close()
+        [told] = parent_reader(1).feed(own.recv(100_000))
+    os.close(page_fd)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert isinstance(told, BootFailed)
+    assert told.error.text == "can't start new thread"
 
 
 @pytest.mark.parametrize("boot", ["kill", "sink"])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import selectors
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -111,6 +113,30 @@ def test_what_a_dead_root_has_left_in_its_session_is_found() -> None:
         _, alive = psutil.wait_procs([own_group, own_leader], timeout=30)
         assert alive == []
         own_session.kill()  # it left the session, and its parent is gone: that one cannot be found
+
+
+@contextlib.contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_program_without_a_descriptor_left_ends_a_group_and_raises_nothing() -> None:
+    program = "import subprocess, time; print(subprocess.Popen(['sleep', '600']).pid, flush=True); time.sleep(600)"
+    with start(program) as process:
+        assert process.stdout is not None
+        member = psutil.Process(int(process.stdout.readline()))
+        memory = TreeMemory(process.pid)
+        with no_descriptor_left():
+            told = read_usage(process.pid), memory.read(), end_tree(process.pid)
+        assert told == (None, 0, None)
+        assert process.wait(30) == -signal.SIGKILL
+        _, alive = psutil.wait_procs([member], timeout=30)
+        assert alive == []
 
 
 def test_the_figures_of_a_process_are_read_while_it_lives() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
 
 import pytest
 
@@ -157,3 +160,48 @@ def test_an_aborted_place_tells_nobody(kind: Kind) -> None:
         assert world.place.room(0) == 0
         world.closed = 1  # nothing is left to be closed
     assert (world.lost, world.done, world.ended) == ([], {}, [])
+
+
+def fork(port: Port, come_back: Callable[[Port], Any]) -> Any:
+    pid = os.fork()  # noqa: TID251  what a request does
+    return come_back(port) if pid == 0 else os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def return_a_result(_port: Port) -> str:
+    return "never told"
+
+
+def hand_parts_over(port: Port) -> None:
+    for n in range(3):
+        port.part(n, 1)
+
+
+def exit_with_7(_port: Port) -> NoReturn:
+    sys.exit(7)
+
+
+def raise_an_error(_port: Port) -> NoReturn:
+    raise ValueError
+
+
+def stop_between_steps(port: Port) -> Iterator[None]:
+    port.stop_with("a step", 1)
+    yield
+
+
+@pytest.mark.processes
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("come_back", "code"),
+    [(return_a_result, 0), (hand_parts_over, 0), (exit_with_7, 7), (raise_an_error, 1), (stop_between_steps, 0)],
+)
+def test_a_copy_that_a_request_makes_by_fork_ends_where_it_comes_back(
+    kind: Kind, come_back: Callable[[Port], Any], code: int
+) -> None:
+    with running(kind) as world:
+        asked = world.begin(lambda port: fork(port, come_back))
+        world.run(lambda: world.done)
+        after = world.ask(lambda _port: "after")
+        world.run(lambda: after in world.done)
+    assert world.done == {asked: code, after: "after"}
+    assert (world.parts, world.failed, world.lost) == ([], [], [])

@@ -42,7 +42,7 @@ to_worker = st.one_of(
         Boot,
         numbers,
         st.text(),
-        st.text(),
+        st.binary(),
         st.integers(0, 50),
         st.just({"a": 10}),
         st.binary(),
