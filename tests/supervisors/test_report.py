@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import io
 import logging
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -40,6 +42,27 @@ def test_what_a_log_handler_raises_is_told_and_goes_no_further(
     told = capsys.readouterr().err
     assert type(error).__name__ in told
     assert "told %d times" in told
+
+
+class Broken(io.StringIO):
+    """A stderr of the program's own."""
+
+    def write(self, _text: str) -> int:
+        raise RuntimeError("cannot be written to")
+
+
+@pytest.mark.parametrize("is_closed", [True, False])
+def test_a_stderr_that_cannot_be_written_to_makes_nothing_raise(
+    logger: logging.Logger, monkeypatch: pytest.MonkeyPatch, is_closed: bool
+) -> None:
+    stream = Broken()
+    if is_closed:
+        stream.close()
+    monkeypatch.setattr(sys, "stderr", stream)
+    logger.addHandler(logging.StreamHandler())
+    reporter("tests.report").error("told")
+    logger.addHandler(Failing(SystemExit(3)))
+    reporter("tests.report").error("told")
 
 
 def test_ctrl_c_passes(logger: logging.Logger) -> None:

@@ -66,5 +66,5 @@ def show_output(name: str, number: int, stream: str, line: str) -> None:
     label = f"{name}[{number}]" if number else name
     try:
         target.write(f"[{printable(label)}] {printable_output(line)}\n")
-    except (ValueError, OSError):
-        return  # the program's own stream is closed: there is nobody left to tell
+    except Exception:  # noqa: BLE001  the stream may be the program's own object, which raises what it likes
+        return  # it is closed, or broken: there is nobody left to tell

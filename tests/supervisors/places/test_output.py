@@ -71,3 +71,12 @@ def test_output_for_a_stream_that_is_not_there_is_passed_over(
         stream.close()
     monkeypatch.setattr("sys.stdout", stream)
     show_output("name", 0, "stdout", "line")
+
+
+def test_output_for_a_stream_of_the_program_that_raises_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(io.StringIO):
+        def write(self, _text: str) -> int:
+            raise RuntimeError("cannot be written to")
+
+    monkeypatch.setattr("sys.stderr", Broken())
+    show_output("name", 0, "stderr", "line")
