@@ -294,19 +294,21 @@ class WaitInsideHandlerError(MomentError):
 
     Args:
         job_id: which job.
-        routine_id: whose handler it is.
+        routine_id: whose handler it is; None: none's, but a log handler or the like on a thread of the job.
         attempted: what was tried, such as `job.wait()`.
         instead: what to do.
     """
 
-    def __init__(self, job_id: str, routine_id: str, attempted: str, instead: str) -> None:
+    def __init__(self, job_id: str, routine_id: str | None, attempted: str, instead: str) -> None:
         self.job_id = job_id
         self.routine_id = routine_id
         self.attempted = attempted
-        super().__init__(
-            f"{attempted} in a handler of routine {routine_id!r} waits for job {job_id!r}, which waits for that "
-            f"handler; {instead}"
+        where, what = (
+            ("on a thread of that job (in a log handler?)", "thread")
+            if routine_id is None
+            else (f"in a handler of routine {routine_id!r}", "handler")
         )
+        super().__init__(f"{attempted} {where} waits for job {job_id!r}, which waits for that {what}; {instead}")
 
 
 class FlowRunningError(MomentError):

@@ -4,8 +4,9 @@ Everything here runs on the caller's threads. The handle asks, tells and waits; 
 nothing, and never shows a live object of the job. What changes the ledger or wakes an actor is a step
 that Ctrl-C does not cut short (`interrupts`); what waits is interrupted at once, and the job goes on.
 
-Two callers are refused at once, since they would wait for ever: a handler that waits for its own job, and a
-forked copy of the program, which has the handle and none of the threads behind it.
+Two callers are refused at once, since they would wait for ever: one that waits for a job on a thread of that job (in
+a handler of a routine, or in a log handler), and a forked copy of the program, which has the handle and none of
+the threads behind it.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from routilux.jobs.machine import JobStatus
 from routilux.jobs.state import JobState
 from routilux.ledger import Admission, Ledger
 from routilux.messages import Message, Payload
+from routilux.model.options import checked_shutdown
 from routilux.runtime.commands import Cancel
 from routilux.runtime.failure_log import FailureLog
 from routilux.runtime.interrupts import Uninterrupted
@@ -48,6 +50,8 @@ from supervisors.behavior import Ref
 from supervisors.errors import ValueDecodingError
 from supervisors.mailbox import Lock
 from supervisors.reasons import Raised, record_error
+from supervisors.tracebacks import text_of
+from supervisors.waiting import present_actor
 from supervisors.wire.values import encode
 
 STREAM_CAPACITY = 10_000
@@ -159,20 +163,25 @@ class Job:
             self._root.wait_terminated(None)
         return self.state
 
-    def cancel(self, reason: str = "", *, shutdown: float | None = None) -> None:
+    def cancel(self, reason: object = "", *, shutdown: float | None = None) -> None:
         """End the job: nothing new starts, and turns in hand get some time to come to their end.
 
         Returns at once; `wait` tells when it is over. Nothing happens to a job that is over; one that is
         ending may get less time by a further call, and keeps its first reason.
 
         Args:
-            reason: why; told as the job's `error`.
+            reason: why, as text or as what has a text, such as an exception; told as the job's `error`.
             shutdown: seconds that turns in hand get at most, from now; then processes are killed, and threads
                 left behind half a second later. 0 for no time at all, None for what the job was started with.
+
+        Raises:
+            OptionError: `shutdown` is no such number.
         """
         self.require_here()
+        told = "" if reason is None else text_of(reason)
+        seconds = None if shutdown is None else checked_shutdown(shutdown)
         with Uninterrupted():
-            self._root.signal(Cancel(reason, shutdown))
+            self._root.signal(Cancel(told, seconds))
 
     def cancel_and_wait(self, reason: str = "") -> JobState:
         """Cancel the job and wait for its end; interrupted, let turns in hand have no more time.
@@ -327,8 +336,12 @@ class Job:
 
         Raises:
             UnknownRoutineError, UnknownEventError: there is no such routine or event.
+            OptionError: the capacity is not a positive number.
         """
         self.require_here()
+        given: object = capacity  # what came may be anything
+        if isinstance(given, bool) or not isinstance(given, int) or given < 1:
+            raise OptionError(f"stream: expected capacity to be a number of at least 1, got {capacity!r}")
         routine = self._find_account(routine_id).plan
         if event not in routine.events:
             raise UnknownEventError(event, routine_id, routine.events)
@@ -371,7 +384,7 @@ class Job:
     # -- For its streams, and private
 
     def require_outside(self, attempted: str, instead: str = _WAIT_OUTSIDE) -> None:
-        """Refuse a wait that would have no end: in a handler of this job, or where it does not run.
+        """Refuse a wait that would have no end: on a thread of this job, or where it does not run.
 
         Raises:
             WaitInsideHandlerError, ForkedJobError: so it is.
@@ -380,6 +393,9 @@ class Job:
         turn = current_turn()
         if turn is not None and turn.job_id == self.id:
             raise WaitInsideHandlerError(self.id, turn.routine_id, attempted, instead)
+        actor = present_actor()
+        if actor is not None and actor.path.partition("/")[0] == self._root.path:
+            raise WaitInsideHandlerError(self.id, None, attempted, "wait on a thread of your own")
 
     def require_here(self) -> None:
         """Refuse all use in a forked copy of the program; raises `ForkedJobError`."""
@@ -392,6 +408,8 @@ class Job:
         with Uninterrupted():  # the state actor answers in its next turn
             if self._end.cut is None and self._state_ref.result().tell(GetCut(reply)):
                 return reply.result()
+            if not self._finished.done():
+                self.require_outside("job.state, at the job's end,")
             return cut_again(self._finished.result(), self._ledger)
 
     def _tell_state(self, cut: JobCut) -> JobState:
@@ -418,7 +436,7 @@ class Job:
             updated_at=cut.updated_at,
             error=cut.error,
             history=cut.history,
-            outputs=dict(self._collected),
+            outputs={output: list(items) for output, items in self._collected.items()},
         )
 
     def _find_account(self, routine_id: str) -> Account:
