@@ -328,6 +328,7 @@ CHANGES: dict[str, Callable[[Flow], object]] = {
     "connect": lambda flow: flow.connect("x", "told", "y", "trigger"),
     "output": lambda flow: flow.output("y", "told"),
     "set_error_handler": lambda flow: flow.set_error_handler(ErrorHandler("continue")),
+    "error_handler": lambda flow: setattr(flow, "error_handler", ErrorHandler("continue")),
 }
 
 
@@ -339,7 +340,7 @@ def test_a_flow_cannot_be_changed_while_a_job_of_it_runs(change: str) -> None:
     with held_job(flow, "x") as job, pytest.raises(FlowRunningError) as raised:
         CHANGES[change](flow)
     assert str(raised.value) == (
-        f"flow 'changed' cannot be changed ({change}) while job {job.id!r} of it runs; change it before the start or "
+        f"flow 'changed' cannot be changed ({change.removeprefix('set_')}) while job {job.id!r} of it runs; change it before the start or "
         "after the end (job.wait()), or build another flow"
     )
     CHANGES[change](flow)
