@@ -19,6 +19,10 @@ class Reporter(logging.LoggerAdapter[logging.Logger]):
     Ctrl-C passes on the main thread, where it may come at any line.
     """
 
+    def process(self, msg: object, kwargs: Any) -> tuple[object, Any]:
+        """Leave the call as it is, what is `extra` in it too."""
+        return msg, kwargs
+
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
         """Log, and go on whatever the program's handlers do."""
         kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1

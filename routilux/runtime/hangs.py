@@ -5,6 +5,8 @@ Owns these words, for threads and processes alike. Never decides what follows.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from routilux.accounts import Account
 from supervisors.report import reporter
 from supervisors.text import printable
@@ -12,11 +14,12 @@ from supervisors.text import printable
 _log = reporter("routilux")
 
 
-def warn_slow(account: Account, delivery: int, seconds: float, stack: str) -> None:
+def warn_slow(account: Account, origin: Mapping[str, str], delivery: int, seconds: float, stack: str) -> None:
     """Warn that a message has used half of the time it may take; on the thread of its routine's actor.
 
     Args:
         account: the routine's.
+        origin: what the record says beside the line (`failure_log.tell_origin`).
         delivery: the number under which the message is in hand.
         seconds: for how long its handler has run.
         stack: where the handler is.
@@ -31,16 +34,18 @@ def warn_slow(account: Account, delivery: int, seconds: float, stack: str) -> No
         seconds,
         account.plan.options.timeout,
         _printable_lines(stack),
+        extra=origin,
     )
 
 
-def warn_left_behind(routine_id: str, stack: str) -> None:
-    """Warn at a job's end of a thread that is still in a handler."""
+def warn_left_behind(routine_id: str, origin: Mapping[str, str], stack: str) -> None:
+    """Warn at a job's end of a thread that is still in a handler; arguments as for `warn_slow`."""
     _log.warning(
         "job's end: routine %r is still in its handler on a thread, which cannot be ended; "
         "it is left behind and what it commits is refused (placement='process' can be ended)\n%s",
         routine_id,
         _printable_lines(stack),
+        extra=origin,
     )
 
 

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import signal
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -99,6 +100,53 @@ def test_a_flood_of_failures_is_told_as_a_few_lines_and_a_count(caplog: pytest.L
     written = sum("try 1 of 1" in line for line in told)
     assert left_out + written == count
     assert written < count / 2
+
+
+def test_every_record_names_flow_job_and_routine_so_that_jobs_of_one_flow_are_told_apart(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.DEBUG, logger="routilux"):
+        jobs = [run([1] * (FREE_LINES + 5), "thread", ErrorHandler("continue")).job_id for _ in range(2)]
+    told = [origin(record) for record in caplog.records if record.name == "routilux"]
+    assert set(told) == {("choosy", job_id, "choosy") for job_id in jobs}
+    assert any("got no line" in line for line in lines(caplog))
+
+
+@pytest.mark.parametrize("timeout", [None, 0.2])
+def test_what_is_told_of_a_thread_that_hangs_names_them_too(
+    timeout: float | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    routine = Staying()
+    flow = Flow("hanging")
+    flow.add_routine(routine, "staying", timeout=timeout, error_handler=ErrorHandler("continue"))
+    job = flow.start("staying", {}, shutdown=0.0)
+    try:
+        assert routine.is_inside.wait(30)
+        if timeout is None:
+            job.cancel()
+        job.wait(30)
+    finally:
+        routine.is_over.set()
+    told = [record for record in caplog.records if record.name == "routilux"]
+    assert {origin(record) for record in told} == {("hanging", job.id, "staying")}
+    assert any("is still in its handler on a thread" in line for line in lines(caplog))
+    assert timeout is None or any("has been on message" in line for line in lines(caplog))
+
+
+class Staying(Routine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("trigger", handler=self.handle)
+        self.is_inside, self.is_over = threading.Event(), threading.Event()
+
+    def handle(self) -> None:
+        self.is_inside.set()
+        self.is_over.wait(60)
+
+
+def origin(record: logging.LogRecord) -> tuple[str, str, str]:
+    told = vars(record)
+    return told["flow_id"], told["job_id"], told["routine_id"]
 
 
 def count_left_out(line: str) -> int:

@@ -66,7 +66,10 @@ class Decisions:
         self.finished: Future[JobCut] = Future()
         self._pools: list[Pool] = []
         self.root = self.host.start(
-            JobSupervisor(ledger, state_actor(ledger, 0.0), [self._make_pool], self.finished, shutdown=5.0), "job"
+            JobSupervisor(
+                ledger, state_actor(ledger, 0.0), [self._make_pool], self.finished, job_id="job", shutdown=5.0
+            ),
+            "job",
         )
         self.host.run()
 

@@ -340,8 +340,8 @@ def test_a_flow_cannot_be_changed_while_a_job_of_it_runs(change: str) -> None:
     with held_job(flow, "x") as job, pytest.raises(FlowRunningError) as raised:
         CHANGES[change](flow)
     assert str(raised.value) == (
-        f"flow 'changed' cannot be changed ({change.removeprefix('set_')}) while job {job.id!r} of it runs; change it before the start or "
-        "after the end (job.wait()), or build another flow"
+        f"flow 'changed' cannot be changed ({change.removeprefix('set_')}) while job {job.id!r} of it runs; change it "
+        "before the start or after the end (job.wait()), or build another flow"
     )
     CHANGES[change](flow)
     assert flow.execute("y").status in {"completed", "failed"}

@@ -33,6 +33,12 @@ def test_it_logs_as_the_line_that_called_it(caplog: pytest.LogCaptureFixture) ->
     assert (record.getMessage(), record.filename, record.name) == ("this happened", "test_report.py", "tests.report")
 
 
+def test_what_a_record_is_to_say_beside_its_line_stays(caplog: pytest.LogCaptureFixture) -> None:
+    reporter("tests.report").warning("told", extra={"job_id": "one"})
+    [record] = caplog.records
+    assert vars(record)["job_id"] == "one"
+
+
 @pytest.mark.parametrize("error", [ValueError("a handler failed"), SystemExit(3), GeneratorExit()])
 def test_what_a_log_handler_raises_is_told_and_goes_no_further(
     logger: logging.Logger, error: BaseException, capsys: pytest.CaptureFixture[str]
