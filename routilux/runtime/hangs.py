@@ -11,6 +11,12 @@ from routilux.accounts import Account
 from supervisors.report import reporter
 from supervisors.text import printable
 
+_TOLD_OF_THREADS = (
+    "is still in its handler on a thread, which cannot be ended",
+    " (placement='process' can be ended)",
+)
+_TOLD_OF_PROCESSES = ("has not ended its processes in time: its thread in this program is still at that", "")
+
 _log = reporter("routilux")
 
 
@@ -38,12 +44,12 @@ def warn_slow(account: Account, origin: Mapping[str, str], delivery: int, second
     )
 
 
-def warn_left_behind(routine_id: str, origin: Mapping[str, str], stack: str) -> None:
-    """Warn at a job's end of a thread that is still in a handler; arguments as for `warn_slow`."""
+def warn_left_behind(account: Account, origin: Mapping[str, str], stack: str) -> None:
+    """Warn at a job's end of a thread that did not come to its end; arguments as for `warn_slow`."""
     _log.warning(
-        "job's end: routine %r is still in its handler on a thread, which cannot be ended; "
-        "it is left behind and what it commits is refused (placement='process' can be ended)\n%s",
-        routine_id,
+        "job's end: routine %r %s; it is left behind and what it commits is refused%s\n%s",
+        account.plan.id,
+        *_TOLD_OF_PROCESSES if account.plan.is_process else _TOLD_OF_THREADS,
         _printable_lines(stack),
         extra=origin,
     )

@@ -164,7 +164,7 @@ class JobSupervisor(Behavior):
         for account in self._ledger.accounts:
             origin = tell_origin(self._ledger.plan, self._job_id, account.plan.id)
             for stack in account.abandoned:
-                warn_left_behind(account.plan.id, origin, stack)
+                warn_left_behind(account, origin, stack)
         cut = self._concluded(self._state_actor.cut(ctx.now()), reason)
         self._ledger.close_gate()
         if not self.state_ref.done():
