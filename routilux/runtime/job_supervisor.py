@@ -213,6 +213,8 @@ class JobSupervisor(Behavior):
                 loop = too_many or self._describe_loop(failure.routine)
                 error += f" ({loop})"
                 strategy, delay, gives_up, restart_delay = Strategy.STOP, 0.0, False, None
+        if strategy is Strategy.STOP:
+            self._ledger.close_gate()  # ahead of the verdict, which puts the message back: or it would be taken again
         actor = self._routines[failure.routine].ref
         if actor is not None:
             actor.signal(Verdict(failure.case, strategy, delay, gives_up, restart_delay))

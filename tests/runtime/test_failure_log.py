@@ -7,7 +7,8 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -152,6 +153,37 @@ def origin(record: logging.LogRecord) -> tuple[str, str, str]:
 def count_left_out(line: str) -> int:
     found = re.search(r"([\d,]+) (?:more failures?|before it) got no line", line)
     return int(found[1].replace(",", "")) if found else 0
+
+
+class Slow(logging.Handler):
+    """A log handler that takes until `is_done` gives True."""
+
+    def __init__(self, is_done: Callable[[], bool]) -> None:
+        super().__init__()
+        self.is_done = is_done
+
+    def emit(self, _record: logging.LogRecord) -> None:
+        deadline = time.monotonic() + 30
+        while not self.is_done() and time.monotonic() < deadline:
+            threading.Event().wait(0.001)
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_a_message_that_stops_the_job_is_not_run_again_however_long_its_line_takes(placement: str) -> None:
+    flow = Flow("choosy")
+    flow.add_routine(Choosy(), "choosy", placement=placement)
+    job = flow.start(keep_open=True)
+    [account] = job.ledger.accounts
+    # Until the message is back in its mailbox, where the job's end is to find it, or was run again.
+    handler = Slow(lambda: bool(account.mailbox) or account.failed > 1)
+    logging.getLogger("routilux").addHandler(handler)
+    try:
+        job.send("choosy", "input", n=1)
+        state = job.wait(60)
+    finally:
+        logging.getLogger("routilux").removeHandler(handler)
+    assert (state.status, state.routine_states["choosy"]["failed"]) == ("failed", 1)
+    assert state.routine_states["choosy"]["stats"]["waiting"] == 1
 
 
 @pytest.mark.processes
