@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
 
+from routilux.causes import tell_cause
 from routilux.jobs.actor import JobCut, Move, StateActor
 from routilux.jobs.machine import JobStatus, is_final
 from routilux.ledger import Ledger
@@ -188,7 +189,7 @@ class JobSupervisor(Behavior):
     def _decide(self, failure: Failure, ctx: Context) -> None:
         routine = self._ledger.plan.routines[failure.routine]
         account = self._ledger.accounts[failure.routine]
-        account.error = str(failure.reason)
+        account.error = cause = tell_cause(failure.reason)
         policy = self._policies[failure.routine]
         if self._ending is not None:
             # Its actor was asked to end before it could hear of a verdict, and keeps the message as pending.
@@ -205,7 +206,7 @@ class JobSupervisor(Behavior):
             )
             strategy, delay, gives_up = decision.strategy, decision.delay, decision.gives_up
         restart_delay: float | None = None
-        error = f"routine {routine.id!r}: {failure.reason}"
+        error = f"routine {routine.id!r}: {cause}"
         if failure.is_lost and strategy not in {Strategy.STOP, Strategy.SKIP}:
             restart_delay = self._restart_delay(failure, ctx)
             too_many = self._describe_abandoned(failure)

@@ -80,6 +80,22 @@ def test_what_gives_up_more_than_a_message_is_an_error(strategy: str, caplog: py
     assert state.status == ("failed" if strategy == "stop" else "completed")
 
 
+@pytest.mark.parametrize("strategy", ["stop", "continue"])
+def test_the_state_tells_of_an_error_in_one_line_that_no_terminal_obeys(strategy: str) -> None:
+    class Hostile(Choosy):
+        def handle(self, n: int) -> None:
+            raise ValueError("two\nlines \x1b[2J")
+
+    flow = Flow("hostile")
+    flow.add_routine(Hostile(), "hostile", error_handler=ErrorHandler(strategy))
+    with flow.start(keep_open=True) as job:
+        job.send("hostile", "input", n=1)
+    told = "raised ValueError: two\\nlines \\x1b[2J"
+    state = job.state
+    assert state.routine_states["hostile"]["error"] == told
+    assert state.error == (f"routine 'hostile': {told}" if strategy == "stop" else None)
+
+
 def test_the_traceback_follows_at_debug(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG, logger="routilux"):
         run([1], "thread", ErrorHandler("continue"))
