@@ -85,15 +85,20 @@ class DeadLetters:
         kept = self._kept.get(_key(letter))
         return kept is not None and kept.message is letter.message
 
-    def add(self, letter: DeadLetter) -> None:
-        """Keep a letter; the oldest is let go if there are too many."""
+    def add(self, letter: DeadLetter) -> DeadLetter | None:
+        """Keep a letter; give the oldest, which is let go if there are too many.
+
+        To be dropped without the job's lock: what it carries may be the last of an object with a `__del__`.
+        """
+        gone: DeadLetter | None = None
         if len(self._kept) >= self._capacity:
-            oldest, _ = self._kept.popitem(last=False)
+            oldest, gone = self._kept.popitem(last=False)
             self._budget.give_back(oldest)
         self._kept[_key(letter)] = letter
         for key in self._budget.take(_key(letter), weigh(letter.reason)):
             kept = self._kept[key]
             self._kept[key] = kept._replace(reason=shorten(kept.reason))
+        return gone
 
     def remove(self, letter: DeadLetter) -> None:
         """Let a letter go that is kept here."""

@@ -105,13 +105,15 @@ class Dispositions(Holdings):
 
     def bury(self, account: Account, delivery: int, reason: Reason, at: float) -> None:
         """Make a message in hand a dead letter."""
+        gone: DeadLetter | None = None  # kept until the lock is let go
         with self.lock:
             for message in self._drop_in_hand(account, (delivery,)):
                 self._dead[message.edge] += 1
                 self._outstanding -= 1
                 account.dead += 1
-                account.dead_letters.add(DeadLetter(account.plan.id, message, reason, message.failures, at))
+                gone = account.dead_letters.add(DeadLetter(account.plan.id, message, reason, message.failures, at))
             quiet = self._has_become_quiet()
+        del gone
         if quiet:
             self._notify_quiet()
 
@@ -178,7 +180,8 @@ class Dispositions(Holdings):
             self._handled[message.edge] -= 1
             self._dead[message.edge] += 1
             account.dead += 1
-            account.dead_letters.add(DeadLetter(account.plan.id, message, reason, 1, at))
+            gone = account.dead_letters.add(DeadLetter(account.plan.id, message, reason, 1, at))
+        del gone  # without the lock
 
     def skip_routine(self, account: Account, at: float) -> None:
         """Skip all that waits for the routine and all that will come, for the rest of the job."""

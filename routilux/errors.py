@@ -7,7 +7,7 @@
     │   │   ├── DuplicateRoutineError       UnknownRoutineError
     │   │   ├── DuplicateSlotError          UnknownSlotError
     │   │   ├── DuplicateEventError         UnknownEventError
-    │   │   ├── DuplicateConnectionError    DuplicateOutputError
+    │   │   ├── DuplicateConnectionError    DuplicateOutputError    UnknownOutputError
     │   │   ├── MappingError                a parameter mapping that cannot work
     │   │   ├── OptionError                 an option that does not exist, or not with this value
     │   │   ├── HandlerError                a handler that cannot be called with a message
@@ -81,6 +81,7 @@ __all__ = [
     "StateError",
     "TransitionError",
     "UnknownEventError",
+    "UnknownOutputError",
     "UnknownRoutineError",
     "UnknownSlotError",
     "WaitInsideHandlerError",
@@ -188,6 +189,19 @@ class DuplicateOutputError(WiringError):
     """The event is declared as an output already."""
 
 
+class UnknownOutputError(WiringError):
+    """No declared output fits.
+
+    Args:
+        wanted: what was asked for, such as `parse.parsed` or `*.parsed`.
+        existing: the declared outputs, in the same form.
+    """
+
+    def __init__(self, wanted: str, existing: Iterable[str]) -> None:
+        known = describe_names(wanted, existing, "declared are", "none is declared (see Flow.output)")
+        super().__init__(f"the flow has no declared output {wanted!r}; {known}")
+
+
 class MappingError(WiringError):
     """A parameter mapping names what the event or the handler does not have."""
 
@@ -290,19 +304,21 @@ class WaitInsideHandlerError(MomentError):
 
     Args:
         job_id: which job.
-        routine_id: whose handler it is.
+        routine_id: whose handler it is; None: none's, but a log handler or the like on a thread of the job.
         attempted: what was tried, such as `job.wait()`.
         instead: what to do.
     """
 
-    def __init__(self, job_id: str, routine_id: str, attempted: str, instead: str) -> None:
+    def __init__(self, job_id: str, routine_id: str | None, attempted: str, instead: str) -> None:
         self.job_id = job_id
         self.routine_id = routine_id
         self.attempted = attempted
-        super().__init__(
-            f"{attempted} in a handler of routine {routine_id!r} waits for job {job_id!r}, which waits for that "
-            f"handler; {instead}"
+        where, what = (
+            ("on a thread of that job (in a log handler?)", "thread")
+            if routine_id is None
+            else (f"in a handler of routine {routine_id!r}", "handler")
         )
+        super().__init__(f"{attempted} {where} waits for job {job_id!r}, which waits for that {what}; {instead}")
 
 
 class FlowRunningError(MomentError):

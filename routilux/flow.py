@@ -8,6 +8,7 @@ from typing import Any
 from routilux.errors import EntryError, FlowRunningError, UnknownRoutineError
 from routilux.jobs.state import JobState
 from routilux.model.graph import FlowGraph
+from routilux.model.options import checked_shutdown
 from routilux.model.routine import Routine
 from routilux.runtime.job import Job
 from routilux.runtime.running import running
@@ -54,6 +55,7 @@ class Flow(FlowGraph):
             UnknownRoutineError: there is no such entry.
             ValueEncodingError: the parameters cannot be carried to the entry's process.
             RoutineInUseError: a routine object runs on a thread for a job of another flow.
+            OptionError: `shutdown` or `entry_params` cannot be that.
             KeyboardInterrupt: Ctrl-C; the job was cancelled and has ended. A second Ctrl-C cuts
                 `shutdown` short.
         """
@@ -116,9 +118,9 @@ class Flow(FlowGraph):
     ) -> Job:
         if entry is None and not keep_open:
             entry = self._only_entry()
-        if entry is not None and entry not in self.routines:
+        if entry is not None and entry not in tuple(self.routines):
             raise UnknownRoutineError(entry, self.routines, "entry_routine_id")
-        return start_job(self, entry, params, hold, keep_open=keep_open, shutdown=shutdown)
+        return start_job(self, entry, params, hold, keep_open=keep_open, shutdown=checked_shutdown(shutdown))
 
     def _before_change(self, attempted: str) -> None:
         job_ids = running.of(self)

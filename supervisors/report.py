@@ -6,6 +6,7 @@ Never sets a level or adds a handler: that is the program's.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from typing import Any
@@ -14,8 +15,13 @@ from typing import Any
 class Reporter(logging.LoggerAdapter[logging.Logger]):
     """A logger that its handlers cannot make raise: what they raise is told as `logging` tells it.
 
+    Where that raises too, since the program's stderr is closed or one of its own, there is nobody left to tell.
     Ctrl-C passes on the main thread, where it may come at any line.
     """
+
+    def process(self, msg: object, kwargs: Any) -> tuple[object, Any]:
+        """Leave the call as it is, what is `extra` in it too."""
+        return msg, kwargs
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
         """Log, and go on whatever the program's handlers do."""
@@ -26,7 +32,8 @@ class Reporter(logging.LoggerAdapter[logging.Logger]):
             if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
                 raise
             record = logging.LogRecord(self.logger.name, level, "", 0, msg, args, None)
-            logging.Handler().handleError(record)
+            with contextlib.suppress(Exception):
+                logging.Handler().handleError(record)
 
 
 def reporter(name: str) -> Reporter:

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from routilux import Flow, Routine
 from routilux.accounts import Account
-from routilux.dead_letters import DeadLetter
+from routilux.dead_letters import DeadLetter, DeadLetters
 from routilux.errors import NotADeadLetterError, RoutineSkippedError
 from routilux.ledger import Admission, Ledger
 from routilux.messages import Emission, Message, TurnPart, TurnResult
@@ -195,6 +195,24 @@ def test_a_result_that_cannot_be_read_is_a_dead_letter_of_who_emitted_it_and_com
     assert again is not None
     assert (again.id, again.payload) == (message.id, {"n": 1})
     books.ledger.check()
+
+
+def test_a_letter_that_is_let_go_is_dropped_without_the_lock() -> None:
+    books, was_free = Books(), []
+    lock = books.ledger.lock
+
+    class Last:
+        def __del__(self) -> None:
+            was_free.append(lock.try_acquire())
+            if was_free[-1]:
+                lock.release()
+
+    for account in (books.a, books.b):
+        account.dead_letters = DeadLetters(capacity=1)
+        account.dead_letters.add(DeadLetter(account.plan.id, Message(0, 1_000, {"n": Last()}), KILLED, 1, 0.0))
+    books.kill(books.a)
+    books.ledger.bury_result(books.output, Message(0, 1_001, {"n": 1}), KILLED, 0.0)
+    assert was_free == [True, True]
 
 
 class Wanderings(RuleBasedStateMachine):

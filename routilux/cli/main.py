@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
+from routilux.cli.output import open_missing_streams, write_result
 from routilux.cli.run import run
 from routilux.cli.target import CommandError, load_flow
 from routilux.drawing import to_dot, to_mermaid
@@ -37,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
+    open_missing_streams()
     try:
         options = _parser().parse_args(argv)
         status: int = options.command(options)
@@ -55,17 +57,17 @@ def check(options: argparse.Namespace) -> int:
     """Tell all that is wrong or odd about a flow; status 1 if it cannot run."""
     flow = load_flow(options.target)
     problems = flow.check()
-    for problem in problems:
-        print(printable(str(problem)))
-    if not problems:
-        print(f"{flow.flow_id}: no problems in {len(flow.routines)} routines and {len(flow.connections)} connections")
+    lines = [printable(str(problem)) for problem in problems] or [
+        f"{flow.flow_id}: no problems in {len(flow.routines)} routines and {len(flow.connections)} connections"
+    ]
+    write_result("".join(f"{line}\n" for line in lines))
     return int(any(problem.severity == "error" for problem in problems))
 
 
 def graph(options: argparse.Namespace) -> int:
     """Draw a flow as text that others make a picture of."""
     flow = load_flow(options.target)
-    sys.stdout.write(to_dot(flow) if options.format == "dot" else to_mermaid(flow))
+    write_result(to_dot(flow) if options.format == "dot" else to_mermaid(flow))
     return 0
 
 

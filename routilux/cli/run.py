@@ -18,6 +18,7 @@ from typing import Any, NoReturn, TextIO
 import msgspec
 
 from routilux.cli.live import watch
+from routilux.cli.output import write_result
 from routilux.cli.summary import summarize
 from routilux.cli.target import BrokenFlowError, UsageError, load_flow
 from routilux.errors import CallerError, EntryError, FlowCheckError, NotPortableError
@@ -42,8 +43,7 @@ def run(options: argparse.Namespace) -> int:
         state = _run_watched(flow, entry, params, options)
     print(summarize(state, _width(sys.stderr)), file=sys.stderr)
     if options.json:
-        sys.stdout.write(to_json(state) + "\n")
-        sys.stdout.flush()
+        write_result(to_json(state) + "\n")
     return EXIT_STATUS[state.status]
 
 

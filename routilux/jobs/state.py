@@ -58,11 +58,12 @@ class JobState:
         routine_states: by routine id, a dict with `status`, `state` (the declared state; a list by
             worker number where there are several; `Unreadable` for a value that cannot be decoded here),
             `stats` (`RoutineFigures` as a dict), `handled`, `failed`, `skipped`, `dead`, `retries`,
-            `restarts` and `error` (the last one's text, or None).
+            `restarts` and `error` (the last failure in one line, control characters escaped, or None).
         connections: what became of the messages of each connection.
         dead_letters: messages given up, oldest first; the newest of each routine (see `dead_letters`).
         created_at, updated_at: seconds since the epoch.
-        error: why the job failed or was cancelled; None otherwise.
+        error: why the job failed, in one line with control characters escaped, or the reason it was cancelled for; None
+            otherwise.
         outputs: results collected of the declared outputs, by (routine id, event).
         history: the history at that moment.
     """

@@ -51,7 +51,7 @@ class FlowGraph:
 
     def __init__(self, flow_id: str | None = None) -> None:
         self.flow_id = checked_id(f"flow-{secrets.token_hex(4)}" if flow_id is None else flow_id, "flow")
-        self.error_handler: ErrorHandler | None = None
+        self._error_handler: ErrorHandler | None = None
         self._routines: dict[str, Routine] = {}
         self._options: dict[str, RoutineOptions] = {}
         # A dict for its order and its look-up: a flow of many thousand connections is no quadratic affair.
@@ -184,6 +184,16 @@ class FlowGraph:
             raise DuplicateOutputError(f"{routine_id}.{event} is an output already")
         self._outputs.append(OutputDeclaration(routine_id, event, capacity))
 
+    @property
+    def error_handler(self) -> ErrorHandler | None:
+        """What follows failures of routines that have no handler of their own; None: STOP."""
+        return self._error_handler
+
+    @error_handler.setter
+    def error_handler(self, handler: ErrorHandler | None) -> None:
+        self._before_change("error_handler")
+        self._error_handler = checked_handler(handler, f"flow {self.flow_id!r}")
+
     def set_error_handler(self, handler: ErrorHandler | None) -> None:
         """Set what follows failures of routines that have no handler of their own; None: STOP.
 
@@ -191,8 +201,7 @@ class FlowGraph:
             OptionError: it is no `ErrorHandler`.
             FlowRunningError: a job of the flow runs.
         """
-        self._before_change("set_error_handler")
-        self.error_handler = checked_handler(handler, f"flow {self.flow_id!r}")
+        self.error_handler = handler
 
     def effective_error_handler(self, routine_id: str) -> ErrorHandler:
         """Give the handler in force for a routine: its option, its own, the flow's, or STOP.
@@ -203,7 +212,7 @@ class FlowGraph:
         if routine_id not in self._routines:
             raise UnknownRoutineError(routine_id, self._routines, "routine_id")
         own = self._options[routine_id].error_handler
-        return own or self._routines[routine_id].error_handler or self.error_handler or ErrorHandler()
+        return own or self._routines[routine_id].error_handler or self._error_handler or ErrorHandler()
 
     def check(self) -> list[Problem]:
         """Find everything that is wrong or odd, all at once, errors first."""

@@ -105,6 +105,17 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
         return None
 
 
+def checked_shutdown(value: object) -> float:
+    """Give `value` if it can be the time that turns in hand get; infinity for as long as they take.
+
+    Raises:
+        OptionError: it cannot.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+        return value
+    raise OptionError(f"expected shutdown to be a number of seconds of at least 0, got {value!r}")
+
+
 def _is_whole(value: object, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= sys.maxsize
 

@@ -1,6 +1,7 @@
 """The log of a job's failures: the door to the logger "routilux".
 
-Owns the count of lines and who gets one. The words are those of `reports`. Any thread may call it: the job's
+Owns the count of lines, who gets one, and what a record says beside its line: its attributes `flow_id`, `job_id` and
+`routine_id` tell jobs of one flow apart. The words are those of `reports`. Any thread may call it: the job's
 supervisor tells of what it decided, readers of results of what they could not read. The lock guards the counts and
 is never held while a handler of the program runs.
 """
@@ -26,10 +27,12 @@ class FailureLog:
 
     Args:
         plan: the compiled flow.
+        job_id: the job's id.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, job_id: str) -> None:
         self._plan = plan
+        self._job_id = job_id
         self._lock = threading.Lock()
         self._throttles = {routine.id: Throttle() for routine in plan.routines}
 
@@ -39,18 +42,19 @@ class FailureLog:
         left_out = self._admit(self._plan.routines[failure.routine].id, now, is_grave=is_grave)
         if left_out is not None:
             line = reports.tell_failure(failure, outcome, self._plan, policy, left_out)
-            self._write(logging.ERROR if is_grave else logging.WARNING, line, failure.reason)
+            routine_id = self._plan.routines[failure.routine].id
+            self._write(logging.ERROR if is_grave else logging.WARNING, line, failure.reason, routine_id)
 
     def tell_unreadable(self, routine_id: str, edge: int, seq: int, reason: Reason, now: float) -> None:
         """Tell of a result that could not be read."""
         left_out = self._admit(routine_id, now, is_grave=False)
         if left_out is not None:
             line = reports.tell_unreadable(routine_id, edge, seq, reason, self._plan, left_out)
-            self._write(logging.WARNING, line, reason)
+            self._write(logging.WARNING, line, reason, routine_id)
 
     def tell_end(self, error: str) -> None:
         """Tell that the job failed, though no routine did."""
-        _log.error("%s", reports.tell_end(error))
+        _log.error("%s", reports.tell_end(error), extra=self._origin(""))
 
     def tell_left_out(self) -> None:
         """Tell, once, how many failures got no line."""
@@ -58,15 +62,30 @@ class FailureLog:
             with self._lock:
                 count = throttle.take_left_out()
             if count:
-                _log.warning("%s", reports.tell_left_out(routine_id, count))
+                _log.warning("%s", reports.tell_left_out(routine_id, count), extra=self._origin(routine_id))
 
     def _admit(self, routine_id: str, now: float, *, is_grave: bool) -> int | None:
         with self._lock:
             return self._throttles[routine_id].admit(now, is_grave=is_grave)
 
-    def _write(self, level: int, line: str, reason: Reason) -> None:
-        _log.log(level, "%s", line)
-        _log.debug("%s", _Full(reason))
+    def _origin(self, routine_id: str) -> dict[str, str]:
+        return tell_origin(self._plan, self._job_id, routine_id)
+
+    def _write(self, level: int, line: str, reason: Reason, routine_id: str) -> None:
+        origin = self._origin(routine_id)
+        _log.log(level, "%s", line, extra=origin)
+        _log.debug("%s", _Full(reason), extra=origin)
+
+
+def tell_origin(plan: Plan, job_id: str, routine_id: str) -> dict[str, str]:
+    """Give what a log record of a job says beside its line: attributes of the record, for the program's formatters.
+
+    Args:
+        plan: the compiled flow.
+        job_id: the job's id.
+        routine_id: whom the record is about; "" for the job as a whole.
+    """
+    return {"flow_id": plan.flow_id, "job_id": job_id, "routine_id": routine_id}
 
 
 class _Full:

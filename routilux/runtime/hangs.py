@@ -5,18 +5,27 @@ Owns these words, for threads and processes alike. Never decides what follows.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from routilux.accounts import Account
 from supervisors.report import reporter
 from supervisors.text import printable
 
+_TOLD_OF_THREADS = (
+    "is still in its handler on a thread, which cannot be ended",
+    " (placement='process' can be ended)",
+)
+_TOLD_OF_PROCESSES = ("has not ended its processes in time: its thread in this program is still at that", "")
+
 _log = reporter("routilux")
 
 
-def warn_slow(account: Account, delivery: int, seconds: float, stack: str) -> None:
+def warn_slow(account: Account, origin: Mapping[str, str], delivery: int, seconds: float, stack: str) -> None:
     """Warn that a message has used half of the time it may take; on the thread of its routine's actor.
 
     Args:
         account: the routine's.
+        origin: what the record says beside the line (`failure_log.tell_origin`).
         delivery: the number under which the message is in hand.
         seconds: for how long its handler has run.
         stack: where the handler is.
@@ -31,16 +40,18 @@ def warn_slow(account: Account, delivery: int, seconds: float, stack: str) -> No
         seconds,
         account.plan.options.timeout,
         _printable_lines(stack),
+        extra=origin,
     )
 
 
-def warn_left_behind(routine_id: str, stack: str) -> None:
-    """Warn at a job's end of a thread that is still in a handler."""
+def warn_left_behind(account: Account, origin: Mapping[str, str], stack: str) -> None:
+    """Warn at a job's end of a thread that did not come to its end; arguments as for `warn_slow`."""
     _log.warning(
-        "job's end: routine %r is still in its handler on a thread, which cannot be ended; "
-        "it is left behind and what it commits is refused (placement='process' can be ended)\n%s",
-        routine_id,
+        "job's end: routine %r %s; it is left behind and what it commits is refused%s\n%s",
+        account.plan.id,
+        *_TOLD_OF_PROCESSES if account.plan.is_process else _TOLD_OF_THREADS,
         _printable_lines(stack),
+        extra=origin,
     )
 
 

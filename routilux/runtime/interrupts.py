@@ -7,7 +7,8 @@ Theory of operation. Python runs signal handlers on the main thread, between any
 of it, and what a handler raises (`KeyboardInterrupt` at Ctrl-C) comes out there. In the middle of a
 step on a job's ledger that would leave a message counted in one place and held in no other, so that
 the books do not add up at the end (R7); or a sleeper noted as woken whom nobody wakes, so that the
-job has no end. Neither can be mended afterwards: the mending could be interrupted too. So, on the
+job has no end. And a handler that looks at the job in the middle of such a step waits for the lock that
+the step holds. None of this can be mended afterwards: the mending could be interrupted too. So, on the
 main thread, a step runs under handlers that note a signal and do nothing else. When the step is
 complete the program's own handlers are put back, and each is given what was noted.
 
@@ -18,7 +19,7 @@ behind that would swallow one.
 What does not help: blocking signals for the thread (the system gives them to another thread, and
 Python runs their handlers on the main one all the same); a handler that stays installed (`asyncio`
 and others look whether the one for Ctrl-C is Python's own, and behave differently). What stays
-possible: handlers of other signals that raise, and exceptions set from another thread by the C API.
+possible: handlers of other signals that raise or look at the job, and exceptions set from another thread by the C API.
 """
 
 from __future__ import annotations
@@ -31,9 +32,11 @@ from types import FrameType
 from typing import Any
 
 DEFERRED = tuple(
-    int(getattr(signal, name)) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGALRM") if hasattr(signal, name)
+    int(getattr(signal, name))
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGALRM", "SIGUSR1", "SIGUSR2")
+    if hasattr(signal, name)
 )
-"""Signals whose handlers are commonly made to raise."""
+"""Signals whose handlers are commonly made to raise, or to look at what the program is doing."""
 
 _Handler = Callable[[int, FrameType | None], Any]
 

@@ -4,8 +4,9 @@ Everything here runs on the caller's threads. The handle asks, tells and waits; 
 nothing, and never shows a live object of the job. What changes the ledger or wakes an actor is a step
 that Ctrl-C does not cut short (`interrupts`); what waits is interrupted at once, and the job goes on.
 
-Two callers are refused at once, since they would wait for ever: a handler that waits for its own job, and a
-forked copy of the program, which has the handle and none of the threads behind it.
+Two callers are refused at once, since they would wait for ever: one that waits for a job on a thread of that job (in
+a handler of a routine, or in a log handler), and a forked copy of the program, which has the handle and none of
+the threads behind it.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ import asyncio
 import os
 import reprlib
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
-from routilux.accounts import Account, Bell, Output, Tap
+from routilux.accounts import Account, Output, Tap
 from routilux.context import current_turn
 from routilux.dead_letters import DeadLetter
 from routilux.errors import (
@@ -37,15 +38,18 @@ from routilux.jobs.machine import JobStatus
 from routilux.jobs.state import JobState
 from routilux.ledger import Admission, Ledger
 from routilux.messages import Payload
+from routilux.model.options import checked_shutdown
 from routilux.runtime.commands import Cancel
 from routilux.runtime.failure_log import FailureLog
 from routilux.runtime.interrupts import Uninterrupted
 from routilux.runtime.results import Results
 from routilux.runtime.stream import Item, Stream
+from routilux.runtime.waits import End, countdown
 from routilux.turn.state import decode_state
 from supervisors.actor import PykkaRef
 from supervisors.behavior import Ref
-from supervisors.mailbox import Lock
+from supervisors.tracebacks import text_of
+from supervisors.waiting import present_actor
 from supervisors.wire.values import encode
 
 STREAM_CAPACITY = 10_000
@@ -83,7 +87,7 @@ class Job:
         self._state_ref = state_ref
         self._root = root
         self._finished = finished
-        self._end = _End(finished, ledger.outside)
+        self._end = End(finished, ledger.outside)
         self._created_at = created_at
         self._results = Results(ledger, failures, self._end.has_come)
         self._collected: dict[tuple[str, str], list[Any]] = {}
@@ -150,27 +154,32 @@ class Job:
             WaitInsideHandlerError: a handler of this job waits for it.
         """
         self.require_outside("job.wait()")
-        cut = self._end.bell.wait_for(lambda: self._end.cut, _countdown(timeout))
+        cut = self._end.bell.wait_for(lambda: self._end.cut, countdown(timeout))
         if cut is None:
             raise JobTimeoutError(self.id, timeout or 0.0, self.status)
         with Uninterrupted():  # no wait to speak of: its threads are on their last lines
             self._root.wait_terminated(None)
         return self.state
 
-    def cancel(self, reason: str = "", *, shutdown: float | None = None) -> None:
+    def cancel(self, reason: object = "", *, shutdown: float | None = None) -> None:
         """End the job: nothing new starts, and turns in hand get some time to come to their end.
 
         Returns at once; `wait` tells when it is over. Nothing happens to a job that is over; one that is
         ending may get less time by a further call, and keeps its first reason.
 
         Args:
-            reason: why; told as the job's `error`.
+            reason: why, as text or as what has a text, such as an exception; told as the job's `error`.
             shutdown: seconds that turns in hand get at most, from now; then processes are killed, and threads
                 left behind half a second later. 0 for no time at all, None for what the job was started with.
+
+        Raises:
+            OptionError: `shutdown` is no such number.
         """
         self.require_here()
+        told = "" if reason is None else text_of(reason)
+        seconds = None if shutdown is None else checked_shutdown(shutdown)
         with Uninterrupted():
-            self._root.signal(Cancel(reason, shutdown))
+            self._root.signal(Cancel(told, seconds))
 
     def cancel_and_wait(self, reason: str = "") -> JobState:
         """Cancel the job and wait for its end; interrupted, let turns in hand have no more time.
@@ -236,7 +245,7 @@ class Job:
                 self.require_outside(f"job.send to {routine_id!r}, which has no room,", _EMIT_INSTEAD)
             return None
 
-        admission = self._ledger.room_bell.wait_for(try_admit, _countdown(timeout))
+        admission = self._ledger.room_bell.wait_for(try_admit, countdown(timeout))
         if admission is None:
             raise JobTimeoutError(self.id, timeout or 0.0, f"without room for a message to {routine_id!r}")
         if admission is Admission.CLOSED:
@@ -273,7 +282,9 @@ class Job:
             with Uninterrupted():
                 count = ledger.redeliver_all(account, now)
         else:
-            chosen = [letters] if isinstance(letters, DeadLetter) else list(letters)
+            given: object = letters  # what came may be anything
+            are_many = isinstance(given, Iterable) and not isinstance(given, DeadLetter)
+            chosen: list[Any] = [*given] if are_many else [given]  # type: ignore[misc]  # narrowed a line above
             if routine_id is not None:
                 chosen = [letter for letter in chosen if getattr(letter, "routine_id", routine_id) == routine_id]
             with Uninterrupted():
@@ -300,7 +311,7 @@ class Job:
             event: only outputs of this event; None for all.
 
         Raises:
-            UnknownEventError: no declared output fits.
+            UnknownOutputError: no declared output fits.
         """
         self.require_outside("job.results()")
         return self._iterate(self._results.select(routine_id, event))
@@ -324,8 +335,12 @@ class Job:
 
         Raises:
             UnknownRoutineError, UnknownEventError: there is no such routine or event.
+            OptionError: the capacity is not a positive number.
         """
         self.require_here()
+        given: object = capacity  # what came may be anything
+        if isinstance(given, bool) or not isinstance(given, int) or given < 1:
+            raise OptionError(f"stream: expected capacity to be a number of at least 1, got {capacity!r}")
         routine = self._find_account(routine_id).plan
         if event not in routine.events:
             raise UnknownEventError(event, routine_id, routine.events)
@@ -368,7 +383,7 @@ class Job:
     # -- For its streams, and private
 
     def require_outside(self, attempted: str, instead: str = _WAIT_OUTSIDE) -> None:
-        """Refuse a wait that would have no end: in a handler of this job, or where it does not run.
+        """Refuse a wait that would have no end: on a thread of this job, or where it does not run.
 
         Raises:
             WaitInsideHandlerError, ForkedJobError: so it is.
@@ -377,6 +392,9 @@ class Job:
         turn = current_turn()
         if turn is not None and turn.job_id == self.id:
             raise WaitInsideHandlerError(self.id, turn.routine_id, attempted, instead)
+        actor = present_actor()
+        if actor is not None and actor.path.partition("/")[0] == self._root.path:
+            raise WaitInsideHandlerError(self.id, None, attempted, "wait on a thread of your own")
 
     def require_here(self) -> None:
         """Refuse all use in a forked copy of the program; raises `ForkedJobError`."""
@@ -389,6 +407,8 @@ class Job:
         with Uninterrupted():  # the state actor answers in its next turn
             if self._end.cut is None and self._state_ref.result().tell(GetCut(reply)):
                 return reply.result()
+            if not self._finished.done():
+                self.require_outside("job.state, at the job's end,")
             return cut_again(self._finished.result(), self._ledger)
 
     def _tell_state(self, cut: JobCut) -> JobState:
@@ -415,7 +435,7 @@ class Job:
             updated_at=cut.updated_at,
             error=cut.error,
             history=cut.history,
-            outputs=dict(self._collected),
+            outputs={output: list(items) for output, items in self._collected.items()},
         )
 
     def _find_account(self, routine_id: str) -> Account:
@@ -426,7 +446,10 @@ class Job:
 
     def _entry_edge(self, routine_id: str, slot: str) -> int:
         plan = self._ledger.plan
-        edge = plan.entries.get((routine_id, slot))
+        try:
+            edge = plan.entries.get((routine_id, slot))
+        except TypeError:
+            edge = None  # what came may be anything, and need not even be able to be a key
         if edge is not None:
             return edge
         for routine in plan.routines:
@@ -452,36 +475,3 @@ class Job:
         if not self._ledger.is_open:
             return "ending"
         return "closed to messages from outside (start it with keep_open=True to send some)"
-
-
-class _End:
-    """The end of a job, for those who wait for it and may be interrupted.
-
-    The future itself is asked by nobody who may be: its lock is one that Ctrl-C can leave taken. Knows
-    no `Job`, so that one that nobody holds any more goes at once, with the results it has collected.
-    """
-
-    def __init__(self, finished: Future[JobCut], lock: Lock) -> None:
-        self.cut: JobCut | None = None
-        self.bell = Bell(lock)
-        self._lock = lock
-        finished.add_done_callback(self._note)
-
-    def has_come(self) -> bool:
-        """Whether the job is over."""
-        return self.cut is not None
-
-    def _note(self, finished: Future[JobCut]) -> None:
-        self.cut = finished.result()
-        with self._lock:
-            rung = self.bell.ring_held()
-        for waiter in rung:
-            waiter.unpark()
-
-
-def _countdown(timeout: float | None) -> Callable[[], float | None]:
-    """Give what tells how many of `timeout` seconds, from now, are left."""
-    if timeout is None:
-        return lambda: None
-    deadline = time.monotonic() + timeout
-    return lambda: deadline - time.monotonic()

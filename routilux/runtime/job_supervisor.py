@@ -21,11 +21,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
 
+from routilux.causes import tell_cause
 from routilux.jobs.actor import JobCut, Move, StateActor
 from routilux.jobs.machine import JobStatus, is_final
 from routilux.ledger import Ledger
 from routilux.runtime.commands import Cancel, Failure, Hurry, Overflow, Quiet, Verdict
-from routilux.runtime.failure_log import FailureLog
+from routilux.runtime.failure_log import FailureLog, tell_origin
 from routilux.runtime.hangs import warn_left_behind
 from routilux.runtime.reports import Outcome
 from routilux.runtime.routine_actor import RoutineActor
@@ -68,6 +69,7 @@ class JobSupervisor(Behavior):
         make_actors: makes the actor of each routine, in the order of the plan; each is given the
             way to report to this supervisor.
         finished: resolved at the end with the job's last cut.
+        job_id: the job's id.
         shutdown: seconds that turns in hand get when the job ends early.
     """
 
@@ -81,9 +83,11 @@ class JobSupervisor(Behavior):
         make_actors: Sequence[MakeActor],
         finished: Future[JobCut],
         *,
+        job_id: str,
         shutdown: float,
     ) -> None:
         self._ledger = ledger
+        self._job_id = job_id
         self._state_actor = state_actor
         self._finished = finished
         self._keeper = Children(self)
@@ -110,7 +114,7 @@ class JobSupervisor(Behavior):
         self._streaks = [[0] * routine.options.workers for routine in ledger.plan.routines]
         # Made once: a handler is its author's object, and deciding runs no code of anybody else.
         self._policies = [routine.error_handler.policy() for routine in ledger.plan.routines]
-        self.failures = FailureLog(ledger.plan)
+        self.failures = FailureLog(ledger.plan, job_id)
         """Where the job's failures are told; for whoever reads its results too."""
         self._told: str | None = None
         """The error that a line on the log has told of already."""
@@ -159,8 +163,9 @@ class JobSupervisor(Behavior):
     def on_stop(self, reason: Reason, ctx: Context) -> None:
         """Tell whoever waits, after the log has been told whose threads are left behind."""
         for account in self._ledger.accounts:
+            origin = tell_origin(self._ledger.plan, self._job_id, account.plan.id)
             for stack in account.abandoned:
-                warn_left_behind(account.plan.id, stack)
+                warn_left_behind(account, origin, stack)
         cut = self._concluded(self._state_actor.cut(ctx.now()), reason)
         self._ledger.close_gate()
         if not self.state_ref.done():
@@ -184,7 +189,7 @@ class JobSupervisor(Behavior):
     def _decide(self, failure: Failure, ctx: Context) -> None:
         routine = self._ledger.plan.routines[failure.routine]
         account = self._ledger.accounts[failure.routine]
-        account.error = str(failure.reason)
+        account.error = cause = tell_cause(failure.reason)
         policy = self._policies[failure.routine]
         if self._ending is not None:
             # Its actor was asked to end before it could hear of a verdict, and keeps the message as pending.
@@ -201,7 +206,7 @@ class JobSupervisor(Behavior):
             )
             strategy, delay, gives_up = decision.strategy, decision.delay, decision.gives_up
         restart_delay: float | None = None
-        error = f"routine {routine.id!r}: {failure.reason}"
+        error = f"routine {routine.id!r}: {cause}"
         if failure.is_lost and strategy not in {Strategy.STOP, Strategy.SKIP}:
             restart_delay = self._restart_delay(failure, ctx)
             too_many = self._describe_abandoned(failure)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 from routilux.accounts import Output
-from routilux.errors import UnknownEventError
+from routilux.errors import UnknownOutputError
 from routilux.ledger import Ledger
 from routilux.messages import Message
 from routilux.runtime.failure_log import FailureLog
@@ -39,13 +39,13 @@ class Results:
         """Give the outputs of a routine, of an event, of both; None stands for any.
 
         Raises:
-            UnknownEventError: no declared output fits.
+            UnknownOutputError: no declared output fits.
         """
         outputs = self._ledger.outputs
         chosen = tuple(o for o in outputs if routine_id in {None, o.plan.routine_id} and event in {None, o.plan.event})
         if not chosen and (routine_id is not None or event is not None):
-            known = [f"{output.plan.routine_id}.{output.plan.event}" for output in outputs]
-            raise UnknownEventError(event, f"{routine_id} (as a declared output, see Flow.output)", known)
+            wanted = ".".join(name or "*" for name in (routine_id, event))
+            raise UnknownOutputError(wanted, [f"{output.plan.routine_id}.{output.plan.event}" for output in outputs])
         return chosen
 
     def take(self, outputs: tuple[Output, ...]) -> tuple[Output, Item] | None:

@@ -21,6 +21,7 @@ from routilux.model.graph import FlowGraph
 from routilux.routing import ENTRY, RoutinePlan, compile_plan
 from routilux.runtime.carriers import LocalCarrier, WireCarrier
 from routilux.runtime.commands import Overflow, Quiet
+from routilux.runtime.failure_log import tell_origin
 from routilux.runtime.hangs import warn_slow
 from routilux.runtime.interrupts import Uninterrupted
 from routilux.runtime.job import Job
@@ -43,6 +44,9 @@ from supervisors.places.timed import TimedThreadPlace
 from supervisors.program_end import program_end
 from supervisors.report import reporter
 from supervisors.wire.values import encode_code
+
+Warn = Callable[[int, float, str], None]
+"""Told once of a message that takes long: its delivery number, for how many seconds, and where its handler is."""
 
 _log = reporter("routilux")
 _LEFT_RUNNING = "job {!r} of flow {!r} still ran when the program ended and was cancelled; wait for it with job.wait()"
@@ -103,6 +107,7 @@ def start_job(
         state_actor,
         [_actor_maker(account, ledger, services, job_id, shutdown) for account in ledger.accounts],
         finished,
+        job_id=job_id,
         shutdown=shutdown,
     )
     job: Job | None = None
@@ -172,13 +177,14 @@ def _actor_maker(
     account: Account, ledger: Ledger, services: dict[str, bytes], job_id: str, shutdown: float
 ) -> Callable[[Callable[[Any], None]], RoutineActor]:
     routine = account.plan
+    warn = partial(warn_slow, account, tell_origin(ledger.plan, job_id, routine.id))
     if routine.is_process:
         carrier: LocalCarrier | WireCarrier = WireCarrier(routine.outgoing)
-        make_place = _process_place(account, services[routine.id])
+        make_place = _process_place(account, services[routine.id], warn)
     else:
         carrier = LocalCarrier()
         timeout = routine.options.timeout
-        make_place = _thread_place(routine, job_id) if timeout is None else _timed_place(account, job_id, timeout)
+        make_place = _thread_place(routine, job_id) if timeout is None else _timed_place(account, job_id, timeout, warn)
 
     def make(report: Callable[[Any], None]) -> RoutineActor:
         return RoutineActor(
@@ -202,7 +208,7 @@ def _thread_place(routine: RoutinePlan, job_id: str) -> PlaceMaker:
     return make
 
 
-def _timed_place(account: Account, job_id: str, timeout: float) -> PlaceMaker:
+def _timed_place(account: Account, job_id: str, timeout: float, warn: Warn) -> PlaceMaker:
     routine = account.plan
 
     def make(listener: Listener, ctx: Context, wait: Callable[[], bool]) -> Place:  # noqa: ARG001  nothing runs here
@@ -213,14 +219,14 @@ def _timed_place(account: Account, job_id: str, timeout: float) -> PlaceMaker:
             ctx.now,
             ctx.mailbox.ring,
             timeout=timeout,
-            warn=partial(warn_slow, account),
+            warn=warn,
             note_abandoned=account.note_abandoned,
         )
 
     return make
 
 
-def _process_place(account: Account, service: bytes) -> PlaceMaker:
+def _process_place(account: Account, service: bytes, warn: Warn) -> PlaceMaker:
     routine = account.plan
 
     def make(listener: Listener, ctx: Context, wait: Callable[[], bool]) -> Place:  # noqa: ARG001  nothing runs here
@@ -236,7 +242,7 @@ def _process_place(account: Account, service: bytes) -> PlaceMaker:
             listener=listener,
             output=partial(show_output, routine.id),
             timeout=routine.options.timeout,
-            warn=partial(warn_slow, account),
+            warn=warn,
             memory_limit=routine.options.memory_limit,
         )
 

@@ -303,3 +303,33 @@ def test_a_signal_ends_a_run_in_order(number: signal.Signals, expected: int) -> 
     _out, err = program.communicate(timeout=30)
     assert program.returncode == expected, err
     assert "Traceback" not in err
+
+
+def run_shell(redirections: str, flows: Path) -> subprocess.CompletedProcess[str]:
+    words = f"{sys.executable} -m routilux run {flows}:threads --param upto=5 --json {redirections}"
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    return subprocess.run(["/bin/sh", "-c", words], capture_output=True, text=True, timeout=60, check=False, env=env)
+
+
+@pytest.mark.processes
+def test_a_program_without_stderr_runs_its_flow_and_says_nothing_on_stdout_but_the_result(flows: Path) -> None:
+    done = run_shell("2>&-", flows)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["status"] == "completed"
+
+
+@pytest.mark.processes
+def test_a_program_without_stdout_runs_its_flow_and_tells_of_it(flows: Path) -> None:
+    done = run_shell(">&-", flows)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "completed after" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.processes
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no device that is always full")
+def test_a_result_that_cannot_be_written_is_told_in_one_line(flows: Path) -> None:
+    done = run_shell(">/dev/full", flows)
+    assert done.returncode == 1
+    assert done.stderr.endswith("\nroutilux: cannot write to stdout: No space left on device\n")
+    assert "Traceback" not in done.stderr

@@ -303,6 +303,8 @@ def test_the_option_comes_before_the_routines_own_handler_then_the_flows_then_st
 def test_only_an_error_handler_can_be_set_as_one() -> None:
     with pytest.raises(OptionError, match=r"flow 'census': expected error_handler .* write ErrorHandler\('retry'\)"):
         wired().set_error_handler("retry")  # type: ignore[arg-type]  # that is the point
+    with pytest.raises(OptionError, match="expected error_handler to be an ErrorHandler"):
+        wired().error_handler = "retry"  # type: ignore[assignment]  # that is the point
 
 
 # -- views

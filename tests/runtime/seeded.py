@@ -58,6 +58,7 @@ class SeededJob:
             self.state_actor,
             [self._maker(routine) for routine in self.plan.routines],
             self.finished,
+            job_id="job",
             shutdown=5.0,
         )
         self._root = self.host.start(self.supervisor, "job")

@@ -6,7 +6,9 @@ import logging
 import os
 import re
 import signal
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -78,6 +80,22 @@ def test_what_gives_up_more_than_a_message_is_an_error(strategy: str, caplog: py
     assert state.status == ("failed" if strategy == "stop" else "completed")
 
 
+@pytest.mark.parametrize("strategy", ["stop", "continue"])
+def test_the_state_tells_of_an_error_in_one_line_that_no_terminal_obeys(strategy: str) -> None:
+    class Hostile(Choosy):
+        def handle(self, n: int) -> None:
+            raise ValueError("two\nlines \x1b[2J")
+
+    flow = Flow("hostile")
+    flow.add_routine(Hostile(), "hostile", error_handler=ErrorHandler(strategy))
+    with flow.start(keep_open=True) as job:
+        job.send("hostile", "input", n=1)
+    told = "raised ValueError: two\\nlines \\x1b[2J"
+    state = job.state
+    assert state.routine_states["hostile"]["error"] == told
+    assert state.error == (f"routine 'hostile': {told}" if strategy == "stop" else None)
+
+
 def test_the_traceback_follows_at_debug(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG, logger="routilux"):
         run([1], "thread", ErrorHandler("continue"))
@@ -101,9 +119,87 @@ def test_a_flood_of_failures_is_told_as_a_few_lines_and_a_count(caplog: pytest.L
     assert written < count / 2
 
 
+def test_every_record_names_flow_job_and_routine_so_that_jobs_of_one_flow_are_told_apart(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.DEBUG, logger="routilux"):
+        jobs = [run([1] * (FREE_LINES + 5), "thread", ErrorHandler("continue")).job_id for _ in range(2)]
+    told = [origin(record) for record in caplog.records if record.name == "routilux"]
+    assert set(told) == {("choosy", job_id, "choosy") for job_id in jobs}
+    assert any("got no line" in line for line in lines(caplog))
+
+
+@pytest.mark.parametrize("timeout", [None, 0.2])
+def test_what_is_told_of_a_thread_that_hangs_names_them_too(
+    timeout: float | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    routine = Staying()
+    flow = Flow("hanging")
+    flow.add_routine(routine, "staying", timeout=timeout, error_handler=ErrorHandler("continue"))
+    job = flow.start("staying", {}, shutdown=0.0)
+    try:
+        assert routine.is_inside.wait(30)
+        if timeout is None:
+            job.cancel()
+        job.wait(30)
+    finally:
+        routine.is_over.set()
+    told = [record for record in caplog.records if record.name == "routilux"]
+    assert {origin(record) for record in told} == {("hanging", job.id, "staying")}
+    assert any("is still in its handler on a thread" in line for line in lines(caplog))
+    assert timeout is None or any("has been on message" in line for line in lines(caplog))
+
+
+class Staying(Routine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("trigger", handler=self.handle)
+        self.is_inside, self.is_over = threading.Event(), threading.Event()
+
+    def handle(self) -> None:
+        self.is_inside.set()
+        self.is_over.wait(60)
+
+
+def origin(record: logging.LogRecord) -> tuple[str, str, str]:
+    told = vars(record)
+    return told["flow_id"], told["job_id"], told["routine_id"]
+
+
 def count_left_out(line: str) -> int:
     found = re.search(r"([\d,]+) (?:more failures?|before it) got no line", line)
     return int(found[1].replace(",", "")) if found else 0
+
+
+class Slow(logging.Handler):
+    """A log handler that takes until `is_done` gives True."""
+
+    def __init__(self, is_done: Callable[[], bool]) -> None:
+        super().__init__()
+        self.is_done = is_done
+
+    def emit(self, _record: logging.LogRecord) -> None:
+        deadline = time.monotonic() + 30
+        while not self.is_done() and time.monotonic() < deadline:
+            threading.Event().wait(0.001)
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_a_message_that_stops_the_job_is_not_run_again_however_long_its_line_takes(placement: str) -> None:
+    flow = Flow("choosy")
+    flow.add_routine(Choosy(), "choosy", placement=placement)
+    job = flow.start(keep_open=True)
+    [account] = job.ledger.accounts
+    # Until the message is back in its mailbox, where the job's end is to find it, or was run again.
+    handler = Slow(lambda: bool(account.mailbox) or account.failed > 1)
+    logging.getLogger("routilux").addHandler(handler)
+    try:
+        job.send("choosy", "input", n=1)
+        state = job.wait(60)
+    finally:
+        logging.getLogger("routilux").removeHandler(handler)
+    assert (state.status, state.routine_states["choosy"]["failed"]) == ("failed", 1)
+    assert state.routine_states["choosy"]["stats"]["waiting"] == 1
 
 
 @pytest.mark.processes

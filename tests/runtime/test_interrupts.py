@@ -234,6 +234,20 @@ def test_a_signal_is_handed_on_though_the_handler_of_one_before_it_raises(heard:
     assert heard == [signal.SIGINT, signal.SIGTERM]
 
 
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
+def test_a_handler_that_looks_at_the_program_waits_for_the_step_too(number: signal.Signals) -> None:
+    # It may ask for the state of the job whose lock the step holds.
+    heard: list[int] = []
+    before = signal.signal(number, lambda came, _frame: heard.append(came))
+    try:
+        with Uninterrupted():
+            signal.raise_signal(number)
+            assert heard == []
+        assert heard == [number]
+    finally:
+        signal.signal(number, before)
+
+
 def test_a_step_within_a_step_waits_for_the_outer_one(heard: list[int]) -> None:
     def step() -> None:
         take_step(lambda: signal.raise_signal(signal.SIGINT))

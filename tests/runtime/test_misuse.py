@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import logging
 import pickle
 import threading
 from collections.abc import Callable, Iterator
@@ -19,8 +20,11 @@ from routilux.errors import (
     JobEndedError,
     JobTimeoutError,
     MomentError,
+    NotADeadLetterError,
+    OptionError,
     OutsideTurnError,
     RoutineInUseError,
+    UnknownRoutineError,
     WaitInsideHandlerError,
 )
 from routilux.runtime.job import Job
@@ -105,6 +109,80 @@ def test_a_handler_that_waits_for_its_own_job_is_told_so_at_once(way: str) -> No
     assert str(error).startswith(
         f"{attempted} in a handler of routine 'caller' waits for job '{error.job_id}', which waits for that handler; "
     )
+
+
+class Calling(logging.Handler):
+    """A log handler that calls what it is given, and keeps what that gave or raised."""
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        super().__init__()
+        self.call = call
+        self.came: list[object] = []
+
+    def emit(self, _record: logging.LogRecord) -> None:
+        try:
+            self.came.append(self.call())
+        except MomentError as error:
+            self.came.append(error)
+
+
+@contextmanager
+def calling_when_logged(call: Callable[[], object]) -> Iterator[list[object]]:
+    handler, logger = Calling(call), logging.getLogger("routilux")
+    logger.addHandler(handler)
+    try:
+        yield handler.came
+    finally:
+        logger.removeHandler(handler)
+
+
+class Refusing(Routine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("input", handler=self.handle)
+        self.define_event("said", ["n"])
+
+    def handle(self, n: int) -> None:
+        raise ValueError(n)
+
+
+@pytest.mark.parametrize("way", ["wait", "wait with a timeout", "results", "collect", "with", "cancel and wait"])
+def test_a_log_handler_that_waits_for_the_job_that_logs_is_told_so_at_once(way: str) -> None:
+    call, attempted = WAITS[way]
+    flow = Flow("logs")
+    flow.add_routine(Refusing(), "refusing", error_handler=ErrorHandler("continue"))
+    job = flow.start(keep_open=True)
+    with calling_when_logged(lambda: call(job)) as came:
+        job.send("refusing", "input", n=1)
+        job.close_entry()
+        job.wait(30)
+    [error] = came
+    assert type(error) is WaitInsideHandlerError
+    assert (error.routine_id, error.attempted) == (None, attempted)
+    assert str(error).startswith(f"{attempted} on a thread of that job (in a log handler?) waits for job {job.id!r}")
+
+
+def test_a_log_handler_may_look_at_the_job_that_logs_but_for_its_very_end() -> None:
+    is_held, is_inside = threading.Event(), threading.Event()
+
+    class Staying(Refusing):
+        def handle(self, n: int) -> None:
+            if n == 1:
+                raise ValueError(n)
+            is_inside.set()
+            is_held.wait(30)
+
+    flow = Flow("logs")
+    flow.add_routine(Staying(), "staying", error_handler=ErrorHandler("continue"))
+    job = flow.start(keep_open=True, shutdown=0.0)
+    with calling_when_logged(lambda: job.state) as came:
+        job.send("staying", "input", n=1)
+        job.send("staying", "input", n=2)
+        assert is_inside.wait(10)
+        job.cancel()  # leaves the thread behind, which the log is told
+        job.wait(30)
+        is_held.set()
+    assert [type(one) for one in came] == [JobState, WaitInsideHandlerError]
 
 
 def test_waiting_by_the_flow_in_a_handler_is_told_so_too() -> None:
@@ -252,6 +330,7 @@ CHANGES: dict[str, Callable[[Flow], object]] = {
     "connect": lambda flow: flow.connect("x", "told", "y", "trigger"),
     "output": lambda flow: flow.output("y", "told"),
     "set_error_handler": lambda flow: flow.set_error_handler(ErrorHandler("continue")),
+    "error_handler": lambda flow: setattr(flow, "error_handler", ErrorHandler("continue")),
 }
 
 
@@ -263,8 +342,8 @@ def test_a_flow_cannot_be_changed_while_a_job_of_it_runs(change: str) -> None:
     with held_job(flow, "x") as job, pytest.raises(FlowRunningError) as raised:
         CHANGES[change](flow)
     assert str(raised.value) == (
-        f"flow 'changed' cannot be changed ({change}) while job {job.id!r} of it runs; change it before the start or "
-        "after the end (job.wait()), or build another flow"
+        f"flow 'changed' cannot be changed ({change.removeprefix('set_')}) while job {job.id!r} of it runs; change it "
+        "before the start or after the end (job.wait()), or build another flow"
     )
     CHANGES[change](flow)
     assert flow.execute("y").status in {"completed", "failed"}
@@ -444,3 +523,86 @@ def test_a_job_cannot_be_pickled_or_copied(carry: Callable[[Job], object]) -> No
     assert str(raised.value) == (
         f"job {job.id!r} cannot be pickled or copied: it runs in this program; hand on its id or its `state`"
     )
+
+
+@pytest.mark.parametrize("seconds", ["5", -1, float("nan"), True, [1]])
+def test_a_shutdown_that_is_no_time_is_refused_where_it_is_given(seconds: Any) -> None:
+    flow = Flow("times")
+    flow.add_routine(Refusing(), "refusing")
+    with pytest.raises(OptionError, match="expected shutdown to be a number of seconds of at least 0, got "):
+        flow.start(keep_open=True, shutdown=seconds)
+    job = flow.start(keep_open=True)
+    with pytest.raises(OptionError, match="expected shutdown to be a number of seconds of at least 0, got "):
+        job.cancel(shutdown=seconds)
+    assert job.status in {JobStatus.PENDING, JobStatus.RUNNING}  # nothing came of that call
+    job.cancel(shutdown=float("inf"))
+    assert job.wait(30).status == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [("lunch", "lunch"), ("", "cancelled"), (None, "cancelled"), (ValueError("bad row"), "bad row"), (7, "7")],
+)
+def test_what_a_job_is_cancelled_for_is_told_as_text(reason: object, told: str) -> None:
+    flow = Flow("reasons")
+    flow.add_routine(Refusing(), "refusing")
+    job = flow.start(keep_open=True)
+    job.cancel(reason)
+    assert job.wait(30).error == told
+
+
+@pytest.mark.parametrize("capacity", ["x", 0, -1, 2.5, None, True])
+def test_a_stream_that_could_keep_nothing_is_refused(capacity: Any) -> None:
+    flow = Flow("taps")
+    flow.add_routine(Refusing(), "refusing")
+    with flow.start(keep_open=True) as job, pytest.raises(OptionError, match="expected capacity to be a number of at "):
+        job.stream("refusing", "said", capacity=capacity)
+
+
+def test_a_snapshot_does_not_grow_while_results_are_collected() -> None:
+    flow = Flow("growing")
+    flow.add_routine(Saying(), "saying")
+    flow.output("saying", "said")
+    job = flow.start(keep_open=True)
+    collector = threading.Thread(target=job.collect)
+    collector.start()
+    job.send("saying", "input", n=1)
+    before = next(state for state in iter(lambda: job.state, None) if state.results())
+    job.send("saying", "input", n=2)
+    job.close_entry()
+    collector.join(30)
+    assert before.results() == [{"n": 1}]
+    assert job.wait(30).results() == [{"n": 1}, {"n": 2}]
+
+
+class Saying(Refusing):
+    def handle(self, n: int) -> None:
+        self.emit("said", n=n)
+
+
+def make_named() -> Flow:
+    flow = Flow("named")
+    flow.add_routine(double, "double")
+    return flow
+
+
+@pytest.mark.parametrize("timeout", ["x", True, float("nan"), [1]], ids=repr)
+def test_a_timeout_that_is_no_time_is_refused_where_it_is_given(timeout: Any) -> None:
+    with make_named().start(keep_open=True) as job:
+        with pytest.raises(OptionError, match="expected timeout to be a number of seconds, or None"):
+            job.wait(timeout)
+        job.close_entry()
+
+
+def test_names_and_letters_that_are_none_are_refused_by_what_they_are() -> None:
+    flow = make_named()
+    odd: Any = ["x"]
+    with pytest.raises(UnknownRoutineError, match=r"the flow has no routine \['x'\]"):
+        flow.execute(odd)
+    with flow.start(keep_open=True) as job:
+        with pytest.raises(UnknownRoutineError, match=r"the flow has no routine \['x'\]"):
+            job.send(odd, "x")
+        for letters in (5, [5]):
+            with pytest.raises(NotADeadLetterError, match="a value of type int is not among the dead letters"):
+                job.redeliver(letters)  # type: ignore[arg-type]
+        job.close_entry()

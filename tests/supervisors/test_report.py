@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import io
 import logging
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -31,6 +33,12 @@ def test_it_logs_as_the_line_that_called_it(caplog: pytest.LogCaptureFixture) ->
     assert (record.getMessage(), record.filename, record.name) == ("this happened", "test_report.py", "tests.report")
 
 
+def test_what_a_record_is_to_say_beside_its_line_stays(caplog: pytest.LogCaptureFixture) -> None:
+    reporter("tests.report").warning("told", extra={"job_id": "one"})
+    [record] = caplog.records
+    assert vars(record)["job_id"] == "one"
+
+
 @pytest.mark.parametrize("error", [ValueError("a handler failed"), SystemExit(3), GeneratorExit()])
 def test_what_a_log_handler_raises_is_told_and_goes_no_further(
     logger: logging.Logger, error: BaseException, capsys: pytest.CaptureFixture[str]
@@ -40,6 +48,27 @@ def test_what_a_log_handler_raises_is_told_and_goes_no_further(
     told = capsys.readouterr().err
     assert type(error).__name__ in told
     assert "told %d times" in told
+
+
+class Broken(io.StringIO):
+    """A stderr of the program's own."""
+
+    def write(self, _text: str) -> int:
+        raise RuntimeError("cannot be written to")
+
+
+@pytest.mark.parametrize("is_closed", [True, False])
+def test_a_stderr_that_cannot_be_written_to_makes_nothing_raise(
+    logger: logging.Logger, monkeypatch: pytest.MonkeyPatch, is_closed: bool
+) -> None:
+    stream = Broken()
+    if is_closed:
+        stream.close()
+    monkeypatch.setattr(sys, "stderr", stream)
+    logger.addHandler(logging.StreamHandler())
+    reporter("tests.report").error("told")
+    logger.addHandler(Failing(SystemExit(3)))
+    reporter("tests.report").error("told")
 
 
 def test_ctrl_c_passes(logger: logging.Logger) -> None:
