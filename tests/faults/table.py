@@ -131,8 +131,12 @@ VALUES = [
     _emits(deeds.make_deep, "nested too deeply", strategies=("continue",)),
     _arrives(deeds.make_raising_on_arrival, "could not be turned back", "the message is bad"),
     _arrives(deeds.make_leaving_on_arrival, "could not be turned back", "SystemExit: 3", strategies=("continue",)),
-    _arrives(deeds.make_dying_on_arrival, "exited with code 7", kind=Kind.DIES, placements=PROCESS),
-    _emits(deeds.make_dying_on_pickling, "exited with code 7", kind=Kind.DIES, placements=PROCESS),
+    _arrives(
+        deeds.make_dying_on_arrival, "exited with code 7", kind=Kind.DIES, placements=PROCESS, strategies=("continue",)
+    ),
+    _emits(
+        deeds.make_dying_on_pickling, "exited with code 7", kind=Kind.DIES, placements=PROCESS, strategies=("continue",)
+    ),
 ]
 SIGNALS = [
     _dies(deeds.Signal(number), number.name, strategies=("continue",), long=number is not signal.SIGTERM)
@@ -154,12 +158,12 @@ SIGNALS = [
 ]
 DEATHS = [
     _dies(deeds.exit_hard, "exited with code 0", strategies=("continue",)),
-    _dies(deeds.exit_hard_with_code, "exited with code 7"),
+    _dies(deeds.exit_hard_with_code, "exited with code 7", strategies=("continue",)),
     _dies(deeds.be_killed, "SIGKILL", strategies=STRATEGIES),
     _dies(deeds.segfault, "SIGSEGV", prints=True),
     _dies(deeds.abort, "SIGABRT", prints=True, strategies=("continue",)),
     _dies(deeds.raise_that_dies_on_pickling, "exited with code 5", strategies=("continue",)),
-    _dies(deeds.die_in_a_large_frame, "SIGKILL", where=Where.EMIT),
+    _dies(deeds.die_in_a_large_frame, "SIGKILL", where=Where.EMIT, strategies=("continue",)),
     # What it had yet to send, it cannot, and says so.
     _dies(
         deeds.shut_channel,
@@ -168,7 +172,7 @@ DEATHS = [
         strategies=("continue",),
     ),
     _dies(deeds.write_garbage, "broke the channel's protocol", prints=True, strategies=("continue",)),
-    _dies(deeds.end_main_thread_with_fork, "SIGKILL"),
+    _dies(deeds.end_main_thread_with_fork, "SIGKILL", strategies=("continue",)),
     *SIGNALS,
 ]
 HANGS = [

@@ -138,7 +138,12 @@ FLOW_FILE = """
 @pytest.mark.processes
 @pytest.mark.parametrize("placement", ["thread", "process"])
 @pytest.mark.parametrize(
-    ("number", "times", "code"), [(signal.SIGINT, 1, 130), (signal.SIGINT, 2, 130), (signal.SIGTERM, 2, 143)]
+    ("number", "times", "code"),
+    [
+        pytest.param(signal.SIGINT, 1, 130, marks=pytest.mark.stress),  # waits for the whole of the shutdown time
+        (signal.SIGINT, 2, 130),
+        pytest.param(signal.SIGTERM, 2, 143, marks=pytest.mark.stress),
+    ],
 )
 def test_a_command_with_a_hung_handler_ends_with_the_signals_status(
     tmp_path: Path, placement: str, number: signal.Signals, times: int, code: int

@@ -82,6 +82,7 @@ class Killer:
         self._rng = random.Random(seed)
         self._over = threading.Event()
         self._killed = 0
+        self._victims: set[int] = set()
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
@@ -104,9 +105,14 @@ class Killer:
     def _kill_one(self) -> bool:
         for _ in range(1_000):
             pids = [pid for account in self._job.ledger.accounts for pid in account.pids if pid is not None]
-            if pids:
-                with contextlib.suppress(ProcessLookupError):  # it was about to be noticed that it is gone
-                    os.kill(self._rng.choice(pids), signal.SIGKILL)
+            alive = [
+                pid for pid in pids if pid not in self._victims
+            ]  # one that was killed is listed until it is noticed
+            if alive:
+                victim = self._rng.choice(alive)
+                self._victims.add(victim)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(victim, signal.SIGKILL)
                     return True
             if self._over.wait(0.005):
                 return False
