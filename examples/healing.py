@@ -270,17 +270,25 @@ def watch(top: SupervisorHandle, seconds: float, *, is_live: bool) -> None:
 def find_sick(top: SupervisorHandle, workers: int) -> list[str]:
     """Wait until the tree is whole, and give the ids of those that do not run, or do not answer as they should."""
     expected = primes_by_block()
-    sick = []
-    for partition in top.supervisor("counters", PoolHandle).partitions:
-        partition.wait_running(HEAL_SECONDS)
-        if partition.ask(0, HEAL_SECONDS) != expected[0]:
-            sick.append(partition.id)
+    partitions = top.supervisor("counters", PoolHandle).partitions
+    sick = [partition.id for partition in partitions if ask_healed(partition, 0) != expected[0]]
     for child in office(top).which_children():
         office(top).child(child.id).wait_running(HEAL_SECONDS)
     alive = {node.id for node in leaves(top.tree()) if node.state == "running"}
     counters = [f"counter-{number}" for number in range(workers)]
     clerks = [f"clerk-{number}" for number in range(CLERKS_PER_COUNTER * workers)]
     return sick + [id_ for id_ in (*counters, "tally", *clerks) if id_ not in alive]
+
+
+def ask_healed(counter: ChildHandle, block: int) -> Any:
+    """Ask a counter; once more if it was killed a moment ago, which is noticed only now."""
+    counter.wait_running(HEAL_SECONDS)
+    asked = counter.ref
+    try:
+        return counter.ask(block, HEAL_SECONDS)
+    except ActorEndedError:
+        counter.wait_running(HEAL_SECONDS, after=asked)
+        return counter.ask(block, HEAL_SECONDS)
 
 
 def report(books: Books, losses: dict[str, int], tree: TreeNode) -> Iterator[str]:
