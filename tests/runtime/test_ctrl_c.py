@@ -19,6 +19,12 @@ SHUTDOWN = 30.0
 
 WAYS = ("execute", "wait", "leave", "body")
 """How a program waits: the functions of `PROGRAM`."""
+CASES = [
+    pytest.param(way, placement, marks=[] if way == "execute" or placement == "process" else [pytest.mark.stress])
+    for placement in ("thread", "process")
+    for way in WAYS
+]
+"""The ways to wait are the same for both; `make test` takes all of them for one."""
 PROGRAM = """
     from routilux.runtime.running import running
 
@@ -92,8 +98,7 @@ def interrupt_program(folder: Path, placement: str, way: str, *, times: int, tur
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("placement", ["thread", "process"])
+@pytest.mark.parametrize(("way", "placement"), CASES)
 def test_ctrl_c_lets_turns_in_hand_end_and_comes_out(tmp_path: Path, placement: str, way: str) -> None:
     ended = interrupt_program(tmp_path, placement, way, times=1, turn="patient", seconds=SHUTDOWN)
     label = "" if placement == "thread" else "[sleeper] "
@@ -103,8 +108,7 @@ def test_ctrl_c_lets_turns_in_hand_end_and_comes_out(tmp_path: Path, placement: 
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("placement", ["thread", "process"])
+@pytest.mark.parametrize(("way", "placement"), CASES)
 def test_a_second_ctrl_c_ends_the_job_at_once(tmp_path: Path, placement: str, way: str) -> None:
     ended = interrupt_program(tmp_path, placement, way, times=2, turn="hangs", seconds=SHUTDOWN)
     assert (ended.code, ended.out.splitlines()) == (0, ["interrupted", "completed"])

@@ -138,7 +138,11 @@ def test_a_coroutine_awaits_several_jobs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [("-O",), ("-OO",), ("-W", "error"), ("-I", "-c"), ("-X", "dev"), ("-u",)], ids=" ".join
+    "options",
+    [
+        *(pytest.param(options, id=" ".join(options)) for options in (("-OO",), ("-W", "error"), ("-I", "-c"))),
+        *(pytest.param((flag,), id=flag, marks=pytest.mark.stress) for flag in ("-O", "-Xdev", "-u")),
+    ],
 )
 def test_the_flags_of_the_interpreter_are_no_matter(tmp_path: Path, options: tuple[str, ...]) -> None:
     if options[-1] == "-c":  # no file: the routine is defined in the command itself
