@@ -30,7 +30,7 @@ heal: $(RUNTIME) ## Kill the workers of a supervision tree while they work, and 
 	$(BIN)/python examples/healing.py $(ARGS)
 
 .PHONY: test
-test: $(DEV) ## Run the tests (five minutes on two cores at most)
+test: $(DEV) ## Run the tests (ten minutes on two cores at most)
 	$(BIN)/python -m pytest $(ARGS)
 
 .PHONY: faults
