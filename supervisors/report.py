@@ -15,7 +15,6 @@ from typing import Any
 class Reporter(logging.LoggerAdapter[logging.Logger]):
     """A logger that its handlers cannot make raise: what they raise is told as `logging` tells it.
 
-    Where that raises too, since the program's stderr is closed or one of its own, there is nobody left to tell.
     Ctrl-C passes on the main thread, where it may come at any line.
     """
 
@@ -31,9 +30,16 @@ class Reporter(logging.LoggerAdapter[logging.Logger]):
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
                 raise
-            record = logging.LogRecord(self.logger.name, level, "", 0, msg, args, None)
-            with contextlib.suppress(Exception):
-                logging.Handler().handleError(record)
+            tell_unhandled(logging.LogRecord(self.logger.name, level, "", 0, msg, args, None))
+
+
+def tell_unhandled(record: logging.LogRecord) -> None:
+    """Tell, as `logging` does, of a record that the program's handlers raised on; for the `except` that caught it.
+
+    Where the program's stderr is closed, or one of its own that raises, there is nobody left to tell.
+    """
+    with contextlib.suppress(Exception):
+        logging.Handler().handleError(record)
 
 
 def reporter(name: str) -> Reporter:

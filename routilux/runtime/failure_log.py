@@ -39,10 +39,10 @@ class FailureLog:
     def tell_failure(self, failure: Failure, outcome: Outcome | None, policy: FailurePolicy, now: float) -> None:
         """Tell of a failure and what follows from it; None: nothing, the job is ending."""
         is_grave = outcome is not None and outcome.is_grave
-        left_out = self._admit(self._plan.routines[failure.routine].id, now, is_grave=is_grave)
+        routine_id = self._plan.routines[failure.routine].id
+        left_out = self._admit(routine_id, now, is_grave=is_grave)
         if left_out is not None:
             line = reports.tell_failure(failure, outcome, self._plan, policy, left_out)
-            routine_id = self._plan.routines[failure.routine].id
             self._write(logging.ERROR if is_grave else logging.WARNING, line, failure.reason, routine_id)
 
     def tell_unreadable(self, routine_id: str, edge: int, seq: int, reason: Reason, now: float) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import time
 
+from supervisors.report import tell_unhandled
 from supervisors.text import cut, printable, printable_output
 from supervisors.wire.frames import Log
 
@@ -55,7 +56,7 @@ def log_as_own(frame: Log, pid: int | None, label: str) -> None:
     try:
         logger.handle(record)
     except BaseException:  # noqa: BLE001  a program's own filter or handler raised: told as logging tells it
-        logging.Handler().handleError(record)
+        tell_unhandled(record)
 
 
 def _is_text(name: str) -> bool:

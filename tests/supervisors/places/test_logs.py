@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import enum
+import io
 import logging
 import math
+import sys
 import time
 
 import pytest
@@ -95,3 +97,21 @@ def test_levels_of_any_kind_of_number_and_a_program_of_any_name_go_into_a_boot(
     assert levels["tests.level"] == boot.log_levels["tests.level"] == int(level)
     assert "tests.\udcff" not in levels
     assert boot.argv0.decode("utf-8", "surrogatepass") == "/tmp/\udcff.py"
+
+
+class Broken(io.StringIO):
+    def write(self, _text: str) -> int:
+        raise RuntimeError("cannot be written to")
+
+
+def test_what_a_handler_raises_is_passed_over_where_it_cannot_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_record: logging.LogRecord) -> bool:
+        raise ValueError("refused")
+
+    monkeypatch.setattr(sys, "stderr", Broken())
+    logger = logging.getLogger("bench.voice")
+    logger.addFilter(refuse)
+    try:
+        log_as_own(FRAME, 1234, "bench-0")
+    finally:
+        logger.removeFilter(refuse)
