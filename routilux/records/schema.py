@@ -1,0 +1,289 @@
+"""What a checkpoint holds, as plain structs: an image of a job between two commits.
+
+Owns the shapes and what their fields mean. Knows nothing of files and of running jobs. All values of users are bytes
+here, as their codec wrote them.
+
+A field that is added later gets a default, at the end: then both directions can be read. Nothing is renamed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from supervisors.reasons import Reason
+
+
+class MessageImage(msgspec.Struct, frozen=True, array_like=True):
+    """One message.
+
+    Args:
+        edge: number of its connection, see `EdgeImage`.
+        seq: its number on that connection.
+        key: its id, the same whenever it is emitted again: 16 bytes.
+        payload: its data, encoded.
+        failures: tries that ended badly.
+        crashes: those of them that were deaths of the process.
+        redelivered: whether it may have run before.
+        released: emissions of its turn that went out since the turn last committed (R3).
+        stepped: emissions of its turn that went out by commits of the turn (R4).
+        once: what `Routine.once` has recorded for it, encoded, by key.
+    """
+
+    edge: int
+    seq: int
+    key: bytes
+    payload: bytes
+    failures: int = 0
+    crashes: int = 0
+    redelivered: bool = False
+    released: int = 0
+    stepped: int = 0
+    once: dict[str, bytes] = {}
+
+
+class RetryImage(msgspec.Struct, frozen=True, array_like=True):
+    """Messages that wait for their next try.
+
+    Args:
+        messages: oldest first.
+        seconds: what is left of the wait.
+        holds: whether the routine takes nothing until it is over.
+    """
+
+    messages: list[MessageImage]
+    seconds: float
+    holds: bool
+
+
+class DeadLetterImage(msgspec.Struct, frozen=True, array_like=True):
+    """A message that was given up; `at` in seconds since the epoch."""
+
+    message: MessageImage
+    reason: Reason
+    attempts: int
+    at: float
+
+
+class RoutineImage(msgspec.Struct, frozen=True):
+    """One routine, but for its declared state.
+
+    Args:
+        id: its id in the flow.
+        status: its word.
+        error: its last failure in one line.
+        is_skipped: whether it is skipped for the rest of the job.
+        in_hand: messages that were being handled, oldest first.
+        waiting: messages in its mailbox, oldest first.
+        retries: messages that wait for their next try.
+        dead_letters: the newest of those given up, oldest first.
+        figures: its counts by name: handled, failed, skipped, dead, retries, restarts, emitted.
+    """
+
+    id: str
+    status: str
+    error: str | None
+    is_skipped: bool
+    in_hand: list[MessageImage]
+    waiting: list[MessageImage]
+    retries: list[RetryImage]
+    dead_letters: list[DeadLetterImage]
+    figures: dict[str, int]
+
+
+class OutputImage(msgspec.Struct, frozen=True):
+    """A declared output: results that wait for a reader, and those that the job has collected, oldest first."""
+
+    routine_id: str
+    event: str
+    waiting: list[MessageImage]
+    collected: list[MessageImage]
+
+
+class PausePoint(msgspec.Struct, frozen=True):
+    """One pause of a job.
+
+    Args:
+        at: when, in seconds since the epoch.
+        reason: why, as text.
+        checkpoint: what the caller of `pause` wanted to be kept with it, encoded; None for nothing.
+        generation: which runner of the job it was.
+        number: number of the checkpoint that was written for it.
+    """
+
+    at: float
+    reason: str
+    checkpoint: bytes | None
+    generation: int
+    number: int
+
+
+class HistoryPosition(msgspec.Struct, frozen=True, array_like=True):
+    """How far the history log had come: its generation, and its length in bytes then."""
+
+    generation: int
+    offset: int
+
+
+class JobImage(msgspec.Struct, frozen=True):
+    """What belongs to the job as a whole.
+
+    Args:
+        sent, handled, dead, skipped: counts by number of the connection (R7).
+        is_entry_open: whether it takes messages from outside.
+        pause_points: all pauses, oldest first.
+        history: how far the history had come; None where none is kept.
+        outputs: the declared outputs.
+    """
+
+    sent: list[int]
+    handled: list[int]
+    dead: list[int]
+    skipped: list[int]
+    is_entry_open: bool
+    pause_points: list[PausePoint]
+    history: HistoryPosition | None
+    outputs: list[OutputImage]
+
+
+class EdgeImage(msgspec.Struct, frozen=True):
+    """One connection, under the number by which messages name it.
+
+    Args:
+        source: id of the routine that emits; empty for messages from outside.
+        event: the event; empty for messages from outside.
+        target: id of the routine that receives; empty for an output.
+        slot: its slot; empty for the routine's entry, and for an output.
+        label: how people read it.
+        mapping: pairs of (parameter that comes, parameter it becomes).
+    """
+
+    source: str
+    event: str
+    target: str
+    slot: str
+    label: str
+    mapping: list[tuple[str, str]]
+
+
+class RoutineShape(msgspec.Struct, frozen=True):
+    """One routine, as the flow had it.
+
+    Args:
+        id: its id.
+        kind: name of its class, for people.
+        placement: where its handlers ran.
+        workers: how many there were.
+        slots: names of its slots, each with its merge strategy: `override`, `append` or `callable`.
+        events: names of its events.
+        state: what its declared state is: `dict`, or the name of its class with those of its fields.
+        state_policy: how its state is committed.
+        source: digest of its class's source code, a note only; empty where there is none.
+    """
+
+    id: str
+    kind: str
+    placement: str
+    workers: int
+    slots: dict[str, str]
+    events: list[str]
+    state: str
+    state_policy: str
+    source: str = ""
+
+
+class TypeShape(msgspec.Struct, frozen=True):
+    """A registered type, as it was: its version and its fields."""
+
+    version: int
+    fields: list[str]
+
+
+class Topology(msgspec.Struct, frozen=True):
+    """The flow, as it was: its routines, and its connections by number; with the registered types in use."""
+
+    flow_id: str
+    routines: list[RoutineShape]
+    edges: list[EdgeImage]
+    types: dict[str, TypeShape]
+
+
+class RoutineSummary(msgspec.Struct, frozen=True):
+    """What a list shows of a routine.
+
+    Args:
+        id: its id.
+        status: its word.
+        error: its last failure in one line.
+        waiting: messages in its mailbox, being handled and in retry, together.
+        dead: messages given up.
+        handled: messages whose turn committed.
+    """
+
+    id: str
+    status: str
+    error: str | None
+    waiting: int
+    dead: int
+    handled: int
+
+
+class Header(msgspec.Struct, frozen=True):
+    """What is known of a checkpoint without reading the rest; no code of users is needed for it.
+
+    Args:
+        job_id, flow_id: whose it is.
+        generation: which runner of the job wrote it.
+        number: which checkpoint of the job it is, from 1, over all generations.
+        status: the job's, as a word.
+        error: why the job ended badly.
+        cause: why it was written: `interval`, `asked`, `pause`, `end`.
+        job_created_at, created_at: seconds since the epoch: the job and the checkpoint.
+        forked_from: job id and checkpoint it began with, such as `nightly/1-12`; None for none.
+        python: version of the interpreter, such as `3.11`.
+        version: version of this package.
+        needs: what loading it takes beyond plain data: `pickle`, `cpython-3.11`.
+        routines: what a list shows.
+        messages: messages in it.
+    """
+
+    job_id: str
+    flow_id: str
+    generation: int
+    number: int
+    status: str
+    error: str | None
+    cause: str
+    job_created_at: float
+    created_at: float
+    forked_from: str | None
+    python: str
+    version: str
+    needs: list[str]
+    routines: list[RoutineSummary]
+    messages: int
+
+
+class StateImage(msgspec.Struct, frozen=True):
+    """The declared state of one worker of one routine, as committed.
+
+    Args:
+        routine_id: the routine.
+        worker: the worker's number.
+        committed: its values by key: scalars as they are, all else encoded; lists of chunks where a slot gathers.
+    """
+
+    routine_id: str
+    worker: int
+    committed: dict[str, Any]
+
+
+class Image(msgspec.Struct, frozen=True):
+    """A job between two commits."""
+
+    header: Header
+    topology: Topology
+    job: JobImage
+    routines: list[RoutineImage]
+    states: list[StateImage]

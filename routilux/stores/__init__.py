@@ -1,0 +1,1 @@
+"""Where jobs are kept: named objects and append-only logs, over bytes."""
