@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from routilux.dead_letters import DeadLetters
+from routilux.ids import key_of_text
 from routilux.messages import Message, Payload
 from routilux.routing import Edge, OutputPlan, RoutinePlan
 from supervisors.mailbox import Lock, Mailbox
@@ -185,6 +186,7 @@ class Way:
         mailbox: its mailbox.
         waiting: the mailbox's data lane.
         bound: messages with which it begins to press back.
+        key: its part in the keys of its messages (`ids`).
     """
 
     edge: Edge
@@ -194,6 +196,7 @@ class Way:
     mailbox: Mailbox
     waiting: deque[Message]
     bound: int
+    key: int
 
     @classmethod
     def along(cls, edge: Edge, receiver: Account | Output) -> Way:
@@ -207,4 +210,5 @@ class Way:
             mailbox,
             mailbox.data,
             sys.maxsize if mailbox.capacity is None else mailbox.capacity,
+            key_of_text(edge.label),
         )

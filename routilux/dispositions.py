@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from msgspec.structs import replace
+
 from routilux.accounts import Account, Output
 from routilux.dead_letters import DeadLetter
 from routilux.errors import NotADeadLetterError, RoutineSkippedError
@@ -30,11 +32,11 @@ class Dispositions(Holdings):
             message = account.in_hand.get(delivery)
             if message is None:
                 return None
-            message.failures += 1
-            message.crashes += is_crash
+            message = replace(message, failures=message.failures + 1, crashes=message.crashes + is_crash)
+            account.in_hand[delivery] = message
             account.failed += 1
             full = self._note(
-                Fact("failed", account.plan.index, message.edge, message.seq, message.failures, at, reason=reason)
+                Fact("failed", account.plan.index, message.edge, message.key, message.failures, at, reason=reason)
             )
         if full:
             self._notify_facts()
@@ -44,7 +46,7 @@ class Dispositions(Holdings):
         """Record what was decided about a message that failed."""
         with self.lock:
             full = self._note(
-                Fact(decision, account.plan.index, message.edge, message.seq, message.failures, at, reason=reason)
+                Fact(decision, account.plan.index, message.edge, message.key, message.failures, at, reason=reason)
             )
         if full:
             self._notify_facts()
@@ -59,9 +61,7 @@ class Dispositions(Holdings):
         """
         rung: list[Mailbox] = []
         with self.lock:
-            messages = self._drop_in_hand(account, deliveries)
-            for message in messages:
-                message.redelivered = message.redelivered or redelivered
+            messages = self._drop_in_hand(account, deliveries, redelivered=redelivered)
             if account.is_skipped:
                 self._skip(account, messages)
             elif messages:
@@ -74,9 +74,7 @@ class Dispositions(Holdings):
     def set_aside(self, account: Account, deliveries: Iterable[int], *, redelivered: bool) -> int:
         """Move messages in hand to the retry wait; gives the ticket for `put_forward`."""
         with self.lock:
-            messages = self._drop_in_hand(account, deliveries)
-            for message in messages:
-                message.redelivered = message.redelivered or redelivered
+            messages = self._drop_in_hand(account, deliveries, redelivered=redelivered)
             self._delivery = ticket = self._delivery + 1
             if account.is_skipped:
                 self._skip(account, messages)
@@ -225,13 +223,13 @@ class Dispositions(Holdings):
             owner.dead -= 1
             self._dead[before.edge] -= 1
             # Another message: the letter is in its owner's hands. What its turn released stays released (R3).
-            message = Message(before.edge, before.seq, before.payload, redelivered=True, released=before.released)
+            message = replace(before, failures=0, crashes=0, redelivered=True)
             if way.account is None:
                 rung += self.results_bell.ring_held()
             else:
                 self._outstanding += 1
             self._ring_after(way.receiver, way.mailbox.append_held(message), rung)
-            full |= self._note(Fact("redelivered", owner.index, before.edge, before.seq, 0, at))
+            full |= self._note(Fact("redelivered", owner.index, before.edge, before.key, 0, at))
         return full
 
 

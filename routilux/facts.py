@@ -18,7 +18,7 @@ class Fact(msgspec.Struct, frozen=True, gc=False):
             (`stop`, `continue`, ...).
         routine: index of the routine.
         edge: index of the connection the message came by; -1 where there is none.
-        seq: the message's number on it.
+        key: the message's identity (`ids`); 0 where there is no message.
         attempt: which try it was, from 1.
         at: clock reading, in seconds.
         seconds: how long the turn took; 0.0 where that means nothing.
@@ -30,7 +30,7 @@ class Fact(msgspec.Struct, frozen=True, gc=False):
     kind: str
     routine: int
     edge: int
-    seq: int
+    key: int
     attempt: int
     at: float
     seconds: float = 0.0

@@ -11,8 +11,11 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from routilux.accounts import Account, Bell, Output, Way
 from routilux.facts import FACTS_BATCH, Fact
+from routilux.ids import key_of_text
 from routilux.messages import Message
 from routilux.routing import Plan
 from supervisors.errors import InternalError
@@ -50,6 +53,7 @@ class Holdings:
         on_quiet: called, without the lock, when no message is left anywhere and none can come.
         on_facts: called, without the lock, when a batch of facts waits to be fetched.
         on_overflow: called, without the lock, with a cycle that holds more than it may.
+        job_id: the job's id, from which the keys of messages from outside are made.
         outside: the same lock as the threads of the job's owner take it; None for no difference.
         cycle_limit: messages that may wait in one cycle.
     """
@@ -62,6 +66,7 @@ class Holdings:
         on_quiet: Callable[[], None],
         on_facts: Callable[[], None],
         on_overflow: Callable[[int], None],
+        job_id: str = "",
         outside: Lock | None = None,
         cycle_limit: int = CYCLE_LIMIT,
     ) -> None:
@@ -73,6 +78,7 @@ class Holdings:
         self._notify_facts = on_facts
         self._notify_overflow = on_overflow
         self._cycle_limit = cycle_limit
+        self._job_key = key_of_text(job_id)
         self.accounts = tuple(Account(routine, lock) for routine in plan.routines)
         self.outputs = tuple(Output(output, lock) for output in plan.outputs)
         self._receivers: tuple[Account | Output, ...] = (*self.accounts, *self.outputs)
@@ -183,8 +189,9 @@ class Holdings:
         if receiver.mailbox.is_full:
             receiver.is_pressing = True
 
-    def _drop_in_hand(self, account: Account, deliveries: Iterable[int]) -> list[Message]:
-        return [account.in_hand.pop(delivery) for delivery in deliveries if delivery in account.in_hand]
+    def _drop_in_hand(self, account: Account, deliveries: Iterable[int], *, redelivered: bool = False) -> list[Message]:
+        dropped = [account.in_hand.pop(delivery) for delivery in deliveries if delivery in account.in_hand]
+        return [replace(message, redelivered=True) for message in dropped] if redelivered else dropped
 
     def _skip(self, account: Account, messages: list[Message]) -> None:
         for message in messages:

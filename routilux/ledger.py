@@ -18,9 +18,12 @@ from __future__ import annotations
 
 from enum import Enum
 
+from msgspec.structs import replace
+
 from routilux.accounts import Account, Output, Tap, Way
 from routilux.dispositions import Dispositions
 from routilux.facts import Fact
+from routilux.ids import STEP, key_of_child, key_of_turn
 from routilux.messages import Emission, Message, Payload, TurnPart, TurnResult
 from routilux.turn.state import apply_ops
 from supervisors.errors import InternalError
@@ -54,7 +57,8 @@ class Ledger(Dispositions):
                 return Admission.CLOSED
             if way.receiver.is_pressing:
                 return Admission.FULL
-            self._append(way, payload, rung)
+            base = key_of_turn(self._job_key, self._sent[edge])
+            self._append(way, payload, key_of_child(base, way.key), rung)
         self._wake(rung)
         return Admission.ADMITTED
 
@@ -159,13 +163,13 @@ class Ledger(Dispositions):
             if ops:
                 apply_ops(account.committed[worker], ops)
             if emissions:
-                events = self._append_emissions(account, emissions, rung)
+                events = self._append_emissions(account, message, emissions, rung)
             edge = message.edge
             self._handled[edge] += 1
             account.handled += 1
             self._outstanding -= 1
             is_full = self._note(
-                Fact("committed", account.index, edge, message.seq, message.failures + 1, at, seconds, events)
+                Fact("committed", account.index, edge, message.key, message.failures + 1, at, seconds, events)
             )
             is_quiet = not self._outstanding and self._has_become_quiet()
         finally:
@@ -189,15 +193,16 @@ class Ledger(Dispositions):
             message = account.in_hand.get(delivery)
             if message is None:
                 return False
-            events = self._append_emissions(account, part.emissions, rung)
+            events = self._append_emissions(account, message, part.emissions, rung)
+            released = message.released + len(part.emissions)
             if part.state is None:
-                message.released += len(part.emissions)
+                account.in_hand[delivery] = replace(message, released=released)
             else:
                 # From here the turn would start again with this state, and emit from the start.
                 apply_ops(account.committed[worker], part.state)
-                message.released = 0
+                account.in_hand[delivery] = replace(message, released=0, stepped=message.stepped + released)
             full = self._note(
-                Fact("released", account.plan.index, message.edge, message.seq, message.failures + 1, at, 0.0, events)
+                Fact("released", account.plan.index, message.edge, message.key, message.failures + 1, at, 0.0, events)
             )
         self._wake(rung)
         if full:
@@ -233,9 +238,12 @@ class Ledger(Dispositions):
 
     # -- Private; the lock is held
 
-    def _append_emissions(self, account: Account, emissions: list[Emission], rung: list[Mailbox]) -> tuple[int, ...]:
+    def _append_emissions(
+        self, account: Account, message: Message, emissions: list[Emission], rung: list[Mailbox]
+    ) -> tuple[int, ...]:
         ways = account.ways
         account.emitted += len(emissions)
+        base = key_of_turn(message.key, message.stepped + message.released)
         for emission in emissions:
             event, reference, encoded = emission.event, emission.reference, emission.encoded
             for way in ways[event]:
@@ -244,7 +252,8 @@ class Ledger(Dispositions):
                 if payload is None:
                     detail = f"an emission on {way.edge.label} carries no data"
                     raise InternalError(detail)
-                self._append(way, payload, rung)
+                self._append(way, payload, key_of_child(base, way.key), rung)
+            base += STEP
             if account.taps:
                 data = reference if reference is not None else encoded
                 rung += [tap.mailbox for tap in account.taps.get(event, ()) if tap.offer_held(data)]
@@ -252,7 +261,7 @@ class Ledger(Dispositions):
             return account.alone[emissions[0].event]
         return tuple([emission.event for emission in emissions])
 
-    def _append(self, way: Way, payload: Payload, rung: list[Mailbox]) -> None:
+    def _append(self, way: Way, payload: Payload, key: int, rung: list[Mailbox]) -> None:
         index = way.index
         self._sent[index] = seq = self._sent[index] + 1
         account = way.account
@@ -266,7 +275,7 @@ class Ledger(Dispositions):
             self._outstanding += 1
             if way.edge.cycle >= 0 and seq % _CYCLE_CHECK_EVERY == 0:
                 self._check_cycle(way.edge.cycle)
-        if way.mailbox.append_held(Message(index, seq, payload)):
+        if way.mailbox.append_held(Message(index, seq, payload, key)):
             rung.append(way.mailbox)
         if len(way.waiting) >= way.bound:
             way.receiver.is_pressing = True

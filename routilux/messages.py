@@ -10,36 +10,44 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
+from routilux.ids import to_id
 from supervisors.reasons import ErrorRecord
 
 Payload = dict[str, Any] | bytes
 
 
-class Message(msgspec.Struct):
+class Message(msgspec.Struct, frozen=True):
     """One message on its way over one connection.
+
+    It never changes: what is to be different is another object in its place, so that whoever holds a reference
+    holds the message as it was then.
 
     Args:
         edge: index of the connection in the compiled plan.
         seq: its number on that connection, from 1, in commit order.
         payload: the emitted data.
+        key: its identity, see `ids`.
         failures: tries that ended badly, deaths included.
         crashes: those of them that were deaths of the process.
         redelivered: whether it may have run before without its commit having arrived.
-        released: emissions of its turn that went out before the commit (R3).
+        released: emissions of its turn that went out since the turn last committed (R3).
+        stepped: emissions of its turn that went out by commits of the turn (R4).
     """
 
     edge: int
     seq: int
     payload: Payload
+    key: int
     failures: int = 0
     crashes: int = 0
     redelivered: bool = False
     released: int = 0
+    stepped: int = 0
 
     @property
     def id(self) -> str:
-        """An id that stays the same however often the message is run."""
-        return f"{self.edge}-{self.seq}"
+        """Its id: the same however often the message is run, or emitted again after a resume."""
+        return to_id(self.key)
 
 
 class Request(msgspec.Struct, frozen=True, array_like=True):
@@ -51,6 +59,7 @@ class Request(msgspec.Struct, frozen=True, array_like=True):
     redelivered: bool
     released: int
     payload: bytes
+    key: bytes
 
 
 class Emission(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):

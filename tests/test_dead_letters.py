@@ -15,15 +15,16 @@ from supervisors.wire.values import encode
 
 
 def letter(seq: int, traceback: str = "") -> DeadLetter:
-    return DeadLetter("parse", Message(0, seq, {"n": seq}), Raised(ErrorRecord("ValueError", "bad", traceback)), 1, 0.0)
+    message = Message(0, seq, {"n": seq}, seq)
+    return DeadLetter("parse", message, Raised(ErrorRecord("ValueError", "bad", traceback)), 1, 0.0)
 
 
 def test_a_letter_tells_its_cause_and_what_it_carried() -> None:
     assert letter(3).cause == "raised ValueError: bad"
     assert letter(3).data == {"n": 3}
-    assert letter(3)._replace(message=Message(0, 3, encode({"n": 4}))).data == {"n": 4}
+    assert letter(3)._replace(message=Message(0, 3, encode({"n": 4}), 3)).data == {"n": 4}
     with pytest.raises(ValueDecodingError):
-        _ = letter(3)._replace(message=Message(0, 3, b"nonsense")).data
+        _ = letter(3)._replace(message=Message(0, 3, b"nonsense", 3)).data
     assert pickle.loads(pickle.dumps(letter(3))) == letter(3)
 
 

@@ -94,14 +94,20 @@ def test_a_redelivery_is_told_to_the_history() -> None:
     books.ledger.redeliver([letter], 5.0)
     with books.ledger.lock:
         last = books.ledger.fetch_facts_held()[-1]
-    assert (last.kind, last.routine, last.edge, last.seq, last.at) == ("redelivered", 0, books.entry, 1, 5.0)
+    assert (last.kind, last.routine, last.edge, last.key, last.at) == (
+        "redelivered",
+        0,
+        books.entry,
+        letter.message.key,
+        5.0,
+    )
 
 
 def test_a_letter_given_twice_is_put_back_once_and_is_none_any_more() -> None:
     books = Books()
     letter = books.kill(books.a)
     assert books.ledger.redeliver([letter, letter], 0.0) == 1
-    with pytest.raises(NotADeadLetterError, match="message 2-1 of routine 'a'"):
+    with pytest.raises(NotADeadLetterError, match=f"message {letter.message.id} of routine 'a'"):
         books.ledger.redeliver([letter], 0.0)
     assert len(waiting(books.a)) == 1
 
@@ -209,9 +215,9 @@ def test_a_letter_that_is_let_go_is_dropped_without_the_lock() -> None:
 
     for account in (books.a, books.b):
         account.dead_letters = DeadLetters(capacity=1)
-        account.dead_letters.add(DeadLetter(account.plan.id, Message(0, 1_000, {"n": Last()}), KILLED, 1, 0.0))
+        account.dead_letters.add(DeadLetter(account.plan.id, Message(0, 1_000, {"n": Last()}, 1_000), KILLED, 1, 0.0))
     books.kill(books.a)
-    books.ledger.bury_result(books.output, Message(0, 1_001, {"n": 1}), KILLED, 0.0)
+    books.ledger.bury_result(books.output, Message(0, 1_001, {"n": 1}, 1_001), KILLED, 0.0)
     assert was_free == [True, True]
 
 

@@ -27,6 +27,8 @@ _NO_PROCESS = "process 0 "
 _FRAME = re.compile(r'File "([^"]*)", line (\d+)(?:,)? in (.+)')
 _FATAL = "Fatal Python error: "
 _NEWEST_FIRST = "most recent call first"
+ID_SHOWN = 8
+"""Digits of a message's id that people are shown: enough to find it by (32 bits, arbitrary)."""
 _DETAIL = "      "
 
 
@@ -161,7 +163,7 @@ def _tell_error(state: JobState, width: int) -> list[str]:
 
 def _tell_example(message_id: str, reason: Reason | None, width: int, *, lead: str = "") -> list[str]:
     details = [] if reason is None else tell_details(reason)
-    text = f"{_DETAIL}{lead}message {message_id}" + (f": {'; '.join(details)}" if details else "")
+    text = f"{_DETAIL}{lead}message {message_id[:ID_SHOWN]}" + (f": {'; '.join(details)}" if details else "")
     return [cut(printable(text), width)]
 
 

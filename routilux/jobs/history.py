@@ -10,6 +10,7 @@ import msgspec
 
 from routilux.causes import TextBudget, shorten, tell_cause, weigh
 from routilux.facts import Fact
+from routilux.ids import to_id
 from routilux.routing import Plan
 from supervisors.reasons import Reason
 
@@ -122,7 +123,7 @@ def _tell(fact: Fact, plan: Plan, offset: float) -> Iterator[ExecutionRecord]:
     routine = plan.routines[fact.routine]
     at = fact.at + offset
     source = plan.edges[fact.edge].label if fact.edge >= 0 else ""
-    message_id = f"{fact.edge}-{fact.seq}" if fact.edge >= 0 else ""
+    message_id = to_id(fact.key) if fact.edge >= 0 else ""
 
     def record(kind: str, when: float, **more: object) -> ExecutionRecord:
         base = {"message_id": message_id, "source": source, "attempt": fact.attempt}

@@ -24,7 +24,7 @@ class Failure(NamedTuple):
         is_fruitless: whether that worker had committed nothing since it started.
         abandoned: threads of the routine that were given up and are still in their handlers.
         edge: index of the connection by which the message came; -1 where there is no message.
-        seq: its number on that connection.
+        message_id: the message's id; empty where there is none.
     """
 
     routine: int
@@ -39,7 +39,7 @@ class Failure(NamedTuple):
     is_fruitless: bool
     abandoned: int = 0
     edge: int = -1
-    seq: int = 0
+    message_id: str = ""
 
 
 class Verdict(NamedTuple):

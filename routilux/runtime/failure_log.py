@@ -45,11 +45,11 @@ class FailureLog:
             line = reports.tell_failure(failure, outcome, self._plan, policy, left_out)
             self._write(logging.ERROR if is_grave else logging.WARNING, line, failure.reason, routine_id)
 
-    def tell_unreadable(self, routine_id: str, edge: int, seq: int, reason: Reason, now: float) -> None:
+    def tell_unreadable(self, routine_id: str, edge: int, message_id: str, reason: Reason, now: float) -> None:
         """Tell of a result that could not be read."""
         left_out = self._admit(routine_id, now, is_grave=False)
         if left_out is not None:
-            line = reports.tell_unreadable(routine_id, edge, seq, reason, self._plan, left_out)
+            line = reports.tell_unreadable(routine_id, edge, message_id, reason, self._plan, left_out)
             self._write(logging.WARNING, line, reason, routine_id)
 
     def tell_end(self, error: str) -> None:

@@ -63,7 +63,7 @@ def tell_failure(
     subject = f"routine {routine_id!r}: "
     if failure.has_message:
         tries = policy.max_retries + 1 if policy.strategy is Strategy.RETRY else 1
-        message = _tell_message(plan, failure.edge, failure.seq)
+        message = _tell_message(plan, failure.edge, failure.message_id)
         subject += f"message {message}, try {failure.failures} of {tries}"
     else:
         subject += f"worker {failure.worker}, with no message in hand"
@@ -90,9 +90,9 @@ def tell_outcome(failure: Failure, outcome: Outcome | None) -> str:
     return "; ".join(parts)
 
 
-def tell_unreadable(routine_id: str, edge: int, seq: int, reason: Reason, plan: Plan, left_out: int = 0) -> str:
+def tell_unreadable(routine_id: str, edge: int, message_id: str, reason: Reason, plan: Plan, left_out: int = 0) -> str:
     """Tell in one line of a result that could not be read; arguments as for `tell_failure`."""
-    subject = f"routine {routine_id!r}: result {_tell_message(plan, edge, seq)}"
+    subject = f"routine {routine_id!r}: result {_tell_message(plan, edge, message_id)}"
     return _line(subject, reason, "given up (dead letter)", left_out)
 
 
@@ -161,8 +161,8 @@ def _line(subject: str, reason: Reason, follow: str, left_out: int) -> str:
     return f"{subject}: {cause}{tail}"
 
 
-def _tell_message(plan: Plan, edge: int, seq: int) -> str:
-    return f"{edge}-{seq} ({cut(printable(plan.edges[edge].label), _LABEL_LENGTH)})"
+def _tell_message(plan: Plan, edge: int, message_id: str) -> str:
+    return f"{message_id} ({cut(printable(plan.edges[edge].label), _LABEL_LENGTH)})"
 
 
 def _when(delay: float) -> str:

@@ -82,7 +82,7 @@ class Results:
         reason, now = Raised(record_error(error)), time.monotonic()
         with Uninterrupted():
             self._ledger.bury_result(output, message, reason, now)
-        self._failures.tell_unreadable(output.plan.routine_id, message.edge, message.seq, reason, now)
+        self._failures.tell_unreadable(output.plan.routine_id, message.edge, message.id, reason, now)
         on_main = threading.current_thread() is threading.main_thread()
         if isinstance(error.__cause__, KeyboardInterrupt) and on_main:
             # Ctrl-C, most likely, in the middle of the value's own code; that could also have raised it by itself.

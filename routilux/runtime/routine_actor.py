@@ -334,7 +334,7 @@ class RoutineActor(Behavior):
                 is_fruitless=not self._fruitful[number],
                 abandoned=len(account.abandoned),
                 edge=message.edge if message else -1,
-                seq=message.seq if message else 0,
+                message_id=message.id if message else "",
             )
         )
 

@@ -93,6 +93,7 @@ def start_job(
         on_quiet=lambda: _signal(root, Quiet()),
         on_facts=lambda: _signal(supervisor.state_ref.result(), FactsWait()),
         on_overflow=lambda cycle: _signal(root, Overflow(cycle)),
+        job_id=job_id,
         outside=lock.patient,
     )
     for account in ledger.accounts:

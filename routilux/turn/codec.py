@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
+from routilux.ids import KEY_BYTES, from_bytes, to_bytes
 from routilux.messages import Emission, Message, Request, StateOp, TurnFailure, TurnPart, TurnResult
 from routilux.turn.state import IMMUTABLE_TYPES, Committed
 from supervisors.errors import FrameError, ValueDecodingError
@@ -112,8 +113,8 @@ class WireCodec:
         Raises:
             FrameError: it is something else.
         """
-        edge, seq, attempt, redelivered, released, payload = _decode(_request_decoder, request, "a request")
-        return Message(edge, seq, payload, attempt - 1, 0, redelivered, released)
+        edge, seq, attempt, redelivered, released, payload, key = _decode(_request_decoder, request, "a request")
+        return Message(edge, seq, payload, from_bytes(key), attempt - 1, 0, redelivered, released)
 
     def part(self, part: TurnPart) -> bytes:
         """Write a part for `decode_part`."""
@@ -147,7 +148,15 @@ def encode_request(message: Message) -> bytes:
     if not isinstance(payload, bytes):
         payload = values.encode(payload, "payload")
     return _encoder.encode(
-        Request(message.edge, message.seq, message.failures + 1, message.redelivered, message.released, payload)
+        Request(
+            message.edge,
+            message.seq,
+            message.failures + 1,
+            message.redelivered,
+            message.released,
+            payload,
+            to_bytes(message.key),
+        )
     )
 
 
@@ -232,6 +241,7 @@ class _WireRequest(NamedTuple):
     redelivered: bool
     released: Annotated[int, msgspec.Meta(ge=0)]
     payload: bytes
+    key: Annotated[bytes, msgspec.Meta(min_length=KEY_BYTES, max_length=KEY_BYTES)]
 
 
 _NOT_NATIVE = (OverflowError, UnicodeEncodeError)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -189,7 +190,9 @@ def test_a_failed_job_is_status_1(capsys: pytest.CaptureFixture[str]) -> None:
 def test_tolerated_failures_are_told_by_cause_and_the_job_is_completed(capsys: pytest.CaptureFixture[str]) -> None:
     status, _out, err = told(capsys, "run", "mflows:tolerant", "--param", "upto=20")
     assert status == 0
-    assert "given up: 1\n  1 x square: raised ValueError\n      message 0-14: unlucky; at mflows.py:" in err
+    assert re.search(
+        r"given up: 1\n  1 x square: raised ValueError\n      message [0-9a-f]{8}: unlucky; at mflows.py:", err
+    )
 
 
 @pytest.mark.processes

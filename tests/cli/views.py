@@ -54,7 +54,7 @@ def busy_job() -> JobView:
 
 
 def letter(reason: Reason, routine_id: str = "parse") -> DeadLetter:
-    return DeadLetter(routine_id, Message(0, 1, {}), reason, 1, 0.0)
+    return DeadLetter(routine_id, Message(0, 1, {}, 1), reason, 1, 0.0)
 
 
 def raised(kind: str, text: str = "", traceback: str = "") -> Raised:

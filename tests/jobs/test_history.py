@@ -7,6 +7,7 @@ import pytest
 from routilux import Flow, Routine
 from routilux.causes import LEFT_OUT
 from routilux.facts import Fact
+from routilux.ids import to_id
 from routilux.jobs.history import HISTORY_LIMIT, History
 from routilux.routing import compile_plan
 from supervisors.reasons import ErrorRecord, Raised
@@ -47,7 +48,7 @@ def test_a_commit_is_told_as_start_emissions_and_completion() -> None:
         ("emit", 1_002.0),
         ("completed", 1_002.0),
     ]
-    assert (emit.event, completed.seconds, completed.message_id) == ("said", 0.5, "0-2")
+    assert (emit.event, completed.seconds, completed.message_id) == ("said", 0.5, to_id(2))
 
 
 def test_what_went_wrong_is_told_in_words() -> None:
@@ -67,7 +68,7 @@ def test_what_went_wrong_is_told_in_words() -> None:
     assert (error.kind, error.detail, error.reason) == ("error", r"raised ValueError: x\ny", reason)
     assert (decided.kind, decided.detail, decided.reason) == ("skip", r"raised ValueError: x\ny", reason)
     assert (skipped.kind, skipped.detail) == ("skipped", "3 messages that waited were skipped")
-    assert (redelivered.kind, redelivered.message_id, redelivered.attempt) == ("redelivered", "0-1", 0)
+    assert (redelivered.kind, redelivered.message_id, redelivered.attempt) == ("redelivered", to_id(1), 0)
 
 
 def failed(seq: int, traceback: str) -> Fact:
@@ -109,7 +110,7 @@ def test_the_newest_records_are_kept_and_all_facts_counted(batch: int) -> None:
 
     assert cut.total == len(facts)
     assert len(records) == HISTORY_LIMIT
-    assert records[-1].message_id == f"0-{len(facts) - 1}"
+    assert records[-1].message_id == to_id(len(facts) - 1)
     assert len(cut.facts) == HISTORY_LIMIT, "what is cut is let go"
 
 

@@ -16,7 +16,7 @@ import pytest
 from routilux import ErrorHandler, Flow, JobState, Routine
 from routilux.runtime.reports import FREE_LINES
 
-SECOND = "routine 'choosy': message 2-2 (entry -> choosy.input), "
+SECOND = "routine 'choosy': message ID (entry -> choosy.input), "
 PLACEMENTS = ["thread", pytest.param("process", marks=pytest.mark.processes)]
 
 
@@ -48,7 +48,8 @@ def run(numbers: list[int], placement: str, handler: ErrorHandler) -> JobState:
 
 
 def lines(caplog: pytest.LogCaptureFixture, level: int = logging.INFO) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.name == "routilux" and record.levelno >= level]
+    told = [record.getMessage() for record in caplog.records if record.name == "routilux" and record.levelno >= level]
+    return [re.sub(r"(message|result) [0-9a-f]{32}", r"\1 ID", line) for line in told]
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS)

@@ -53,12 +53,12 @@ def failure(reason: Reason, **parts: Any) -> Failure:
         "is_lost": False,
         "is_fruitless": False,
         "edge": EDGE,
-        "seq": 17,
+        "message_id": "2a",
     }
     return Failure(**{**given, **parts}, reason=reason)
 
 
-MESSAGE = f"routine 'parse': message {EDGE}-17 (read.number -> parse.input), "
+MESSAGE = "routine 'parse': message 2a (read.number -> parse.input), "
 IDLE = "routine 'parse': worker 2, with no message in hand: "
 LOST: dict[str, Any] = {"is_lost": True}
 NONE: dict[str, Any] = {"is_lost": True, "has_message": False, "worker": 2}
@@ -161,9 +161,8 @@ def test_failures_before_it_that_got_no_line_are_told_of() -> None:
 
 
 def test_a_result_that_cannot_be_read_is_told_in_one_line() -> None:
-    assert tell_unreadable("read", EDGE, 3, BAD_ROW, PLAN) == (
-        f"routine 'read': result {EDGE}-3 (read.number -> parse.input): raised ValueError: bad row 17; "
-        "given up (dead letter)"
+    assert tell_unreadable("read", EDGE, "2b", BAD_ROW, PLAN) == (
+        "routine 'read': result 2b (read.number -> parse.input): raised ValueError: bad row 17; given up (dead letter)"
     )
 
 

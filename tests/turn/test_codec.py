@@ -29,6 +29,8 @@ from tests.supervisors.wire.mutations import HEADS, check_decoder, mutated, peak
 
 wire = WireCodec()
 
+KEY = 2**126 + 7
+
 immutable = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(st.characters(), max_size=4)
 )
@@ -95,6 +97,7 @@ requests = st.builds(
     st.integers(0, 9),
     st.integers(0, 9),
     st.binary(max_size=6),
+    st.integers(0, 2**127),
     failures=st.integers(0, 9),
     redelivered=st.booleans(),
     released=st.integers(0, 9),
@@ -188,11 +191,11 @@ def test_a_boot_carries_state_and_what_slots_gathered() -> None:
 
 @pytest.mark.parametrize("payload", [{"x": 1}, values.encode({"x": 1})], ids=["by reference", "encoded"])
 def test_a_request_comes_back_as_its_message(payload: Any) -> None:
-    message = Message(3, 7, payload, failures=2, crashes=1, redelivered=True, released=4)
+    message = Message(3, 7, payload, KEY, failures=2, crashes=1, redelivered=True, released=4)
 
     read = wire.request(encode_request(message))
 
-    assert read == Message(3, 7, values.encode({"x": 1}), failures=2, crashes=0, redelivered=True, released=4)
+    assert read == Message(3, 7, values.encode({"x": 1}), KEY, failures=2, crashes=0, redelivered=True, released=4)
 
 
 def failure_of(error: BaseException) -> TurnFailure:
@@ -238,7 +241,7 @@ def test_on_a_thread_everything_is_what_it_is() -> None:
     error = ValueError()
     record = ErrorRecord("ValueError", "", "")
     committed: dict[str, Any] = {}
-    message, part, result = Message(0, 1, {}), TurnPart([], None), TurnResult([], [])
+    message, part, result = Message(0, 1, {}, 1), TurnPart([], None), TurnResult([], [])
 
     assert local.boot(committed) is committed
     assert (local.request(message) is message, local.part(part) is part, local.result(result) is result) == (True,) * 3

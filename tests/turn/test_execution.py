@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from routilux.context import current_turn
 from routilux.errors import EmitOutsideTurnError, ResultError, SlotArgumentError
+from routilux.ids import to_id
 from routilux.messages import Emission, Message
 from routilux.model.function import routine
 from routilux.model.routine import Routine
@@ -73,13 +75,13 @@ def test_the_handler_can_tell_which_message_it_handles(is_local: bool) -> None:
     worker = Worker(Does(tell), is_local=is_local)
     worker.run()
     worker.begin()
-    worker.message = Message(0, 7, {} if is_local else values.encode({}), failures=2, redelivered=True)
+    worker.message = Message(0, 7, {} if is_local else values.encode({}), 0x7, failures=2, redelivered=True)
     worker.begin_again()
     worker.finish()
 
     assert [data for _, data in worker.emitted] == [
-        {"id": "0-1", "attempt": 1, "redelivered": False},
-        {"id": "0-7", "attempt": 3, "redelivered": True},
+        {"id": to_id(1), "attempt": 1, "redelivered": False},
+        {"id": to_id(7), "attempt": 3, "redelivered": True},
     ]
 
 
@@ -148,28 +150,30 @@ def test_data_that_does_not_fit_is_told_with_slot_and_routine(is_local: bool) ->
 def test_a_payload_that_cannot_be_decoded_is_a_failure_of_the_turn(is_local: bool) -> None:
     worker = Worker(Does(lambda self: None), is_local=is_local)
     worker.begin()
-    worker.message = Message(0, 9, b"\xff")
+    worker.message = Message(0, 9, b"\xff", 0x9)
     worker.begin_again()
 
     with pytest.raises(ValueDecodingError) as caught:
         worker.finish()
-    assert caught.value.__notes__ == ["It is the payload of message 0-9 for slot 'in' of routine 'r'."]
+    assert caught.value.__notes__ == [f"It is the payload of message {to_id(9)} for slot 'in' of routine 'r'."]
 
 
 def test_a_payload_that_is_no_dict_is_a_failure_of_the_turn() -> None:
     worker = Worker(Does(lambda self: None))
     worker.begin()
-    worker.message = Message(0, 9, values.encode([1]))
+    worker.message = Message(0, 9, values.encode([1]), 0x9)
     worker.begin_again()
 
-    with pytest.raises(ValueDecodingError, match=r"of message 0-9 for slot 'in' of routine 'r' is a dict .*, got list"):
+    with pytest.raises(
+        ValueDecodingError, match=rf"of message {to_id(9)} for slot 'in' of routine 'r' is a dict .*, got list"
+    ):
         worker.finish()
 
 
 def test_a_thread_decodes_what_a_process_sent() -> None:
     worker = Worker(Does(lambda self, x: self.emit("out", x=x)))
     worker.begin()
-    worker.message = Message(0, 1, values.encode({"x": 1}))
+    worker.message = Message(0, 1, values.encode({"x": 1}), 0x1)
     worker.begin_again()
     worker.finish()
 
@@ -714,7 +718,7 @@ def test_an_emission_that_was_refused_has_no_position_when_its_turn_runs_again(i
         worker.finish()
     assert worker.message is not None
     assert worker.message.released == COUNT_BOUND
-    worker.message.failures += 1
+    worker.message = replace(worker.message, failures=worker.message.failures + 1)
     worker.begin_again()
     worker.finish()
 

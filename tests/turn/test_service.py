@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from routilux.context import current_turn
 from routilux.messages import Message
@@ -141,7 +142,7 @@ def test_a_message_before_the_boot_is_impossible() -> None:
     service = RoutineService(Counter(), "r", {}, (), job_id="j", atomic=False, retryable=(), codec=LocalCodec())
 
     with pytest.raises(InternalError, match="before it was booted"):
-        service.begin(Message(0, 1, {}), Worker(Counter()))
+        service.begin(Message(0, 1, {}, key=1), Worker(Counter()))
 
 
 def test_a_message_on_an_unknown_connection_is_impossible() -> None:
@@ -336,7 +337,8 @@ def _outcome(worker: Worker, edge: int, do: list[Any], number: int, *, is_tried_
             return tuple(errors)
         if not is_tried_again:
             break
-        worker.message.failures += 1  # type: ignore[union-attr]  # begin has set it
+        assert worker.message is not None
+        worker.message = replace(worker.message, failures=worker.message.failures + 1)
         worker.begin_again()
     return tuple(errors)
 

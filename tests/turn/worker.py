@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from msgspec.structs import replace
+
 from routilux.messages import Emission, Message, TurnFailure, TurnPart, TurnResult
 from routilux.model.routine import Routine
 from routilux.turn.codec import (
@@ -83,7 +85,7 @@ class Worker:
     def begin(self, *, edge: int = 0, **data: Any) -> TurnExecution:
         """Take up a new message."""
         self.seq += 1
-        self.message = Message(edge, self.seq, data if self.is_local else values.encode(data))
+        self.message = Message(edge, self.seq, data if self.is_local else values.encode(data), self.seq)
         return self.begin_again()
 
     def begin_again(self) -> TurnExecution:
@@ -128,10 +130,10 @@ class Worker:
         self.parts.append(part)
         self.out += part.emissions
         if part.state is None:
-            self.message.released += len(part.emissions)
+            self.message = replace(self.message, released=self.message.released + len(part.emissions))
         else:
             apply_ops(self.committed, part.state)
-            self.message.released = 0
+            self.message = replace(self.message, released=0)
 
     def check(self) -> None:
         """Let the turn go on (`Port`), unless the worker `refuses`."""

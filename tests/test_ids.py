@@ -1,0 +1,85 @@
+"""A message's identity: the same for the same lineage, another for every other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from routilux import Flow, Routine
+from routilux.ids import STEP, from_bytes, key_of_child, key_of_text, key_of_turn, to_bytes, to_id
+
+keys = st.integers(0, 2**127 - 2)
+
+
+@given(keys)
+def test_a_key_comes_back_from_its_bytes_and_has_an_id_of_its_own(key: int) -> None:
+    assert from_bytes(to_bytes(key)) == key
+    assert int(to_id(key), 16) == key
+    assert len(to_id(key)) == 32
+
+
+@given(keys, st.integers(0, 10**6), st.integers(0, 100))
+def test_what_is_emitted_in_parts_has_the_keys_of_what_is_emitted_at_once(parent: int, before: int, after: int) -> None:
+    way = key_of_text("a.x -> b.y")
+    at_once = key_of_child(key_of_turn(parent, before) + after * STEP, way)
+    assert at_once == key_of_child(key_of_turn(parent, before + after), way)
+
+
+def test_keys_of_three_generations_over_several_ways_are_all_different() -> None:
+    ways = [key_of_text(label) for label in ("a", "b", "c")]
+    generation = {key_of_child(key_of_turn(key_of_text("job"), seq), way) for seq in range(20) for way in ways}
+    seen = set(generation)
+    for _ in range(2):
+        children = [
+            key_of_child(key_of_turn(parent, position), way)
+            for parent in generation
+            for position in range(6)
+            for way in ways
+        ]
+        assert len(set(children)) == len(children)
+        assert seen.isdisjoint(children)
+        seen.update(children)
+        generation = set(children)
+
+
+class Source(Routine):
+    def __init__(self, *, commits: bool) -> None:
+        super().__init__()
+        self.commits = commits
+        self.define_slot("trigger", handler=self.handle_all if not commits else self.handle_each)
+        self.define_event("out", ["n"])
+
+    def handle_all(self) -> None:
+        for n in range(4):
+            self.emit("out", n=n)
+
+    def handle_each(self) -> Iterator[None]:
+        for n in range(4):
+            self.emit("out", n=n)
+            yield
+
+
+class Sink(Routine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+        self.define_slot("in", handler=self.handle)
+
+    def handle(self, n: int) -> None:
+        self.seen.append(self.message_id)
+
+
+def test_a_generator_that_commits_at_each_yield_gives_the_ids_of_one_that_does_not() -> None:
+    tails = []
+    for commits in (False, True):
+        flow, sink = Flow("ids"), Sink()
+        flow.add_routine(Source(commits=commits), "source")
+        flow.add_routine(sink, "sink")
+        flow.connect("source", "out", "sink", "in")
+        assert flow.execute("source").status == "completed"
+        numbers = [int(seen, 16) for seen in sink.seen]
+        tails.append([(number - numbers[0]) % (2**127 - 1) for number in numbers])
+        assert len(set(numbers)) == 4
+    assert tails[0] == tails[1], "jobs differ by where they begin, and by nothing else"
