@@ -32,7 +32,7 @@ class Failed(NamedTuple):
 
 
 class Parked(NamedTuple):
-    """The worker is held, by the hold of that number, on this request or on none; all behind it was dropped, unbegun."""
+    """The worker is held, by the hold of that number, on this request or on none; what is behind it was dropped."""
 
     hold: int
     seq: int | None

@@ -230,6 +230,13 @@ class ScriptedPlace:
             moves.append(worker.hear)
         if worker.doom is not None:
             moves.append(lambda: self._let_die(worker))
+        moves.extend(self._own_moves(worker))
+        if self._is_closing:
+            moves.extend(self._closing_moves(worker))
+        return moves
+
+    def _own_moves(self, worker: SimulatedWorker) -> list[Callable[[], None]]:
+        moves: list[Callable[[], None]] = []
         if worker.service is None:
             moves.append(lambda: self._boot(worker))
         elif worker.can_run:
@@ -238,8 +245,6 @@ class ScriptedPlace:
             moves.append(worker.park)
         if worker.unsent:
             moves.append(worker.send_unsent)
-        if self._is_closing:
-            moves.extend(self._closing_moves(worker))
         return moves
 
     def _closing_moves(self, worker: SimulatedWorker) -> list[Callable[[], None]]:

@@ -79,9 +79,8 @@ class SimulatedWorker:
     def can_run(self) -> bool:
         """Whether it has a request to begin or to go on with."""
         if self.seq is not None:
-            if self.execution is not None and self.is_started and self.hold:
-                return False
-            return sum(self.ungranted) < PART_BOUND and not self.is_cut_short
+            is_kept = self.is_started and self.hold != 0
+            return sum(self.ungranted) < PART_BOUND and not self.is_cut_short and not is_kept
         return bool(self.inbox) and not self.is_stopping
 
     @property

@@ -3,8 +3,9 @@
 Owns the one execution that is in progress, which may stop between two of its steps (a
 generator): `advance` then returns to the actor's loop, so that control messages are seen. A
 request that hands over a part while it runs waits inside `part` for its grant, and while the place is held, by the
-wait it was given; in there `hold` and `release` may be called, as in every call of the listener. A copy of the program that a request makes by fork ends where that request comes back. Never
-starts a thread, never ends a request that does not return.
+wait it was given; in there `hold` and `release` may be called, as in every call of the listener. A copy of the
+program that a request makes by fork ends where that request comes back. Never starts a thread, never ends a request
+that does not return.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ class ThreadPlace:
     def flush(self) -> None:
         """Do nothing: there is nobody to send to."""
 
-    def advance(self) -> bool:
+    def advance(self) -> bool:  # noqa: C901  one function: what every short request passes is spelled out here
         """Run the request in progress to its end, or to its next stop."""
         if self._is_booting:
             self._boot_service()
