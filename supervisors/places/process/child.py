@@ -234,7 +234,7 @@ class Child:
         self._send(Grant(seq))
 
     def hold(self) -> None:
-        """Let it begin nothing, and stay at its next part or stop; it is told once it is ready: it has nothing before."""
+        """Let it begin nothing, and stay at its next part or stop; it is told once it is ready, with nothing before."""
         self._holds += 1
         self._is_held = True
         if self.is_ready:

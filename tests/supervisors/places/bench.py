@@ -213,17 +213,7 @@ class Driver:
 
     def __init__(self, workers: int = 1, service: Any = None, *, grants: bool = True, **options: Any) -> None:
         self.poller = Poller()
-        self.place = ProcessPlace(
-            "bench",
-            encode_code(Bench() if service is None else service, "service"),
-            workers,
-            poller=self.poller,
-            clock=time.monotonic,
-            listener=self,
-            output=lambda number, stream, line: self.lines.append((number, stream, line)),
-            warn=lambda seq, seconds, stack: self.warned.append((seq, seconds, stack)),
-            **options,
-        )
+        self.place = self.make_place(workers, Bench() if service is None else service, **options)
         self.waiting: deque[tuple[int, bytes]] = deque()
         self.requests: dict[int, bytes] = {}
         self.done: dict[int, Any] = {}
@@ -241,6 +231,19 @@ class Driver:
         self._workers = workers
         self.grants = grants
         self._next = 0
+
+    def make_place(self, workers: int, service: Any, **options: Any) -> Any:
+        return ProcessPlace(
+            "bench",
+            encode_code(service, "service"),
+            workers,
+            poller=self.poller,
+            clock=time.monotonic,
+            listener=self,
+            output=lambda number, stream, line: self.lines.append((number, stream, line)),
+            warn=lambda seq, seconds, stack: self.warned.append((seq, seconds, stack)),
+            **options,
+        )
 
     def ask(self, *request: Any) -> int:
         """Line a request up; its number."""
