@@ -169,16 +169,22 @@ class ProcessActor(Behavior):
         self.pid = self._find_pid()
         self._push()
 
-    def on_part(self, number: int, seq: int, body: bytes) -> None:
+    def on_part(self, number: int, seq: int, body: bytes) -> bool:
         """Carry out what a call that goes on has done so far."""
         self._carry_out(self._in_hand[seq], body)
         self._open_place.grant(0, seq)
+        return True
 
-    def on_done(self, number: int, seq: int, body: bytes, seconds: float, at: float) -> None:
+    def on_done(self, number: int, seq: int, body: bytes, seconds: float, at: float) -> bool:
         """Carry out what a call has done."""
         self._is_begun = True
         self._carry_out(self._in_hand.pop(seq), body)
         self._push()
+        return True
+
+    def on_returned(self, number: int, seqs: tuple[int, ...]) -> None:
+        """Nothing comes back this way: nobody holds this place, and every result is taken."""
+        raise InternalError(f"a process gave back {len(seqs)} messages without having been held")
 
     def on_failed(self, number: int, seq: int, body: bytes, returned: tuple[int, ...]) -> None:
         """A call has ended the actor."""

@@ -192,7 +192,7 @@ class RoutineActor(Behavior):
         """A worker takes messages: the next `step` hands some out."""
         self._publish_pids()
 
-    def on_part(self, number: int, seq: int, body: Any) -> None:
+    def on_part(self, number: int, seq: int, body: Any) -> bool:
         """Let a part out, and let its turn go on when there is room downstream."""
         part = self._carrier.part(body)
         if not self._ledger.release(self._account, number, seq, part, self._ctx.now()):
@@ -201,13 +201,19 @@ class RoutineActor(Behavior):
         self._fruitful[number] = True
         self._ungranted.append((number, seq))
         self._grant_parts()
+        return True
 
-    def on_done(self, number: int, seq: int, body: Any, seconds: float, at: float) -> None:
+    def on_done(self, number: int, seq: int, body: Any, seconds: float, at: float) -> bool:
         """Commit a finished turn."""
         result = body if self._is_local else self._carrier.result(body)
         self._fruitful[number] = True
         if not self._ledger.commit(self._account, number, seq, result, at, seconds):
             raise RequestAbandoned
+        return True
+
+    def on_returned(self, number: int, seqs: tuple[int, ...]) -> None:
+        """The place is held, or a turn before these was refused: nothing of them has begun."""
+        self._ledger.put_back(self._account, seqs)
 
     def on_failed(self, number: int, seq: int, body: Any, returned: tuple[int, ...]) -> None:
         """A turn raised."""

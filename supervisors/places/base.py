@@ -6,7 +6,10 @@ a request means: requests and results are opaque, numbered by their sender.
 
 A worker has a number (0, 1, ...) that stays, and an incarnation that is new with every start.
 A request that was submitted comes back exactly once: by `on_done`, by `on_failed`, or among the
-numbers that `on_failed` or `on_lost` give back.
+numbers that `on_failed`, `on_lost` or `on_returned` give back. One that its listener refused (`on_part`) does not.
+
+A place can be held: then no request's own code goes on past its next part or stop, wherever it runs, until the
+place is released; what was not begun comes back, and nothing else is taken. A worker that waits so is *parked*.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ _Body = TypeVar("_Body")
 
 
 class RequestAbandoned(BaseException):
-    """Raised inside a request that waits for a grant which will not come.
+    """Raised inside a request that waits for a grant which will not come, or that its listener does not want.
 
     Derived from `BaseException`, so that an `except Exception` in a request lets it pass.
     """
@@ -79,11 +82,26 @@ class Listener(Protocol):
     def on_ready(self, number: int) -> None:
         """The worker has booted and takes requests."""
 
-    def on_part(self, number: int, seq: int, body: Any) -> None:
-        """A request that is still running handed over a part; answer it with `grant`."""
+    def on_part(self, number: int, seq: int, body: Any) -> bool:
+        """A request that is still running handed over a part; answer it with `grant`, unless it is not wanted.
 
-    def on_done(self, number: int, seq: int, body: Any, seconds: float, at: float) -> None:
-        """A request was run, in `seconds`, with result `body`; the place has noticed at clock reading `at`."""
+        Returns:
+            Whether the part was taken. If not, nobody waits for the request any more: where it runs in this program,
+            this and each further part raise `RequestAbandoned` inside of it, it is settled as failed when it has
+            ended, nothing more is told of it, and what was not begun behind it comes back by `on_returned`.
+            A place of processes ignores it: there a request is ended by `kill`.
+        """
+
+    def on_done(self, number: int, seq: int, body: Any, seconds: float, at: float) -> bool:
+        """A request was run, in `seconds`, with result `body`; the place has noticed at clock reading `at`.
+
+        Returns:
+            Whether the result was committed. If not, a service in this program settles the request as failed, and
+            what was not begun behind it comes back by `on_returned`. A place of processes ignores it.
+        """
+
+    def on_returned(self, number: int, seqs: tuple[int, ...]) -> None:
+        """The worker gave these back, unbegun, oldest first: it is held, or a request before them was refused."""
 
     def on_failed(self, number: int, seq: int, body: Any, returned: tuple[int, ...]) -> None:
         """A request raised; `body` describes how. The worker gave `returned`, unbegun, back."""
@@ -130,6 +148,28 @@ class Place(Protocol):
     def grant(self, number: int, seq: int) -> None:
         """Let the sender of the oldest unanswered part go on."""
 
+    def hold(self) -> None:
+        """Let no request go on past its next part or stop, also if it is granted; nothing if that is so already.
+
+        Until `release` no worker has room, and what was submitted and not begun comes back by `on_returned`: maybe
+        inside this call, and at the latest when the request that the worker is on has ended or is parked.
+        Time spent parked is no part of a limit of time. Workers may be started, killed and closed meanwhile; a
+        parked request is then lost, or given back, as one that waits for a grant.
+        """
+
+    def release(self) -> None:
+        """Let everything go on that `hold` keeps; parts granted meanwhile count. Nothing if it is not held."""
+
+    @property
+    def is_still(self) -> bool:
+        """Whether no request's own code runs: each worker has no request in hand, or is parked on the only one it has.
+
+        It may become true by what is told to the listener, by `hold`, or, of a parked worker, in between: then the
+        actor is woken as for any other event, so a look after each of its steps misses nothing. While the place is
+        held and nothing is killed or closed, it stays true. A worker that was given up (`kill`, a deadline) does not
+        count once its loss was told, also if its thread still runs.
+        """
+
     def kill(self, number: int, reason: Reason) -> None:
         """End a worker now; `on_lost` follows with `reason`. Nothing if it is not running."""
 
@@ -165,7 +205,7 @@ class Port(Protocol):
     """What a running request may do besides returning: hand over a part of its result."""
 
     def part(self, body: Any, weight: int) -> None:
-        """Send `body` ahead; waits while the parts not yet granted weigh `PART_BOUND` or more.
+        """Send `body` ahead; waits while the parts not yet granted weigh `PART_BOUND` or more, or the place is held.
 
         Args:
             body: the part, opaque.
@@ -178,7 +218,7 @@ class Port(Protocol):
     def stop_with(self, body: Any, weight: int) -> None:
         """Send `body` ahead at a stop, just before `advance` returns False; never waits.
 
-        The place waits instead, before the next `advance`, by the same bound.
+        The place waits instead, before the next `advance`, by the same bound or while it is held.
         """
 
 

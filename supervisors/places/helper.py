@@ -6,7 +6,8 @@ moment in which the thread is given up. Never decides how long a request may tak
 Theory of operation. Everything shared is guarded by one lock. The helper puts a report into the cell, wakes
 the actor and waits for its answer; the actor handles what it finds there, and answers by clearing the
 cell. So a result is committed before the helper settles it, one report waits at most, and the actor never
-waits. The clock of a request runs from its submission, and stands while a report or a grant is waited for: a
+waits. The clock of a request runs from its submission, and stands while a report, a grant or the end of a hold is
+waited for: a
 request that has told its end can no longer be late, and one that was given up can no longer tell anything.
 That is how each of them ends as a commit or as a loss, and never as both.
 """
@@ -77,6 +78,11 @@ class Helper:
         """What waits for the actor's answer; the actor may look without the lock."""
         self._request: tuple[int, Any] | None = None
         self._is_granted = True
+        self._is_accepted = True
+        """Whether what was reported last was taken."""
+        self._is_held = False
+        self._is_stopped = False
+        """Whether the request waits where a hold keeps it."""
         self._closing: Reason | None = None
         self._is_abandoned = False
         self._spent = 0.0
@@ -106,10 +112,11 @@ class Helper:
             self._running_since = now
             self._changed.notify()
 
-    def answer(self) -> None:
-        """Let it go on: its report was handled."""
+    def answer(self, *, accepted: bool = True) -> None:
+        """Let it go on: its report was handled, and taken or refused."""
         with self._changed:
             self.report = None
+            self._is_accepted = accepted
             self._changed.notify()
 
     def grant(self) -> None:
@@ -117,6 +124,28 @@ class Helper:
         with self._changed:
             self._is_granted = True
             self._changed.notify()
+
+    def hold(self) -> bool:
+        """Let its request not go on past its next part or stop; tells whether it takes back what was not begun."""
+        with self._changed:
+            self._is_held = True
+            is_unbegun = self._request is not None
+            self._request = None
+            if is_unbegun:
+                self._running_since = None
+            return is_unbegun
+
+    def release(self) -> None:
+        """Let it go on past parts that are granted."""
+        with self._changed:
+            self._is_held = False
+            self._changed.notify()
+
+    @property
+    def is_parked(self) -> bool:
+        """Whether its request is held at a part or stop; it stays there until it is released, closed or abandoned."""
+        with self._lock:
+            return self._is_held and self._is_stopped and self._closing is None and not self._is_abandoned
 
     def close(self, reason: Reason) -> None:
         """Let it end after the request it is on, or at that one's next stop or wait for a grant."""
@@ -170,7 +199,7 @@ class Helper:
         """Hand over a part of the request in progress, and wait for its grant.
 
         Raises:
-            RequestAbandoned: the place closes, or has given this request up.
+            RequestAbandoned: the place closes, or has given this request up, or nobody wants it.
         """
         self.stop_with(body, weight)
         if self._is_copy:
@@ -188,7 +217,7 @@ class Helper:
         """Hand over a part at a stop, and wait until it is committed.
 
         Raises:
-            RequestAbandoned: the place has given this request up.
+            RequestAbandoned: the place has given this request up, or nobody wants it.
         """
         if self._seq is None:
             message = "a part without a request"
@@ -196,7 +225,10 @@ class Helper:
         if self._is_copy:
             return  # nobody takes what a copy hands over
         self._is_granted = False  # nobody grants what was not reported yet
-        self._tell(Part(self._seq, body))
+        if not self._tell(Part(self._seq, body)):
+            self._is_granted = True
+            self._run_clock()
+            raise RequestAbandoned
 
     # -- The thread
 
@@ -237,8 +269,7 @@ class Helper:
         is_committed = False
         try:
             report = self._handle(service, seq, request)
-            self._tell(report)
-            is_committed = isinstance(report, Done)
+            is_committed = self._tell(report) and isinstance(report, Done)
         finally:
             self._seq = None
             service.settle(accepted=is_committed)
@@ -268,8 +299,8 @@ class Helper:
         """Whether this is a copy of the program that the request made by fork: none of its locks can be trusted."""
         return generation.number != self._generation
 
-    def _tell(self, report: Report) -> None:
-        """Put a report and wait for the answer.
+    def _tell(self, report: Report) -> bool:
+        """Put a report and wait for the answer: whether it was taken.
 
         Raises:
             RequestAbandoned: nobody wants it any more.
@@ -279,27 +310,42 @@ class Helper:
             self._changed.wait_for(lambda: self.report is None or self._is_abandoned)
             if self.report is not None:
                 raise RequestAbandoned  # else it was answered before, and that counts
+            return self._is_accepted
 
     def _put(self, report: Report) -> None:
         now = self._clock()
         with self._lock:
-            if self._running_since is not None:
-                self._spent += now - self._running_since
-                self._running_since = None
+            self._stop_clock(now)
             self.report = report
         self._wake()
 
     def _wait_for_grant(self) -> bool:
-        """Wait for the grant of the part that was reported; False when the place closes first.
+        """Wait for the grant of the part that was reported, and while it is held; False when the place closes first.
 
         Raises:
             RequestAbandoned: nobody waits for this request any more.
         """
+        now = self._clock()
         with self._changed:
-            self._changed.wait_for(lambda: self._is_granted or self._closing is not None or self._is_abandoned)
+            self._stop_clock(now)
+            self._is_stopped, is_held = True, self._is_held
+        if is_held:
+            self._wake()  # it is parked from here on
+        with self._changed:
+            self._changed.wait_for(lambda: self._may_go_on or self._closing is not None or self._is_abandoned)
+            self._is_stopped = False
             if self._is_abandoned:
                 raise RequestAbandoned
-            return self._is_granted
+            return self._may_go_on
+
+    @property
+    def _may_go_on(self) -> bool:
+        return self._is_granted and not self._is_held
+
+    def _stop_clock(self, now: float) -> None:
+        if self._running_since is not None:
+            self._spent += now - self._running_since
+            self._running_since = None
 
     def _run_clock(self) -> None:
         now = self._clock()

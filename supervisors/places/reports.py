@@ -29,3 +29,10 @@ class Failed(NamedTuple):
 
     seq: int
     body: Any
+
+
+class Parked(NamedTuple):
+    """The worker is held, by the hold of that number, on this request or on none; what is behind it was dropped."""
+
+    hold: int
+    seq: int | None

@@ -8,10 +8,11 @@ Theory of operation. A request goes `submit` -> (flush) -> inbox -> run -> unsen
 flushes) -> pipe -> listener. A worker that dies loses its service, its inbox and what is unsent.
 What is in the pipe was written before, and is read before its death is noticed. Until then its
 owner may go on submitting to it. The word that it shall end is on its way too: a worker goes on until
-that arrives, then begins nothing more, closes its service and leaves.
+that arrives, then begins nothing more, closes its service and leaves. The words that it is held and that it may go on
+are on their way as well, and what it answers.
 
 Unlike a real worker, one whose handler hands over parts by `Port.part` does not wait inside it
-for grants, since nothing else could happen meanwhile; it waits before its next `advance`.
+for grants, or because it is held, since nothing else could happen meanwhile; it waits before its next `advance`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any, NamedTuple
 
 from supervisors.errors import FrameError, InternalError
 from supervisors.places.base import CLOSED, Listener, Lost, Service, Worker
-from supervisors.places.reports import Done, Failed, Part, Ready
+from supervisors.places.reports import Done, Failed, Parked, Part, Ready
 from supervisors.places.simulated import SimulatedPort, SimulatedWorker
 from supervisors.reasons import Crashed, Reason, StartFailed, record_error
 
@@ -83,6 +84,7 @@ class ScriptedPlace:
         self._max_request_bytes = max_request_bytes
         self._workers = [SimulatedWorker(number) for number in range(workers)]
         self._pids = 0
+        self._is_held = False
         self._is_closing = False
         self._is_closed = False
         self._closing_reason: Reason = CLOSED
@@ -98,14 +100,15 @@ class ScriptedPlace:
         if worker.is_known or self._is_closing:
             raise InternalError(f"worker {number} cannot be started: it runs, or its place is closing")
         self._pids += 1
-        self._workers[number] = SimulatedWorker(
-            number, worker.incarnation + 1, _FIRST_PID + self._pids, boot, is_known=True
-        )
+        worker = SimulatedWorker(number, worker.incarnation + 1, _FIRST_PID + self._pids, boot, is_known=True)
+        self._workers[number] = worker
+        if self._is_held:
+            worker.order_hold()
 
     def room(self, number: int) -> int:
         """How many more requests the worker takes now."""
         worker = self._workers[number]
-        if not worker.is_ready or worker.doom is not None or self._is_closing:
+        if not worker.is_ready or worker.doom is not None or self._is_closing or self._is_held:
             return 0
         return max(0, self._window - len(worker.in_hand))
 
@@ -140,6 +143,27 @@ class ScriptedPlace:
         worker = self._workers[number]
         if worker.ungranted and worker.seq == seq:
             worker.ungranted.popleft()
+
+    def hold(self) -> None:
+        """Send the word; each worker hears it in one of the next moves."""
+        if not self._is_held:
+            self._is_held = True
+            for worker in self._workers:
+                if worker.is_alive:
+                    worker.order_hold()
+
+    def release(self) -> None:
+        """Send the word; each worker hears it in one of the next moves."""
+        if self._is_held:
+            self._is_held = False
+            for worker in self._workers:
+                if worker.is_alive:
+                    worker.order_release()
+
+    @property
+    def is_still(self) -> bool:
+        """Whether no worker runs anything, by what has come of them."""
+        return all(worker.is_still for worker in self._workers)
 
     def kill(self, number: int, reason: Reason) -> None:
         """Let the worker die in one of the next moves."""
@@ -202,16 +226,25 @@ class ScriptedPlace:
             moves.append(lambda: self._tell_lost(worker))
         if not worker.is_alive:
             return moves
+        if worker.orders:
+            moves.append(worker.hear)
         if worker.doom is not None:
             moves.append(lambda: self._let_die(worker))
+        moves.extend(self._own_moves(worker))
+        if self._is_closing:
+            moves.extend(self._closing_moves(worker))
+        return moves
+
+    def _own_moves(self, worker: SimulatedWorker) -> list[Callable[[], None]]:
+        moves: list[Callable[[], None]] = []
         if worker.service is None:
             moves.append(lambda: self._boot(worker))
         elif worker.can_run:
             moves.append(lambda: self._run(worker))
+        elif worker.can_park:
+            moves.append(worker.park)
         if worker.unsent:
             moves.append(worker.send_unsent)
-        if self._is_closing:
-            moves.extend(self._closing_moves(worker))
         return moves
 
     def _closing_moves(self, worker: SimulatedWorker) -> list[Callable[[], None]]:
@@ -269,6 +302,7 @@ class ScriptedPlace:
                 worker.execution = service.begin(worker.request, SimulatedPort(worker, seq))
                 if self._random.random() < 0.5:  # noqa: PLR2004  stop here, where a crash finds it begun, or go on
                     return
+            worker.is_started = True
             if not worker.execution.advance():
                 worker.is_cut_short = worker.is_stopping
                 return
@@ -298,10 +332,14 @@ class ScriptedPlace:
             case Failed(seq, body):
                 worker.check_oldest(seq)
                 worker.in_hand.popleft()
-                returned = tuple(worker.in_hand)
-                worker.in_hand.clear()
-                worker.epoch += 1
-                listener.on_failed(number, seq, body, returned)
+                listener.on_failed(number, seq, body, worker.take_back())
+            case Parked(hold, seq):
+                if seq is not None:
+                    worker.check_oldest(seq)
+                returned = worker.take_back(seq)
+                worker.parked = hold
+                if returned:
+                    listener.on_returned(number, returned)
 
     def _let_die(self, worker: SimulatedWorker) -> None:
         if worker.doom is not None:

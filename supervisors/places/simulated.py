@@ -12,10 +12,10 @@ from typing import Any
 
 from supervisors.errors import InternalError
 from supervisors.places.base import PART_BOUND, Execution, Service, Worker, tell_failure
-from supervisors.places.reports import Done, Failed, Part, Ready
+from supervisors.places.reports import Done, Failed, Parked, Part, Ready
 from supervisors.reasons import Reason
 
-Frame = Ready | Part | Done | Failed
+Frame = Ready | Part | Done | Failed | Parked
 
 
 @dataclass
@@ -32,9 +32,17 @@ class SimulatedWorker:
     """Whether its owner knows that it has booted."""
     in_hand: deque[int] = field(default_factory=deque)
     epoch: int = 0
+    holds: int = 0
+    """How often it was held, as its owner knows."""
+    is_held: bool = False
+    """Whether its owner holds it."""
+    parked: int = 0
+    """The number of the last hold that its owner knows it to be parked by."""
     doom: Reason | None = None
     outgoing: list[tuple[int, int, Any]] = field(default_factory=list)
     inbox: deque[tuple[int, int, Any]] = field(default_factory=deque)
+    orders: deque[int] = field(default_factory=deque)
+    """What it is told of holds and has not heard: the number of each hold, 0 for its end."""
     pipe: deque[Frame] = field(default_factory=deque)
     unsent: list[Done] = field(default_factory=list)
     service: Service | None = None
@@ -42,7 +50,13 @@ class SimulatedWorker:
     seq: int | None = None
     request: Any = None
     execution: Execution | None = None
+    is_started: bool = False
+    """Whether its request has come to a first stop."""
     ungranted: deque[int] = field(default_factory=deque)
+    hold: int = 0
+    """The number of the hold that it has heard of; 0 if there is none."""
+    told: int = 0
+    """The number of the last hold by which it has told to be parked."""
     is_stopping: bool = False
     """Whether it has been told to end."""
     is_cut_short: bool = False
@@ -65,19 +79,56 @@ class SimulatedWorker:
     def can_run(self) -> bool:
         """Whether it has a request to begin or to go on with."""
         if self.seq is not None:
-            return sum(self.ungranted) < PART_BOUND and not self.is_cut_short
+            is_kept = self.is_started and self.hold != 0
+            return sum(self.ungranted) < PART_BOUND and not self.is_cut_short and not is_kept
         return bool(self.inbox) and not self.is_stopping
+
+    @property
+    def can_park(self) -> bool:
+        """Whether its request is at a part or stop, and it has not told that it is held there."""
+        return self.seq is not None and self.is_started and not self.is_stopping and self.hold not in {0, self.told}
+
+    @property
+    def is_still(self) -> bool:
+        """Whether it runs nothing, as far as its owner knows."""
+        is_parked = self.is_held and self.parked == self.holds and self.doom is None
+        return not self.in_hand or (is_parked and len(self.in_hand) == 1)
+
+    def order_hold(self) -> None:
+        """Send the word that it shall go no further than its next stop."""
+        self.holds += 1
+        self.is_held = True
+        self.orders.append(self.holds)
+
+    def order_release(self) -> None:
+        """Send the word that it may go on."""
+        self.is_held = False
+        self.orders.append(0)
+
+    def hear(self) -> None:
+        """Hear of a hold, or of its end."""
+        self.hold = self.orders.popleft()
+
+    def park(self) -> None:
+        """Drop what it has not begun, and write that it is held."""
+        self.told = self.hold
+        self.send_unsent()
+        self.pipe.append(Parked(self.hold, self.seq))
+        self.own_epoch += 1
 
     def describe(self) -> Worker:
         """Describe it for a listing."""
         return Worker(self.number, self.incarnation, self.pid, self.is_ready, len(self.in_hand), self.seq, None)
 
     def take_next(self) -> bool:
-        """Take up the next request; False if it was given back meanwhile."""
+        """Take up the next request; False if it was given back meanwhile, or is now as the worker is held."""
         epoch, seq, request = self.inbox.popleft()
         if epoch != self.own_epoch:
             return False  # sent before its owner knew that a request had failed, and given back with that
-        self.seq, self.request = seq, request
+        if self.hold:
+            self.park()
+            return False
+        self.seq, self.request, self.is_started = seq, request, False
         self.ungranted.clear()
         return True
 
@@ -108,6 +159,14 @@ class SimulatedWorker:
         if not self.in_hand or self.in_hand[0] != seq:
             raise InternalError(f"worker {self.number} reported request {seq}, in hand are {list(self.in_hand)}")
 
+    def take_back(self, kept: int | None = None) -> tuple[int, ...]:
+        """Give what it has dropped: all in its hands but `kept`, the oldest."""
+        returned = tuple(seq for seq in self.in_hand if seq != kept)
+        self.in_hand = deque(() if kept is None else (kept,))
+        self.outgoing = [item for item in self.outgoing if item[1] not in returned]
+        self.epoch += 1
+        return returned
+
     def die(self, reason: Reason) -> None:
         """Lose everything that was not written."""
         suspect = self.seq if self.seq in self.in_hand else None
@@ -116,6 +175,7 @@ class SimulatedWorker:
         self.forget()
         self.unsent.clear()
         self.inbox.clear()
+        self.orders.clear()
 
     def leave_dead(self) -> tuple[Reason, int | None, tuple[int, ...]]:
         """Take note of its death; gives reason, suspect and what had run."""
@@ -130,6 +190,7 @@ class SimulatedWorker:
         self.service = None
         self.outgoing.clear()
         self.inbox.clear()
+        self.orders.clear()
 
 
 class SimulatedPort:

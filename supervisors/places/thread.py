@@ -2,9 +2,10 @@
 
 Owns the one execution that is in progress, which may stop between two of its steps (a
 generator): `advance` then returns to the actor's loop, so that control messages are seen. A
-request that hands over a part while it runs waits inside `part` for its grant, by the wait it
-was given. A copy of the program that a request makes by fork ends where that request comes back. Never
-starts a thread, never ends a request that does not return.
+request that hands over a part while it runs waits inside `part` for its grant, and while the place is held, by the
+wait it was given; in there `hold` and `release` may be called, as in every call of the listener. A copy of the
+program that a request makes by fork ends where that request comes back. Never starts a thread, never ends a request
+that does not return.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class ThreadPlace:
         make_service: makes the service, once for each start.
         listener: who is told of the ends.
         clock: gives the time in seconds, for durations.
-        wait: called while a part is not granted; False when it never will be.
+        wait: called while a part is not granted or the place is held; False when the request shall not go on.
     """
 
     def __init__(
@@ -67,6 +68,13 @@ class ThreadPlace:
         self._request: Any = None
         self._execution: Execution | None = None
         self._is_inside = False
+        self._is_held = False
+        self._is_waiting = False
+        """Whether the request in progress waits inside of `part`."""
+        self._is_refused = False
+        """Whether the listener does not want the request in progress any more."""
+        self._listener_error: BaseException | None = None
+        """What the listener raised inside the request in progress; raised again when that has ended."""
         self._ungranted = 0
         self._since = 0.0
         self._generation = generation.number
@@ -82,7 +90,7 @@ class ThreadPlace:
 
     def room(self, number: int) -> int:
         """How many it takes at once when it has none: several while they are short, else one."""
-        if self._service is None or self._is_closing or self._waiting or self._seq is not None:
+        if self._service is None or self._is_closing or self._is_held or self._waiting or self._seq is not None:
             return 0
         return self._window
 
@@ -93,14 +101,14 @@ class ThreadPlace:
     def flush(self) -> None:
         """Do nothing: there is nobody to send to."""
 
-    def advance(self) -> bool:
+    def advance(self) -> bool:  # noqa: C901  one function: what every short request passes is spelled out here
         """Run the request in progress to its end, or to its next stop."""
         if self._is_booting:
             self._boot_service()
             return True
         if self._is_closing:
             return self._finish_closing()
-        if self._ungranted or (self._seq is None and not self._waiting):
+        if self._ungranted or self._is_held or (self._seq is None and not self._waiting):
             return False
         service, seq, clock = self._service, self._seq, self._clock
         if seq is None:
@@ -124,14 +132,18 @@ class ThreadPlace:
             self._is_inside = False
         if generation.number != self._generation:
             leave_copy(None)
-        if is_done:
+        if self._is_refused:
+            self._drop_refused(service)
+        elif is_done:
             now = clock()
             seconds = now - self._since
             self._window = WINDOW if seconds < SHORT_SECONDS else 1
             self._seq = self._request = self._execution = None
             self._ungranted = 0
-            self._listener.on_done(0, seq, execution.result, seconds, now)
-            service.settle(accepted=True)
+            accepted = self._listener.on_done(0, seq, execution.result, seconds, now)
+            service.settle(accepted=accepted)
+            if not accepted:
+                self._return_unbegun()
         return True
 
     def grant(self, number: int, seq: int) -> None:
@@ -141,12 +153,18 @@ class ThreadPlace:
     def part(self, body: Any, weight: int) -> None:
         """Hand over a part of the request in progress (`Port`)."""
         self.stop_with(body, weight)
-        while self._ungranted:
-            if not self._wait():
-                raise RequestAbandoned
+        self._is_waiting = True
+        try:
+            while self._ungranted or self._is_held:
+                if not self._wait():
+                    raise RequestAbandoned
+        finally:
+            self._is_waiting = False
 
     def check(self) -> None:
-        """Do nothing: whoever could give it up waits for it (`Port`)."""
+        """End a request that was refused (`Port`); whoever could give it up otherwise waits for it."""
+        if self._is_refused:
+            raise RequestAbandoned
 
     def stop_with(self, body: Any, weight: int) -> None:
         """Hand over a part at a stop; the next step comes after its grant (`Port`)."""
@@ -155,8 +173,32 @@ class ThreadPlace:
             raise InternalError(message)
         if generation.number != self._generation:
             return  # nobody takes what a copy hands over
+        self.check()
         self._ungranted += 1
-        self._listener.on_part(0, self._seq, body)
+        try:
+            self._is_refused = not self._listener.on_part(0, self._seq, body)
+        except BaseException as error:
+            # Of the actor and not of the request, which ends by it all the same.
+            self._is_refused, self._listener_error = True, error
+            raise
+        self.check()
+
+    def hold(self) -> None:
+        """Take no further step; what was not begun comes back inside this call."""
+        if not self._is_held:
+            self._is_held = True
+            self._return_unbegun()
+
+    def release(self) -> None:
+        """Go on at the next `advance`, or when the wait of a part returns."""
+        self._is_held = False
+
+    @property
+    def is_still(self) -> bool:
+        """Whether nothing is in hand, or it is held between two of its steps or inside of a part."""
+        if self._seq is None:
+            return not self._waiting
+        return self._is_held and (self._is_waiting or not self._is_inside) and not self._waiting
 
     def kill(self, number: int, reason: Reason) -> None:
         """Give up the request in progress between two of its steps; one that runs cannot be."""
@@ -209,10 +251,27 @@ class ThreadPlace:
     def _fail(self, service: Service, seq: int, error: BaseException) -> None:
         if generation.number != self._generation:
             leave_copy(error)
+        if self._is_refused:
+            self._drop_refused(service)
+            return
         body = tell_failure(service.describe_failure, error)
         self._forget()
         service.settle(accepted=False)
         self._listener.on_failed(0, seq, body, self._take_back())
+
+    def _drop_refused(self, service: Service) -> None:
+        """Be done with a request that the listener does not want; nobody is told how it ended."""
+        error = self._listener_error
+        self._forget()
+        service.settle(accepted=False)
+        if error is not None:
+            raise error
+        self._return_unbegun()
+
+    def _return_unbegun(self) -> None:
+        returned = self._take_back()
+        if returned:
+            self._listener.on_returned(0, returned)
 
     def _take_back(self) -> tuple[int, ...]:
         unbegun = tuple(seq for seq, _ in self._waiting)
@@ -224,6 +283,8 @@ class ThreadPlace:
         self._request = None
         self._execution = None
         self._ungranted = 0
+        self._is_refused = False
+        self._listener_error = None
 
     def _finish_closing(self) -> bool:
         if self._is_closed:

@@ -64,7 +64,10 @@ class TimedThreadPlace:
         self._unborn: Reason | None = None
         self._incarnation = 0
         self._is_ready = False
+        self._is_held = False
         self._seq: int | None = None
+        self._is_refused = False
+        """Whether the listener does not want the present request any more."""
         self._since = 0.0
         self._is_warned = False
         self._left: list[tuple[Helper, str]] = []
@@ -87,11 +90,13 @@ class TimedThreadPlace:
         except RuntimeError as error:
             self._unborn = StartFailed(record_error(error))
             return
+        if self._is_held:
+            helper.hold()
         self._helper = helper
 
     def room(self, number: int) -> int:
         """One request when it has none."""
-        return int(self._is_ready and self._seq is None and not self._is_closing)
+        return int(self._is_ready and self._seq is None and not self._is_closing and not self._is_held)
 
     def submit(self, number: int, requests: Iterable[tuple[int, Any]]) -> None:
         """Let the thread begin the request: one, as there is no room for more."""
@@ -101,7 +106,7 @@ class TimedThreadPlace:
             raise InternalError(message)
         self._seq = seq
         self._since = self._clock()
-        self._is_warned = False
+        self._is_warned = self._is_refused = False
         self._helper.submit(seq, request)
 
     def flush(self) -> None:
@@ -126,6 +131,28 @@ class TimedThreadPlace:
         """Let the request go on past its part; one that was given up meanwhile never does."""
         if self._helper is not None and seq == self._seq:
             self._helper.grant()
+
+    def hold(self) -> None:
+        """Let the request not go on past its next part or stop; one that was not begun comes back inside this call."""
+        if self._is_held:
+            return
+        self._is_held = True
+        seq = self._seq
+        if self._helper is not None and self._helper.hold() and seq is not None:
+            self._end_request()
+            self._listener.on_returned(0, (seq,))
+
+    def release(self) -> None:
+        """Let it go on past a part that is granted."""
+        if self._is_held:
+            self._is_held = False
+            if self._helper is not None:
+                self._helper.release()
+
+    @property
+    def is_still(self) -> bool:
+        """Whether nothing is in hand, or the thread is parked; the actor is woken when it parks."""
+        return self._helper is None or self._seq is None or self._helper.is_parked
 
     def kill(self, number: int, reason: Reason) -> None:
         """Give the thread up, and the request it is on with it."""
@@ -203,34 +230,41 @@ class TimedThreadPlace:
             self._warn(seq, seconds, helper.stack())
 
     def _take(self, helper: Helper, report: Report) -> None:
+        accepted = True
         match report:
             case Ready():
                 self._is_ready = True
                 self._listener.on_ready(0)
+            case Ended(reason):
+                helper.join()
+                self._forget(helper, reason)
+            case _ if self._is_refused:
+                accepted = False
+                if not isinstance(report, Part):
+                    self._end_request()
             case Part(seq, body):
-                self._listener.on_part(0, seq, body)
+                accepted = self._listener.on_part(0, seq, body)
+                self._is_refused = not accepted
             case Done(seq, body, seconds):
                 self._end_request()
-                self._listener.on_done(0, seq, body, seconds, self._clock())
+                accepted = self._listener.on_done(0, seq, body, seconds, self._clock())
             case Failed(seq, body):
                 self._end_request()
                 self._listener.on_failed(0, seq, body, ())
             case GivenBack(seq):
                 self._end_request()
                 self._listener.on_lost(0, CLOSED, Lost(seq, (), ()))
-            case Ended(reason):
-                helper.join()
-                self._forget(helper, reason)
-        helper.answer()
+        helper.answer(accepted=accepted)
 
     def _end_request(self) -> None:
-        self._seq = None
+        self._seq, self._is_refused = None, False
         if self._end_at is not None:
             self._end_at = self._clock() + GOODBYE_SECONDS
 
     def _forget(self, helper: Helper, reason: Reason | None) -> None:
         """Be done with a thread, which has ended or was given up."""
-        seq, self._seq = self._seq, None
+        seq, self._seq = None if self._is_refused else self._seq, None
+        self._is_refused = False
         self._helper, self._is_ready = None, False
         if reason is not None:
             # What it had not begun, as it was still busy with the request before, is not what it hung on.

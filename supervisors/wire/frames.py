@@ -59,8 +59,8 @@ class Deliver(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     """Parent to worker: requests, oldest first.
 
     Args:
-        epoch: failures of this worker that the parent knew when it sent this. The worker drops
-            what is of an older epoch: those requests were returned with the failure.
+        epoch: how often the parent knew, when it sent this, that the worker had dropped what it had not begun: at a
+            failure, or as it was held. The worker drops what is of an older epoch, which came back with that.
         items: pairs of number and body.
     """
 
@@ -78,6 +78,20 @@ class Stop(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
     """Parent to worker: finish the request in hand, begin no other, and end, because of `reason`."""
 
     reason: Reason
+
+
+class Hold(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=5):
+    """Parent to worker: begin nothing, and stop at the next part or stop, until `Go`.
+
+    Args:
+        number: counts the holds of this worker, from 1.
+    """
+
+    number: int
+
+
+class Go(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=6):
+    """Parent to worker: the hold is over."""
 
 
 class Spawned(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=16):
@@ -143,8 +157,22 @@ class Bye(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=Tr
     """Worker to parent, last: it begins nothing any more and ends by itself."""
 
 
-ToWorker: TypeAlias = Boot | Deliver | Grant | Stop
-FromWorker: TypeAlias = Spawned | Ready | BootFailed | Done | Part | Failed | Log | Bye
+class Parked(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=24):
+    """Worker to parent: its main thread is held. All requests behind the one it is on were dropped, unbegun.
+
+    Sent once a hold at most; never where the worker has nothing to stop and nothing to drop.
+
+    Args:
+        hold: the number of the hold; it may be over by the time this arrives.
+        seq: the request that stays where it is; None if the worker is on none.
+    """
+
+    hold: int
+    seq: int | None
+
+
+ToWorker: TypeAlias = Boot | Deliver | Grant | Stop | Hold | Go
+FromWorker: TypeAlias = Spawned | Ready | BootFailed | Done | Part | Failed | Log | Bye | Parked
 
 Frame = TypeVar("Frame")
 

@@ -37,8 +37,11 @@ from supervisors.wire.frames import (
     Done,
     Failed,
     FromWorker,
+    Go,
     Grant,
+    Hold,
     Log,
+    Parked,
     Part,
     Ready,
     Spawned,
@@ -79,6 +82,9 @@ class Owner(Protocol):
     def on_child_failed(self, child: Child, seq: int, body: bytes, returned: tuple[int, ...]) -> None:
         """A request raised."""
 
+    def on_child_returned(self, child: Child, seqs: tuple[int, ...]) -> None:
+        """It is held, and gave these back unbegun."""
+
     def on_child_output(self, child: Child, stream: str, line: str) -> None:
         """It printed a line."""
 
@@ -102,13 +108,21 @@ class Child:
         poller: where its descriptors are watched.
         max_frame_bytes: the longest frame in either direction.
         doubted: how many requests it gets one at a time at first.
+        inherited: descriptors that it is born with.
 
     Raises:
         OSError: no descriptors are left.
     """
 
     def __init__(
-        self, owner: Owner, number: int, incarnation: int, poller: Poller, max_frame_bytes: int, doubted: int = 0
+        self,
+        owner: Owner,
+        number: int,
+        incarnation: int,
+        poller: Poller,
+        max_frame_bytes: int,
+        doubted: int = 0,
+        inherited: tuple[int, ...] = (),
     ) -> None:
         self.number = number
         self.incarnation = incarnation
@@ -121,7 +135,7 @@ class Child:
         self.end_reason: Reason = CLOSED
         self._owner = owner
         self._poller = poller
-        self._birth = Birth(incarnation, max_frame_bytes)
+        self._birth = Birth(incarnation, max_frame_bytes, inherited)
         self._reader = parent_reader(incarnation, max_frame_bytes)
         self._max_frame_bytes = max_frame_bytes
         self._batch_bound = min(_BATCH_BYTES, max_frame_bytes // 2)
@@ -136,6 +150,10 @@ class Child:
         """The request that it is ended for, if one is known; reports of it and of those behind do not count."""
         self._is_heard = True
         self._ungranted = 0
+        self._holds = 0
+        self._is_held = False
+        self._parked = 0
+        """The number of the last hold that it has told to be parked by."""
         self._streams: dict[int, tuple[str, LineBuffer]] = {}
         self._errors = LineBuffer()
         poller.watch(self._birth.channel.fileno(), selectors.EVENT_READ, self._on_channel)
@@ -161,6 +179,16 @@ class Child:
     def owes_grants(self) -> bool:
         """Whether the request it is on has handed over parts that are not granted."""
         return self._ungranted > 0
+
+    @property
+    def is_parked(self) -> bool:
+        """Whether it is held, and has told that it is where it stays until it is let go."""
+        return self._is_held and self._parked == self._holds
+
+    @property
+    def is_still(self) -> bool:
+        """Whether it has no request, or is parked on the only one; one whose end was decided may be anywhere."""
+        return not self.link or (self.is_parked and len(self.link) == 1 and not self.is_ending)
 
     def begin(self, boot: bytearray, label: str) -> None:
         """Have it started, and tell it what to become.
@@ -205,6 +233,20 @@ class Child:
             self._ungranted -= 1
         self._send(Grant(seq))
 
+    def hold(self) -> None:
+        """Let it begin nothing, and stay at its next part or stop; it is told once it is ready, with nothing before."""
+        self._holds += 1
+        self._is_held = True
+        if self.is_ready:
+            self.flush()
+            self._send(Hold(self._holds))
+
+    def release(self) -> None:
+        """Let it go on."""
+        self._is_held = False
+        if self.is_ready:
+            self._send(Go())
+
     def stop(self, reason: Reason) -> None:
         """Ask it to end after the request it is on, or at that request's next stop, because of `reason`."""
         self.is_stopping = True
@@ -235,9 +277,9 @@ class Child:
 
     def kill_silent(self, reason: Reason) -> None:
         """End it as `kill` does, unless there is word from it that was not taken in so far."""
-        held = len(self.link), self._ungranted
+        held = len(self.link), self._ungranted, self._parked
         self._read(_READS)
-        if self._reason is None and held == (len(self.link), self._ungranted):
+        if self._reason is None and held == (len(self.link), self._ungranted, self._parked):
             self.kill(reason)
 
     def ask_stack(self) -> None:
@@ -349,12 +391,22 @@ class Child:
                 self._take_in_part(seq, body)
             case Failed(seq, body, seconds):
                 self._take_in_failure(seq, body, seconds)
+            case Parked(hold, seq) if self._parked < hold <= self._holds:
+                self._take_in_parked(hold, seq)
+            case _:
+                self._take_in_word(frame)
+
+    def _take_in_word(self, frame: FromWorker) -> None:
+        """Take in what is not about its requests."""
+        match frame:
             case Log():
                 log_as_own(frame, self.pid, self._label)
             case Spawned() if not self._is_spawned:
                 self._on_spawned()
             case Ready() if not self.is_ready:
                 self.is_ready = True
+                if self._is_held:
+                    self._send(Hold(self._holds))
                 self._owner.on_child_ready(self)
             case BootFailed(error) if not self.is_ready:
                 self._reason = self._reason or StartFailed(error)
@@ -398,6 +450,15 @@ class Child:
             self.link.take_back(seq, returned)
             self._culprit = seq
             raise
+
+    def _take_in_parked(self, hold: int, seq: int | None) -> None:
+        if not (self._is_heard if seq is None else self._counts(seq)):
+            return
+        returned = self.link.parked(seq)
+        self._parked = hold
+        self._batch = [item for item in self._batch if item[0] not in returned]
+        if returned:
+            self._owner.on_child_returned(self, returned)
 
     def _counts(self, seq: int) -> bool:
         """Whether a report of `seq` is heard: none is from that of the culprit on, which comes in order."""

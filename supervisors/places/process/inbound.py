@@ -15,12 +15,13 @@ import signal
 import socket
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import NoReturn
 
 from supervisors.errors import FrameError
 from supervisors.places.base import CLOSED
 from supervisors.reasons import Reason
-from supervisors.wire.frames import Boot, Deliver, FrameReader, Grant, Stop, ToWorker
+from supervisors.wire.frames import Boot, Deliver, FrameReader, Go, Grant, Hold, Stop, ToWorker
 
 CHANNEL_BROKEN = 76
 """Exit code of a worker that cannot be heard any more: `EX_PROTOCOL` of sysexits."""
@@ -44,7 +45,10 @@ class Inbound:
         self.is_stopping = False
         self.reason: Reason = CLOSED
         """Why the worker shall end; to be read once `is_stopping`."""
+        self.hold = 0
+        """The number of the hold that it is under; 0 if there is none."""
         # Guards the weights: parts sent and not granted, oldest first, of the request in hand.
+        # Told of whatever ends a wait.
         self._granted = threading.Condition()
         self._weights: deque[int] = deque()
         self._ungranted = 0
@@ -75,13 +79,13 @@ class Inbound:
             if delivered is None:
                 break
             if delivered.epoch > self._epoch:
-                end_now()  # the parent speaks of a failure that never was
+                end_now()  # the parent speaks of what was never dropped
             if delivered.epoch == self._epoch:
                 self._held.extend(delivered.items)
         return None
 
     def drop_all(self) -> None:
-        """Forget every request not begun: one has failed, and the parent has them back."""
+        """Forget every request not begun: the parent was told of what it has them back for."""
         self._held.clear()
         self._epoch += 1
 
@@ -93,15 +97,28 @@ class Inbound:
                 self._weights.clear()
                 self._ungranted = 0
 
-    def wait_below(self, bound: int) -> bool:
-        """Wait until the parts not granted weigh less than `bound`; False if the worker shall end."""
-        with self._granted:
-            self._granted.wait_for(lambda: self._ungranted < bound or self.is_stopping)
-            return self._ungranted < bound
+    def wait(self, bound: float, tell: Callable[[int], None]) -> bool:
+        """Wait until the request may go on (`may_go_on`); False if the worker shall end.
 
-    def is_below(self, bound: int) -> bool:
-        """Whether the parts not granted weigh less than `bound`."""
-        return self._ungranted < bound
+        Args:
+            bound: what the parts not granted must weigh less than.
+            tell: called with the number of each hold by which it comes to wait.
+        """
+        told = 0
+        while True:
+            with self._granted:
+                self._granted.wait_for(
+                    lambda: self.is_stopping or self.hold not in (0, told) or self.may_go_on(bound)  # noqa: B023
+                )
+                hold = self.hold
+                if self.is_stopping or hold in (0, told):
+                    return self.may_go_on(bound)
+            told = hold
+            tell(hold)
+
+    def may_go_on(self, bound: float) -> bool:
+        """Whether the parts not granted weigh less than `bound`, and the worker is not held."""
+        return self._ungranted < bound and not self.hold
 
     def add_weight(self, weight: int) -> None:
         """Count one part that is being sent."""
@@ -131,6 +148,10 @@ class Inbound:
             self._arrived.put(frame)
         elif isinstance(frame, Grant):
             self._grant(frame.seq)
+        elif isinstance(frame, Hold | Go):
+            with self._granted:
+                self.hold = frame.number if isinstance(frame, Hold) else 0
+                self._granted.notify_all()
         elif isinstance(frame, Stop):
             with self._granted:
                 self.reason = frame.reason

@@ -24,7 +24,7 @@ class Limits:
 
     Args:
         child: the incarnation.
-        timeout: seconds a request may take, waits for grants left out; None for no limit.
+        timeout: seconds a request may take, waits for grants and while it is held left out; None for no limit.
         warn: called with (seq, seconds, stack) when half of them are over; None: nobody is.
         memory_limit: bytes that it and all it has started may hold resident; None for no limit.
     """
@@ -68,7 +68,7 @@ class Limits:
         if overdue is not None and timeout is not None and not child.is_ending:
             page = child.page()
             is_told = overdue.is_asking and child.read_stack() != ""
-            oldest = None if child.owes_grants or child.is_stopping else child.link.oldest
+            oldest = None if child.owes_grants or child.is_parked or child.is_stopping else child.link.oldest
             step = overdue.decide_step(page, now, oldest=oldest, is_told=is_told)
             self._carry_out(step, page, now, timeout)
 

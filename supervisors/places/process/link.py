@@ -8,7 +8,8 @@ Theory of operation. A worker runs its requests in the order they were sent, so 
 reports must be about the oldest one outstanding; anything else is a breach of the protocol.
 When a request fails, the worker drops all behind it, and this returns them to their sender;
 both count an epoch up, so that what the parent had sent meanwhile is dropped too: it carries the
-older epoch.
+older epoch. A worker that is held does the same where it stops, whether or not the hold is over by the time its word
+arrives: whoever is held and released at any moment gets each request once, and in order.
 
 A worker that breaks the protocol has shown that something it ran does not leave it whole, and not always what: when
 it had begun several requests that it had not reported, any of them may be the one. They go back, and the next
@@ -99,8 +100,20 @@ class Link:
         """Note that `seq` failed; give the numbers behind it, which are back; raises as `done`."""
         self._take(seq, "failed")
         self._learn(seconds)
-        returned = tuple(self._outstanding)
-        self._outstanding.clear()
+        self.epoch += 1
+        return self._take_all()
+
+    def parked(self, seq: int | None) -> tuple[int, ...]:
+        """Note that it is held on `seq`, or on none; give the numbers behind, which are back.
+
+        Raises:
+            FrameError: `seq` is not the oldest one outstanding.
+        """
+        if seq is not None and self.oldest != seq:
+            raise FrameError(self._breach(seq, "a hold"))
+        kept = () if seq is None else (seq,)
+        returned = self._take_all()[len(kept) :]
+        self._outstanding.extend(kept)
         self.epoch += 1
         return returned
 

@@ -34,11 +34,14 @@ class ProcessPlace:
         clock: gives the time in seconds; the system's monotonic clock, which the workers read too.
         listener: who is told of the ends.
         output: called with (worker, `stdout` or `stderr`, line) for each line a worker prints.
-        timeout: seconds a request may take, waits for grants left out; None for no limit.
+        timeout: seconds a request may take, waits for grants and while it is held left out; None for no limit.
         warn: called once a request with (seq, seconds, stack) when half of its time is over; None: nobody is.
         memory_limit: bytes that a worker, with all it has started, may hold; None for no limit.
         max_frame_bytes: the longest frame in either direction.
         start_timeout: seconds a worker gets to become ready.
+        inherited: descriptors that each worker keeps open until it ends, and passes to nothing it starts: a file that
+            is locked by them stays so while any worker lives, also one that outlives the program. They are the
+            caller's, to be open whenever a worker is started, and none of the first three.
     """
 
     def __init__(  # noqa: PLR0913  a place has that many sides
@@ -56,6 +59,7 @@ class ProcessPlace:
         memory_limit: int | None = None,
         max_frame_bytes: int = MAX_FRAME_BYTES,
         start_timeout: float = START_SECONDS,
+        inherited: tuple[int, ...] = (),
     ) -> None:
         self._name = name
         self._service = service
@@ -68,6 +72,7 @@ class ProcessPlace:
         self._memory_limit = memory_limit
         self._max_frame_bytes = max_frame_bytes
         self._start_timeout = start_timeout
+        self._inherited = inherited
         self._children: list[Child | None] = [None] * workers
         self._limits: dict[int, Limits] = {}
         self._incarnations = [0] * workers
@@ -76,6 +81,8 @@ class ProcessPlace:
         self._unborn: list[tuple[int, Reason]] = []
         self._has_limits = timeout is not None or memory_limit is not None
         self._is_holding = False
+        """Whether the spawner is kept."""
+        self._is_held = False
         self._is_closing = False
         self._is_closed = False
 
@@ -95,7 +102,7 @@ class ProcessPlace:
                 spawner.hold()
                 self._is_holding = True
             doubted = self._doubted[number]
-            child = Child(self, number, incarnation, self._poller, self._max_frame_bytes, doubted)
+            child = Child(self, number, incarnation, self._poller, self._max_frame_bytes, doubted, self._inherited)
         except (OSError, RuntimeError, FrameError) as error:
             self._unborn.append((number, StartFailed(record_error(error))))
             return
@@ -104,12 +111,14 @@ class ProcessPlace:
         child.end_reason = StartFailed(record_error(late))
         self._children[number] = child
         self._limits[number] = Limits(child, self._timeout, self._warn, self._memory_limit)
+        if self._is_held:
+            child.hold()
         child.begin(data, f"{self._name}-{number}")
 
     def room(self, number: int) -> int:
         """How many more requests the worker takes now."""
         child = self._children[number]
-        return child.room if child is not None and not self._is_closing else 0
+        return child.room if child is not None and not self._is_closing and not self._is_held else 0
 
     def submit(self, number: int, requests: Iterable[tuple[int, bytes]]) -> None:
         """Hand requests to a worker that has room for them; they leave with the next `flush`.
@@ -143,6 +152,27 @@ class ProcessPlace:
         child = self._children[number]
         if child is not None:
             child.grant(seq)
+
+    def hold(self) -> None:
+        """Tell all workers to stay at their next part or stop; what they had not begun comes back when they do."""
+        if not self._is_held:
+            self._is_held = True
+            for child in self._children:
+                if child is not None:
+                    child.hold()
+
+    def release(self) -> None:
+        """Tell all workers to go on."""
+        if self._is_held:
+            self._is_held = False
+            for child in self._children:
+                if child is not None:
+                    child.release()
+
+    @property
+    def is_still(self) -> bool:
+        """Whether no worker has a request but such as it is parked on, by what they have told."""
+        return all(child is None or child.is_still for child in self._children)
 
     def kill(self, number: int, reason: Reason) -> None:
         """End a worker and all it has started, now."""
@@ -229,6 +259,10 @@ class ProcessPlace:
     def on_child_failed(self, child: Child, seq: int, body: bytes, returned: tuple[int, ...]) -> None:
         """Pass a failure on."""
         self._listener.on_failed(child.number, seq, body, returned)
+
+    def on_child_returned(self, child: Child, seqs: tuple[int, ...]) -> None:
+        """Pass on what was not begun."""
+        self._listener.on_returned(child.number, seqs)
 
     def on_child_output(self, child: Child, stream: str, line: str) -> None:
         """Pass a line on."""

@@ -43,7 +43,7 @@ try:
 except ImportError:
     sys.path.append(sys.argv[6])
     from supervisors.places.process import worker
-worker.main(*map(int, sys.argv[1:6]))
+worker.main(*map(int, sys.argv[1:6]), *map(int, sys.argv[7:]))
 """
 """Run by a fresh interpreter: search for modules where the parent does, then become a worker."""
 
@@ -57,14 +57,16 @@ class Birth:
     Args:
         incarnation: carried by every frame of this worker.
         max_frame_bytes: the longest frame the worker takes.
+        inherited: more descriptors that the worker gets; they stay the caller's.
 
     Raises:
         OSError: no descriptors are left for a channel.
     """
 
-    def __init__(self, incarnation: int, max_frame_bytes: int) -> None:
+    def __init__(self, incarnation: int, max_frame_bytes: int, inherited: tuple[int, ...] = ()) -> None:
         self.incarnation = incarnation
         self.max_frame_bytes = max_frame_bytes
+        self._inherited = inherited
         self.pid = 0
         self.death_fd = -1
         self.stdout_fd = -1
@@ -123,11 +125,11 @@ class Birth:
         channel_fd = self._far_end.fileno()
         numbers = (channel_fd, page_fd, self.incarnation, self.max_frame_bytes, os.getpid())
         process = subprocess.Popen(  # noqa: S603 - our own interpreter with our own words
-            [*_interpreter(), "-c", _STUB, *map(str, numbers), _ROOT],
+            [*_interpreter(), "-c", _STUB, *map(str, numbers), _ROOT, *map(str, self._inherited)],
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
-            pass_fds=(channel_fd, page_fd),
+            pass_fds=(channel_fd, page_fd, *self._inherited),
             close_fds=True,
             start_new_session=True,
         )

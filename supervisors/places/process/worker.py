@@ -34,7 +34,18 @@ from supervisors.places.process.outbound import Outbound
 from supervisors.places.process.page import Page
 from supervisors.places.process.stack import answer_stack_requests
 from supervisors.reasons import record_error
-from supervisors.wire.frames import Boot, BootFailed, Bye, Failed, Log, Part, Ready, encode_frame, worker_reader
+from supervisors.wire.frames import (
+    Boot,
+    BootFailed,
+    Bye,
+    Failed,
+    Log,
+    Parked,
+    Part,
+    Ready,
+    encode_frame,
+    worker_reader,
+)
 from supervisors.wire.values import decode_code
 
 _PR_SET_PDEATHSIG = 1
@@ -42,12 +53,17 @@ _TRACE_LIMIT = 65_536
 """Characters of a log record's text or traceback that are forwarded (arbitrary)."""
 
 
-def main(channel_fd: int, page_fd: int, incarnation: int, max_frame_bytes: int, parent_pid: int) -> NoReturn:
-    """Be a worker until the parent says stop. Called by the interpreter that `spawn` has started."""
+def main(
+    channel_fd: int, page_fd: int, incarnation: int, max_frame_bytes: int, parent_pid: int, *inherited: int
+) -> NoReturn:
+    """Be a worker until the parent says stop. Called by the interpreter that `spawn` has started.
+
+    Keeps the descriptors `inherited` open, and from all that it starts.
+    """
     _end_with_parent(parent_pid)
     _set_up_signals()
     _set_up_output()
-    for fd in (channel_fd, page_fd):
+    for fd in (channel_fd, page_fd, *inherited):
         os.set_inheritable(fd, False)
     channel = socket.socket(fileno=channel_fd)
     try:
@@ -94,7 +110,13 @@ class Loop:
             taken = inbound.take()
             if taken is None:
                 return
-            self._run_request(*taken)
+            hold = inbound.hold
+            if hold:
+                # What was taken is not begun: it goes back with all behind it.
+                outbound.send(Parked(hold, None))
+                inbound.drop_all()
+            else:
+                self._run_request(*taken)
 
     def _run_request(self, seq: int, request: bytes) -> None:
         started = time.monotonic()
@@ -151,10 +173,12 @@ class RequestPort:
         self._generation = generation.number
 
     def part(self, body: bytes, weight: int) -> None:
-        """Send a part at once, after a wait while those not granted weigh `PART_BOUND` or more."""
+        """Send a part at once, after a wait while those not granted weigh `PART_BOUND` or more; then stay if held."""
         if not self.wait_for_room():
             raise RequestAbandoned
         self.stop_with(body, weight)
+        if self._inbound.hold and not self._wait(math.inf):
+            raise RequestAbandoned
 
     def check(self) -> None:
         """Do nothing: a process that is given up is ended."""
@@ -168,17 +192,24 @@ class RequestPort:
         self._outbound.send(Part(self._seq, weight, body))
 
     def wait_for_room(self) -> bool:
-        """Wait while parts not granted weigh `PART_BOUND` or more; False if the worker shall end."""
+        """Wait while parts not granted weigh `PART_BOUND` or more, or it is held; False if the worker shall end."""
+        return self._inbound.may_go_on(PART_BOUND) or self._wait(PART_BOUND)
+
+    def _wait(self, bound: float) -> bool:
         # A copy made by fork would wait without end: it has no thread that hears of grants.
-        if self._inbound.is_below(PART_BOUND) or generation.number != self._generation:
+        if generation.number != self._generation:
             return True
-        # A wait for those downstream is no part of the time that a timeout allows.
+        # A wait for those downstream, or for the end of a hold, is no part of the time that a timeout allows.
         self._page.shift(math.inf)
         waited_from = time.monotonic()
-        has_room = self._inbound.wait_below(PART_BOUND)
+        may_go_on = self._inbound.wait(bound, self._tell_parked)
         self._started += time.monotonic() - waited_from
         self._page.shift(self._started)
-        return has_room
+        return may_go_on
+
+    def _tell_parked(self, hold: int) -> None:
+        self._outbound.send(Parked(hold, self._seq))
+        self._inbound.drop_all()
 
 
 def check_body(body: object, bound: int) -> None:

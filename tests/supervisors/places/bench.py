@@ -213,23 +213,14 @@ class Driver:
 
     def __init__(self, workers: int = 1, service: Any = None, *, grants: bool = True, **options: Any) -> None:
         self.poller = Poller()
-        self.place = ProcessPlace(
-            "bench",
-            encode_code(Bench() if service is None else service, "service"),
-            workers,
-            poller=self.poller,
-            clock=time.monotonic,
-            listener=self,
-            output=lambda number, stream, line: self.lines.append((number, stream, line)),
-            warn=lambda seq, seconds, stack: self.warned.append((seq, seconds, stack)),
-            **options,
-        )
+        self.place = self.make_place(workers, Bench() if service is None else service, **options)
         self.waiting: deque[tuple[int, bytes]] = deque()
         self.requests: dict[int, bytes] = {}
         self.done: dict[int, Any] = {}
         self.order: list[int] = []
         self.parts: list[tuple[int, Any]] = []
         self.failed: list[tuple[int, str, tuple[int, ...]]] = []
+        self.returned: list[tuple[int, ...]] = []
         self.lost: list[tuple[int, Reason, Lost]] = []
         self.ready: list[int] = []
         self.lines: list[tuple[int, str, str]] = []
@@ -238,8 +229,21 @@ class Driver:
         self.unreadable = 0
         """The request of which no report can be read."""
         self._workers = workers
-        self._grants = grants
+        self.grants = grants
         self._next = 0
+
+    def make_place(self, workers: int, service: Any, **options: Any) -> Any:
+        return ProcessPlace(
+            "bench",
+            encode_code(service, "service"),
+            workers,
+            poller=self.poller,
+            clock=time.monotonic,
+            listener=self,
+            output=lambda number, stream, line: self.lines.append((number, stream, line)),
+            warn=lambda seq, seconds, stack: self.warned.append((seq, seconds, stack)),
+            **options,
+        )
 
     def ask(self, *request: Any) -> int:
         """Line a request up; its number."""
@@ -296,18 +300,24 @@ class Driver:
     def on_ready(self, number: int) -> None:
         self.ready.append(number)
 
-    def on_part(self, number: int, seq: int, body: bytes) -> None:
+    def on_part(self, number: int, seq: int, body: bytes) -> bool:
         self._read(seq)
         self.parts.append((seq, decode(body)))
-        if self._grants:
+        if self.grants:
             self.place.grant(number, seq)
+        return True
 
-    def on_done(self, _number: int, seq: int, body: bytes, seconds: float, at: float) -> None:
+    def on_done(self, _number: int, seq: int, body: bytes, seconds: float, at: float) -> bool:
         self._read(seq)
         assert seconds >= 0.0
         assert seq not in self.done
         self.done[seq] = decode(body)
         self.order.append(seq)
+        return True
+
+    def on_returned(self, _number: int, seqs: tuple[int, ...]) -> None:
+        self.returned.append(seqs)
+        self.put_back(seqs)
 
     def on_failed(self, _number: int, seq: int, body: bytes, returned: tuple[int, ...]) -> None:
         self._read(seq)

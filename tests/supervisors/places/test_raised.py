@@ -53,11 +53,15 @@ class Listener:
     def on_ready(self, number: int) -> None:
         """Do nothing."""
 
-    def on_part(self, number: int, seq: int, body: Any) -> None:
-        """Do nothing."""
+    def on_part(self, number: int, seq: int, body: Any) -> bool:
+        return True
 
-    def on_done(self, _number: int, seq: int, body: Any, _seconds: float, _at: float) -> None:
+    def on_done(self, _number: int, seq: int, body: Any, _seconds: float, _at: float) -> bool:
         self.done.append((seq, body))
+        return True
+
+    def on_returned(self, number: int, seqs: tuple[int, ...]) -> None:
+        raise AssertionError(number, seqs)
 
     def on_failed(self, _number: int, seq: int, body: ErrorRecord, returned: tuple[int, ...]) -> None:
         self.failed.append((seq, body, returned))

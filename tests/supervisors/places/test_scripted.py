@@ -78,6 +78,7 @@ class World:
         self.outcome: dict[int, bytes] = {}
         self.settled: Counter[bool] = Counter()
         self.lost: list[tuple[Reason, Lost]] = []
+        self.returned = 0
         self.ungranted: list[tuple[int, int]] = []
         self.is_closed = False
         self.closed: list[Reason] = []
@@ -111,17 +112,27 @@ class World:
         assert self.place.room(number) in {0, 3}  # none when it is to die already
         assert self.held[number] == []
 
-    def on_part(self, number: int, seq: int, body: Any) -> None:
+    def on_part(self, number: int, seq: int, body: Any) -> bool:
         assert self.held[number][0] == seq
         assert body == f"part of {seq}".encode()
         self.parts[seq] += 1
         self.ungranted.append((number, seq))
+        return True
 
-    def on_done(self, number: int, seq: int, body: Any, seconds: float, at: float) -> None:
+    def on_done(self, number: int, seq: int, body: Any, seconds: float, at: float) -> bool:
         assert self.held[number].pop(0) == seq
         assert seq not in self.outcome
         assert self.parts[seq] >= int(self.requests[seq].split()[1])
         self.outcome[seq] = body
+        return True
+
+    def on_returned(self, number: int, seqs: tuple[int, ...]) -> None:
+        kept = len(self.held[number]) - len(seqs)
+        assert kept in {0, 1}
+        assert list(seqs) == self.held[number][kept:]
+        del self.held[number][kept:]
+        self.waiting.extendleft(reversed(seqs))
+        self.returned += len(seqs)
 
     def on_failed(self, number: int, seq: int, body: Any, returned: tuple[int, ...]) -> None:
         assert self.held[number].pop(0) == seq

@@ -88,6 +88,9 @@ class World:
         self.done: dict[int, Any] = {}
         self.parts: list[tuple[int, Any]] = []
         self.failed: list[tuple[int, str, tuple[int, ...]]] = []
+        self.returned: list[int] = []
+        self.refuses = False
+        """Whether nothing is taken of what is handed over."""
         self.lost: list[tuple[Reason, Lost]] = []
         self.closed = 0
         self.warned: list[tuple[int, float, str]] = []
@@ -174,18 +177,26 @@ class World:
         assert number == 0
         self.ready += 1
 
-    def on_part(self, number: int, seq: int, body: Any) -> None:
+    def on_part(self, number: int, seq: int, body: Any) -> bool:
+        if self.refuses:
+            return False
         self.parts.append((seq, body))
         if self.grants:
             self.place.grant(number, seq)
         else:
             self.ungranted.append(seq)
+        return True
 
-    def on_done(self, number: int, seq: int, body: Any, seconds: float, at: float) -> None:
+    def on_done(self, number: int, seq: int, body: Any, seconds: float, at: float) -> bool:
         assert (number, at) == (0, self.now)
         assert seconds >= 0.0
         assert seq not in self.done
-        self.done[seq] = body
+        if not self.refuses:
+            self.done[seq] = body
+        return not self.refuses
+
+    def on_returned(self, number: int, seqs: tuple[int, ...]) -> None:
+        self.returned.extend(seqs)
 
     def on_failed(self, number: int, seq: int, body: Any, returned: tuple[int, ...]) -> None:
         self.failed.append((seq, body, returned))

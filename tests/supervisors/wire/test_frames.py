@@ -21,8 +21,11 @@ from supervisors.wire.frames import (
     Done,
     Failed,
     FrameReader,
+    Go,
     Grant,
+    Hold,
     Log,
+    Parked,
     Part,
     Ready,
     Spawned,
@@ -51,6 +54,8 @@ to_worker = st.one_of(
     ),
     st.builds(Deliver, numbers, st.lists(st.tuples(numbers, st.binary()), max_size=5)),
     st.builds(Grant, numbers),
+    st.builds(Hold, numbers),
+    st.just(Go()),
     st.builds(Stop, st.sampled_from([Shutdown("closed"), Killed(7), Raised(ErrorRecord("E", "text", "trace"))])),
 )
 from_worker = st.one_of(
@@ -62,6 +67,7 @@ from_worker = st.one_of(
     st.builds(Failed, numbers, st.binary(), seconds),
     st.builds(Log, st.text(), numbers, st.text(), seconds, st.text(), numbers, st.text(), st.none(), st.text()),
     st.just(Bye()),
+    st.builds(Parked, numbers, st.none() | numbers),
 )
 
 
