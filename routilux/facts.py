@@ -10,8 +10,10 @@ FACTS_BATCH = 512
 """Facts that gather before the state actor is called to fetch them (arbitrary)."""
 
 
-class Fact(msgspec.Struct, frozen=True, gc=False):
+class Fact(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Something that happened to a message, for the history and the tracker.
+
+    It is kept as it is in history logs: a field that is added gets a default, at the end; none is renamed.
 
     Args:
         kind: `committed`, `released`, `failed`, `skipped`, `redelivered`, or what was decided

@@ -7,7 +7,7 @@ from routilux.cli.summary import CAUSES_SHOWN, group_causes, kind_of, summarize,
 from routilux.facts import Fact
 from routilux.jobs.history import HistoryCut
 from routilux.jobs.machine import JobStatus
-from routilux.routing import compile_plan
+from routilux.routing import compile_plan, names_of
 from supervisors.reasons import (
     Abandoned,
     Crashed,
@@ -133,7 +133,7 @@ def test_the_error_of_a_stopped_job_is_told_with_its_place() -> None:
     plan = compile_plan(flow)
     facts = [Fact("stop", 0, 0, 17, 1, 0.0, reason=raised("ValueError", "row 17", TRACEBACK))]
     error = "routine 'parse': raised ValueError: row 17"
-    told = state(status=JobStatus.FAILED, error=error, history=HistoryCut(plan, tuple(facts), 1, 0, 0.0))
+    told = state(status=JobStatus.FAILED, error=error, history=HistoryCut(names_of(plan), tuple(facts), 1, 0, 0.0))
     assert summarize(told).split("\n")[1:3] == [
         f"  {error}",
         "      message 0-17: row 17; at other.py:12 in parse",

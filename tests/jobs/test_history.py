@@ -8,7 +8,7 @@ from routilux import Flow, Routine
 from routilux.causes import LEFT_OUT
 from routilux.facts import Fact
 from routilux.jobs.history import HISTORY_LIMIT, History
-from routilux.routing import compile_plan
+from routilux.routing import compile_plan, names_of
 from supervisors.reasons import ErrorRecord, Raised
 
 
@@ -25,7 +25,7 @@ class Echo(Routine):
 def history(**limits: int) -> History:
     flow = Flow("echo")
     flow.add_routine(Echo(), "echo")
-    return History(compile_plan(flow), 1_000.0, **limits)
+    return History(names_of(compile_plan(flow)), 1_000.0, **limits)
 
 
 def raised(text: str, traceback: str = "") -> Raised:
