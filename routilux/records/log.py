@@ -21,6 +21,7 @@ CHUNK_BYTES = 256 * 1024
 
 _HEAD = struct.Struct("<II")
 _LENGTH = struct.Struct("<I")
+_TORN = "the last record is torn"
 
 Read = Callable[[int, int], bytes]
 """Gives a log's bytes from an offset on, at most so many; fewer only at its end."""
@@ -62,11 +63,14 @@ class LogReader:
         """Behind the last whole record so far."""
         self.problem: str | None = None
         """Why reading stopped before the end; None where it did not."""
+        self.is_torn = False
+        """Whether it stopped because the log ends within a record: what a writer that was killed leaves."""
 
     def __iter__(self) -> Iterator[LogRecord]:
         """Give the records from where it is, up to the end or the first that is torn or wrong."""
         while isinstance(found := self._next(), LogRecord):
             yield found
+        self.is_torn = found is _TORN
         self.problem = found and f"{found}, at offset {self.offset}"
 
     def _next(self) -> LogRecord | str | None:
@@ -75,13 +79,13 @@ class LogReader:
         if available == 0:
             return None if self._end is None or self.offset >= self._end else f"it was to go on to {self._end}"
         if available < _HEAD.size:
-            return "the last record is torn"
+            return _TORN
         length, checksum = _HEAD.unpack_from(self._buffer, self._at)
         if not 0 < length <= MAX_RECORD_BYTES:
             return f"a record of {length:,} bytes is announced"
         size = _HEAD.size + length
         if self._fill(size) < size:
-            return "the last record is torn"
+            return _TORN
         body = self._buffer[self._at + _HEAD.size : self._at + size]
         if _checksum(body) != checksum:
             return "a record is not what was written"
