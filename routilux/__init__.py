@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from routilux.dead_letters import DeadLetter
 from routilux.errors import RoutiluxError
+from routilux.executions import ExecutionRecord
 from routilux.flow import Flow
-from routilux.jobs.history import ExecutionRecord
 from routilux.jobs.machine import JobStatus
 from routilux.jobs.state import JobState
 from routilux.model.connection import Connection

@@ -16,6 +16,7 @@ from routilux.dead_letters import DeadLetter
 from routilux.errors import NotADeadLetterError, RoutineSkippedError
 from routilux.facts import Fact
 from routilux.holdings import Holdings
+from routilux.ids import to_bytes
 from routilux.messages import Message
 from supervisors.mailbox import Mailbox
 from supervisors.reasons import Reason
@@ -36,7 +37,15 @@ class Dispositions(Holdings):
             account.in_hand[delivery] = message
             account.failed += 1
             full = self._note(
-                Fact("failed", account.plan.index, message.edge, message.key, message.failures, at, reason=reason)
+                Fact(
+                    "failed",
+                    account.plan.index,
+                    message.edge,
+                    to_bytes(message.key),
+                    message.failures,
+                    at,
+                    reason=reason,
+                )
             )
         if full:
             self._notify_facts()
@@ -46,7 +55,15 @@ class Dispositions(Holdings):
         """Record what was decided about a message that failed."""
         with self.lock:
             full = self._note(
-                Fact(decision, account.plan.index, message.edge, message.key, message.failures, at, reason=reason)
+                Fact(
+                    decision,
+                    account.plan.index,
+                    message.edge,
+                    to_bytes(message.key),
+                    message.failures,
+                    at,
+                    reason=reason,
+                )
             )
         if full:
             self._notify_facts()
@@ -191,7 +208,7 @@ class Dispositions(Holdings):
                 waiting.extend(messages)
             account.in_retry.clear()
             self._skip(account, waiting)
-            self._note(Fact("skipped", account.plan.index, -1, 0, 0, at, count=len(waiting)))
+            self._note(Fact("skipped", account.plan.index, -1, b"", 0, at, count=len(waiting)))
             if account.is_pressing:
                 self._relieve(account, rung)
             quiet = self._has_become_quiet()
@@ -229,7 +246,7 @@ class Dispositions(Holdings):
             else:
                 self._outstanding += 1
             self._ring_after(way.receiver, way.mailbox.append_held(message), rung)
-            full |= self._note(Fact("redelivered", owner.index, before.edge, before.key, 0, at))
+            full |= self._note(Fact("redelivered", owner.index, before.edge, to_bytes(before.key), 0, at))
         return full
 
 

@@ -23,7 +23,7 @@ from msgspec.structs import replace
 from routilux.accounts import Account, Output, Tap, Way
 from routilux.dispositions import Dispositions
 from routilux.facts import Fact
-from routilux.ids import STEP, key_of_child, key_of_turn
+from routilux.ids import STEP, key_of_child, key_of_turn, to_bytes
 from routilux.messages import Emission, Message, Payload, TurnPart, TurnResult
 from routilux.turn.state import apply_ops
 from supervisors.errors import InternalError
@@ -169,7 +169,7 @@ class Ledger(Dispositions):
             account.handled += 1
             self._outstanding -= 1
             is_full = self._note(
-                Fact("committed", account.index, edge, message.key, message.failures + 1, at, seconds, events)
+                Fact("committed", account.index, edge, to_bytes(message.key), message.failures + 1, at, seconds, events)
             )
             is_quiet = not self._outstanding and self._has_become_quiet()
         finally:
@@ -202,7 +202,16 @@ class Ledger(Dispositions):
                 apply_ops(account.committed[worker], part.state)
                 account.in_hand[delivery] = replace(message, released=0, stepped=message.stepped + released)
             full = self._note(
-                Fact("released", account.plan.index, message.edge, message.key, message.failures + 1, at, 0.0, events)
+                Fact(
+                    "released",
+                    account.plan.index,
+                    message.edge,
+                    to_bytes(message.key),
+                    message.failures + 1,
+                    at,
+                    0.0,
+                    events,
+                )
             )
         self._wake(rung)
         if full:

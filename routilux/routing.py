@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from routilux.executions import Names, RoutineNames
 from routilux.model.check import cyclic_components
 from routilux.model.error_handler import ErrorHandler
 from routilux.model.graph import FlowGraph
@@ -146,6 +147,12 @@ def compile_plan(graph: FlowGraph) -> Plan:
             )
         )
     return Plan(graph.flow_id, tuple(routines), outputs, tuple(edges), entries, cycles)
+
+
+def names_of(plan: Plan) -> Names:
+    """Give the names that the indexes in the job's facts stand for."""
+    routines = tuple(RoutineNames(routine.id, routine.events) for routine in plan.routines)
+    return Names(routines, tuple(edge.label for edge in plan.edges))
 
 
 def _compile_edges(

@@ -12,6 +12,7 @@ from routilux import Flow, Routine
 from routilux.accounts import Account
 from routilux.dead_letters import DeadLetter, DeadLetters
 from routilux.errors import NotADeadLetterError, RoutineSkippedError
+from routilux.ids import to_bytes
 from routilux.ledger import Admission, Ledger
 from routilux.messages import Emission, Message, TurnPart, TurnResult
 from routilux.routing import ENTRY, compile_plan
@@ -98,7 +99,7 @@ def test_a_redelivery_is_told_to_the_history() -> None:
         "redelivered",
         0,
         books.entry,
-        letter.message.key,
+        to_bytes(letter.message.key),
         5.0,
     )
 

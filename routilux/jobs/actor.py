@@ -17,6 +17,7 @@ from routilux.jobs.history import History, HistoryCut
 from routilux.jobs.machine import JobStatus, is_final, move
 from routilux.jobs.state import RoutineFigures
 from routilux.ledger import Ledger
+from routilux.routing import names_of
 from supervisors.behavior import Behavior, Context
 from supervisors.errors import InternalError
 from supervisors.reasons import Reason
@@ -76,7 +77,7 @@ class StateActor(Behavior):
     def __init__(self, ledger: Ledger, wall_offset: float) -> None:
         self._ledger = ledger
         self._wall_offset = wall_offset
-        self._history = History(ledger.plan, wall_offset)
+        self._history = History(names_of(ledger.plan), wall_offset)
         self._updated_at = 0.0
         self.status = JobStatus.PENDING
         """Read by anyone; changed here alone."""

@@ -6,8 +6,9 @@ import time
 from typing import Any, NamedTuple, Protocol
 
 from routilux.dead_letters import DeadLetter
+from routilux.executions import ExecutionRecord
 from routilux.holdings import EdgeCount
-from routilux.jobs.history import ExecutionRecord, HistoryCut
+from routilux.jobs.history import HistoryCut
 from routilux.jobs.machine import JobStatus
 
 

@@ -8,11 +8,23 @@ A field that is added later gets a default, at the end: then both directions can
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, TypeAlias
 
 import msgspec
+from msgspec import Meta
 
 from supervisors.reasons import Reason
+
+# The bounds are checked where an image is read.
+Count: TypeAlias = Annotated[int, Meta(ge=0)]
+"""How many, or which one from 0."""
+Number: TypeAlias = Annotated[int, Meta(ge=1)]
+"""Which one, from 1."""
+Seconds: TypeAlias = Annotated[float, Meta(ge=0)]
+"""A duration, or a time since the epoch; never NaN."""
+MessageKey: TypeAlias = Annotated[bytes, Meta(min_length=16, max_length=16)]
+Digest: TypeAlias = Annotated[bytes, Meta(min_length=32, max_length=32)]
+"""BLAKE2b-256."""
 
 
 class MessageImage(msgspec.Struct, frozen=True, array_like=True):
@@ -31,15 +43,15 @@ class MessageImage(msgspec.Struct, frozen=True, array_like=True):
         once: what `Routine.once` has recorded for it, encoded, by key.
     """
 
-    edge: int
-    seq: int
-    key: bytes
+    edge: Count
+    seq: Count
+    key: MessageKey
     payload: bytes
-    failures: int = 0
-    crashes: int = 0
+    failures: Count = 0
+    crashes: Count = 0
     redelivered: bool = False
-    released: int = 0
-    stepped: int = 0
+    released: Count = 0
+    stepped: Count = 0
     once: dict[str, bytes] = {}
 
 
@@ -53,7 +65,7 @@ class RetryImage(msgspec.Struct, frozen=True, array_like=True):
     """
 
     messages: list[MessageImage]
-    seconds: float
+    seconds: Seconds
     holds: bool
 
 
@@ -62,8 +74,8 @@ class DeadLetterImage(msgspec.Struct, frozen=True, array_like=True):
 
     message: MessageImage
     reason: Reason
-    attempts: int
-    at: float
+    attempts: Count
+    at: Seconds
 
 
 class RoutineImage(msgspec.Struct, frozen=True):
@@ -89,7 +101,7 @@ class RoutineImage(msgspec.Struct, frozen=True):
     waiting: list[MessageImage]
     retries: list[RetryImage]
     dead_letters: list[DeadLetterImage]
-    figures: dict[str, int]
+    figures: dict[str, Count]
 
 
 class OutputImage(msgspec.Struct, frozen=True):
@@ -112,18 +124,18 @@ class PausePoint(msgspec.Struct, frozen=True):
         number: number of the checkpoint that was written for it.
     """
 
-    at: float
+    at: Seconds
     reason: str
     checkpoint: bytes | None
-    generation: int
-    number: int
+    generation: Number
+    number: Number
 
 
 class HistoryPosition(msgspec.Struct, frozen=True, array_like=True):
     """How far the history log had come: its generation, and its length in bytes then."""
 
-    generation: int
-    offset: int
+    generation: Number
+    offset: Count
 
 
 class JobImage(msgspec.Struct, frozen=True):
@@ -137,10 +149,10 @@ class JobImage(msgspec.Struct, frozen=True):
         outputs: the declared outputs.
     """
 
-    sent: list[int]
-    handled: list[int]
-    dead: list[int]
-    skipped: list[int]
+    sent: list[Count]
+    handled: list[Count]
+    dead: list[Count]
+    skipped: list[Count]
     is_entry_open: bool
     pause_points: list[PausePoint]
     history: HistoryPosition | None
@@ -185,7 +197,7 @@ class RoutineShape(msgspec.Struct, frozen=True):
     id: str
     kind: str
     placement: str
-    workers: int
+    workers: Number
     slots: dict[str, str]
     events: list[str]
     state: str
@@ -196,7 +208,7 @@ class RoutineShape(msgspec.Struct, frozen=True):
 class TypeShape(msgspec.Struct, frozen=True):
     """A registered type, as it was: its version and its fields."""
 
-    version: int
+    version: Number
     fields: list[str]
 
 
@@ -224,9 +236,9 @@ class RoutineSummary(msgspec.Struct, frozen=True):
     id: str
     status: str
     error: str | None
-    waiting: int
-    dead: int
-    handled: int
+    waiting: Count
+    dead: Count
+    handled: Count
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -250,19 +262,19 @@ class Header(msgspec.Struct, frozen=True):
 
     job_id: str
     flow_id: str
-    generation: int
-    number: int
+    generation: Number
+    number: Number
     status: str
     error: str | None
     cause: str
-    job_created_at: float
-    created_at: float
+    job_created_at: Seconds
+    created_at: Seconds
     forked_from: str | None
     python: str
     version: str
     needs: list[str]
     routines: list[RoutineSummary]
-    messages: int
+    messages: Count
 
 
 class StateImage(msgspec.Struct, frozen=True):
@@ -271,16 +283,42 @@ class StateImage(msgspec.Struct, frozen=True):
     Args:
         routine_id: the routine.
         worker: the worker's number.
-        committed: its values by key: scalars as they are, all else encoded; lists of chunks where a slot gathers.
+        body: its values, as `turn.codec.encode_boot` wrote them.
     """
 
     routine_id: str
-    worker: int
-    committed: dict[str, Any]
+    worker: Count
+    body: bytes
+
+
+class KeptState(msgspec.Struct, frozen=True):
+    """A state as an earlier checkpoint has it: stands for it in the next one while it is unchanged.
+
+    Args:
+        routine_id: the routine.
+        worker: the worker's number.
+        size: its length in bytes.
+        digest: its digest.
+        body: itself; None where it is an object of its own, which is there.
+    """
+
+    routine_id: str
+    worker: Count
+    size: Count
+    digest: Digest
+    body: bytes | None
 
 
 class Image(msgspec.Struct, frozen=True):
-    """A job between two commits."""
+    """A job between two commits.
+
+    Args:
+        header: what is known of it without the rest.
+        topology: the flow.
+        job: what belongs to the job as a whole.
+        routines: one for each of the flow's, in its order.
+        states: of those that have any; of a worker one at most.
+    """
 
     header: Header
     topology: Topology

@@ -129,8 +129,8 @@ class Store(Protocol):
             ValueError: there is an object of that name.
         """
 
-    def get(self, job_id: str, name: str) -> bytes:
-        """Give an object. Raises `MissingObjectError`, or `UnknownJobError`."""
+    def get(self, job_id: str, name: str, limit: int | None = None) -> bytes:
+        """Give an object, or its first `limit` bytes. Raises `MissingObjectError`, or `UnknownJobError`."""
 
     def objects(self, job_id: str) -> list[ObjectInfo]:
         """List the objects of a job, not its logs, sorted by name. Raises `UnknownJobError`."""

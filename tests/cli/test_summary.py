@@ -5,9 +5,10 @@ import pytest
 from routilux import Flow
 from routilux.cli.summary import CAUSES_SHOWN, group_causes, kind_of, summarize, tell_details
 from routilux.facts import Fact
+from routilux.ids import to_bytes
 from routilux.jobs.history import HistoryCut
 from routilux.jobs.machine import JobStatus
-from routilux.routing import compile_plan
+from routilux.routing import compile_plan, names_of
 from supervisors.reasons import (
     Abandoned,
     Crashed,
@@ -132,9 +133,9 @@ def test_the_error_of_a_stopped_job_is_told_with_its_place() -> None:
     flow = Flow("census")
     flow.add_routine(shapes.Stage(), "parse")
     plan = compile_plan(flow)
-    facts = [Fact("stop", 0, 0, 17, 1, 0.0, reason=raised("ValueError", "row 17", TRACEBACK))]
+    facts = [Fact("stop", 0, 0, to_bytes(17), 1, 0.0, reason=raised("ValueError", "row 17", TRACEBACK))]
     error = "routine 'parse': raised ValueError: row 17"
-    told = state(status=JobStatus.FAILED, error=error, history=HistoryCut(plan, tuple(facts), 1, 0, 0.0))
+    told = state(status=JobStatus.FAILED, error=error, history=HistoryCut(names_of(plan), tuple(facts), 1, 0, 0.0))
     assert summarize(told).split("\n")[1:3] == [
         f"  {error}",
         f"      message {ID}: row 17; at other.py:12 in parse",

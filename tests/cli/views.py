@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from routilux.dead_letters import DeadLetter
+from routilux.executions import Names
 from routilux.jobs.history import HistoryCut
 from routilux.jobs.machine import JobStatus
 from routilux.jobs.state import JobState, RoutineFigures
 from routilux.messages import Message
 from routilux.observe import JobView, RoutineView, WorkerView
-from routilux.routing import Plan
 from supervisors.reasons import ErrorRecord, Raised, Reason
 
-NO_PLAN = Plan("census", (), (), (), {}, ())
+NO_NAMES = Names((), ())
 
 
 def routine(routine_id: str = "parse", **parts: Any) -> RoutineView:
@@ -75,6 +75,6 @@ def state(**parts: Any) -> JobState:
         "created_at": 1000.0,
         "updated_at": 1002.0,
         "error": None,
-        "history": HistoryCut(NO_PLAN, (), 0, 0, 0.0),
+        "history": HistoryCut(NO_NAMES, (), 0, 0, 0.0),
     }
     return JobState(**{**given, **parts})

@@ -7,9 +7,9 @@ import pytest
 from routilux import Flow, Routine
 from routilux.causes import LEFT_OUT
 from routilux.facts import Fact
-from routilux.ids import to_id
+from routilux.ids import to_bytes, to_id
 from routilux.jobs.history import HISTORY_LIMIT, History
-from routilux.routing import compile_plan
+from routilux.routing import compile_plan, names_of
 from supervisors.reasons import ErrorRecord, Raised
 
 
@@ -26,7 +26,7 @@ class Echo(Routine):
 def history(**limits: int) -> History:
     flow = Flow("echo")
     flow.add_routine(Echo(), "echo")
-    return History(compile_plan(flow), 1_000.0, **limits)
+    return History(names_of(compile_plan(flow)), 1_000.0, **limits)
 
 
 def raised(text: str, traceback: str = "") -> Raised:
@@ -34,7 +34,7 @@ def raised(text: str, traceback: str = "") -> Raised:
 
 
 def committed(seq: int) -> Fact:
-    return Fact("committed", 0, 0, seq, 1, float(seq), 0.5, (0,))
+    return Fact("committed", 0, 0, to_bytes(seq), 1, float(seq), 0.5, (0,))
 
 
 def test_a_commit_is_told_as_start_emissions_and_completion() -> None:
@@ -56,10 +56,10 @@ def test_what_went_wrong_is_told_in_words() -> None:
     reason = raised("x\ny")
     kept.extend(
         [
-            Fact("failed", 0, 0, 1, 1, 1.0, reason=reason),
-            Fact("skip", 0, 0, 1, 1, 1.0, reason=reason),
-            Fact("skipped", 0, -1, 0, 0, 2.0, count=3),
-            Fact("redelivered", 0, 0, 1, 0, 3.0),
+            Fact("failed", 0, 0, to_bytes(1), 1, 1.0, reason=reason),
+            Fact("skip", 0, 0, to_bytes(1), 1, 1.0, reason=reason),
+            Fact("skipped", 0, -1, b"", 0, 2.0, count=3),
+            Fact("redelivered", 0, 0, to_bytes(1), 0, 3.0),
         ]
     )
 
@@ -72,7 +72,7 @@ def test_what_went_wrong_is_told_in_words() -> None:
 
 
 def failed(seq: int, traceback: str) -> Fact:
-    return Fact("failed", 0, 0, seq, 1, float(seq), reason=raised("x", traceback))
+    return Fact("failed", 0, 0, to_bytes(seq), 1, float(seq), reason=raised("x", traceback))
 
 
 def test_old_reasons_keep_their_line_alone_and_are_counted() -> None:
