@@ -30,6 +30,7 @@ from routilux.stores.errors import (
     JobOwnedError,
     MissingObjectError,
     ObjectExistsError,
+    StoreError,
     UnknownJobError,
 )
 from routilux.stores.file_logs import FileLog
@@ -87,7 +88,10 @@ class FileLease:
             if self.claim is None:
                 return
             # A record that stays says nothing once the lock is free.
-            with contextlib.suppress(OSError, FencedError), self.store.leased(self, "") as folder:
+            with (
+                contextlib.suppress(StoreError),
+                self.store.leased(self, f"the owner of job {self._job_id!r}") as folder,
+            ):
                 folder.remove(OWNER)
             self.drop()
 
@@ -135,20 +139,13 @@ class FileStore:
     def acquire(self, job_id: str, owner: Owner, *, create: bool) -> FileLease:
         checked_job_id(job_id)
         with writing(f"job {job_id!r} in {self}"):
-            if create:
-                self._make(job_id)
-            with self._open(job_id) as folder:
-                self._check_there(folder, job_id, create=create)
+            lease = None
+            while lease is None:
                 try:
-                    claim = take_claim(folder, LOCK, job_id, lambda: _read_owner(folder), self._takeover_seconds)
-                except JobOwnedError:
-                    self._check_there(folder, job_id, create=create)
-                    raise
-                try:
-                    lease = self._begin(folder, job_id, owner, claim, create=create)
-                except BaseException:
-                    claim.release()
-                    raise
+                    lease = self._take(job_id, owner, create=create)
+                except FileNotFoundError:  # the job was removed, with its folder, while it was being taken
+                    if not create:
+                        raise UnknownJobError(job_id, str(self)) from None
         with self._lock:
             self._leases.add(lease)
         return lease
@@ -212,7 +209,7 @@ class FileStore:
                 for name in folder.names():
                     folder.remove(name)
             held.drop()
-        with writing(what), Folder.open(self.root, self._calls) as root, contextlib.suppress(FileNotFoundError):
+        with writing(what), Folder.open(self.root, self._calls) as root:
             root.remove_folder(lease.job_id)
 
     def close(self) -> None:
@@ -227,17 +224,12 @@ class FileStore:
     def leased(self, lease: Lease, what: str) -> Iterator[Folder]:
         """Give the job's folder, for one thread at a time and only while the lease is in force."""
         held = self._own(lease)
-        with held.lock, writing(what):
-            with contextlib.ExitStack() as stack:
-                try:
-                    folder = stack.enter_context(self._open(held.job_id))
-                except UnknownJobError:
-                    raise FencedError(held.job_id, held.generation, None) from None
-                current = _read_generation(folder)
-                is_ours = held.claim is not None and held.claim.is_of(folder.find(LOCK))
-                if not is_ours or current != held.generation:
-                    raise FencedError(held.job_id, held.generation, current)
-                yield folder
+        with held.lock, writing(what), self._open_leased(held) as folder:
+            current = _read_generation(folder)
+            is_ours = held.claim is not None and held.claim.is_of(folder.find(LOCK))
+            if not is_ours or current != held.generation:
+                raise FencedError(held.job_id, held.generation, current)
+            yield folder
 
     def forget(self, lease: FileLease) -> None:
         """Let a lease go that was released."""
@@ -249,9 +241,28 @@ class FileStore:
             return lease
         raise ValueError(f"the lease of job {lease.job_id!r} was not given by {self}")
 
-    def _make(self, job_id: str) -> None:
-        with Folder.make(self.root, self._calls) as root:
-            root.make_folder(job_id).close()
+    def _open_leased(self, lease: FileLease) -> Folder:
+        try:
+            return self._open(lease.job_id)
+        except UnknownJobError:
+            raise FencedError(lease.job_id, lease.generation, None) from None
+
+    def _take(self, job_id: str, owner: Owner, *, create: bool) -> FileLease:
+        if create:
+            with Folder.make(self.root, self._calls) as root:
+                root.make_folder(job_id).close()
+        with self._open(job_id) as folder:
+            self._check_there(folder, job_id, create=create)
+            try:
+                claim = take_claim(folder, LOCK, job_id, lambda: _read_owner(folder), self._takeover_seconds)
+            except JobOwnedError:
+                self._check_there(folder, job_id, create=create)
+                raise
+            try:
+                return self._begin(folder, job_id, owner, claim, create=create)
+            except BaseException:
+                claim.release()
+                raise
 
     def _begin(self, folder: Folder, job_id: str, owner: Owner, claim: Claim, *, create: bool) -> FileLease:
         """Take the job whose lock is held: the generation first."""
@@ -281,9 +292,10 @@ class FileStore:
         return False
 
     def _open(self, job_id: str) -> Folder:
+        checked_job_id(job_id)
         try:
             with Folder.open(self.root, self._calls) as root:
-                return root.enter(checked_job_id(job_id))
+                return root.enter(job_id)
         except FileNotFoundError:
             raise UnknownJobError(job_id, str(self)) from None
 

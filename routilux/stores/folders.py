@@ -63,6 +63,13 @@ def check_safe(found: os.stat_result, path: Path) -> None:
         )
 
 
+def check_plain(found: os.stat_result, path: Path) -> None:
+    """Raise `UnsafeStoreError` if it is no plain file, or as `check_safe`."""
+    if not stat.S_ISREG(found.st_mode):
+        raise UnsafeStoreError(f"{str(path)!r} is a link, or no plain file")
+    check_safe(found, path)
+
+
 class Folder:
     """An open folder. `close` it, or use it in a `with`.
 
@@ -120,14 +127,14 @@ class Folder:
         """Open a folder in it, which is made where it is not there."""
         with contextlib.suppress(FileNotFoundError):
             return self.enter(name)
-        with contextlib.suppress(FileExistsError):
+        with contextlib.suppress(FileExistsError):  # another one was faster
             self._calls.mkdir(name, dir_fd=self._descriptor)
         self.sync()
         return self.enter(name)
 
     def names(self) -> list[str]:
         """List what is in it, in no order."""
-        return os.listdir(self._descriptor)
+        return os.listdir(self._descriptor)  # noqa: PTH208 -- a path has no descriptors
 
     def find(self, name: str) -> os.stat_result | None:
         """Tell of a file or folder in it, without following a link; None if it is not there."""
@@ -152,10 +159,7 @@ class Folder:
                 raise UnsafeStoreError(f"{str(path)!r} is a link, or no plain file") from error
             raise
         try:
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode):
-                raise UnsafeStoreError(f"{str(path)!r} is no plain file")
-            check_safe(found, path)
+            check_plain(os.fstat(descriptor), path)
         except BaseException:
             os.close(descriptor)
             raise
@@ -163,7 +167,7 @@ class Folder:
 
     def read(self, name: str, offset: int = 0, limit: int | None = None) -> bytes:
         """Give a file's content from `offset` on, at most `limit` bytes. Raises as `open_file`."""
-        with open(self.open_file(name), "rb", buffering=0) as file:
+        with os.fdopen(self.open_file(name), "rb", buffering=0) as file:
             file.seek(offset)
             if limit is None:
                 return file.read()
@@ -201,8 +205,12 @@ class Folder:
             self._calls.unlink(name, dir_fd=self._descriptor)
 
     def remove_folder(self, name: str) -> None:
-        """Take an empty folder away."""
-        self._calls.rmdir(name, dir_fd=self._descriptor)
+        """Take an empty folder away; nothing happens if it is not there, or is in use again."""
+        try:
+            self._calls.rmdir(name, dir_fd=self._descriptor)
+        except OSError as error:
+            if error.errno not in {errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST}:
+                raise
 
     def sync(self) -> None:
         """Wait until the names in it are on the device."""

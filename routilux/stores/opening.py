@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any, cast
 
 from routilux.errors import OptionError
 from routilux.stores.base import Store
@@ -23,12 +24,16 @@ def open_store(store: Store | str | os.PathLike[str]) -> Store:
     Raises:
         OptionError: it is neither.
     """
-    if isinstance(store, str | os.PathLike):
-        path = os.fspath(store)
-        if not isinstance(path, str) or not path:
-            raise OptionError(f"a store is named by a path that is text, and not empty; got {path!r}")
-        is_database = Path(path).suffix.lower() in DATABASE_ENDINGS and not path.endswith(os.sep)
-        return SqliteStore(path) if is_database else FileStore(path)
-    if callable(getattr(store, "acquire", None)) and callable(getattr(store, "put", None)):
-        return store
+    if not isinstance(store, str | os.PathLike):
+        return _checked(store)
+    path = os.fspath(store)
+    if not path:
+        raise OptionError("a store is named by a path, and this one is empty")
+    is_database = Path(path).suffix.lower() in DATABASE_ENDINGS and not path.endswith(os.sep)
+    return SqliteStore(path) if is_database else FileStore(path)
+
+
+def _checked(store: Any) -> Store:
+    if all(callable(getattr(store, verb, None)) for verb in ("acquire", "put", "get", "append", "read")):
+        return cast("Store", store)
     raise OptionError(f"a store is a path, or has the methods of routilux.stores.Store; got {store!r}")
