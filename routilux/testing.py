@@ -108,7 +108,7 @@ def _rule(name: str) -> Callable[[Callable[[_Bench], None]], Callable[[_Bench], 
     return keep
 
 
-# ---- jobs and leases
+# ---- jobs
 
 
 @_rule("jobs are listed, sorted")
@@ -166,92 +166,6 @@ def _check_new(bench: _Bench) -> None:
     _expect(bench.store.get("job", "kept"), b"1", "get(), after another one tried to make the job anew,")
 
 
-@_rule("one runner has a job")
-def _check_lease(bench: _Bench) -> None:
-    store, owner = bench.store, this_process("/tmp/socket")  # noqa: S108 -- a name, and nothing is made there
-    lease = store.acquire("job", owner, create=True)
-    with _raises(JobOwnedError, "acquire() of a job that this process has") as refused:
-        store.acquire("job", this_process(), create=False)
-    _expect(getattr(refused.error, "owner", None), owner, "the owner that JobOwnedError names")
-    with _another(bench) as other:
-        with _raises(JobOwnedError, "acquire() by a second store of a job that is taken"):
-            other.acquire("job", this_process(), create=False)
-        _expect(other.owner("job"), owner, "owner() by a second store")
-    lease.check()
-    lease.release()
-    store.acquire("job", this_process(), create=False).check()
-
-
-@_rule("the owner is told")
-def _check_owner(bench: _Bench) -> None:
-    store, owner = bench.store, this_process()
-    lease = store.acquire("job", owner, create=True)
-    _expect(store.owner("job"), owner, "owner() of a job that is taken")
-    moved = msgspec.structs.replace(owner, control="/elsewhere")
-    lease.announce(moved)
-    _expect(store.owner("job"), moved, "owner() after announce()")
-    lease.release()
-    _expect(store.owner("job"), None, "owner() after release()")
-    lease.release()
-
-
-@_rule("generations count up by one")
-def _check_generations(bench: _Bench) -> None:
-    lease = _create(bench.store, "job")
-    _expect((lease.job_id, lease.generation), ("job", 1), "the first lease")
-    lease.release()
-    for generation in (2, 3):
-        with _another(bench) as store:
-            lease = store.acquire("job", this_process(), create=False)
-            _expect(lease.generation, generation, "the next generation")
-            lease.release()
-
-
-@_rule("a lease that was released writes nothing")
-def _check_released(bench: _Bench) -> None:
-    store = bench.store
-    lease = _create(store, "job")
-    store.put(lease, "object", [b"1"])
-    store.append(lease, "log", b"1", durable=True)
-    lease.release()
-    _check_fenced(store, lease, "that was released")
-    later = store.acquire("job", this_process(), create=False)
-    _check_fenced(store, lease, "that was released, and another has the job")
-    lease.release()
-    later.check()
-    _expect(store.owner("job"), this_process(), "owner(), after an earlier lease was released once more,")
-
-
-@_rule("a lease that was taken over writes nothing")
-def _check_taken_over(bench: _Bench) -> None:
-    if bench.take_over is None:
-        return
-    store = bench.store
-    lease = _create(store, "job")
-    store.put(lease, "object", [b"1"])
-    store.append(lease, "log", b"1", durable=True)
-    bench.take_over(store, "job")
-    _check_fenced(store, lease, "whose job was taken over")
-    lease.release()
-
-
-def _check_fenced(store: Store, lease: Lease, which: str) -> None:
-    owner: Owner = this_process("/never")
-    tried: dict[str, Callable[[], object]] = {
-        "check": lease.check,
-        "announce": lambda: lease.announce(owner),
-        "put": lambda: store.put(lease, "late", [b"2"]),
-        "append": lambda: store.append(lease, "log", b"2", durable=False),
-        "delete": lambda: store.delete(lease, "object"),
-        "remove": lambda: store.remove(lease),
-    }
-    for verb, attempt in tried.items():
-        with _raises(FencedError, f"{verb}() with a lease {which}"):
-            attempt()
-    _expect([info.name for info in store.objects("job")], ["object"], f"the objects, after a lease {which} wrote,")
-    _expect(store.read("job", "log"), b"1", f"the log, after a lease {which} wrote,")
-
-
 # ---- objects
 
 
@@ -273,6 +187,36 @@ def _check_objects(bench: _Bench) -> None:
         _expect(type(found), bytes, f"the type of what get({name!r}) gave")
         if found != whole:
             raise _BrokenError(f"get({name!r}) gave {len(found)} bytes that are not the {len(whole)} that were put")
+
+
+@_rule("objects are listed, sorted, without the logs")
+def _check_listing(bench: _Bench) -> None:
+    store = bench.store
+    lease = _create(store, "job")
+    for name in ("b-2", "b-10", "a", "c"):
+        store.put(lease, name, [name.encode()])
+    store.append(lease, "b-log", b"12345", durable=False)
+    store.append(lease, "a-log", b"1", durable=False)
+    objects, logs = store.objects("job"), store.logs("job")
+    _expect([info.name for info in objects], ["a", "b-10", "b-2", "c"], "the names of objects()")
+    _expect([info.size_bytes for info in objects], [1, 4, 3, 1], "the sizes of objects()")
+    _expect([(info.name, info.size_bytes) for info in logs], [("a-log", 1), ("b-log", 5)], "logs()")
+    if not all(info.written_at > 0 for info in objects + logs):
+        raise _BrokenError("objects() or logs() does not say when something was written")
+
+
+@_rule("what is not there is missing")
+def _check_missing(bench: _Bench) -> None:
+    store = bench.store
+    lease = _create(store, "job")
+    store.put(lease, "object", [b"1"])
+    store.append(lease, "log", b"1", durable=False)
+    for name in ("none", "log"):
+        with _raises(MissingObjectError, f"get({name!r}), which is no object"):
+            store.get("job", name)
+    for name in ("none", "object"):
+        with _raises(MissingObjectError, f"read({name!r}), which is no log"):
+            store.read("job", name)
 
 
 @_rule("what was put does not change with the caller's buffer")
@@ -321,36 +265,6 @@ def _check_whole(bench: _Bench) -> None:
         store.get("job", "object")
     store.put(lease, "object", [b"whole"])
     _expect(store.get("job", "object"), b"whole", "get(), after it was put a second time,")
-
-
-@_rule("objects are listed, sorted, without the logs")
-def _check_listing(bench: _Bench) -> None:
-    store = bench.store
-    lease = _create(store, "job")
-    for name in ("b-2", "b-10", "a", "c"):
-        store.put(lease, name, [name.encode()])
-    store.append(lease, "b-log", b"12345", durable=False)
-    store.append(lease, "a-log", b"1", durable=False)
-    objects, logs = store.objects("job"), store.logs("job")
-    _expect([info.name for info in objects], ["a", "b-10", "b-2", "c"], "the names of objects()")
-    _expect([info.size_bytes for info in objects], [1, 4, 3, 1], "the sizes of objects()")
-    _expect([(info.name, info.size_bytes) for info in logs], [("a-log", 1), ("b-log", 5)], "logs()")
-    if not all(info.written_at > 0 for info in objects + logs):
-        raise _BrokenError("objects() or logs() does not say when something was written")
-
-
-@_rule("what is not there is missing")
-def _check_missing(bench: _Bench) -> None:
-    store = bench.store
-    lease = _create(store, "job")
-    store.put(lease, "object", [b"1"])
-    store.append(lease, "log", b"1", durable=False)
-    for name in ("none", "log"):
-        with _raises(MissingObjectError, f"get({name!r}), which is no object"):
-            store.get("job", name)
-    for name in ("none", "object"):
-        with _raises(MissingObjectError, f"read({name!r}), which is no log"):
-            store.read("job", name)
 
 
 @_rule("what is deleted is gone, and may be deleted again")
@@ -426,6 +340,95 @@ def _check_threads(bench: _Bench) -> None:
     if sorted(pieces) != expected:
         raise _BrokenError(f"what {WRITERS} threads appended is not there once and in one piece each")
     _expect(len(store.objects("job")), WRITERS * times, "the number of objects that threads have put")
+
+
+# ---- leases
+
+
+@_rule("one runner has a job")
+def _check_lease(bench: _Bench) -> None:
+    store, owner = bench.store, this_process("/tmp/socket")  # noqa: S108 -- a name, and nothing is made there
+    lease = store.acquire("job", owner, create=True)
+    with _raises(JobOwnedError, "acquire() of a job that this process has") as refused:
+        store.acquire("job", this_process(), create=False)
+    _expect(getattr(refused.error, "owner", None), owner, "the owner that JobOwnedError names")
+    with _another(bench) as other:
+        with _raises(JobOwnedError, "acquire() by a second store of a job that is taken"):
+            other.acquire("job", this_process(), create=False)
+    lease.check()
+    lease.release()
+    store.acquire("job", this_process(), create=False).check()
+
+
+@_rule("the owner is told")
+def _check_owner(bench: _Bench) -> None:
+    store, owner = bench.store, this_process()
+    lease = store.acquire("job", owner, create=True)
+    _expect(store.owner("job"), owner, "owner() of a job that is taken")
+    moved = msgspec.structs.replace(owner, control="/elsewhere")
+    lease.announce(moved)
+    with _another(bench) as other:
+        _expect(other.owner("job"), moved, "owner() after announce()")
+    lease.release()
+    _expect(store.owner("job"), None, "owner() after release()")
+    lease.release()
+
+
+@_rule("generations count up by one")
+def _check_generations(bench: _Bench) -> None:
+    lease = _create(bench.store, "job")
+    _expect((lease.job_id, lease.generation), ("job", 1), "the first lease")
+    lease.release()
+    for generation in (2, 3):
+        with _another(bench) as store:
+            lease = store.acquire("job", this_process(), create=False)
+            _expect(lease.generation, generation, "the next generation")
+            lease.release()
+
+
+@_rule("a lease that was released writes nothing")
+def _check_released(bench: _Bench) -> None:
+    store = bench.store
+    lease = _create(store, "job")
+    store.put(lease, "object", [b"1"])
+    store.append(lease, "log", b"1", durable=True)
+    lease.release()
+    _check_fenced(store, lease, "that was released")
+    later = store.acquire("job", this_process(), create=False)
+    _check_fenced(store, lease, "that was released, and another has the job")
+    lease.release()
+    later.check()
+    _expect(store.owner("job"), this_process(), "owner(), after an earlier lease was released once more,")
+
+
+@_rule("a lease that was taken over writes nothing")
+def _check_taken_over(bench: _Bench) -> None:
+    if bench.take_over is None:
+        return
+    store = bench.store
+    lease = _create(store, "job")
+    store.put(lease, "object", [b"1"])
+    store.append(lease, "log", b"1", durable=True)
+    bench.take_over(store, "job")
+    _check_fenced(store, lease, "whose job was taken over")
+    lease.release()
+
+
+def _check_fenced(store: Store, lease: Lease, which: str) -> None:
+    owner: Owner = this_process("/never")
+    tried: dict[str, Callable[[], object]] = {
+        "check": lease.check,
+        "announce": lambda: lease.announce(owner),
+        "put": lambda: store.put(lease, "late", [b"2"]),
+        "append": lambda: store.append(lease, "log", b"2", durable=False),
+        "delete": lambda: store.delete(lease, "object"),
+        "remove": lambda: store.remove(lease),
+    }
+    for verb, attempt in tried.items():
+        with _raises(FencedError, f"{verb}() with a lease {which}"):
+            attempt()
+    _expect([info.name for info in store.objects("job")], ["object"], f"the objects, after a lease {which} wrote,")
+    _expect(store.read("job", "log"), b"1", f"the log, after a lease {which} wrote,")
 
 
 # ---- the whole
