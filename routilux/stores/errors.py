@@ -4,9 +4,12 @@ StoreError (RoutiluxError)
 ├── UnknownJobError (LookupError)       the store has no such job
 ├── MissingObjectError (LookupError)    the job has no such object or log
 ├── JobExistsError (ValueError)         a job of that id is there already
+├── ObjectExistsError (ValueError)      the job has an object or a log of that name already
 ├── JobOwnedError (RuntimeError)        another runner has the job; `owner` says who
 ├── FencedError (RuntimeError)          the job was taken over: this runner may not write any more
 ├── StoreWriteError (OSError)           the world: the disk is full, a limit, a device that fails
+├── StoreReadError (OSError)            the world: what is there could not be read
+├── DamagedStoreError (ValueError)      what is there was not written by a store, or not by one of this version
 └── UnsafeStoreError (PermissionError)  a file or folder that others may write, or that is a link
 """
 
@@ -64,33 +67,60 @@ class JobExistsError(StoreError, ValueError):
         super().__init__(f"{store} has a job {job_id!r} already: resume it, or choose another id")
 
 
+class ObjectExistsError(StoreError, ValueError):
+    """The job has an object or a log of that name already; nothing was changed.
+
+    Args:
+        job_id: whose it is.
+        name: its name.
+        store: the store, as it describes itself.
+    """
+
+    def __init__(self, job_id: str, name: str, store: str) -> None:
+        self.job_id, self.name = job_id, name
+        super().__init__(f"{store} has {name!r} of job {job_id!r} already, and objects are never written over")
+
+
 class JobOwnedError(StoreError, RuntimeError):
     """Another runner has the job.
 
     Args:
         job_id: the job.
-        owner: who has it.
+        owner: who has it; None where no record says so.
+        is_alive: whether the owner is known to be running; else something that holds its lock is.
     """
 
-    def __init__(self, job_id: str, owner: Owner) -> None:
-        self.job_id, self.owner = job_id, owner
-        super().__init__(f"job {job_id!r} is run by {owner}: pause or cancel it there first")
+    def __init__(self, job_id: str, owner: Owner | None, *, is_alive: bool = True) -> None:
+        self.job_id, self.owner, self.is_alive = job_id, owner, is_alive
+        if owner is None:
+            super().__init__(f"job {job_id!r} is held by a process that has left no record of itself")
+        elif is_alive:
+            super().__init__(f"job {job_id!r} is run by {owner}: pause or cancel it there first")
+        else:
+            super().__init__(
+                f"job {job_id!r} was run by {owner}, which is not to be seen here any more; "
+                "but it, or a worker that it started, still holds the job"
+            )
 
 
 class FencedError(StoreError, RuntimeError):
-    """The job was taken over by another runner, and this one may not write any more.
+    """The lease is no longer in force: the job was taken over or removed, or the lease was released.
 
     Args:
         job_id: the job.
         generation: the generation of this runner.
-        current: that of the one who has it now.
+        current: that of the one who has it now, or had it last; None where the job is gone.
     """
 
-    def __init__(self, job_id: str, generation: int, current: int) -> None:
+    def __init__(self, job_id: str, generation: int, current: int | None) -> None:
         self.job_id, self.generation, self.current = job_id, generation, current
-        super().__init__(
-            f"job {job_id!r} was taken over: generation {generation} may not write, generation {current} has it"
-        )
+        if current is None:
+            why = "is not in the store any more"
+        elif current == generation:
+            why = "was given back"
+        else:
+            why = f"was taken over by generation {current}"
+        super().__init__(f"job {job_id!r} {why}: generation {generation} may not write")
 
 
 class StoreWriteError(StoreError, OSError):
@@ -104,6 +134,23 @@ class StoreWriteError(StoreError, OSError):
     def __init__(self, what: str, reason: str) -> None:
         self.what, self.reason = what, reason
         super().__init__(f"{what} could not be written: {reason}")
+
+
+class StoreReadError(StoreError, OSError):
+    """What is kept could not be read.
+
+    Args:
+        what: what was to be read, for people.
+        reason: what the system said.
+    """
+
+    def __init__(self, what: str, reason: str) -> None:
+        self.what, self.reason = what, reason
+        super().__init__(f"{what} could not be read: {reason}")
+
+
+class DamagedStoreError(StoreError, ValueError):
+    """What is there was not written by a store, or not by one of this version, or has been damaged since."""
 
 
 class UnsafeStoreError(StoreError, PermissionError):

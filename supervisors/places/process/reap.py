@@ -61,6 +61,17 @@ class Ended(NamedTuple):
     peak_bytes: int | None
 
 
+def read_boot_id(path: Path = Path("/proc/sys/kernel/random/boot_id")) -> str:
+    """Give what tells this run of the system from every other one: process ids of another one say nothing.
+
+    Args:
+        path: where the kernel tells it.
+    """
+    for line in _lines_of(path):
+        return line
+    return f"{psutil.boot_time():.0f}"
+
+
 def read_usage(pid: int) -> Usage | None:
     """Give what a process uses; None if it has ended, reaped or not."""
     try:

@@ -1,0 +1,39 @@
+"""From what a program names to a store."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, cast
+
+from routilux.errors import OptionError
+from routilux.stores.base import Store
+from routilux.stores.files import FileStore
+from routilux.stores.sqlite import SqliteStore
+
+DATABASE_ENDINGS = frozenset({".sqlite", ".sqlite3", ".db"})
+"""What the name of a database ends in."""
+
+
+def open_store(store: Store | str | os.PathLike[str]) -> Store:
+    """Give the store that is meant: a store itself, or the path of one, which need not be there yet.
+
+    Args:
+        store: a store; the path of a database, which ends in `.sqlite`, `.sqlite3` or `.db`; or that of a folder.
+
+    Raises:
+        OptionError: it is neither.
+    """
+    if not isinstance(store, str | os.PathLike):
+        return _checked(store)
+    path = os.fspath(store)
+    if not path:
+        raise OptionError("a store is named by a path, and this one is empty")
+    is_database = Path(path).suffix.lower() in DATABASE_ENDINGS and not path.endswith(os.sep)
+    return SqliteStore(path) if is_database else FileStore(path)
+
+
+def _checked(store: Any) -> Store:
+    if all(callable(getattr(store, verb, None)) for verb in ("acquire", "put", "get", "append", "read")):
+        return cast("Store", store)
+    raise OptionError(f"a store is a path, or has the methods of routilux.stores.Store; got {store!r}")
