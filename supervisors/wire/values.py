@@ -14,7 +14,9 @@ import os
 import threading
 import types
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from sys import getsizeof
 from typing import Any
 
 import cloudpickle
@@ -25,10 +27,13 @@ from supervisors.tracebacks import text_of, type_name
 
 MAX_VALUE_BYTES = 255 * 1024 * 1024
 """Bytes of an encoded value at most: what fits into a frame of the default bound with its envelope."""
-_TOO_LONG = f"it takes more than the {MAX_VALUE_BYTES:,} bytes that travel in one message"
-_PLAIN = b"\x01"
-_PICKLE = b"\x02"
-_PROTOCOL = 5
+TOO_LONG = f"it takes more than the {MAX_VALUE_BYTES:,} bytes that travel in one message"
+PLAIN = b"\x01"
+"""First byte of what MessagePack wrote."""
+PICKLE = b"\x02"
+"""First byte of what cloudpickle wrote."""
+PROTOCOL = 5
+"""Of pickles."""
 
 _SCALARS = frozenset({type(None), bool, int, float, str, bytes})
 """Types that MessagePack gives back as they were (checked exactly: subclasses do not come back).
@@ -42,6 +47,8 @@ _DEPTH = 32
 """Levels of containers that are looked into (arbitrary); what is deeper goes by pickle."""
 _NOT_PLAIN = -1
 """The size of what goes by pickle."""
+_SMALL_BYTES = MAX_VALUE_BYTES // 16
+"""Objects of this size together are never too long when encoded, whatever characters they have (a third would do)."""
 _SEARCH_DEPTH = 24
 """Levels that the search for a bad part descends (arbitrary)."""
 _SEARCH_LOOKS = 1_000_000
@@ -55,7 +62,7 @@ _TRY_BYTES = 1024 * 1024
 
 _KEY_CHARACTERS = 40
 """Characters of a key that a path shows (arbitrary)."""
-_PICKLE_FRAME_BYTES = 64 * 1024
+_PICKLE_FRAME = 64 * 1024
 """What a pickler gathers before it writes (`pickle.Pickler.framer`); what is longer comes as it is."""
 _DETAIL_CHARACTERS = 1_000
 """Characters of the text of an error of the user's that our own one repeats (arbitrary)."""
@@ -80,16 +87,39 @@ def encode(value: Any, path: str = "value") -> bytes:
         ValueEncodingError: some part cannot be carried; the error's `path` names it. Whatever
             the value's own methods raise is turned into this, `SystemExit` included.
     """
+    plain = encode_plain(value, path)
+    return encode_code(value, path) if plain is None else plain
+
+
+def encode_plain(value: Any, path: str = "value") -> bytes | None:
+    """Encode a plain value, as `encode` does; None for one that MessagePack does not give back as it was.
+
+    Raises:
+        ValueEncodingError: it is plain and too long.
+    """
     try:
         size = _plain_size(value)
-        packed = _packer.encode(value) if 0 <= size < MAX_VALUE_BYTES else None
-    except Exception:  # noqa: BLE001 - not plain after all (huge integer, lone surrogate): pickle it
-        size, packed = _NOT_PLAIN, None
-    if size == _NOT_PLAIN:
-        return encode_code(value, path)
+        if size == _NOT_PLAIN:
+            return None
+        packed = _packer.encode(value) if size < MAX_VALUE_BYTES else None
+    except Exception:  # noqa: BLE001 - not plain after all (huge integer, lone surrogate)
+        return None
     if packed is None or len(packed) >= MAX_VALUE_BYTES:
-        raise ValueEncodingError(path, _TOO_LONG)
-    return _PLAIN + packed
+        raise ValueEncodingError(path, TOO_LONG)
+    return PLAIN + packed
+
+
+def is_small_and_flat(value: Any) -> bool:
+    """Tell, by loops in C alone, whether `value` is a dict of text and scalars that is certainly carried.
+
+    Its integers may be beyond 64 bits and its text may have lone surrogates: then it is not plain.
+    """
+    if type(value) is not dict or not _TEXT.issuperset(map(type, value)):
+        return False
+    parts = value.values()
+    if not _USUAL.issuperset(map(type, parts)):
+        return False
+    return sum(map(getsizeof, parts)) + sum(map(getsizeof, value)) < _SMALL_BYTES
 
 
 def encode_within(value: Any, most: int) -> bytes | None:
@@ -110,12 +140,12 @@ def decode(data: bytes | memoryview) -> Any:
     view = memoryview(data)
     tag = bytes(view[:1])
     try:
-        if tag == _PLAIN:
+        if tag == PLAIN:
             return _unpacker.decode(view[1:])
-        if tag == _PICKLE:
+        if tag == PICKLE:
             return cloudpickle.loads(view[1:])
     except BaseException as error:  # user code runs in there, and it may raise anything
-        message = f"{len(view)} bytes could not be turned back into a value: {_describe(error)}"
+        message = f"{len(view)} bytes could not be turned back into a value: {describe(error)}"
         raise ValueDecodingError(message) from error
     what = f"it starts with {tag!r}" if tag else "it is empty"
     raise ValueDecodingError(f"this is no encoded value: {what}")
@@ -125,10 +155,10 @@ def encode_code(obj: Any, path: str) -> bytes:
     """Encode an object together with the code it needs, always as a pickle; else as `encode`."""
     try:
         return _pickle(obj, MAX_VALUE_BYTES)
-    except _TooLongError:
-        raise ValueEncodingError(path, _TOO_LONG) from None
+    except TooLongError:
+        raise ValueEncodingError(path, TOO_LONG) from None
     except BaseException as error:
-        bad_path, detail = _find_bad_part(obj, path, error)
+        bad_path, detail = find_bad_part(obj, path, error, _write_pickle)
         raise ValueEncodingError(bad_path, detail) from error
 
 
@@ -225,33 +255,33 @@ def _fill_class_once(cls: type, content: tuple[Callable[[type, Any], Any], Any])
         _known_classes.add(cls)
 
 
-class _TooLongError(Exception):
+class TooLongError(Exception):
     """A pickle takes more bytes than it may."""
 
 
-class _BoundedFile:
+class BoundedFile:
     """Takes what a pickler writes, up to a bound. A large buffer comes as it is: it is looked at before any copy."""
 
     __slots__ = ("chunks", "room")
 
-    def __init__(self, most: int) -> None:
-        self.room = most - len(_PICKLE)
-        self.chunks = [_PICKLE]
+    def __init__(self, most: int, tag: bytes) -> None:
+        self.room = most - len(tag)
+        self.chunks = [tag]
 
     def write(self, data: Any) -> None:
         """Take `data`.
 
         Raises:
-            _TooLongError: there is no room for it.
+            TooLongError: there is no room for it.
         """
         is_bytes = data.__class__ is bytes
         self.room -= len(data) if is_bytes else memoryview(data).nbytes
         if self.room < 0:
-            raise _TooLongError
+            raise TooLongError
         self.chunks.append(data if is_bytes else bytes(data))
 
 
-class _CountingFile:
+class CountingFile:
     """Keeps nothing of what a pickler writes, which it may until `room` is used up; large buffers cost it little."""
 
     __slots__ = ("room",)
@@ -261,18 +291,22 @@ class _CountingFile:
 
     def write(self, data: Any) -> None:
         """Count `data`; raises as that of the bounded file."""
-        self.room -= min(len(data), _PICKLE_FRAME_BYTES) if data.__class__ is bytes else _PICKLE_FRAME_BYTES
+        self.room -= min(len(data), _PICKLE_FRAME) if data.__class__ is bytes else _PICKLE_FRAME
         if self.room < 0:
-            raise _TooLongError
+            raise TooLongError
 
 
 def _pickle(value: Any, most: int) -> bytes:
-    file = _BoundedFile(most)
-    _Pickler(file, protocol=_PROTOCOL).dump(value)
+    file = BoundedFile(most, PICKLE)
+    _write_pickle(value, file)
     return b"".join(file.chunks)
 
 
-def _describe(error: BaseException) -> str:
+def _write_pickle(value: Any, file: BoundedFile | CountingFile) -> None:
+    _Pickler(file, protocol=PROTOCOL).dump(value)
+
+
+def describe(error: BaseException) -> str:
     name, text = type_name(type(error)), text_of(error, _DETAIL_CHARACTERS)
     return f"{name}: {text}" if text else name
 
@@ -280,11 +314,26 @@ def _describe(error: BaseException) -> str:
 # ---- finding the bad part of a value that could not be pickled
 
 
-def _find_bad_part(value: Any, path: str, error: BaseException) -> tuple[str, str]:
-    """Descend to the smallest part that cannot be pickled; give its path and what is wrong with it."""
+Write = Callable[[Any, "BoundedFile | CountingFile"], None]
+"""Writes a part to a file; raises where the part cannot be carried."""
+
+
+class RefusedPartError(Exception):
+    """A writer does not carry a part: its text says what the part is, and what to do."""
+
+
+def find_bad_part(value: Any, path: str, error: BaseException, write: Write) -> tuple[str, str]:
+    """Descend to the smallest part that cannot be encoded; give its path and what is wrong with it.
+
+    Args:
+        value: what could not be encoded.
+        path: what it is called.
+        error: what was raised then.
+        write: how a part is encoded.
+    """
     if isinstance(error, RecursionError) or isinstance(error.__cause__, RecursionError):
         return path, "it is nested too deeply to be pickled"
-    search = _Search(value)
+    search = _Search(value, write)
     for _ in range(_SEARCH_DEPTH):
         found = search.find_in(value)
         if found is None:
@@ -292,13 +341,16 @@ def _find_bad_part(value: Any, path: str, error: BaseException) -> tuple[str, st
         step, value, failure = found
         path += step
         error = error if failure is None else failure
-    return path, f"a {type_name(type(value))} ({_describe(error)})"
+    if isinstance(error, RefusedPartError):
+        return path, str(error)
+    return path, f"a {type_name(type(value))} ({describe(error)})"
 
 
 class _Search:
     """The search for a bad part, in bounded time: each try encodes all that is below a part."""
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value: Any, write: Write) -> None:
+        self._write = write
         # The parts themselves, since what was made by a look would leave its id to another.
         self._seen = {id(value): value}
         self._looks = _SEARCH_LOOKS
@@ -319,7 +371,7 @@ class _Search:
                 continue
             self._seen[id(part)] = part
             failure = self._try(part)
-            if isinstance(failure, _TooLongError):
+            if isinstance(failure, TooLongError):
                 large.append((_to_step(step, key), part, None))
             elif failure is not None:
                 return _to_step(step, key), part, failure
@@ -328,9 +380,9 @@ class _Search:
     def _try(self, part: Any) -> BaseException | None:
         self._tries -= 1
         room = min(_TRY_BYTES, self._bytes)
-        file = _CountingFile(room)
+        file = CountingFile(room)
         try:
-            _Pickler(file, protocol=_PROTOCOL).dump(part)
+            self._write(part, file)
         except BaseException as error:  # noqa: BLE001 - it is what we look for
             return error
         finally:
@@ -369,7 +421,7 @@ def _parts(value: Any) -> Iterator[_Part]:
     if isinstance(value, dict):
         yield from (("[{}]", key, part) for key, part in value.items())
         yield from ((".key({})", key, key) for key in value)
-    elif isinstance(value, list | tuple):
+    elif isinstance(value, list | tuple | deque):
         yield from (("[{}]", index, part) for index, part in enumerate(value))
     elif isinstance(value, set | frozenset):
         yield from ((".element", _NO_KEY, part) for part in value)

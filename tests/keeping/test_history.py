@@ -103,7 +103,7 @@ def test_facts_are_told_as_those_in_memory_are() -> None:
     assert (start.kind, start.at, start.source) == ("start", 1004.5, "entry -> read")
     assert (emit.kind, emit.event, completed.seconds) == ("emit", "file", 0.5)
     assert error == ExecutionRecord(
-        "parse", "error", 1006.0, "1-1", "read.file -> parse.source", 2, "", 0.0, "raised ValueError: row 17", reason
+        "parse", "error", 1006.0, to_id(1), "read.file -> parse.source", 2, "", 0.0, "raised ValueError: row 17", reason
     )
 
 

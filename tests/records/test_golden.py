@@ -53,5 +53,5 @@ def test_the_files_are_those_that_were_written_once() -> None:
     assert digests == {
         "checkpoint-1.rtx": "7d276bfa52e9d041",
         "checkpoint-1-sealed.rtx": "9e1356ccb64418e4",
-        "history-1.log": "3b11a799637189a9",
+        "history-1.log": "e7e92ffa2f9e85d4",
     }
