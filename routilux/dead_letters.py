@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from routilux.causes import TextBudget, shorten, tell_cause, weigh
 from routilux.messages import Message
+from routilux.turn.values import PICKLED, ValueCodec
 from supervisors.reasons import Reason
-from supervisors.wire.values import decode
 
 DEAD_LETTERS_KEPT = 10_000
 """Newest dead letters kept a routine, with what they carry; all are counted (arbitrary)."""
@@ -30,6 +30,7 @@ class DeadLetter(NamedTuple):
             only what fits in a line (`REASONS_BYTES`).
         attempts: how often it was tried.
         at: clock reading, in seconds.
+        codec: how the values of its job are encoded.
     """
 
     routine_id: str
@@ -37,6 +38,7 @@ class DeadLetter(NamedTuple):
     reason: Reason
     attempts: int
     at: float
+    codec: ValueCodec = PICKLED
 
     @property
     def cause(self) -> str:
@@ -53,7 +55,7 @@ class DeadLetter(NamedTuple):
         payload = self.message.payload
         if isinstance(payload, dict):
             return dict(payload)
-        data: dict[str, Any] = decode(payload)
+        data: dict[str, Any] = self.codec.decode(payload)
         return data
 
 

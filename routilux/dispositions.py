@@ -126,7 +126,9 @@ class Dispositions(Holdings):
                 self._dead[message.edge] += 1
                 self._outstanding -= 1
                 account.dead += 1
-                gone = account.dead_letters.add(DeadLetter(account.plan.id, message, reason, message.failures, at))
+                gone = account.dead_letters.add(
+                    DeadLetter(account.plan.id, message, reason, message.failures, at, self.codec)
+                )
             quiet = self._has_become_quiet()
         del gone
         if quiet:
@@ -195,7 +197,7 @@ class Dispositions(Holdings):
             self._handled[message.edge] -= 1
             self._dead[message.edge] += 1
             account.dead += 1
-            gone = account.dead_letters.add(DeadLetter(account.plan.id, message, reason, 1, at))
+            gone = account.dead_letters.add(DeadLetter(account.plan.id, message, reason, 1, at, self.codec))
         del gone  # without the lock
 
     def skip_routine(self, account: Account, at: float) -> None:

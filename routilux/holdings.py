@@ -18,6 +18,7 @@ from routilux.facts import FACTS_BATCH, Fact
 from routilux.ids import key_of_text
 from routilux.messages import Message
 from routilux.routing import Plan
+from routilux.turn.values import PICKLED, ValueCodec
 from supervisors.errors import InternalError
 from supervisors.locking import BriefLock
 from supervisors.mailbox import Lock, Mailbox
@@ -56,9 +57,10 @@ class Holdings:
         job_id: the job's id, from which the keys of messages from outside are made.
         outside: the same lock as the threads of the job's owner take it; None for no difference.
         cycle_limit: messages that may wait in one cycle.
+        codec: how the values of users are encoded, for those who read what is held here.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  what a job is to its books, spelled out once
         self,
         plan: Plan,
         lock: BriefLock,
@@ -69,8 +71,10 @@ class Holdings:
         job_id: str = "",
         outside: Lock | None = None,
         cycle_limit: int = CYCLE_LIMIT,
+        codec: ValueCodec = PICKLED,
     ) -> None:
         self.plan = plan
+        self.codec = codec
         self.lock = lock
         self._try_acquire, self._release = lock.try_acquire, lock.release
         self.outside = lock if outside is None else outside

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from routilux.errors import EntryError
 from routilux.model.routine import OWN_PREFIX, Routine
 from routilux.model.slot import Slot
+from routilux.model.state_policy import IN_PLACE
 from supervisors.errors import ValueEncodingError
 from supervisors.wire.values import encode_code
 
@@ -43,6 +44,7 @@ def check_graph(graph: FlowGraph) -> list[Problem]:
     if not graph.routines:
         problems.append(Problem("error", f"flow {graph.flow_id!r}", "has no routines; add some with add_routine"))
     problems += _check_travel(graph)
+    problems += _check_states(graph)
     problems += [problem for link in graph.connections for problem in _check_parameters(graph, link)]
     problems += _check_events(graph)
     problems += _check_slots(graph)
@@ -124,6 +126,27 @@ def _check_travel(graph: FlowGraph) -> list[Problem]:
         except ValueEncodingError as error:
             told = str(error).replace(f".{OWN_PREFIX}", ".")
             text = f"cannot travel to its process: {told}; make that part inside the handler, or use placement='thread'"
+            problems.append(Problem("error", f"routine {routine_id!r}", text))
+    return problems
+
+
+def _check_states(graph: FlowGraph) -> list[Problem]:
+    problems = []
+    for routine_id, routine in graph.routines.items():
+        options = graph.options[routine_id]
+        if routine.state_policy != IN_PLACE:
+            continue
+        if options.placement == "process":
+            text = (
+                f"state_policy {IN_PLACE!r} is for threads: a worker that is killed takes such a state along; "
+                "use placement='thread', or state_policy 'encoded' or 'value'"
+            )
+            problems.append(Problem("error", f"routine {routine_id!r}", text))
+        elif options.timeout is not None:
+            text = (
+                f"state_policy {IN_PLACE!r} goes without a timeout: a handler that was given up would go on changing "
+                "the state beside its successor; leave the timeout out, or use state_policy 'encoded' or 'value'"
+            )
             problems.append(Problem("error", f"routine {routine_id!r}", text))
     return problems
 

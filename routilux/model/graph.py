@@ -29,6 +29,7 @@ from routilux.model.function import FunctionRoutine
 from routilux.model.names import checked_id
 from routilux.model.options import RoutineOptions
 from routilux.model.routine import Routine
+from routilux.model.state_policy import check_policy
 
 
 class OutputDeclaration(NamedTuple):
@@ -97,7 +98,7 @@ class FlowGraph:
             DuplicateRoutineError: the id, or the object, is in the flow already (the object of a
                 function may be there several times).
             InvalidNameError: the id cannot be one.
-            OptionError: an option is unknown or has a value it cannot have.
+            OptionError: an option is unknown or has a value it cannot have, or its class's `state_policy` has.
             NotInitializedError: its class forgot `super().__init__()`.
             FlowRunningError: a job of the flow runs.
         """
@@ -115,6 +116,7 @@ class FlowGraph:
                 f"this very object is routine {other_id!r} already; "
                 f"make another {type(routine).__name__}() for {chosen!r}"
             )
+        check_policy(routine, f"routine {chosen!r}")
         self._options[chosen] = RoutineOptions.of(chosen, options)
         self._routines[chosen] = routine
         self._ids_of_objects[id(routine)] = chosen

@@ -19,7 +19,6 @@ from routilux.errors import (
     HandlerError,
     NotInitializedError,
     OutsideTurnError,
-    StateError,
     UnknownEventError,
     UnknownSlotError,
 )
@@ -27,6 +26,7 @@ from routilux.model.error_handler import ErrorHandler, ErrorStrategy, checked_ha
 from routilux.model.event import Event
 from routilux.model.names import checked_name, id_from
 from routilux.model.slot import MergeStrategy, Slot
+from routilux.model.state_policy import ENCODED, NONE, checked_default, make_default, no_state
 
 TRIGGER = "trigger"
 """The slot that takes a job's first message."""
@@ -46,12 +46,27 @@ class Routine:
     state_type: ClassVar[type | None] = None
     """A `msgspec.Struct` or dataclass that can be made without arguments; None for a dict."""
 
+    state_policy: ClassVar[str] = ENCODED
+    """How the state is kept from turn to turn.
+
+    - `encoded`: what a turn touched is encoded at its commit; a turn that fails leaves nothing.
+    - `value`: the whole state is one immutable object (of any class where `state_type` is None), replaced by
+      `self.state = new`. On a thread it is never encoded: what is read is the very object that was set. Whoever
+      changes it in place all the same breaks the contract: no commit, no roll-back and no process sees that.
+    - `in_place`: for what is large or cannot be replaced. The live object, or dict, stays from turn to turn and is
+      changed in place, at no cost. **A turn that fails does not roll it back**: what it had changed by then
+      stays, and the next try meets it. Only `self.state = new` waits for the commit. On a thread only, without
+      `timeout`; read from outside when the job is over, and by checkpoints between two turns.
+    - `external`: a dict of None, bool, int, float and str alone, such as the cursor of what lies elsewhere.
+    - `none`: there is no state; using it is a `StateError`.
+    """
+
     def __init__(self) -> None:
         # Two underscores: the names with one are likely to be attributes of somebody's routine.
         self.__slots: dict[str, Slot] = {}
         self.__events: dict[str, Event] = {}
         self.__config: dict[str, Any] = {}
-        self.__initial_state: Any = {} if self.state_type is None else self.state_type()
+        self.__initial_state: Any = make_default(self.state_type, self.state_policy)
         self.error_handler: ErrorHandler | None = None
 
     def __repr__(self) -> str:
@@ -195,6 +210,8 @@ class Routine:
         if turn is not None and turn.routine is self:
             return turn.state
         self._require_init()
+        if self.state_policy == NONE:
+            raise no_state(type(self).__name__)
         return self.__initial_state
 
     @state.setter
@@ -204,12 +221,7 @@ class Routine:
             turn.set_state(value)
             return
         self._require_init()
-        expected = dict if self.state_type is None else self.state_type
-        if not isinstance(value, expected):
-            raise StateError(
-                f"state of {type(self).__name__}: expected {expected.__name__}, got {type(value).__name__}"
-            )
-        self.__initial_state = value
+        self.__initial_state = checked_default(self, value)
 
     @property
     def job_id(self) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from routilux.messages import Emission, Message, TurnFailure, TurnPart, TurnResult
 from routilux.turn.codec import decode_failure, decode_part, decode_result, encode_boot, encode_request
 from routilux.turn.tables import Outgoing
+from routilux.turn.values import PICKLED, ValueCodec
 from supervisors.errors import FrameError
 
 
@@ -42,21 +43,23 @@ class WireCarrier:
 
     Args:
         outgoing: the events of the routine, in the order of their indexes.
+        values: how values are encoded.
     """
 
     keeps_references = False
 
-    def __init__(self, outgoing: Iterable[Outgoing]) -> None:
+    def __init__(self, outgoing: Iterable[Outgoing], values: ValueCodec = PICKLED) -> None:
+        self._values = values
         # For each event, whether somebody receives it, so that its emissions must carry data.
         self._carried = tuple(event.by_reference or event.encoded for event in outgoing)
 
     def request(self, message: Message) -> bytes:
         """Wrap the payload, which its sender has encoded."""
-        return encode_request(message)
+        return encode_request(message, self._values)
 
     def boot(self, committed: dict[str, Any]) -> bytes:
         """Encode the committed state."""
-        return encode_boot(committed)
+        return encode_boot(committed, self._values)
 
     def result(self, body: bytes) -> TurnResult:
         """Read the envelope; payloads and state stay encoded. Raises `FrameError` for what cannot be committed."""

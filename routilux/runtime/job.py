@@ -15,7 +15,7 @@ import asyncio
 import os
 import reprlib
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, NoReturn, Self
@@ -33,12 +33,13 @@ from routilux.errors import (
     UnknownSlotError,
     WaitInsideHandlerError,
 )
-from routilux.jobs.actor import GetCut, JobCut, StateActor, cut_again
+from routilux.jobs.actor import GetCut, JobCut, RoutineCut, StateActor, cut_again
 from routilux.jobs.machine import JobStatus
 from routilux.jobs.state import JobState
 from routilux.ledger import Admission, Ledger
 from routilux.messages import Payload
 from routilux.model.options import checked_shutdown
+from routilux.routing import RoutinePlan
 from routilux.runtime.commands import Cancel
 from routilux.runtime.failure_log import FailureLog
 from routilux.runtime.interrupts import Uninterrupted
@@ -50,7 +51,6 @@ from supervisors.actor import PykkaRef
 from supervisors.behavior import Ref
 from supervisors.tracebacks import text_of
 from supervisors.waiting import present_actor
-from supervisors.wire.values import encode
 
 STREAM_CAPACITY = 10_000
 """Items kept for a slow reader of `Job.stream` (arbitrary)."""
@@ -89,7 +89,7 @@ class Job:
         self._finished = finished
         self._end = End(finished, ledger.outside)
         self._created_at = created_at
-        self._results = Results(ledger, failures, self._end.has_come)
+        self._results = Results(ledger, failures, self._end.has_come, ledger.codec)
         self._collected: dict[tuple[str, str], list[Any]] = {}
         self._pid = os.getpid()
 
@@ -347,7 +347,7 @@ class Job:
         tap, at, index = Tap(capacity, self._ledger.outside), routine.index, routine.events.index(event)
         with Uninterrupted():
             self._ledger.add_tap(at, index, tap)
-        return Stream(self, tap, lambda: self._ledger.remove_tap(at, index, tap))
+        return Stream(self, tap, lambda: self._ledger.remove_tap(at, index, tap), self._ledger.codec)
 
     def __enter__(self) -> Self:
         self.require_here()
@@ -415,7 +415,7 @@ class Job:
         plan = self._ledger.plan
         routine_states = {}
         for routine, account in zip(plan.routines, cut.routines, strict=True):
-            states = [decode_state(committed, routine.routine.state_type) for committed in account.committed]
+            states = [self._decode_state(routine, committed, account) for committed in account.committed]
             figures = account.figures._asdict()
             routine_states[routine.id] = {
                 "status": account.status,
@@ -436,6 +436,16 @@ class Job:
             error=cut.error,
             history=cut.history,
             outputs={output: list(items) for output, items in self._collected.items()},
+        )
+
+    def _decode_state(self, routine: RoutinePlan, committed: Mapping[str, Any], cut: RoutineCut) -> Any:
+        return decode_state(
+            committed,
+            routine.routine.state_type,
+            policy=routine.routine.state_policy,
+            codec=self._ledger.codec,
+            # Nobody changes a state in place any more but for a handler that was left behind.
+            at_rest=self._end.has_come() and not cut.figures.abandoned,
         )
 
     def _find_account(self, routine_id: str) -> Account:
@@ -459,7 +469,11 @@ class Job:
 
     def _payload(self, edge: int, data: dict[str, Any]) -> Payload:
         target = self._ledger.accounts[self._ledger.plan.edges[edge].target]
-        return encode(data, "data") if target.takes_bytes else dict(data)
+        codec = self._ledger.codec
+        if target.takes_bytes:
+            return codec.encode(data, "data")
+        codec.check(data, "data")
+        return dict(data)
 
     def _iterate(self, outputs: tuple[Output, ...]) -> Iterator[Item]:
         while True:

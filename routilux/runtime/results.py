@@ -17,6 +17,7 @@ from routilux.messages import Message
 from routilux.runtime.failure_log import FailureLog
 from routilux.runtime.interrupts import Uninterrupted
 from routilux.runtime.stream import Item, read_payload
+from routilux.turn.values import PICKLED, ValueCodec
 from supervisors.errors import ValueDecodingError
 from supervisors.reasons import Raised, record_error
 
@@ -28,9 +29,13 @@ class Results:
         ledger: the job's.
         failures: told of what cannot be read.
         is_over: whether the job has ended.
+        codec: how its values are encoded.
     """
 
-    def __init__(self, ledger: Ledger, failures: FailureLog, is_over: Callable[[], bool]) -> None:
+    def __init__(
+        self, ledger: Ledger, failures: FailureLog, is_over: Callable[[], bool], codec: ValueCodec = PICKLED
+    ) -> None:
+        self._codec = codec
         self._ledger = ledger
         self._failures = failures
         self._is_over = is_over
@@ -69,7 +74,7 @@ class Results:
         for output in outputs:
             while (message := self._take_message(output)) is not None:
                 try:
-                    return output, read_payload(message.payload)
+                    return output, read_payload(message.payload, self._codec)
                 except ValueDecodingError as error:
                     self._bury(output, message, error)
         return None

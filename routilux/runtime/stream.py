@@ -11,7 +11,7 @@ from typing import Any, Protocol, Self
 from routilux.accounts import NOTICE_SECONDS, Tap
 from routilux.messages import Payload
 from routilux.runtime.interrupts import Uninterrupted
-from supervisors.wire.values import decode
+from routilux.turn.values import PICKLED, ValueCodec
 
 Item = dict[str, Any]
 """What an event was emitted with, by parameter name."""
@@ -41,9 +41,11 @@ class Stream:
         job: whose event it is.
         tap: where the ledger puts what is emitted.
         close: has it put no more there.
+        codec: how the job's values are encoded.
     """
 
-    def __init__(self, job: Tapped, tap: Tap, close: Callable[[], None]) -> None:
+    def __init__(self, job: Tapped, tap: Tap, close: Callable[[], None], codec: ValueCodec = PICKLED) -> None:
+        self._codec = codec
         self._job = job
         self._tap = tap
         self._close = close
@@ -70,15 +72,15 @@ class Stream:
             over = self._job.is_over
             payload = mailbox.try_take()
             if payload is not None:
-                return read_payload(payload)  # type: ignore[arg-type]  # a tap's mailbox holds payloads alone
+                return read_payload(payload, self._codec)  # type: ignore[arg-type]  # a tap's mailbox holds payloads alone
             if over:
                 raise StopIteration
             mailbox.sleep(seen, NOTICE_SECONDS)
 
 
-def read_payload(payload: Payload) -> Item:
+def read_payload(payload: Payload, codec: ValueCodec) -> Item:
     """Give the data of a message that has left the job, for its reader alone."""
     if isinstance(payload, dict):
         return dict(payload)
-    data: Item = decode(payload)
+    data: Item = codec.decode(payload)
     return data

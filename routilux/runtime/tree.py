@@ -30,7 +30,8 @@ from routilux.runtime.routine_actor import PlaceMaker, RoutineActor
 from routilux.runtime.running import running
 from routilux.turn.codec import LocalCodec, WireCodec
 from routilux.turn.service import RoutineService
-from routilux.turn.state import encode_initial
+from routilux.turn.state import begin_state
+from routilux.turn.values import PICKLED, ValueCodec
 from supervisors.actor import PykkaHost, PykkaRef
 from supervisors.behavior import Context, Ref
 from supervisors.errors import ValueEncodingError
@@ -60,6 +61,7 @@ def start_job(
     *,
     keep_open: bool,
     shutdown: float,
+    codec: ValueCodec = PICKLED,
 ) -> Job:
     """Check the flow, compile it, start its actors, and send the first message.
 
@@ -70,6 +72,7 @@ def start_job(
         hold: given the job before any signal handler can raise: Ctrl-C may come just when this returns.
         keep_open: whether it goes on taking messages.
         shutdown: seconds that turns in hand get if the job ends early.
+        codec: how the values of users are encoded.
 
     Raises:
         FlowCheckError: the flow cannot be run.
@@ -82,7 +85,7 @@ def start_job(
         raise FlowCheckError(graph.flow_id, problems)
     plan = compile_plan(graph)
     job_id = secrets.token_hex(6)
-    services = {routine.id: _carry_service(routine, job_id) for routine in plan.routines if routine.is_process}
+    services = {routine.id: _carry_service(routine, job_id, codec) for routine in plan.routines if routine.is_process}
     created_at = time.time()
     supervisor: JobSupervisor
     root: PykkaRef | None = None
@@ -95,10 +98,13 @@ def start_job(
         on_overflow=lambda cycle: _signal(root, Overflow(cycle)),
         job_id=job_id,
         outside=lock.patient,
+        codec=codec,
     )
     for account in ledger.accounts:
         for worker in range(account.plan.options.workers):
-            account.committed[worker] = encode_initial(account.plan.routine.state)
+            account.committed[worker] = begin_state(
+                account.plan.routine, codec, by_reference=not account.plan.is_process
+            )
     state_actor = StateActor(ledger, created_at - time.monotonic())
     finished: Future[JobCut] = Future()
     # Ahead of all who wait for it: once a job is over, its flow may be changed.
@@ -153,14 +159,14 @@ def _send_first(job: Job, entry: str | None, params: dict[str, Any], *, keep_ope
         job.close_entry()
 
 
-def _carry_service(routine: RoutinePlan, job_id: str) -> bytes:
+def _carry_service(routine: RoutinePlan, job_id: str, codec: ValueCodec) -> bytes:
     try:
-        return encode_code(_make_service(routine, job_id, is_local=False), routine.id)
+        return encode_code(_make_service(routine, job_id, codec, is_local=False), routine.id)
     except ValueEncodingError as error:
         raise NotPortableError(routine.id, error.path, str(error)) from error
 
 
-def _make_service(routine: RoutinePlan, job_id: str, *, is_local: bool) -> RoutineService:
+def _make_service(routine: RoutinePlan, job_id: str, codec: ValueCodec, *, is_local: bool) -> RoutineService:
     handler = routine.error_handler
     return RoutineService(
         routine.routine,
@@ -170,7 +176,8 @@ def _make_service(routine: RoutinePlan, job_id: str, *, is_local: bool) -> Routi
         job_id=job_id,
         atomic=routine.options.atomic,
         retryable=handler.retryable_exceptions,
-        codec=LocalCodec() if is_local else WireCodec(),
+        codec=LocalCodec() if is_local else WireCodec(codec),
+        values=codec,
     )
 
 
@@ -180,12 +187,17 @@ def _actor_maker(
     routine = account.plan
     warn = partial(warn_slow, account, tell_origin(ledger.plan, job_id, routine.id))
     if routine.is_process:
-        carrier: LocalCarrier | WireCarrier = WireCarrier(routine.outgoing)
+        carrier: LocalCarrier | WireCarrier = WireCarrier(routine.outgoing, ledger.codec)
         make_place = _process_place(account, services[routine.id], warn)
     else:
         carrier = LocalCarrier()
         timeout = routine.options.timeout
-        make_place = _thread_place(routine, job_id) if timeout is None else _timed_place(account, job_id, timeout, warn)
+        codec = ledger.codec
+        make_place = (
+            _thread_place(routine, job_id, codec)
+            if timeout is None
+            else _timed_place(account, job_id, codec, timeout, warn)
+        )
 
     def make(report: Callable[[Any], None]) -> RoutineActor:
         return RoutineActor(
@@ -202,20 +214,20 @@ def _actor_maker(
     return make
 
 
-def _thread_place(routine: RoutinePlan, job_id: str) -> PlaceMaker:
+def _thread_place(routine: RoutinePlan, job_id: str, codec: ValueCodec) -> PlaceMaker:
     def make(listener: Listener, ctx: Context, wait: Callable[[], bool]) -> Place:
-        return ThreadPlace(lambda: _make_service(routine, job_id, is_local=True), listener, ctx.now, wait)
+        return ThreadPlace(lambda: _make_service(routine, job_id, codec, is_local=True), listener, ctx.now, wait)
 
     return make
 
 
-def _timed_place(account: Account, job_id: str, timeout: float, warn: Warn) -> PlaceMaker:
+def _timed_place(account: Account, job_id: str, codec: ValueCodec, timeout: float, warn: Warn) -> PlaceMaker:
     routine = account.plan
 
     def make(listener: Listener, ctx: Context, wait: Callable[[], bool]) -> Place:  # noqa: ARG001  nothing runs here
         return TimedThreadPlace(
             ctx.ref.path,
-            lambda: _make_service(routine, job_id, is_local=True),
+            lambda: _make_service(routine, job_id, codec, is_local=True),
             listener,
             ctx.now,
             ctx.mailbox.ring,

@@ -16,10 +16,11 @@ import msgspec
 
 from routilux.ids import KEY_BYTES, from_bytes, to_bytes
 from routilux.messages import Emission, Message, Request, StateOp, TurnFailure, TurnPart, TurnResult
-from routilux.turn.state import IMMUTABLE_TYPES, Committed
+from routilux.turn.state import IMMUTABLE_TYPES, Committed, to_stored
+from routilux.turn.values import PICKLED, ValueCodec
 from supervisors.errors import FrameError, ValueDecodingError
 from supervisors.reasons import ErrorRecord
-from supervisors.wire import values
+from supervisors.wire.values import decode, encode_within
 
 EXCEPTION_BYTES = 65_536
 """Size up to which an exception object is carried beside its text (arbitrary)."""
@@ -88,12 +89,19 @@ class LocalCodec:
 
 
 class WireCodec:
-    """For a child process: bytes in, bytes out."""
+    """For a child process: bytes in, bytes out.
 
-    __slots__ = ()
+    Args:
+        values: how values are encoded.
+    """
+
+    __slots__ = ("_values",)
 
     keeps_references = False
     applies_ops = True
+
+    def __init__(self, values: ValueCodec = PICKLED) -> None:
+        self._values = values
 
     def boot(self, boot: bytes) -> Committed:
         """Read what `encode_boot` wrote.
@@ -121,14 +129,16 @@ class WireCodec:
         try:
             return _encoder.encode(part)
         except _NOT_NATIVE:
-            return _encoder.encode(TurnPart(part.emissions, None if part.state is None else _carried(part.state)))
+            return _encoder.encode(
+                TurnPart(part.emissions, None if part.state is None else _carried(part.state, self._values))
+            )
 
     def result(self, result: TurnResult) -> bytes:
         """Write a result for `decode_result`."""
         try:
             return _encoder.encode(result)
         except _NOT_NATIVE:
-            return _encoder.encode(TurnResult(result.emissions, _carried(result.state)))
+            return _encoder.encode(TurnResult(result.emissions, _carried(result.state, self._values)))
 
     def failure(self, record: ErrorRecord, error: BaseException, *, is_retryable: bool) -> bytes:
         """Write a failure for `decode_failure`; the exception is in it if it comes back from its bytes."""
@@ -138,7 +148,7 @@ class WireCodec:
 # The parent's side.
 
 
-def encode_request(message: Message) -> bytes:
+def encode_request(message: Message, values: ValueCodec = PICKLED) -> bytes:
     """Write a message for a worker.
 
     Raises:
@@ -160,18 +170,17 @@ def encode_request(message: Message) -> bytes:
     )
 
 
-def encode_boot(committed: Committed) -> bytes:
+def encode_boot(committed: Committed, values: ValueCodec = PICKLED) -> bytes:
     """Write the committed state a worker starts with; only reads `committed`.
 
     Raises:
-        ValueEncodingError: what a slot gathered by reference cannot be carried.
+        ValueEncodingError: what is kept by reference cannot be carried.
     """
-    chunked = {key: _encode_chunks(key, value) for key, value in committed.items() if value.__class__ is list}
-    boot = {**committed, **chunked} if chunked else committed
+    boot = to_stored(committed, values)
     try:
         return _encoder.encode(boot)
     except _NOT_NATIVE:
-        return _encoder.encode({key: _carry(key, value) for key, value in boot.items()})
+        return _encoder.encode({key: _carry(key, value, values) for key, value in boot.items()})
 
 
 def decode_result(body: bytes) -> TurnResult:
@@ -280,24 +289,20 @@ def _check_ops(ops: list[_WireOp], body: bytes) -> None:
             )
 
 
-def _carried(ops: list[StateOp]) -> list[StateOp]:
-    return [StateOp(kind, key, _carry(key, value)) for kind, key, value in ops]
+def _carried(ops: list[StateOp], values: ValueCodec) -> list[StateOp]:
+    return [StateOp(kind, key, _carry(key, value, values)) for kind, key, value in ops]
 
 
-def _carry(key: str, value: Any) -> Any:
+def _carry(key: str, value: Any, values: ValueCodec) -> Any:
     # An immutable value may always travel encoded: bytes in a committed state are decoded when read.
     return values.encode(value, f"state[{key!r}]") if value.__class__ in IMMUTABLE_TYPES else value
 
 
-def _encode_chunks(key: str, chunks: list[Any]) -> list[bytes]:
-    return [chunk if chunk.__class__ is bytes else values.encode(chunk, f"state[{key!r}]") for chunk in chunks]
-
-
 def _carry_exception(error: BaseException) -> bytes | None:
-    encoded = values.encode_within(error, EXCEPTION_BYTES)
+    encoded = encode_within(error, EXCEPTION_BYTES)
     if encoded is None:
         return None
     try:
-        return encoded if type(values.decode(encoded)) is type(error) else None
+        return encoded if type(decode(encoded)) is type(error) else None
     except ValueDecodingError:
         return None

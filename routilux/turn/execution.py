@@ -25,12 +25,19 @@ from routilux.turn.gather import Gather
 from routilux.turn.outbox import Outbox
 from routilux.turn.state import Committed, StateTurn, apply_ops
 from routilux.turn.tracked import with_copies_of_views
+from routilux.turn.values import ValueCodec
 from supervisors.errors import ValueDecodingError
 from supervisors.places.base import Port
 from supervisors.report import reporter
-from supervisors.wire import values
 
 _log = reporter("routilux")
+
+
+Write = Callable[[Any, str], bytes | None]
+"""Gives the bytes for a value, by its path, or None where it only holds that there could be some."""
+Exit = tuple[int, bool, bool, Write | None]
+"""One event: its index, whether data is kept by reference, whether views on the state are copied first, and what
+encodes or checks the data; None where it is handed on as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +72,12 @@ class Incarnation:
         routine_id: its id in the flow.
         job_id: the job's.
         codec: how requests and results look.
+        values: how the values in them are encoded.
         is_local: whether they are what they are, so that the codec need not be asked.
         committed: the committed state.
         state: the turns' view on it.
         routes: by index of the incoming connection.
-        events: name to (index, whether data is kept by reference, whether it is encoded).
+        events: by name, see `Exit`.
         outbox: the emissions of the present turn.
     """
 
@@ -77,11 +85,12 @@ class Incarnation:
     routine_id: str
     job_id: str
     codec: Codec
+    values: ValueCodec
     is_local: bool
     committed: Committed
     state: StateTurn
     routes: dict[int, Route]
-    events: dict[str, tuple[int, bool, bool]]
+    events: dict[str, Exit]
     outbox: Outbox
 
 
@@ -181,15 +190,16 @@ class TurnExecution:
                 out, also from within dicts, lists and tuples (`with_copies_of_views`).
 
         Raises:
-            ValueEncodingError: a value cannot be carried to a process; its path starts with `emit('event')`.
+            ValueEncodingError: a value cannot be carried, to a process or by a checkpoint of a job that keeps some; its
+                path starts with `emit('event')`.
         """
         incarnation = self._incarnation
-        index, by_reference, encoded = incarnation.events[event]
+        index, by_reference, detaches, write = incarnation.events[event]
         outbox = incarnation.outbox
         # What nobody keeps by reference is copied by its encoding; a turn that did not ask for its state has no view.
-        if by_reference and self._state is not None:
+        if detaches and self._state is not None:
             data = with_copies_of_views(data)
-        body = values.encode(data, f"emit({event!r})") if encoded else None
+        body = None if write is None else write(data, f"emit({event!r})")
         # Only now: an emission that is refused has no position in its turn, whatever the handler makes of that.
         if outbox.to_drop and outbox.drop_next():
             return
@@ -277,7 +287,7 @@ class TurnExecution:
 
     def _decode(self, payload: Any) -> dict[str, Any]:
         try:
-            data = values.decode(payload) if isinstance(payload, bytes) else payload
+            data = self._incarnation.values.decode(payload) if isinstance(payload, bytes) else payload
         except ValueDecodingError as error:
             error.add_note(f"It is the payload of message {self.message_id} for {self._describe()}.")
             raise

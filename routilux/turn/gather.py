@@ -16,8 +16,8 @@ from routilux.errors import ResultError
 from routilux.messages import StateOp
 from routilux.turn.state import RESERVED_PREFIX, Committed
 from routilux.turn.tables import Receives
+from routilux.turn.values import PICKLED, ValueCodec, check_of
 from supervisors.errors import InternalError
-from supervisors.wire import values
 
 
 class Gather(Protocol):
@@ -46,12 +46,15 @@ def slot_key(slot: str) -> str:
     return f"{RESERVED_PREFIX}slot:{slot}"
 
 
-def make_gather(slot: Receives, committed: Committed, *, keeps_references: bool) -> Gather | None:
+def make_gather(
+    slot: Receives, committed: Committed, codec: ValueCodec = PICKLED, *, keeps_references: bool
+) -> Gather | None:
     """Give what `slot` gathers with, or None where it keeps nothing (`override`).
 
     Args:
         slot: the slot.
         committed: the routine's committed state; kept, never changed.
+        codec: how values are encoded.
         keeps_references: whether data may be committed by reference (on a thread).
 
     Raises:
@@ -61,9 +64,9 @@ def make_gather(slot: Receives, committed: Committed, *, keeps_references: bool)
     if strategy == "override":
         return None
     if strategy == "append":
-        return AppendGather(slot.name, committed, keeps_references=keeps_references)
+        return AppendGather(slot.name, committed, codec, keeps_references=keeps_references)
     if callable(strategy):
-        return CallableGather(slot.name, committed, strategy)
+        return CallableGather(slot.name, committed, strategy, codec)
     raise InternalError(f"slot {slot.name!r} merges by 'override', 'append' or a callable, got {strategy!r}")
 
 
@@ -77,8 +80,10 @@ class AppendGather:
     Committed is a list of chunks, one a message: the data, or the bytes it came as.
     """
 
-    def __init__(self, slot: str, committed: Committed, *, keeps_references: bool) -> None:
+    def __init__(self, slot: str, committed: Committed, codec: ValueCodec = PICKLED, *, keeps_references: bool) -> None:
         self._slot = slot
+        self._codec = codec
+        self._check = check_of(codec)
         self._key = slot_key(slot)
         self._committed = committed
         self._keeps_references = keeps_references
@@ -107,10 +112,13 @@ class AppendGather:
         """
         if self._pending is None:
             return None
-        chunk: Any = self._encoded
-        if chunk is None:
-            chunk = self._pending if self._keeps_references else values.encode(self._pending, f"slot[{self._slot!r}]")
-        return StateOp("append", self._key, chunk)
+        if self._encoded is not None:
+            return StateOp("append", self._key, self._encoded)
+        if not self._keeps_references:
+            return StateOp("append", self._key, self._codec.encode(self._pending, f"slot[{self._slot!r}]"))
+        if self._check is not None:
+            self._check(self._pending, f"slot[{self._slot!r}]")
+        return StateOp("append", self._key, self._pending)
 
     def accept(self) -> None:
         """Keep what was appended."""
@@ -155,7 +163,7 @@ class AppendGather:
         chunks = self._committed.get(self._key, ())
         lists: dict[str, list[Any]] = {}
         for chunk in chunks:
-            data = values.decode(chunk) if chunk.__class__ is bytes else chunk
+            data = self._codec.decode(chunk) if chunk.__class__ is bytes else chunk
             for name, value in data.items():
                 lists.setdefault(name, []).append(value)
         self._lists = lists
@@ -170,8 +178,11 @@ class CallableGather:
     encoded at the commit and decoded by the next message, so that every `old` is a fresh copy.
     """
 
-    def __init__(self, slot: str, committed: Committed, function: Callable[[Any, Any], Any]) -> None:
+    def __init__(
+        self, slot: str, committed: Committed, function: Callable[[Any, Any], Any], codec: ValueCodec = PICKLED
+    ) -> None:
         self._slot = slot
+        self._codec = codec
         self._key = slot_key(slot)
         self._committed = committed
         self._function = function
@@ -186,7 +197,7 @@ class CallableGather:
         self._merged = None
         old = self._committed.get(self._key)
         # A copy: the function, or the handler, may well change the dict it is given.
-        merged = dict(data) if old is None else self._function(values.decode(old), dict(data))
+        merged = dict(data) if old is None else self._function(self._codec.decode(old), dict(data))
         if not isinstance(merged, dict):
             raise ResultError(
                 f"the merge function of slot {self._slot!r} gives a dict, got {type(merged).__qualname__}"
@@ -202,7 +213,7 @@ class CallableGather:
         """
         if self._merged is None:
             return None
-        encoded = values.encode(self._merged, f"slot[{self._slot!r}]")
+        encoded = self._codec.encode(self._merged, f"slot[{self._slot!r}]")
         return None if encoded == self._committed.get(self._key) else StateOp("set", self._key, encoded)
 
     def accept(self) -> None:

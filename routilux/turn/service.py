@@ -13,13 +13,16 @@ from typing import Any
 
 from routilux.errors import EntryError
 from routilux.messages import Message
+from routilux.model import state_policy
 from routilux.turn.codec import Codec
-from routilux.turn.execution import Incarnation, Route, TurnExecution
+from routilux.turn.execution import Exit, Incarnation, Route, TurnExecution, Write
 from routilux.turn.gather import Gather, make_gather, slot_key
+from routilux.turn.objects import InPlaceState, NoState, ObjectState, ValueState
 from routilux.turn.outbox import Outbox
-from routilux.turn.state import Committed, ObjectState, StateTurn
+from routilux.turn.state import Committed, StateTurn, only_scalar
 from routilux.turn.tables import Incoming, Outgoing, Receives, Runs
 from routilux.turn.tracked import TrackedState
+from routilux.turn.values import PICKLED, ValueCodec, check_of
 from supervisors.errors import InternalError
 from supervisors.places.base import Port
 from supervisors.reasons import Reason, record_error
@@ -40,6 +43,7 @@ class RoutineService:
         atomic: whether nothing is released before the commit (R3).
         retryable: classes of the exceptions that may be tried again.
         codec: how requests and results look.
+        values: how the values in them are encoded; one that checks does so where they are not.
         clock: gives seconds on a clock that never goes back.
     """
 
@@ -54,6 +58,7 @@ class RoutineService:
         atomic: bool,
         retryable: tuple[type[BaseException], ...],
         codec: Codec,
+        values: ValueCodec = PICKLED,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._routine = routine
@@ -64,6 +69,7 @@ class RoutineService:
         self._atomic = atomic
         self._retryable = retryable
         self._codec = codec
+        self._values = values
         self._clock = clock
         self._incarnation: Incarnation | None = None
         self._execution: TurnExecution | None = None
@@ -90,14 +96,12 @@ class RoutineService:
             routine_id=self._routine_id,
             job_id=self._job_id,
             codec=self._codec,
+            values=self._values,
             is_local=keeps,
             committed=committed,
             state=self._open_state(committed, [slot_key(name) for name in gathers]),
             routes=routes,
-            events={
-                event: (index, keeps and by_reference, encoded or (by_reference and not keeps))
-                for index, (event, by_reference, encoded) in enumerate(self._outgoing)
-            },
+            events={out.event: self._compile_exit(index, out) for index, out in enumerate(self._outgoing)},
             outbox=Outbox(self._clock, atomic=self._atomic),
         )
 
@@ -144,10 +148,31 @@ class RoutineService:
         """Do nothing: what a turn was to leave behind was committed."""
 
     def _open_state(self, committed: Committed, reserved: list[str]) -> StateTurn:
-        state_type = self._routine.state_type
-        if state_type is None or state_type is dict:
-            return TrackedState(committed, reserved)
-        return ObjectState(committed, state_type)
+        state_type, values = self._routine.state_type, self._values
+        match self._routine.state_policy:
+            case state_policy.VALUE:
+                return ValueState(committed, state_type, values, keeps_references=self._codec.keeps_references)
+            case state_policy.IN_PLACE:
+                return InPlaceState(committed, state_type, values)
+            case state_policy.NONE:
+                return NoState(self._routine_id)
+            case state_policy.EXTERNAL:
+                return TrackedState(committed, reserved, values, only_scalar)
+            case _ if state_type is None or state_type is dict:
+                return TrackedState(committed, reserved, values)
+            case _:
+                return ObjectState(committed, state_type, values)
+
+    def _compile_exit(self, index: int, out: Outgoing) -> Exit:
+        keeps, values = self._codec.keeps_references, self._values
+        check = check_of(values)
+        by_reference = keeps and out.by_reference
+        if out.encoded or (out.by_reference and not keeps):
+            write: Write | None = values.encode
+        else:
+            write = check if by_reference else None
+        # Whoever checks knows nothing of views on a state.
+        return index, by_reference, by_reference or check is not None, write
 
     def _compile_routes(self, committed: Committed) -> tuple[dict[int, Route], dict[str, Gather]]:
         routes: dict[int, Route] = {}
@@ -158,7 +183,8 @@ class RoutineService:
             except EntryError:
                 continue  # every routine has that connection, and those without an entry never get a message by it
             if slot.name not in gathers:
-                gather = make_gather(slot, committed, keeps_references=self._codec.keeps_references)
+                keeps = self._codec.keeps_references
+                gather = make_gather(slot, committed, self._values, keeps_references=keeps)
                 if gather is not None:
                     gathers[slot.name] = gather
             gather = gathers.get(slot.name)

@@ -1,11 +1,12 @@
-"""A routine's declared state: how it is committed, and what a turn sees of it (R5).
+"""A routine's declared state: how it is committed, read and written down (R5).
 
-Owns the form of the committed state, and the view on it for states that are one object (for dicts
-see `tracked`). A view never changes the committed state: whoever owns it applies the operations
-(`apply_ops`), and says so by `accept`.
+Owns the form of the committed state. What turns see of it are views: `tracked` for dicts, `objects` for what is one
+object. A view never changes the committed state: whoever owns it applies the operations (`apply_ops`), and says so
+by `accept`.
 
 Theory of operation. Committed is a flat dict: values of exact immutable types (`IMMUTABLE_TYPES`)
-are kept as they are, all others as the bytes they were encoded to. A turn's working copy holds only
+are kept as they are, all others as the bytes they were encoded to, unless the routine's policy says that its state is
+one object which is kept by reference (`Held`). A turn's working copy holds only
 the keys it touched: a mutable value is decoded when it is first read, and at the commit every
 touched value is encoded and compared with its committed bytes. So nested changes are neither lost
 nor kept by a failed turn, and a turn costs what it touched, however many keys there are.
@@ -23,13 +24,15 @@ from typing import Any, Protocol
 
 from routilux.errors import StateError
 from routilux.messages import StateOp
-from supervisors.errors import InternalError, ValueDecodingError
+from routilux.model.state_policy import ENCODED, EXTERNAL, IN_PLACE, NONE, VALUE, make_default
+from routilux.turn.tables import Runs
+from routilux.turn.values import PICKLED, ValueCodec
+from supervisors.errors import InternalError, ValueDecodingError, ValueEncodingError
 from supervisors.reasons import ErrorRecord, record_error
 from supervisors.text import cut, printable
-from supervisors.wire import values
 
 Committed = dict[str, Any]
-"""Key to immutable value, encoded bytes, or (reserved keys of gathering slots) a list of chunks."""
+"""Key to immutable value, encoded bytes, `Held`, or (reserved keys of gathering slots) a list of chunks."""
 
 IMMUTABLE_TYPES = frozenset({type(None), bool, int, float, str})
 """Exact types whose values are kept as they are."""
@@ -37,6 +40,8 @@ OBJECT_KEY = ""
 """The one key of a state that is an object (`msgspec.Struct` or dataclass) and not a dict."""
 RESERVED_PREFIX = "\0"
 """First character of the keys that belong to the runtime and never show in a state."""
+_DICTS = frozenset({ENCODED, EXTERNAL})
+"""Policies by which a state without a class is kept key by key."""
 _TOLD_CHARACTERS = 300
 """Characters of an error that an unreadable value shows (arbitrary)."""
 
@@ -62,6 +67,25 @@ class StateTurn(Protocol):
 
     def rollback(self) -> None:
         """Go back to the committed state."""
+
+
+class Held:
+    """A value that is committed by reference: it is immutable, and on a thread.
+
+    Args:
+        value: the value itself.
+    """
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class Live(Held):
+    """A value that is committed by reference, and changed in place by the turns of its routine."""
+
+    __slots__ = ()
 
 
 def apply_ops(committed: Committed, ops: Iterable[StateOp]) -> None:
@@ -102,60 +126,165 @@ class Unreadable:
         return f"<unreadable, {self.size_bytes:,} bytes: {cut(printable(self.error.text), _TOLD_CHARACTERS)}>"
 
 
-def decode_state(committed: Mapping[str, Any], state_type: type | None = None) -> Any:
+class InPlace:
+    """Stands for a state that is changed in place by a job that still runs: who read it now would see half a turn."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<changed in place: read it in a handler, or when the job is over>"
+
+
+def decode_state(
+    committed: Mapping[str, Any],
+    state_type: type | None = None,
+    *,
+    policy: str = ENCODED,
+    codec: ValueCodec = PICKLED,
+    at_rest: bool = False,
+) -> Any:
     """Decode a committed state for a reader: a fresh dict or object, reserved keys left out.
 
-    What cannot be decoded is given as `Unreadable`, so that it hides nothing else.
+    What cannot be decoded is given as `Unreadable`, so that it hides nothing else. A state that is one immutable
+    object on a thread (`value`) is given itself; one that is changed in place as `InPlace` while it may be changed.
+
+    Args:
+        committed: the state; only read.
+        state_type: its class; None for a dict.
+        policy: how it is kept.
+        codec: how its values are encoded.
+        at_rest: whether nothing runs any more that could change it in place; then that is given itself.
     """
-    if state_type is None or state_type is dict:
-        return {key: _decode_for_reader(value) for key, value in committed.items() if key[:1] != RESERVED_PREFIX}
-    if OBJECT_KEY in committed:
-        return _decode_for_reader(committed[OBJECT_KEY])
+    if policy in _DICTS and (state_type is None or state_type is dict):
+        items = committed.items()
+        return {key: _decode_for_reader(value, codec) for key, value in items if key[:1] != RESERVED_PREFIX}
+    if policy != NONE and OBJECT_KEY in committed:
+        kept = committed[OBJECT_KEY]
+        if isinstance(kept, Held):
+            return InPlace() if isinstance(kept, Live) and not at_rest else kept.value
+        return _decode_for_reader(kept, codec)
     try:
-        return state_type()
+        return make_default(state_type, policy)
     except BaseException as error:  # noqa: BLE001 - a class of the user's
         return Unreadable(record_error(error), 0)
 
 
-def _decode_for_reader(value: Any) -> Any:
+def _decode_for_reader(value: Any, codec: ValueCodec) -> Any:
     """Decode a committed value; `Unreadable` if that cannot be done."""
     try:
-        return from_committed(value)
+        return from_committed(value, codec)
     except ValueDecodingError as error:
         return Unreadable(record_error(error), len(value))
 
 
-def encode_initial(state: Any) -> Committed:
+def begin_state(routine: Runs, codec: ValueCodec = PICKLED, *, by_reference: bool = False) -> Committed:
+    """Give the committed state that a routine's worker begins with; raises as `encode_initial`."""
+    if routine.state_policy == NONE:
+        return {}
+    return encode_initial(routine.state, routine.state_policy, codec, by_reference=by_reference)
+
+
+def encode_initial(
+    state: Any, policy: str = ENCODED, codec: ValueCodec = PICKLED, *, by_reference: bool = False
+) -> Committed:
     """Turn the state a routine starts with into a committed state.
 
     Args:
-        state: a mapping with text keys, or the one object of a declared state type; copied.
+        state: a mapping with text keys, or the one object of a declared state type; copied, but for that of `value`.
+        policy: how it is kept.
+        codec: how its values are encoded.
+        by_reference: whether its turns run on a thread.
 
     Raises:
         StateError: a key that a state cannot have.
         ValueEncodingError: a value that cannot be carried; its path starts with `state`.
     """
-    if not isinstance(state, Mapping):
-        return {OBJECT_KEY: values.encode(state, "state")}
-    return {key: to_committed(key, value) for key, value in checked_items(state).items()}
+    if policy == IN_PLACE:
+        # A copy: each job changes its own.
+        return {OBJECT_KEY: Live(codec.decode(codec.encode(state, "state")))}
+    if policy == VALUE and by_reference:
+        codec.check(state, "state")
+        return {OBJECT_KEY: Held(state)}
+    if policy == VALUE or not isinstance(state, Mapping):
+        return {OBJECT_KEY: codec.encode(state, "state")}
+    commit = only_scalar if policy == EXTERNAL else to_committed
+    return {key: commit(key, value, codec) for key, value in checked_items(state).items()}
 
 
-def to_committed(key: str, value: Any) -> Any:
+def to_stored(committed: Committed, codec: ValueCodec = PICKLED) -> Committed:
+    """Give a committed state as it is written down: immutable values, bytes, and lists of bytes.
+
+    Args:
+        committed: only read; where it is changed in place, by a thread that keeps its turns from running meanwhile.
+        codec: how values are encoded.
+
+    Raises:
+        ValueEncodingError: what is kept by reference cannot be carried; its path starts with `state`.
+    """
+    return {key: _to_stored(key, value, codec) for key, value in committed.items()}
+
+
+def from_stored(
+    stored: Committed, policy: str = ENCODED, codec: ValueCodec = PICKLED, *, by_reference: bool = False
+) -> Committed:
+    """Give the committed state of a routine that goes on from what `to_stored` gave.
+
+    Args:
+        stored: only read.
+        policy: how its state is kept.
+        codec: how its values are encoded.
+        by_reference: whether its turns run on a thread.
+
+    Raises:
+        ValueDecodingError: what is to be kept by reference cannot be decoded.
+    """
+    committed = dict(stored)
+    keeps_object = policy == IN_PLACE or (policy == VALUE and by_reference)
+    if keeps_object and OBJECT_KEY in stored:
+        hold = Live if policy == IN_PLACE else Held
+        committed[OBJECT_KEY] = hold(from_committed(stored[OBJECT_KEY], codec))
+    return committed
+
+
+def _to_stored(key: str, value: Any, codec: ValueCodec) -> Any:
+    if isinstance(value, Held):
+        return codec.encode(value.value, "state")
+    if value.__class__ is list:
+        return [chunk if chunk.__class__ is bytes else codec.encode(chunk, f"state[{key!r}]") for chunk in value]
+    return value
+
+
+def to_committed(key: str, value: Any, codec: ValueCodec) -> Any:
     """Give the form in which `value` is committed.
 
     Raises:
         ValueEncodingError: it cannot be carried; its path starts with `state['key']`.
     """
-    return value if value.__class__ in IMMUTABLE_TYPES else values.encode(value, f"state[{key!r}]")
+    return value if value.__class__ in IMMUTABLE_TYPES else codec.encode(value, f"state[{key!r}]")
 
 
-def from_committed(value: Any) -> Any:
+def from_committed(value: Any, codec: ValueCodec) -> Any:
     """Decode a committed value; every call gives a new copy of a mutable one.
 
     Raises:
         ValueDecodingError: the bytes cannot be turned back into a value.
     """
-    return values.decode(value) if value.__class__ is bytes else value
+    return codec.decode(value) if value.__class__ is bytes else value
+
+
+def only_scalar(key: str, value: Any, codec: ValueCodec) -> Any:  # noqa: ARG001 - in the place of `to_committed`
+    """Give `value` if it is committed as it is.
+
+    Raises:
+        ValueEncodingError: it is of no exact immutable type; its path is `state['key']`.
+    """
+    if value.__class__ in IMMUTABLE_TYPES:
+        return value
+    detail = (
+        f"it is a {type(value).__qualname__}, and a state of policy {EXTERNAL!r} keeps None, bool, int, float and str "
+        "alone (exactly these types)"
+    )
+    raise ValueEncodingError(f"state[{key!r}]", detail)
 
 
 def is_same(before: Any, after: Any) -> bool:
@@ -192,80 +321,3 @@ def checked_key(key: Any) -> str:
         except UnicodeEncodeError as error:
             raise StateError(f"a key of the state must be valid Unicode, got {key!r}") from error
     return str.__str__(key)
-
-
-class _Mark:
-    """A value that no user can have."""
-
-    __slots__ = ()
-
-
-_UNREAD = _Mark()
-
-
-class ObjectState:
-    """A state that is one object, of a class the routine declares.
-
-    Args:
-        committed: the committed state; kept, never changed.
-        state_type: the object's class; made without arguments where nothing was committed yet.
-    """
-
-    __slots__ = ("_committed", "_live", "_state_type")
-
-    def __init__(self, committed: Committed, state_type: type) -> None:
-        self._committed = committed
-        self._state_type = state_type
-        self._live: Any = _UNREAD
-
-    @property
-    def value(self) -> Any:
-        """The live object of this turn.
-
-        Raises:
-            ValueDecodingError: what was committed cannot be decoded.
-            StateError: what was committed is of another class.
-        """
-        if self._live is _UNREAD:
-            encoded = self._committed.get(OBJECT_KEY, _UNREAD)
-            self._live = self._checked(self._state_type() if encoded is _UNREAD else from_committed(encoded))
-        return self._live
-
-    def begin(self) -> None:
-        """Start a turn from the committed state."""
-        self._live = _UNREAD
-
-    def replace(self, value: Any) -> None:
-        """Make `value` the whole state.
-
-        Raises:
-            StateError: it is not of the declared class.
-        """
-        self._live = self._checked(value)
-
-    def prepare(self) -> list[StateOp]:
-        """Give one operation if the object was read or replaced and differs, else none.
-
-        Raises:
-            ValueEncodingError: a part that cannot be carried; its path starts with `state`.
-        """
-        if self._live is _UNREAD:
-            return []
-        encoded = values.encode(self._live, "state")
-        if encoded == self._committed.get(OBJECT_KEY):
-            return []
-        return [StateOp("set", OBJECT_KEY, encoded)]
-
-    def accept(self) -> None:
-        """Go on from what was prepared, with the same live object."""
-
-    def rollback(self) -> None:
-        """Go back to the committed state."""
-        self._live = _UNREAD
-
-    def _checked(self, value: Any) -> Any:
-        if isinstance(value, self._state_type):
-            return value
-        raise StateError(
-            f"the state of this routine is a {self._state_type.__qualname__}, got {type(value).__qualname__}"
-        )

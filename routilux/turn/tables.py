@@ -81,8 +81,16 @@ class Runs(Protocol):
         """Its slots by name."""
 
     @property
+    def state(self) -> Any:
+        """What its state begins with."""
+
+    @property
     def state_type(self) -> type | None:
         """Class of a declared state that is one object; None for a dict."""
+
+    @property
+    def state_policy(self) -> str:
+        """How its state is kept, see `routilux.model.state_policy`."""
 
     def entry_slot(self) -> Receives:
         """The slot that takes messages from outside."""

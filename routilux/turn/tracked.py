@@ -5,7 +5,7 @@ Owns the working copy of one turn at a time; see `state` for the rules it follow
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from typing import Any
 
 from routilux.errors import StateError
@@ -21,7 +21,7 @@ from routilux.turn.state import (
     is_same,
     to_committed,
 )
-from supervisors.wire import values
+from routilux.turn.values import PICKLED, ValueCodec
 
 
 class _Mark:
@@ -45,12 +45,26 @@ class TrackedState(MutableMapping[str, Any]):
     Keys are text. Iterating keys, `len`, `in`, `repr` and comparing touch nothing; `values()`,
     `items()`, `copy()` and `dict(...)` touch what they hand out. A key that is deleted and set again
     within one turn keeps its place. Belongs to the thread that runs the turn.
+
+    Args:
+        committed: the committed state; kept, never changed.
+        reserved: keys of it that are the runtime's, or will be.
+        codec: how values are encoded.
+        commit: gives the committed form of a value, by its key.
     """
 
-    __slots__ = ("_committed", "_growth", "_reserved", "_working")
+    __slots__ = ("_codec", "_commit", "_committed", "_growth", "_reserved", "_working")
 
-    def __init__(self, committed: Committed, reserved: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        committed: Committed,
+        reserved: Iterable[str] = (),
+        codec: ValueCodec = PICKLED,
+        commit: Callable[[str, Any, ValueCodec], Any] = to_committed,
+    ) -> None:
         self._committed = committed
+        self._codec = codec
+        self._commit = commit
         self._reserved = tuple({*reserved, *(key for key in committed if key[:1] == RESERVED_PREFIX)})
         # What this turn touched: a live value, or _GONE for a deleted key.
         self._working: dict[str, Any] = {}
@@ -152,6 +166,15 @@ class TrackedState(MutableMapping[str, Any]):
         """Give a plain dict with the same values (not copied: every key counts as touched)."""
         return {key: self[key] for key in self}
 
+    def detach(self, path: str) -> dict[str, Any]:
+        """Give a copy of all it holds, for whoever is to have it beyond this turn; nothing counts as touched.
+
+        Raises:
+            ValueEncodingError: a value that cannot be carried; its path starts with `path`.
+        """
+        copy: dict[str, Any] = self._codec.decode(self._codec.encode(self._snapshot(), path))
+        return copy
+
     # As a transaction.
 
     @property
@@ -192,7 +215,7 @@ class TrackedState(MutableMapping[str, Any]):
                 if before is not _GONE:
                     ops.append(StateOp("del", key, None))
                 continue
-            after = to_committed(key, value)
+            after = self._commit(key, value, self._codec)
             if not is_same(before, after):
                 ops.append(StateOp("set", key, after))
         return ops
@@ -220,14 +243,14 @@ class TrackedState(MutableMapping[str, Any]):
     def _touch(self, key: str, encoded: Any) -> Any:
         if is_reserved(key):
             raise KeyError(key)
-        value = from_committed(encoded)
+        value = from_committed(encoded, self._codec)
         if value.__class__ not in IMMUTABLE_TYPES:
             self._working[key] = value
         return value
 
     def _snapshot(self) -> dict[str, Any]:
-        working, committed = self._working, self._committed
-        return {key: working[key] if key in working else from_committed(committed[key]) for key in self._keys()}
+        working, committed, codec = self._working, self._committed, self._codec
+        return {key: working[key] if key in working else from_committed(committed[key], codec) for key in self._keys()}
 
     def _keys(self) -> Iterator[str]:
         working, committed = self._working, self._committed
@@ -290,7 +313,7 @@ def _copy_views(value: Any, path: str, depth: int, copies: dict[int, Any]) -> An
     if id(value) in copies:
         return copies[id(value)]  # what is shared stays shared, and a cycle ends
     if kind is TrackedState:
-        copies[id(value)] = values.decode(values.encode(value, path))
+        copies[id(value)] = value.detach(path)
         return copies[id(value)]
     if depth == 0 or kind not in _CONTAINERS or not _holds_view(value, [VIEW_PARTS], depth):
         return value

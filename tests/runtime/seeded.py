@@ -17,12 +17,12 @@ from routilux.runtime.job_supervisor import JobSupervisor
 from routilux.runtime.routine_actor import RoutineActor
 from routilux.turn.codec import LocalCodec, WireCodec
 from routilux.turn.service import RoutineService
-from routilux.turn.state import decode_state, encode_initial
+from routilux.turn.state import begin_state, decode_state
+from routilux.turn.values import PICKLED, ValueCodec
 from supervisors.locking import BriefLock
 from supervisors.places.scripted import Faults, ScriptedPlace
 from supervisors.places.thread import ThreadPlace
 from supervisors.testing import StepHost
-from supervisors.wire.values import encode
 
 
 class SeededJob:
@@ -33,9 +33,19 @@ class SeededJob:
         seed: of the order, the faults and the jitter.
         faults: what goes wrong with the simulated processes.
         max_request_bytes: the longest request that a simulated process is sent; None for no bound.
+        codec: how values are encoded.
     """
 
-    def __init__(self, flow: Flow, seed: int, faults: Faults, *, max_request_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        flow: Flow,
+        seed: int,
+        faults: Faults,
+        *,
+        max_request_bytes: int | None = None,
+        codec: ValueCodec = PICKLED,
+    ) -> None:
+        self.codec = codec
         self.host = StepHost(seed)
         self.plan = compile_plan(flow)
         self._seed = seed
@@ -47,10 +57,13 @@ class SeededJob:
             on_quiet=lambda: self._root.signal(Quiet()),
             on_facts=lambda: self.supervisor.state_ref.result().signal(FactsWait()),
             on_overflow=lambda cycle: self._root.signal(Overflow(cycle)),
+            codec=codec,
         )
         for account in self.ledger.accounts:
             for worker in range(account.plan.options.workers):
-                account.committed[worker] = encode_initial(account.plan.routine.state)
+                account.committed[worker] = begin_state(
+                    account.plan.routine, codec, by_reference=not account.plan.is_process
+                )
         self.finished: Future[JobCut] = Future()
         self.state_actor = StateActor(self.ledger, 0.0)
         self.supervisor = JobSupervisor(
@@ -67,7 +80,7 @@ class SeededJob:
         """Put a message into a routine's entry."""
         edge = self.plan.entries[routine_id, ENTRY]
         account = self.ledger.accounts[self.plan.edges[edge].target]
-        payload: Payload = encode(data) if account.takes_bytes else data
+        payload: Payload = self.codec.encode(data, "data") if account.takes_bytes else data
         assert self.ledger.admit(edge, payload) is Admission.ADMITTED
 
     def run(self, max_steps: int = 100_000) -> JobCut:
@@ -84,7 +97,14 @@ class SeededJob:
         """The declared state of a routine, as committed."""
         for account in self.ledger.accounts:
             if account.plan.id == routine_id:
-                return decode_state(account.committed[0], account.plan.routine.state_type)
+                routine = account.plan.routine
+                return decode_state(
+                    account.committed[0],
+                    routine.state_type,
+                    policy=routine.state_policy,
+                    codec=self.codec,
+                    at_rest=self.finished.done(),
+                )
         raise KeyError(routine_id)
 
     def _maker(self, routine: RoutinePlan) -> Any:
@@ -99,7 +119,8 @@ class SeededJob:
                 job_id="seeded",
                 atomic=routine.options.atomic,
                 retryable=routine.error_handler.retryable_exceptions,
-                codec=WireCodec() if routine.is_process else LocalCodec(),
+                codec=WireCodec(self.codec) if routine.is_process else LocalCodec(),
+                values=self.codec,
                 clock=self.host.now,
             )
 
@@ -126,5 +147,5 @@ class SeededJob:
             self.host.add_source(act, f"place {routine.id}")
             return place
 
-        carrier = WireCarrier(routine.outgoing) if routine.is_process else LocalCarrier()
+        carrier = WireCarrier(routine.outgoing, self.codec) if routine.is_process else LocalCarrier()
         return lambda report: RoutineActor(account, self.ledger, carrier, make_place, report)

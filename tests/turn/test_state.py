@@ -10,7 +10,8 @@ import pytest
 
 from routilux.errors import StateError
 from routilux.messages import StateOp
-from routilux.turn.state import ObjectState, Unreadable, apply_ops, decode_state, encode_initial, is_same
+from routilux.turn.objects import ObjectState
+from routilux.turn.state import Unreadable, apply_ops, decode_state, encode_initial, is_same
 from routilux.turn.tracked import TrackedState
 from supervisors.errors import InternalError, ValueDecodingError, ValueEncodingError
 from supervisors.wire import values

@@ -20,9 +20,9 @@ from routilux.turn.codec import (
 )
 from routilux.turn.execution import TurnExecution
 from routilux.turn.service import RoutineService
-from routilux.turn.state import apply_ops, decode_state, encode_initial
+from routilux.turn.state import apply_ops, begin_state, decode_state
 from routilux.turn.tables import Incoming, Outgoing
-from supervisors.wire import values
+from routilux.turn.values import PICKLED, ValueCodec
 
 
 class Worker:
@@ -33,6 +33,7 @@ class Worker:
         is_local: on a thread, or as in a process.
         incoming: connections; None for one, numbered 0, to the slot `in`.
         outgoing: in which form each event is wanted; None: as befits the place.
+        values: how values are encoded.
     """
 
     def __init__(
@@ -45,7 +46,9 @@ class Worker:
         atomic: bool = False,
         retryable: tuple[type[BaseException], ...] = (Exception,),
         clock: Callable[[], float] = lambda: 0.0,
+        values: ValueCodec = PICKLED,
     ) -> None:
+        self.values = values
         self.is_local = is_local
         self.routine = routine
         self.service = RoutineService(
@@ -56,10 +59,11 @@ class Worker:
             job_id="j",
             atomic=atomic,
             retryable=retryable,
-            codec=LocalCodec() if is_local else WireCodec(),
+            codec=LocalCodec() if is_local else WireCodec(values),
+            values=values,
             clock=clock,
         )
-        self.committed = encode_initial(routine.state)
+        self.committed = begin_state(routine, values, by_reference=is_local)
         self.parts: list[TurnPart] = []
         self.out: list[Emission] = []
         self.seq = 0
@@ -70,28 +74,31 @@ class Worker:
 
     def boot(self) -> None:
         """Start an incarnation with what is committed."""
-        self.service.boot(0, self.committed if self.is_local else encode_boot(self.committed))
+        self.service.boot(0, self.committed if self.is_local else encode_boot(self.committed, self.values))
 
     @property
     def state(self) -> Any:
         """The committed state, as a reader sees it."""
-        return decode_state(self.committed, self.routine.state_type)
+        routine = self.routine
+        return decode_state(
+            self.committed, routine.state_type, policy=routine.state_policy, codec=self.values, at_rest=True
+        )
 
     @property
     def emitted(self) -> list[tuple[int, Any]]:
         """All that went out: (event, data)."""
-        return [(emission.event, read(emission)) for emission in self.out]
+        return [(emission.event, read(emission, self.values)) for emission in self.out]
 
     def begin(self, *, edge: int = 0, **data: Any) -> TurnExecution:
         """Take up a new message."""
         self.seq += 1
-        self.message = Message(edge, self.seq, data if self.is_local else values.encode(data), self.seq)
+        self.message = Message(edge, self.seq, data if self.is_local else self.values.encode(data, "data"), self.seq)
         return self.begin_again()
 
     def begin_again(self) -> TurnExecution:
         """Take up the last message, once more."""
         assert self.message is not None
-        request = self.message if self.is_local else encode_request(self.message)
+        request = self.message if self.is_local else encode_request(self.message, self.values)
         self.execution = self.service.begin(request, self)
         return self.execution
 
@@ -145,6 +152,6 @@ class Worker:
         self.part(body, weight)
 
 
-def read(emission: Emission) -> Any:
+def read(emission: Emission, codec: ValueCodec = PICKLED) -> Any:
     """Give an emission's data, whichever way it went out."""
-    return emission.reference if emission.encoded is None else values.decode(emission.encoded)
+    return emission.reference if emission.encoded is None else codec.decode(emission.encoded)
