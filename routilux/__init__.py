@@ -20,8 +20,9 @@ from routilux.model.routine import Routine
 from routilux.model.slot import Slot
 from routilux.runtime.job import Job
 from routilux.turn.state import Unreadable
+from routilux.version import VERSION
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 __all__ = [
     "Connection",

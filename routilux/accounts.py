@@ -9,7 +9,7 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from routilux.dead_letters import DeadLetters
 from routilux.ids import key_of_text
@@ -90,6 +90,20 @@ class Bell:
         return [waiter for waiter in self._waiters if waiter.ring_held()]
 
 
+class RetryWait(NamedTuple):
+    """Messages that wait for their next try.
+
+    Args:
+        messages: oldest first.
+        due_at: clock reading at which the wait is over.
+        holds: whether the routine takes nothing until then.
+    """
+
+    messages: list[Message]
+    due_at: float
+    holds: bool
+
+
 class Account:
     """What one routine holds, and what became of the rest.
 
@@ -106,10 +120,13 @@ class Account:
         self.takes_bytes = plan.is_process
         self.mailbox = Mailbox(plan.options.capacity, lock)
         self.in_hand: dict[int, Message] = {}
-        self.in_retry: dict[int, list[Message]] = {}
+        self.in_retry: dict[int, RetryWait] = {}
+        """By the ticket for `put_forward`."""
         self.dead_letters = DeadLetters()
         self.committed: list[dict[str, Any]] = [{} for _ in range(plan.options.workers)]
         """Declared state as last committed, by worker; bytes are encoded values."""
+        self.versions = [0] * plan.options.workers
+        """How often each of these was changed."""
         self.taps: dict[int, list[Tap]] = {}
         self.ways: tuple[tuple[Way, ...], ...] = ()
         """For each event, where its emissions go; set when all accounts are there."""
@@ -119,6 +136,12 @@ class Account:
         self.pressed_by: tuple[Account, ...] = ()
         self.is_pressing = False
         """Whether its senders are to wait; set at its bound, taken back at half of it."""
+        self.is_in_place = plan.routine.state_policy == "in_place"
+        """Whether its declared state can be read at a turn's boundary alone."""
+        self.is_stopping = False
+        """Whether it is to stop at its next boundary: it takes nothing meanwhile."""
+        self.is_at_boundary = False
+        """Whether it stands at one between two steps of a generator, for as long as it is stopping."""
         self.is_skipped = False
         self.status = "pending"
         self.error: str | None = None
@@ -149,6 +172,16 @@ class Account:
         self.abandoned = stacks
 
     @property
+    def has_stopped(self) -> bool:
+        """Whether none of its turns is between two boundaries."""
+        return self.is_at_boundary or not self.in_hand
+
+    @property
+    def retrying(self) -> int:
+        """Messages that wait for their next try."""
+        return sum(len(wait.messages) for wait in self.in_retry.values())
+
+    @property
     def is_pressed(self) -> bool:
         """Whether some receiver downstream of it is above its bound."""
         for receiver in self.presses_on:  # noqa: SIM110  a generator would cost more than the turn's own work
@@ -172,6 +205,10 @@ class Output:
         self.mailbox = Mailbox(plan.capacity, lock)
         self.pressed_by: tuple[Account, ...] = ()
         self.is_pressing = False
+        self.collected: list[Message] = []
+        """Results that were taken for the job's final state (`Job.collect`), oldest first; where they are kept."""
+        self.keeps_collected = False
+        """Whether they are: a job that outlives its program has to find them again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from routilux.accounts import Account, Output
+from routilux.accounts import Account, Output, RetryWait
 from routilux.dead_letters import DeadLetter
 from routilux.errors import NotADeadLetterError, RoutineSkippedError
 from routilux.facts import Fact
@@ -88,15 +88,17 @@ class Dispositions(Holdings):
         if quiet:
             self._notify_quiet()
 
-    def set_aside(self, account: Account, deliveries: Iterable[int], *, redelivered: bool) -> int:
-        """Move messages in hand to the retry wait; gives the ticket for `put_forward`."""
+    def set_aside(
+        self, account: Account, deliveries: Iterable[int], *, redelivered: bool, due_at: float, holds: bool
+    ) -> int:
+        """Move messages in hand to the retry wait, see `RetryWait`; gives the ticket for `put_forward`."""
         with self.lock:
             messages = self._drop_in_hand(account, deliveries, redelivered=redelivered)
             self._delivery = ticket = self._delivery + 1
             if account.is_skipped:
                 self._skip(account, messages)
             else:
-                account.in_retry[ticket] = messages
+                account.in_retry[ticket] = RetryWait(messages, due_at, holds)
                 account.retries += 1
             quiet = self._has_become_quiet()
         if quiet:
@@ -107,9 +109,9 @@ class Dispositions(Holdings):
         """Put what was set aside to the head of its mailbox."""
         rung: list[Mailbox] = []
         with self.lock:
-            messages = account.in_retry.pop(ticket, None)
-            if messages:
-                self._ring_after(account, account.mailbox.prepend_held(messages), rung)
+            wait = account.in_retry.pop(ticket, None)
+            if wait is not None and wait.messages:
+                self._ring_after(account, account.mailbox.prepend_held(wait.messages), rung)
         self._wake(rung)
 
     def fence(self, account: Account) -> None:
@@ -151,7 +153,7 @@ class Dispositions(Holdings):
         wanted = list(letters)
         rung: list[Mailbox] = []
         with self.outside:
-            if self._is_ending():
+            if self._takes_nothing_back():
                 return None
             chosen: dict[int, DeadLetter] = {}
             for letter in wanted:
@@ -178,7 +180,7 @@ class Dispositions(Holdings):
         """
         rung: list[Mailbox] = []
         with self.outside:
-            if self._is_ending():
+            if self._takes_nothing_back():
                 return None
             if account is not None and account.is_skipped:
                 raise RoutineSkippedError(account.plan.id)
@@ -194,6 +196,8 @@ class Dispositions(Holdings):
         """Make a result that was taken, and cannot be read, a dead letter of the routine that emitted it."""
         account = self._owners[output.plan.routine_id]
         with self.outside:
+            if output.collected and output.collected[-1] is message:
+                output.collected.pop()
             self._handled[message.edge] -= 1
             self._dead[message.edge] += 1
             account.dead += 1
@@ -206,8 +210,8 @@ class Dispositions(Holdings):
         with self.lock:
             account.is_skipped = True
             waiting: list[Message] = account.mailbox.drain_held()
-            for messages in account.in_retry.values():
-                waiting.extend(messages)
+            for wait in account.in_retry.values():
+                waiting.extend(wait.messages)
             account.in_retry.clear()
             self._skip(account, waiting)
             self._note(Fact("skipped", account.plan.index, -1, b"", 0, at, count=len(waiting)))
@@ -220,8 +224,8 @@ class Dispositions(Holdings):
 
     # -- Private; the lock is held
 
-    def _is_ending(self) -> bool:
-        return not self._gate_open or self._is_quiet
+    def _takes_nothing_back(self) -> bool:
+        return self._is_ending or self._is_quiet
 
     def _is_dead(self, letter: DeadLetter) -> bool:
         if not isinstance(letter, DeadLetter):  # what the job's owner hands in may be anything

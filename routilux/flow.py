@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import os
+import secrets
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Unpack
 
 from routilux.errors import EntryError, FlowRunningError, UnknownRoutineError
 from routilux.jobs.state import JobState
 from routilux.model.graph import FlowGraph
 from routilux.model.options import checked_shutdown
 from routilux.model.routine import Routine
+from routilux.routing import compile_plan
 from routilux.runtime.job import Job
+from routilux.runtime.keeping import Keeping, ResumeKeeping, begin_kept
+from routilux.runtime.resuming import Wanted, fork_job, resume_job
 from routilux.runtime.running import running
-from routilux.runtime.tree import start_job
+from routilux.runtime.signals import ending_on_sigterm, note_resume
+from routilux.runtime.tree import Beginning, First, check_flow, start_job
+from routilux.stores.base import Store
+from routilux.stores.opening import open_store
 
 SHUTDOWN_SECONDS = 5.0
 """What turns in hand get when a job ends early (OTP's default for a worker's shutdown)."""
@@ -36,6 +44,7 @@ class Flow(FlowGraph):
         entry_params: dict[str, Any] | None = None,
         *,
         shutdown: float = SHUTDOWN_SECONDS,
+        **keeping: Unpack[Keeping],
     ) -> JobState:
         """Run the flow and wait until everything is handled.
 
@@ -46,6 +55,7 @@ class Flow(FlowGraph):
                 has one, else at its `__call__`; None for the only one that has an entry and is fed by nobody.
             entry_params: that message's parameters; none when None.
             shutdown: seconds that turns in hand get if the job ends early.
+            keeping: where and how the job is kept, as for `start`.
 
         Returns:
             The job's final state, whatever its status: look at `status` and `error`.
@@ -55,20 +65,26 @@ class Flow(FlowGraph):
             UnknownRoutineError: there is no such entry.
             ValueEncodingError: the parameters cannot be carried to the entry's process.
             RoutineInUseError: a routine object runs on a thread for a job of another flow.
-            OptionError: `shutdown` or `entry_params` cannot be that.
-            KeyboardInterrupt: Ctrl-C; the job was cancelled and has ended. A second Ctrl-C cuts
-                `shutdown` short.
+            OptionError: `shutdown`, `entry_params` or an option cannot be that.
+            KeyboardInterrupt, SystemExit: Ctrl-C, or SIGTERM for a job with a store. The job has ended: it was cancelled,
+                or with a store paused, and a note of the error says how to resume it. A second Ctrl-C cuts `shutdown`
+                short.
+            As `start`, for a job with a store.
         """
         started: list[Job] = []
-        try:
-            job = self._start(entry_routine_id, entry_params or {}, started.append, keep_open=False, shutdown=shutdown)
-            job.collect()
-            return job.wait()
-        except BaseException:
-            # Ctrl-C while waiting: the caller gets its prompt back with nothing left running.
-            for job in started:
-                job.cancel_and_wait("interrupted")
-            raise
+        with ending_on_sigterm(is_wanted=keeping.get("store") is not None):
+            try:
+                job = self._start(
+                    entry_routine_id, entry_params or {}, started.append, keeping, keep_open=False, shutdown=shutdown
+                )
+                job.collect()
+                return job.wait()
+            except BaseException as error:
+                # Ctrl-C while waiting: the caller gets its prompt back with nothing left running.
+                for job in started:
+                    job.end_early("interrupted")
+                    note_resume(error, job)
+                raise
 
     def start(
         self,
@@ -77,19 +93,100 @@ class Flow(FlowGraph):
         *,
         keep_open: bool = False,
         shutdown: float = SHUTDOWN_SECONDS,
+        **keeping: Unpack[Keeping],
     ) -> Job:
-        """Start a job and return at once.
+        """Start a job and return at once; with a store, once its first checkpoint is durable.
 
         Args:
             entry_routine_id: as for `execute`; with `keep_open`, None sends no first message.
             entry_params: that message's parameters.
             keep_open: go on taking messages by `Job.send` until `Job.close_entry`.
             shutdown: seconds that turns in hand get if the job ends early.
+            keeping: where and how the job is kept, to be resumed: see `Keeping`. With a `store`, all values that are
+                emitted and all declared state must be such that can be kept (`routilux.register`).
 
         Raises:
-            As `execute`.
+            As `execute`; and for a job with a store:
+            JobExistsError: there is a job of that id.
+            JobOwnedError: somebody runs it.
+            StoreWriteError, CheckpointFailedError: the store could not be written.
         """
-        return self._start(entry_routine_id, entry_params or {}, lambda _: None, keep_open=keep_open, shutdown=shutdown)
+        return self._start(
+            entry_routine_id, entry_params or {}, lambda _: None, keeping, keep_open=keep_open, shutdown=shutdown
+        )
+
+    @staticmethod
+    def resume(
+        store: Store | str | os.PathLike[str],
+        job_id: str,
+        *,
+        flow: Flow,
+        rename: Mapping[str, str] | None = None,
+        drop: Collection[str] = (),
+        migrate: Mapping[str, Callable[[Any], Any]] | None = None,
+        shutdown: float = SHUTDOWN_SECONDS,
+        **keeping: Unpack[ResumeKeeping],
+    ) -> Job:
+        """Go on with a job that was paused, that failed, or whose program ended in any way.
+
+        Each routine goes on with its committed state, each message that was not handled is still there, and none that
+        was is handled again in effect. What ran after the newest checkpoint when the program was killed runs again.
+
+        Args:
+            store: where the job is kept.
+            job_id: the job.
+            flow: the flow; it may have changed. Its new routines begin with nothing.
+            rename: old names to new ones: `"parse"` for a routine, `"parse.source"` for a slot or event of it.
+            drop: what is let go of what the flow has no more: a routine's id, a connection's label,
+                `"parse.state"` for a declared state, `"parse.parsed"` for the results of an output.
+            migrate: for routines whose declared state is of another kind now, what makes the new one of the old one.
+            shutdown: seconds that turns in hand get if the job ends early.
+            keeping: how it is kept from now on, as for `start`.
+
+        Raises:
+            UnknownJobError, NoCheckpointError: there is no such job, or nothing of it that can be read.
+            JobOwnedError: somebody runs it; the error says who.
+            NotResumableError: it is completed, or cancelled; `Flow.fork` makes a new job of it.
+            ResumeRefusedError: the flow is another one, and something would be lost; it lists what.
+            UnsupportedFormatError, SealError: its checkpoint is of a newer version, or does not go with `key`.
+            ValueReadingError: a value in it cannot be read here.
+            FlowCheckError, NotPortableError, RoutineInUseError: as `start`.
+        """
+        wanted = Wanted(rename or {}, drop, migrate or {})
+        options: Keeping = {**keeping}  # type: ignore[typeddict-item]  # without where it is, which is told apart
+        return resume_job(
+            flow, open_store(store), job_id, options, wanted, lambda _: None, shutdown=checked_shutdown(shutdown)
+        )
+
+    @staticmethod
+    def fork(
+        store: Store | str | os.PathLike[str],
+        job_id: str,
+        new_id: str,
+        *,
+        checkpoint: tuple[int, int] | None = None,
+        key: bytes | None = None,
+    ) -> str:
+        """Make a new, paused job of what a kept checkpoint of another holds; `resume` goes on with it.
+
+        The other job may be running, or over; nothing of it is changed, and the new one does not need it any more.
+
+        Args:
+            store: where the job is kept.
+            job_id: the job.
+            new_id: the new job's id.
+            checkpoint: generation and number of the checkpoint; None for the newest good one.
+            key: what its checkpoints are sealed with.
+
+        Returns:
+            What it was made of, such as `nightly/1-12`.
+
+        Raises:
+            UnknownJobError, MissingObjectError, NoCheckpointError: there is no such job, or checkpoint.
+            JobExistsError: there is a job of the new id.
+            KeptError: the checkpoint cannot be read.
+        """
+        return fork_job(open_store(store), job_id, new_id, checkpoint, key=key)
 
     def wait_for(self, job_id: str, timeout: float | None = None) -> bool:
         """Wait until a job is over; True if it is, False if the time ran out; raises as `Job.wait`.
@@ -112,6 +209,7 @@ class Flow(FlowGraph):
         entry: str | None,
         params: dict[str, Any],
         hold: Callable[[Job], object],
+        keeping: Keeping,
         *,
         keep_open: bool,
         shutdown: float,
@@ -120,7 +218,12 @@ class Flow(FlowGraph):
             entry = self._only_entry()
         if entry is not None and entry not in tuple(self.routines):
             raise UnknownRoutineError(entry, self.routines, "entry_routine_id")
-        return start_job(self, entry, params, hold, keep_open=keep_open, shutdown=checked_shutdown(shutdown))
+        shutdown = checked_shutdown(shutdown)
+        check_flow(self)
+        plan = compile_plan(self)
+        kept = begin_kept(keeping)
+        job_id = secrets.token_hex(6) if kept is None else kept.lease.job_id
+        return start_job(self, Beginning(plan, job_id, kept), First(entry, params, keep_open), hold, shutdown=shutdown)
 
     def _before_change(self, attempted: str) -> None:
         job_ids = running.of(self)

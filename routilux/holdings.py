@@ -14,10 +14,11 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from routilux.accounts import Account, Bell, Output, Way
+from routilux.books import AccountBooks, Books, Versions, copy_account, copy_output
 from routilux.facts import FACTS_BATCH, Fact
 from routilux.ids import key_of_text
 from routilux.messages import Message
-from routilux.routing import Plan
+from routilux.routing import GONE, OutputPlan, Plan
 from routilux.turn.values import PICKLED, ValueCodec
 from supervisors.errors import InternalError
 from supervisors.locking import BriefLock
@@ -54,6 +55,7 @@ class Holdings:
         on_quiet: called, without the lock, when no message is left anywhere and none can come.
         on_facts: called, without the lock, when a batch of facts waits to be fetched.
         on_overflow: called, without the lock, with a cycle that holds more than it may.
+        on_stopped: called, without the lock, when a routine has come to the boundary at which it was to stop.
         job_id: the job's id, from which the keys of messages from outside are made.
         outside: the same lock as the threads of the job's owner take it; None for no difference.
         cycle_limit: messages that may wait in one cycle.
@@ -68,6 +70,7 @@ class Holdings:
         on_quiet: Callable[[], None],
         on_facts: Callable[[], None],
         on_overflow: Callable[[int], None],
+        on_stopped: Callable[[], None] = lambda: None,
         job_id: str = "",
         outside: Lock | None = None,
         cycle_limit: int = CYCLE_LIMIT,
@@ -81,7 +84,9 @@ class Holdings:
         self._notify_quiet = on_quiet
         self._notify_facts = on_facts
         self._notify_overflow = on_overflow
+        self._notify_stopped = on_stopped
         self._cycle_limit = cycle_limit
+        self.job_id = job_id
         self._job_key = key_of_text(job_id)
         self.accounts = tuple(Account(routine, lock) for routine in plan.routines)
         self.outputs = tuple(Output(output, lock) for output in plan.outputs)
@@ -95,7 +100,10 @@ class Holdings:
             account.presses_on = tuple(self._receivers[index] for index in account.plan.downstream)
             for receiver in account.presses_on:
                 receiver.pressed_by += (account,)
-        self._ways = tuple(Way.along(edge, self._receivers[edge.target]) for edge in plan.edges)
+        nowhere = Output(OutputPlan(GONE, "", "", None), lock)
+        self._ways = tuple(
+            Way.along(edge, nowhere if edge.target == GONE else self._receivers[edge.target]) for edge in plan.edges
+        )
         for account in self.accounts:
             account.ways = tuple(tuple(self._ways[edge.index] for edge in out) for out in account.plan.routes)
         count = len(plan.edges)
@@ -107,10 +115,13 @@ class Holdings:
         self._outstanding = 0
         self._entry_open = True
         self._gate_open = True
+        self._is_ending = False
+        self._hold = 0
         self._is_quiet = False
         self._facts: deque[Fact] = deque()
         self._facts_told = False
         self._overflow = -1
+        self._has_stopped = False
 
     # -- Looking in
 
@@ -136,8 +147,8 @@ class Holdings:
         for account in self.accounts:
             for message in account.in_hand.values():
                 in_hand[message.edge] += 1
-            for messages in account.in_retry.values():
-                for message in messages:
+            for wait in account.in_retry.values():
+                for message in wait.messages:
                     in_retry[message.edge] += 1
         return [
             EdgeCount(
@@ -161,7 +172,7 @@ class Holdings:
         """
         with self.lock:
             wrong = [count for count in self.counts_held() if not count.is_conserved]
-            held = sum(len(a.mailbox) + len(a.in_hand) + sum(map(len, a.in_retry.values())) for a in self.accounts)
+            held = sum(len(a.mailbox) + len(a.in_hand) + a.retrying for a in self.accounts)
             outstanding = self._outstanding
         if wrong:
             told = "; ".join(str(count) for count in wrong)
@@ -171,12 +182,64 @@ class Holdings:
             message = f"the ledger holds {held} messages and counts {outstanding}"
             raise InternalError(message)
 
+    def copy_held(self, known: Versions) -> Books:
+        """Copy all there is by reference; for those who hold the lock.
+
+        Args:
+            known: versions of declared states that are left out.
+        """
+        return Books(
+            sent=self._sent.copy(),
+            handled=self._handled.copy(),
+            dead=self._dead.copy(),
+            skipped=self._skipped.copy(),
+            accounts=tuple(copy_account(account, known) for account in self.accounts),
+            outputs=tuple(copy_output(output) for output in self.outputs),
+            is_entry_open=self._entry_open,
+        )
+
+    def restore(self, books: Books) -> None:
+        """Begin where another ledger was: once, before anything is taken or comes in.
+
+        What was in hand waits ahead of all else, and may have been run. Times are readings of this job's clock.
+        """
+        with self.lock:
+            self._sent[:], self._handled[:] = books.sent, books.handled
+            self._dead[:], self._skipped[:] = books.dead, books.skipped
+            self._entry_open = books.is_entry_open
+            for account, held in zip(self.accounts, books.accounts, strict=True):
+                self._restore_account(account, held)
+            for output, results in zip(self.outputs, books.outputs, strict=True):
+                output.collected.extend(results.collected)
+                self._refill(output, results.waiting)
+
     @property
     def outstanding(self) -> int:
         """Messages that are waiting, in hand or in retry."""
         return self._outstanding
 
     # -- For those who hold the lock
+
+    def _restore_account(self, account: Account, held: AccountBooks) -> None:
+        for worker, committed in enumerate(held.committed[: len(account.committed)]):
+            if committed is not None:
+                account.committed[worker] = committed
+        account.status, account.error, account.is_skipped = held.status, held.error, held.is_skipped
+        for name, count in held.counts.items():
+            setattr(account, name, count)
+        for letter in held.letters:
+            account.dead_letters.add(letter)
+        begun = [message if message.redelivered else replace(message, redelivered=True) for message in held.in_hand]
+        self._refill(account, (*begun, *held.waiting))
+        for wait in held.retries:
+            self._delivery += 1
+            account.in_retry[self._delivery] = wait
+        self._outstanding += len(account.mailbox) + account.retrying
+
+    def _refill(self, receiver: Account | Output, messages: Iterable[Message]) -> None:
+        for message in messages:
+            receiver.mailbox.append_held(message)
+        receiver.is_pressing = receiver.mailbox.is_full
 
     def _relieve(self, receiver: Account | Output, rung: list[Mailbox]) -> None:
         # Half of the bound and not the bound itself: a sender that is woken for every single
@@ -195,6 +258,8 @@ class Holdings:
 
     def _drop_in_hand(self, account: Account, deliveries: Iterable[int], *, redelivered: bool = False) -> list[Message]:
         dropped = [account.in_hand.pop(delivery) for delivery in deliveries if delivery in account.in_hand]
+        if account.is_stopping and not account.in_hand:
+            self._has_stopped = True
         return [replace(message, redelivered=True) for message in dropped] if redelivered else dropped
 
     def _skip(self, account: Account, messages: list[Message]) -> None:
@@ -220,6 +285,9 @@ class Holdings:
     def _wake(self, rung: list[Mailbox]) -> None:
         for mailbox in rung:
             mailbox.unpark()
+        if self._has_stopped:
+            self._has_stopped = False
+            self._notify_stopped()
         if self._overflow >= 0:
             cycle, self._overflow = self._overflow, -1
             self._notify_overflow(cycle)

@@ -53,9 +53,9 @@ class Ledger(Dispositions):
         rung: list[Mailbox] = []
         way = self._ways[edge]
         with self.outside:
-            if not self._entry_open or not self._gate_open:
+            if not self._entry_open or self._is_ending:
                 return Admission.CLOSED
-            if way.receiver.is_pressing:
+            if way.receiver.is_pressing or not self._gate_open:
                 return Admission.FULL
             base = key_of_turn(self._job_key, self._sent[edge])
             self._append(way, payload, key_of_child(base, way.key), rung)
@@ -70,13 +70,48 @@ class Ledger(Dispositions):
         if quiet:
             self._notify_quiet()
 
-    def close_gate(self) -> None:
-        """Let no routine take another message, and wake those that wait for room."""
-        rung: list[Mailbox] = []
+    def hold_gate(self) -> int:
+        """Let nothing be taken and nothing come in until `open_gate`: what is in hand may come to its end.
+
+        Messages from outside wait meanwhile, and so do those who read results: what is there stays there.
+
+        Returns:
+            The number of this hold, by which those who come to rest name it.
+        """
         with self.lock:
             self._gate_open = False
-            rung += [receiver.mailbox for receiver in self._receivers if receiver.mailbox.ring_held()]
-        self._wake(rung)
+            self._hold += 1
+            self._stop_in_place()
+        self._ring_receivers()
+        return self._hold
+
+    def open_gate(self) -> None:
+        """Let messages be taken again after `hold_gate`; nothing happens if the job is ending."""
+        with self.lock:
+            self._gate_open = not self._is_ending
+            self._let_in_place_go()
+        self._ring_receivers()
+        self.ring_outside()
+
+    def stop_in_place(self) -> None:
+        """Let routines whose state is read in place stop at their next boundary; each tells when it is there."""
+        with self.lock:
+            self._stop_in_place()
+
+    def let_in_place_go(self) -> None:
+        """Let them go on, unless the gate is held."""
+        with self.lock:
+            if not self._gate_open:
+                return
+            self._let_in_place_go()
+        self._ring_receivers()
+
+    def close_gate(self) -> None:
+        """Let no routine take another message, ever, and wake those that wait for room."""
+        with self.lock:
+            self._gate_open = False
+            self._is_ending = True
+        self._ring_receivers()
         self.ring_outside()
 
     def ring_outside(self) -> None:
@@ -92,6 +127,16 @@ class Ledger(Dispositions):
     def is_open(self) -> bool:
         """Whether routines may take messages."""
         return self._gate_open
+
+    @property
+    def hold(self) -> int:
+        """The number of the hold that is in force; 0 while the gate is open, or closed for good."""
+        return 0 if self._gate_open or self._is_ending else self._hold
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether the gate is closed for good."""
+        return self._is_ending
 
     # -- A message's way through a routine
 
@@ -114,7 +159,7 @@ class Ledger(Dispositions):
         if not try_acquire():
             self.lock.wait()
         try:
-            if not self._gate_open or account.is_pressed:
+            if not self._gate_open or account.is_stopping or account.is_pressed:
                 return []
             first = self._delivery + 1
             self._delivery = last = self._delivery + min(limit, len(waiting))
@@ -130,9 +175,11 @@ class Ledger(Dispositions):
         return taken
 
     def has_room(self, account: Account) -> bool:
-        """Whether a turn of the routine that streams may release more (R3)."""
+        """Whether a turn of the routine that streams may release more (R3); while the gate is held it may not."""
         with self.lock:
-            return not account.is_pressed
+            if account.is_stopping:
+                return not account.is_at_boundary  # the way there has to be free
+            return self._gate_open and not account.is_pressed
 
     def commit(
         self, account: Account, worker: int, delivery: int, result: TurnResult, at: float, seconds: float
@@ -162,6 +209,7 @@ class Ledger(Dispositions):
                 return False
             if ops:
                 apply_ops(account.committed[worker], ops)
+                account.versions[worker] += 1
             if emissions:
                 events = self._append_emissions(account, message, emissions, rung)
             edge = message.edge
@@ -172,9 +220,11 @@ class Ledger(Dispositions):
                 Fact("committed", account.index, edge, to_bytes(message.key), message.failures + 1, at, seconds, events)
             )
             is_quiet = not self._outstanding and self._has_become_quiet()
+            if account.is_stopping and not account.in_hand:
+                self._has_stopped = True
         finally:
             release()
-        if rung or self._overflow >= 0:
+        if rung or self._overflow >= 0 or self._has_stopped:
             self._wake(rung)
         if is_full:
             self._notify_facts()
@@ -200,7 +250,10 @@ class Ledger(Dispositions):
             else:
                 # From here the turn would start again with this state, and emit from the start.
                 apply_ops(account.committed[worker], part.state)
+                account.versions[worker] += 1
                 account.in_hand[delivery] = replace(message, released=0, stepped=message.stepped + released)
+                if account.is_stopping:
+                    account.is_at_boundary = self._has_stopped = True
             full = self._note(
                 Fact(
                     "released",
@@ -221,15 +274,20 @@ class Ledger(Dispositions):
     # -- What comes out
 
     def take_output(self, output: Output) -> Message | None:
-        """Take the oldest result of a declared output; None when none waits."""
+        """Take the oldest result of a declared output; None when none waits, or the gate is held."""
         rung: list[Mailbox] = []
         with self.outside:
-            if not output.mailbox:
-                return None
-            message: Message = output.mailbox.take_held()
-            self._handled[message.edge] += 1
-            if output.is_pressing:
-                self._relieve(output, rung)
+            message = self._take_result(output, rung)
+        self._wake(rung)
+        return message
+
+    def collect_output(self, output: Output) -> Message | None:
+        """As `take_output`, for a result that is to be part of the job's final state."""
+        rung: list[Mailbox] = []
+        with self.outside:
+            message = self._take_result(output, rung)
+            if message is not None and output.keeps_collected:
+                output.collected.append(message)
         self._wake(rung)
         return message
 
@@ -245,7 +303,31 @@ class Ledger(Dispositions):
             if tap in taps:
                 taps.remove(tap)
 
+    # -- Private
+
+    def _ring_receivers(self) -> None:
+        with self.lock:
+            rung = [receiver.mailbox for receiver in self._receivers if receiver.mailbox.ring_held()]
+        self._wake(rung)
+
     # -- Private; the lock is held
+
+    def _stop_in_place(self) -> None:
+        for account in self.accounts:
+            account.is_stopping = account.is_in_place
+
+    def _let_in_place_go(self) -> None:
+        for account in self.accounts:
+            account.is_stopping = account.is_at_boundary = False
+
+    def _take_result(self, output: Output, rung: list[Mailbox]) -> Message | None:
+        if not output.mailbox or not (self._gate_open or self._is_ending):
+            return None
+        message: Message = output.mailbox.take_held()
+        self._handled[message.edge] += 1
+        if output.is_pressing:
+            self._relieve(output, rung)
+        return message
 
     def _append_emissions(
         self, account: Account, message: Message, emissions: list[Emission], rung: list[Mailbox]

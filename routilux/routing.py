@@ -6,7 +6,8 @@ Pure: no thread, clock, file or process. Never routes a message itself (see `led
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from routilux.executions import Names, RoutineNames
 from routilux.model.check import cyclic_components
@@ -20,6 +21,10 @@ ENTRY = ""
 """Source of a connection that comes from outside of the flow; slot of a routine's entry."""
 
 
+GONE = -1
+"""Target of a connection that is no more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Edge:
     """One way a message can take.
@@ -28,10 +33,12 @@ class Edge:
         index: position in `Plan.edges`.
         source: id of the routine that emits, or `ENTRY` for messages from outside.
         event: the event's name; empty for messages from outside.
-        target: index of the receiving account: a routine, or an output behind them.
+        target: index of the receiving account: a routine, or an output behind them; `GONE` for a connection that a
+            job was resumed without, and whose number stays taken.
         slot: name of the slot, `ENTRY` for the routine's entry, empty for an output.
         label: how people read it, such as `read.file -> parse.source`.
         cycle: index of the cycle it lies in, or -1: such edges never press back.
+        mapping: pairs of (parameter that comes, parameter it becomes).
     """
 
     index: int
@@ -41,6 +48,7 @@ class Edge:
     slot: str
     label: str
     cycle: int
+    mapping: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +116,14 @@ class Plan:
     """Indexes of the routines of each cycle."""
 
 
-def compile_plan(graph: FlowGraph) -> Plan:
-    """Turn a checked flow into the tables of a job."""
+def compile_plan(graph: FlowGraph, numbers: Sequence[str] = ()) -> Plan:
+    """Turn a checked flow into the tables of a job.
+
+    Args:
+        graph: the flow.
+        numbers: labels of the connections that have numbers already, in the order of these: those of a job that is
+            resumed. They keep them, also where the flow has them no more; new ones come behind.
+    """
     ids = list(graph.routines)
     index_of = {routine_id: index for index, routine_id in enumerate(ids)}
     cycles = cyclic_components(len(ids), [(index_of[c.source_id], index_of[c.target_id]) for c in graph.connections])
@@ -118,8 +132,8 @@ def compile_plan(graph: FlowGraph) -> Plan:
         OutputPlan(len(ids) + number, output.routine_id, output.event, output.capacity)
         for number, output in enumerate(graph.outputs)
     )
-    edges, incoming = _compile_edges(graph, index_of, cycle_of, outputs)
-    entries = {(ids[e.target], e.slot): e.index for e in edges if e.source == ENTRY}
+    edges, incoming = _compile_edges(graph, index_of, cycle_of, outputs, numbers)
+    entries = {(ids[e.target], e.slot): e.index for e in edges if e.source == ENTRY and e.target != GONE}
     in_process = {index_of[routine_id] for routine_id in ids if graph.options[routine_id].placement == "process"}
     leaving: dict[tuple[str, str], list[Edge]] = {}
     for edge in edges:
@@ -156,30 +170,44 @@ def names_of(plan: Plan) -> Names:
 
 
 def _compile_edges(
-    graph: FlowGraph, index_of: dict[str, int], cycle_of: dict[int, int], outputs: tuple[OutputPlan, ...]
+    graph: FlowGraph,
+    index_of: dict[str, int],
+    cycle_of: dict[int, int],
+    outputs: tuple[OutputPlan, ...],
+    numbers: Sequence[str],
 ) -> tuple[list[Edge], list[dict[int, Incoming]]]:
-    edges: list[Edge] = []
+    found = list(_list_edges(graph, index_of, cycle_of, outputs))
+    taken = {label: number for number, label in enumerate(numbers)}
+    edges = [Edge(number, "", "", GONE, "", label, -1) for number, label in enumerate(numbers)]
     incoming: list[dict[int, Incoming]] = [{} for _ in index_of]
+    for edge in found:
+        number = taken.get(edge.label, len(edges))
+        edge = replace(edge, index=number)  # noqa: PLW2901  the same with its number
+        if number == len(edges):
+            edges.append(edge)
+        else:
+            edges[number] = edge
+        if edge.target < len(incoming):
+            incoming[edge.target][number] = Incoming(edge.slot, edge.mapping)
+    return edges, incoming
 
-    def add(source: str, event: str, target: int, slot: str, label: str, cycle: int = -1) -> Edge:
-        edge = Edge(len(edges), source, event, target, slot, label, cycle)
-        edges.append(edge)
-        return edge
 
+def _list_edges(
+    graph: FlowGraph, index_of: dict[str, int], cycle_of: dict[int, int], outputs: tuple[OutputPlan, ...]
+) -> Iterator[Edge]:
     for link in graph.connections:
         source, target = index_of[link.source_id], index_of[link.target_id]
         in_cycle = source in cycle_of and cycle_of[source] == cycle_of.get(target)
         label = f"{link.source_id}.{link.event} -> {link.target_id}.{link.slot}"
-        edge = add(link.source_id, link.event, target, link.slot, label, cycle_of[source] if in_cycle else -1)
-        incoming[target][edge.index] = Incoming(link.slot, tuple(link.param_mapping.items()))
+        cycle = cycle_of[source] if in_cycle else -1
+        yield Edge(0, link.source_id, link.event, target, link.slot, label, cycle, tuple(link.param_mapping.items()))
     for output in outputs:
-        add(output.routine_id, output.event, output.index, "", f"{output.routine_id}.{output.event} -> output")
+        label = f"{output.routine_id}.{output.event} -> output"
+        yield Edge(0, output.routine_id, output.event, output.index, "", label, -1)
     for routine_id, index in index_of.items():
         for slot in (ENTRY, *graph.routines[routine_id].slots):
             label = f"entry -> {routine_id}.{slot}" if slot else f"entry -> {routine_id}"
-            edge = add(ENTRY, "", index, slot, label)
-            incoming[index][edge.index] = Incoming(slot, ())
-    return edges, incoming
+            yield Edge(0, ENTRY, "", index, slot, label, -1)
 
 
 def _outgoing(event: str, out: tuple[Edge, ...], source: int, in_process: set[int]) -> Outgoing:

@@ -6,14 +6,10 @@ What is for people goes to stderr; stdout has one JSON object, with `--json`, or
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
-import signal
 import sys
 import threading
-from collections.abc import Iterator
-from types import FrameType
-from typing import Any, NoReturn, TextIO
+from typing import Any, TextIO
 
 import msgspec
 
@@ -27,6 +23,7 @@ from routilux.hints import describe_names
 from routilux.jobs.machine import JobStatus
 from routilux.jobs.state import JobState
 from routilux.model.binding import OneOrWhole, WholeDict
+from routilux.runtime.signals import ending_on_sigterm
 
 EXIT_STATUS = {JobStatus.COMPLETED: 0, JobStatus.FAILED: 1, JobStatus.CANCELLED: 4}
 FILE_WIDTH = 100
@@ -39,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
     entry = choose_entry(flow, options.entry)
     params = read_params(options.param)
     check_params(flow, entry, params)
-    with _ending_on_sigterm():
+    with ending_on_sigterm():
         state = _run_watched(flow, entry, params, options)
     print(summarize(state, _width(sys.stderr)), file=sys.stderr)
     if options.json:
@@ -191,20 +188,3 @@ def _width(stream: TextIO) -> int:
         return os.get_terminal_size(stream.fileno()).columns or FILE_WIDTH
     except (OSError, ValueError):
         return FILE_WIDTH
-
-
-@contextlib.contextmanager
-def _ending_on_sigterm() -> Iterator[None]:
-    """Make SIGTERM an orderly end with status 143, as Ctrl-C is one; only the main thread can."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def leave(number: int, _frame: FrameType | None) -> NoReturn:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

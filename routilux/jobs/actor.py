@@ -7,18 +7,25 @@ snapshots. It never changes the ledger.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import NamedTuple
 
 from routilux.accounts import Account
 from routilux.dead_letters import DeadLetter
+from routilux.facts import Fact
 from routilux.holdings import EdgeCount
+from routilux.jobs.checkpoints import BoundaryOverdue, CheckpointDue, Checkpoints, Pause, Stopped, Wish
+from routilux.jobs.errors import CheckpointFailedError
 from routilux.jobs.history import History, HistoryCut
 from routilux.jobs.machine import JobStatus, is_final, move
+from routilux.jobs.recorder import CheckpointInfo, KeepFacts, NotSaved, Saved
 from routilux.jobs.state import RoutineFigures
 from routilux.ledger import Ledger
+from routilux.records.schema import PausePoint
 from routilux.routing import names_of
-from supervisors.behavior import Behavior, Context
+from supervisors.behavior import Behavior, Context, Ref
 from supervisors.errors import InternalError
 from supervisors.reasons import Reason
 
@@ -64,6 +71,49 @@ class JobCut(NamedTuple):
     connections: list[EdgeCount]
     dead_letters: list[DeadLetter]
     history: HistoryCut
+    pause_points: list[PausePoint]
+    checkpoint: CheckpointInfo | None
+
+
+class PauseNow(NamedTuple):
+    """All routines rest: the job is to be paused, durably where it has a store."""
+
+    pause: Pause
+
+
+class Left(NamedTuple):
+    """The job has come to its end in this program, and is to be resumed.
+
+    Args:
+        reason: why.
+    """
+
+    reason: str
+
+
+class Paused(NamedTuple):
+    """The job is paused, or could not be.
+
+    Args:
+        checkpoint: what it can be resumed from; None where it has no store.
+        error: why it could not be kept, and so is not paused.
+    """
+
+    checkpoint: CheckpointInfo | None
+    error: CheckpointFailedError | None = None
+
+
+class TakeCheckpoint(NamedTuple):
+    """Somebody wants a checkpoint now; what came of it goes to `reply`."""
+
+    cause: str
+    reply: Future[CheckpointInfo]
+
+
+class KeepWith(NamedTuple):
+    """The recorder is there."""
+
+    recorder: Ref
 
 
 class StateActor(Behavior):
@@ -72,13 +122,26 @@ class StateActor(Behavior):
     Args:
         ledger: the job's.
         wall_offset: what to add to a clock reading to get seconds since the epoch.
+        report: tells the job's supervisor what came of a pause.
+        checkpoints: those of the job; None for a job without a store.
     """
 
-    def __init__(self, ledger: Ledger, wall_offset: float) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        wall_offset: float,
+        report: Callable[[Paused], None],
+        checkpoints: Checkpoints | None = None,
+    ) -> None:
         self._ledger = ledger
         self._wall_offset = wall_offset
+        self._report = report
+        self._checkpoints = checkpoints
         self._history = History(names_of(ledger.plan), wall_offset)
         self._updated_at = 0.0
+        self._pauses: list[PausePoint] = []
+        if checkpoints is not None:
+            checkpoints.take_facts = self._take_in
         self.status = JobStatus.PENDING
         """Read by anyone; changed here alone."""
         self.error: str | None = None
@@ -100,9 +163,14 @@ class StateActor(Behavior):
                 except BaseException as error:
                     reply.set_exception(error)
                     raise
+            case PauseNow(pause):
+                self._pause(pause, ctx)
+            case Left(reason):
+                self._leave(reason, ctx)
+            case _ if self._checkpoints is not None:
+                self._keep(message, self._checkpoints, ctx)
             case _:
-                detail = f"the state actor was sent {message!r}"
-                raise InternalError(detail)
+                raise InternalError(f"the state actor was sent {message!r}")
 
     def on_stop(self, reason: Reason, ctx: Context) -> None:
         """Answer those who asked and were not heard any more."""
@@ -110,6 +178,8 @@ class StateActor(Behavior):
         for message in asked:
             if isinstance(message, GetCut):
                 message.reply.set_result(self.cut(ctx.now()))
+        if self._checkpoints is not None:
+            self._checkpoints.end()
 
     def cut(self, now: float) -> JobCut:
         """Give the job as it is between two commits."""
@@ -118,16 +188,35 @@ class StateActor(Behavior):
             facts = ledger.fetch_facts_held()
             routines, connections, letters = _cut_books_held(ledger)
         if facts:
-            self._history.extend(facts)
-            self._updated_at = now + self._wall_offset
+            self._take_in(facts, now)
         letters.sort(key=lambda letter: letter.at)
-        return JobCut(self.status, self.error, self._updated_at, routines, connections, letters, self._history.cut())
+        return JobCut(
+            self.status,
+            self.error,
+            self._updated_at,
+            routines,
+            connections,
+            letters,
+            self._history.cut(),
+            self.pause_points,
+            None if self._checkpoints is None else self._checkpoints.last,
+        )
+
+    @property
+    def pause_points(self) -> list[PausePoint]:
+        """All pauses, oldest first."""
+        return self._pauses if self._checkpoints is None else self._checkpoints.pause_points
 
     def _fetch(self, ctx: Context) -> None:
         with self._ledger.lock:
             facts = self._ledger.fetch_facts_held()
+        self._take_in(facts, ctx.now())
+
+    def _take_in(self, facts: list[Fact], now: float) -> None:
         self._history.extend(facts)
-        self._updated_at = ctx.now() + self._wall_offset
+        if self._checkpoints is not None:
+            self._checkpoints.tell_recorder(KeepFacts(facts))
+        self._updated_at = now + self._wall_offset
 
     def _move(self, to: JobStatus, error: str | None, ctx: Context) -> None:
         if is_final(to):
@@ -139,6 +228,49 @@ class StateActor(Behavior):
         self.error = error
         self._updated_at = ctx.now() + self._wall_offset
         self.status = move(self.status, to)
+        if is_final(to) and self._checkpoints is not None:
+            self._checkpoints.cut_last(str(to), error, ctx)
+
+    def _pause(self, pause: Pause, ctx: Context) -> None:
+        def end(outcome: CheckpointInfo | CheckpointFailedError) -> None:
+            if isinstance(outcome, CheckpointFailedError):
+                self._report(Paused(None, outcome))
+            else:
+                self._move(JobStatus.PAUSED, None, ctx)
+                self._report(Paused(outcome))
+
+        if self._checkpoints is not None:
+            self._checkpoints.want(Wish("pause", end, pause), ctx)
+            return
+        self._pauses = [*self._pauses, PausePoint(ctx.now() + self._wall_offset, pause.reason, pause.checkpoint, 1, 1)]
+        self._move(JobStatus.PAUSED, None, ctx)
+        self._report(Paused(None))
+
+    def _leave(self, reason: str, ctx: Context) -> None:
+        if self.status is JobStatus.PAUSED or self._checkpoints is None:
+            return  # as it was paused it is kept already
+        self._fetch(ctx)
+        self._ledger.check()
+        self.status = move(self.status, JobStatus.PAUSED)
+        self._checkpoints.cut_last(str(self.status), None, ctx, Pause(reason, None))
+
+    def _keep(self, message: object, checkpoints: Checkpoints, ctx: Context) -> None:
+        match message:
+            case KeepWith(recorder):
+                checkpoints.begin(recorder, ctx)
+            case TakeCheckpoint(cause, reply):
+                checkpoints.want(Wish(cause, partial(_answer, reply)), ctx)
+            case CheckpointDue() | BoundaryOverdue() | Stopped() | Saved() | NotSaved():
+                checkpoints.handle(message, ctx)
+            case _:
+                raise InternalError(f"the state actor was sent {message!r}")
+
+
+def _answer(reply: Future[CheckpointInfo], outcome: CheckpointInfo | CheckpointFailedError) -> None:
+    if isinstance(outcome, CheckpointFailedError):
+        reply.set_exception(outcome)
+    else:
+        reply.set_result(outcome)
 
 
 def cut_again(cut: JobCut, ledger: Ledger) -> JobCut:
@@ -161,7 +293,7 @@ def count_held(account: Account) -> RoutineFigures:
         emitted=account.emitted,
         waiting=len(account.mailbox),
         in_hand=len(account.in_hand),
-        in_retry=sum(map(len, account.in_retry.values())),
+        in_retry=account.retrying,
         abandoned=len(account.abandoned),
     )
 

@@ -31,7 +31,7 @@ class Carried:
 
     def __init__(self, registry: Registry = default, *, allow_pickle: bool = False) -> None:
         self._registry = registry
-        self._allow_pickle = allow_pickle
+        self.allow_pickle = allow_pickle
         self._reader = Reader(RegisteredTypes(registry))
 
     def encode(self, value: Any, path: str = "value") -> bytes:
@@ -50,7 +50,7 @@ class Carried:
         try:
             return write_graph(value, path, self._registry)
         except ValueEncodingError:
-            if not self._allow_pickle:
+            if not self.allow_pickle:
                 raise
         return values.encode_code(value, path)
 
@@ -61,7 +61,7 @@ class Carried:
         try:
             check_graph(value, path, self._registry)
         except ValueEncodingError:
-            if not self._allow_pickle:
+            if not self.allow_pickle:
                 raise
             values.encode_code(value, path)
 
@@ -76,12 +76,12 @@ class Carried:
         rung = bytes(view[:1])
         if rung == GRAPH:
             return self._reader.read(view[1:])
-        if rung == values.PICKLE and not self._allow_pickle:
+        if rung == values.PICKLE and not self.allow_pickle:
             raise PickleRefusedError
         return values.decode(view)
 
     def __reduce__(self) -> Any:
-        return _restore, (self._registry, self._allow_pickle)
+        return _restore, (self._registry, self.allow_pickle)
 
 
 def _restore(registry: Registry, allow_pickle: bool) -> Carried:  # noqa: FBT001 - a pickle has no names for arguments

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from typing import NamedTuple
 
+from routilux.jobs.checkpoints import Pause
+from routilux.jobs.errors import CheckpointFailedError
+from routilux.jobs.recorder import CheckpointInfo
 from supervisors.policy import Strategy
 from supervisors.reasons import Reason
 
@@ -93,6 +97,18 @@ class Cancel(NamedTuple):
     shutdown: float | None = None
 
 
+class Leave(NamedTuple):
+    """The job's owner wants it to end in this program, to be resumed.
+
+    Args:
+        reason: why; told by the pause point.
+        shutdown: seconds that turns in hand get at most from now on; None for the job's own.
+    """
+
+    reason: str
+    shutdown: float | None = None
+
+
 class Hurry(NamedTuple):
     """Turns in hand get less time than was said before.
 
@@ -101,6 +117,86 @@ class Hurry(NamedTuple):
     """
 
     shutdown: float
+
+
+class Hold(NamedTuple):
+    """A routine is to come to rest: the gate is held.
+
+    Args:
+        number: the hold's, see `Ledger.hold_gate`.
+    """
+
+    number: int
+
+
+class LetGo(NamedTuple):
+    """A hold is over."""
+
+
+class Requeue(NamedTuple):
+    """What a routine's workers are at is to be given up and run again later, uncounted.
+
+    Args:
+        number: the hold that took too long.
+    """
+
+    number: int
+
+
+class PauseJob(NamedTuple):
+    """The job's owner wants it to rest.
+
+    Args:
+        pause: why, and what is to be kept with it.
+        timeout: seconds that turns in hand get; None for no limit.
+        on_timeout: what follows then: `abort` or `requeue`.
+        reply: what came of it goes there: the checkpoint, or None for a job without a store.
+    """
+
+    pause: Pause
+    timeout: float | None
+    on_timeout: str
+    reply: Future[CheckpointInfo | None]
+
+
+class ResumeJob(NamedTuple):
+    """The job's owner wants it to go on.
+
+    Args:
+        reply: told whether it rested.
+    """
+
+    reply: Future[bool]
+
+
+class PauseDue(NamedTuple):
+    """The time that turns in hand get before a pause is over, or half of it.
+
+    Args:
+        number: the hold's.
+        is_half: whether it is half of it.
+    """
+
+    number: int
+    is_half: bool
+
+
+class Rested(NamedTuple):
+    """A routine has come to rest: none of its handlers runs, but for those that wait in the middle of an emission.
+
+    Args:
+        routine: its index.
+        number: the hold's.
+    """
+
+    routine: int
+    number: int
+
+
+class NotKept(NamedTuple):
+    """A checkpoint could not be kept, and the job is not to go on without."""
+
+    error: CheckpointFailedError
 
 
 class Overflow(NamedTuple):

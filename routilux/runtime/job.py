@@ -1,56 +1,34 @@
-"""The handle by which its owner holds a job.
+"""The handle by which its owner holds a job: what goes in and what comes out (for the rest see `handle`).
 
-Everything here runs on the caller's threads. The handle asks, tells and waits; it decides
-nothing, and never shows a live object of the job. What changes the ledger or wakes an actor is a step
-that Ctrl-C does not cut short (`interrupts`); what waits is interrupted at once, and the job goes on.
-
-Two callers are refused at once, since they would wait for ever: one that waits for a job on a thread of that job (in
-a handler of a routine, or in a log handler), and a forked copy of the program, which has the handle and none of
-the threads behind it.
+What changes the ledger is a step that Ctrl-C does not cut short (`interrupts`); what waits is interrupted at once, and
+the job goes on.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 import reprlib
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping
-from concurrent.futures import Future
+from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any, Self
 
 from routilux.accounts import Account, Output, Tap
-from routilux.context import current_turn
 from routilux.dead_letters import DeadLetter
 from routilux.errors import (
-    ForkedJobError,
     JobEndedError,
     JobTimeoutError,
     OptionError,
     UnknownEventError,
     UnknownRoutineError,
     UnknownSlotError,
-    WaitInsideHandlerError,
 )
-from routilux.jobs.actor import GetCut, JobCut, RoutineCut, StateActor, cut_again
-from routilux.jobs.machine import JobStatus
-from routilux.jobs.state import JobState
-from routilux.ledger import Admission, Ledger
+from routilux.ledger import Admission
 from routilux.messages import Payload
-from routilux.model.options import checked_shutdown
-from routilux.routing import RoutinePlan
-from routilux.runtime.commands import Cancel
-from routilux.runtime.failure_log import FailureLog
+from routilux.runtime.handle import JobHandle
 from routilux.runtime.interrupts import Uninterrupted
-from routilux.runtime.results import Results
 from routilux.runtime.stream import Item, Stream
-from routilux.runtime.waits import End, countdown
-from routilux.turn.state import decode_state
-from supervisors.actor import PykkaRef
-from supervisors.behavior import Ref
-from supervisors.tracebacks import text_of
-from supervisors.waiting import present_actor
+from routilux.runtime.waits import countdown
 
 STREAM_CAPACITY = 10_000
 """Items kept for a slow reader of `Job.stream` (arbitrary)."""
@@ -58,150 +36,17 @@ _WAIT_OUTSIDE = "wait where the job was started, or emit to a routine that goes 
 _EMIT_INSTEAD = "emit to a connected routine, or give the receiver a larger capacity"
 
 
-class Job:
+class Job(JobHandle):
     """One run of a flow. Made by `Flow.start`; its methods may be called from any thread.
 
     As a context manager it waits for the end of the job, collecting results that nobody has read,
     and cancels it when the body raises or that wait is interrupted. One that still runs when the program
-    ends is cancelled then, and its end waited for.
+    ends is cancelled then, and its end waited for. A job with a store is not cancelled then but left, to be resumed.
 
     Everything may be done twice, and after the end: what is over is told again. In a forked copy of the
     program everything but the ids raises `ForkedJobError`; what would wait raises
     `WaitInsideHandlerError` in a handler of the same job.
     """
-
-    def __init__(
-        self,
-        job_id: str,
-        ledger: Ledger,
-        state_actor: StateActor,
-        state_ref: Future[Ref],
-        root: PykkaRef,
-        finished: Future[JobCut],
-        created_at: float,
-        failures: FailureLog,
-    ) -> None:
-        self.id = job_id
-        self._ledger = ledger
-        self._state_actor = state_actor
-        self._state_ref = state_ref
-        self._root = root
-        self._finished = finished
-        self._end = End(finished, ledger.outside)
-        self._created_at = created_at
-        self._results = Results(ledger, failures, self._end.has_come, ledger.codec)
-        self._collected: dict[tuple[str, str], list[Any]] = {}
-        self._pid = os.getpid()
-
-    def __repr__(self) -> str:
-        told = f"status={str(self.status)!r}" if self._pid == os.getpid() else f"in process {self._pid}"
-        return f"Job({self.id!r}, flow={self.flow_id!r}, {told})"
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(
-            f"job {self.id!r} cannot be pickled or copied: it runs in this program; hand on its id or its `state`"
-        )
-
-    @property
-    def flow_id(self) -> str:
-        """The id of the job's flow."""
-        return self._ledger.plan.flow_id
-
-    @property
-    def created_at(self) -> float:
-        """When the job was made, in seconds since the epoch."""
-        return self._created_at
-
-    @property
-    def ledger(self) -> Ledger:
-        """The job's ledger, for those who look in (`observe`)."""
-        self.require_here()
-        return self._ledger
-
-    @property
-    def status(self) -> JobStatus:
-        """What the job is doing, as a word."""
-        self.require_here()
-        return self._state_actor.status
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the job has ended and everything it held is given back."""
-        self.require_here()
-        return self._end.has_come()
-
-    @property
-    def state(self) -> JobState:
-        """The job as it is now: a snapshot between two commits."""
-        return self._tell_state(self._cut())
-
-    @property
-    def dead_letters(self) -> list[DeadLetter]:
-        """The messages given up so far, oldest first."""
-        return self._cut().dead_letters
-
-    def wait(self, timeout: float | None = None) -> JobState:
-        """Wait until the job is over.
-
-        Args:
-            timeout: seconds to wait at most; None for no limit.
-
-        Returns:
-            Its final state, whatever its status.
-
-        Raises:
-            JobTimeoutError: the time ran out; the job goes on.
-            WaitInsideHandlerError: a handler of this job waits for it.
-        """
-        self.require_outside("job.wait()")
-        cut = self._end.bell.wait_for(lambda: self._end.cut, countdown(timeout))
-        if cut is None:
-            raise JobTimeoutError(self.id, timeout or 0.0, self.status)
-        with Uninterrupted():  # no wait to speak of: its threads are on their last lines
-            self._root.wait_terminated(None)
-        return self.state
-
-    def cancel(self, reason: object = "", *, shutdown: float | None = None) -> None:
-        """End the job: nothing new starts, and turns in hand get some time to come to their end.
-
-        Returns at once; `wait` tells when it is over. Nothing happens to a job that is over; one that is
-        ending may get less time by a further call, and keeps its first reason.
-
-        Args:
-            reason: why, as text or as what has a text, such as an exception; told as the job's `error`.
-            shutdown: seconds that turns in hand get at most, from now; then processes are killed, and threads
-                left behind half a second later. 0 for no time at all, None for what the job was started with.
-
-        Raises:
-            OptionError: `shutdown` is no such number.
-        """
-        self.require_here()
-        told = "" if reason is None else text_of(reason)
-        seconds = None if shutdown is None else checked_shutdown(shutdown)
-        with Uninterrupted():
-            self._root.signal(Cancel(told, seconds))
-
-    def cancel_and_wait(self, reason: str = "") -> JobState:
-        """Cancel the job and wait for its end; interrupted, let turns in hand have no more time.
-
-        So with one Ctrl-C they get their time, and with a second one the job is over within a second.
-
-        Args:
-            reason: why; told as the job's `error`.
-
-        Returns:
-            Its final state.
-
-        Raises:
-            As `wait`.
-        """
-        try:
-            self.cancel(reason)
-            return self.wait()
-        except BaseException:
-            self.cancel(shutdown=0.0)
-            self.wait()
-            raise
 
     def send(self, routine_id: str, slot: str, /, *, timeout: float | None = None, **data: Any) -> None:
         """Put a message into a slot from outside, waiting for room if there is none.
@@ -321,8 +166,10 @@ class Job:
         self.require_outside("job.collect()")
         outputs = self._ledger.outputs
         for output in outputs:
-            self._collected.setdefault((output.plan.routine_id, output.plan.event), [])
-        while (taken := self._results.take(outputs)) is not None:
+            self._collected.setdefault(
+                (output.plan.routine_id, output.plan.event), self._results.collected_before(output)
+            )
+        while (taken := self._results.collect(outputs)) is not None:
             self._collected[taken[0].plan.routine_id, taken[0].plan.event].append(taken[1])
 
     def stream(self, routine_id: str, event: str, *, capacity: int = STREAM_CAPACITY) -> Stream:
@@ -360,7 +207,7 @@ class Job:
             return  # a forked copy leaves, by `sys.exit` most often: nothing here runs that could be ended
         self.require_outside("the end of `with job`")
         if error is not None:
-            self.cancel_and_wait(f"the body of its `with` raised {type(error).__name__}")
+            self.end_early(f"the body of its `with` raised {type(error).__name__}")
             return
         try:
             self.close_entry()
@@ -369,84 +216,10 @@ class Job:
             self.wait()
         except BaseException:
             # Ctrl-C while waiting: as in `Flow.execute`, nothing is left running.
-            self.cancel_and_wait("interrupted")
+            self.end_early("interrupted")
             raise
 
-    def __await__(self) -> Generator[Any, None, JobState]:
-        self.require_outside("await job")
-        # Shielded: a task that stops waiting must not end what others wait for.
-        with Uninterrupted():
-            finished = asyncio.shield(asyncio.wrap_future(self._finished))
-        yield from finished.__await__()
-        return self.state
-
-    # -- For its streams, and private
-
-    def require_outside(self, attempted: str, instead: str = _WAIT_OUTSIDE) -> None:
-        """Refuse a wait that would have no end: on a thread of this job, or where it does not run.
-
-        Raises:
-            WaitInsideHandlerError, ForkedJobError: so it is.
-        """
-        self.require_here()
-        turn = current_turn()
-        if turn is not None and turn.job_id == self.id:
-            raise WaitInsideHandlerError(self.id, turn.routine_id, attempted, instead)
-        actor = present_actor()
-        if actor is not None and actor.path.partition("/")[0] == self._root.path:
-            raise WaitInsideHandlerError(self.id, None, attempted, "wait on a thread of your own")
-
-    def require_here(self) -> None:
-        """Refuse all use in a forked copy of the program; raises `ForkedJobError`."""
-        if self._pid != os.getpid():
-            raise ForkedJobError(self.id, self._pid)
-
-    def _cut(self) -> JobCut:
-        self.require_here()
-        reply: Future[JobCut] = Future()
-        with Uninterrupted():  # the state actor answers in its next turn
-            if self._end.cut is None and self._state_ref.result().tell(GetCut(reply)):
-                return reply.result()
-            if not self._finished.done():
-                self.require_outside("job.state, at the job's end,")
-            return cut_again(self._finished.result(), self._ledger)
-
-    def _tell_state(self, cut: JobCut) -> JobState:
-        plan = self._ledger.plan
-        routine_states = {}
-        for routine, account in zip(plan.routines, cut.routines, strict=True):
-            states = [self._decode_state(routine, committed, account) for committed in account.committed]
-            figures = account.figures._asdict()
-            routine_states[routine.id] = {
-                "status": account.status,
-                "state": states[0] if len(states) == 1 else states,
-                "stats": figures,
-                **{key: figures[key] for key in ("handled", "failed", "skipped", "dead", "retries", "restarts")},
-                "error": account.error,
-            }
-        return JobState(
-            job_id=self.id,
-            flow_id=plan.flow_id,
-            status=cut.status,
-            routine_states=routine_states,
-            connections=cut.connections,
-            dead_letters=cut.dead_letters,
-            created_at=self._created_at,
-            updated_at=cut.updated_at,
-            error=cut.error,
-            history=cut.history,
-            outputs={output: list(items) for output, items in self._collected.items()},
-        )
-
-    def _decode_state(self, routine: RoutinePlan, committed: Mapping[str, Any], cut: RoutineCut) -> Any:
-        return decode_state(
-            committed,
-            routine.routine.state_type,
-            policy=routine.routine.state_policy,
-            codec=self._ledger.codec,
-            # Nobody changes a state in place any more but for a handler that was left behind.
-            at_rest=self._end.has_come() and not cut.figures.abandoned,
-        )
+    # -- Private
 
     def _find_account(self, routine_id: str) -> Account:
         for account in self._ledger.accounts:

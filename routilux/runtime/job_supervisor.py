@@ -22,12 +22,28 @@ from concurrent.futures import Future
 from functools import partial
 
 from routilux.causes import tell_cause
-from routilux.jobs.actor import JobCut, Move, StateActor
+from routilux.errors import JobEndedError
+from routilux.jobs.actor import JobCut, KeepWith, Left, Move, Paused, StateActor
 from routilux.jobs.machine import JobStatus, is_final
+from routilux.jobs.recorder import Recorder
 from routilux.ledger import Ledger
-from routilux.runtime.commands import Cancel, Failure, Hurry, Overflow, Quiet, Verdict
+from routilux.runtime.commands import (
+    Cancel,
+    Failure,
+    Hurry,
+    Leave,
+    NotKept,
+    Overflow,
+    PauseDue,
+    PauseJob,
+    Quiet,
+    Rested,
+    ResumeJob,
+    Verdict,
+)
 from routilux.runtime.failure_log import FailureLog, tell_origin
 from routilux.runtime.hangs import warn_left_behind
+from routilux.runtime.pausing import Pausing
 from routilux.runtime.reports import Outcome
 from routilux.runtime.routine_actor import RoutineActor
 from supervisors.behavior import Behavior, Context, Ref
@@ -46,6 +62,7 @@ from supervisors.policy import (
     decide_lost_child,
 )
 from supervisors.reasons import Reason, Shutdown
+from supervisors.ref import LifeRef
 from supervisors.spec import ChildSpec
 
 RESTART_BACKOFF = Backoff(delay=0.1, factor=2.0, max_delay=5.0, jitter=0.5)
@@ -54,10 +71,12 @@ intensity's to end: a longer wait than 5 s (arbitrary) would only let workers st
 ABANDON_SECONDS = 1.0
 """What an actor gets beyond the shutdown time, of which its idle processes get `GOODBYE_SECONDS` at least, before its
 thread is left behind (arbitrary)."""
+RECORDER_SECONDS = 60.0
+"""What the last checkpoint gets to be written, before a store that hangs is left behind (arbitrary)."""
 HURRIED_SECONDS = 0.5
 """What a thread gets instead when its owner cut the time short: he waits, for a second at most (arbitrary)."""
 
-MakeActor = Callable[[Callable[[Failure], None]], RoutineActor]
+MakeActor = Callable[[Callable[[Failure | Rested], None]], RoutineActor]
 
 
 class JobSupervisor(Behavior):
@@ -71,6 +90,7 @@ class JobSupervisor(Behavior):
         finished: resolved at the end with the job's last cut.
         job_id: the job's id.
         shutdown: seconds that turns in hand get when the job ends early.
+        recorder: keeps the job; None for a job without a store.
     """
 
     handles_terminate = True
@@ -85,6 +105,7 @@ class JobSupervisor(Behavior):
         *,
         job_id: str,
         shutdown: float,
+        recorder: Recorder | None = None,
     ) -> None:
         self._ledger = ledger
         self._job_id = job_id
@@ -92,6 +113,9 @@ class JobSupervisor(Behavior):
         self._finished = finished
         self._keeper = Children(self)
         self._state = Child(_spec("state", lambda: state_actor, shutdown=math.inf))
+        self._recorder: Child | None = None
+        if recorder is not None:
+            self._recorder = Child(_spec("recorder", lambda: recorder, shutdown=RECORDER_SECONDS))
         self._routines = [
             Child(
                 _spec(
@@ -120,14 +144,16 @@ class JobSupervisor(Behavior):
         """The error that a line on the log has told of already."""
         self.state_ref: Future[Ref] = Future()
         """Resolved with the state actor's address once it has started."""
-        self._ending: Move | None = None
+        self._pausing = Pausing(ledger, self._tell_routine, self._tell_state, self._stack_of)
+        self._ending: Move | Left | None = None
         self._shutdown = shutdown
         self._end_by = math.inf
         """Clock reading up to which turns in hand have time; infinite before the job ends."""
 
     def list_children(self) -> tuple[ChildInfo, ...]:
         """List the actors of the job; any thread may call it."""
-        return tuple(child.to_info(child.state.value) for child in (self._state, *self._routines))
+        keepers = (self._state,) if self._recorder is None else (self._state, self._recorder)
+        return tuple(child.to_info(child.state.value) for child in (*keepers, *self._routines))
 
     def on_start(self, ctx: Context) -> None:
         """Start the state actor, then the routines, in the order in which they were added."""
@@ -136,6 +162,10 @@ class JobSupervisor(Behavior):
         if self._state.ref is not None:
             self._state.ref.signal(Move(JobStatus.RUNNING))
             self.state_ref.set_result(self._state.ref)
+            if self._recorder is not None:
+                self._keeper.start(self._recorder, ctx)
+                if self._recorder.ref is not None:
+                    self._state.ref.signal(KeepWith(self._recorder.ref))
             for routine in self._routines:
                 self._keeper.start(routine, ctx)
 
@@ -146,16 +176,13 @@ class JobSupervisor(Behavior):
         match message:
             case Failure():
                 self._decide(message, ctx)
-            case Quiet():
-                self._end(Move(JobStatus.COMPLETED), ctx)
-            case Cancel(reason, shutdown):
-                self._end(Move(JobStatus.CANCELLED, reason or "cancelled"), ctx)
-                if shutdown is not None:
-                    self._hurry(shutdown, ctx)
-            case Overflow(cycle):
-                self._end(Move(JobStatus.FAILED, self._describe_overflow(cycle)), ctx)
-            case Terminate(reason):
-                self._end(Move(JobStatus.CANCELLED, str(reason)), ctx)
+            case PauseJob() | ResumeJob() | PauseDue() | Rested() | Paused():
+                if self._ending is None:
+                    self._pausing.handle(message, ctx)
+                elif isinstance(message, PauseJob | ResumeJob):
+                    message.reply.set_exception(JobEndedError(self._job_id, "ending", "a pause"))
+            case Quiet() | Cancel() | Leave() | NotKept() | Overflow() | Terminate():
+                self._end_for(message, ctx)
             case _:
                 detail = f"a job's supervisor was sent {message!r}"
                 raise InternalError(detail)
@@ -178,7 +205,7 @@ class JobSupervisor(Behavior):
 
     def _concluded(self, cut: JobCut, reason: Reason) -> JobCut:
         """Give the last cut a final status where the state actor did not come to it: it, or this actor, is no more."""
-        if is_final(cut.status):
+        if is_final(cut.status) or isinstance(self._ending, Left):
             return cut
         if self._ending is None or self._ending.to is JobStatus.COMPLETED:
             return cut._replace(status=JobStatus.FAILED, error=f"the job's supervisor ended: {reason}")
@@ -257,10 +284,29 @@ class JobSupervisor(Behavior):
 
     # -- The end
 
-    def _end(self, move: Move, ctx: Context) -> None:
+    def _end_for(self, cause: Quiet | Cancel | Leave | NotKept | Overflow | Terminate, ctx: Context) -> None:
+        match cause:
+            case Quiet():
+                self._end(Move(JobStatus.COMPLETED), ctx)
+            case Cancel(reason, shutdown):
+                self._end(Move(JobStatus.CANCELLED, reason or "cancelled"), ctx)
+                self._hurry(shutdown, ctx)
+            case Leave(reason, shutdown):
+                self._end(Left(reason), ctx)
+                self._hurry(shutdown, ctx)
+            case NotKept(error):
+                self._end(Move(JobStatus.FAILED, str(error)), ctx)
+            case Overflow(cycle):
+                self._end(Move(JobStatus.FAILED, self._describe_overflow(cycle)), ctx)
+            case Terminate(reason):
+                # The program ends; what is kept can be gone on with.
+                self._end(Move(JobStatus.CANCELLED, str(reason)) if self._recorder is None else Left(str(reason)), ctx)
+
+    def _end(self, move: Move | Left, ctx: Context) -> None:
         if self._ending is not None:
             return
         self._ending = move
+        self._pausing.end()
         self._end_by = ctx.now() + self._shutdown
         self._ledger.close_gate()
         for routine in self._routines:
@@ -268,9 +314,9 @@ class JobSupervisor(Behavior):
                 self._keeper.stop(routine, ctx)
         self._go_on_ending(ctx)
 
-    def _hurry(self, seconds: float, ctx: Context) -> None:
-        end_by = ctx.now() + seconds
-        if end_by >= self._end_by:
+    def _hurry(self, seconds: float | None, ctx: Context) -> None:
+        end_by = math.inf if seconds is None else ctx.now() + seconds
+        if seconds is None or end_by >= self._end_by:
             return
         self._end_by = end_by
         for routine, account in zip(self._routines, self._ledger.accounts, strict=True):
@@ -284,13 +330,20 @@ class JobSupervisor(Behavior):
         if self._ending is None or any(routine.is_up for routine in self._routines):
             return
         if not self._state.is_up:
-            ctx.stop(Shutdown(str(self._ending.to)))
+            self._end_keeping(ctx, self._ending)
         elif self._state.state is not ChildState.STOPPING and self._state.ref is not None:
-            if self._ending.to is JobStatus.COMPLETED:
+            if self._ending == Move(JobStatus.COMPLETED):
                 for account in self._ledger.accounts:
                     account.note_completed()
             self._state.ref.signal(self._ending)
             self._keeper.stop(self._state, ctx)
+
+    def _end_keeping(self, ctx: Context, ending: Move | Left) -> None:
+        """End the recorder, which then has been sent all it is to write, and with it the job."""
+        if self._recorder is None or not self._recorder.is_up:
+            ctx.stop(Shutdown("left" if isinstance(ending, Left) else str(ending.to)))
+        elif self._recorder.state is not ChildState.STOPPING:
+            self._keeper.stop(self._recorder, ctx)
 
     # -- Its children, as their keeper tells of them
 
@@ -299,8 +352,8 @@ class JobSupervisor(Behavior):
 
     def on_child_ended(self, child: Child, before: ChildState, reason: Reason, ctx: Context) -> None:
         """End the job, unless it is ending: none of its actors ends by itself."""
-        who = "the state actor" if child is self._state else f"the actor of routine {child.name!r}"
-        if child is not self._state:
+        who = f"the actor of routine {child.name!r}" if child in self._routines else f"the {child.name} actor"
+        if child in self._routines:
             # Nothing to put back, unless its own code failed: then its messages are in nobody's hands.
             self._ledger.fence(self._ledger.accounts[self._routines.index(child)])
         if self._ending is None:
@@ -309,14 +362,29 @@ class JobSupervisor(Behavior):
 
     def on_child_abandoned(self, child: Child, stack: str, ctx: Context) -> None:
         """Fence off what the routine has in hand: its thread goes on."""
+        if child not in self._routines:
+            return
         account = self._ledger.accounts[self._routines.index(child)]
         self._ledger.fence(account)
         account.note_abandoned((*account.abandoned, stack))
 
     # -- Private
 
-    def _report(self, failure: Failure) -> None:
-        self._own.signal(failure)
+    def _report(self, message: Failure | Rested) -> None:
+        self._own.signal(message)
+
+    def _tell_routine(self, index: int, command: object) -> None:
+        ref = self._routines[index].ref
+        if ref is not None:
+            ref.signal(command)
+
+    def _tell_state(self, command: object) -> None:
+        if self._state.ref is not None:
+            self._state.ref.signal(command)
+
+    def _stack_of(self, index: int) -> str:
+        ref = self._routines[index].ref
+        return ref.stack() if isinstance(ref, LifeRef) else ""
 
     def _describe_overflow(self, cycle: int) -> str:
         names = [self._ledger.plan.routines[index].id for index in self._ledger.plan.cycles[cycle]]

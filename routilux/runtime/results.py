@@ -55,11 +55,24 @@ class Results:
 
     def take(self, outputs: tuple[Output, ...]) -> tuple[Output, Item] | None:
         """Wait for the next result of one of `outputs`; None when the job is over and has no more."""
+        return self._take(outputs, self._ledger.take_output)
+
+    def collect(self, outputs: tuple[Output, ...]) -> tuple[Output, Item] | None:
+        """As `take`, for a result that is to be part of the job's final state."""
+        return self._take(outputs, self._ledger.collect_output)
+
+    def collected_before(self, output: Output) -> list[Item]:
+        """Give the results that were collected before the job was resumed."""
+        return [read_payload(message.payload, self._codec) for message in output.collected]
+
+    def _take(
+        self, outputs: tuple[Output, ...], take: Callable[[Output], Message | None]
+    ) -> tuple[Output, Item] | None:
 
         def look() -> tuple[tuple[Output, Item], ...] | None:
             # In this order: what a job that is over has left is all there will be.
             over = self._is_over()
-            taken = self._try_take(outputs)
+            taken = self._try_take(outputs, take)
             if taken is None:
                 return () if over else None
             return (taken,)
@@ -70,18 +83,21 @@ class Results:
             return None
         return found[0]
 
-    def _try_take(self, outputs: tuple[Output, ...]) -> tuple[Output, Item] | None:
+    def _try_take(
+        self, outputs: tuple[Output, ...], take: Callable[[Output], Message | None]
+    ) -> tuple[Output, Item] | None:
         for output in outputs:
-            while (message := self._take_message(output)) is not None:
+            while (message := self._take_message(output, take)) is not None:
                 try:
                     return output, read_payload(message.payload, self._codec)
                 except ValueDecodingError as error:
                     self._bury(output, message, error)
         return None
 
-    def _take_message(self, output: Output) -> Message | None:
+    @staticmethod
+    def _take_message(output: Output, take: Callable[[Output], Message | None]) -> Message | None:
         with Uninterrupted():
-            return self._ledger.take_output(output)
+            return take(output)
 
     def _bury(self, output: Output, message: Message, error: ValueDecodingError) -> None:
         reason, now = Raised(record_error(error)), time.monotonic()

@@ -20,13 +20,33 @@ from typing import Any, NamedTuple, Protocol
 from routilux.accounts import Account
 from routilux.ledger import Ledger
 from routilux.messages import Message, TurnFailure, TurnPart, TurnResult
-from routilux.runtime.commands import Failure, Hurry, RetryDue, Tick, Verdict, WorkerDue
+from routilux.runtime.commands import (
+    Failure,
+    Hold,
+    Hurry,
+    LetGo,
+    Requeue,
+    Rested,
+    RetryDue,
+    Tick,
+    Verdict,
+    WorkerDue,
+)
+from routilux.runtime.rest import Rest
 from supervisors.behavior import Behavior, Context
 from supervisors.errors import FrameError, InternalError
 from supervisors.messages import Terminate
 from supervisors.places.base import Listener, Lost, Place, RequestAbandoned
 from supervisors.policy import Strategy
-from supervisors.reasons import DeadlineExceeded, Normal, ProtocolError, Raised, Reason, is_clean, record_error
+from supervisors.reasons import (
+    DeadlineExceeded,
+    Normal,
+    ProtocolError,
+    Raised,
+    Reason,
+    is_clean,
+    record_error,
+)
 
 
 class Carrier(Protocol):
@@ -87,7 +107,7 @@ class RoutineActor(Behavior):
         ledger: the job's.
         carrier: how messages look to the place.
         make_place: makes the place.
-        report: hands a `Failure` to the supervisor.
+        report: hands a `Failure` to the supervisor, and tells it when the routine has come to rest.
         shutdown: seconds that turns in hand get when the job ends early.
         uses_poller: whether the place waits for file descriptors.
         has_deadlines: whether the place is told when its deadlines have come.
@@ -101,7 +121,7 @@ class RoutineActor(Behavior):
         ledger: Ledger,
         carrier: Carrier,
         make_place: PlaceMaker,
-        report: Callable[[Failure], None],
+        report: Callable[[Failure | Rested], None],
         *,
         shutdown: float = 5.0,
         uses_poller: bool = False,
@@ -127,15 +147,19 @@ class RoutineActor(Behavior):
         self._ungranted: list[tuple[int, int]] = []
         self._is_closing = False
         self._tick_at: float | None = None
+        self._rest = Rest(account, ledger, report)
 
     # -- Behavior
 
     def on_start(self, ctx: Context) -> None:
-        """Start the workers."""
+        """Start the workers, and the clocks of what waits for another try since the job was resumed."""
         self._ctx = ctx
         self._place = self._make_place(self, ctx, self._wait_inside_turn)
         for number in range(self._workers):
             self._start_worker(number)
+        for ticket, wait in self._account.in_retry.items():
+            self._holds += wait.holds
+            ctx.set_timer(max(0.0, wait.due_at - ctx.now()), RetryDue(ticket, wait.holds))
 
     def on_message(self, message: object, ctx: Context) -> None:
         """Carry out a verdict, or what a timer brought, or the end."""
@@ -152,6 +176,8 @@ class RoutineActor(Behavior):
             case Tick():
                 self._tick_at = None
                 self._place.on_tick(ctx.now())
+            case Hold() | Requeue() | LetGo():
+                self._rest.handle(message, self._place)
             case Terminate():
                 self._close()
             case Hurry(shutdown):
@@ -175,6 +201,8 @@ class RoutineActor(Behavior):
                 pass
         if self._has_deadlines:
             self._set_tick(ctx)
+        if self._rest.is_held:
+            self._rest.note(self._place, is_settled=not self._cases)
         return worked
 
     def on_stop(self, reason: Reason, ctx: Context) -> None:
@@ -204,12 +232,14 @@ class RoutineActor(Behavior):
         return True
 
     def on_done(self, number: int, seq: int, body: Any, seconds: float, at: float) -> bool:
-        """Commit a finished turn."""
+        """Commit a finished turn; False for one that was put back, and that will be run again."""
         result = body if self._is_local else self._carrier.result(body)
         self._fruitful[number] = True
-        if not self._ledger.commit(self._account, number, seq, result, at, seconds):
+        if self._ledger.commit(self._account, number, seq, result, at, seconds):
+            return True
+        if self._ledger.is_ending:
             raise RequestAbandoned
-        return True
+        return False
 
     def on_returned(self, number: int, seqs: tuple[int, ...]) -> None:
         """The place is held, or a turn before these was refused: nothing of them has begun."""
@@ -225,6 +255,12 @@ class RoutineActor(Behavior):
         """A worker ended: with a message in hand that message failed, else only the worker did."""
         self._ungranted = [entry for entry in self._ungranted if entry[0] != number]
         self._publish_pids()
+        if self._rest.is_requeueing and not self._is_closing:
+            suspect, ran, unbegun = lost
+            self._ledger.put_back(self._account, unbegun)
+            self._ledger.put_back(self._account, (*ran, *(() if suspect is None else (suspect,))), redelivered=True)
+            self._start_worker(number)
+            return
         self._fail(number, reason, lost, is_retryable=True, is_lost=True)
 
     def on_closed(self) -> None:
@@ -294,11 +330,12 @@ class RoutineActor(Behavior):
     def _wait_inside_turn(self) -> bool:
         # The turn runs on this thread and waits in an `emit`: no control message is handled
         # until it goes on, so the gate itself is watched.
-        if not self._ledger.is_open:
+        if self._ledger.is_ending:
             return False
         seen = self._ctx.mailbox.rings
         self._grant_parts()
-        if self._ungranted and self._ledger.is_open:
+        if self._ungranted and not self._ledger.is_ending:
+            self._rest.tell()
             self._ctx.mailbox.sleep(seen, None)
         return True
 
@@ -307,7 +344,7 @@ class RoutineActor(Behavior):
         account, ledger = self._account, self._ledger
         # From a word that made no sense, or a signal that asked it to end, to its end a worker may have gone on.
         may_have_run = isinstance(reason, ProtocolError | DeadlineExceeded)
-        if self._is_closing or not ledger.is_open:
+        if self._is_closing or ledger.is_ending:
             # The job is ending: nobody will decide, and what was cut short counts as no try.
             ledger.put_back(account, unbegun, redelivered=may_have_run)
             ledger.put_back(account, (*ran, *(() if suspect is None else (suspect,))), redelivered=True)
@@ -364,7 +401,13 @@ class RoutineActor(Behavior):
             case Strategy.RETRY:
                 if not account.is_skipped:
                     account.status = "retrying"
-                ticket = ledger.set_aside(account, (*case.held, delivery), redelivered=is_crash)
+                ticket = ledger.set_aside(
+                    account,
+                    (*case.held, delivery),
+                    redelivered=is_crash,
+                    due_at=now + verdict.delay,
+                    holds=case.holds,
+                )
                 self._ctx.set_timer(verdict.delay, RetryDue(ticket, case.holds))
                 return  # what it holds is let go when the retry is due
             case Strategy.CONTINUE:

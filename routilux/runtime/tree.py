@@ -6,26 +6,32 @@ part in what follows.
 
 from __future__ import annotations
 
-import secrets
+import contextlib
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from routilux.accounts import Account
 from routilux.errors import FlowCheckError, JobEndedError, NotPortableError
 from routilux.jobs.actor import FactsWait, JobCut, StateActor
+from routilux.jobs.checkpoints import Checkpoints, Stopped
+from routilux.jobs.errors import CheckpointFailedError
+from routilux.jobs.imaging import Clocks, image_topology
+from routilux.jobs.recorder import Recorder
 from routilux.ledger import Ledger
 from routilux.model.graph import FlowGraph
-from routilux.routing import ENTRY, RoutinePlan, compile_plan
+from routilux.records.registry import default as registry
+from routilux.routing import ENTRY, Plan, RoutinePlan
 from routilux.runtime.carriers import LocalCarrier, WireCarrier
-from routilux.runtime.commands import Overflow, Quiet
+from routilux.runtime.commands import NotKept, Overflow, Quiet
 from routilux.runtime.failure_log import tell_origin
 from routilux.runtime.hangs import warn_slow
 from routilux.runtime.interrupts import Uninterrupted
 from routilux.runtime.job import Job
 from routilux.runtime.job_supervisor import ABANDON_SECONDS, JobSupervisor
+from routilux.runtime.keeping import Kept, codec_of
 from routilux.runtime.routine_actor import PlaceMaker, RoutineActor
 from routilux.runtime.running import running
 from routilux.turn.codec import LocalCodec, WireCodec
@@ -33,7 +39,7 @@ from routilux.turn.service import RoutineService
 from routilux.turn.state import begin_state
 from routilux.turn.values import PICKLED, ValueCodec
 from supervisors.actor import PykkaHost, PykkaRef
-from supervisors.behavior import Context, Ref
+from supervisors.behavior import Context
 from supervisors.errors import ValueEncodingError
 from supervisors.locking import BriefLock
 from supervisors.parking import Poller
@@ -51,92 +57,199 @@ Warn = Callable[[int, float, str], None]
 
 _log = reporter("routilux")
 _LEFT_RUNNING = "job {!r} of flow {!r} still ran when the program ended and was cancelled; wait for it with job.wait()"
+_LEFT_TO_RESUME = "job {!r} of flow {!r} still ran when the program ended and was paused; resume it with Flow.resume()"
 
 
-def start_job(
-    graph: FlowGraph,
-    entry: str | None,
-    params: dict[str, Any],
-    hold: Callable[[Job], object],
-    *,
-    keep_open: bool,
-    shutdown: float,
-    codec: ValueCodec = PICKLED,
-) -> Job:
-    """Check the flow, compile it, start its actors, and send the first message.
+class Beginning(NamedTuple):
+    """What a job begins with.
 
     Args:
-        graph: the flow.
+        plan: the compiled flow.
+        job_id: the job's id.
+        kept: how it is kept; None for a job without a store.
+        restore: puts into its ledger what a checkpoint held, given what its clock readings mean; None for a new job.
+    """
+
+    plan: Plan
+    job_id: str
+    kept: Kept | None = None
+    restore: Callable[[Ledger, Clocks], None] | None = None
+
+
+class First(NamedTuple):
+    """What comes into a job first.
+
+    Args:
         entry: the routine of the first message; None for none.
         params: that message's parameters.
-        hold: given the job before any signal handler can raise: Ctrl-C may come just when this returns.
-        keep_open: whether it goes on taking messages.
-        shutdown: seconds that turns in hand get if the job ends early.
-        codec: how the values of users are encoded.
-
-    Raises:
-        FlowCheckError: the flow cannot be run.
-        NotPortableError: a process routine cannot be carried to its process.
-        RoutineInUseError: a routine object runs on a thread for a job of another flow.
-        ValueEncodingError: the first message cannot be.
+        keep_open: whether the job goes on taking messages.
     """
+
+    entry: str | None
+    params: dict[str, Any]
+    keep_open: bool
+
+
+def check_flow(graph: FlowGraph) -> None:
+    """Refuse a flow that cannot be run; raises `FlowCheckError`."""
     problems = [problem for problem in graph.check() if problem.severity == "error"]
     if problems:
         raise FlowCheckError(graph.flow_id, problems)
-    plan = compile_plan(graph)
-    job_id = secrets.token_hex(6)
-    services = {routine.id: _carry_service(routine, job_id, codec) for routine in plan.routines if routine.is_process}
-    created_at = time.time()
-    supervisor: JobSupervisor
-    root: PykkaRef | None = None
-    lock = BriefLock()
-    ledger = Ledger(
-        plan,
-        lock,
-        on_quiet=lambda: _signal(root, Quiet()),
-        on_facts=lambda: _signal(supervisor.state_ref.result(), FactsWait()),
-        on_overflow=lambda cycle: _signal(root, Overflow(cycle)),
-        job_id=job_id,
-        outside=lock.patient,
-        codec=codec,
-    )
-    for account in ledger.accounts:
-        for worker in range(account.plan.options.workers):
-            account.committed[worker] = begin_state(
-                account.plan.routine, codec, by_reference=not account.plan.is_process
-            )
-    state_actor = StateActor(ledger, created_at - time.monotonic())
-    finished: Future[JobCut] = Future()
-    # Ahead of all who wait for it: once a job is over, its flow may be changed.
-    finished.add_done_callback(lambda _: running.leave(job_id))
-    supervisor = JobSupervisor(
-        ledger,
-        state_actor,
-        [_actor_maker(account, ledger, services, job_id, shutdown) for account in ledger.accounts],
-        finished,
-        job_id=job_id,
-        shutdown=shutdown,
-    )
+
+
+def start_job(
+    graph: FlowGraph, beginning: Beginning, first: First, hold: Callable[[Job], object], *, shutdown: float
+) -> Job:
+    """Start the actors of a job, and send the first message.
+
+    With a store, the job is there to be resumed once this returns.
+
+    Args:
+        graph: the flow, which was checked.
+        beginning: what the job begins with. Its lease is released if this raises.
+        first: what comes in first.
+        hold: given the job before any signal handler can raise: Ctrl-C may come just when this returns.
+        shutdown: seconds that turns in hand get if the job ends early.
+
+    Raises:
+        NotPortableError: a process routine cannot be carried to its process.
+        RoutineInUseError: a routine object runs on a thread for a job of another flow.
+        ValueEncodingError: the first message, or a state that a routine begins with, cannot be carried.
+        CheckpointFailedError: the store did not take the first checkpoint; there is no such job.
+    """
     job: Job | None = None
     try:
+        wiring = _Wiring(graph, beginning, shutdown)
         with Uninterrupted():  # or a job might run that nobody holds
-            running.enter(job_id, graph, plan)
-            try:
-                root = PykkaHost().start(supervisor, f"job {job_id}")
-            except BaseException:
-                running.leave(job_id)
-                raise
-            failures = supervisor.failures
-            job = Job(job_id, ledger, state_actor, supervisor.state_ref, root, finished, created_at, failures)
-            running.hold(job)
+            job = wiring.start()
             hold(job)
-            program_end.watch_over(root, _LEFT_RUNNING.format(job_id, graph.flow_id), _log, _exit_seconds(shutdown))
-        _send_first(job, entry, params, keep_open=keep_open)
+        _send_first(job, first)
+        if beginning.kept is not None:
+            _keep_first(job)
     except BaseException:
         if job is not None:
             job.cancel_and_wait("its first message could not be sent")
+        elif beginning.kept is not None:
+            beginning.kept.lease.release()
         raise
     return job
+
+
+class _Wiring:
+    """The parts of one job, put together."""
+
+    def __init__(self, graph: FlowGraph, beginning: Beginning, shutdown: float) -> None:
+        self._graph = graph
+        self._beginning = beginning
+        self._shutdown = shutdown
+        self._root: PykkaRef | None = None
+        plan, kept = beginning.plan, beginning.kept
+        job_id, codec = beginning.job_id, codec_of(kept, PICKLED)
+        services = {
+            routine.id: _carry_service(routine, job_id, codec) for routine in plan.routines if routine.is_process
+        }
+        self._created_at = time.time() if kept is None else kept.created_at
+        wall_offset = time.time() - time.monotonic()
+        self._ledger = ledger = self._make_ledger(plan, codec, wall_offset)
+        checkpoints, recorder = None, None
+        if kept is not None:
+            checkpoints = self._make_checkpoints(kept, wall_offset)
+            topology = image_topology(plan, registry.shapes())
+            recorder = Recorder(plan, kept.custody(topology, wall_offset), self._tell_state)
+        self._state_actor = StateActor(ledger, wall_offset, self._tell_root, checkpoints)
+        self._finished: Future[JobCut] = Future()
+        # Ahead of all who wait for it: once a job is over, its flow may be changed, and it may be resumed.
+        self._finished.add_done_callback(lambda _: self._give_back())
+        inherited = kept.lease.fileno() if kept is not None else None
+        self._supervisor = JobSupervisor(
+            ledger,
+            self._state_actor,
+            [_actor_maker(account, ledger, services, job_id, shutdown, inherited) for account in ledger.accounts],
+            self._finished,
+            job_id=job_id,
+            shutdown=shutdown,
+            recorder=recorder,
+        )
+
+    def start(self) -> Job:
+        """Start the actors."""
+        beginning, job_id = self._beginning, self._beginning.job_id
+        running.enter(job_id, self._graph, beginning.plan)
+        try:
+            self._root = root = PykkaHost().start(self._supervisor, f"job {job_id}")
+        except BaseException:
+            running.leave(job_id)
+            raise
+        job = Job(
+            self._ledger,
+            self._state_actor,
+            self._supervisor.state_ref,
+            root,
+            self._finished,
+            self._created_at,
+            self._supervisor.failures,
+            beginning.kept,
+        )
+        running.hold(job)
+        told = (_LEFT_RUNNING if beginning.kept is None else _LEFT_TO_RESUME).format(job_id, self._graph.flow_id)
+        program_end.watch_over(root, told, _log, _exit_seconds(self._shutdown))
+        return job
+
+    def _make_ledger(self, plan: Plan, codec: ValueCodec, wall_offset: float) -> Ledger:
+        lock = BriefLock()
+        ledger = Ledger(
+            plan,
+            lock,
+            on_quiet=lambda: self._tell_root(Quiet()),
+            on_facts=lambda: self._tell_state(FactsWait()),
+            on_overflow=lambda cycle: self._tell_root(Overflow(cycle)),
+            on_stopped=lambda: self._tell_state(Stopped()),
+            job_id=self._beginning.job_id,
+            outside=lock.patient,
+            codec=codec,
+        )
+        for account in ledger.accounts:
+            for worker in range(account.plan.options.workers):
+                account.committed[worker] = begin_state(
+                    account.plan.routine, codec, by_reference=not account.plan.is_process
+                )
+        if self._beginning.kept is not None:
+            for output in ledger.outputs:
+                output.keeps_collected = True
+        if self._beginning.restore is not None:
+            self._beginning.restore(ledger, Clocks(time.monotonic(), wall_offset))
+        return ledger
+
+    def _make_checkpoints(self, kept: Kept, wall_offset: float) -> Checkpoints:
+        return Checkpoints(
+            self._ledger,
+            generation=kept.lease.generation,
+            number=kept.number,
+            every=kept.every,
+            pause_points=list(kept.pause_points),
+            wall_offset=wall_offset,
+            failed=self._tell_root_of_failure if kept.stops_on_error else log_not_kept,
+        )
+
+    def _tell_root_of_failure(self, error: CheckpointFailedError) -> None:
+        self._tell_root(NotKept(error))
+
+    def _tell_root(self, message: object) -> None:
+        if self._root is not None:
+            self._root.signal(message)
+
+    def _tell_state(self, message: object) -> None:
+        self._supervisor.state_ref.result().signal(message)
+
+    def _give_back(self) -> None:
+        running.leave(self._beginning.job_id)
+        if self._beginning.kept is not None:
+            self._beginning.kept.lease.release()
+
+
+def log_not_kept(error: CheckpointFailedError) -> None:
+    """Tell of a checkpoint that could not be kept, where the job goes on without it."""
+    _log.error("%s; the job goes on, and can be resumed from the checkpoint before", error)
 
 
 def _exit_seconds(shutdown: float) -> float:
@@ -144,19 +257,19 @@ def _exit_seconds(shutdown: float) -> float:
     return shutdown + ABANDON_SECONDS + 1.0
 
 
-def _signal(ref: Ref | None, message: object) -> None:
-    if ref is not None:
-        ref.signal(message)
-
-
-def _send_first(job: Job, entry: str | None, params: dict[str, Any], *, keep_open: bool) -> None:
+def _send_first(job: Job, first: First) -> None:
     try:
-        if entry is not None:
-            job.put(entry, ENTRY, params)
+        if first.entry is not None:
+            job.put(first.entry, ENTRY, first.params)
     except JobEndedError:
         pass  # it failed while it started; its state says why
-    if not keep_open:
+    if not first.keep_open:
         job.close_entry()
+
+
+def _keep_first(job: Job) -> None:
+    with contextlib.suppress(JobEndedError):  # it is over already, and was kept at its end
+        job.checkpoint(cause="start")
 
 
 def _carry_service(routine: RoutinePlan, job_id: str, codec: ValueCodec) -> bytes:
@@ -182,13 +295,18 @@ def _make_service(routine: RoutinePlan, job_id: str, codec: ValueCodec, *, is_lo
 
 
 def _actor_maker(
-    account: Account, ledger: Ledger, services: dict[str, bytes], job_id: str, shutdown: float
+    account: Account,
+    ledger: Ledger,
+    services: dict[str, bytes],
+    job_id: str,
+    shutdown: float,
+    inherited: int | None,
 ) -> Callable[[Callable[[Any], None]], RoutineActor]:
     routine = account.plan
     warn = partial(warn_slow, account, tell_origin(ledger.plan, job_id, routine.id))
     if routine.is_process:
         carrier: LocalCarrier | WireCarrier = WireCarrier(routine.outgoing, ledger.codec)
-        make_place = _process_place(account, services[routine.id], warn)
+        make_place = _process_place(account, services[routine.id], warn, () if inherited is None else (inherited,))
     else:
         carrier = LocalCarrier()
         timeout = routine.options.timeout
@@ -239,7 +357,7 @@ def _timed_place(account: Account, job_id: str, codec: ValueCodec, timeout: floa
     return make
 
 
-def _process_place(account: Account, service: bytes, warn: Warn) -> PlaceMaker:
+def _process_place(account: Account, service: bytes, warn: Warn, inherited: tuple[int, ...]) -> PlaceMaker:
     routine = account.plan
 
     def make(listener: Listener, ctx: Context, wait: Callable[[], bool]) -> Place:  # noqa: ARG001  nothing runs here
@@ -257,6 +375,7 @@ def _process_place(account: Account, service: bytes, warn: Warn) -> PlaceMaker:
             timeout=routine.options.timeout,
             warn=warn,
             memory_limit=routine.options.memory_limit,
+            inherited=inherited,
         )
 
     return make

@@ -9,11 +9,14 @@ import math
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from typing import Generic, TypeVar
 
 from routilux.accounts import Bell
 from routilux.errors import OptionError
 from routilux.jobs.actor import JobCut
 from supervisors.mailbox import Lock
+
+_Value = TypeVar("_Value")
 
 
 class End:
@@ -33,12 +36,43 @@ class End:
         """Whether the job is over."""
         return self.cut is not None
 
-    def _note(self, finished: Future[JobCut]) -> None:
-        self.cut = finished.result()
+    def ring(self) -> None:
+        """Let all that wait look again."""
         with self._lock:
             rung = self.bell.ring_held()
         for waiter in rung:
             waiter.unpark()
+
+    def _note(self, finished: Future[JobCut]) -> None:
+        self.cut = finished.result()
+        self.ring()
+
+
+class Arrival(Generic[_Value]):
+    """An answer of the job, for one who waits for it and may be interrupted; as with the end, nobody asks the future.
+
+    Args:
+        reply: where the answer goes.
+        end: the job's, at whose bell is waited.
+    """
+
+    def __init__(self, reply: Future[_Value], end: End) -> None:
+        self._end = end
+        self._reply: Future[_Value] | None = None
+        reply.add_done_callback(self._note)
+
+    def wait(self) -> Future[_Value] | None:
+        """Wait for the answer, and give the future that has it; None: the job ended without."""
+        self._end.bell.wait_for(self._look, lambda: None)
+        return self._reply
+
+    def _look(self) -> bool | None:
+        over = self._end.has_come()  # first: what was answered before the end counts
+        return True if self._reply is not None or over else None
+
+    def _note(self, reply: Future[_Value]) -> None:
+        self._reply = reply
+        self._end.ring()
 
 
 def countdown(timeout: float | None) -> Callable[[], float | None]:

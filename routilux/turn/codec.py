@@ -109,11 +109,7 @@ class WireCodec:
         Raises:
             FrameError: it is something else.
         """
-        committed = _decode(_boot_decoder, boot, "a worker's state")
-        for value in committed.values():
-            if type(value) not in _FLAT_TYPES and (type(value) is not list or {*map(type, value)} - {bytes}):
-                raise FrameError(f"{len(boot)} bytes are not a worker's state: a value is a {type(value).__name__}")
-        return committed
+        return decode_boot(boot)
 
     def request(self, request: bytes) -> Message:
         """Read what `encode_request` wrote.
@@ -181,6 +177,19 @@ def encode_boot(committed: Committed, values: ValueCodec = PICKLED) -> bytes:
         return _encoder.encode(boot)
     except _NOT_NATIVE:
         return _encoder.encode({key: _carry(key, value, values) for key, value in boot.items()})
+
+
+def decode_boot(boot: bytes) -> Committed:
+    """Read what `encode_boot` wrote, in a worker or from a checkpoint; no value of a user is decoded.
+
+    Raises:
+        FrameError: it is something else.
+    """
+    committed = _decode(_boot_decoder, boot, "a worker's state")
+    for value in committed.values():
+        if type(value) not in _FLAT_TYPES and (type(value) is not list or {*map(type, value)} - {bytes}):
+            raise FrameError(f"{len(boot)} bytes are not a worker's state: a value is a {type(value).__name__}")
+    return committed
 
 
 def decode_result(body: bytes) -> TurnResult:

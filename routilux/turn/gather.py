@@ -41,9 +41,12 @@ class Gather(Protocol):
         """Forget what the present turn merged."""
 
 
+_SLOT = f"{RESERVED_PREFIX}slot:"
+
+
 def slot_key(slot: str) -> str:
     """Give the reserved key of the state under which `slot` keeps what it gathered."""
-    return f"{RESERVED_PREFIX}slot:{slot}"
+    return f"{_SLOT}{slot}"
 
 
 def make_gather(
@@ -68,6 +71,11 @@ def make_gather(
     if callable(strategy):
         return CallableGather(slot.name, committed, strategy, codec)
     raise InternalError(f"slot {slot.name!r} merges by 'override', 'append' or a callable, got {strategy!r}")
+
+
+def slot_of(key: str) -> str | None:
+    """Give the slot whose reserved key it is; None for any other key."""
+    return key.removeprefix(_SLOT) if key.startswith(_SLOT) else None
 
 
 class AppendGather:

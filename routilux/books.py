@@ -1,0 +1,111 @@
+"""All that a ledger holds, copied by reference between two commits: what a checkpoint is made of, and a job begun from.
+
+Plain values. A message never changes and is shared; what commits change in place is copied.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from routilux.accounts import Account, Output, RetryWait
+from routilux.dead_letters import DeadLetter
+from routilux.messages import Message
+
+COUNTS = ("handled", "failed", "skipped", "dead", "retries", "restarts", "emitted")
+"""The counts of an account that belong to the job and not to the moment."""
+
+
+class AccountBooks(NamedTuple):
+    """What one routine holds.
+
+    Args:
+        committed: its declared states by worker; None for one that is known from before.
+        versions: how often each of them was changed.
+        in_hand: messages being handled, oldest first.
+        waiting: messages in its mailbox, oldest first.
+        retries: messages that wait for their next try.
+        letters: its dead letters, oldest first.
+        status: its word.
+        error: its last failure in one line.
+        is_skipped: whether it is skipped for the rest of the job.
+        counts: what it did, by the names of `COUNTS`.
+    """
+
+    committed: tuple[dict[str, Any] | None, ...]
+    versions: tuple[int, ...]
+    in_hand: tuple[Message, ...]
+    waiting: tuple[Message, ...]
+    retries: tuple[RetryWait, ...]
+    letters: tuple[DeadLetter, ...]
+    status: str
+    error: str | None
+    is_skipped: bool
+    counts: dict[str, int]
+
+
+class OutputBooks(NamedTuple):
+    """What a declared output holds: results that wait for a reader, and those that the job keeps, oldest first."""
+
+    waiting: tuple[Message, ...]
+    collected: tuple[Message, ...]
+
+
+class Books(NamedTuple):
+    """What a whole ledger holds.
+
+    Args:
+        sent, handled, dead, skipped: counts by index of the connection.
+        accounts: what the routines hold, in the order of the plan.
+        outputs: what the outputs hold, in the order of the plan.
+        is_entry_open: whether it takes messages from outside.
+    """
+
+    sent: list[int]
+    handled: list[int]
+    dead: list[int]
+    skipped: list[int]
+    accounts: tuple[AccountBooks, ...]
+    outputs: tuple[OutputBooks, ...]
+    is_entry_open: bool
+
+
+Versions = dict[tuple[int, int], int]
+"""How often a declared state had been changed, by (index of the routine, number of the worker)."""
+
+
+def copy_account(account: Account, known: Versions) -> AccountBooks:
+    """Copy what a routine holds; the job's lock is held.
+
+    Args:
+        account: the routine's.
+        known: versions of states that need not be copied again.
+    """
+    return AccountBooks(
+        committed=tuple(
+            None if known.get((account.index, worker)) == account.versions[worker] else copy_committed(committed)
+            for worker, committed in enumerate(account.committed)
+        ),
+        versions=tuple(account.versions),
+        in_hand=tuple(account.in_hand.values()),
+        waiting=tuple(account.mailbox.data),
+        retries=tuple(account.in_retry.values()),
+        letters=tuple(account.dead_letters),
+        status=account.status,
+        error=account.error,
+        is_skipped=account.is_skipped,
+        counts={name: getattr(account, name) for name in COUNTS},
+    )
+
+
+def copy_committed(committed: dict[str, Any]) -> dict[str, Any]:
+    """Copy a declared state as commits change it: its keys, and the lists that grow."""
+    copied = committed.copy()
+    for key, value in committed.items():
+        if value.__class__ is list:
+            copied[key] = value.copy()
+    return copied
+
+
+def copy_output(output: Output) -> OutputBooks:
+    """Copy what an output holds; the job's lock is held."""
+    return OutputBooks(tuple(output.mailbox.data), tuple(output.collected))

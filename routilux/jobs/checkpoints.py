@@ -1,0 +1,245 @@
+"""When a job is cut for a checkpoint, and who is told what came of it.
+
+Owns the checkpoints of one job as its state actor sees them: which are wanted, which one is being written, and their
+numbers. One is written at a time; wishes that come meanwhile are served together by the next. The cut copies
+references with the job's lock held; encoding and writing are the recorder's.
+
+A routine whose state is read in place stops at its next boundary before the cut, and goes on after its state was
+encoded: all others go on all the time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from routilux.accounts import Account
+from routilux.books import AccountBooks, Books, Versions
+from routilux.facts import Fact
+from routilux.jobs.errors import CheckpointFailedError
+from routilux.jobs.recorder import CheckpointInfo, NotSaved, Save, Saved
+from routilux.ledger import Ledger
+from routilux.records.schema import PausePoint
+from routilux.turn.state import to_stored
+from supervisors.behavior import Context, Ref, Timer
+from supervisors.errors import ValueEncodingError
+
+BOUNDARY_SECONDS = 30.0
+"""What routines whose state is read in place get to come to a boundary; then the checkpoint is given up (arbitrary)."""
+
+
+class CheckpointDue(NamedTuple):
+    """The time between two checkpoints is over."""
+
+
+class BoundaryOverdue(NamedTuple):
+    """A routine has not come to a boundary in time."""
+
+    number: int
+
+
+class Stopped(NamedTuple):
+    """A routine has come to the boundary at which it was to stop."""
+
+
+class Pause(NamedTuple):
+    """What a pause point is made of: why, and what the caller wants to be kept with it, encoded."""
+
+    reason: str
+    checkpoint: bytes | None
+
+
+class Wish(NamedTuple):
+    """Somebody wants a checkpoint.
+
+    Args:
+        cause: `start`, `interval`, `asked` or `pause`.
+        done: called with what came of it.
+        pause: the pause that it is for.
+    """
+
+    cause: str
+    done: Callable[[CheckpointInfo | CheckpointFailedError], None]
+    pause: Pause | None = None
+
+
+class Checkpoints:
+    """The checkpoints of one job.
+
+    Args:
+        ledger: the job's.
+        generation: which runner of the job this is.
+        number: that of the last checkpoint there was.
+        every: seconds between two checkpoints, from the end of one to the cut of the next; None for none by itself.
+        pause_points: the pauses there were, oldest first.
+        wall_offset: what to add to a clock reading to get seconds since the epoch.
+        failed: called with each failure.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        generation: int,
+        number: int,
+        every: float | None,
+        pause_points: list[PausePoint],
+        wall_offset: float,
+        failed: Callable[[CheckpointFailedError], None],
+    ) -> None:
+        self._ledger = ledger
+        self._generation = generation
+        self._number = number
+        self._every = every
+        self.pause_points = pause_points
+        self._wall_offset = wall_offset
+        self.take_facts: Callable[[list[Fact], float], None] = lambda _facts, _now: None
+        """Takes note of the facts that were fetched at a cut, and of when that was."""
+        self._failed = failed
+        self._recorder: Ref | None = None
+        self._wishes: list[Wish] = []
+        self._serving: list[Wish] = []
+        self._is_writing = False
+        self._is_stopping = False
+        self._known: Versions = {}
+        self._timer: Timer | None = None
+        self._overdue: Timer | None = None
+        self.last: CheckpointInfo | None = None
+        """The newest durable one of this runner."""
+        self.failures = 0
+        """How many could not be kept, since the last that was."""
+
+    def begin(self, recorder: Ref, ctx: Context) -> None:
+        """Begin to keep the job; the first checkpoint is for its starter to ask for."""
+        self._recorder = recorder
+        self._go_on(ctx)
+
+    def tell_recorder(self, message: object) -> None:
+        """Hand something to the recorder; before it is there, nothing is lost that it would have to know."""
+        if self._recorder is not None:
+            self._recorder.signal(message)
+
+    def want(self, wish: Wish, ctx: Context) -> None:
+        """Cut the job as soon as that can be."""
+        self._wishes.append(wish)
+        self._go_on(ctx)
+
+    def handle(self, message: CheckpointDue | BoundaryOverdue | Stopped | Saved | NotSaved, ctx: Context) -> None:
+        """Go on."""
+        match message:
+            case CheckpointDue():
+                self._timer = None
+                self.want(Wish("interval", lambda _: None), ctx)
+            case Stopped():
+                self._go_on(ctx)
+            case BoundaryOverdue(number):
+                if self._is_stopping and number == self._number:
+                    self._give_up(ctx)
+            case Saved(info, versions):
+                self._known, self.last, self.failures = versions, info, 0
+                self._end(info, ctx)
+            case NotSaved(_, error):
+                self._end(error, ctx)
+
+    def cut_last(self, status: str, error: str | None, ctx: Context, pause: Pause | None = None) -> None:
+        """Cut the job at its end, in this program at least: nobody takes anything any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._number += 1
+        if pause is not None:
+            self._add_points([pause], ctx)
+        self._write("end" if pause is None else "pause", status, error, self.pause_points, ctx)
+
+    def end(self) -> None:
+        """Tell those who still wait for a checkpoint that the job has ended."""
+        waiting, self._serving, self._wishes = [*self._serving, *self._wishes], [], []
+        for wish in waiting:
+            wish.done(CheckpointFailedError(self._ledger.job_id, self._number, "the job has ended"))
+
+    # -- Private
+
+    def _go_on(self, ctx: Context) -> None:
+        if self._is_writing or not self._wishes or self._recorder is None:
+            return
+        if not self._is_stopping and self._in_place():
+            self._is_stopping = True
+            self._ledger.stop_in_place()
+            self._overdue = ctx.set_timer(BOUNDARY_SECONDS, BoundaryOverdue(self._number))
+        if not self._is_stopping or all(account.has_stopped for account in self._in_place()):
+            self._cut(ctx)
+
+    def _in_place(self) -> list[Account]:
+        return [account for account in self._ledger.accounts if account.is_in_place]
+
+    def _cut(self, ctx: Context) -> None:
+        self._serving, self._wishes = self._wishes, []
+        self._number += 1
+        self._is_writing = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        pauses = [wish.pause for wish in self._serving if wish.pause is not None]
+        self._add_points(pauses, ctx)
+        cause = "pause" if pauses else self._serving[-1].cause
+        self._write(cause, "paused" if pauses else "running", None, self.pause_points, ctx)
+
+    def _add_points(self, pauses: list[Pause], ctx: Context) -> None:
+        at = ctx.now() + self._wall_offset
+        self.pause_points = [
+            *self.pause_points,
+            *(PausePoint(at, pause.reason, pause.checkpoint, self._generation, self._number) for pause in pauses),
+        ]
+
+    def _write(self, cause: str, status: str, error: str | None, points: list[PausePoint], ctx: Context) -> None:
+        ledger, started = self._ledger, time.perf_counter()
+        with ledger.lock:
+            facts = ledger.fetch_facts_held()
+            books = ledger.copy_held(self._known)
+        seconds = time.perf_counter() - started
+        self.take_facts(facts, ctx.now())
+        failure: CheckpointFailedError | None = None
+        try:
+            books = self._encode_in_place(books)
+        except (ValueEncodingError, RecursionError, MemoryError) as unfit:
+            failure = CheckpointFailedError(ledger.job_id, self._number, str(unfit))
+        self._let_go()
+        if failure is not None:
+            self._end(failure, ctx)
+            return
+        self.tell_recorder(Save(self._number, cause, status, error, ctx.now(), seconds, books, points))
+
+    def _encode_in_place(self, books: Books) -> Books:
+        accounts: list[AccountBooks] = list(books.accounts)
+        for account in self._in_place():
+            stored = tuple(to_stored(committed, self._ledger.codec) for committed in account.committed)
+            accounts[account.index] = accounts[account.index]._replace(committed=stored)
+        return books._replace(accounts=tuple(accounts))
+
+    def _let_go(self) -> None:
+        if self._overdue is not None:
+            self._overdue.cancel()
+            self._overdue = None
+        if self._is_stopping:
+            self._is_stopping = False
+            self._ledger.let_in_place_go()
+
+    def _give_up(self, ctx: Context) -> None:
+        busy = [account.plan.id for account in self._in_place() if not account.has_stopped]
+        self._let_go()
+        self._serving, self._wishes = self._wishes, []
+        told = f"routine {', '.join(map(repr, busy))} did not come to the end of a turn within {BOUNDARY_SECONDS:g} s"
+        self._end(CheckpointFailedError(self._ledger.job_id, self._number + 1, told), ctx)
+
+    def _end(self, outcome: CheckpointInfo | CheckpointFailedError, ctx: Context) -> None:
+        self._is_writing = False
+        served, self._serving = self._serving, []
+        if isinstance(outcome, CheckpointFailedError):
+            self.failures += 1
+            self.pause_points = [point for point in self.pause_points if point.number != outcome.number]
+            self._failed(outcome)
+        for wish in served:
+            wish.done(outcome)
+        if self._every is not None and self._timer is None:
+            self._timer = ctx.set_timer(self._every, CheckpointDue())
+        self._go_on(ctx)

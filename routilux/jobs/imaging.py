@@ -1,0 +1,311 @@
+"""The books of a job become an image of it, and back.
+
+Owns the translation between what a running job holds and what a checkpoint holds: references become bytes, indexes
+numbers that are kept, clock readings what they mean elsewhere. The values of users are their codec's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from routilux.accounts import RetryWait
+from routilux.books import AccountBooks, Books, OutputBooks
+from routilux.dead_letters import DeadLetter
+from routilux.ids import from_bytes, to_bytes
+from routilux.messages import Message
+from routilux.model.routine import Routine
+from routilux.records.carried import needs_of
+from routilux.records.schema import (
+    DeadLetterImage,
+    EdgeImage,
+    HistoryPosition,
+    Image,
+    JobImage,
+    MessageImage,
+    OutputImage,
+    PausePoint,
+    RetryImage,
+    RoutineImage,
+    RoutineShape,
+    RoutineSummary,
+    StateImage,
+    Topology,
+    TypeShape,
+)
+from routilux.routing import Plan
+from routilux.turn.codec import decode_boot, encode_boot
+from routilux.turn.state import from_stored
+from routilux.turn.values import ValueCodec
+
+
+class Clocks(NamedTuple):
+    """What a clock reading means.
+
+    Args:
+        now: the reading.
+        wall_offset: what to add to one to get seconds since the epoch.
+    """
+
+    now: float
+    wall_offset: float
+
+
+# ---- to an image
+
+
+def image_routine(routine_id: str, held: AccountBooks, clocks: Clocks, codec: ValueCodec) -> RoutineImage:
+    """Give the image of one routine, but for its declared state."""
+    return RoutineImage(
+        id=routine_id,
+        status=held.status,
+        error=held.error,
+        is_skipped=held.is_skipped,
+        in_hand=[_image_message(message, codec) for message in held.in_hand],
+        waiting=[_image_message(message, codec) for message in held.waiting],
+        retries=[
+            RetryImage(
+                [_image_message(message, codec) for message in wait.messages],
+                max(0.0, wait.due_at - clocks.now),
+                wait.holds,
+            )
+            for wait in held.retries
+        ],
+        dead_letters=[
+            DeadLetterImage(
+                _image_message(letter.message, codec),
+                letter.reason,
+                letter.attempts,
+                max(0.0, letter.at + clocks.wall_offset),
+            )
+            for letter in held.letters
+        ],
+        figures=held.counts,
+    )
+
+
+def image_states(routine_id: str, held: AccountBooks, codec: ValueCodec) -> list[StateImage]:
+    """Give the images of those declared states of a routine that were copied."""
+    return [
+        StateImage(routine_id, worker, encode_boot(committed, codec))
+        for worker, committed in enumerate(held.committed)
+        if committed is not None
+    ]
+
+
+def image_job(
+    books: Books, plan: Plan, pause_points: list[PausePoint], history: HistoryPosition | None, codec: ValueCodec
+) -> JobImage:
+    """Give the image of what belongs to the job as a whole."""
+    return JobImage(
+        sent=books.sent,
+        handled=books.handled,
+        dead=books.dead,
+        skipped=books.skipped,
+        is_entry_open=books.is_entry_open,
+        pause_points=pause_points,
+        history=history,
+        outputs=[
+            OutputImage(
+                output.routine_id,
+                output.event,
+                [_image_message(message, codec) for message in held.waiting],
+                [_image_message(message, codec) for message in held.collected],
+            )
+            for output, held in zip(plan.outputs, books.outputs, strict=True)
+        ],
+    )
+
+
+def find_needs(routines: Iterable[RoutineImage], states: Iterable[StateImage]) -> set[str]:
+    """Tell what reading the values of users in them takes beyond plain data (`needs_of`)."""
+    needs: set[str] = set()
+    for routine in routines:
+        waits = (message for wait in routine.retries for message in wait.messages)
+        letters = (letter.message for letter in routine.dead_letters)
+        for message in (*routine.in_hand, *routine.waiting, *waits, *letters):
+            needs |= needs_of(message.payload)
+    for state in states:
+        for value in decode_boot(state.body).values():
+            for encoded in value if isinstance(value, list) else (value,):
+                if isinstance(encoded, bytes):
+                    needs |= needs_of(encoded)
+    return needs
+
+
+def summarize_routine(routine_id: str, held: AccountBooks) -> RoutineSummary:
+    """Give what a list shows of a routine."""
+    return RoutineSummary(
+        id=routine_id,
+        status=held.status,
+        error=held.error,
+        waiting=count_messages(held),
+        dead=held.counts["dead"],
+        handled=held.counts["handled"],
+    )
+
+
+def count_messages(held: AccountBooks) -> int:
+    """Count the messages that are still to be handled."""
+    return len(held.in_hand) + len(held.waiting) + sum(len(wait.messages) for wait in held.retries)
+
+
+def image_topology(plan: Plan, types: Mapping[str, TypeShape]) -> Topology:
+    """Give the shape of a flow, by which it is known again.
+
+    Args:
+        plan: the compiled flow.
+        types: the registered types.
+    """
+    return Topology(
+        flow_id=plan.flow_id,
+        routines=[
+            RoutineShape(
+                id=routine.id,
+                kind=type(routine.routine).__qualname__,
+                placement=routine.options.placement,
+                workers=routine.options.workers,
+                slots={
+                    name: slot.merge_strategy if isinstance(slot.merge_strategy, str) else "callable"
+                    for name, slot in routine.routine.slots.items()
+                },
+                events=list(routine.events),
+                state=describe_state(routine.routine.state_type),
+                state_policy=routine.routine.state_policy,
+                source=_digest_source(routine.routine),
+            )
+            for routine in plan.routines
+        ],
+        edges=[
+            EdgeImage(
+                source=edge.source,
+                event=edge.event,
+                target=plan.routines[edge.target].id if 0 <= edge.target < len(plan.routines) else "",
+                slot=edge.slot,
+                label=edge.label,
+                mapping=list(edge.mapping),
+            )
+            for edge in plan.edges
+        ],
+        types=dict(types),
+    )
+
+
+def describe_state(state_type: type | None) -> str:
+    """Tell what a declared state is: `dict`, or the name of its class with those of its fields."""
+    if state_type is None or state_type is dict:
+        return "dict"
+    fields = getattr(state_type, "__struct_fields__", None) or getattr(state_type, "__dataclass_fields__", None) or ()
+    return f"{state_type.__qualname__}({', '.join(fields)})"
+
+
+# ---- and back
+
+
+def read_books(image: Image, plan: Plan, clocks: Clocks, codec: ValueCodec) -> Books:
+    """Give the books that a job begins with that goes on from an image.
+
+    Args:
+        image: the image; routines of it that the plan does not have are passed over.
+        plan: the compiled flow, its connections under the numbers of the image.
+        clocks: of the job that begins.
+        codec: of the user's values.
+    """
+    job = image.job
+    images = {routine.id: routine for routine in image.routines}
+    bodies = {(state.routine_id, state.worker): state.body for state in image.states}
+    added = [0] * (len(plan.edges) - len(job.sent))
+    outputs = {(output.routine_id, output.event): output for output in job.outputs}
+    accounts = []
+    for routine in plan.routines:
+        committed = tuple(
+            from_stored(decode_boot(body), routine.routine.state_policy, codec, by_reference=not routine.is_process)
+            if (body := bodies.get((routine.id, worker))) is not None
+            else None
+            for worker in range(routine.options.workers)
+        )
+        known = images.get(routine.id)
+        accounts.append(_NEW if known is None else _read_routine(known, clocks))
+        accounts[-1] = accounts[-1]._replace(committed=committed)
+    return Books(
+        sent=[*job.sent, *added],
+        handled=[*job.handled, *added],
+        dead=[*job.dead, *added],
+        skipped=[*job.skipped, *added],
+        accounts=tuple(accounts),
+        outputs=tuple(_read_output(outputs.get((output.routine_id, output.event))) for output in plan.outputs),
+        is_entry_open=job.is_entry_open,
+    )
+
+
+_NEW = AccountBooks((), (), (), (), (), (), "pending", None, is_skipped=False, counts={})
+"""Of a routine that the image did not have."""
+
+
+def _read_routine(image: RoutineImage, clocks: Clocks) -> AccountBooks:
+    return AccountBooks(
+        committed=(),
+        versions=(),
+        in_hand=tuple(map(_read_message, image.in_hand)),
+        waiting=tuple(map(_read_message, image.waiting)),
+        retries=tuple(
+            RetryWait(list(map(_read_message, wait.messages)), clocks.now + wait.seconds, wait.holds)
+            for wait in image.retries
+        ),
+        letters=tuple(
+            DeadLetter(
+                image.id, _read_message(letter.message), letter.reason, letter.attempts, letter.at - clocks.wall_offset
+            )
+            for letter in image.dead_letters
+        ),
+        status=image.status,
+        error=image.error,
+        is_skipped=image.is_skipped,
+        counts=image.figures,
+    )
+
+
+def _read_output(image: OutputImage | None) -> OutputBooks:
+    if image is None:
+        return OutputBooks((), ())
+    return OutputBooks(tuple(map(_read_message, image.waiting)), tuple(map(_read_message, image.collected)))
+
+
+def _image_message(message: Message, codec: ValueCodec) -> MessageImage:
+    payload = message.payload
+    return MessageImage(
+        message.edge,
+        message.seq,
+        to_bytes(message.key),
+        payload if isinstance(payload, bytes) else codec.encode(payload, "payload"),
+        message.failures,
+        message.crashes,
+        message.redelivered,
+        message.released,
+        message.stepped,
+    )
+
+
+def _read_message(image: MessageImage) -> Message:
+    return Message(
+        image.edge,
+        image.seq,
+        image.payload,
+        from_bytes(image.key),
+        image.failures,
+        image.crashes,
+        image.redelivered,
+        image.released,
+        image.stepped,
+    )
+
+
+def _digest_source(routine: Routine) -> str:
+    code = getattr(routine, "function", None) or type(routine)
+    try:
+        source = inspect.getsource(code)
+    except (OSError, TypeError):  # of an interactive session, or no Python
+        return ""
+    return hashlib.blake2b(source.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()

@@ -1,0 +1,404 @@
+"""What a job's owner asks of it as a whole: how it is, that it rest, go on, or end.
+
+Everything here runs on the caller's threads. It asks, tells and waits; it decides nothing, and never shows a live
+object of the job. What wakes an actor is a step that Ctrl-C does not cut short (`interrupts`); what waits is
+interrupted at once, and the job goes on.
+
+Two callers are refused at once, since they would wait for ever: one that waits for a job on a thread of that job (in
+a handler of a routine, or in a log handler), and a forked copy of the program, which has the handle and none of
+the threads behind it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Generator, Mapping
+from concurrent.futures import Future
+from typing import Any, NoReturn, TypeVar
+
+from routilux.context import current_turn
+from routilux.dead_letters import DeadLetter
+from routilux.errors import (
+    ForkedJobError,
+    JobEndedError,
+    JobTimeoutError,
+    OptionError,
+    WaitInsideHandlerError,
+)
+from routilux.jobs.actor import GetCut, JobCut, RoutineCut, StateActor, TakeCheckpoint, cut_again
+from routilux.jobs.checkpoints import Pause
+from routilux.jobs.errors import NoStoreError
+from routilux.jobs.machine import JobStatus
+from routilux.jobs.recorder import CheckpointInfo
+from routilux.jobs.state import JobState
+from routilux.ledger import Ledger
+from routilux.model.options import checked_shutdown
+from routilux.routing import RoutinePlan
+from routilux.runtime.commands import Cancel, Leave, PauseJob, ResumeJob
+from routilux.runtime.failure_log import FailureLog
+from routilux.runtime.interrupts import Uninterrupted
+from routilux.runtime.keeping import Kept
+from routilux.runtime.results import Results
+from routilux.runtime.waits import Arrival, End, countdown
+from routilux.turn.state import decode_state
+from supervisors.actor import PykkaRef
+from supervisors.behavior import Ref
+from supervisors.tracebacks import text_of
+from supervisors.waiting import present_actor
+
+PAUSE_SECONDS = 30.0
+"""What turns in hand get before a pause is given up, unless its caller says otherwise (arbitrary)."""
+_WAIT_OUTSIDE = "wait where the job was started, or emit to a routine that goes on when this turn is committed"
+
+_Reply = TypeVar("_Reply")
+
+
+class JobHandle:
+    """The owner's side of a job, but for what goes in and comes out (see `Job`).
+
+    Args:
+        ledger: the job's.
+        state_actor: the owner of its status.
+        state_ref: that one's address, once it has started.
+        root: its supervisor.
+        finished: resolved at its end with the last cut.
+        created_at: when it was made, in seconds since the epoch.
+        failures: told of results that cannot be read.
+        kept: how it is kept; None for a job without a store.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        state_actor: StateActor,
+        state_ref: Future[Ref],
+        root: PykkaRef,
+        finished: Future[JobCut],
+        created_at: float,
+        failures: FailureLog,
+        kept: Kept | None,
+    ) -> None:
+        self.id = ledger.job_id
+        self._ledger = ledger
+        self._state_actor = state_actor
+        self._state_ref = state_ref
+        self._root = root
+        self._finished = finished
+        self._end = End(finished, ledger.outside)
+        self._created_at = created_at
+        self._results = Results(ledger, failures, self._end.has_come)
+        self._collected: dict[tuple[str, str], list[Any]] = {}
+        self._kept = kept
+        self._pid = os.getpid()
+
+    def __repr__(self) -> str:
+        told = f"status={str(self.status)!r}" if self._pid == os.getpid() else f"in process {self._pid}"
+        return f"Job({self.id!r}, flow={self.flow_id!r}, {told})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"job {self.id!r} cannot be pickled or copied: it runs in this program; hand on its id or its `state`"
+        )
+
+    @property
+    def flow_id(self) -> str:
+        """The id of the job's flow."""
+        return self._ledger.plan.flow_id
+
+    @property
+    def created_at(self) -> float:
+        """When the job was made, in seconds since the epoch."""
+        return self._created_at
+
+    @property
+    def ledger(self) -> Ledger:
+        """The job's ledger, for those who look in (`observe`)."""
+        self.require_here()
+        return self._ledger
+
+    @property
+    def status(self) -> JobStatus:
+        """What the job is doing, as a word."""
+        self.require_here()
+        return self._state_actor.status
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the job has ended and everything it held is given back."""
+        self.require_here()
+        return self._end.has_come()
+
+    @property
+    def state(self) -> JobState:
+        """The job as it is now: a snapshot between two commits."""
+        return self._tell_state(self._cut())
+
+    @property
+    def dead_letters(self) -> list[DeadLetter]:
+        """The messages given up so far, oldest first."""
+        return self._cut().dead_letters
+
+    @property
+    def last_checkpoint(self) -> CheckpointInfo | None:
+        """The newest checkpoint that is durable; None where there is none since this program has the job."""
+        return self._cut().checkpoint
+
+    @property
+    def store(self) -> str | None:
+        """Where the job is kept, as its store describes itself; None for nowhere."""
+        return None if self._kept is None else str(self._kept.store)
+
+    def wait(self, timeout: float | None = None) -> JobState:
+        """Wait until the job is over.
+
+        Args:
+            timeout: seconds to wait at most; None for no limit.
+
+        Returns:
+            Its final state, whatever its status.
+
+        Raises:
+            JobTimeoutError: the time ran out; the job goes on.
+            WaitInsideHandlerError: a handler of this job waits for it.
+        """
+        self.require_outside("job.wait()")
+        cut = self._end.bell.wait_for(lambda: self._end.cut, countdown(timeout))
+        if cut is None:
+            raise JobTimeoutError(self.id, timeout or 0.0, self.status)
+        with Uninterrupted():  # no wait to speak of: its threads are on their last lines
+            self._root.wait_terminated(None)
+        return self.state
+
+    def pause(
+        self,
+        reason: object = "",
+        checkpoint: Any = None,
+        *,
+        timeout: float | None = PAUSE_SECONDS,
+        on_timeout: str = "abort",
+    ) -> CheckpointInfo | None:
+        """Bring the job to rest between two turns, durably where it has a store, and return when it is.
+
+        No handler runs then, nothing is taken, and messages from outside wait; `resume` lets it go on, and so does
+        `Flow.resume` in another program, once this one has ended. A handler that emits much rests in the middle of an
+        `emit`, a generator at its `yield`. A second pause, also one at the same time, is the first.
+
+        Args:
+            reason: why, as text or as what has a text; told by the pause point.
+            checkpoint: a value of the caller's to be kept with the pause point; None for nothing.
+            timeout: seconds that turns in hand get to come to their end; None for as long as they take.
+            on_timeout: what follows then: `abort` opens the gate again and raises; `requeue` ends the processes that
+                are not at rest, gives up turns that are not on threads, and puts their messages back to be run again,
+                uncounted.
+
+        Returns:
+            The checkpoint; None for a job without a store.
+
+        Raises:
+            PauseTimeoutError: it did not come to rest in time; it goes on, and nothing was written.
+            CheckpointFailedError: the store did not take it; the job goes on.
+            PauseInterruptedError: somebody resumed it meanwhile.
+            JobEndedError: it is over, or has come to its end instead.
+            ValueEncodingError: `checkpoint` cannot be kept.
+            WaitInsideHandlerError: a handler of this job would wait for itself.
+        """
+        self.require_outside("job.pause()")
+        if on_timeout not in ("abort", "requeue"):
+            raise OptionError(f"expected on_timeout to be 'abort' or 'requeue', got {on_timeout!r}")
+        countdown(timeout)  # refuses what is no number of seconds
+        kept = None if checkpoint is None else self._ledger.codec.encode(checkpoint, "checkpoint")
+        told = "" if reason is None else text_of(reason)
+        reply: Future[CheckpointInfo | None] = Future()
+        return self._ask(self._root, PauseJob(Pause(told, kept), timeout, on_timeout, reply), reply, "a pause")
+
+    def resume(self) -> bool:
+        """Let a paused job go on; one that is coming to rest goes on as well, and its pause fails.
+
+        Returns:
+            Whether it was paused.
+
+        Raises:
+            JobEndedError: it is over; `Flow.resume` goes on with one that was kept.
+        """
+        self.require_outside("job.resume()")
+        reply: Future[bool] = Future()
+        return self._ask(self._root, ResumeJob(reply), reply, "a resume")
+
+    def checkpoint(self, *, cause: str = "asked") -> CheckpointInfo:
+        """Keep the job as it is now, while it runs, and return when that is durable; no handler is waited for.
+
+        Args:
+            cause: what the checkpoint's header says of why it was written.
+
+        Raises:
+            NoStoreError: the job has no store.
+            CheckpointFailedError: the store did not take it, or a routine whose state is read in place did not come to
+                the end of a turn in time; the checkpoints before are good.
+            JobEndedError: the job is over; it was kept at its end.
+        """
+        self.require_outside("job.checkpoint()")
+        if self._kept is None:
+            raise NoStoreError(self.id, "a checkpoint")
+        reply: Future[CheckpointInfo] = Future()
+        return self._ask(self._state_ref.result(), TakeCheckpoint(cause, reply), reply, "a checkpoint")
+
+    def leave(self, reason: object = "", *, shutdown: float | None = None) -> JobState:
+        """End the job in this program, to be resumed elsewhere or later: its status is `paused`.
+
+        What is in hand gets its time, as in a cancel, and goes back to be run again if that is over.
+
+        Args:
+            reason: why; told by the pause point.
+            shutdown: seconds that turns in hand get; None for what the job was started with.
+
+        Raises:
+            NoStoreError: the job has no store.
+            OptionError: `shutdown` is no number of seconds.
+            As `wait`.
+        """
+        self.require_outside("job.leave()")
+        if self._kept is None:
+            raise NoStoreError(self.id, "leaving it")
+        told = "" if reason is None else text_of(reason)
+        seconds = None if shutdown is None else checked_shutdown(shutdown)
+        with Uninterrupted():
+            self._root.signal(Leave(told, seconds))
+        try:
+            return self.wait()
+        except BaseException:
+            self.cancel(shutdown=0.0)  # it is ending already: this only takes what time is left
+            self.wait()
+            raise
+
+    def cancel(self, reason: object = "", *, shutdown: float | None = None) -> None:
+        """End the job: nothing new starts, and turns in hand get some time to come to their end.
+
+        Returns at once; `wait` tells when it is over. Nothing happens to a job that is over; one that is
+        ending may get less time by a further call, and keeps its first reason.
+
+        Args:
+            reason: why, as text or as what has a text, such as an exception; told as the job's `error`.
+            shutdown: seconds that turns in hand get at most, from now; then processes are killed, and threads
+                left behind half a second later. 0 for no time at all, None for what the job was started with.
+
+        Raises:
+            OptionError: `shutdown` is no such number.
+        """
+        self.require_here()
+        told = "" if reason is None else text_of(reason)
+        seconds = None if shutdown is None else checked_shutdown(shutdown)
+        with Uninterrupted():
+            self._root.signal(Cancel(told, seconds))
+
+    def cancel_and_wait(self, reason: str = "") -> JobState:
+        """Cancel the job and wait for its end; interrupted, let turns in hand have no more time.
+
+        So with one Ctrl-C they get their time, and with a second one the job is over within a second.
+
+        Args:
+            reason: why; told as the job's `error`.
+
+        Returns:
+            Its final state.
+
+        Raises:
+            As `wait`.
+        """
+        try:
+            self.cancel(reason)
+            return self.wait()
+        except BaseException:
+            self.cancel(shutdown=0.0)
+            self.wait()
+            raise
+
+    def __await__(self) -> Generator[Any, None, JobState]:
+        self.require_outside("await job")
+        # Shielded: a task that stops waiting must not end what others wait for.
+        with Uninterrupted():
+            finished = asyncio.shield(asyncio.wrap_future(self._finished))
+        yield from finished.__await__()
+        return self.state
+
+    def end_early(self, reason: str) -> JobState:
+        """End a job whose owner cannot go on: one with a store is left, to be resumed, any other cancelled."""
+        return self.cancel_and_wait(reason) if self._kept is None else self.leave(reason)
+
+    # -- For its streams, and private
+
+    def require_outside(self, attempted: str, instead: str = _WAIT_OUTSIDE) -> None:
+        """Refuse a wait that would have no end: on a thread of this job, or where it does not run.
+
+        Raises:
+            WaitInsideHandlerError, ForkedJobError: so it is.
+        """
+        self.require_here()
+        turn = current_turn()
+        if turn is not None and turn.job_id == self.id:
+            raise WaitInsideHandlerError(self.id, turn.routine_id, attempted, instead)
+        actor = present_actor()
+        if actor is not None and actor.path.partition("/")[0] == self._root.path:
+            raise WaitInsideHandlerError(self.id, None, attempted, "wait on a thread of your own")
+
+    def require_here(self) -> None:
+        """Refuse all use in a forked copy of the program; raises `ForkedJobError`."""
+        if self._pid != os.getpid():
+            raise ForkedJobError(self.id, self._pid)
+
+    def _cut(self) -> JobCut:
+        self.require_here()
+        reply: Future[JobCut] = Future()
+        with Uninterrupted():  # the state actor answers in its next turn
+            if self._end.cut is None and self._state_ref.result().tell(GetCut(reply)):
+                return reply.result()
+            if not self._finished.done():
+                self.require_outside("job.state, at the job's end,")
+            return cut_again(self._finished.result(), self._ledger)
+
+    def _tell_state(self, cut: JobCut) -> JobState:
+        plan = self._ledger.plan
+        routine_states = {}
+        for routine, account in zip(plan.routines, cut.routines, strict=True):
+            states = [self._decode_state(routine, committed, account) for committed in account.committed]
+            figures = account.figures._asdict()
+            routine_states[routine.id] = {
+                "status": account.status,
+                "state": states[0] if len(states) == 1 else states,
+                "stats": figures,
+                **{key: figures[key] for key in ("handled", "failed", "skipped", "dead", "retries", "restarts")},
+                "error": account.error,
+            }
+        return JobState(
+            job_id=self.id,
+            flow_id=plan.flow_id,
+            status=cut.status,
+            routine_states=routine_states,
+            connections=cut.connections,
+            dead_letters=cut.dead_letters,
+            created_at=self._created_at,
+            updated_at=cut.updated_at,
+            error=cut.error,
+            history=cut.history,
+            outputs={output: list(items) for output, items in self._collected.items()},
+        )
+
+    def _decode_state(self, routine: RoutinePlan, committed: Mapping[str, Any], cut: RoutineCut) -> Any:
+        return decode_state(
+            committed,
+            routine.routine.state_type,
+            policy=routine.routine.state_policy,
+            codec=self._ledger.codec,
+            # Nobody changes a state in place any more but for a handler that was left behind.
+            at_rest=self._end.has_come() and not cut.figures.abandoned,
+        )
+
+    def _ask(self, to: Ref, command: object, reply: Future[_Reply], attempted: str) -> _Reply:
+        """Ask one of the job's actors, and wait for its answer or for the end of the job."""
+        arrival = Arrival(reply, self._end)
+        with Uninterrupted():
+            to.signal(command)
+        answered = arrival.wait()
+        if answered is None:
+            raise JobEndedError(self.id, self.status, attempted)
+        return answered.result()

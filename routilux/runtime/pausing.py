@@ -1,0 +1,175 @@
+"""How a job comes to rest, and goes on: the pause protocol.
+
+Owns one pause at a time: the hold of the gate, which routines have still to come to rest, and who waits for it. Holds
+no message and reads no state: what is written is the state actor's.
+
+The steps. The gate is held: nothing is taken and nothing comes in. Every routine is told, and tells when none of its
+handlers runs. When all rest, the state actor cuts the job, and has it written where it has a store; only when that is
+durable is the job `paused` and its owner answered. What fails on the way opens the gate again: then nothing has
+happened. Pausing twice is pausing once, and who asks again is answered with the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+
+from routilux.errors import JobEndedError
+from routilux.jobs.actor import Move, Paused, PauseNow
+from routilux.jobs.errors import BusyRoutine, PauseInterruptedError, PauseTimeoutError
+from routilux.jobs.machine import JobStatus
+from routilux.jobs.recorder import CheckpointInfo
+from routilux.ledger import Ledger
+from routilux.runtime.commands import Hold, LetGo, PauseDue, PauseJob, Requeue, Rested, ResumeJob
+from supervisors.behavior import Context, Timer
+from supervisors.report import reporter
+
+_log = reporter("routilux")
+
+
+class _Stage(Enum):
+    GOING = "going"
+    RESTING = "resting"
+    KEEPING = "keeping"
+    PAUSED = "paused"
+
+
+class Pausing:
+    """The pauses of one job.
+
+    Args:
+        ledger: the job's.
+        tell_routine: sends a command to the actor of a routine, by its index.
+        tell_state: sends a command to the state actor.
+        stack_of: gives the stack of the thread of a routine's actor, by its index.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        tell_routine: Callable[[int, object], None],
+        tell_state: Callable[[object], None],
+        stack_of: Callable[[int], str],
+    ) -> None:
+        self._ledger = ledger
+        self._tell_routine = tell_routine
+        self._tell_state = tell_state
+        self._stack_of = stack_of
+        self._stage = _Stage.GOING
+        self._number = 0
+        self._since = 0.0
+        self._waiting_for: set[int] = set()
+        self._asked: list[PauseJob] = []
+        self._outcome: CheckpointInfo | None = None
+        self._timers: list[Timer] = []
+
+    def handle(self, command: PauseJob | ResumeJob | PauseDue | Rested | Paused, ctx: Context) -> None:
+        """Go on with the pause."""
+        match command:
+            case PauseJob():
+                self._pause(command, ctx)
+            case ResumeJob():
+                self._resume(command)
+            case Rested(routine, number):
+                if number == self._number and self._stage is _Stage.RESTING:
+                    self._waiting_for.discard(routine)
+                    self._keep_if_all_rest()
+            case Paused(checkpoint, error):
+                self._stage = _Stage.PAUSED
+                self._outcome = checkpoint
+                if error is not None:
+                    self._go_on(error)
+                for asked in self._take_asked():
+                    asked.reply.set_result(checkpoint)
+            case PauseDue(number, is_half):
+                if number == self._number and self._stage is _Stage.RESTING:
+                    self._look_at_the_busy(ctx.now(), is_half=is_half)
+
+    def end(self) -> None:
+        """Tell those who wait for a pause that the job is ending."""
+        self._cancel_timers()
+        for asked in self._take_asked():
+            asked.reply.set_exception(JobEndedError(self._ledger.job_id, "ending", "a pause"))
+
+    def _pause(self, asked: PauseJob, ctx: Context) -> None:
+        if self._stage is _Stage.PAUSED:
+            asked.reply.set_result(self._outcome)
+            return
+        self._asked.append(asked)
+        if self._stage is not _Stage.GOING:
+            return
+        self._stage = _Stage.RESTING
+        self._since = ctx.now()
+        self._number = self._ledger.hold_gate()
+        self._waiting_for = {account.index for account in self._ledger.accounts}
+        for index in sorted(self._waiting_for):
+            self._tell_routine(index, Hold(self._number))
+        if asked.timeout is not None:
+            for seconds, is_half in ((asked.timeout / 2, True), (asked.timeout, False)):
+                self._timers.append(ctx.set_timer(seconds, PauseDue(self._number, is_half)))
+
+    def _keep_if_all_rest(self) -> None:
+        if not self._waiting_for:
+            self._cancel_timers()
+            self._stage = _Stage.KEEPING
+            self._tell_state(PauseNow(self._asked[0].pause))
+
+    def _resume(self, asked: ResumeJob) -> None:
+        was_paused = self._stage is _Stage.PAUSED
+        if was_paused:
+            self._tell_state(Move(JobStatus.RUNNING))
+            self._go_on(None)
+        elif self._stage is _Stage.RESTING:
+            self._go_on(PauseInterruptedError(self._ledger.job_id))
+        asked.reply.set_result(was_paused)
+
+    def _go_on(self, error: Exception | None) -> None:
+        """Open the gate; those who wait for the pause are told of `error`, if that is why."""
+        self._cancel_timers()
+        self._stage = _Stage.GOING
+        self._waiting_for.clear()
+        self._ledger.open_gate()
+        for account in self._ledger.accounts:
+            self._tell_routine(account.index, LetGo())
+        if error is not None:
+            for asked in self._take_asked():
+                asked.reply.set_exception(error)
+
+    def _look_at_the_busy(self, now: float, *, is_half: bool) -> None:
+        busy = [self._describe(index, now) for index in sorted(self._waiting_for)]
+        if is_half:
+            for one in busy:
+                _log.warning("job %r is to be paused: %s", self._ledger.job_id, one)
+        elif self._asked[0].on_timeout == "requeue":
+            self._requeue(busy)
+        else:
+            self._go_on(PauseTimeoutError(self._ledger.job_id, busy))
+
+    def _requeue(self, busy: list[BusyRoutine]) -> None:
+        for one in busy:
+            _log.warning("job %r is paused; what runs is put back and run again: %s", self._ledger.job_id, one)
+        for index in sorted(self._waiting_for):
+            account = self._ledger.accounts[index]
+            if account.plan.has_deadlines:
+                self._tell_routine(index, Requeue(self._number))
+            else:
+                # Its thread hears nothing: its message is taken from it, and what it commits later is refused.
+                self._ledger.fence(account)
+                self._waiting_for.discard(index)
+        self._keep_if_all_rest()
+
+    def _describe(self, index: int, now: float) -> BusyRoutine:
+        account = self._ledger.accounts[index]
+        with self._ledger.lock:
+            message = next(iter(account.in_hand.values()), None)
+        stack = "" if account.plan.is_process else self._stack_of(index)
+        return BusyRoutine(account.plan.id, "" if message is None else message.id, now - self._since, stack)
+
+    def _take_asked(self) -> list[PauseJob]:
+        asked, self._asked = self._asked, []
+        return asked
+
+    def _cancel_timers(self) -> None:
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()

@@ -1,0 +1,198 @@
+"""How a job goes on that another program has left, and how another job begins with what one has left.
+
+Owns the way from a checkpoint to a running job: its lease, its gates, its books. Nothing of a user is decoded before
+the gates were passed.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, NamedTuple
+
+from msgspec.structs import replace
+
+from routilux.jobs.adoption import Adoption, Changes, adopt
+from routilux.jobs.errors import NotResumableError, ResumeRefusedError
+from routilux.jobs.imaging import Clocks, image_topology, read_books
+from routilux.jobs.machine import JobStatus
+from routilux.keeping.finding import latest, load
+from routilux.keeping.saving import save
+from routilux.ledger import Ledger
+from routilux.model.graph import FlowGraph
+from routilux.records.registry import default as registry
+from routilux.records.schema import Header, Image, StateImage
+from routilux.routing import Plan, compile_plan
+from routilux.runtime.job import Job
+from routilux.runtime.keeping import Keeping, Kept, keep_with
+from routilux.runtime.tree import Beginning, First, check_flow, start_job
+from routilux.stores.base import Store, checked_job_id
+from routilux.stores.owners import this_process
+from routilux.turn.codec import decode_boot, encode_boot
+from routilux.turn.state import decode_state, encode_initial, is_reserved
+from supervisors.report import reporter
+
+_log = reporter("routilux")
+
+
+class Wanted(NamedTuple):
+    """What the caller wants of a resume besides the job.
+
+    Args:
+        rename: see `Changes`.
+        drop: see `Changes`.
+        migrate: for routines whose declared state is of another kind now: makes the new one of the old one.
+    """
+
+    rename: Mapping[str, str]
+    drop: Collection[str]
+    migrate: Mapping[str, Callable[[Any], Any]]
+
+
+def resume_job(
+    graph: FlowGraph,
+    store: Store,
+    job_id: str,
+    options: Keeping,
+    wanted: Wanted,
+    hold: Callable[[Job], object],
+    *,
+    shutdown: float,
+) -> Job:
+    """Go on with a job where its newest good checkpoint has it.
+
+    Args:
+        graph: the flow.
+        store: where the job is kept.
+        job_id: the job.
+        options: how it is kept from now on.
+        wanted: what is to become of what the flow has no more.
+        hold: given the job before any signal handler can raise.
+        shutdown: seconds that turns in hand get if the job ends early.
+
+    Raises:
+        FlowCheckError: the flow cannot be run.
+        UnknownJobError, NoCheckpointError: the store has no such job, or nothing of it that can be read.
+        JobOwnedError: somebody runs it.
+        NotResumableError: it is completed, or cancelled.
+        ResumeRefusedError: something would be lost.
+        KeptError, ValueReadingError: its checkpoint cannot be read here.
+    """
+    check_flow(graph)
+    lease = store.acquire(checked_job_id(job_id), this_process(), create=False)
+    try:
+        found = latest(store, job_id, key=options.get("key"))
+        for problem in found.problems:
+            _log.warning("job %r: %s; the checkpoint before it is used", job_id, problem)
+        header = found.image.header
+        _check_status(header)
+        kept = keep_with(store, lease, options, header.job_created_at)
+        _check_needs(header, kept)
+        adoption = adopt_for(graph, found.image, wanted)
+    except BaseException:
+        lease.release()
+        raise
+    for note in adoption.notes:
+        _log.info("job %r is resumed: %s", job_id, note)
+    image = adoption.image
+    kept = kept._replace(
+        forked_from=header.forked_from,
+        base=image.job.history,
+        number=header.number,
+        pause_points=tuple(image.job.pause_points),
+    )
+    plan = compile_plan(graph, adoption.labels)
+    beginning = Beginning(plan, job_id, kept, _restoring(image, plan, kept, wanted))
+    return start_job(graph, beginning, First(None, {}, image.job.is_entry_open), hold, shutdown=shutdown)
+
+
+def fork_job(
+    store: Store, job_id: str, new_id: str, checkpoint: tuple[int, int] | None = None, *, key: bytes | None = None
+) -> str:
+    """Make a new job of what a checkpoint of another holds; it is paused, and independent of that other one.
+
+    Args:
+        store: where both are kept.
+        job_id: the other job; it may be running, or over.
+        new_id: the new job's id.
+        checkpoint: generation and number of the checkpoint; None for the newest good one.
+        key: what checkpoints are sealed with.
+
+    Returns:
+        What it was made of, such as `nightly/1-12`.
+
+    Raises:
+        UnknownJobError, MissingObjectError, NoCheckpointError: there is no such job, or checkpoint.
+        JobExistsError: there is a job of the new id.
+        KeptError: the checkpoint cannot be read.
+        StoreWriteError: the store did not take it.
+    """
+    image = load(store, job_id, *checkpoint, key=key) if checkpoint else latest(store, job_id, key=key).image
+    before = image.header
+    origin = f"{job_id}/{before.generation}-{before.number}"
+    lease = store.acquire(checked_job_id(new_id), this_process(), create=True)
+    try:
+        header = replace(
+            before,
+            job_id=new_id,
+            generation=lease.generation,
+            number=1,
+            status=str(JobStatus.PAUSED),
+            error=None,
+            cause="fork",
+            forked_from=origin,
+        )
+        # Its history begins anew: that of the other job stays with the other job.
+        job = replace(image.job, history=None, pause_points=[])
+        save(store, lease, replace(image, header=header, job=job), key=key)
+    finally:
+        lease.release()
+    return origin
+
+
+def adopt_for(graph: FlowGraph, image: Image, wanted: Wanted) -> Adoption:
+    """Let a flow take a job over; raises `ResumeRefusedError`."""
+    changes = Changes(wanted.rename, frozenset(wanted.drop), frozenset(wanted.migrate))
+    shapes = registry.shapes()
+    return adopt(image, image_topology(compile_plan(graph), shapes), shapes, changes)
+
+
+def _restoring(image: Image, plan: Plan, kept: Kept, wanted: Wanted) -> Callable[[Ledger, Clocks], None]:
+    def restore(ledger: Ledger, clocks: Clocks) -> None:
+        states = [_migrate(state, plan, kept, wanted) for state in image.states]
+        ledger.restore(read_books(replace(image, states=states), plan, clocks, kept.codec))
+
+    return restore
+
+
+def _migrate(state: StateImage, plan: Plan, kept: Kept, wanted: Wanted) -> StateImage:
+    """Turn a declared state into one of the kind that its routine declares now; what its slots gathered stays."""
+    function = wanted.migrate.get(state.routine_id)
+    if function is None:
+        return state
+    routine = next(routine.routine for routine in plan.routines if routine.id == state.routine_id)
+    stored = decode_boot(state.body)
+    old = decode_state(stored, codec=kept.codec)
+    new = encode_initial(function(old), routine.state_policy, kept.codec)
+    gathered = {key: value for key, value in stored.items() if is_reserved(key)}
+    return StateImage(state.routine_id, state.worker, encode_boot({**gathered, **new}, kept.codec))
+
+
+def _check_status(header: Header) -> None:
+    if header.status in (JobStatus.COMPLETED, JobStatus.CANCELLED):
+        raise NotResumableError(header.job_id, header.status)
+
+
+def _check_needs(header: Header, kept: Kept) -> None:
+    here = f"{sys.implementation.name}-{'.'.join(platform.python_version_tuple()[:2])}"
+    missing = []
+    for need in header.needs:
+        if need == "pickle" and not kept.codec.allow_pickle:
+            missing.append(
+                "values that were written as pickles: give allow_pickle=True if you trust all who could write"
+            )
+        elif need not in ("pickle", here):
+            missing.append(f"code that was written by {need}, which {here} cannot run: resume it there")
+    if missing:
+        raise ResumeRefusedError(header.job_id, missing)
