@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from typing import Any
 
 import pytest
@@ -196,3 +197,75 @@ def test_holds_at_any_moment_lose_nothing_and_change_no_order(kind: str, seed: i
     assert driver.order == list(asked)
     assert driver.parts == [(seq, index) for seq, steps in asked.items() for index in range(steps)]
     assert (driver.failed, driver.lost) == ([], [])
+
+
+@pytest.mark.parametrize("is_granted", [True, False])
+def test_a_request_is_parked_inside_of_a_part(kind: str, is_granted: bool) -> None:
+    if kind in {"scripted", "thread"}:
+        pytest.skip("it is not parked there beside its actor")
+    with driven(kind, grants=False) as driver:
+        for index in range(50):
+            driver.ask("echo", index)
+        driver.run(lambda: len(driver.done) == 50)
+        seq = driver.ask("stream", 4, PART_BOUND)
+        behind = driver.ask("echo", "behind")
+        driver.run(lambda: driver.parts)
+        driver.place.hold()
+        driver.run(lambda: driver.place.is_still)
+        if is_granted:
+            grant_all(driver)
+        driver.rest()
+        assert len(driver.parts) == 1
+        assert driver.place.is_still
+        driver.place.release()
+        driver.rest()
+        assert is_granted or not driver.place.is_still
+        grant_all(driver)
+        driver.run(lambda: behind in driver.done)
+    assert driver.parts == [(seq, index) for index in range(4)]
+    assert driver.order[-2:] == [seq, behind]
+    assert (driver.failed, driver.lost) == ([], [])
+
+
+@pytest.mark.parametrize("how", ["close", "kill"])
+def test_a_request_that_is_parked_inside_of_a_part_comes_back(kind: str, how: str) -> None:
+    if kind not in {"timed", "process"}:
+        pytest.skip("it is not parked there beside its actor")
+    with driven(kind, grants=False) as driver:
+        seq = driver.ask("stream", 4, PART_BOUND)
+        driver.run(lambda: driver.parts)
+        driver.place.hold()
+        driver.run(lambda: driver.place.is_still)
+        grant_all(driver)
+        if how == "kill":
+            driver.place.kill(0, Killed())
+            driver.run(lambda: driver.lost)
+            assert [lost for _, _, lost in driver.lost] == [Lost(seq, (), ())]
+        else:
+            driver.close(30.0)
+            assert [(number, returned) for number, _, returned in driver.failed] == [(seq, ())]
+            assert driver.failed[0][1].startswith("RequestAbandoned")
+        assert driver.place.is_still
+    assert len(driver.parts) == 1
+    assert driver.done == {}
+
+
+def test_time_spent_parked_is_no_part_of_the_time_that_a_request_may_take(kind: str) -> None:
+    if kind not in {"timed", "process"}:
+        pytest.skip("it has no limit of time")
+    with driven(kind, timeout=0.15) as driver:
+        for verb in ("steps", "stream"):
+            driver.parts.clear()
+            seq = driver.ask(verb, 3, 1)
+            driver.run(lambda: driver.parts)
+            driver.place.hold()
+            driver.run(lambda: driver.place.is_still)
+            if seq in driver.done:
+                driver.place.release()
+                continue
+            end = time.monotonic() + 0.5
+            driver.run(lambda end=end: time.monotonic() > end, 0.02)
+            assert driver.place.is_still
+            driver.place.release()
+            driver.run(lambda seq=seq: seq in driver.done)
+    assert (driver.lost, driver.failed, driver.warned) == ([], [], [])
