@@ -106,7 +106,7 @@ class World:
         self._parker = LockParker()
         self._next = 0
         self.place = (
-            ThreadPlace(lambda: Calls(self), self, self._clock, lambda: self.waits_by())
+            ThreadPlace(lambda: Calls(self), self, self._clock, self._wait)
             if kind == "thread"
             else TimedThreadPlace(
                 "bench",
@@ -164,6 +164,9 @@ class World:
     def _wake(self) -> None:
         self.woken.set()
         self._parker.unpark()
+
+    def _wait(self) -> bool:
+        return self.waits_by()
 
     def _clock(self) -> float:
         return self.now
