@@ -89,12 +89,11 @@ def test_what_a_worker_starts_does_not_have_it(file: Path, held: int) -> None:
         assert is_locked(file)
 
 
-def test_a_worker_that_cannot_have_it_is_not_started(held: int) -> None:
-    os.close(held)
-    with driven(inherited=(held,)) as driver:
+def test_a_worker_that_cannot_have_it_is_not_started() -> None:
+    with driven(inherited=(9_999,)) as driver:
         [(_, reason, _)] = driver.lost
     assert isinstance(reason, StartFailed)
-    assert "Bad file descriptor" in str(reason) or "OSError" in str(reason)
+    assert "Bad file descriptor" in str(reason)
 
 
 PROGRAM = """
