@@ -147,8 +147,9 @@ class ThreadPlace:
         return True
 
     def grant(self, number: int, seq: int) -> None:
-        """Let the request go on past its oldest part."""
-        self._ungranted -= 1
+        """Let the request go on past its oldest part; nothing if it is not that one, or has none."""
+        if seq == self._seq and self._ungranted:
+            self._ungranted -= 1
 
     def part(self, body: Any, weight: int) -> None:
         """Hand over a part of the request in progress (`Port`)."""

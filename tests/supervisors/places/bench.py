@@ -26,7 +26,7 @@ from supervisors.parking import Poller
 from supervisors.places.base import Lost, Port
 from supervisors.places.process.place import ProcessPlace
 from supervisors.reasons import Reason, Shutdown
-from supervisors.wire.frames import Done, encode_frame
+from supervisors.wire.frames import Done, Parked, encode_frame
 from supervisors.wire.values import decode, encode, encode_code
 from tests.deeds import DEEDS
 
@@ -155,6 +155,24 @@ class Bench:
     def lie(self, _port: Port, seq: int) -> Any:
         own_channel().send(encode_frame(Done([(seq, b"", 0.0)]), 1))
         time.sleep(PATIENCE)  # noqa: TID251
+
+    def claim(self, _port: Port, hold: int, seq: int | None, times: int = 1) -> Any:
+        """Tell to be parked."""
+        own_channel().send(encode_frame(Parked(hold, seq), 1) * times)
+        time.sleep(PATIENCE)  # noqa: TID251
+
+    def block(self, _port: Port, path: str) -> Any:
+        """Stay until there is a file."""
+        while not Path(path).exists():
+            time.sleep(0.001)  # noqa: TID251
+
+    def survive(self, _port: Port) -> Any:
+        """Let the kernel not end this worker with its parent."""
+        ctypes.CDLL(None).prctl(1, 0, 0, 0, 0)
+
+    def bear(self, _port: Port) -> Any:
+        """Start a process that gets all that may be inherited."""
+        return subprocess.Popen(["sleep", "600"], close_fds=False).pid
 
 
 def own_channel() -> socket.socket:

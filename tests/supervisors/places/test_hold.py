@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from typing import Any
 
 import pytest
@@ -11,10 +12,10 @@ from supervisors.places.base import PART_BOUND, Lost
 from supervisors.reasons import Killed
 from tests.supervisors.places.kinds import KINDS, AnyDriver, driven
 
-pytestmark = [
-    pytest.mark.processes,
-    pytest.mark.parametrize("kind", KINDS),
-]
+pytestmark = pytest.mark.processes
+every_kind = pytest.mark.parametrize("kind", KINDS)
+beside_its_actor = pytest.mark.parametrize("kind", ["timed", "process"])
+"""Places that wait inside of parts, and have limits of time."""
 
 
 def park(driver: AnyDriver, count: int = 5, *others: Any) -> int:
@@ -36,6 +37,7 @@ def grant_all(driver: AnyDriver) -> None:
         driver.place.grant(0, seq)
 
 
+@every_kind
 def test_an_idle_place_is_still_and_a_busy_one_is_not(kind: str) -> None:
     with driven(kind, grants=False) as driver:
         assert driver.place.is_still
@@ -49,6 +51,7 @@ def test_an_idle_place_is_still_and_a_busy_one_is_not(kind: str) -> None:
         assert driver.place.is_still
 
 
+@every_kind
 def test_a_request_stops_at_its_next_stop_though_it_is_granted(kind: str) -> None:
     with driven(kind) as driver:
         seq = park(driver)
@@ -66,6 +69,7 @@ def test_a_request_stops_at_its_next_stop_though_it_is_granted(kind: str) -> Non
     assert (driver.lost, driver.failed, driver.returned) == ([], [], [])
 
 
+@every_kind
 def test_a_released_request_still_needs_its_grant(kind: str) -> None:
     with driven(kind) as driver:
         park(driver)
@@ -77,6 +81,7 @@ def test_a_released_request_still_needs_its_grant(kind: str) -> None:
         driver.run(lambda: driver.done)
 
 
+@every_kind
 def test_a_request_ends_if_it_comes_to_no_stop(kind: str) -> None:
     with driven(kind) as driver:
         seq = driver.ask("wait", 0.01)
@@ -91,6 +96,7 @@ def test_a_request_ends_if_it_comes_to_no_stop(kind: str) -> None:
         driver.run(lambda: driver.done)
 
 
+@every_kind
 def test_a_second_hold_and_a_release_without_one_change_nothing(kind: str) -> None:
     with driven(kind) as driver:
         driver.place.release()
@@ -104,6 +110,7 @@ def test_a_second_hold_and_a_release_without_one_change_nothing(kind: str) -> No
         assert [index for _, index in driver.parts] == list(range(5))
 
 
+@every_kind
 def test_a_worker_that_starts_while_held_becomes_ready_and_gets_nothing(kind: str) -> None:
     with driven(kind, before=lambda driver: driver.place.hold()) as driver:
         seq = driver.ask("echo", 1)
@@ -114,6 +121,7 @@ def test_a_worker_that_starts_while_held_becomes_ready_and_gets_nothing(kind: st
         assert driver.done == {seq: 1}
 
 
+@every_kind
 def test_a_hold_that_is_over_before_a_worker_is_ready_is_none(kind: str) -> None:
     with driven(kind) as driver:
         driver.place.kill(0, Killed())
@@ -126,6 +134,7 @@ def test_a_hold_that_is_over_before_a_worker_is_ready_is_none(kind: str) -> None
         assert list(driver.done) == [seq]
 
 
+@every_kind
 def test_what_was_not_begun_comes_back_and_is_run_later_in_order(kind: str) -> None:
     with driven(kind) as driver:
         for index in range(200):  # the window opens
@@ -144,6 +153,7 @@ def test_what_was_not_begun_comes_back_and_is_run_later_in_order(kind: str) -> N
     assert len({number for seqs in driver.returned for number in seqs}) == sum(map(len, driver.returned))
 
 
+@every_kind
 def test_a_parked_request_is_given_back_by_a_close(kind: str) -> None:
     with driven(kind) as driver:
         seq = park(driver)
@@ -155,6 +165,7 @@ def test_a_parked_request_is_given_back_by_a_close(kind: str) -> None:
     assert (len(driver.parts), driver.done, driver.failed) == (1, {}, [])
 
 
+@every_kind
 def test_a_parked_request_is_lost_by_a_kill_and_the_next_worker_is_held_as_well(kind: str) -> None:
     with driven(kind) as driver:
         seq = park(driver)
@@ -176,6 +187,7 @@ def test_a_parked_request_is_lost_by_a_kill_and_the_next_worker_is_held_as_well(
 
 
 @pytest.mark.parametrize("seed", range(5))
+@every_kind
 def test_holds_at_any_moment_lose_nothing_and_change_no_order(kind: str, seed: int) -> None:
     rng = random.Random(seed)
     with driven(kind) as driver:
@@ -196,3 +208,72 @@ def test_holds_at_any_moment_lose_nothing_and_change_no_order(kind: str, seed: i
     assert driver.order == list(asked)
     assert driver.parts == [(seq, index) for seq, steps in asked.items() for index in range(steps)]
     assert (driver.failed, driver.lost) == ([], [])
+
+
+@pytest.mark.parametrize("is_granted", [True, False])
+@beside_its_actor
+def test_a_request_is_parked_inside_of_a_part(kind: str, is_granted: bool) -> None:
+    with driven(kind, grants=False) as driver:
+        for index in range(50):
+            driver.ask("echo", index)
+        driver.run(lambda: len(driver.done) == 50)
+        seq = driver.ask("stream", 4, PART_BOUND)
+        behind = driver.ask("echo", "behind")
+        driver.run(lambda: driver.parts)
+        driver.place.hold()
+        driver.run(lambda: driver.place.is_still)
+        if is_granted:
+            grant_all(driver)
+        driver.rest()
+        assert len(driver.parts) == 1
+        assert driver.place.is_still
+        driver.place.release()
+        driver.rest()
+        assert is_granted or not driver.place.is_still
+        grant_all(driver)
+        driver.run(lambda: behind in driver.done)
+    assert driver.parts == [(seq, index) for index in range(4)]
+    assert driver.order[-2:] == [seq, behind]
+    assert (driver.failed, driver.lost) == ([], [])
+
+
+@pytest.mark.parametrize("how", ["close", "kill"])
+@beside_its_actor
+def test_a_request_that_is_parked_inside_of_a_part_comes_back(kind: str, how: str) -> None:
+    with driven(kind, grants=False) as driver:
+        seq = driver.ask("stream", 4, PART_BOUND)
+        driver.run(lambda: driver.parts)
+        driver.place.hold()
+        driver.run(lambda: driver.place.is_still)
+        grant_all(driver)
+        if how == "kill":
+            driver.place.kill(0, Killed())
+            driver.run(lambda: driver.lost)
+            assert [lost for _, _, lost in driver.lost] == [Lost(seq, (), ())]
+        else:
+            driver.close(30.0)
+            assert [(number, returned) for number, _, returned in driver.failed] == [(seq, ())]
+            assert driver.failed[0][1].startswith("RequestAbandoned")
+        assert driver.place.is_still
+    assert len(driver.parts) == 1
+    assert driver.done == {}
+
+
+@beside_its_actor
+def test_time_spent_parked_is_no_part_of_the_time_that_a_request_may_take(kind: str) -> None:
+    with driven(kind, timeout=0.15) as driver:
+        for verb in ("steps", "stream"):
+            driver.parts.clear()
+            seq = driver.ask(verb, 3, 1)
+            driver.run(lambda: driver.parts)
+            driver.place.hold()
+            driver.run(lambda: driver.place.is_still)
+            if seq in driver.done:
+                driver.place.release()
+                continue
+            end = time.monotonic() + 0.5
+            driver.run(lambda end=end: time.monotonic() > end, 0.02)
+            assert driver.place.is_still
+            driver.place.release()
+            driver.run(lambda seq=seq: seq in driver.done)
+    assert (driver.lost, driver.failed, driver.warned) == ([], [], [])

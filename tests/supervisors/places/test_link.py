@@ -180,76 +180,162 @@ def test_a_death_is_told_from_the_page(page: PageView, lost: Lost) -> None:
     assert link.outstanding == ()
 
 
+def test_a_hold_returns_what_is_behind_the_request_in_progress_and_begins_an_epoch() -> None:
+    link = sent(1, 2, 3, 4)
+    link.done(1, 0.0)
+    assert link.parked(2) == (3, 4)
+    assert (link.epoch, link.outstanding) == (1, (2,))
+    link.send(5)
+    link.done(2, 0.0)
+    assert link.parked(None) == (5,)
+    assert (link.epoch, link.outstanding) == (2, ())
+
+
+@pytest.mark.parametrize("number", [2, 99])
+def test_a_worker_is_held_on_its_oldest_request_alone(number: int) -> None:
+    link = sent(1, 2)
+    with pytest.raises(FrameError, match=f"a hold for request {number}, expected request 1"):
+        link.parked(number)
+    assert (link.outstanding, link.epoch) == ((1, 2), 0)
+    with pytest.raises(FrameError, match="expected nothing"):
+        Link().parked(number)
+
+
 class Worker(RuleBasedStateMachine):
-    """A link against a naive worker: every request comes back exactly once, whatever is in flight."""
+    """A link against a naive worker, whose parent sends again what comes back, and holds it at any time.
+
+    Every request is reported once and in order, whatever is in flight, and a worker that is taken for still is.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.link = Link()
         self.next = 0
-        self.in_pipe: list[tuple[int, int]] = []  # (epoch, seq), sent and not yet taken by the worker
+        self.waiting: list[int] = []
+        self.reported: list[int] = []
+        self.is_held = False
+        self.be_born()
+
+    def be_born(self) -> None:
+        self.link = Link()
+        # Sent and not yet taken by the worker: (epoch, seq) of a request, (number, None) of a hold, 0 for its end.
+        self.in_pipe: list[tuple[int, int | None]] = []
         self.epoch = 0
         self.held: list[int] = []
         self.current: int | None = None
         self.ran = 0
-        self.reports: list[tuple[str, int]] = []  # sent by the worker, not yet taken by the parent
-        self.back: list[int] = []
-        self.results: list[int] = []  # everything whose run was reported or told as run
+        self.heard = self.told = 0  # the hold that the worker is under, and the last by which it has told to be parked
+        self.reports: list[tuple[str | int, int | None]] = []  # sent by the worker, not yet taken by the parent
+        self.holds = self.parked = 0
+        if self.is_held:
+            self.send_hold()
 
+    @property
+    def unheard(self) -> list[int]:
+        return [seq for what, seq in self.reports if what in {"done", "failed"} and seq is not None]
+
+    def send_hold(self) -> None:
+        self.holds += 1
+        self.in_pipe.append((self.holds, None))
+
+    # -- The parent
+
+    @precondition(lambda self: not self.is_held)
     @rule()
     def send(self) -> None:
-        self.next += 1
-        self.link.send(self.next)
-        self.in_pipe.append((self.link.epoch, self.next))
+        if not self.waiting:
+            self.next += 1
+            self.waiting.append(self.next)
+        seq = self.waiting.pop(0)
+        self.link.send(seq)
+        self.in_pipe.append((self.link.epoch, seq))
 
-    @precondition(lambda self: self.in_pipe)
     @rule()
-    def receive(self) -> None:
-        epoch, seq = self.in_pipe.pop(0)
-        if epoch == self.epoch:
-            self.held.append(seq)
-
-    @precondition(lambda self: self.held and self.current is None)
-    @rule()
-    def begin(self) -> None:
-        self.current = self.held.pop(0)
-
-    @precondition(lambda self: self.current is not None)
-    @rule(fails=st.booleans())
-    def end(self, *, fails: bool) -> None:
-        assert self.current is not None
-        self.ran += 1
-        self.reports.append(("failed" if fails else "done", self.current))
-        self.current = None
-        if fails:
-            self.held.clear()
-            self.epoch += 1
+    def hold_or_release(self) -> None:
+        self.is_held = not self.is_held
+        if self.is_held:
+            self.send_hold()
+        else:
+            self.in_pipe.append((0, None))
 
     @precondition(lambda self: self.reports)
     @rule()
     def take_report(self) -> None:
         what, seq = self.reports.pop(0)
-        self.back.append(seq)
+        if isinstance(what, int):
+            assert self.parked < what <= self.holds
+            self.parked = what
+            self.waiting[:0] = self.link.parked(seq)
+            return
+        assert seq is not None
+        self.reported.append(seq)
         if what == "done":
             self.link.done(seq, 0.001)
         else:
-            self.back.extend(self.link.failed(seq, 0.001))
+            self.waiting[:0] = self.link.failed(seq, 0.001)
+
+    # -- The worker
+
+    @precondition(lambda self: self.in_pipe)
+    @rule()
+    def receive(self) -> None:
+        number, seq = self.in_pipe.pop(0)
+        if seq is None:
+            self.heard = number
+        else:
+            assert number <= self.epoch
+            if number == self.epoch:
+                self.held.append(seq)
+
+    def drop(self) -> None:
+        self.held.clear()
+        self.epoch += 1
+
+    def park(self) -> None:
+        self.told = self.heard
+        self.reports.append((self.heard, self.current))
+        self.drop()
+
+    @precondition(lambda self: self.held and self.current is None)
+    @rule()
+    def begin(self) -> None:
+        if self.heard:
+            self.park()
+        else:
+            self.current = self.held.pop(0)
+
+    @precondition(lambda self: self.current is not None and self.heard not in {0, self.told})
+    @rule()
+    def come_to_a_part(self) -> None:
+        self.park()
+
+    @precondition(lambda self: self.current is not None and not self.is_parked)
+    @rule(fails=st.booleans())
+    def end(self, *, fails: bool) -> None:
+        self.ran += 1
+        self.reports.append(("failed" if fails else "done", self.current))
+        self.current = None
+        if fails:
+            self.drop()
+
+    @property
+    def is_parked(self) -> bool:
+        return self.heard != 0 and self.heard == self.told
+
+    # -- Its end
 
     @rule(arrived=st.integers(0, 10))
     def die(self, arrived: int) -> None:
         for _ in range(min(arrived, len(self.reports))):
             self.take_report()
-        unheard = [seq for _, seq in self.reports]
         lost = self.link.lose(PageView(self.current, 0.0, self.ran))
         # After a failure that was not heard of, what is behind it counts as not begun, which it is.
-        assert list(lost.ran) == unheard
+        assert list(lost.ran) == self.unheard
         assert lost.suspect == self.current
         self.start_again(lost)
 
     @rule()
     def break_the_protocol(self) -> None:
-        unheard = [seq for _, seq in self.reports]
-        begun = [*unheard, *([] if self.current is None else [self.current])]
+        begun = [*self.unheard, *([] if self.current is None else [self.current])]
         lost = self.link.lose_for_breach(PageView(self.current, 0.0, self.ran))
         assert [*lost.ran, *([] if lost.suspect is None else [lost.suspect])] == begun
         assert (lost.suspect is not None) == (len(begun) == 1)
@@ -266,13 +352,20 @@ class Worker(RuleBasedStateMachine):
         self.start_again(lost)
 
     def start_again(self, lost: Lost) -> None:
-        self.back.extend([*lost.ran, *([] if lost.suspect is None else [lost.suspect]), *lost.unbegun])
-        self.link, self.in_pipe, self.held, self.reports = Link(), [], [], []
-        self.current, self.epoch, self.ran = None, 0, 0
+        self.waiting[:0] = [*lost.ran, *([] if lost.suspect is None else [lost.suspect]), *lost.unbegun]
+        self.be_born()
+
+    # -- What holds at any time
 
     @invariant()
-    def every_request_is_out_or_back_and_not_both(self) -> None:
-        assert sorted([*self.back, *self.link.outstanding]) == list(range(1, self.next + 1))
+    def every_request_was_reported_or_is_out_or_waits_and_in_order(self) -> None:
+        assert [*self.reported, *self.link.outstanding, *self.waiting] == list(range(1, self.next + 1))
+
+    @invariant()
+    def a_worker_that_is_taken_for_still_is(self) -> None:
+        is_parked = self.is_held and self.parked == self.holds and len(self.link) == 1
+        if is_parked or not len(self.link):
+            assert self.current is None or self.is_parked
 
 
 TestWorker = Worker.TestCase

@@ -21,11 +21,12 @@ REQUESTS = 30
 class Work:
     """One request: `b"<number> <parts> <fate>"`."""
 
-    def __init__(self, request: bytes, port: Port) -> None:
+    def __init__(self, request: bytes, port: Port, world: World) -> None:
         number, parts, self._fate = request.split()
-        self._number, self._left, self._port = number, int(parts), port
+        self._number, self._left, self._port, self._world = number, int(parts), port, world
 
     def advance(self) -> bool:
+        self._world.advanced += 1
         if self._left:
             self._left -= 1
             self._port.stop_with(b"part of " + self._number, PART_BOUND)
@@ -49,7 +50,7 @@ class Service:
     def begin(self, request: bytes, port: Port) -> Execution:
         if request.endswith(b"refuse"):
             raise ValueError("refused")
-        return Work(request, port)
+        return Work(request, port, self._world)
 
     def settle(self, *, accepted: bool) -> None:
         self._world.settled[accepted] += 1
@@ -66,7 +67,20 @@ class Service:
 class World:
     """A sender who submits in order, resubmits what comes back, and checks the contract."""
 
-    def __init__(self, seed: int, *, workers: int = 1, faults: Faults = Faults()) -> None:  # noqa: B008  frozen
+    def __init__(
+        self,
+        seed: int,
+        *,
+        workers: int = 1,
+        faults: Faults = Faults(),  # noqa: B008  frozen
+        holds: float = 0.0,
+    ) -> None:
+        self.holds = holds
+        """Of each move, how probable it is that the place is held, or released, before it."""
+        self.is_held = False
+        self.still = 0
+        """How often the place was found still while a request was in progress."""
+        self.advanced = 0
         self.random = random.Random(seed)
         self.place = ScriptedPlace(
             lambda: Service(self), self, random.Random(seed), workers=workers, window=3, faults=faults
@@ -90,10 +104,18 @@ class World:
     def run(self, moves: int = 200_000) -> None:
         for _ in range(moves):
             self._submit()
+            if self.holds and self.random.random() < self.holds:
+                self.is_held = not self.is_held
+                (self.place.hold if self.is_held else self.place.release)()
+            is_still, advanced = self.is_held and self.place.is_still, self.advanced
             if self.ungranted and self.random.random() < 0.3:
                 self.place.grant(*self.ungranted.pop(0))
-            elif not self.place.tick() and not self.ungranted and not self.waiting:
+            elif not self.place.tick() and not self.ungranted and not self.waiting and not any(self.held):
                 return
+            if is_still:
+                self.still += any(self.held)
+                assert self.place.is_still or self.lost
+                assert self.advanced == advanced
         pytest.fail("the place did not come to rest")
 
     def _draw(self, number: int) -> bytes:
@@ -184,6 +206,41 @@ def test_every_request_comes_back_exactly_once(workers: int, faults: Faults) -> 
         if not any(faults):
             assert world.settled.total() == REQUESTS
             assert not world.lost
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("faults", [Faults(), Faults(0.03, 0.1, 0.3)], ids=str)
+def test_every_request_comes_back_exactly_once_whenever_the_place_is_held(workers: int, faults: Faults) -> None:
+    returned = still = 0
+    for seed in range(SEEDS):
+        world = World(seed, workers=workers, faults=faults, holds=0.1)
+        world.run()
+        world.check_outcome()
+        if workers == 1:
+            assert list(world.outcome) == list(range(REQUESTS)), f"seed {seed}: out of order"
+        returned += world.returned
+        still += world.still
+    assert returned > SEEDS
+    assert still > SEEDS
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_place_that_is_held_comes_to_be_still(workers: int) -> None:
+    parked = 0
+    for seed in range(SEEDS):
+        world = World(seed, workers=workers, faults=Faults(0.01, 0.05, 0.1))
+        for _ in range(world.random.randrange(150)):
+            world._submit()
+            world.place.tick()
+        world.place.hold()
+        while world.place.tick():
+            pass
+        assert world.place.is_still, f"seed {seed}"
+        parked += any(world.held)
+        world.place.release()
+        world.run()
+        world.check_outcome()
+    assert parked
 
 
 def test_a_death_finds_the_worker_at_every_point() -> None:

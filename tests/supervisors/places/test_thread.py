@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -28,6 +29,21 @@ def parts(port: Port, count: int) -> Iterator[None]:
         port.stop_with(n, 1)
         yield
     return count
+
+
+def hand_parts(port: Port) -> None:
+    for n in range(3):
+        port.part(n, 1)
+
+
+def step_on(port: Port) -> Iterator[None]:
+    for n in range(3):
+        port.stop_with(n, 1)
+        yield
+
+
+def return_a_result(_port: Port) -> str:
+    return "never told"
 
 
 def test_requests_come_back_once_and_in_order(kind: Kind) -> None:
@@ -73,6 +89,53 @@ def test_a_request_hands_parts_over_while_it_runs(kind: Kind) -> None:
         seq = world.begin(lambda port: [port.part(n, 1) for n in range(3)])
         world.run(lambda: world.done)
     assert world.parts == [(seq, 0), (seq, 1), (seq, 2)]
+
+
+def swallow(port: Port) -> str:
+    for n in range(3):
+        with contextlib.suppress(RequestAbandoned):
+            port.part(n, 1)
+            return "not reached"
+    return "swallowed"
+
+
+def check(port: Port) -> None:
+    with contextlib.suppress(RequestAbandoned):
+        port.part(0, 1)
+    port.check()
+
+
+@pytest.mark.parametrize("request_", [hand_parts, step_on, swallow, check, return_a_result])
+def test_a_request_that_nobody_wants_any_more_ends_quietly(kind: Kind, request_: Callable[[Port], Any]) -> None:
+    with running(kind) as world:
+        world.refuses = True
+        world.ask(request_)
+        behind = [world.ask(lambda _port: "behind")] if kind == "thread" else []
+        world.place.submit(0, [world.waiting.popleft() for _ in range(len(world.waiting))])
+        world.run(lambda: world.place.room(0))
+        assert world.returned == behind
+        assert world.place.is_still
+        world.refuses = False
+        after = world.ask(lambda _port: "after")
+        world.run(lambda: world.done)
+        assert world.place.is_still
+    assert world.done == {after: "after"}
+    assert (world.parts, world.failed, world.lost, world.settled) == ([], [], [], [False, True])
+
+
+def test_what_the_listener_raises_is_not_the_failure_of_the_request(kind: Kind) -> None:
+    with running(kind) as world:
+        world.meets_part = refuse
+        world.begin(hand_parts)
+        with pytest.raises(LookupError, match="not the request"):
+            world.run(lambda: world.failed)
+        assert world.failed == []
+        world.place.abort()
+        world.closed = 1
+
+
+def refuse() -> NoReturn:
+    raise LookupError("not the request's")
 
 
 def test_a_part_outside_of_a_request_is_refused(kind: Kind) -> None:
@@ -167,15 +230,6 @@ def fork(port: Port, come_back: Callable[[Port], Any]) -> Any:
     return come_back(port) if pid == 0 else os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def return_a_result(_port: Port) -> str:
-    return "never told"
-
-
-def hand_parts_over(port: Port) -> None:
-    for n in range(3):
-        port.part(n, 1)
-
-
 def exit_with_7(_port: Port) -> NoReturn:
     sys.exit(7)
 
@@ -193,7 +247,7 @@ def stop_between_steps(port: Port) -> Iterator[None]:
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 @pytest.mark.parametrize(
     ("come_back", "code"),
-    [(return_a_result, 0), (hand_parts_over, 0), (exit_with_7, 7), (raise_an_error, 1), (stop_between_steps, 0)],
+    [(return_a_result, 0), (hand_parts, 0), (exit_with_7, 7), (raise_an_error, 1), (stop_between_steps, 0)],
 )
 def test_a_copy_that_a_request_makes_by_fork_ends_where_it_comes_back(
     kind: Kind, come_back: Callable[[Port], Any], code: int

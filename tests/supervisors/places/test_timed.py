@@ -108,9 +108,12 @@ def test_every_request_comes_back_exactly_once_whatever_takes_too_long(seed: int
             seq = world.begin(lambda port, gate=gate, n=number: (stroll, stream, stumble)[n % 3](port, gate))
             while not back(world, seq):
                 # Any of these may come in the middle of what the thread does.
-                rng.choice([gate.open, world.place.advance, lambda: world.tick(TIMEOUT / 3), world.grant])()
+                acts = [gate.open, world.place.advance, lambda: world.tick(TIMEOUT / 3), world.grant]
+                rng.choice([*acts, world.place.hold, world.place.release])()
             assert back(world, seq) == 1
+            assert world.place.is_still
             gate.open()
+            world.place.release()
             if not world.place.workers():
                 world.place.start(0, None)
         wait_back(world)
@@ -137,7 +140,7 @@ def stumble(_port: Port, gate: Gate) -> None:
 def back(world: World, seq: int) -> int:
     """How often a request has come back."""
     lost = [number for _, lost in world.lost for number in (lost.suspect, *lost.unbegun)]
-    return [*world.done, *(number for number, _, _ in world.failed), *lost].count(seq)
+    return [*world.done, *(number for number, _, _ in world.failed), *lost, *world.returned].count(seq)
 
 
 def test_the_part_of_a_request_that_was_given_up_ends_it() -> None:

@@ -81,6 +81,10 @@ class World:
         self.now = 100.0
         self.grants = True
         self.settles_at: Callable[[], None] = lambda: None
+        self.meets_part: Callable[[], None] = lambda: None
+        """Called for each part, before anything else."""
+        self.waits_by: Callable[[], bool] = self.grant
+        """What a place on this thread does while a part waits."""
         self.booted = 0
         self.settled: list[bool] = []
         self.ended: list[Reason] = []
@@ -102,7 +106,7 @@ class World:
         self._parker = LockParker()
         self._next = 0
         self.place = (
-            ThreadPlace(lambda: Calls(self), self, self._clock, self.grant)
+            ThreadPlace(lambda: Calls(self), self, self._clock, self._wait)
             if kind == "thread"
             else TimedThreadPlace(
                 "bench",
@@ -161,6 +165,9 @@ class World:
         self.woken.set()
         self._parker.unpark()
 
+    def _wait(self) -> bool:
+        return self.waits_by()
+
     def _clock(self) -> float:
         return self.now
 
@@ -178,6 +185,7 @@ class World:
         self.ready += 1
 
     def on_part(self, number: int, seq: int, body: Any) -> bool:
+        self.meets_part()
         if self.refuses:
             return False
         self.parts.append((seq, body))
