@@ -6,11 +6,12 @@ was made from: it has a copy of its own of all that it began with. History logs 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from routilux.errors import InternalError, OptionError
 from routilux.keeping.finding import latest, start_of
 from routilux.keeping.listing import KeptCheckpoint, checkpoint_name, list_checkpoints, list_states
 from routilux.records.errors import DamagedError, NoCheckpointError, UnsupportedFormatError
-from routilux.records.format import Contents
 from routilux.stores.base import Lease, Store
 
 KEEP_LAST = 3
@@ -19,92 +20,107 @@ PAUSE = "pause"
 """What the header of a pause's checkpoint gives as its cause."""
 
 
-def prune(
-    store: Store, lease: Lease, *, keep_last: int = KEEP_LAST, newest: str | None = None, key: bytes | None = None
-) -> list[str]:
-    """Let go what is not needed any more; the newest good checkpoint stays, and all that is newer than it.
+class Retention:
+    """What of a job is kept, by one who has its lease. One thread at a time may use it.
 
-    It may be stopped at any moment: the next call goes on. Nobody may save for the lease meanwhile.
+    It remembers what checkpoints refer to, which never changes: each is looked into once.
 
     Args:
         store: where.
         lease: the right to.
         keep_last: how many checkpoints to keep, the newest good one included; those of pauses are kept beside them.
-        newest: the checkpoint that was just saved, which so is known to be good; None: the newest good one is looked
-            for, by reading it.
-        key: what the checkpoints are sealed with, to look for it.
-
-    Returns:
-        The names of the objects that are gone, oldest first.
+        key: what the checkpoints are sealed with.
 
     Raises:
         OptionError: `keep_last` is less than 1.
-        KeptError: as `finding.latest`, but that there is none: then nothing is let go.
-        FencedError: the job was taken over.
     """
-    if keep_last < 1:
-        raise OptionError(f"keep_last is 1 or more, got {keep_last!r}")
-    job_id = lease.job_id
-    checkpoints = list_checkpoints(store, job_id)
-    good = newest or _find_good(store, job_id, key)
-    if good is None:
-        return []
-    names = [kept.name for kept in checkpoints]
-    if good not in names:
-        raise InternalError(f"job {job_id!r} has no checkpoint {good!r}, which was to be the newest")
-    at = names.index(good)
-    contents = _read_starts(store, job_id, checkpoints)
-    older = checkpoints[at + 1 :]
-    readable = [kept for kept in older if isinstance(contents[kept], Contents)]
-    wanted = {*checkpoints[: at + 1], *readable[: keep_last - 1], *(k for k in older if _is_kept_anyway(contents[k]))}
-    gone = [kept.name for kept in reversed(older) if kept not in wanted]
-    for name in gone:
-        store.delete(lease, name)
-    return gone + _sweep_states(store, lease, [contents[kept] for kept in checkpoints if kept in wanted])
 
+    def __init__(self, store: Store, lease: Lease, *, keep_last: int = KEEP_LAST, key: bytes | None = None) -> None:
+        if keep_last < 1:
+            raise OptionError(f"keep_last is 1 or more, got {keep_last!r}")
+        self._store = store
+        self._lease = lease
+        self._keep_last = keep_last
+        self._key = key
+        self._uses: dict[str, _Use | None] = {}
 
-def _find_good(store: Store, job_id: str, key: bytes | None) -> str | None:
-    try:
-        header = latest(store, job_id, key=key).image.header
-    except NoCheckpointError:
-        return None
-    return checkpoint_name(header.generation, header.number)
+    def prune(self, newest: str | None = None) -> list[str]:
+        """Let go what is not needed any more; the newest good checkpoint stays, and all that is newer than it.
 
+        It may be stopped at any moment: the next call goes on. Nobody may save for the lease meanwhile.
 
-_Start = Contents | DamagedError | UnsupportedFormatError
+        Args:
+            newest: the checkpoint that was just saved, which so is known to be good; None: the newest good one is
+                looked for, by reading it.
 
+        Returns:
+            The names of the objects that are gone: checkpoints, oldest first, then states.
 
-def _read_starts(store: Store, job_id: str, checkpoints: list[KeptCheckpoint]) -> dict[KeptCheckpoint, _Start]:
-    starts: dict[KeptCheckpoint, _Start] = {}
-    for kept in checkpoints:
+        Raises:
+            KeptError: as `finding.latest`, but that there is none: then nothing is let go.
+            FencedError: the job was taken over.
+        """
+        checkpoints = list_checkpoints(self._store, self._lease.job_id)
+        good = newest or self._find_good()
+        if good is None:
+            return []
+        names = [kept.name for kept in checkpoints]
+        if good not in names:
+            raise InternalError(f"job {self._lease.job_id!r} has no checkpoint {good!r}, which was to be the newest")
+        self._uses = {kept.name: self._look_into(kept) for kept in checkpoints}
+        behind = names[names.index(good) + 1 :]
+        last = [name for name in behind if self._uses[name] is not None][: self._keep_last - 1]
+        gone = [name for name in reversed(behind) if name not in last and not self._is_kept_anyway(name)]
+        for name in gone:
+            self._store.delete(self._lease, name)
+            del self._uses[name]
+        return gone + self._sweep_states()
+
+    def _find_good(self) -> str | None:
         try:
-            starts[kept] = start_of(store, job_id, kept)
-        except (DamagedError, UnsupportedFormatError) as error:
-            starts[kept] = error
-    return starts
+            header = latest(self._store, self._lease.job_id, key=self._key).image.header
+        except NoCheckpointError:
+            return None
+        return checkpoint_name(header.generation, header.number)
+
+    def _look_into(self, kept: KeptCheckpoint) -> _Use | None:
+        """Tell what a checkpoint is for; None where its beginning is damaged, so that nobody can use it."""
+        if kept.name in self._uses:
+            return self._uses[kept.name]
+        try:
+            contents = start_of(self._store, self._lease.job_id, kept)
+        except DamagedError:
+            return None
+        except UnsupportedFormatError:
+            return _Use(is_known=False, is_pause=False, states=frozenset())
+        states = frozenset(section.object_name for section in contents.sections if section.is_object)
+        return _Use(is_known=True, is_pause=contents.header.cause == PAUSE, states=states)
+
+    def _is_kept_anyway(self, name: str) -> bool:
+        use = self._uses[name]
+        return use is not None and (use.is_pause or not use.is_known)
+
+    def _sweep_states(self) -> list[str]:
+        uses = [use for use in self._uses.values() if use is not None]
+        if not all(use.is_known for use in uses):
+            return []
+        gone = sorted(
+            list_states(self._store, self._lease.job_id).keys() - {name for use in uses for name in use.states}
+        )
+        for name in gone:
+            self._store.delete(self._lease, name)
+        return gone
 
 
-def _is_kept_anyway(start: _Start) -> bool:
-    match start:
-        case Contents():
-            return start.header.cause == PAUSE
-        case UnsupportedFormatError():
-            return True  # What it is for, a newer version knows.
-        case DamagedError():
-            return False
+class _Use(NamedTuple):
+    """What a checkpoint is for.
 
+    Args:
+        is_known: whether it can be told; not of one that a newer version wrote.
+        is_pause: whether it was written for a pause.
+        states: the state objects it refers to.
+    """
 
-def _sweep_states(store: Store, lease: Lease, starts: list[_Start]) -> list[str]:
-    if any(isinstance(start, UnsupportedFormatError) for start in starts):
-        return []  # What it refers to cannot be read.
-    needed = {
-        section.object_name
-        for start in starts
-        if isinstance(start, Contents)
-        for section in start.sections
-        if section.is_object
-    }
-    gone = sorted(list_states(store, lease.job_id).keys() - needed)
-    for name in gone:
-        store.delete(lease, name)
-    return gone
+    is_known: bool
+    is_pause: bool
+    states: frozenset[str]

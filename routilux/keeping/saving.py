@@ -41,7 +41,7 @@ def save(
         key: what it is sealed with; None for no seal.
 
     Raises:
-        StoreWriteError: it could not be written. State objects may be left, until `prune` finds that nobody needs them.
+        StoreWriteError: it could not be written. State objects may be left, until `Retention` lets them go.
         FencedError: the job was taken over.
         OptionError: the key cannot be one.
         InternalError: the image contradicts itself, or is not of the lease's job and generation.

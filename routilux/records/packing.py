@@ -25,8 +25,7 @@ def pack(value: msgspec.Struct | list[Any]) -> bytes:
     try:
         return _encoder.encode(value)
     except UnicodeEncodeError:
-        # msgspec leaves text as it is here, so the shape stays that of the structs.
-        return _encoder.encode(_printed(msgspec.to_builtins(value, builtin_types=(bytes,))))
+        return _encoder.encode(_printed(value))
 
 
 class Unpacker(Generic[_T]):
@@ -58,11 +57,14 @@ class Unpacker(Generic[_T]):
             raise self._error(f"{what} cannot be read: {detail}") from error
 
 
-def _printed(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
-    if isinstance(value, dict):
-        return {_printed(key): _printed(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_printed(inner) for inner in value]
-    return value
+def _printed(part: Any) -> Any:
+    """Give the same with all text such that it has a UTF-8 form."""
+    if isinstance(part, str):
+        return part.encode("utf-8", "replace").decode()
+    if isinstance(part, msgspec.Struct):
+        return msgspec.structs.replace(part, **{name: _printed(getattr(part, name)) for name in part.__struct_fields__})
+    if isinstance(part, dict):
+        return {_printed(key): _printed(value) for key, value in part.items()}
+    if isinstance(part, list | tuple):
+        return [_printed(value) for value in part]
+    return part

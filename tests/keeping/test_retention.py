@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from routilux.errors import InternalError, OptionError
 from routilux.keeping.finding import latest, load
-from routilux.keeping.retention import prune
+from routilux.keeping.retention import Retention
 from routilux.keeping.saving import save
 from routilux.records.errors import WrongKeyError
 from routilux.records.format import OBJECT_BYTES
@@ -34,6 +36,10 @@ def numbers(store: FakeStore) -> list[int]:
     return [int(kept[-6:]) for kept in store.names() if kept.startswith("checkpoint-")]
 
 
+def retention(store: FakeStore, **options: Any) -> Retention:
+    return Retention(store, store.lease(), **options)
+
+
 def states(store: FakeStore) -> int:
     return sum(kept.startswith("state-") for kept in store.names())
 
@@ -42,7 +48,7 @@ def states(store: FakeStore) -> int:
 def test_the_newest_checkpoints_and_those_of_pauses_are_kept(newest: str | None) -> None:
     store = filled(5, pauses=(1,))
 
-    gone = prune(store, store.lease(), keep_last=2, newest=newest)
+    gone = retention(store, keep_last=2).prune(newest)
 
     assert numbers(store) == [1, 4, 5]
     assert gone[:2] == [name(2), name(3)]
@@ -50,14 +56,14 @@ def test_the_newest_checkpoints_and_those_of_pauses_are_kept(newest: str | None)
     assert len(gone) == 4
     for number in numbers(store):
         assert load(store, "nightly", 1, number).header.number == number
-    assert prune(store, store.lease(), keep_last=2) == []
+    assert retention(store, keep_last=2).prune() == []
 
 
 def test_what_was_just_saved_is_not_read_again() -> None:
     store = filled(3)
     store.calls.clear()
 
-    prune(store, store.lease(), keep_last=3, newest=name(3))
+    retention(store, keep_last=3).prune(name(3))
 
     assert not [kept for kept in store.did("get") if kept.startswith("state-")]
 
@@ -67,7 +73,7 @@ def test_damaged_ones_do_not_count_and_the_last_good_one_stays() -> None:
     for number in (3, 4, 5):
         store.flip(name(number))
 
-    prune(store, store.lease(), keep_last=1)
+    retention(store, keep_last=1).prune()
 
     assert numbers(store) == [2, 3, 4, 5], "newer ones stay as they are"
     assert latest(store, "nightly").image.header.number == 2
@@ -77,7 +83,7 @@ def test_an_older_one_that_cannot_be_read_is_let_go() -> None:
     store = filled(4)
     store.flip(name(3), 30)
 
-    prune(store, store.lease(), keep_last=2)
+    retention(store, keep_last=2).prune()
 
     assert numbers(store) == [2, 4]
     assert states(store) == 3
@@ -90,7 +96,7 @@ def test_without_a_good_one_nothing_is_let_go(key: bytes | None) -> None:
         store.flip(name(number))
     before = store.names()
 
-    assert prune(store, store.lease(), keep_last=1, key=key) == []
+    assert retention(store, keep_last=1, key=key).prune() == []
     assert store.names() == before
 
 
@@ -99,14 +105,14 @@ def test_with_a_wrong_key_nothing_is_let_go() -> None:
     before = store.names()
 
     with pytest.raises(WrongKeyError):
-        prune(store, store.lease(), keep_last=1, key=KEY[::-1])
+        retention(store, keep_last=1, key=KEY[::-1]).prune()
     assert store.names() == before
 
 
 def test_sealed_ones_are_pruned_as_others() -> None:
     store = filled(3, key=KEY)
 
-    prune(store, store.lease(), keep_last=1, key=KEY)
+    retention(store, keep_last=1, key=KEY).prune()
 
     assert (numbers(store), states(store)) == ([3], 2)
 
@@ -115,7 +121,7 @@ def test_what_a_newer_version_wrote_is_kept_with_all_states() -> None:
     store = filled(3)
     make_newer(store, 1)
 
-    prune(store, store.lease(), keep_last=1)
+    retention(store, keep_last=1).prune()
 
     assert (numbers(store), states(store)) == ([1, 3], 4)
 
@@ -127,7 +133,7 @@ def test_states_of_a_save_that_failed_are_let_go_and_history_is_not() -> None:
     store.put(lease, "state-" + "0" * 64, [b"of nobody"])
     store.put(lease, "something-else", [b"of somebody"])
 
-    assert prune(store, lease) == ["state-" + "0" * 64]
+    assert retention(store).prune() == ["state-" + "0" * 64]
     assert store.appended["nightly"] == {"history-000001": b"facts"}
     assert "something-else" in store.names()
 
@@ -135,7 +141,7 @@ def test_states_of_a_save_that_failed_are_let_go_and_history_is_not() -> None:
 def test_checkpoints_go_before_their_states_so_that_it_may_be_stopped_at_any_moment() -> None:
     store = filled(4)
     everything = dict(store.kept["nightly"])
-    prune(store, store.lease(), keep_last=1)
+    retention(store, keep_last=1).prune()
     deleted = store.did("delete")
 
     for stopped_after in range(len(deleted) + 1):
@@ -143,7 +149,7 @@ def test_checkpoints_go_before_their_states_so_that_it_may_be_stopped_at_any_mom
         assert latest(store, "nightly").problems == []
         for number in numbers(store):
             load(store, "nightly", 1, number)
-        prune(store, store.lease(), keep_last=1)
+        retention(store, keep_last=1).prune()
         assert (numbers(store), states(store)) == ([4], 2)
 
 
@@ -152,12 +158,27 @@ def test_one_checkpoint_at_least_is_kept(keep_last: int) -> None:
     store = filled(2)
 
     with pytest.raises(OptionError, match="keep_last is 1 or more"):
-        prune(store, store.lease(), keep_last=keep_last)
+        retention(store, keep_last=keep_last).prune()
 
 
 def test_the_newest_one_has_to_be_there() -> None:
     store = filled(2)
 
     with pytest.raises(InternalError, match="has no checkpoint 'checkpoint-000001-000009'"):
-        prune(store, store.lease(), newest=name(9))
+        retention(store).prune(name(9))
     assert numbers(store) == [1, 2]
+
+
+def test_each_checkpoint_is_looked_into_once_however_many_pauses_there_are() -> None:
+    store = filled(9, pauses=(1, 2, 3, 4, 5, 6))
+    kept = retention(store, keep_last=1)
+    kept.prune(name(9))
+    store.calls.clear()
+
+    assert kept.prune(name(9)) == []
+    assert store.calls == []
+    save(store, store.lease(), image(number=10, cause="interval"))
+    store.calls.clear()
+
+    assert name(9) in kept.prune(name(10))
+    assert {*store.did("get")} == {name(10)}
