@@ -352,9 +352,8 @@ def _check_lease(bench: _Bench) -> None:
     with _raises(JobOwnedError, "acquire() of a job that this process has") as refused:
         store.acquire("job", this_process(), create=False)
     _expect(getattr(refused.error, "owner", None), owner, "the owner that JobOwnedError names")
-    with _another(bench) as other:
-        with _raises(JobOwnedError, "acquire() by a second store of a job that is taken"):
-            other.acquire("job", this_process(), create=False)
+    with _another(bench) as other, _raises(JobOwnedError, "acquire() by a second store of a job that is taken"):
+        other.acquire("job", this_process(), create=False)
     lease.check()
     lease.release()
     store.acquire("job", this_process(), create=False).check()
