@@ -7,8 +7,8 @@ import pickle
 import pytest
 
 from routilux.errors import RoutiluxError
-from routilux.stores import this_process
 from routilux.stores import errors as module
+from routilux.stores import this_process
 
 ERRORS = [
     module.UnknownJobError("job", "the folder 'x'"),

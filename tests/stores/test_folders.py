@@ -120,7 +120,10 @@ def test_a_name_that_cannot_be_brought_to_the_device_is_taken_back(tmp_path: Pat
 
 def test_doors_let_the_errors_of_stores_pass_and_translate_the_systems() -> None:
     for door, kind in ((writing, StoreWriteError), (reading, StoreReadError)):
-        with pytest.raises(kind, match=r"the thing could not be \w+: No space left on device") as told, door("the thing"):
+        with (
+            pytest.raises(kind, match=r"the thing could not be \w+: No space left on device") as told,
+            door("the thing"),
+        ):
             _raise(OSError(28, os.strerror(28)))
         assert isinstance(told.value, OSError)
         with pytest.raises(UnsafeStoreError), door("the thing"):

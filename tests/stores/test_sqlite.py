@@ -152,15 +152,14 @@ class _Refusing(sqlite3.Connection):
 
 
 @pytest.mark.parametrize("beginning", ["BEGIN IMMEDIATE", "INSERT INTO chunks", "INSERT INTO entries", "COMMIT"])
-def test_what_sqlite_refuses_is_told_and_nothing_of_it_is_there(
-    beginning: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_sqlite_refuses_is_told_and_nothing_of_it_is_there(beginning: str, tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "jobs.db", factory=_Refusing)
     lease = store.acquire("job", this_process(), create=True)
     store.put(lease, "old", [b"old"])
-    with monkeypatch.context() as patch, pytest.raises(StoreWriteError):
-        patch.setattr(_Refusing, "beginning", beginning)
+    _Refusing.beginning = beginning
+    with pytest.raises(StoreWriteError):
         store.put(lease, "new", [b"new"])
+    _Refusing.beginning = "never"
     assert [info.name for info in store.objects("job")] == ["old"]
     store.put(lease, "new", [b"new"])
     assert store.get("job", "new") == b"new"
