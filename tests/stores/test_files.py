@@ -354,6 +354,25 @@ def test_a_job_whose_folder_is_a_link_is_refused(store: FileStore, tmp_path: Pat
             ask("linked")
 
 
+def test_a_job_that_others_may_write_is_listed_and_refused(store: FileStore) -> None:
+    _create(store, "safe").release()
+    _create(store).release()
+    (store.root / "job").chmod(0o777)
+    assert store.jobs() == ["job", "safe"]
+    with pytest.raises(UnsafeStoreError, match="may be written by others"):
+        store.acquire("job", this_process(), create=False)
+    (store.root / "safe" / "generation").chmod(0o666)
+    with pytest.raises(UnsafeStoreError, match="may be written by others"):
+        store.acquire("safe", this_process(), create=False)
+
+
+def test_more_may_be_asked_for_than_there_is_memory(store: FileStore) -> None:
+    lease = _create(store)
+    store.append(lease, "log", b"0123", durable=False)
+    assert store.read("job", "log", 1, 2**60) == b"123"
+    assert store.read("job", "log", 2**60, 2**60) == b""
+
+
 def test_the_root_may_be_reached_by_a_link(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir(mode=0o700)
     (tmp_path / "link").symlink_to(tmp_path / "real")
