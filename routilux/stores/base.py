@@ -4,9 +4,11 @@ Owns the interface that all stores have and the rules they share. Knows nothing 
 `routilux.testing.check_store` tells whether a store keeps these rules.
 
 The rules. An object is there whole or not at all, whenever the program or the machine is stopped; once `put` has
-returned it stays. A log may end in the middle of what was appended last: whoever reads it can tell. Who writes has the
-job's lease, and a lease that was taken over writes nothing more. Any thread may call a store; those of one lease write
-one after the other.
+returned it stays. Objects and logs of a job share their names, and nothing is written over. A log may end in the middle
+of what was appended last: whoever reads it can tell. What one lease appends after an append that failed follows what is
+whole; but where one lease's log was torn by a crash the next lease cannot tell, so it begins a log of its own. Who
+writes has the job's lease, and a lease that was taken over writes nothing more. Any thread may call a store; those of
+one lease write one after the other. What the system refuses while something is read is a `StoreReadError`.
 """
 
 from __future__ import annotations
@@ -112,6 +114,8 @@ class Store(Protocol):
             UnknownJobError: it is to be there, and is not.
             JobOwnedError: somebody has it.
             StoreWriteError: the store could not be written.
+            UnsafeStoreError: others could have written it.
+            DamagedStoreError: no store has written it.
         """
 
     def owner(self, job_id: str) -> Owner | None:
@@ -120,13 +124,15 @@ class Store(Protocol):
     def put(self, lease: Lease, name: str, parts: Iterable[bytes]) -> int:
         """Keep an object, made of `parts` one after the other; durable and whole when this returns.
 
+        What `parts` raises comes through, and there is nothing of the object.
+
         Returns:
             Its size in bytes.
 
         Raises:
             StoreWriteError: it could not be written; there is nothing of it.
             FencedError: the job was taken over.
-            ValueError: there is an object of that name.
+            ObjectExistsError: there is an object or a log of that name, and it stays.
         """
 
     def get(self, job_id: str, name: str, limit: int | None = None) -> bytes:
@@ -136,7 +142,10 @@ class Store(Protocol):
         """List the objects of a job, not its logs, sorted by name. Raises `UnknownJobError`."""
 
     def delete(self, lease: Lease, name: str) -> None:
-        """Let an object or a log go; nothing happens if it is not there. Raises `FencedError`."""
+        """Let an object or a log go; nothing happens if it is not there. Raises `FencedError`.
+
+        After a crash of the machine it may be there again.
+        """
 
     def append(self, lease: Lease, log: str, data: bytes, *, durable: bool) -> int:
         """Add to the end of a log, which is made where it is not there.
@@ -151,8 +160,10 @@ class Store(Protocol):
             The log's size in bytes after it.
 
         Raises:
-            StoreWriteError: it could not be written, or not all of it.
+            StoreWriteError: it could not be written, or not all of it, or not be made durable; after the last of these
+                the log may take nothing more, and another one is begun.
             FencedError: the job was taken over.
+            ObjectExistsError: there is an object of that name.
         """
 
     def read(self, job_id: str, log: str, offset: int = 0, limit: int | None = None) -> bytes:
@@ -170,7 +181,7 @@ class Store(Protocol):
         """Let the job go with all that is kept of it, and release the lease."""
 
     def close(self) -> None:
-        """Give back what the store holds open; leases are released."""
+        """Give back what the store holds open; leases are released. What is kept stays, and it may be used again."""
 
 
 def checked_job_id(job_id: object) -> str:

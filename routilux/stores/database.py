@@ -59,6 +59,11 @@ class Database:
     def __str__(self) -> str:
         return f"the database {str(self.path)!r}"
 
+    def is_there(self, what: str) -> bool:
+        """True if there is a file; `what` is looked for."""
+        with reading(what):
+            return self._find_file() is not None
+
     def make(self, what: str) -> None:
         """Make the file, and the folders above it, where they are not there."""
         with writing(what), Folder.make(self.path.parent, Syscalls()) as above:

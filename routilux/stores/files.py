@@ -133,7 +133,7 @@ class FileStore:
 
     def jobs(self) -> list[str]:
         with reading(str(self)), contextlib.suppress(FileNotFoundError), Folder.open(self.root, self._calls) as root:
-            return sorted(name for name in root.names() if JOB_ID.fullmatch(name) and self._is_job(root, name))
+            return sorted(name for name in root.names() if JOB_ID.fullmatch(name) and _is_job(root, name))
         return []
 
     def acquire(self, job_id: str, owner: Owner, *, create: bool) -> FileLease:
@@ -166,8 +166,8 @@ class FileStore:
             except FileExistsError as error:
                 raise ObjectExistsError(lease.job_id, name, str(self)) from error
 
-    def get(self, job_id: str, name: str) -> bytes:
-        return self._read(job_id, name, OBJECT, 0, None)
+    def get(self, job_id: str, name: str, limit: int | None = None) -> bytes:
+        return self._read(job_id, name, OBJECT, 0, limit)
 
     def objects(self, job_id: str) -> list[ObjectInfo]:
         return self._list(job_id, OBJECT)
@@ -283,14 +283,6 @@ class FileStore:
             raise UnknownJobError(job_id, str(self))
         return current
 
-    def _is_job(self, root: Folder, name: str) -> bool:
-        found = root.find(name)
-        if found is None or not stat.S_ISDIR(found.st_mode):
-            return False
-        with contextlib.suppress(FileNotFoundError), root.enter(name) as folder:
-            return folder.find(GENERATION) is not None
-        return False
-
     def _open(self, job_id: str) -> Folder:
         checked_job_id(job_id)
         try:
@@ -325,6 +317,16 @@ class FileStore:
                 if found is not None:  # else it was deleted a moment ago
                     infos.append(ObjectInfo(name, found.st_size, found.st_mtime))
         return sorted(infos)
+
+
+def _is_job(root: Folder, name: str) -> bool:
+    found = root.find(name)
+    if found is None or not stat.S_ISDIR(found.st_mode):
+        return False
+    try:
+        return root.find(f"{name}/{GENERATION}") is not None
+    except OSError:
+        return True  # one that cannot be looked into; whoever asks for it is told why, and the others are listed
 
 
 def _read_generation(folder: Folder) -> int | None:

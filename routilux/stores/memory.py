@@ -130,12 +130,12 @@ class MemoryStore:
             job.objects[name] = _Object(data, time.time())
         return len(data)
 
-    def get(self, job_id: str, name: str) -> bytes:
+    def get(self, job_id: str, name: str, limit: int | None = None) -> bytes:
         with self._lock:
             entry = self._job_held(job_id).objects.get(name)
             if entry is None:
                 raise MissingObjectError(job_id, name, str(self))
-            return entry.data
+            return entry.data if limit is None else entry.data[:limit]
 
     def objects(self, job_id: str) -> list[ObjectInfo]:
         with self._lock:

@@ -34,6 +34,8 @@ def open_store(store: Store | str | os.PathLike[str]) -> Store:
 
 
 def _checked(store: Any) -> Store:
-    if all(callable(getattr(store, verb, None)) for verb in ("acquire", "put", "get", "append", "read")):
+    if not isinstance(store, type) and all(
+        callable(getattr(store, verb, None)) for verb in ("acquire", "put", "get", "append", "read")
+    ):
         return cast("Store", store)
     raise OptionError(f"a store is a path, or has the methods of routilux.stores.Store; got {store!r}")

@@ -164,8 +164,8 @@ class SqliteStore:
             )
         return size
 
-    def get(self, job_id: str, name: str) -> bytes:
-        return self._read(job_id, name, _OBJECT, 0, None)
+    def get(self, job_id: str, name: str, limit: int | None = None) -> bytes:
+        return self._read(job_id, name, _OBJECT, 0, limit)
 
     def objects(self, job_id: str) -> list[ObjectInfo]:
         return self._list(job_id, _OBJECT)
@@ -263,11 +263,11 @@ class SqliteStore:
     def _leased(self, lease: Lease, what: str) -> Iterator[sqlite3.Connection]:
         """Give the connection for a transaction of `lease`, while it is in force."""
         held = self._own(lease)
-        with self._database.lock:
-            self.check(held)  # where there is no database any more, there is no transaction either
-            with self._database.writing(what) as connection:
-                self._check_lease_held(connection, held)
-                yield connection
+        if not self._database.is_there(what):
+            raise FencedError(lease.job_id, lease.generation, None)
+        with self._database.writing(what) as connection:
+            self._check_lease_held(connection, held)
+            yield connection
 
     # ---- looking
 

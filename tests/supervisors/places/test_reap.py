@@ -22,6 +22,7 @@ from supervisors.places.process.reap import (
     describe_death,
     end_tree,
     own_peak_bytes,
+    read_boot_id,
     read_usage,
     reap,
     watch_death,
@@ -218,3 +219,8 @@ def test_the_count_of_such_kills_is_read_in_either_version_of_control_groups(
     assert count_oom_kills(root, tmp_path / "absent") == (
         3 if file in {"memory.events", "memory/memory.oom_control"} else 0
     )
+
+
+def test_a_run_of_the_system_has_an_id(tmp_path: Path) -> None:
+    assert read_boot_id() == read_boot_id() != ""
+    assert float(read_boot_id(tmp_path / "none")) > 0  # where the kernel tells none: when it began
