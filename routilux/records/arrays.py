@@ -39,7 +39,9 @@ def take_numpy(value: Any, *, is_check: bool) -> tuple[Any, ...]:
             f"numpy.asarray(...) gives an array that can be kept"
         )
     if dtype.hasobject or dtype.kind not in _KINDS or (is_scalar and dtype.type is not kind):
-        raise RefusedPartError(f"a NumPy {'scalar' if is_scalar else 'array'} of {dtype}, whose bytes are not all of it")
+        raise RefusedPartError(
+            f"a NumPy {'scalar' if is_scalar else 'array'} of {dtype}, whose bytes are not all of it"
+        )
     description = numpy.lib.format.dtype_to_descr(dtype)
     if numpy.lib.format.descr_to_dtype(description) != dtype:
         raise RefusedPartError(f"a NumPy array of {dtype}, which NumPy cannot describe")

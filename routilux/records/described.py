@@ -37,7 +37,9 @@ class Opaque:
     def __repr__(self) -> str:
         version = "" if self.version in {None, 1} else f" (version {self.version})"
         fields = ", ".join(f"{printable(name)}={value!r}" for name, value in self.fields.items())
-        return cut(f"<{printable(self.name)}{version}: {fields}>" if fields else f"<{printable(self.name)}{version}>", _TEXT)
+        return cut(
+            f"<{printable(self.name)}{version}: {fields}>" if fields else f"<{printable(self.name)}{version}>", _TEXT
+        )
 
 
 def describe(data: bytes | memoryview) -> Any:

@@ -235,7 +235,9 @@ def _check_arguments(name: Any, version: Any, migrations: Mapping[int, Migration
         if type(start) is not int or not 1 <= start < version:
             raise RegistrationError(f"a migration leads from a version between 1 and {version - 1}, not from {start!r}")
         if not callable(migration):
-            raise RegistrationError(f"the migration from version {start} is a {type_name(type(migration))}, no function")
+            raise RegistrationError(
+                f"the migration from version {start} is a {type_name(type(migration))}, no function"
+            )
 
 
 def _default_name(cls: type) -> str:
