@@ -80,8 +80,8 @@ class MissingMigrationError(ValueReadingError):
     def __init__(self, name: str, version: int, current: int) -> None:
         self.name, self.version, self.current = name, version, current
         super().__init__(
-            f"version {version} of {name!r} is to be read, version {current} is registered, and no migration leads from "
-            f"{version} to {version + 1}: register(..., migrations={{{version}: function}})"
+            f"version {version} of {name!r} is to be read, version {current} is registered, and no migration leads "
+            f"from {version} to {version + 1}: register(..., migrations={{{version}: function}})"
         )
 
 

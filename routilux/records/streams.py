@@ -18,7 +18,6 @@ of them need no such run.
 from __future__ import annotations
 
 import re
-from typing import Any
 
 DEEPEST = 30_000
 """Levels of tuples within tuples at most: hashing 50,000 is well, 150,000 end the interpreter (CPython 3.11, 8 MB)."""

@@ -291,6 +291,7 @@ def _write_pickle(value: Any, file: BoundedFile | CountingFile) -> None:
 
 
 def describe(error: BaseException) -> str:
+    """Give an error's class and text on one line."""
     name, text = type_name(type(error)), text_of(error, _DETAIL_CHARACTERS)
     return f"{name}: {text}" if text else name
 

@@ -26,7 +26,7 @@ class Plain:
 
 @SHOP.register("shop.Slotted")
 class Slotted:
-    __slots__ = ("__weakref__", "_Slotted__hidden", "content")
+    __slots__ = ("_Slotted__hidden", "__weakref__", "content")
 
     def __init__(self, content: Any) -> None:
         self.content = content
@@ -91,7 +91,7 @@ class Stamp:
 class Colour(enum.Enum):
     RED = 1
     BLUE = (1, 2)
-    CRIMSON = 1
+    CRIMSON = 1  # noqa: PIE796 - an alias
 
 
 @SHOP.register("shop.Level")

@@ -287,11 +287,11 @@ def test_a_member_of_an_enumeration_is_migrated_by_its_name() -> None:
     data = stored(ColourV1, (ColourV1.RED,))
     with pytest.raises(MissingMemberError, match=r"has no member 'RED' any more: register it with version=2"):
         reader(ColourV2).decode(data)
-    migrated = reader(ColourV2, 2, {1: lambda fields: {"name": "CRIMSON"}})
+    migrated = reader(ColourV2, 2, {1: lambda _: {"name": "CRIMSON"}})
     assert migrated.decode(data) == (ColourV2.CRIMSON,)
     assert reader(ColourV2).decode(stored(ColourV1, ColourV1.BLUE)) is ColourV2.BLUE
     with pytest.raises(MigrationError, match=r"'shop.T' from version 1 to 2 gave no 'name'"):
-        reader(ColourV2, 2, {1: lambda fields: {}}).decode(data)
+        reader(ColourV2, 2, {1: lambda _: {}}).decode(data)
 
 
 def raising(fields: dict[str, Any]) -> dict[str, Any]:
@@ -323,11 +323,11 @@ def leaving(fields: dict[str, Any]) -> dict[str, Any]:
         (DataV3, 3, {1: raising, 2: dict}, MigrationError, "of 'shop.T' from version 1 to 2 raised KeyError: 'naem'"),
         (DataV3, 3, {1: leaving, 2: dict}, MigrationError, "raised SystemExit: 1"),
         (DataV3, 3, {1: rename, 2: list}, MigrationError, "from version 2 to 3 gave a list that is no dict"),
-        (DataV3, 3, {1: rename, 2: lambda fields: {1: 2}}, MigrationError, "gave a dict that is no dict of fields"),
+        (DataV3, 3, {1: rename, 2: lambda _: {1: 2}}, MigrationError, "gave a dict that is no dict of fields"),
         (DataV3, 3, {1: rename, 2: lambda fields: fields}, MigrationError, "from version 2 to 3 gave no 'currency'"),
         (DataV3, 2, {1: lambda fields: {**fields, "x": 1}}, MigrationError, "gave 'name', which is no field of it"),
         (DataV1, 2, {1: rename}, MigrationError, "gave no 'name'"),
-        (TupleV3, 2, {1: lambda fields: {}}, ValueReadingError, "gave no 'title'"),
+        (TupleV3, 2, {1: lambda _: {}}, ValueReadingError, "gave no 'title'"),
     ],
     ids=range(11),
 )
