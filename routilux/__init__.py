@@ -18,6 +18,7 @@ from routilux.model.event import Event
 from routilux.model.function import routine
 from routilux.model.routine import Routine
 from routilux.model.slot import Slot
+from routilux.records.registry import register
 from routilux.runtime.job import Job
 from routilux.turn.state import Unreadable
 from routilux.version import VERSION
@@ -39,5 +40,6 @@ __all__ = [
     "Routine",
     "Slot",
     "Unreadable",
+    "register",
     "routine",
 ]

@@ -55,8 +55,8 @@ class Carried:
         return values.encode_code(value, path)
 
     def check(self, value: Any, path: str = "value") -> None:
-        """Raise what `encode` would raise, sooner: arrays are not copied, and flat dicts of scalars hardly looked at."""
-        if values.is_small_and_flat(value) or values.encode_plain(value, path) is not None:
+        """Raise what `encode` would raise, for less: nothing is kept of a graph, and arrays are not copied."""
+        if values.encode_plain(value, path) is not None:
             return
         try:
             check_graph(value, path, self._registry)

@@ -99,7 +99,7 @@ def _check(found: Any) -> None:
         raise TypeError("no type stands where one was expected")
 
 
-def _describe_array(description: Any, shape: Any, order: Any, data: Any) -> Opaque:
+def _describe_array(description: Any, shape: Any, *_rest: Any) -> Opaque:
     return Opaque("numpy", None, {"type": description, "shape": shape})
 
 

@@ -66,8 +66,8 @@ _MAKE, _FILL = _Token(), _Token()
 
 def _memo_of_tokens() -> Any:
     pickler = pickle.Pickler(io.BytesIO(), PROTOCOL)
-    pickler.memo = {id(token): (place, token) for place, token in enumerate((_MAKE, _FILL))}  # type: ignore[attr-defined]
-    return pickler.memo  # type: ignore[attr-defined]
+    pickler.memo = {id(token): (place, token) for place, token in enumerate((_MAKE, _FILL))}
+    return pickler.memo
 
 
 _TOKENS = _memo_of_tokens()
@@ -106,6 +106,9 @@ class _Pickler(pickle.Pickler):
                 return _MAKE, args
             items = iter(obj) if standard.items == "list" else None
             return _MAKE, args, None, items, iter(obj.items()) if items is None else None
+        return self._reduce_special(obj, cls)
+
+    def _reduce_special(self, obj: Any, cls: type) -> Any:
         if cls is defaultdict:
             return _MAKE, (DEFAULT_DICT, self._factory(obj.default_factory)), None, None, iter(obj.items())
         bulk = BULK.get(cls)
@@ -148,7 +151,7 @@ def _reduce_object(obj: Any, registration: Registration) -> Any:
     return _MAKE, (WHOLE, registration, state)
 
 
-def _refuse_buffer(buffer: Any) -> None:
+def _refuse_buffer(_buffer: Any) -> None:
     raise RefusedPartError("a pickle.PickleBuffer: memoryview(...) of it can be kept")
 
 
@@ -201,7 +204,7 @@ def _write(
         _Pickler(file, registry, is_check=is_check).dump(value)
     except TooLongError:
         raise ValueEncodingError(path, TOO_LONG) from None
-    except BaseException as error:
+    except BaseException as error:  # an object's own methods may raise anything
 
         def write_part(part: Any, file: BoundedFile | CountingFile) -> None:
             _Pickler(file, registry, is_check=True).dump(part)
@@ -299,15 +302,16 @@ class Reader:
 
     def __init__(self, types: Types, special: dict[int, Callable[..., Any]] | None = None) -> None:
         self._types = types
-        makers = {
+        makers: dict[int, Callable[..., Any]] = {
             **standard_makers(),
             SHELL: types.make_shell,
             WHOLE: types.make_whole,
             DEFAULT_DICT: self._make_default_dict,
-            **(special or {}),
         }
-        self._makers = (_Make({**makers, TYPE: self._find_idle_type}), types.fill)
-        self._checked_makers = (_Make({**makers, TYPE: self._find_type}), types.fill)
+        makers.update(special or {})
+        idle, any_type = {**makers, TYPE: self._find_idle_type}, {**makers, TYPE: self._find_type}
+        self._makers = (_Make(idle), types.fill)
+        self._checked_makers = (_Make(any_type), types.fill)
 
     def read(self, data: memoryview) -> Any:
         """Give the value of a graph; `data` is without its first byte.

@@ -94,6 +94,13 @@ class ObjectKind:
         """Give those of `names` that no object of the class has room for."""
         return [] if self._has_dict else sorted(names - self._slots.keys())
 
+    def find_lacking(self, names: frozenset[str]) -> list[str]:
+        """Give the fields that are not among `names`, and have no default in the class."""
+        return [field for field in self.fields if field not in names and not self._has_default(field)]
+
+    def _has_default(self, field: str) -> bool:
+        return field not in self._slots and hasattr(self._cls, field)
+
 
 class StructKind(ObjectKind):
     """Structs of msgspec, which only a call of their class makes.
@@ -150,6 +157,10 @@ class NamedTupleKind:
         """Give those of `names` that are no fields."""
         return sorted(names.difference(self.fields))
 
+    def find_lacking(self, names: frozenset[str]) -> list[str]:
+        """Give the fields that are not among `names`."""
+        return [field for field in self.fields if field not in names]
+
 
 class EnumKind:
     """Enumerations: members by name, and combinations of flags by the names of their members."""
@@ -195,6 +206,10 @@ class EnumKind:
     def find_gone(self, names: frozenset[str]) -> list[str]:
         """Give those of `names` that say nothing of a member."""
         return sorted(names - {"name", "names", "rest"})
+
+    def find_lacking(self, names: frozenset[str]) -> list[str]:
+        """Give what must be among `names` and is not."""
+        return [] if names & {"name", "names"} else ["name"]
 
 
 Kind = ObjectKind | NamedTupleKind | EnumKind

@@ -88,9 +88,9 @@ def _take_datetime(value: datetime) -> tuple[Any, ...]:
 
 
 def _make_datetime(*parts: Any) -> datetime:
-    *numbers, zone = parts
-    _check_integers(numbers)
-    return datetime(*numbers[:-1], tzinfo=zone, fold=numbers[-1])
+    *numbers, fold, zone = parts
+    _check_integers([*numbers, fold])
+    return datetime(*numbers).replace(fold=fold, tzinfo=zone)  # noqa: DTZ001 - its zone is what it was
 
 
 def _take_time(value: time) -> tuple[Any, ...]:
@@ -98,9 +98,9 @@ def _take_time(value: time) -> tuple[Any, ...]:
 
 
 def _make_time(*parts: Any) -> time:
-    *numbers, zone = parts
-    _check_integers(numbers)
-    return time(*numbers[:-1], tzinfo=zone, fold=numbers[-1])
+    *numbers, fold, zone = parts
+    _check_integers([*numbers, fold])
+    return time(*numbers).replace(fold=fold, tzinfo=zone)
 
 
 def _check_integers(numbers: list[Any]) -> None:
@@ -110,10 +110,6 @@ def _check_integers(numbers: list[Any]) -> None:
 
 def _take_timezone(value: Any) -> tuple[Any, ...]:
     return tuple(value.__getinitargs__())
-
-
-def _make_empty(cls: type) -> Callable[[], Any]:
-    return lambda: cls()
 
 
 def _text(value: Any) -> tuple[Any, ...]:
@@ -132,15 +128,15 @@ STANDARD: dict[type, Standard] = {
     ZoneInfo: Standard(24, _take_zone, of_atoms(ZoneInfo)),
     uuid.UUID: Standard(25, lambda value: (value.bytes,), of_atoms(lambda data: uuid.UUID(bytes=data))),
     deque: Standard(26, lambda value: (value.maxlen,), of_atoms(lambda most: deque(maxlen=most)), "list"),
-    Counter: Standard(28, _no_attributes, _make_empty(Counter), "dict"),
-    OrderedDict: Standard(29, _no_attributes, _make_empty(OrderedDict), "dict"),
+    Counter: Standard(28, _no_attributes, lambda: Counter(), "dict"),
+    OrderedDict: Standard(29, _no_attributes, lambda: OrderedDict(), "dict"),
     range: Standard(30, lambda value: (value.start, value.stop, value.step), of_atoms(range)),
     slice: Standard(31, lambda value: (value.start, value.stop, value.step), slice),
     PurePosixPath: Standard(32, _text, of_atoms(PurePosixPath)),
     PureWindowsPath: Standard(33, _text, of_atoms(PureWindowsPath)),
     PosixPath: Standard(34, _text, of_atoms(PosixPath)),
     WindowsPath: Standard(35, _text, of_atoms(WindowsPath)),
-    type(...): Standard(36, lambda value: (), lambda: ...),
+    type(...): Standard(36, lambda _: (), lambda: ...),
 }
 DEFAULT_DICT = 27
 ARRAY = 37

@@ -15,6 +15,7 @@ from routilux.records.kinds import EnumKind, Kind, ObjectKind, find_kind
 from routilux.records.schema import TypeShape
 from routilux.records.value_errors import (
     FieldsChangedError,
+    KindChangedError,
     MigrationError,
     MissingMigrationError,
     NewerTypeError,
@@ -81,7 +82,7 @@ class WrittenType:
         """Make an object that holds nothing yet."""
         kind = self._registration.kind
         if not isinstance(kind, ObjectKind):
-            raise TypeError(f"{self._registration.name!r} is not made before what it holds")
+            raise KindChangedError(self._registration.name, self._version)
         return kind.make_shell()
 
     def fill(self, obj: Any, state: dict[str, Any]) -> None:
@@ -95,7 +96,7 @@ class WrittenType:
         """Make a namedtuple, of its values, or give a member of an enumeration: `state` as it was written."""
         kind = self._registration.kind
         if isinstance(kind, ObjectKind):
-            raise TypeError(f"{self._registration.name!r} is made before what it holds")
+            raise KindChangedError(self._registration.name, self._version)
         if type(state) is tuple:
             state = dict(zip(self._fields, state, strict=True))
         return kind.make(self._migrate(state), self._registration.name, self._registration.version)
@@ -122,15 +123,13 @@ class WrittenType:
     def _check_migrated(self, state: dict[str, Any]) -> None:
         registration = self._registration
         kind, last = registration.kind, registration.version - 1
-        if isinstance(kind, EnumKind):
-            lacking = [] if "name" in state or "names" in state else ["name"]
-            left: list[str] = []
-        else:
-            lacking = [name for name in kind.fields if name not in state]
-            left = [name for name in self._fields if name in state and name not in kind.fields]
-        gone = left or kind.find_gone(frozenset(state))
+        left = [name for name in self._fields if name in state and name not in kind.fields]
+        gone = (
+            kind.find_gone(frozenset(state)) if isinstance(kind, EnumKind) else left or kind.find_gone(frozenset(state))
+        )
         if gone:
             raise MigrationError(registration.name, last, f"gave {gone[0]!r}, which is no field of it")
+        lacking = kind.find_lacking(frozenset(state))
         if lacking:
             raise MigrationError(registration.name, last, f"gave no {lacking[0]!r}")
 

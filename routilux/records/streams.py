@@ -18,7 +18,6 @@ of them need no such run.
 from __future__ import annotations
 
 import re
-from typing import Any
 
 DEEPEST = 30_000
 """Levels of tuples within tuples at most: hashing 50,000 is well, 150,000 end the interpreter (CPython 3.11, 8 MB)."""
@@ -88,15 +87,16 @@ def is_maybe_deep(data: bytes) -> bool:
     """Tell whether tuples may lie deeper in each other than `DEEPEST`; by counting, so it may be wrong to say so."""
     if len(data) <= DEEPEST:
         return False
-    return sum(map(data.count, (b"t", b"\x85", b"\x86", b"\x87", b"\x91", b"R"))) > DEEPEST
+    return sum(map(data.count, (b"t", b"\x85", b"\x86", b"\x87", b"\x91"))) > DEEPEST
 
 
 # ---- the run without objects
 
-_PLAIN, _ITEMS, _CALLABLE, _MARK = range(4)
-"""What stands for an object: something that nothing is done to, what takes items, a maker, and no object but a mark."""
-_Stand = tuple[int, int]
-"""What stands for an object, and how deep tuples lie in it."""
+_MARK, _CALLABLE, _ITEMS, _NUMBER = -1, -2, -3, -4
+"""What stands for an object: a mark, a maker, something that takes items, and a number n from 0 to 255 as -4 - n.
+
+What is not negative stands for anything else: so deep do tuples lie in it.
+"""
 
 
 def check_targets(data: bytes, start: int, makers: int, takers: frozenset[int]) -> None:
@@ -113,97 +113,109 @@ def check_targets(data: bytes, start: int, makers: int, takers: frozenset[int]) 
         IndexError: the stack is empty where something is taken from it, or the memo has no such place.
     """
     run = _Run(makers, takers)
+    stack, memo, do = run.stack, run.memo, run.do
     at = start + len(_START)
-    while data[at] != _STOP:
-        opcode = data[at]
-        argument: Any = None
-        if opcode in _SIZED_BY_BYTE:
-            next_at = at + 2 + data[at + 1]
-        elif opcode in _SIZED or opcode == _FRAME:
-            next_at = _skip_sized(data, at)
+    while (opcode := data[at]) != _STOP:
+        size = _PUSHES[opcode]
+        if size:
+            stack.append(0)
+            at += size
+        elif opcode == _MEMOIZE:
+            memo.append(stack[-1])
+            at += 1
+        elif opcode == _BININT1:
+            stack.append(_NUMBER - data[at + 1])
+            at += 2
+        elif opcode == _BINGET:
+            stack.append(memo[data[at + 1]])
+            run.newest = None
+            at += 2
+        elif opcode in _DEEDS:
+            do(opcode)
+            at += 1
+        elif opcode == _LONG_BINGET:
+            stack.append(memo[int.from_bytes(data[at + 1 : at + 5], "little")])
+            run.newest = None
+            at += 5
+        elif opcode in _SIZED_BY_BYTE:
+            stack.append(0)
+            at += 2 + data[at + 1]
         else:
-            next_at = at + 1 + _WIDTHS.get(opcode, 0)
-            argument = int.from_bytes(data[at + 1 : next_at], "little")
-        if opcode != _FRAME:
-            run.step(opcode, argument)
-        at = next_at
+            if opcode != _FRAME:
+                stack.append(0)
+            at = _skip_sized(data, at)
 
 
-_WIDTHS = {**dict.fromkeys(b"Kh", 1), ord("M"): 2, **dict.fromkeys(b"Jj", 4), ord("G"): 8}
+_MEMOIZE, _BININT1, _BINGET, _LONG_BINGET = 0x94, ord("K"), ord("h"), ord("j")
+_DEEDS = frozenset(b"(]}\x8faseu\x90\x91t\x85\x86\x87R01")
+_SIZES = {**dict.fromkeys(b"N\x88\x89)", 1), ord("M"): 3, ord("J"): 5, ord("G"): 9}
+_PUSHES = [_SIZES.get(opcode, 0) for opcode in range(256)]
+"""The sizes of opcodes, with their arguments, that push something that nothing lies in; of others 0."""
 
 
 class _Run:
     """A stack and a memo of what stands for objects."""
 
     def __init__(self, makers: int, takers: frozenset[int]) -> None:
-        self._stack: list[Any] = []
-        self._memo: list[Any] = [(_CALLABLE, 0)] * makers
+        self.stack: list[int] = []
+        self.memo = [_CALLABLE] * makers
+        self.newest: int | None = None
+        """The first part of the tuple that was made last, if that is on top: it tells which maker is called."""
         self._takers = takers
 
-    def step(self, opcode: int, argument: int) -> None:
-        """Do what an opcode does."""
-        stack = self._stack
+    def do(self, opcode: int) -> None:
+        """Do what an opcode without arguments does."""
+        stack = self.stack
+        newest, self.newest = self.newest, None
         match chr(opcode):
             case "(":
-                stack.append((_MARK, 0))
-            case "\x94":
-                self._memo.append(stack[-1])
-            case "h" | "j":
-                stack.append(self._memo[argument])
-            case "0":
-                stack.pop()
-            case "1":
-                self._pop_marked()
-            case "]" | "}" | "\x8f":
-                stack.append((_ITEMS, 0))
-            case "a" | "s":
-                del stack[-1 if opcode == _APPEND else -2 :]
-                self._check_target()
-            case "e" | "u" | "\x90":
-                self._pop_marked()
-                self._check_target()
-            case "t" | "\x91":
-                self._push_tuple(self._pop_marked())
+                stack.append(_MARK)
             case "\x85" | "\x86" | "\x87":
                 count = opcode - 0x84
-                parts = stack[-count:]
-                del stack[-count:]
-                self._push_tuple(parts)
+                self._push_tuple(stack[-count:], count)
             case "R":
-                self._call()
-            case "K":
-                stack.append((_PLAIN, 0, argument))
-            case _:
-                stack.append((_PLAIN, 0))
+                self._call(newest)
+            case "]" | "}" | "\x8f":
+                stack.append(_ITEMS)
+            case "a":
+                self._put_items(1)
+            case "s":
+                self._put_items(2)
+            case "e" | "u" | "\x90":
+                self._put_items(len(self._marked()) + 1)
+            case "t" | "\x91":
+                parts = self._marked()
+                self._push_tuple(parts, len(parts) + 1)
+            case "0":
+                stack.pop()
+            case _:  # POP_MARK
+                del stack[-len(self._marked()) - 1 :]
 
-    def _pop_marked(self) -> list[Any]:
-        stack = self._stack
+    def _marked(self) -> list[int]:
+        """Give what lies above the mark."""
+        stack = self.stack
         at = len(stack) - 1
-        while stack[at][0] != _MARK:
+        while stack[at] != _MARK:
             at -= 1
             if at < 0:
-                raise IndexError("no mark")
-        parts = stack[at + 1 :]
-        del stack[at:]
-        return parts
+                raise IndexError("there is no mark")
+        return stack[at + 1 :]
 
-    def _check_target(self) -> None:
-        if self._stack[-1][0] != _ITEMS:
+    def _put_items(self, count: int) -> None:
+        del self.stack[-count:]
+        if self.stack[-1] != _ITEMS:
             raise ValueError("items are put into what takes none")
 
-    def _push_tuple(self, parts: list[Any]) -> None:
-        depth = 1 + max((part[1] for part in parts), default=0)
+    def _push_tuple(self, parts: list[int], count: int) -> None:
+        depth = max(0, *parts, 0) + 1
         if depth > DEEPEST:
             raise ValueError(f"tuples lie more than {DEEPEST:,} levels deep in each other")
-        # What a maker makes is told by the first of its arguments.
-        self._stack.append((_PLAIN, depth, parts[0][2] if parts and len(parts[0]) > 2 else None))
+        self.newest = parts[0] if parts else None
+        self.stack[-count:] = [depth]
 
-    def _call(self) -> None:
-        arguments, called = self._stack.pop(), self._stack.pop()
-        if called[0] != _CALLABLE:
+    def _call(self, newest: int | None) -> None:
+        arguments = self.stack.pop()
+        if self.stack.pop() != _CALLABLE:
             raise ValueError("something is called that is no maker")
-        takes_items = len(arguments) > 2 and arguments[2] in self._takers
-        self._stack.append((_ITEMS if takes_items else _PLAIN, arguments[1]))
-
-
-_APPEND = ord("a")
+        takes_items = newest is not None and _NUMBER - newest in self._takers
+        self.stack.append(_ITEMS if takes_items else max(0, arguments))

@@ -8,6 +8,7 @@ RoutiluxError
     ├── MissingMigrationError    nothing leads from their version to the present one
     ├── MigrationError           a migration raised, or gave what the present version is not
     ├── FieldsChangedError       their type has other fields now, under the same version
+    ├── KindChangedError         their type was no namedtuple or enumeration and is one now, or the reverse
     ├── MissingMemberError       their enumeration has no such member any more
     ├── PickleRefusedError       they are a pickle, and pickles are not allowed
     └── MissingLibraryError (ImportError)  they need a library that is not installed
@@ -77,8 +78,8 @@ class MissingMigrationError(ValueReadingError):
     def __init__(self, name: str, version: int, current: int) -> None:
         self.name, self.version, self.current = name, version, current
         super().__init__(
-            f"version {version} of {name!r} is to be read, version {current} is registered, and no migration leads from "
-            f"{version} to {version + 1}: register(..., migrations={{{version}: function}})"
+            f"version {version} of {name!r} is to be read, version {current} is registered, and no migration leads "
+            f"from {version} to {version + 1}: register(..., migrations={{{version}: function}})"
         )
 
 
@@ -114,6 +115,22 @@ class FieldsChangedError(ValueReadingError):
         super().__init__(
             f"the fields of {name!r} have changed since version {version} of it was written ({told}): "
             f"register it with version={version + 1} and migrations={{{version}: function}}"
+        )
+
+
+class KindChangedError(ValueReadingError):
+    """A type was a namedtuple or an enumeration, and is another kind of class now, or the reverse.
+
+    Args:
+        name: name of the type.
+        version: the version that wrote it.
+    """
+
+    def __init__(self, name: str, version: int) -> None:
+        self.name, self.version = name, version
+        super().__init__(
+            f"version {version} of {name!r} was a namedtuple or an enumeration, and is neither now, or the reverse, "
+            f"which no migration changes: register the present class under another name"
         )
 
 

@@ -16,7 +16,6 @@ import types
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from sys import getsizeof
 from typing import Any
 
 import cloudpickle
@@ -47,8 +46,6 @@ _DEPTH = 32
 """Levels of containers that are looked into (arbitrary); what is deeper goes by pickle."""
 _NOT_PLAIN = -1
 """The size of what goes by pickle."""
-_SMALL_BYTES = MAX_VALUE_BYTES // 16
-"""Objects of this size together are never too long when encoded, whatever characters they have (a third would do)."""
 _SEARCH_DEPTH = 24
 """Levels that the search for a bad part descends (arbitrary)."""
 _SEARCH_LOOKS = 1_000_000
@@ -107,19 +104,6 @@ def encode_plain(value: Any, path: str = "value") -> bytes | None:
     if packed is None or len(packed) >= MAX_VALUE_BYTES:
         raise ValueEncodingError(path, TOO_LONG)
     return PLAIN + packed
-
-
-def is_small_and_flat(value: Any) -> bool:
-    """Tell, by loops in C alone, whether `value` is a dict of text and scalars that is certainly carried.
-
-    Its integers may be beyond 64 bits and its text may have lone surrogates: then it is not plain.
-    """
-    if type(value) is not dict or not _TEXT.issuperset(map(type, value)):
-        return False
-    parts = value.values()
-    if not _USUAL.issuperset(map(type, parts)):
-        return False
-    return sum(map(getsizeof, parts)) + sum(map(getsizeof, value)) < _SMALL_BYTES
 
 
 def encode_within(value: Any, most: int) -> bytes | None:
@@ -307,6 +291,7 @@ def _write_pickle(value: Any, file: BoundedFile | CountingFile) -> None:
 
 
 def describe(error: BaseException) -> str:
+    """Give an error's class and text on one line."""
     name, text = type_name(type(error)), text_of(error, _DETAIL_CHARACTERS)
     return f"{name}: {text}" if text else name
 
