@@ -24,7 +24,7 @@ from routilux.accounts import Account, Output, Tap, Way
 from routilux.dispositions import Dispositions
 from routilux.facts import Fact
 from routilux.ids import STEP, key_of_child, key_of_turn
-from routilux.messages import Emission, Message, Payload, TurnPart, TurnResult
+from routilux.messages import Emission, Message, Once, Payload, TurnPart, TurnResult
 from routilux.turn.state import apply_ops
 from supervisors.errors import InternalError
 from supervisors.mailbox import Mailbox
@@ -207,6 +207,22 @@ class Ledger(Dispositions):
         self._wake(rung)
         if full:
             self._notify_facts()
+        return True
+
+    def record_once(self, account: Account, delivery: int, once: Once) -> bool:
+        """Keep with a message in hand what its handler did that is not to be done again.
+
+        Returns:
+            False if the message is no longer in hand.
+        """
+        with self.lock:
+            message = account.in_hand.get(delivery)
+            if message is None:
+                return False
+            if any(recorded.key == once.key for recorded in message.once):
+                detail = f"once({once.key!r}) of message {message.id} was recorded twice"
+                raise InternalError(detail)
+            account.in_hand[delivery] = replace(message, once=(*message.once, once))
         return True
 
     # -- What comes out

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Protocol
 
 from routilux.accounts import Account
 from routilux.ledger import Ledger
-from routilux.messages import Message, TurnFailure, TurnPart, TurnResult
+from routilux.messages import Message, Once, TurnFailure, TurnPart, TurnResult
 from routilux.runtime.commands import Failure, Hurry, RetryDue, Tick, Verdict, WorkerDue
 from supervisors.behavior import Behavior, Context
 from supervisors.errors import FrameError, InternalError
@@ -193,8 +193,11 @@ class RoutineActor(Behavior):
         self._publish_pids()
 
     def on_part(self, number: int, seq: int, body: Any) -> None:
-        """Let a part out, and let its turn go on when there is room downstream."""
+        """Let a part out, and let its turn go on when there is room downstream; what is recorded needs none."""
         part = self._carrier.part(body)
+        if part.once is not None:
+            self._record_once(number, seq, part.once)
+            return
         if not self._ledger.release(self._account, number, seq, part, self._ctx.now()):
             raise RequestAbandoned
         # What was released stays released: that is work done, whether or not state went with it.
@@ -284,6 +287,16 @@ class RoutineActor(Behavior):
             granted, self._ungranted = self._ungranted, []
             for number, seq in granted:
                 self._place.grant(number, seq)
+
+    def _record_once(self, number: int, seq: int, once: Once) -> None:
+        if not self._ledger.record_once(self._account, seq, once):
+            raise RequestAbandoned
+        self._fruitful[number] = True
+        if any(waiting == number for waiting, _ in self._ungranted):
+            # Grants come in the order of the parts: what was emitted before waits for room.
+            self._ungranted.append((number, seq))
+        else:
+            self._place.grant(number, seq)
 
     def _wait_inside_turn(self) -> bool:
         # The turn runs on this thread and waits in an `emit`: no control message is handled

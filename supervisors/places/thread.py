@@ -145,6 +145,10 @@ class ThreadPlace:
             if not self._wait():
                 raise RequestAbandoned
 
+    def confirm(self, body: Any) -> None:
+        """Hand over a part, and wait for its grant (`Port`)."""
+        self.part(body, 1)
+
     def check(self) -> None:
         """Do nothing: whoever could give it up waits for it (`Port`)."""
 

@@ -156,6 +156,12 @@ class RequestPort:
             raise RequestAbandoned
         self.stop_with(body, weight)
 
+    def confirm(self, body: bytes) -> None:
+        """Send a part as `part` does, and wait until nothing is left to be granted."""
+        self.part(body, 1)
+        if not self._wait_below(1):
+            raise RequestAbandoned
+
     def check(self) -> None:
         """Do nothing: a process that is given up is ended."""
 
@@ -169,13 +175,16 @@ class RequestPort:
 
     def wait_for_room(self) -> bool:
         """Wait while parts not granted weigh `PART_BOUND` or more; False if the worker shall end."""
+        return self._wait_below(PART_BOUND)
+
+    def _wait_below(self, bound: int) -> bool:
         # A copy made by fork would wait without end: it has no thread that hears of grants.
-        if self._inbound.is_below(PART_BOUND) or generation.number != self._generation:
+        if self._inbound.is_below(bound) or generation.number != self._generation:
             return True
         # A wait for those downstream is no part of the time that a timeout allows.
         self._page.shift(math.inf)
         waited_from = time.monotonic()
-        has_room = self._inbound.wait_below(PART_BOUND)
+        has_room = self._inbound.wait_below(bound)
         self._started += time.monotonic() - waited_from
         self._page.shift(self._started)
         return has_room
