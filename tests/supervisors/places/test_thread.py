@@ -75,6 +75,26 @@ def test_a_request_hands_parts_over_while_it_runs(kind: Kind) -> None:
     assert world.parts == [(seq, 0), (seq, 1), (seq, 2)]
 
 
+def test_a_request_waits_until_what_it_confirms_was_granted(kind: Kind) -> None:
+    order: list[str] = []
+
+    def confirm(port: Port) -> None:
+        port.confirm("part")
+        order.append("went on")
+
+    with running(kind) as world:
+        grant = world.place.grant
+
+        def note(number: int, seq: int) -> None:
+            order.append("granted")
+            grant(number, seq)
+
+        world.place.grant = note  # type: ignore[method-assign]
+        seq = world.begin(confirm)
+        world.run(lambda: world.done)
+    assert (world.parts, order) == ([(seq, "part")], ["granted", "went on"])
+
+
 def test_a_part_outside_of_a_request_is_refused(kind: Kind) -> None:
     ports: list[Port] = []
     with running(kind) as world:
