@@ -7,6 +7,7 @@ Owns one thread-local cell: set around a handler's run by whoever runs it, read 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any, Protocol
 
 
@@ -43,6 +44,9 @@ class Turn(Protocol):
 
     def set_state(self, value: Any) -> None:
         """Replace the whole declared state."""
+
+    def once(self, key: str, fn: Callable[[], Any]) -> Any:
+        """Give what `fn` gave for this message and key, running it if that was never recorded."""
 
     def emit(self, event: str, data: dict[str, Any]) -> None:
         """Hold one emission until the commit (R3).

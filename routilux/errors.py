@@ -28,6 +28,7 @@
     ├── RoutineCodeError                    code of a routine, while it handles a message
     │   ├── SlotArgumentError (ValueError)  the data lacks what the handler needs
     │   ├── StateError (ValueError)         a declared state that cannot be one
+    │   ├── OnceError (ValueError)          `once` used as it cannot be
     │   └── ResultError (ValueError)        what a handler or a merge function gave, and cannot
     ├── JobTimeoutError (TimeoutError)      the world: a job was waited for, and has not come so far in time
     └── TransitionError (InternalError)     our own: a change of status that is not in the table
@@ -70,6 +71,7 @@ __all__ = [
     "NotADeadLetterError",
     "NotInitializedError",
     "NotPortableError",
+    "OnceError",
     "OptionError",
     "OutsideTurnError",
     "ResultError",
@@ -471,6 +473,10 @@ class SlotArgumentError(RoutineCodeError, ValueError):
 
 class StateError(RoutineCodeError, ValueError):
     """A routine's declared state cannot be what it was set to."""
+
+
+class OnceError(RoutineCodeError, ValueError):
+    """`once` was given a key that cannot be one, within itself, or a function that does more than give a result."""
 
 
 class ResultError(RoutineCodeError, ValueError):

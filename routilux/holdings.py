@@ -17,7 +17,7 @@ from routilux.accounts import Account, Bell, Output, Way
 from routilux.books import AccountBooks, Books, Versions, copy_account, copy_output
 from routilux.facts import FACTS_BATCH, Fact
 from routilux.ids import key_of_text
-from routilux.messages import Message
+from routilux.messages import Message, Once
 from routilux.routing import GONE, OutputPlan, Plan
 from routilux.turn.values import PICKLED, ValueCodec
 from supervisors.errors import InternalError
@@ -122,6 +122,7 @@ class Holdings:
         self._facts_told = False
         self._overflow = -1
         self._has_stopped = False
+        self._memos: dict[int, tuple[Once, ...]] = {}
 
     # -- Looking in
 
@@ -198,11 +199,16 @@ class Holdings:
             is_entry_open=self._entry_open,
         )
 
-    def restore(self, books: Books) -> None:
+    def restore(self, books: Books, memos: dict[int, tuple[Once, ...]]) -> None:
         """Begin where another ledger was: once, before anything is taken or comes in.
 
         What was in hand waits ahead of all else, and may have been run. Times are readings of this job's clock.
+
+        Args:
+            books: what the other held.
+            memos: by the keys of messages, what was done once for them since; some will only come again.
         """
+        self._memos = memos
         with self.lock:
             self._sent[:], self._handled[:] = books.sent, books.handled
             self._dead[:], self._skipped[:] = books.dead, books.skipped
@@ -233,11 +239,16 @@ class Holdings:
         self._refill(account, (*begun, *held.waiting))
         for wait in held.retries:
             self._delivery += 1
-            account.in_retry[self._delivery] = wait
+            account.in_retry[self._delivery] = wait._replace(messages=list(map(self._with_memos, wait.messages)))
         self._outstanding += len(account.mailbox) + account.retrying
 
+    def _with_memos(self, message: Message) -> Message:
+        known = {once.key for once in message.once}
+        added = tuple(once for once in self._memos.pop(message.key, ()) if once.key not in known)
+        return replace(message, once=(*message.once, *added)) if added else message
+
     def _refill(self, receiver: Account | Output, messages: Iterable[Message]) -> None:
-        for message in messages:
+        for message in map(self._with_memos, messages):
             receiver.mailbox.append_held(message)
         receiver.is_pressing = receiver.mailbox.is_full
 

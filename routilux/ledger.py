@@ -24,7 +24,7 @@ from routilux.accounts import Account, Output, Tap, Way
 from routilux.dispositions import Dispositions
 from routilux.facts import Fact
 from routilux.ids import STEP, key_of_child, key_of_turn, to_bytes
-from routilux.messages import Emission, Message, Payload, TurnPart, TurnResult
+from routilux.messages import Emission, Message, Once, Payload, TurnPart, TurnResult
 from routilux.turn.state import apply_ops
 from supervisors.errors import InternalError
 from supervisors.mailbox import Mailbox
@@ -271,6 +271,22 @@ class Ledger(Dispositions):
             self._notify_facts()
         return True
 
+    def record_once(self, account: Account, delivery: int, once: Once) -> Message | None:
+        """Keep with a message in hand what its handler did that is not to be done again.
+
+        Returns:
+            The message as it is now; None if it is no longer in hand.
+        """
+        with self.lock:
+            message = account.in_hand.get(delivery)
+            if message is None:
+                return None
+            if any(recorded.key == once.key for recorded in message.once):
+                detail = f"once({once.key!r}) of message {message.id} was recorded twice"
+                raise InternalError(detail)
+            account.in_hand[delivery] = message = replace(message, once=(*message.once, once))
+        return message
+
     # -- What comes out
 
     def take_output(self, output: Output) -> Message | None:
@@ -366,7 +382,10 @@ class Ledger(Dispositions):
             self._outstanding += 1
             if way.edge.cycle >= 0 and seq % _CYCLE_CHECK_EVERY == 0:
                 self._check_cycle(way.edge.cycle)
-        if way.mailbox.append_held(Message(index, seq, payload, key)):
+        message = Message(index, seq, payload, key)
+        if self._memos and key in self._memos:
+            message = replace(message, once=self._memos.pop(key))
+        if way.mailbox.append_held(message):
             rung.append(way.mailbox)
         if len(way.waiting) >= way.bound:
             way.receiver.is_pressing = True

@@ -16,6 +16,13 @@ from supervisors.reasons import ErrorRecord
 Payload = dict[str, Any] | bytes
 
 
+class Once(NamedTuple):
+    """What `Routine.once` has recorded for a message: the encoded result of the function of that key."""
+
+    key: str
+    value: bytes
+
+
 class Message(msgspec.Struct, frozen=True):
     """One message on its way over one connection.
 
@@ -32,6 +39,7 @@ class Message(msgspec.Struct, frozen=True):
         redelivered: whether it may have run before without its commit having arrived.
         released: emissions of its turn that went out since the turn last committed (R3).
         stepped: emissions of its turn that went out by commits of the turn (R4).
+        once: what its handler did that is not to be done again, oldest first.
     """
 
     edge: int
@@ -43,6 +51,7 @@ class Message(msgspec.Struct, frozen=True):
     redelivered: bool = False
     released: int = 0
     stepped: int = 0
+    once: tuple[Once, ...] = ()
 
     @property
     def id(self) -> str:
@@ -60,6 +69,7 @@ class Request(msgspec.Struct, frozen=True, array_like=True):
     released: int
     payload: bytes
     key: bytes
+    once: tuple[Once, ...] = ()
 
 
 class Emission(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
@@ -97,10 +107,12 @@ class TurnPart(msgspec.Struct, array_like=True, gc=False):
         emissions: in order of their `emit`.
         state: the state's changes where the turn committed (a generator's `yield`, R4);
             None where it only released what it held (R3).
+        once: what is to be recorded before the turn goes on; such a part has nothing else.
     """
 
     emissions: list[Emission]
     state: list[StateOp] | None
+    once: Once | None = None
 
 
 class TurnResult(msgspec.Struct, array_like=True, gc=False):

@@ -18,6 +18,7 @@ from routilux.accounts import Account
 from routilux.books import AccountBooks, Books, Versions
 from routilux.facts import Fact
 from routilux.jobs.errors import CheckpointFailedError
+from routilux.jobs.journal import Journal
 from routilux.jobs.recorder import CheckpointInfo, NotSaved, Save, Saved
 from routilux.ledger import Ledger
 from routilux.records.schema import PausePoint
@@ -69,6 +70,7 @@ class Checkpoints:
 
     Args:
         ledger: the job's.
+        journal: the log of what was done once.
         generation: which runner of the job this is.
         number: that of the last checkpoint there was.
         every: seconds between two checkpoints, from the end of one to the cut of the next; None for none by itself.
@@ -81,6 +83,7 @@ class Checkpoints:
         self,
         ledger: Ledger,
         *,
+        journal: Journal,
         generation: int,
         number: int,
         every: float | None,
@@ -89,6 +92,7 @@ class Checkpoints:
         failed: Callable[[CheckpointFailedError], None],
     ) -> None:
         self._ledger = ledger
+        self._journal = journal
         self._generation = generation
         self._number = number
         self._every = every
@@ -196,6 +200,7 @@ class Checkpoints:
         with ledger.lock:
             facts = ledger.fetch_facts_held()
             books = ledger.copy_held(self._known)
+            once = self._journal.position
         seconds = time.perf_counter() - started
         self.take_facts(facts, ctx.now())
         failure: CheckpointFailedError | None = None
@@ -207,7 +212,7 @@ class Checkpoints:
         if failure is not None:
             self._end(failure, ctx)
             return
-        self.tell_recorder(Save(self._number, cause, status, error, ctx.now(), seconds, books, points))
+        self.tell_recorder(Save(self._number, cause, status, error, ctx.now(), seconds, books, points, once))
 
     def _encode_in_place(self, books: Books) -> Books:
         accounts: list[AccountBooks] = list(books.accounts)

@@ -15,7 +15,7 @@ from routilux.accounts import RetryWait
 from routilux.books import AccountBooks, Books, OutputBooks
 from routilux.dead_letters import DeadLetter
 from routilux.ids import from_bytes, to_bytes
-from routilux.messages import Message
+from routilux.messages import Message, Once
 from routilux.model.routine import Routine
 from routilux.records.carried import needs_of
 from routilux.records.schema import (
@@ -96,7 +96,12 @@ def image_states(routine_id: str, held: AccountBooks, codec: ValueCodec) -> list
 
 
 def image_job(
-    books: Books, plan: Plan, pause_points: list[PausePoint], history: HistoryPosition | None, codec: ValueCodec
+    books: Books,
+    plan: Plan,
+    pause_points: list[PausePoint],
+    history: HistoryPosition,
+    once: HistoryPosition,
+    codec: ValueCodec,
 ) -> JobImage:
     """Give the image of what belongs to the job as a whole."""
     return JobImage(
@@ -116,6 +121,7 @@ def image_job(
             )
             for output, held in zip(plan.outputs, books.outputs, strict=True)
         ],
+        once=once,
     )
 
 
@@ -285,6 +291,7 @@ def _image_message(message: Message, codec: ValueCodec) -> MessageImage:
         message.redelivered,
         message.released,
         message.stepped,
+        dict(message.once),
     )
 
 
@@ -299,6 +306,7 @@ def _read_message(image: MessageImage) -> Message:
         image.redelivered,
         image.released,
         image.stepped,
+        tuple(Once(*item) for item in image.once.items()),
     )
 
 

@@ -21,9 +21,10 @@ from routilux.facts import Fact
 from routilux.jobs import imaging
 from routilux.jobs.errors import CheckpointFailedError
 from routilux.keeping.listing import history_name
-from routilux.keeping.retention import prune
+from routilux.keeping.retention import Retention
 from routilux.keeping.saving import save
 from routilux.records.carried import Carried
+from routilux.records.errors import KeptError
 from routilux.records.history_log import LogHeader, write_facts, write_log_header
 from routilux.records.schema import Header, HistoryPosition, Image, KeptState, PausePoint, Topology
 from routilux.routing import Plan, names_of
@@ -113,6 +114,7 @@ class Save(NamedTuple):
         cut_seconds: how long the lock was held for it.
         books: what the ledger held.
         pause_points: all pauses, oldest first.
+        once: how far the log had come of what was done once.
     """
 
     number: int
@@ -123,6 +125,7 @@ class Save(NamedTuple):
     cut_seconds: float
     books: Books
     pause_points: list[PausePoint]
+    once: HistoryPosition
 
 
 class Saved(NamedTuple):
@@ -167,6 +170,7 @@ class Recorder(Behavior):
         ]
         self._lost_facts = 0
         self._length = 0
+        self._retention = Retention(custody.store, custody.lease, keep_last=custody.keep_last, key=custody.key)
         self._needs: set[str] = set()
         """What reading the values of users takes that were kept so far, beyond plain data."""
         self._kept: dict[tuple[str, int], KeptState] = {}
@@ -229,13 +233,12 @@ class Recorder(Behavior):
             write_seconds=time.perf_counter() - encoded_at,
         )
         self._report(Saved(info, _versions(asked.books)))
-        self._prune()
+        self._prune(saved.name)
 
-    def _prune(self) -> None:
-        custody = self._custody
+    def _prune(self, newest: str) -> None:
         try:
-            prune(custody.store, custody.lease, keep_last=custody.keep_last, key=custody.key)
-        except StoreError as error:
+            self._retention.prune(newest)
+        except (StoreError, KeptError) as error:
             _log.warning("job %r: old checkpoints could not be let go: %s", self._job_id, error)
 
     def _make_image(self, asked: Save) -> Image:
@@ -269,7 +272,7 @@ class Recorder(Behavior):
         return Image(
             header,
             custody.topology,
-            imaging.image_job(books, self._plan, asked.pause_points, position, custody.codec),
+            imaging.image_job(books, self._plan, asked.pause_points, position, asked.once, custody.codec),
             routines,
             states,
         )

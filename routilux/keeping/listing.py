@@ -9,6 +9,7 @@ from routilux.records.log import Read
 from routilux.stores.base import Store
 
 _CHECKPOINT = re.compile(r"checkpoint-(\d{6,12})-(\d{6,12})")
+_JOURNAL = re.compile(r"once-(\d{6,})")
 _HISTORY = re.compile(r"history-(\d{6,12})")
 _STATE = re.compile(r"state-[0-9a-f]{64}")
 
@@ -54,6 +55,11 @@ def history_name(generation: int) -> str:
     return f"history-{generation:06}"
 
 
+def journal_name(generation: int) -> str:
+    """Give the name of the log in which a runner keeps what was done once."""
+    return f"once-{generation:06}"
+
+
 def list_checkpoints(store: Store, job_id: str) -> list[KeptCheckpoint]:
     """List a job's checkpoints, newest first. Raises `UnknownJobError`."""
     found = [
@@ -73,6 +79,11 @@ def list_states(store: Store, job_id: str) -> dict[str, int]:
 def list_histories(store: Store, job_id: str) -> list[int]:
     """Give the generations of which there is a history log, oldest first. Raises `UnknownJobError`."""
     return sorted(int(name[1]) for info in store.logs(job_id) if (name := _HISTORY.fullmatch(info.name)))
+
+
+def list_journals(store: Store, job_id: str) -> list[int]:
+    """Give the generations of which there is a log of what was done once, oldest first. Raises `UnknownJobError`."""
+    return sorted(int(name[1]) for info in store.logs(job_id) if (name := _JOURNAL.fullmatch(info.name)))
 
 
 def log_reading(store: Store, job_id: str, log: str) -> Read:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from routilux.context import Turn, cell, current_turn
 from routilux.errors import (
@@ -32,6 +32,7 @@ TRIGGER = "trigger"
 """The slot that takes a job's first message."""
 OWN_PREFIX = "_Routine__"
 """How the names of the attributes begin that a routine keeps for itself (Python's name mangling)."""
+_T = TypeVar("_T")
 
 
 class Routine:
@@ -242,6 +243,31 @@ class Routine:
     def redelivered(self) -> bool:
         """Whether the message may have been run before without its commit having arrived."""
         return self._turn("redelivered").redelivered
+
+    def once(self, key: str, fn: Callable[[], _T]) -> _T:
+        """Run `fn` once for the message being handled: what it gave is recorded, and given again when the message is.
+
+        For what a handler does to the world outside, so that a retry, the death of a worker or a resume of the job
+        does not do it a second time. The result is recorded before this returns, and forgotten with the message when
+        that is handled. Between the effect of `fn` and the recording lies a moment in which a death makes `fn` run
+        again: where even that is too often, hand `self.message_id` to the other side as idempotency key.
+
+        Args:
+            key: names what is done, within this message; used again it gives the same result.
+            fn: called without arguments; may read `self.state`, and may use `once` with other keys. If it raises,
+                nothing is recorded.
+
+        Returns:
+            What `fn` gave, decoded anew at each call.
+
+        Raises:
+            OutsideTurnError: no handler of this routine is running on this thread.
+            OnceError: the key is no text, `fn` uses its own key again, emits, or sets `self.state`.
+            ValueEncodingError: the result cannot be carried; the path starts with `once('key')`.
+            ValueDecodingError: the result cannot be read again; nothing was recorded.
+        """
+        result: _T = self._turn("once").once(key, fn)
+        return result
 
     # -- Settings
 

@@ -147,6 +147,7 @@ class JobImage(msgspec.Struct, frozen=True):
         pause_points: all pauses, oldest first.
         history: how far the history had come; None where none is kept.
         outputs: the declared outputs.
+        once: how far the log had come of what was done once; None where there is none.
     """
 
     sent: list[Count]
@@ -157,6 +158,7 @@ class JobImage(msgspec.Struct, frozen=True):
     pause_points: list[PausePoint]
     history: HistoryPosition | None
     outputs: list[OutputImage]
+    once: HistoryPosition | None = None
 
 
 class EdgeImage(msgspec.Struct, frozen=True):

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from routilux.jobs.adoption import Adoption, Changes, adopt
 from routilux.jobs.errors import NotResumableError, ResumeRefusedError
 from routilux.jobs.imaging import Clocks, image_topology, read_books
+from routilux.jobs.journal import read_journals
 from routilux.jobs.machine import JobStatus
 from routilux.keeping.finding import latest, load
 from routilux.keeping.saving import save
@@ -144,7 +145,7 @@ def fork_job(
             forked_from=origin,
         )
         # Its history begins anew: that of the other job stays with the other job.
-        job = replace(image.job, history=None, pause_points=[])
+        job = replace(image.job, history=None, pause_points=[], once=None)
         save(store, lease, replace(image, header=header, job=job), key=key)
     finally:
         lease.release()
@@ -161,7 +162,8 @@ def adopt_for(graph: FlowGraph, image: Image, wanted: Wanted) -> Adoption:
 def _restoring(image: Image, plan: Plan, kept: Kept, wanted: Wanted) -> Callable[[Ledger, Clocks], None]:
     def restore(ledger: Ledger, clocks: Clocks) -> None:
         states = [_migrate(state, plan, kept, wanted) for state in image.states]
-        ledger.restore(read_books(replace(image, states=states), plan, clocks, kept.codec))
+        memos = read_journals(kept.store, image.header.job_id, image.job.once)
+        ledger.restore(read_books(replace(image, states=states), plan, clocks, kept.codec), memos)
 
     return restore
 

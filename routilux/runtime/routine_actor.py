@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Protocol
 
 from routilux.accounts import Account
 from routilux.ledger import Ledger
-from routilux.messages import Message, TurnFailure, TurnPart, TurnResult
+from routilux.messages import Message, Once, TurnFailure, TurnPart, TurnResult
 from routilux.runtime.commands import (
     Failure,
     Hold,
@@ -72,6 +72,13 @@ class Carrier(Protocol):
         """Read how a turn failed."""
 
 
+class Journal(Protocol):
+    """Where what is done once is written down (`routilux.jobs.journal`)."""
+
+    def record(self, message: Message, once: Once) -> None:
+        """Write it down, durably."""
+
+
 class PlaceMaker(Protocol):
     """Makes the place a routine runs at, once its actor has started."""
 
@@ -111,6 +118,7 @@ class RoutineActor(Behavior):
         shutdown: seconds that turns in hand get when the job ends early.
         uses_poller: whether the place waits for file descriptors.
         has_deadlines: whether the place is told when its deadlines have come.
+        journal: where what is done once is written down; None for a job without a store.
     """
 
     handles_terminate = True
@@ -126,6 +134,7 @@ class RoutineActor(Behavior):
         shutdown: float = 5.0,
         uses_poller: bool = False,
         has_deadlines: bool = False,
+        journal: Journal | None = None,
     ) -> None:
         self.uses_poller = uses_poller
         self._has_deadlines = has_deadlines
@@ -147,6 +156,7 @@ class RoutineActor(Behavior):
         self._ungranted: list[tuple[int, int]] = []
         self._is_closing = False
         self._tick_at: float | None = None
+        self._journal = journal
         self._rest = Rest(account, ledger, report)
 
     # -- Behavior
@@ -221,10 +231,12 @@ class RoutineActor(Behavior):
         self._publish_pids()
 
     def on_part(self, number: int, seq: int, body: Any) -> bool:
-        """Let a part out, and let its turn go on when there is room downstream."""
+        """Let a part out, and let its turn go on when there is room downstream; what is recorded needs none."""
         part = self._carrier.part(body)
+        if part.once is not None:
+            return self._record_once(number, seq, part.once)
         if not self._ledger.release(self._account, number, seq, part, self._ctx.now()):
-            raise RequestAbandoned
+            return self._come_late()
         # What was released stays released: that is work done, whether or not state went with it.
         self._fruitful[number] = True
         self._ungranted.append((number, seq))
@@ -235,11 +247,7 @@ class RoutineActor(Behavior):
         """Commit a finished turn; False for one that was put back, and that will be run again."""
         result = body if self._is_local else self._carrier.result(body)
         self._fruitful[number] = True
-        if self._ledger.commit(self._account, number, seq, result, at, seconds):
-            return True
-        if self._ledger.is_ending:
-            raise RequestAbandoned
-        return False
+        return self._ledger.commit(self._account, number, seq, result, at, seconds) or self._come_late()
 
     def on_returned(self, number: int, seqs: tuple[int, ...]) -> None:
         """The place is held, or a turn before these was refused: nothing of them has begun."""
@@ -326,6 +334,27 @@ class RoutineActor(Behavior):
             granted, self._ungranted = self._ungranted, []
             for number, seq in granted:
                 self._place.grant(number, seq)
+
+    def _come_late(self) -> bool:
+        """Refuse a turn whose message was put back; at the job's end this actor was fenced off, and ends."""
+        if self._ledger.is_ending:
+            raise RequestAbandoned
+        return False
+
+    def _record_once(self, number: int, seq: int, once: Once) -> bool:
+        # In this order: what a checkpoint's cut finds in the log is in the ledger too.
+        message = self._ledger.record_once(self._account, seq, once)
+        if message is None:
+            return self._come_late()
+        if self._journal is not None:
+            self._journal.record(message, once)
+        self._fruitful[number] = True
+        if any(waiting == number for waiting, _ in self._ungranted):
+            # Grants come in the order of the parts: what was emitted before waits for room.
+            self._ungranted.append((number, seq))
+        else:
+            self._place.grant(number, seq)
+        return True
 
     def _wait_inside_turn(self) -> bool:
         # The turn runs on this thread and waits in an `emit`: no control message is handled

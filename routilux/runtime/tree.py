@@ -19,6 +19,7 @@ from routilux.jobs.actor import FactsWait, JobCut, StateActor
 from routilux.jobs.checkpoints import Checkpoints, Stopped
 from routilux.jobs.errors import CheckpointFailedError
 from routilux.jobs.imaging import Clocks, image_topology
+from routilux.jobs.journal import Journal
 from routilux.jobs.recorder import Recorder
 from routilux.ledger import Ledger
 from routilux.model.graph import FlowGraph
@@ -151,9 +152,10 @@ class _Wiring:
         self._created_at = time.time() if kept is None else kept.created_at
         wall_offset = time.time() - time.monotonic()
         self._ledger = ledger = self._make_ledger(plan, codec, wall_offset)
-        checkpoints, recorder = None, None
+        checkpoints, recorder, journal = None, None, None
         if kept is not None:
-            checkpoints = self._make_checkpoints(kept, wall_offset)
+            journal = Journal(kept.store, kept.lease)
+            checkpoints = self._make_checkpoints(kept, journal, wall_offset)
             topology = image_topology(plan, registry.shapes())
             recorder = Recorder(plan, kept.custody(topology, wall_offset), self._tell_state)
         self._state_actor = StateActor(ledger, wall_offset, self._tell_root, checkpoints)
@@ -164,7 +166,7 @@ class _Wiring:
         self._supervisor = JobSupervisor(
             ledger,
             self._state_actor,
-            [_actor_maker(account, ledger, services, job_id, shutdown, inherited) for account in ledger.accounts],
+            [_actor_maker(account, ledger, services, shutdown, inherited, journal) for account in ledger.accounts],
             self._finished,
             job_id=job_id,
             shutdown=shutdown,
@@ -220,9 +222,10 @@ class _Wiring:
             self._beginning.restore(ledger, Clocks(time.monotonic(), wall_offset))
         return ledger
 
-    def _make_checkpoints(self, kept: Kept, wall_offset: float) -> Checkpoints:
+    def _make_checkpoints(self, kept: Kept, journal: Journal, wall_offset: float) -> Checkpoints:
         return Checkpoints(
             self._ledger,
+            journal=journal,
             generation=kept.lease.generation,
             number=kept.number,
             every=kept.every,
@@ -298,11 +301,11 @@ def _actor_maker(
     account: Account,
     ledger: Ledger,
     services: dict[str, bytes],
-    job_id: str,
     shutdown: float,
     inherited: int | None,
+    journal: Journal | None,
 ) -> Callable[[Callable[[Any], None]], RoutineActor]:
-    routine = account.plan
+    routine, job_id = account.plan, ledger.job_id
     warn = partial(warn_slow, account, tell_origin(ledger.plan, job_id, routine.id))
     if routine.is_process:
         carrier: LocalCarrier | WireCarrier = WireCarrier(routine.outgoing, ledger.codec)
@@ -327,6 +330,7 @@ def _actor_maker(
             shutdown=shutdown,
             uses_poller=routine.is_process,
             has_deadlines=routine.has_deadlines,
+            journal=journal,
         )
 
     return make

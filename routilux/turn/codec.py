@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Protocol, TypeVar
 import msgspec
 
 from routilux.ids import KEY_BYTES, from_bytes, to_bytes
-from routilux.messages import Emission, Message, Request, StateOp, TurnFailure, TurnPart, TurnResult
+from routilux.messages import Emission, Message, Once, Request, StateOp, TurnFailure, TurnPart, TurnResult
 from routilux.turn.state import IMMUTABLE_TYPES, Committed, to_stored
 from routilux.turn.values import PICKLED, ValueCodec
 from supervisors.errors import FrameError, ValueDecodingError
@@ -117,17 +117,16 @@ class WireCodec:
         Raises:
             FrameError: it is something else.
         """
-        edge, seq, attempt, redelivered, released, payload, key = _decode(_request_decoder, request, "a request")
-        return Message(edge, seq, payload, from_bytes(key), attempt - 1, 0, redelivered, released)
+        edge, seq, attempt, redelivered, released, payload, key, once = _decode(_request_decoder, request, "a request")
+        return Message(edge, seq, payload, from_bytes(key), attempt - 1, 0, redelivered, released, 0, once)
 
     def part(self, part: TurnPart) -> bytes:
         """Write a part for `decode_part`."""
         try:
             return _encoder.encode(part)
         except _NOT_NATIVE:
-            return _encoder.encode(
-                TurnPart(part.emissions, None if part.state is None else _carried(part.state, self._values))
-            )
+            ops = None if part.state is None else _carried(part.state, self._values)
+            return _encoder.encode(TurnPart(part.emissions, ops, part.once))
 
     def result(self, result: TurnResult) -> bytes:
         """Write a result for `decode_result`."""
@@ -162,6 +161,7 @@ def encode_request(message: Message, values: ValueCodec = PICKLED) -> bytes:
             message.released,
             payload,
             to_bytes(message.key),
+            message.once,
         )
     )
 
@@ -210,11 +210,13 @@ def decode_part(body: bytes) -> TurnPart:
     Raises:
         FrameError: the bytes are no part.
     """
-    emissions, ops = _decode(_part_decoder, body, "a part")
+    emissions, ops, once = _decode(_part_decoder, body, "a part")
+    if once is not None and (emissions or ops is not None):
+        raise FrameError(f"{len(body)} bytes are not a part: what is recorded comes with nothing else")
     _check_emissions(emissions, body)
     if ops is not None:
         _check_ops(ops, body)
-    return TurnPart(emissions, ops)  # type: ignore[arg-type]  # same fields, narrower types
+    return TurnPart(emissions, ops, once)  # type: ignore[arg-type]  # same fields, narrower types
 
 
 def decode_failure(body: bytes) -> TurnFailure:
@@ -242,6 +244,7 @@ class _WireResult(NamedTuple):
 class _WirePart(NamedTuple):
     emissions: list[Emission]
     state: list[_WireOp] | None
+    once: Once | None
 
 
 class _WireFailure(NamedTuple):
@@ -260,6 +263,7 @@ class _WireRequest(NamedTuple):
     released: Annotated[int, msgspec.Meta(ge=0)]
     payload: bytes
     key: Annotated[bytes, msgspec.Meta(min_length=KEY_BYTES, max_length=KEY_BYTES)]
+    once: tuple[Once, ...]
 
 
 _NOT_NATIVE = (OverflowError, UnicodeEncodeError)

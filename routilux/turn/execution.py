@@ -17,11 +17,14 @@ from dataclasses import dataclass
 from types import CoroutineType, GeneratorType
 from typing import Any
 
+from msgspec.structs import replace
+
 from routilux.context import cell, enter_turn
-from routilux.errors import ResultError, SlotArgumentError
-from routilux.messages import Emission, Message, StateOp, TurnPart, TurnResult
+from routilux.errors import OnceError, ResultError, SlotArgumentError
+from routilux.messages import Emission, Message, Once, StateOp, TurnPart, TurnResult
 from routilux.turn.codec import Codec
 from routilux.turn.gather import Gather
+from routilux.turn.once import InsideOnce, checked_once_key
 from routilux.turn.outbox import Outbox
 from routilux.turn.state import Committed, StateTurn, apply_ops
 from routilux.turn.tracked import with_copies_of_views
@@ -181,6 +184,34 @@ class TurnExecution:
         """
         self._open_state().replace(value)
 
+    def once(self, key: str, fn: Callable[[], Any]) -> Any:
+        """Give what `fn` gave for this message and key; it runs only if that was never recorded, see `Routine.once`."""
+        return self.run_once(key, fn, ())
+
+    def run_once(self, key: str, fn: Callable[[], Any], around: tuple[str, ...]) -> Any:
+        """As `once`, from within functions of the keys `around`."""
+        key = checked_once_key(key)
+        if key in around:
+            raise OnceError(f"once({key!r}) in routine {self.routine_id!r} is used within its own function")
+        values = self._incarnation.values
+        for recorded in self._message.once:
+            if recorded.key == key:
+                return values.decode(recorded.value)
+        path = f"once({key!r})"
+        before, cell.turn = cell.turn, InsideOnce(self, (*around, key))
+        try:
+            encoded = values.encode(fn(), path)
+        finally:
+            cell.turn = before
+        try:
+            # Before it is recorded: what cannot be read again would fail each later try of the message.
+            result = values.decode(encoded)
+        except ValueDecodingError as error:
+            error.add_note(f"It is what the function of {path} gave.")
+            raise
+        self._record(Once(key, encoded))
+        return result
+
     def emit(self, event: str, data: dict[str, Any]) -> None:
         """Hold one emission until the commit; releases what is held at the bounds of R3, and may wait there.
 
@@ -334,6 +365,15 @@ class TurnExecution:
         except BaseException as error:
             self._broken = error
             raise
+
+    def _record(self, once: Once) -> None:
+        try:
+            self._port.confirm(self._incarnation.codec.part(TurnPart([], None, once)))
+        except BaseException as error:
+            # Nobody knows whether it was recorded.
+            self._broken = error
+            raise
+        self._message = replace(self._message, once=(*self._message.once, once))
 
     def _commit_step(self) -> None:
         incarnation = self._incarnation

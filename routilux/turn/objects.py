@@ -104,7 +104,7 @@ class ValueState:
         keeps_references: whether it is committed by reference.
     """
 
-    __slots__ = ("_check", "_codec", "_committed", "_keeps_references", "_known", "_live", "_state_type")
+    __slots__ = ("_check", "_codec", "_committed", "_keeps_references", "_known", "_live", "_prepared", "_state_type")
 
     def __init__(
         self,
@@ -121,6 +121,7 @@ class ValueState:
         self._keeps_references = keeps_references
         self._live: Any = _UNREAD
         self._known: tuple[bytes, Any] = (b"", _UNREAD)
+        self._prepared = self._known
 
     @property
     def value(self) -> Any:
@@ -162,7 +163,7 @@ class ValueState:
         if self._known[1] is live and self._known[0] == committed:
             return []
         encoded = self._codec.encode(live, "state")
-        self._known = (encoded, live)
+        self._prepared = (encoded, live)
         return [] if encoded == committed else [StateOp("set", OBJECT_KEY, encoded)]
 
     def accept(self) -> None:
@@ -180,8 +181,10 @@ class ValueState:
         if committed is _UNREAD:
             self._live = make_default(self._state_type, VALUE)
             return self._live
-        if self._known[1] is _UNREAD or self._known[0] != committed:
-            self._known = (committed, _checked(self._codec.decode(committed), self._state_type))
+        if self._known[0] != committed:
+            if self._prepared[0] != committed:
+                self._prepared = (committed, _checked(self._codec.decode(committed), self._state_type))
+            self._known = self._prepared
         return self._known[1]
 
 

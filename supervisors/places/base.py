@@ -212,6 +212,12 @@ class Port(Protocol):
             weight: how much it weighs, in messages it carries (at least 1).
         """
 
+    def confirm(self, body: Any) -> None:
+        """Send `body` ahead, and wait until it was granted, and all that was sent before it.
+
+        For what must be known to have arrived before the request goes on.
+        """
+
     def check(self) -> None:
         """Raise `RequestAbandoned` if nobody wants the request any more; for one that goes on without handing over."""
 

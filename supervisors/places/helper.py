@@ -208,6 +208,10 @@ class Helper:
             raise RequestAbandoned
         self._run_clock()
 
+    def confirm(self, body: Any) -> None:
+        """Hand over a part, and wait for its grant (`Port`); raises as `part`."""
+        self.part(body, 1)
+
     def check(self) -> None:
         """End a request that was given up (`Port`)."""
         if self._is_abandoned:

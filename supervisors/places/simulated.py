@@ -207,6 +207,10 @@ class SimulatedPort:
         worker.send_unsent()
         worker.pipe.append(Part(self._seq, body))
 
+    def confirm(self, body: Any) -> None:
+        """Write a part; does not wait here either."""
+        self.part(body, 1)
+
     def check(self) -> None:
         """Do nothing: whoever could give it up waits for it (`Port`)."""
 

@@ -162,6 +162,10 @@ class ThreadPlace:
         finally:
             self._is_waiting = False
 
+    def confirm(self, body: Any) -> None:
+        """Hand over a part, and wait for its grant (`Port`)."""
+        self.part(body, 1)
+
     def check(self) -> None:
         """End a request that was refused (`Port`); whoever could give it up otherwise waits for it."""
         if self._is_refused:

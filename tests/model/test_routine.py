@@ -289,6 +289,15 @@ def test_the_turn_of_another_routine_does_not_change_the_state() -> None:
     assert routine.state == {"files": 1}
 
 
+def test_what_is_done_once_is_the_turns() -> None:
+    routine = Parse()
+    with turn_of(routine) as turn:
+        assert routine.once("a", lambda: 3) == 3
+        assert turn.done == {"a": 3}
+    with pytest.raises(OutsideTurnError, match=r"Parse\.once exists only while"):
+        routine.once("a", lambda: 3)
+
+
 def test_a_declared_state_begins_with_an_object_of_its_class() -> None:
     routine = Counting()
     assert routine.state == Counts(0)

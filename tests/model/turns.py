@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,10 +21,15 @@ class NotingTurn:
         self.routine = routine
         self.routine_id = routine_id
         self.state: Any = {}
+        self.done: dict[str, Any] = {}
         self.emitted: list[tuple[str, dict[str, Any]]] = []
 
     def set_state(self, value: Any) -> None:
         self.state = value
+
+    def once(self, key: str, fn: Callable[[], Any]) -> Any:
+        self.done[key] = fn()
+        return self.done[key]
 
     def emit(self, event: str, data: dict[str, Any]) -> None:
         self.emitted.append((event, data))

@@ -76,9 +76,9 @@ class SeededJob:
         )
         self._root = self.host.start(self.supervisor, "job")
 
-    def send(self, routine_id: str, **data: Any) -> None:
-        """Put a message into a routine's entry."""
-        edge = self.plan.entries[routine_id, ENTRY]
+    def send(self, routine_id: str, *, slot: str = ENTRY, **data: Any) -> None:
+        """Put a message into a routine's entry, or another slot of it."""
+        edge = self.plan.entries[routine_id, slot]
         account = self.ledger.accounts[self.plan.edges[edge].target]
         payload: Payload = self.codec.encode(data, "data") if account.takes_bytes else data
         assert self.ledger.admit(edge, payload) is Admission.ADMITTED

@@ -70,6 +70,7 @@ class Worker:
         self.message: Message | None = None
         self.execution: TurnExecution | None = None
         self.refuses: BaseException | None = None
+        self.refuses_after: BaseException | None = None
         self.boot()
 
     def boot(self) -> None:
@@ -141,6 +142,17 @@ class Worker:
         else:
             apply_ops(self.committed, part.state)
             self.message = replace(self.message, released=0)
+
+    def confirm(self, body: Any) -> None:
+        """Record what a turn did once (`Port`), unless the worker `refuses`; it may also refuse right after that."""
+        if self.refuses is not None:
+            raise self.refuses
+        assert self.message is not None
+        part = body if self.is_local else decode_part(body)
+        assert part.once is not None
+        self.message = replace(self.message, once=(*self.message.once, part.once))
+        if self.refuses_after is not None:
+            raise self.refuses_after
 
     def check(self) -> None:
         """Let the turn go on (`Port`), unless the worker `refuses`."""

@@ -180,6 +180,12 @@ class RequestPort:
         if self._inbound.hold and not self._wait(math.inf):
             raise RequestAbandoned
 
+    def confirm(self, body: bytes) -> None:
+        """Send a part as `part` does, and wait until nothing is left to be granted."""
+        self.part(body, 1)
+        if not (self._inbound.may_go_on(1) or self._wait(1)):
+            raise RequestAbandoned
+
     def check(self) -> None:
         """Do nothing: a process that is given up is ended."""
 

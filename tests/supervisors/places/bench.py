@@ -107,6 +107,13 @@ class Bench:
             port.part(encode(index), weight)
         return count
 
+    def confirm(self, port: Port, parts: int) -> Any:
+        """Hand over some parts, then one that is waited for."""
+        for index in range(parts):
+            port.part(encode(index), 1)
+        port.confirm(encode("confirmed?"))
+        return "confirmed"
+
     def steps(self, port: Port, count: int, weight: int) -> Iterator[None]:
         for index in range(count):
             port.stop_with(encode(index), weight)

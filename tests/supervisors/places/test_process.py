@@ -407,6 +407,31 @@ def test_parts_wait_for_their_grants(verb: str) -> None:
     assert [part for _, part in driver.parts] == [0, 1, 2, 3, 4]
 
 
+def test_a_part_that_is_confirmed_waits_for_its_grant_and_all_before_it() -> None:
+    with driven(timeout=0.3, grants=False) as driver:
+        asked = driver.ask("confirm", 2)
+        driver.run(lambda: len(driver.parts) == 3)
+        for _ in range(3):
+            end = time.monotonic() + 0.2
+            driver.run(lambda end=end: time.monotonic() > end, 0.01)
+            assert (driver.done, driver.lost) == ({}, [])
+            driver.place.grant(0, asked)
+        driver.run(lambda: driver.done)
+    assert driver.done == {asked: "confirmed"}
+
+
+def test_a_part_that_is_confirmed_is_waited_for_no_longer_than_the_worker_lives() -> None:
+    with driven(grants=False) as driver:
+        asked = driver.ask("confirm", 0)
+        driver.run(lambda: driver.parts)
+        driver.place.close(PATIENCE)
+        driver.run(lambda: driver.closed)
+    assert driver.done == {}
+    assert asked in {seq for _, _, lost in driver.lost for seq in (lost.suspect, *lost.ran, *lost.unbegun)} | {
+        seq for seq, _, _ in driver.failed
+    }
+
+
 @pytest.mark.parametrize("request_", [("garbage",), ("hang_up",), ("lie", 99)])
 def test_a_worker_that_breaks_the_protocol_is_ended(request_: tuple[object, ...]) -> None:
     with driven() as driver:

@@ -138,6 +138,26 @@ def refuse() -> NoReturn:
     raise LookupError("not the request's")
 
 
+def test_a_request_waits_until_what_it_confirms_was_granted(kind: Kind) -> None:
+    order: list[str] = []
+
+    def confirm(port: Port) -> None:
+        port.confirm("part")
+        order.append("went on")
+
+    with running(kind) as world:
+        grant = world.place.grant
+
+        def note(number: int, seq: int) -> None:
+            order.append("granted")
+            grant(number, seq)
+
+        world.place.grant = note  # type: ignore[method-assign]
+        seq = world.begin(confirm)
+        world.run(lambda: world.done)
+    assert (world.parts, order) == ([(seq, "part")], ["granted", "went on"])
+
+
 def test_a_part_outside_of_a_request_is_refused(kind: Kind) -> None:
     ports: list[Port] = []
     with running(kind) as world:
