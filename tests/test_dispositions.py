@@ -271,7 +271,7 @@ class Wanderings(RuleBasedStateMachine):
     def redeliver_some(self, data: st.DataObject) -> None:
         letters = [letter for account in self.ledger.accounts for letter in account.dead_letters]
         chosen = data.draw(st.lists(st.sampled_from(letters), max_size=4)) if letters else []
-        is_ending = self.ledger._is_ending()
+        is_ending = self.ledger._takes_nothing_back()
         if not is_ending and any(self.ledger._is_skipped(letter) for letter in chosen):
             with pytest.raises(RoutineSkippedError):
                 self.ledger.redeliver(chosen, 0.0)
@@ -290,7 +290,7 @@ class Wanderings(RuleBasedStateMachine):
     @precondition(lambda self: self.old)
     @rule()
     def redeliver_an_old_one(self) -> None:
-        if not self.ledger._is_ending():
+        if not self.ledger._takes_nothing_back():
             with pytest.raises(NotADeadLetterError):
                 self.ledger.redeliver(self.old[-1:], 0.0)
 

@@ -25,8 +25,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routilux.records.carried import Carried, needs_of
-from routilux.records.errors import PickleRefusedError
 from routilux.records.registry import Registry
+from routilux.records.value_errors import PickleRefusedError
 from supervisors.errors import ValueDecodingError, ValueEncodingError
 from supervisors.wire.values import MAX_VALUE_BYTES
 from tests.records import shop
@@ -389,7 +389,7 @@ def test_numpy_that_is_missing_is_asked_for_by_its_extra() -> None:
         import sys
         sys.modules["numpy"] = None
         from routilux.records.carried import Carried
-        from routilux.records.errors import MissingLibraryError
+        from routilux.records.value_errors import MissingLibraryError
         carried = Carried()
         assert carried.decode(carried.encode((1, {2}))) == (1, {2})
         try:

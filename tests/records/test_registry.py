@@ -20,7 +20,9 @@ import pytest
 
 import routilux
 from routilux.records.carried import Carried
-from routilux.records.errors import (
+from routilux.records.registry import Registry, default
+from routilux.records.schema import TypeShape
+from routilux.records.value_errors import (
     FieldsChangedError,
     KindChangedError,
     MigrationError,
@@ -31,8 +33,6 @@ from routilux.records.errors import (
     UnknownTypeError,
     ValueReadingError,
 )
-from routilux.records.registry import Registry, default
-from routilux.records.schema import TypeShape
 from supervisors.errors import ValueDecodingError
 from tests.records.shop import SHOP, Item, Rights
 

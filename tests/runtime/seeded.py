@@ -65,7 +65,7 @@ class SeededJob:
                     account.plan.routine, codec, by_reference=not account.plan.is_process
                 )
         self.finished: Future[JobCut] = Future()
-        self.state_actor = StateActor(self.ledger, 0.0)
+        self.state_actor = StateActor(self.ledger, 0.0, lambda message: self._root.signal(message))
         self.supervisor = JobSupervisor(
             self.ledger,
             self.state_actor,
