@@ -141,9 +141,11 @@ class FileStore:
         with writing(f"job {job_id!r} in {self}"):
             lease = None
             while lease is None:
+                if create:
+                    self._make(job_id)
                 try:
                     lease = self._take(job_id, owner, create=create)
-                except FileNotFoundError:  # the job was removed, with its folder, while it was being taken
+                except (FileNotFoundError, UnknownJobError):  # it is not there, or was removed while it was being taken
                     if not create:
                         raise UnknownJobError(job_id, str(self)) from None
         with self._lock:
@@ -247,10 +249,11 @@ class FileStore:
         except UnknownJobError:
             raise FencedError(lease.job_id, lease.generation, None) from None
 
+    def _make(self, job_id: str) -> None:
+        with Folder.make(self.root, self._calls) as root:
+            root.make_folder(job_id).close()
+
     def _take(self, job_id: str, owner: Owner, *, create: bool) -> FileLease:
-        if create:
-            with Folder.make(self.root, self._calls) as root:
-                root.make_folder(job_id).close()
         with self._open(job_id) as folder:
             self._check_there(folder, job_id, create=create)
             try:

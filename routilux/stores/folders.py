@@ -119,8 +119,10 @@ class Folder:
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             descriptor = os.open(name, flags, dir_fd=self._descriptor)
-        except NotADirectoryError as error:  # what Linux says of a link, too
-            raise UnsafeStoreError(f"{str(self.path / name)!r} is no folder, or a link") from error
+        except OSError as error:
+            if error.errno in {errno.ENOTDIR, errno.ELOOP}:  # systems differ in what they say of a link
+                raise UnsafeStoreError(f"{str(self.path / name)!r} is no folder, or a link") from error
+            raise
         return Folder(self.path / name, descriptor, self._calls)
 
     def make_folder(self, name: str) -> Folder:

@@ -382,6 +382,13 @@ def test_the_root_may_be_reached_by_a_link(tmp_path: Path) -> None:
     store.close()
 
 
+def test_a_root_that_leads_nowhere_is_told(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "none")
+    with pytest.raises(StoreWriteError, match="No such file"):
+        _create(FileStore(tmp_path / "link"))
+    assert FileStore(tmp_path / "link").jobs() == []
+
+
 def test_a_root_that_is_a_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     store = make_store("files", tmp_path / "file")

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from routilux import testing
 from routilux.stores import FileStore, Lease, MemoryStore, ObjectInfo, Owner
 from routilux.stores.errors import UnknownJobError
+from routilux.stores.rules import RULES, Bench, BrokenError
 from routilux.testing import StoreRuleError, check_store
 from tests.stores.deeds import make_store, reopen, take_over
 
@@ -254,10 +254,10 @@ class _Forgetful(FileStore):
 
 def test_an_object_that_is_lost_when_the_store_is_opened_again_is_told_so(tmp_path: Path) -> None:
     numbers: Iterator[int] = iter(range(1000))
-    check: Any = testing._RULES["what was kept stays"]
+    check: Any = RULES["what was kept stays"]
     store = _Forgetful(tmp_path / str(next(numbers)))
-    with pytest.raises(testing._BrokenError, match="should be b'kept object', and is b''"):
-        check(testing._Bench(store, reopen, None))
+    with pytest.raises(BrokenError, match="should be b'kept object', and is b''"):
+        check(Bench(store, reopen, None))
     store.close()
 
 
@@ -277,7 +277,7 @@ def test_a_store_without_fencing_is_told_so(tmp_path: Path) -> None:
 
 def test_every_rule_has_a_store_that_breaks_it() -> None:
     shown = {*BROKEN.values(), "what was kept stays", "a lease that was taken over writes nothing"}
-    assert shown == set(testing._RULES)
+    assert shown == set(RULES)
 
 
 def test_what_a_broken_rule_raises_is_an_assertion_that_travels() -> None:
