@@ -93,7 +93,7 @@ class Listener(Protocol):
         """
 
     def on_done(self, number: int, seq: int, body: Any, seconds: float, at: float) -> bool:
-        """A request was run, in `seconds`, with result `body`; the place has noticed at clock reading `at`.
+        """A request was run, in `seconds` besides those parked, with result `body`; noticed at clock reading `at`.
 
         Returns:
             Whether the result was committed. If not, a service in this program settles the request as failed, and

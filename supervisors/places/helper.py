@@ -83,6 +83,10 @@ class Helper:
         self._is_held = False
         self._is_stopped = False
         """Whether the request waits where a hold keeps it."""
+        self._kept_at = 0.0
+        """When the present hold, or the present stop, began: the later of both."""
+        self._parked = 0.0
+        """Seconds that the request was kept by holds."""
         self._closing: Reason | None = None
         self._is_abandoned = False
         self._spent = 0.0
@@ -108,7 +112,7 @@ class Helper:
         now = self._clock()
         with self._changed:
             self._request = (seq, request)
-            self._spent = 0.0
+            self._spent = self._parked = 0.0
             self._running_since = now
             self._changed.notify()
 
@@ -127,8 +131,10 @@ class Helper:
 
     def hold(self) -> bool:
         """Let its request not go on past its next part or stop; tells whether it takes back what was not begun."""
+        now = self._clock()
         with self._changed:
             self._is_held = True
+            self._kept_at = now
             is_unbegun = self._request is not None
             self._request = None
             if is_unbegun:
@@ -137,8 +143,11 @@ class Helper:
 
     def release(self) -> None:
         """Let it go on past parts that are granted."""
+        now = self._clock()
         with self._changed:
             self._is_held = False
+            if self._is_stopped:
+                self._parked += now - self._kept_at
             self._changed.notify()
 
     @property
@@ -286,7 +295,7 @@ class Helper:
                 if self._closing is not None or not self._wait_for_grant():
                     return GivenBack(seq)
                 self._run_clock()
-            return Done(seq, execution.result, self._clock() - started)
+            return Done(seq, execution.result, self._clock() - started - self._parked)
         except BaseException as error:  # noqa: BLE001  whatever a request raises is its failure
             if self._is_copy:
                 leave_copy(error)
@@ -333,6 +342,7 @@ class Helper:
         with self._changed:
             self._stop_clock(now)
             self._is_stopped, is_held = True, self._is_held
+            self._kept_at = now
         if is_held:
             self._wake()  # it is parked from here on
         with self._changed:

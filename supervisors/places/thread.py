@@ -69,6 +69,7 @@ class ThreadPlace:
         self._execution: Execution | None = None
         self._is_inside = False
         self._is_held = False
+        self._held_at = 0.0
         self._is_waiting = False
         """Whether the request in progress waits inside of `part`."""
         self._is_refused = False
@@ -192,11 +193,14 @@ class ThreadPlace:
         """Take no further step; what was not begun comes back inside this call."""
         if not self._is_held:
             self._is_held = True
+            self._held_at = self._clock()
             self._return_unbegun()
 
     def release(self) -> None:
         """Go on at the next `advance`, or when the wait of a part returns."""
-        self._is_held = False
+        if self._is_held:
+            self._is_held = False
+            self._since += self._clock() - self._held_at
 
     @property
     def is_still(self) -> bool:

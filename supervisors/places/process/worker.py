@@ -122,8 +122,8 @@ class Loop:
         started = time.monotonic()
         self._page.begin(seq, started)
         self._inbound.begin(seq)
+        port = RequestPort(seq, started, self._inbound, self._outbound, self._page)
         try:
-            port = RequestPort(seq, started, self._inbound, self._outbound, self._page)
             execution = self._service.begin(request, port)
             while not execution.advance():
                 if self._inbound.is_stopping or not port.wait_for_room():
@@ -135,10 +135,10 @@ class Loop:
             self._service.settle(accepted=True)
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is this request's failure
             self._leave_if_copy(error)
-            self._report_failure(seq, error, time.monotonic() - started)
+            self._report_failure(seq, error, time.monotonic() - started - port.parked)
             return
         self._leave_if_copy(None)
-        seconds = time.monotonic() - started
+        seconds = time.monotonic() - started - port.parked
         self._page.end()
         self._outbound.done(seq, body, seconds, more=self._inbound.has_more)
 
@@ -171,6 +171,9 @@ class RequestPort:
         self._outbound = outbound
         self._page = page
         self._generation = generation.number
+        self._parked_at: float | None = None
+        self.parked = 0.0
+        """Seconds that it was kept by holds."""
 
     def part(self, body: bytes, weight: int) -> None:
         """Send a part at once, after a wait while those not granted weigh `PART_BOUND` or more; then stay if held."""
@@ -209,11 +212,17 @@ class RequestPort:
         self._page.shift(math.inf)
         waited_from = time.monotonic()
         may_go_on = self._inbound.wait(bound, self._tell_parked)
-        self._started += time.monotonic() - waited_from
+        now = time.monotonic()
+        self._started += now - waited_from
         self._page.shift(self._started)
+        if self._parked_at is not None:
+            self.parked += now - self._parked_at
+            self._parked_at = None
         return may_go_on
 
     def _tell_parked(self, hold: int) -> None:
+        if self._parked_at is None:
+            self._parked_at = time.monotonic()
         self._outbound.send(Parked(hold, self._seq))
         self._inbound.drop_all()
 

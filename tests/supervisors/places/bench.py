@@ -243,6 +243,7 @@ class Driver:
         self.requests: dict[int, bytes] = {}
         self.done: dict[int, Any] = {}
         self.order: list[int] = []
+        self.seconds: dict[int, float] = {}
         self.parts: list[tuple[int, Any]] = []
         self.failed: list[tuple[int, str, tuple[int, ...]]] = []
         self.returned: list[tuple[int, ...]] = []
@@ -337,6 +338,7 @@ class Driver:
         assert seconds >= 0.0
         assert seq not in self.done
         self.done[seq] = decode(body)
+        self.seconds[seq] = seconds
         self.order.append(seq)
         return True
 

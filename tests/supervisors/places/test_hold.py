@@ -277,3 +277,15 @@ def test_time_spent_parked_is_no_part_of_the_time_that_a_request_may_take(kind: 
             driver.place.release()
             driver.run(lambda seq=seq: seq in driver.done)
     assert (driver.lost, driver.failed, driver.warned) == ([], [], [])
+
+
+@pytest.mark.parametrize("kind", ["thread", "timed", "process"])
+def test_time_spent_parked_is_no_part_of_what_a_request_took(kind: str) -> None:
+    with driven(kind) as driver:
+        seq = park(driver, 2)
+        end = time.monotonic() + 0.3
+        driver.run(lambda: time.monotonic() > end, 0.01)
+        grant_all(driver)
+        driver.place.release()
+        driver.run(lambda: driver.done)
+    assert 0.0 <= driver.seconds[seq] < 0.3

@@ -205,3 +205,39 @@ def test_a_worker_that_tells_to_be_parked_when_it_cannot_be_is_ended(held: bool,
     [(_, reason, lost)] = driver.lost
     assert isinstance(reason, ProtocolError)
     assert (lost.suspect, lost.unbegun) == (seq, ())
+
+
+def test_kills_at_random_moments_of_a_hold_give_back_exactly_what_was_in_hand() -> None:
+    rng = random.Random(7)
+    with driven() as driver:
+        asked: list[int] = []
+        for _ in range(6):
+            while len(driver.waiting) < 400:
+                asked.append(driver.ask(*rng.choice([("echo", 0), ("echo", 0), ("steps", 10, 1)])))
+            count = len(driver.done) + rng.randrange(60)
+            driver.run(lambda count=count: len(driver.done) > count)
+            moments = [driver.place.hold, lambda: pause(driver, rng), lambda: driver.place.kill(0, Killed())]
+            if rng.random() < 0.3:
+                rng.shuffle(moments)
+            for act in moments:
+                act()
+            driver.run(lambda: driver.lost)
+            assert driver.place.is_still
+            [(_, _, lost)] = driver.lost
+            back = [*lost.ran, *([] if lost.suspect is None else [lost.suspect]), *lost.unbegun]
+            # Nothing between what was reported and what waits is missing, and nothing of it twice.
+            assert [*driver.order, *back, *(seq for seq, _ in driver.waiting)] == asked
+            driver.lost.clear()
+            driver.put_back(back)
+            driver.place.start(0, b"")
+            driver.place.release()
+        driver.run(lambda: len(driver.done) == len(asked))
+    assert driver.order == asked
+    assert driver.failed == []
+
+
+def pause(driver: Driver, rng: random.Random) -> None:
+    if rng.random() < 0.5 and driver.place.room(0) == 0:
+        driver.run(lambda: driver.place.is_still or driver.place.room(0))
+    end = time.monotonic() + rng.choice([0.0, 0.000_1, 0.001])
+    driver.run(lambda: time.monotonic() >= end, 0.000_5)
