@@ -36,7 +36,7 @@ test: $(DEV) ## Run the tests (ten minutes on two cores at most)
 .PHONY: faults
 faults: $(DEV) ## Run every fault at each placement by each strategy, fuzz the decoders, kill 500 programs (half an hour)
 	$(BIN)/python -m pytest tests/faults -m "stress or not stress" --timeout=600 -o faulthandler_timeout=660 $(ARGS)
-	$(BIN)/python -m pytest tests/supervisors/wire tests/turn/test_codec.py -m hypothesis --hypothesis-profile=stress \
+	$(BIN)/python -m pytest tests/supervisors/wire tests/turn/test_codec.py tests/records -m hypothesis --hypothesis-profile=stress \
 	    --timeout=600 -o faulthandler_timeout=660
 	$(BIN)/python -m tests.faults.orphans --programs 500
 

@@ -204,7 +204,7 @@ def _write(
         _Pickler(file, registry, is_check=is_check).dump(value)
     except TooLongError:
         raise ValueEncodingError(path, TOO_LONG) from None
-    except BaseException as error:  # an object's own methods may raise anything
+    except BaseException as error:  # noqa: BLE001 - an object's own methods may raise anything
 
         def write_part(part: Any, file: BoundedFile | CountingFile) -> None:
             _Pickler(file, registry, is_check=True).dump(part)

@@ -151,6 +151,7 @@ def test_a_class_of_a_module_that_is_loaded_again_takes_its_own_place() -> None:
     assert list(registry.by_class) == [new]
 
 
+@pytest.mark.processes
 def test_a_class_of_a_script_is_called_as_if_its_file_were_imported(tmp_path: Path) -> None:
     script = tmp_path / "flow_of_mine.py"
     script.write_text(

@@ -178,6 +178,18 @@ def test_an_attack_is_an_error_of_decoding_and_nothing_else(
     assert (Colour.RED._value_, Item.__init__.__module__) == (1, Item.__module__)
 
 
+def test_no_length_that_is_announced_takes_memory() -> None:
+    tracemalloc.start()
+    try:
+        for attack in ATTACKS.values():
+            with contextlib.suppress(ValueDecodingError):
+                CARRIED.decode(b"\x03" + attack)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 10 * 2**20
+
+
 def test_an_attack_on_a_description_is_no_more() -> None:
     for attack in ATTACKS.values():
         try:
@@ -225,22 +237,16 @@ def some_values() -> dict[str, Any]:
 @pytest.mark.parametrize("name", some_values())
 def test_bytes_that_were_damaged_are_a_value_or_one_error(name: str) -> None:
     data = CARRIED.encode(some_values()[name])
-    masks = (1, 2, 4, 8, 16, 32, 64, 128, 255)
+    masks = (1, 2, 4, 8, 16, 32, 64, 128)
     places = range(len(data))
     damaged = [data[:at] for at in places]
     damaged += [data[:at] + bytes([data[at] ^ mask]) + data[at + 1 :] for at in places for mask in masks]
-    tracemalloc.start()
-    try:
-        for bad in damaged:
-            for read in (CARRIED.decode, describe):
-                try:
-                    read(bad)
-                except ValueDecodingError:
-                    continue
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < 100 * 2**20
+    for bad in damaged:
+        for read in (CARRIED.decode, describe):
+            try:
+                read(bad)
+            except ValueDecodingError:
+                continue
     assert "Cart.__call__" not in shop.RUN
 
 
@@ -293,6 +299,7 @@ except ValueDecodingError as error:
 """
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("start", "step", "end"),
     [

@@ -66,7 +66,12 @@ class Decisions:
         self.finished: Future[JobCut] = Future()
         self._pools: list[Pool] = []
         self.supervisor = JobSupervisor(
-            ledger, state_actor(ledger, 0.0, lambda _: None), [self._make_pool], self.finished, job_id="job", shutdown=5.0
+            ledger,
+            state_actor(ledger, 0.0, lambda _: None),
+            [self._make_pool],
+            self.finished,
+            job_id="job",
+            shutdown=5.0,
         )
         self.root = self.host.start(self.supervisor, "job")
         self.host.run()
