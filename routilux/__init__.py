@@ -19,7 +19,7 @@ from routilux.model.function import routine
 from routilux.model.routine import Routine
 from routilux.model.slot import Slot
 from routilux.runtime.job import Job
-from routilux.turn.state import Unreadable
+from routilux.turn.state import InPlace, Unreadable
 
 __version__ = "0.1.0"
 
@@ -31,6 +31,7 @@ __all__ = [
     "Event",
     "ExecutionRecord",
     "Flow",
+    "InPlace",
     "Job",
     "JobState",
     "JobStatus",

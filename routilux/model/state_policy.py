@@ -64,7 +64,8 @@ def make_default(state_type: type | None, policy: str) -> Any:
     """Give the state that a routine has which sets none."""
     if state_type is not None:
         return state_type()
-    return None if policy in (NONE, VALUE) else {}  # noqa: PLR6201  what came may be anything
+    # No set: what came may be anything, and is refused when its routine is added.
+    return None if policy in (NONE, VALUE) else {}
 
 
 def checked_default(routine: Declares, value: Any) -> Any:
