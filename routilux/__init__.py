@@ -20,7 +20,7 @@ from routilux.model.routine import Routine
 from routilux.model.slot import Slot
 from routilux.records.registry import register
 from routilux.runtime.job import Job
-from routilux.turn.state import Unreadable
+from routilux.turn.state import InPlace, Unreadable
 from routilux.version import VERSION
 
 __version__ = VERSION
@@ -33,6 +33,7 @@ __all__ = [
     "Event",
     "ExecutionRecord",
     "Flow",
+    "InPlace",
     "Job",
     "JobState",
     "JobStatus",

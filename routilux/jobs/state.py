@@ -57,7 +57,8 @@ class JobState:
         flow_id: the id of its flow.
         status: one of `JobStatus`; compares equal to its word.
         routine_states: by routine id, a dict with `status`, `state` (the declared state; a list by
-            worker number where there are several; `Unreadable` for a value that cannot be decoded here),
+            worker number where there are several; `Unreadable` for a value that cannot be decoded here,
+            `InPlace` for one that is changed in place while the job runs),
             `stats` (`RoutineFigures` as a dict), `handled`, `failed`, `skipped`, `dead`, `retries`,
             `restarts` and `error` (the last failure in one line, control characters escaped, or None).
         connections: what became of the messages of each connection.

@@ -64,6 +64,7 @@ def make_default(state_type: type | None, policy: str) -> Any:
     """Give the state that a routine has which sets none."""
     if state_type is not None:
         return state_type()
+    # No set: what came may be anything, and is refused when its routine is added.
     return None if policy in (NONE, VALUE) else {}
 
 

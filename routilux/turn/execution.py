@@ -197,6 +197,9 @@ class TurnExecution:
         for recorded in self._message.once:
             if recorded.key == key:
                 return values.decode(recorded.value)
+        if self._broken is not None:
+            raise self._broken  # swallowed before: this turn comes to nothing
+        self._port.check()  # nor does one that was given up have any more effects
         path = f"once({key!r})"
         before, cell.turn = cell.turn, InsideOnce(self, (*around, key))
         try:

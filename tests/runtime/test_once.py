@@ -211,3 +211,32 @@ def test_what_was_recorded_stays_with_a_dead_letter_that_is_put_back(tmp_path: P
         job.close_entry()
         (result,) = job.results()
     assert [result["line"]] == routine.lines()
+
+
+class Late(Outside):
+    """Hangs before its effect, in its first try."""
+
+    def handle(self) -> None:
+        if self.attempt == 1 and self.hangs is not None:
+            self.hangs.wait()
+        super().handle()
+
+    def end_badly(self) -> None:
+        """Do nothing: that is tested elsewhere."""
+
+
+def test_a_handler_that_was_given_up_has_no_effect_any_more(tmp_path: Path) -> None:
+    routine = Late(tmp_path / "effects", "hang")
+    assert routine.hangs is not None
+    flow = Flow("late")
+    flow.add_routine(routine, "late", timeout=0.3, error_handler=RETRY)
+    flow.output("late", "out")
+    try:
+        with flow.start("late") as job:
+            assert [item["attempt"] for item in job.results()] == [2]
+    finally:
+        routine.hangs.set()
+    for thread in threading.enumerate():
+        if "/handler " in thread.name:
+            thread.join(30.0)
+    assert len(routine.lines()) == 1

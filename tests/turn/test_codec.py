@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routilux.messages import Emission, Message, StateOp, TurnFailure, TurnPart, TurnResult
+from routilux.messages import Emission, Message, Once, StateOp, TurnFailure, TurnPart, TurnResult
 from routilux.turn.codec import (
     EXCEPTION_BYTES,
     LocalCodec,
@@ -191,11 +191,21 @@ def test_a_boot_carries_state_and_what_slots_gathered() -> None:
 
 @pytest.mark.parametrize("payload", [{"x": 1}, values.encode({"x": 1})], ids=["by reference", "encoded"])
 def test_a_request_comes_back_as_its_message(payload: Any) -> None:
-    message = Message(3, 7, payload, KEY, failures=2, crashes=1, redelivered=True, released=4)
+    once = (Once("a", b"1"), Once("é", b""))
+    message = Message(3, 7, payload, KEY, failures=2, crashes=1, redelivered=True, released=4, once=once)
 
     read = wire.request(encode_request(message))
 
-    assert read == Message(3, 7, values.encode({"x": 1}), KEY, failures=2, crashes=0, redelivered=True, released=4)
+    encoded = values.encode({"x": 1})
+    assert read == Message(3, 7, encoded, KEY, failures=2, crashes=0, redelivered=True, released=4, once=once)
+
+
+def test_a_part_that_is_to_be_recorded_comes_back_and_has_nothing_else() -> None:
+    once = Once("é", b"x")
+    assert decode_part(wire.part(TurnPart([], None, once))) == TurnPart([], None, once)
+    for part in (TurnPart([Emission(0, None, b"")], None, once), TurnPart([], [], once)):
+        with pytest.raises(FrameError, match="what is recorded comes with nothing else"):
+            decode_part(wire.part(part))
 
 
 def failure_of(error: BaseException) -> TurnFailure:

@@ -153,16 +153,30 @@ def test_a_death_at_any_point_never_gives_two_results_for_a_key(at: int, when: s
 
 @PLACES
 def test_a_handler_that_goes_on_after_a_refused_recording_is_not_committed(is_local: bool) -> None:
+    never = Fails()
+
     def deed(it: Trying) -> None:
         worker.refuses = RequestAbandoned()
         with pytest.raises(RequestAbandoned):
             it.once("a", lambda: 1)
+        worker.refuses = None
+        with pytest.raises(RequestAbandoned):
+            it.once("b", never)
         it.emit("out", x=1)
 
     worker = Worker(Trying(deed), is_local=is_local)
     with pytest.raises(RequestAbandoned):
         worker.run()
-    assert worker.out == []
+    assert (worker.out, recorded(worker), never.calls) == ([], {}, 0)
+
+
+def test_a_turn_that_was_given_up_has_no_more_effects() -> None:
+    never = Fails()
+    worker = Worker(Trying(lambda it: it.once("a", never)))
+    worker.was_given_up = RequestAbandoned()
+    with pytest.raises(RequestAbandoned):
+        worker.run()
+    assert never.calls == 0
 
 
 @PLACES

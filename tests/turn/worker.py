@@ -71,6 +71,7 @@ class Worker:
         self.execution: TurnExecution | None = None
         self.refuses: BaseException | None = None
         self.refuses_after: BaseException | None = None
+        self.was_given_up: BaseException | None = None
         self.boot()
 
     def boot(self) -> None:
@@ -155,9 +156,9 @@ class Worker:
             raise self.refuses_after
 
     def check(self) -> None:
-        """Let the turn go on (`Port`), unless the worker `refuses`."""
-        if self.refuses is not None:
-            raise self.refuses
+        """Let the turn go on (`Port`), unless it `was_given_up`."""
+        if self.was_given_up is not None:
+            raise self.was_given_up
 
     def stop_with(self, body: Any, weight: int) -> None:
         """Take a part at a stop (`Port`)."""
