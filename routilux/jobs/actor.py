@@ -235,7 +235,7 @@ class StateActor(Behavior):
         def end(outcome: CheckpointInfo | CheckpointFailedError) -> None:
             if isinstance(outcome, CheckpointFailedError):
                 self._report(Paused(None, outcome))
-            else:
+            elif self.status is JobStatus.RUNNING:  # it may have come to its end meanwhile
                 self._move(JobStatus.PAUSED, None, ctx)
                 self._report(Paused(outcome))
 

@@ -65,7 +65,8 @@ class Rest:
             place: where handlers run.
             is_settled: whether no failure waits for what follows from it.
         """
-        if self.is_held and is_settled and place.is_still:
+        is_at_rest = self._account.has_stopped if self._account.is_in_place else place.is_still
+        if self.is_held and is_settled and is_at_rest:
             self.tell()
 
     def tell(self) -> None:

@@ -123,7 +123,7 @@ class RoutineActor(Behavior):
 
     handles_terminate = True
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  what a routine's actor stands between
         self,
         account: Account,
         ledger: Ledger,
