@@ -115,7 +115,7 @@ def make_view(format_: Any, shape: Any, is_read_only: Any, data: Any) -> Any:
     """Make a view of bytes of its own."""
     if type(data) is not bytes or type(format_) is not str or type(is_read_only) is not bool or not _is_shape(shape):
         raise TypeError("no parts of a view")
-    view = memoryview(data if is_read_only else bytearray(data))
+    view: Any = memoryview(data if is_read_only else bytearray(data))
     return view if (format_, shape) == ("B", (len(data),)) else view.cast(format_, shape)
 
 
