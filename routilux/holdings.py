@@ -60,8 +60,7 @@ class Holdings:
         codec: how the values of users are encoded, for those who read what is held here.
     """
 
-    # CPython 3.11 reads the attributes of an object with thirty or more of them by a slower way, which cost a job of
-    # short messages three percent (`benchmarks/pipeline.py`).
+    # CPython 3.11 finds the attributes of an object with thirty or more of them by a slower way, which is felt here.
     __slots__ = (
         "_cycle_limit",
         "_dead",
