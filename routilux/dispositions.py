@@ -25,6 +25,8 @@ from supervisors.reasons import Reason
 class Dispositions(Holdings):
     """The holdings of a job, with what can be done about messages that were not handled."""
 
+    __slots__ = ()
+
     def count_failure(
         self, account: Account, delivery: int, reason: Reason, at: float, *, is_crash: bool
     ) -> Message | None:

@@ -62,6 +62,40 @@ class Holdings:
         codec: how the values of users are encoded, for those who read what is held here.
     """
 
+    # CPython 3.11 finds the attributes of an object with thirty or more of them by a slower way, which is felt here.
+    __slots__ = (
+        "_cycle_limit",
+        "_dead",
+        "_delivery",
+        "_entry_open",
+        "_facts",
+        "_facts_told",
+        "_gate_open",
+        "_handled",
+        "_is_quiet",
+        "_job_key",
+        "_notify_facts",
+        "_notify_overflow",
+        "_notify_quiet",
+        "_outstanding",
+        "_overflow",
+        "_owners",
+        "_receivers",
+        "_release",
+        "_sent",
+        "_skipped",
+        "_try_acquire",
+        "_ways",
+        "accounts",
+        "codec",
+        "lock",
+        "outputs",
+        "outside",
+        "plan",
+        "results_bell",
+        "room_bell",
+    )
+
     def __init__(  # noqa: PLR0913  what a job is to its books, spelled out once
         self,
         plan: Plan,

@@ -46,6 +46,8 @@ class Ledger(Dispositions):
     Its arguments are those of `Holdings`.
     """
 
+    __slots__ = ()
+
     # -- What goes in
 
     def admit(self, edge: int, payload: Payload) -> Admission:
