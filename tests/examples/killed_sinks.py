@@ -1,8 +1,8 @@
-"""A program whose sink kills it by SIGKILL at one point: `python -m tests.examples.killed_sinks SINK STORE FOLDER WHEN N EVERY`.
+"""A program whose sink kills it by SIGKILL at one point: `killed_sinks SINK STORE FOLDER WHEN N EVERY`.
 
-It starts the job, or goes on with it. `WHEN` the first message numbered `N` or more is handled: `torn`, with half of the
-effect done, or `after` all of it and before the commit. `EVERY` is seconds between two checkpoints; 0 for none but the
-first, so that everything is run again.
+It starts the job, or goes on with it. `WHEN` the first message numbered `N` or more is handled: `torn`, with half of
+the effect done, or `after` all of it and before the commit. `EVERY` is seconds between two checkpoints; 0 for none but
+the first, so that everything is run again.
 """
 
 from __future__ import annotations

@@ -83,9 +83,6 @@ def test_a_job_that_is_paused_and_killed_from_the_shell_finds_what_a_plain_loop_
     assert summary.header is not None
     assert (summary.job_id, summary.header.status, summary.header.cause) == ("nightly", "paused", "pause")
 
-    status, _, errors = shell.run("start", str(FOLDER))
-    assert (status, errors.partition(" has a job ")[2]) == (1, "'nightly' already: resume it, or choose another id\n")
-
     assert shell.run("resume", end=signal.SIGKILL)[0] == -signal.SIGKILL
     status, _, errors = shell.run("resume", end=signal.SIGTERM)
     assert status == 143, errors
