@@ -178,8 +178,7 @@ class StateActor(Behavior):
         for message in asked:
             if isinstance(message, GetCut):
                 message.reply.set_result(self.cut(ctx.now()))
-        if self._checkpoints is not None:
-            self._checkpoints.end()
+        # Who waits for a checkpoint that will not be told of any more is told of the end of the job instead.
 
     def cut(self, now: float) -> JobCut:
         """Give the job as it is between two commits."""

@@ -155,12 +155,6 @@ class Checkpoints:
             self._add_points([pause], ctx)
         self._write("end" if pause is None else "pause", status, error, self.pause_points, ctx)
 
-    def end(self) -> None:
-        """Tell those who still wait for a checkpoint that the job has ended."""
-        waiting, self._serving, self._wishes = [*self._serving, *self._wishes], [], []
-        for wish in waiting:
-            wish.done(CheckpointFailedError(self._ledger.job_id, self._number, "the job has ended"))
-
     # -- Private
 
     def _go_on(self, ctx: Context) -> None:
