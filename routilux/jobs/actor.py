@@ -20,7 +20,7 @@ from routilux.jobs.checkpoints import BoundaryOverdue, CheckpointDue, Checkpoint
 from routilux.jobs.errors import CheckpointFailedError
 from routilux.jobs.history import History, HistoryCut
 from routilux.jobs.machine import JobStatus, is_final, move
-from routilux.jobs.recorder import CheckpointInfo, KeepFacts, NotSaved, Saved
+from routilux.jobs.recorder import CheckpointInfo, KeepFacts, NotSaved, Saved, TakenOver
 from routilux.jobs.state import RoutineFigures
 from routilux.ledger import Ledger
 from routilux.records.schema import PausePoint
@@ -73,6 +73,8 @@ class JobCut(NamedTuple):
     history: HistoryCut
     pause_points: list[PausePoint]
     checkpoint: CheckpointInfo | None
+    unkept: CheckpointFailedError | None = None
+    """Of a job that is over: why it could not be kept as it is here."""
 
 
 class PauseNow(NamedTuple):
@@ -259,7 +261,7 @@ class StateActor(Behavior):
                 checkpoints.begin(recorder, ctx)
             case TakeCheckpoint(cause, reply):
                 checkpoints.want(Wish(cause, partial(_answer, reply)), ctx)
-            case CheckpointDue() | BoundaryOverdue() | Stopped() | Saved() | NotSaved():
+            case CheckpointDue() | BoundaryOverdue() | Stopped() | Saved() | NotSaved() | TakenOver():
                 checkpoints.handle(message, ctx)
             case _:
                 raise InternalError(f"the state actor was sent {message!r}")

@@ -19,9 +19,10 @@ from routilux.books import AccountBooks, Books, Versions
 from routilux.facts import Fact
 from routilux.jobs.errors import CheckpointFailedError
 from routilux.jobs.journal import Journal
-from routilux.jobs.recorder import CheckpointInfo, NotSaved, Save, Saved
+from routilux.jobs.recorder import CheckpointInfo, NotSaved, Save, Saved, TakenOver
 from routilux.ledger import Ledger
 from routilux.records.schema import PausePoint
+from routilux.stores.errors import FencedError
 from routilux.turn.state import to_stored
 from supervisors.behavior import Context, Ref, Timer
 from supervisors.errors import ValueEncodingError
@@ -77,6 +78,7 @@ class Checkpoints:
         pause_points: the pauses there were, oldest first.
         wall_offset: what to add to a clock reading to get seconds since the epoch.
         failed: called with each failure.
+        taken_over: called when another runner has the job.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class Checkpoints:
         pause_points: list[PausePoint],
         wall_offset: float,
         failed: Callable[[CheckpointFailedError], None],
+        taken_over: Callable[[FencedError], None],
     ) -> None:
         self._ledger = ledger
         self._journal = journal
@@ -101,6 +104,7 @@ class Checkpoints:
         self.take_facts: Callable[[list[Fact], float], None] = lambda _facts, _now: None
         """Takes note of the facts that were fetched at a cut, and of when that was."""
         self._failed = failed
+        self._taken_over = taken_over
         self._recorder: Ref | None = None
         self._wishes: list[Wish] = []
         self._serving: list[Wish] = []
@@ -129,7 +133,9 @@ class Checkpoints:
         self._wishes.append(wish)
         self._go_on(ctx)
 
-    def handle(self, message: CheckpointDue | BoundaryOverdue | Stopped | Saved | NotSaved, ctx: Context) -> None:
+    def handle(
+        self, message: CheckpointDue | BoundaryOverdue | Stopped | Saved | NotSaved | TakenOver, ctx: Context
+    ) -> None:
         """Go on."""
         match message:
             case CheckpointDue():
@@ -145,6 +151,8 @@ class Checkpoints:
                 self._end(info, ctx)
             case NotSaved(_, error):
                 self._end(error, ctx)
+            case TakenOver(fenced):
+                self._taken_over(fenced)
 
     def cut_last(self, status: str, error: str | None, ctx: Context, pause: Pause | None = None) -> None:
         """Cut the job at its end, in this program at least: nobody takes anything any more."""

@@ -7,7 +7,7 @@ RoutiluxError
 │   │   ├── PauseInterruptedError     the job was resumed before it was paused
 │   │   └── NotResumableError         the job is cancelled, or completed
 │   └── WiringError (ValueError)
-│       └── ResumeRefusedError        the flow is another one: `losses` lists what would be lost
+│       └── ResumeRefusedError        something would be lost, or is lacking: `losses` lists what
 ├── PauseTimeoutError (TimeoutError)  the job did not come to rest in time; `busy` tells where; it goes on
 └── CheckpointFailedError (OSError)   a checkpoint could not be kept; those before it are good
 """
@@ -21,7 +21,9 @@ from routilux.errors import MomentError, RoutiluxError, WiringError
 from supervisors.text import cut, printable
 
 _TOLD = 3
-"""Busy routines and losses that an error's text names (arbitrary); the attribute has all."""
+"""Busy routines that an error's text names (arbitrary); the attribute has all."""
+_LISTED = 50
+"""Losses that an error's text lists (arbitrary); the attribute has all."""
 
 
 class BusyRoutine(NamedTuple):
@@ -119,17 +121,18 @@ class NotResumableError(MomentError):
 
 
 class ResumeRefusedError(WiringError):
-    """The flow is another one than the job was run with, and something would be lost.
+    """The job cannot be resumed so: the flow is another one, and something would be lost; or something is lacking.
 
     Args:
         job_id: the job.
-        losses: what would be lost, each in a line.
+        losses: what stands in the way, each in a line that tells what to do about it.
     """
 
     def __init__(self, job_id: str, losses: Sequence[str]) -> None:
         self.job_id, self.losses = job_id, tuple(losses)
-        listed = "".join(f"\n  - {loss}" for loss in self.losses)
+        shown = [f"\n  - {printable(loss)}" for loss in self.losses[:_LISTED]]
+        more = f"\n  and {len(self.losses) - _LISTED} more" if len(self.losses) > _LISTED else ""
+        listed = "".join(shown) + more
         super().__init__(
-            f"job {job_id!r} cannot be resumed with this flow, since something would be lost:{listed}\n"
-            "say what is to become of each: rename={old: new}, drop=[...], migrate={routine: function}"
+            f"job {job_id!r} was not resumed, and nothing of it was changed; what stands in the way:{listed}"
         )

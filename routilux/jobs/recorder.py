@@ -10,7 +10,6 @@ What cannot be written is told, and kept for the next try where it is history: t
 
 from __future__ import annotations
 
-import contextlib
 import platform
 import time
 from collections.abc import Callable
@@ -29,7 +28,7 @@ from routilux.records.history_log import LogHeader, write_facts, write_log_heade
 from routilux.records.schema import Header, HistoryPosition, Image, KeptState, PausePoint, Topology
 from routilux.routing import Plan, names_of
 from routilux.stores.base import Lease, Store
-from routilux.stores.errors import StoreError
+from routilux.stores.errors import FencedError, StoreError
 from routilux.version import VERSION
 from supervisors.behavior import Behavior, Context
 from supervisors.errors import InternalError, ValueEncodingError
@@ -135,6 +134,12 @@ class Saved(NamedTuple):
     versions: Versions
 
 
+class TakenOver(NamedTuple):
+    """Another runner has the job: this one may write nothing more."""
+
+    error: FencedError
+
+
 class NotSaved(NamedTuple):
     """A checkpoint could not be kept; nothing of it is there, and those before it are."""
 
@@ -153,7 +158,7 @@ class Recorder(Behavior):
 
     handles_terminate = True
 
-    def __init__(self, plan: Plan, custody: Custody, report: Callable[[Saved | NotSaved], None]) -> None:
+    def __init__(self, plan: Plan, custody: Custody, report: Callable[[Saved | NotSaved | TakenOver], None]) -> None:
         self._plan = plan
         self._custody = custody
         self._report = report
@@ -174,6 +179,9 @@ class Recorder(Behavior):
         self._needs: set[str] = set()
         """What reading the values of users takes that were kept so far, beyond plain data."""
         self._kept: dict[tuple[str, int], KeptState] = {}
+        self._is_taken_over = False
+        self.unkept: CheckpointFailedError | None = None
+        """Why the newest checkpoint could not be kept; None where it was. Read when this has ended."""
 
     def on_message(self, message: object, ctx: Context) -> None:
         """Write what is to be kept."""
@@ -193,8 +201,17 @@ class Recorder(Behavior):
             self._lost_facts += len(facts)
             return
         self._backlog.append(records)
-        with contextlib.suppress(StoreError):  # the next checkpoint tries again, and tells
+        try:
             self._append(durable=False)
+        except FencedError as error:
+            self._tell_taken_over(error)
+        except StoreError:
+            pass  # the next checkpoint tries again, and tells
+
+    def _tell_taken_over(self, error: FencedError) -> None:
+        if not self._is_taken_over:
+            self._is_taken_over = True
+            self._report(TakenOver(error))
 
     def _append(self, *, durable: bool) -> None:
         if self._backlog or durable:
@@ -218,8 +235,12 @@ class Recorder(Behavior):
         except (StoreError, ValueEncodingError, RecursionError, MemoryError) as error:
             failure = CheckpointFailedError(self._job_id, asked.number, str(error))
             failure.__cause__ = error
+            self.unkept = failure
             self._report(NotSaved(asked.number, failure))
+            if isinstance(error, FencedError):
+                self._tell_taken_over(error)
             return
+        self.unkept = None
         self._kept = {(state.routine_id, state.worker): state for state in saved.states}
         info = CheckpointInfo(
             generation=custody.lease.generation,

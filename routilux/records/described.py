@@ -5,11 +5,13 @@ Owns what stands for objects whose classes are not looked for. Never imports and
 
 from __future__ import annotations
 
+import contextlib
 import reprlib
-from typing import Any
+from typing import Any, NamedTuple
 
 from routilux.records.graph import GRAPH, Reader
 from routilux.records.makers import NUMPY
+from supervisors.errors import ValueDecodingError
 from supervisors.text import cut, printable
 from supervisors.wire import values
 
@@ -57,6 +59,25 @@ def describe(data: bytes | memoryview) -> Any:
     return values.decode(view)
 
 
+def find_types(data: bytes | memoryview) -> set[WrittenAs]:
+    """Tell which registered types occur in a value, as they were written. Empty for what is no graph, or damaged."""
+    view = memoryview(data)
+    if bytes(view[:1]) != GRAPH:
+        return set()
+    types = _NotingTypes()
+    with contextlib.suppress(ValueDecodingError):  # whoever reads the value is told
+        Reader(types, {NUMPY: _describe_array}).read(view[1:])
+    return types.found
+
+
+class WrittenAs(NamedTuple):
+    """A type as it was written: its name, its version and the names of its fields."""
+
+    name: str
+    version: int
+    fields: tuple[str, ...]
+
+
 class _Type:
     """A type as it was written."""
 
@@ -92,6 +113,17 @@ class _OpaqueTypes:
         if type(obj) is not Opaque or type(state) is not dict or not {str}.issuperset(map(type, state)):
             raise TypeError("no object and what it holds")
         obj.fields = dict(state)
+
+
+class _NotingTypes(_OpaqueTypes):
+    """As those, and they are noted."""
+
+    def __init__(self) -> None:
+        self.found: set[WrittenAs] = set()
+
+    def find_type(self, name: str, version: int, fields: tuple[str, ...]) -> Any:
+        self.found.add(WrittenAs(name, version, fields))
+        return super().find_type(name, version, fields)
 
 
 def _check(found: Any) -> None:

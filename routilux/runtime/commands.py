@@ -8,6 +8,7 @@ from typing import NamedTuple
 from routilux.jobs.checkpoints import Pause
 from routilux.jobs.errors import CheckpointFailedError
 from routilux.jobs.recorder import CheckpointInfo
+from routilux.stores.errors import FencedError
 from supervisors.policy import Strategy
 from supervisors.reasons import Reason
 
@@ -194,9 +195,9 @@ class Rested(NamedTuple):
 
 
 class NotKept(NamedTuple):
-    """A checkpoint could not be kept, and the job is not to go on without."""
+    """A checkpoint could not be kept, and the job is not to go on without; or another runner has it."""
 
-    error: CheckpointFailedError
+    error: CheckpointFailedError | FencedError
 
 
 class Overflow(NamedTuple):

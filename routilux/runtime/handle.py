@@ -12,6 +12,7 @@ the threads behind it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Generator, Mapping
 from concurrent.futures import Future
@@ -28,7 +29,7 @@ from routilux.errors import (
 )
 from routilux.jobs.actor import GetCut, JobCut, RoutineCut, StateActor, TakeCheckpoint, cut_again
 from routilux.jobs.checkpoints import Pause
-from routilux.jobs.errors import NoStoreError
+from routilux.jobs.errors import CheckpointFailedError, NoStoreError
 from routilux.jobs.machine import JobStatus
 from routilux.jobs.recorder import CheckpointInfo
 from routilux.jobs.state import JobState
@@ -255,6 +256,7 @@ class JobHandle:
         Raises:
             NoStoreError: the job has no store.
             OptionError: `shutdown` is no number of seconds.
+            CheckpointFailedError: the job has ended here, and the store did not take it: what is kept is older.
             As `wait`.
         """
         self.require_outside("job.leave()")
@@ -265,11 +267,15 @@ class JobHandle:
         with Uninterrupted():
             self._root.signal(Leave(told, seconds))
         try:
-            return self.wait()
+            state = self.wait()
         except BaseException:
             self.cancel(shutdown=0.0)  # it is ending already: this only takes what time is left
             self.wait()
             raise
+        unkept = self._finished.result().unkept
+        if unkept is not None:
+            raise unkept
+        return state
 
     def cancel(self, reason: object = "", *, shutdown: float | None = None) -> None:
         """End the job: nothing new starts, and turns in hand get some time to come to their end.
@@ -323,7 +329,11 @@ class JobHandle:
 
     def end_early(self, reason: str) -> JobState:
         """End a job whose owner cannot go on: one with a store is left, to be resumed, any other cancelled."""
-        return self.cancel_and_wait(reason) if self._kept is None else self.leave(reason)
+        if self._kept is None:
+            return self.cancel_and_wait(reason)
+        with contextlib.suppress(CheckpointFailedError):  # the log has been told, and its owner has other worries
+            return self.leave(reason)
+        return self.state
 
     # -- For its streams, and private
 

@@ -63,6 +63,7 @@ from supervisors.policy import (
 )
 from supervisors.reasons import Reason, Shutdown
 from supervisors.ref import LifeRef
+from supervisors.report import reporter
 from supervisors.spec import ChildSpec
 
 RESTART_BACKOFF = Backoff(delay=0.1, factor=2.0, max_delay=5.0, jitter=0.5)
@@ -75,6 +76,8 @@ RECORDER_SECONDS = 60.0
 """What the last checkpoint gets to be written, before a store that hangs is left behind (arbitrary)."""
 HURRIED_SECONDS = 0.5
 """What a thread gets instead when its owner cut the time short: he waits, for a second at most (arbitrary)."""
+
+_log = reporter("routilux")
 
 MakeActor = Callable[[Callable[[Failure | Rested], None]], RoutineActor]
 
@@ -113,6 +116,7 @@ class JobSupervisor(Behavior):
         self._finished = finished
         self._keeper = Children(self)
         self._state = Child(_spec("state", lambda: state_actor, shutdown=math.inf))
+        self._keeps = recorder
         self._recorder: Child | None = None
         if recorder is not None:
             self._recorder = Child(_spec("recorder", lambda: recorder, shutdown=RECORDER_SECONDS))
@@ -194,6 +198,9 @@ class JobSupervisor(Behavior):
             for stack in account.abandoned:
                 warn_left_behind(account, origin, stack)
         cut = self._concluded(self._state_actor.cut(ctx.now()), reason)
+        if self._keeps is not None and self._keeps.unkept is not None:
+            _log.error("%s; what is kept of the job is what it was before", self._keeps.unkept)
+            cut = cut._replace(unkept=self._keeps.unkept)
         self._ledger.close_gate()
         if not self.state_ref.done():
             self.state_ref.set_exception(InternalError("the job's supervisor could not start"))

@@ -122,7 +122,7 @@ def begin_kept(options: Keeping) -> Kept | None:
         return None
     job_id = options.get("job_id") or secrets.token_hex(6)
     store = open_store(named)
-    return keep_with(store, _take_new(store, checked_job_id(job_id)), options, time.time())
+    return keep_with(store, take_new(store, checked_job_id(job_id)), options, time.time())
 
 
 def keep_with(store: Store, lease: Lease, options: Keeping, created_at: float) -> Kept:
@@ -152,7 +152,14 @@ def codec_of(kept: Kept | None, default: ValueCodec) -> ValueCodec:
     return default if kept is None else kept.codec
 
 
-def _take_new(store: Store, job_id: str) -> Lease:
+def take_new(store: Store, job_id: str) -> Lease:
+    """Take a new job's place in its store.
+
+    Raises:
+        JobExistsError: there is a job of that id.
+        JobOwnedError: somebody runs it.
+        StoreWriteError: the store could not be written.
+    """
     owner = this_process()
     try:
         return store.acquire(job_id, owner, create=True)

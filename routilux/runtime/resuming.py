@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import platform
 import sys
+import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
@@ -23,15 +24,15 @@ from routilux.keeping.saving import save
 from routilux.ledger import Ledger
 from routilux.model.graph import FlowGraph
 from routilux.records.registry import default as registry
-from routilux.records.schema import Header, Image, StateImage
+from routilux.records.schema import Header, Image, RoutineImage, StateImage
 from routilux.routing import Plan, compile_plan
 from routilux.runtime.job import Job
-from routilux.runtime.keeping import Keeping, Kept, keep_with
+from routilux.runtime.keeping import Keeping, Kept, keep_with, take_new
 from routilux.runtime.tree import Beginning, First, check_flow, start_job
 from routilux.stores.base import Store, checked_job_id
 from routilux.stores.owners import this_process
 from routilux.turn.codec import decode_boot, encode_boot
-from routilux.turn.state import decode_state, encode_initial, is_reserved
+from routilux.turn.state import OBJECT_KEY, begin_state, encode_initial, from_committed, is_reserved
 from supervisors.report import reporter
 
 _log = reporter("routilux")
@@ -91,19 +92,19 @@ def resume_job(
         kept = keep_with(store, lease, options, header.job_created_at)
         _check_needs(header, kept)
         adoption = adopt_for(graph, found.image, wanted)
+        image = begin_again(adoption.image)
+        plan = compile_plan(graph, adoption.labels)
     except BaseException:
         lease.release()
         raise
     for note in adoption.notes:
         _log.info("job %r is resumed: %s", job_id, note)
-    image = adoption.image
     kept = kept._replace(
         forked_from=header.forked_from,
         base=image.job.history,
         number=header.number,
         pause_points=tuple(image.job.pause_points),
     )
-    plan = compile_plan(graph, adoption.labels)
     beginning = Beginning(plan, job_id, kept, _restoring(image, plan, kept, wanted))
     return start_job(graph, beginning, First(None, {}, image.job.is_entry_open), hold, shutdown=shutdown)
 
@@ -132,7 +133,8 @@ def fork_job(
     image = load(store, job_id, *checkpoint, key=key) if checkpoint else latest(store, job_id, key=key).image
     before = image.header
     origin = f"{job_id}/{before.generation}-{before.number}"
-    lease = store.acquire(checked_job_id(new_id), this_process(), create=True)
+    image = begin_again(image)
+    lease = take_new(store, checked_job_id(new_id))
     try:
         header = replace(
             before,
@@ -142,21 +144,44 @@ def fork_job(
             status=str(JobStatus.PAUSED),
             error=None,
             cause="fork",
+            job_created_at=time.time(),
             forked_from=origin,
         )
         # Its history begins anew: that of the other job stays with the other job.
         job = replace(image.job, history=None, pause_points=[], once=None)
         save(store, lease, replace(image, header=header, job=job), key=key)
     finally:
-        lease.release()
+        lease.release()  # where it could not be saved, nothing of it can be resumed, and its id is free
     return origin
+
+
+def begin_again(image: Image) -> Image:
+    """Give a job that failed so that it can go on: the message that stopped it begins with its first try again.
+
+    Whoever resumes it has mended the cause, and wants no try counted that had none. Those of messages that wait for
+    another try count on.
+    """
+    if image.header.status != JobStatus.FAILED:
+        return image
+    return replace(image, routines=[_begin_routine_again(routine) for routine in image.routines])
+
+
+def _begin_routine_again(routine: RoutineImage) -> RoutineImage:
+    if routine.status != "failed":
+        return routine
+    waiting = list(routine.waiting)
+    for place, message in enumerate(waiting):
+        if message.failures:
+            # Where it was put back: nothing that was tried before waits ahead of it.
+            waiting[place] = replace(message, failures=0, crashes=0)
+            break
+    return replace(routine, status="pending", waiting=waiting)
 
 
 def adopt_for(graph: FlowGraph, image: Image, wanted: Wanted) -> Adoption:
     """Let a flow take a job over; raises `ResumeRefusedError`."""
     changes = Changes(wanted.rename, frozenset(wanted.drop), frozenset(wanted.migrate))
-    shapes = registry.shapes()
-    return adopt(image, image_topology(compile_plan(graph), shapes), shapes, changes)
+    return adopt(image, image_topology(compile_plan(graph), registry.shapes()), registry.find_type, changes)
 
 
 def _restoring(image: Image, plan: Plan, kept: Kept, wanted: Wanted) -> Callable[[Ledger, Clocks], None]:
@@ -170,15 +195,24 @@ def _restoring(image: Image, plan: Plan, kept: Kept, wanted: Wanted) -> Callable
 
 def _migrate(state: StateImage, plan: Plan, kept: Kept, wanted: Wanted) -> StateImage:
     """Turn a declared state into one of the kind that its routine declares now; what its slots gathered stays."""
-    function = wanted.migrate.get(state.routine_id)
-    if function is None:
+    function, is_dropped = wanted.migrate.get(state.routine_id), f"{state.routine_id}.state" in wanted.drop
+    if function is None and not is_dropped:
         return state
     routine = next(routine.routine for routine in plan.routines if routine.id == state.routine_id)
     stored = decode_boot(state.body)
-    old = decode_state(stored, codec=kept.codec)
-    new = encode_initial(function(old), routine.state_policy, kept.codec)
+    if function is None or is_dropped:
+        new = begin_state(routine, kept.codec)
+    else:
+        new = encode_initial(function(_read_state(stored, kept)), routine.state_policy, kept.codec)
     gathered = {key: value for key, value in stored.items() if is_reserved(key)}
     return StateImage(state.routine_id, state.worker, encode_boot({**gathered, **new}, kept.codec))
+
+
+def _read_state(stored: Mapping[str, Any], kept: Kept) -> Any:
+    """Give a declared state to a function of the user's; raises what its values raise that cannot be read."""
+    if OBJECT_KEY in stored:
+        return from_committed(stored[OBJECT_KEY], kept.codec)
+    return {key: from_committed(value, kept.codec) for key, value in stored.items() if not is_reserved(key)}
 
 
 def _check_status(header: Header) -> None:

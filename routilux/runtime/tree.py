@@ -35,6 +35,7 @@ from routilux.runtime.job_supervisor import ABANDON_SECONDS, JobSupervisor
 from routilux.runtime.keeping import Kept, codec_of
 from routilux.runtime.routine_actor import PlaceMaker, RoutineActor
 from routilux.runtime.running import running
+from routilux.stores.errors import FencedError
 from routilux.turn.codec import LocalCodec, WireCodec
 from routilux.turn.service import RoutineService
 from routilux.turn.state import begin_state
@@ -116,7 +117,8 @@ def start_job(
         NotPortableError: a process routine cannot be carried to its process.
         RoutineInUseError: a routine object runs on a thread for a job of another flow.
         ValueEncodingError: the first message, or a state that a routine begins with, cannot be carried.
-        CheckpointFailedError: the store did not take the first checkpoint; there is no such job.
+        CheckpointFailedError: the store did not take the first checkpoint; there is no such job, and one that was to be
+            resumed is as it was.
     """
     job: Job | None = None
     try:
@@ -128,7 +130,10 @@ def start_job(
         if beginning.kept is not None:
             _keep_first(job)
     except BaseException:
-        if job is not None:
+        if job is not None and beginning.restore is not None:
+            with contextlib.suppress(CheckpointFailedError):  # the checkpoint that it was to go on from is still there
+                job.leave("it could not be resumed")
+        elif job is not None:
             job.cancel_and_wait("its first message could not be sent")
         elif beginning.kept is not None:
             beginning.kept.lease.release()
@@ -232,9 +237,10 @@ class _Wiring:
             pause_points=list(kept.pause_points),
             wall_offset=wall_offset,
             failed=self._tell_root_of_failure if kept.stops_on_error else log_not_kept,
+            taken_over=self._tell_root_of_failure,
         )
 
-    def _tell_root_of_failure(self, error: CheckpointFailedError) -> None:
+    def _tell_root_of_failure(self, error: CheckpointFailedError | FencedError) -> None:
         self._tell_root(NotKept(error))
 
     def _tell_root(self, message: object) -> None:
