@@ -63,6 +63,7 @@ from supervisors.policy import (
 )
 from supervisors.reasons import Reason, Shutdown
 from supervisors.ref import LifeRef
+from supervisors.report import reporter
 from supervisors.spec import ChildSpec
 
 RESTART_BACKOFF = Backoff(delay=0.1, factor=2.0, max_delay=5.0, jitter=0.5)
@@ -75,6 +76,8 @@ RECORDER_SECONDS = 60.0
 """What the last checkpoint gets to be written, before a store that hangs is left behind (arbitrary)."""
 HURRIED_SECONDS = 0.5
 """What a thread gets instead when its owner cut the time short: he waits, for a second at most (arbitrary)."""
+
+_log = reporter("routilux")
 
 MakeActor = Callable[[Callable[[Failure | Rested], None]], RoutineActor]
 
@@ -91,6 +94,7 @@ class JobSupervisor(Behavior):
         job_id: the job's id.
         shutdown: seconds that turns in hand get when the job ends early.
         recorder: keeps the job; None for a job without a store.
+        control: takes commands from other programs; None where none come.
     """
 
     handles_terminate = True
@@ -106,6 +110,7 @@ class JobSupervisor(Behavior):
         job_id: str,
         shutdown: float,
         recorder: Recorder | None = None,
+        control: Behavior | None = None,
     ) -> None:
         self._ledger = ledger
         self._job_id = job_id
@@ -116,6 +121,9 @@ class JobSupervisor(Behavior):
         self._recorder: Child | None = None
         if recorder is not None:
             self._recorder = Child(_spec("recorder", lambda: recorder, shutdown=RECORDER_SECONDS))
+        self._control: Child | None = None
+        if control is not None:
+            self._control = Child(_spec("control", lambda: control, shutdown=ABANDON_SECONDS, uses_poller=True))
         self._routines = [
             Child(
                 _spec(
@@ -152,7 +160,7 @@ class JobSupervisor(Behavior):
 
     def list_children(self) -> tuple[ChildInfo, ...]:
         """List the actors of the job; any thread may call it."""
-        keepers = (self._state,) if self._recorder is None else (self._state, self._recorder)
+        keepers = [child for child in (self._state, self._recorder, self._control) if child is not None]
         return tuple(child.to_info(child.state.value) for child in (*keepers, *self._routines))
 
     def on_start(self, ctx: Context) -> None:
@@ -166,6 +174,8 @@ class JobSupervisor(Behavior):
                 self._keeper.start(self._recorder, ctx)
                 if self._recorder.ref is not None:
                     self._state.ref.signal(KeepWith(self._recorder.ref))
+            if self._control is not None:
+                self._keeper.start(self._control, ctx)
             for routine in self._routines:
                 self._keeper.start(routine, ctx)
 
@@ -339,11 +349,12 @@ class JobSupervisor(Behavior):
             self._keeper.stop(self._state, ctx)
 
     def _end_keeping(self, ctx: Context, ending: Move | Left) -> None:
-        """End the recorder, which then has been sent all it is to write, and with it the job."""
-        if self._recorder is None or not self._recorder.is_up:
-            ctx.stop(Shutdown("left" if isinstance(ending, Left) else str(ending.to)))
-        elif self._recorder.state is not ChildState.STOPPING:
-            self._keeper.stop(self._recorder, ctx)
+        """End the recorder, which then has been sent all it is to write; then who tells of that; and with it the job."""
+        for child in (self._recorder, self._control):
+            if child is not None and child.is_up:
+                self._keeper.stop(child, ctx)
+                return
+        ctx.stop(Shutdown("left" if isinstance(ending, Left) else str(ending.to)))
 
     # -- Its children, as their keeper tells of them
 
@@ -356,7 +367,9 @@ class JobSupervisor(Behavior):
         if child in self._routines:
             # Nothing to put back, unless its own code failed: then its messages are in nobody's hands.
             self._ledger.fence(self._ledger.accounts[self._routines.index(child)])
-        if self._ending is None:
+        if child is self._control and self._ending is None:
+            _log.error("job %r takes no more commands from other programs: %s", self._job_id, reason)
+        elif self._ending is None:
             self._end(Move(JobStatus.FAILED, f"{who} ended: {reason}"), ctx)
         self._go_on_ending(ctx)
 
