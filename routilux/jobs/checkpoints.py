@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from routilux.accounts import Account
 from routilux.books import AccountBooks, Books, Versions
+from routilux.errors import JobEndedError
 from routilux.facts import Fact
 from routilux.jobs.errors import CheckpointFailedError
 from routilux.jobs.journal import Journal
@@ -61,7 +62,7 @@ class Wish(NamedTuple):
     """
 
     cause: str
-    done: Callable[[CheckpointInfo | CheckpointFailedError], None]
+    done: Callable[[CheckpointInfo | CheckpointFailedError | JobEndedError], None]
     pause: Pause | None = None
 
 
@@ -106,6 +107,7 @@ class Checkpoints:
         self._serving: list[Wish] = []
         self._is_writing = False
         self._is_stopping = False
+        self._has_ended = False
         self._known: Versions = {}
         self._timer: Timer | None = None
         self._overdue: Timer | None = None
@@ -150,6 +152,7 @@ class Checkpoints:
         """Cut the job at its end, in this program at least: nobody takes anything any more."""
         if self._timer is not None:
             self._timer.cancel()
+        self._has_ended = True
         self._number += 1
         if pause is not None:
             self._add_points([pause], ctx)
@@ -159,13 +162,15 @@ class Checkpoints:
         """Tell those who still wait for a checkpoint that the job has ended."""
         waiting, self._serving, self._wishes = [*self._serving, *self._wishes], [], []
         for wish in waiting:
-            wish.done(CheckpointFailedError(self._ledger.job_id, self._number, "the job has ended"))
+            wish.done(JobEndedError(self._ledger.job_id, "ending", "a checkpoint"))
 
     # -- Private
 
     def _go_on(self, ctx: Context) -> None:
         if self._is_writing or not self._wishes or self._recorder is None:
             return
+        if self._has_ended:
+            return  # the last one tells how it ended: none may be newer
         if not self._is_stopping and self._in_place():
             self._is_stopping = True
             self._ledger.stop_in_place()

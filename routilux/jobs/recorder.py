@@ -174,6 +174,10 @@ class Recorder(Behavior):
         self._needs: set[str] = set()
         """What reading the values of users takes that were kept so far, beyond plain data."""
         self._kept: dict[tuple[str, int], KeptState] = {}
+        self.last: CheckpointInfo | None = None
+        """The newest checkpoint that is durable; to be read by others once this actor has ended."""
+        self.failure: CheckpointFailedError | None = None
+        """Why there is no newer one, though one was asked for; as above."""
 
     def on_message(self, message: object, ctx: Context) -> None:
         """Write what is to be kept."""
@@ -218,6 +222,7 @@ class Recorder(Behavior):
         except (StoreError, ValueEncodingError, RecursionError, MemoryError) as error:
             failure = CheckpointFailedError(self._job_id, asked.number, str(error))
             failure.__cause__ = error
+            self.failure = failure
             self._report(NotSaved(asked.number, failure))
             return
         self._kept = {(state.routine_id, state.worker): state for state in saved.states}
@@ -232,6 +237,7 @@ class Recorder(Behavior):
             encode_seconds=encoded_at - started,
             write_seconds=time.perf_counter() - encoded_at,
         )
+        self.last, self.failure = info, None
         self._report(Saved(info, _versions(asked.books)))
         self._prune(saved.name)
 

@@ -118,6 +118,7 @@ class JobSupervisor(Behavior):
         self._finished = finished
         self._keeper = Children(self)
         self._state = Child(_spec("state", lambda: state_actor, shutdown=math.inf))
+        self._keeping = recorder
         self._recorder: Child | None = None
         if recorder is not None:
             self._recorder = Child(_spec("recorder", lambda: recorder, shutdown=RECORDER_SECONDS))
@@ -203,7 +204,7 @@ class JobSupervisor(Behavior):
             origin = tell_origin(self._ledger.plan, self._job_id, account.plan.id)
             for stack in account.abandoned:
                 warn_left_behind(account, origin, stack)
-        cut = self._concluded(self._state_actor.cut(ctx.now()), reason)
+        cut = self._kept(self._concluded(self._state_actor.cut(ctx.now()), reason))
         self._ledger.close_gate()
         if not self.state_ref.done():
             self.state_ref.set_exception(InternalError("the job's supervisor could not start"))
@@ -220,6 +221,17 @@ class JobSupervisor(Behavior):
         if self._ending is None or self._ending.to is JobStatus.COMPLETED:
             return cut._replace(status=JobStatus.FAILED, error=f"the job's supervisor ended: {reason}")
         return cut._replace(status=self._ending.to, error=self._ending.error)
+
+    def _kept(self, cut: JobCut) -> JobCut:
+        """Add how the job was kept at last, of which the state actor has not heard any more."""
+        recorder = self._keeping
+        if recorder is None:
+            return cut
+        failure = recorder.failure
+        if failure is not None:
+            _log.error("%s; resumed, the job goes on from the checkpoint before", failure)
+        error = str(failure) if failure is not None and isinstance(self._ending, Left) else cut.error
+        return cut._replace(checkpoint=recorder.last, error=error)
 
     # -- Failures
 
