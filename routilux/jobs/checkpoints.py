@@ -81,7 +81,7 @@ class Checkpoints:
         taken_over: called when another runner has the job.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  what a job's checkpoints go by, spelled out once
         self,
         ledger: Ledger,
         *,
@@ -110,6 +110,7 @@ class Checkpoints:
         self._serving: list[Wish] = []
         self._is_writing = False
         self._is_stopping = False
+        self._has_ended = False
         self._known: Versions = {}
         self._timer: Timer | None = None
         self._overdue: Timer | None = None
@@ -158,6 +159,7 @@ class Checkpoints:
         """Cut the job at its end, in this program at least: nobody takes anything any more."""
         if self._timer is not None:
             self._timer.cancel()
+        self._has_ended = True
         self._number += 1
         if pause is not None:
             self._add_points([pause], ctx)
@@ -168,6 +170,8 @@ class Checkpoints:
     def _go_on(self, ctx: Context) -> None:
         if self._is_writing or not self._wishes or self._recorder is None:
             return
+        if self._has_ended:
+            return  # the last one tells how it ended: none may be newer
         if not self._is_stopping and self._in_place():
             self._is_stopping = True
             self._ledger.stop_in_place()

@@ -180,8 +180,10 @@ class Recorder(Behavior):
         """What reading the values of users takes that were kept so far, beyond plain data."""
         self._kept: dict[tuple[str, int], KeptState] = {}
         self._is_taken_over = False
+        self.last: CheckpointInfo | None = None
+        """The newest checkpoint that is durable; to be read by others once this actor has ended."""
         self.unkept: CheckpointFailedError | None = None
-        """Why the newest checkpoint could not be kept; None where it was. Read when this has ended."""
+        """Why there is no newer one, though one was asked for; as above."""
 
     def on_message(self, message: object, ctx: Context) -> None:
         """Write what is to be kept."""
@@ -253,6 +255,7 @@ class Recorder(Behavior):
             encode_seconds=encoded_at - started,
             write_seconds=time.perf_counter() - encoded_at,
         )
+        self.last = info
         self._report(Saved(info, _versions(asked.books)))
         self._prune(saved.name)
 

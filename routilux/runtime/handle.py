@@ -33,8 +33,10 @@ from routilux.jobs.errors import CheckpointFailedError, NoStoreError
 from routilux.jobs.machine import JobStatus
 from routilux.jobs.recorder import CheckpointInfo
 from routilux.jobs.state import JobState
+from routilux.jobs.state_file import PausePoint
 from routilux.ledger import Ledger
 from routilux.model.options import checked_shutdown
+from routilux.records.schema import PausePoint as KeptPoint
 from routilux.routing import RoutinePlan
 from routilux.runtime.commands import Cancel, Leave, PauseJob, ResumeJob
 from routilux.runtime.failure_log import FailureLog
@@ -42,9 +44,11 @@ from routilux.runtime.interrupts import Uninterrupted
 from routilux.runtime.keeping import Kept
 from routilux.runtime.results import Results
 from routilux.runtime.waits import Arrival, End, countdown
-from routilux.turn.state import decode_state
+from routilux.turn.state import Unreadable, decode_state
 from supervisors.actor import PykkaRef
 from supervisors.behavior import Ref
+from supervisors.errors import ValueDecodingError
+from supervisors.reasons import record_error
 from supervisors.tracebacks import text_of
 from supervisors.waiting import present_actor
 
@@ -391,7 +395,18 @@ class JobHandle:
             error=cut.error,
             history=cut.history,
             outputs={output: list(items) for output, items in self._collected.items()},
+            pause_points=[self._tell_point(point) for point in cut.pause_points],
+            checkpoint=cut.checkpoint,
         )
+
+    def _tell_point(self, kept: KeptPoint) -> PausePoint:
+        value = None
+        if kept.checkpoint is not None:
+            try:
+                value = self._ledger.codec.decode(kept.checkpoint)
+            except ValueDecodingError as error:
+                value = Unreadable(record_error(error), len(kept.checkpoint))
+        return PausePoint(kept.at, kept.reason, value, kept.generation, kept.number)
 
     def _decode_state(self, routine: RoutinePlan, committed: Mapping[str, Any], cut: RoutineCut) -> Any:
         return decode_state(
