@@ -5,11 +5,13 @@ Plain values. A message never changes and is shared; what commits change in plac
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from routilux.accounts import Account, Output, RetryWait
 from routilux.dead_letters import DeadLetter
-from routilux.messages import Message
+from routilux.messages import Message, Once
 
 COUNTS = ("handled", "failed", "skipped", "dead", "retries", "restarts", "emitted")
 """The counts of an account that belong to the job and not to the moment."""
@@ -58,6 +60,7 @@ class Books(NamedTuple):
         accounts: what the routines hold, in the order of the plan.
         outputs: what the outputs hold, in the order of the plan.
         is_entry_open: whether it takes messages from outside.
+        memos: by the keys of messages that have not come again yet, what was done once for them by an earlier runner.
     """
 
     sent: list[int]
@@ -67,6 +70,7 @@ class Books(NamedTuple):
     accounts: tuple[AccountBooks, ...]
     outputs: tuple[OutputBooks, ...]
     is_entry_open: bool
+    memos: Mapping[int, tuple[Once, ...]] = MappingProxyType({})
 
 
 Versions = dict[tuple[int, int], int]

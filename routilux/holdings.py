@@ -17,7 +17,7 @@ from routilux.accounts import Account, Bell, Output, Way
 from routilux.books import AccountBooks, Books, Versions, copy_account, copy_output
 from routilux.facts import FACTS_BATCH, Fact
 from routilux.ids import key_of_text
-from routilux.messages import Message, Once
+from routilux.messages import Message, Once, add_once
 from routilux.routing import GONE, OutputPlan, Plan
 from routilux.turn.values import PICKLED, ValueCodec
 from supervisors.errors import InternalError
@@ -237,6 +237,7 @@ class Holdings:
             accounts=tuple(copy_account(account, known) for account in self.accounts),
             outputs=tuple(copy_output(output) for output in self.outputs),
             is_entry_open=self._entry_open,
+            memos=self._memos.copy(),
         )
 
     def restore(self, books: Books, memos: dict[int, tuple[Once, ...]]) -> None:
@@ -248,7 +249,9 @@ class Holdings:
             books: what the other held.
             memos: by the keys of messages, what was done once for them since; some will only come again.
         """
-        self._memos = memos
+        self._memos = dict(books.memos)
+        for key, added in memos.items():
+            self._memos[key] = add_once(self._memos.get(key, ()), added)
         with self.lock:
             self._sent[:], self._handled[:] = books.sent, books.handled
             self._dead[:], self._skipped[:] = books.dead, books.skipped
@@ -283,9 +286,8 @@ class Holdings:
         self._outstanding += len(account.mailbox) + account.retrying
 
     def _with_memos(self, message: Message) -> Message:
-        known = {once.key for once in message.once}
-        added = tuple(once for once in self._memos.pop(message.key, ()) if once.key not in known)
-        return replace(message, once=(*message.once, *added)) if added else message
+        once = add_once(message.once, self._memos.pop(message.key, ()))
+        return replace(message, once=once) if len(once) > len(message.once) else message
 
     def _refill(self, receiver: Account | Output, messages: Iterable[Message]) -> None:
         for message in map(self._with_memos, messages):

@@ -24,6 +24,7 @@ from routilux.records.schema import (
     HistoryPosition,
     Image,
     JobImage,
+    MemoImage,
     MessageImage,
     OutputImage,
     PausePoint,
@@ -122,6 +123,7 @@ def image_job(
             for output, held in zip(plan.outputs, books.outputs, strict=True)
         ],
         once=once,
+        memos=[MemoImage(to_bytes(key), dict(memo)) for key, memo in books.memos.items()],
     )
 
 
@@ -243,6 +245,7 @@ def read_books(image: Image, plan: Plan, clocks: Clocks, codec: ValueCodec) -> B
         accounts=tuple(accounts),
         outputs=tuple(_read_output(outputs.get((output.routine_id, output.event))) for output in plan.outputs),
         is_entry_open=job.is_entry_open,
+        memos={from_bytes(memo.key): _read_once(memo.once) for memo in job.memos},
     )
 
 
@@ -306,8 +309,12 @@ def _read_message(image: MessageImage) -> Message:
         image.redelivered,
         image.released,
         image.stepped,
-        tuple(Once(*item) for item in image.once.items()),
+        _read_once(image.once),
     )
+
+
+def _read_once(once: Mapping[str, bytes]) -> tuple[Once, ...]:
+    return tuple(Once(*item) for item in once.items())
 
 
 def _digest_source(routine: Routine) -> str:
