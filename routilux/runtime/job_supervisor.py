@@ -229,6 +229,8 @@ class JobSupervisor(Behavior):
             return cut
         if recorder.unkept is not None:
             _log.error("%s; resumed, the job goes on from the checkpoint before", recorder.unkept)
+            if isinstance(self._ending, Left):
+                cut = cut._replace(error=str(recorder.unkept))
         return cut._replace(checkpoint=recorder.last, unkept=recorder.unkept)
 
     # -- Failures

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from routilux import Flow, routine
+from routilux.jobs.errors import CheckpointFailedError
 from routilux.keeping.finding import latest
 from routilux.stores import FileStore, open_store
 from routilux.stores.base import Lease
@@ -53,7 +54,9 @@ def test_a_job_that_is_left_and_cannot_be_kept_says_so(tmp_path: Path, caplog: p
     store = FullStore(tmp_path / "jobs")
     job = make_flow().start(store=store, job_id="a", keep_open=True)
     store.is_full = True
-    state = job.leave("home")
+    with pytest.raises(CheckpointFailedError, match="checkpoint 2 of job 'a' could not be kept"):
+        job.leave("home")
+    state = job.state
     assert state.status == "paused"
     assert state.error is not None
     assert "checkpoint 2 of job 'a' could not be kept" in state.error
