@@ -103,6 +103,7 @@ class Dispositions(Holdings):
                 account.in_retry[ticket] = RetryWait(messages, due_at, holds)
                 account.retries += 1
             quiet = self._has_become_quiet()
+        self._wake(())
         if quiet:
             self._notify_quiet()
         return ticket
@@ -135,6 +136,7 @@ class Dispositions(Holdings):
                 )
             quiet = self._has_become_quiet()
         del gone
+        self._wake(())
         if quiet:
             self._notify_quiet()
 

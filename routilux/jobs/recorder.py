@@ -201,8 +201,8 @@ class Recorder(Behavior):
         records = write_facts(facts)
         if sum(map(len, self._backlog)) + len(records) > BACKLOG_BYTES:
             self._lost_facts += len(facts)
-            return
-        self._backlog.append(records)
+        else:
+            self._backlog.append(records)
         try:
             self._append(durable=False)
         except FencedError as error:
@@ -227,6 +227,7 @@ class Recorder(Behavior):
 
     def _save(self, asked: Save) -> None:
         custody, started = self._custody, time.perf_counter()
+        self.unkept = CheckpointFailedError(self._job_id, asked.number, "it was not written in time")
         try:
             self._append(durable=True)
             image = self._make_image(asked)

@@ -154,6 +154,8 @@ class JobSupervisor(Behavior):
         self.state_ref: Future[Ref] = Future()
         """Resolved with the state actor's address once it has started."""
         self._pausing = Pausing(ledger, self._tell_routine, self._tell_state, self._stack_of)
+        self._is_quiet = False
+        """Whether the job has become quiet while it was paused, and ends when it goes on."""
         self._ending: Move | Left | None = None
         self._shutdown = shutdown
         self._end_by = math.inf
@@ -190,8 +192,12 @@ class JobSupervisor(Behavior):
             case PauseJob() | ResumeJob() | PauseDue() | Rested() | Paused():
                 if self._ending is None:
                     self._pausing.handle(message, ctx)
+                    if self._is_quiet and not self._pausing.is_kept:
+                        self._end_for(Quiet(), ctx)
                 elif isinstance(message, PauseJob | ResumeJob):
                     message.reply.set_exception(JobEndedError(self._job_id, "ending", "a pause"))
+            case Quiet() if self._ending is None and self._pausing.is_kept:
+                self._is_quiet = True
             case Quiet() | Cancel() | Leave() | NotKept() | Overflow() | Terminate():
                 self._end_for(message, ctx)
             case _:

@@ -65,8 +65,8 @@ class Rest:
             place: where handlers run.
             is_settled: whether no failure waits for what follows from it.
         """
-        is_at_rest = self._account.has_stopped if self._account.is_in_place else place.is_still
-        if self.is_held and is_settled and is_at_rest:
+        account = self._account
+        if self.is_held and is_settled and (account.has_stopped if account.is_in_place else place.is_still):
             self.tell()
 
     def tell(self) -> None:

@@ -136,7 +136,9 @@ class SeededJob:
             self.ledger.close_entry()
 
     @classmethod
-    def go_on(cls, flow: Flow, seed: int | str, faults: Faults, store: Store, keeping: Keeping, **options: Any) -> SeededJob:
+    def go_on(
+        cls, flow: Flow, seed: int | str, faults: Faults, store: Store, keeping: Keeping, **options: Any
+    ) -> SeededJob:
         """Begin where the newest checkpoint in `store` has the job, as `Flow.resume` does."""
         lease = store.acquire(JOB, this_process(), create=False)
         found = latest(store, JOB)

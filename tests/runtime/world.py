@@ -288,7 +288,10 @@ class World:
         for message in job.log[self._logged :]:
             if isinstance(message, Rested) and message.number == job.ledger.hold:
                 number, rested = self._rested
-                self._rested = (message.number, (rested if number == message.number else frozenset()) | {message.routine})
+                self._rested = (
+                    message.number,
+                    (rested if number == message.number else frozenset()) | {message.routine},
+                )
         self._logged = len(job.log)
         if self.store.written:
             written, self.store.written = self.store.written, []
@@ -328,7 +331,11 @@ class World:
             header = load(self.store, JOB, info.generation, info.number).header
             assert (header.status, header.cause) == ("paused", "pause")
             return
-        kind = {PauseTimeoutError: "timeout", CheckpointFailedError: "failed", PauseInterruptedError: "interrupted"}.get(
+        kind = {
+            PauseTimeoutError: "timeout",
+            CheckpointFailedError: "failed",
+            PauseInterruptedError: "interrupted",
+        }.get(
             type(error)  # type: ignore[arg-type]
         )
         if kind is not None:
@@ -347,7 +354,9 @@ class World:
                 here[message.edge][0] += 1
         for edge, sent in enumerate(job.sent):
             counted = job.handled[edge] + job.dead[edge] + job.skipped[edge] + here[edge][0]
-            assert sent == counted, self._tell(f"kept {counted} of {sent} messages on {image.topology.edges[edge].label}")
+            assert sent == counted, self._tell(
+                f"kept {counted} of {sent} messages on {image.topology.edges[edge].label}"
+            )
         # There and back again.
         clocks = Clocks(0.0, 0.0)
         books = read_books(image, plan, clocks, self.job.codec)
