@@ -16,7 +16,7 @@ from routilux.accounts import Account
 from routilux.dead_letters import DeadLetter
 from routilux.facts import Fact
 from routilux.holdings import EdgeCount
-from routilux.jobs.checkpoints import BoundaryOverdue, CheckpointDue, Checkpoints, Pause, Stopped, Wish
+from routilux.jobs.checkpoints import BoundaryOverdue, CheckpointDue, Checkpoints, Outcome, Pause, Stopped, Wish
 from routilux.jobs.errors import CheckpointFailedError
 from routilux.jobs.history import History, HistoryCut
 from routilux.jobs.machine import JobStatus, is_final, move
@@ -203,6 +203,11 @@ class StateActor(Behavior):
         )
 
     @property
+    def last_number(self) -> int | None:
+        """The number of the checkpoint that was to be the last; None before the end, and without a store."""
+        return None if self._checkpoints is None else self._checkpoints.last_number
+
+    @property
     def pause_points(self) -> list[PausePoint]:
         """All pauses, oldest first."""
         return self._pauses if self._checkpoints is None else self._checkpoints.pause_points
@@ -232,10 +237,12 @@ class StateActor(Behavior):
             self._checkpoints.cut_last(str(to), error, ctx)
 
     def _pause(self, pause: Pause, ctx: Context) -> None:
-        def end(outcome: CheckpointInfo | CheckpointFailedError) -> None:
+        def end(outcome: Outcome) -> None:
             if isinstance(outcome, CheckpointFailedError):
                 self._report(Paused(None, outcome))
-            else:
+            elif (
+                isinstance(outcome, CheckpointInfo) and self.status is JobStatus.RUNNING
+            ):  # else it has come to its end meanwhile
                 self._move(JobStatus.PAUSED, None, ctx)
                 self._report(Paused(outcome))
 
@@ -247,12 +254,15 @@ class StateActor(Behavior):
         self._report(Paused(None))
 
     def _leave(self, reason: str, ctx: Context) -> None:
-        if self.status is JobStatus.PAUSED or self._checkpoints is None:
-            return  # as it was paused it is kept already
+        if self._checkpoints is None:
+            return
         self._fetch(ctx)
         self._ledger.check()
-        self.status = move(self.status, JobStatus.PAUSED)
-        self._checkpoints.cut_last(str(self.status), None, ctx, Pause(reason, None))
+        # A pause there was already stays what it is. It is kept anew: its entry may have been closed since.
+        pause = None if self.status is JobStatus.PAUSED else Pause(reason, None)
+        if pause is not None:
+            self.status = move(self.status, JobStatus.PAUSED)
+        self._checkpoints.cut_last(str(self.status), None, ctx, pause)
 
     def _keep(self, message: object, checkpoints: Checkpoints, ctx: Context) -> None:
         match message:
@@ -266,11 +276,11 @@ class StateActor(Behavior):
                 raise InternalError(f"the state actor was sent {message!r}")
 
 
-def _answer(reply: Future[CheckpointInfo], outcome: CheckpointInfo | CheckpointFailedError) -> None:
-    if isinstance(outcome, CheckpointFailedError):
-        reply.set_exception(outcome)
-    else:
+def _answer(reply: Future[CheckpointInfo], outcome: Outcome) -> None:
+    if isinstance(outcome, CheckpointInfo):
         reply.set_result(outcome)
+    else:
+        reply.set_exception(outcome)
 
 
 def cut_again(cut: JobCut, ledger: Ledger) -> JobCut:

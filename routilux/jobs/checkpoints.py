@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from routilux.accounts import Account
 from routilux.books import AccountBooks, Books, Versions
+from routilux.errors import JobEndedError
 from routilux.facts import Fact
 from routilux.jobs.errors import CheckpointFailedError
 from routilux.jobs.journal import Journal
@@ -28,6 +29,9 @@ from supervisors.errors import ValueEncodingError
 
 BOUNDARY_SECONDS = 30.0
 """What routines whose state is read in place get to come to a boundary; then the checkpoint is given up (arbitrary)."""
+
+PAUSE_POINTS = 1_000
+"""Pauses that a job tells of, the newest; every checkpoint holds them (arbitrary)."""
 
 
 class CheckpointDue(NamedTuple):
@@ -51,6 +55,10 @@ class Pause(NamedTuple):
     checkpoint: bytes | None
 
 
+Outcome = CheckpointInfo | CheckpointFailedError | JobEndedError
+"""What comes of a wish: the last where the job came to its end before it was served, and was kept then."""
+
+
 class Wish(NamedTuple):
     """Somebody wants a checkpoint.
 
@@ -61,7 +69,7 @@ class Wish(NamedTuple):
     """
 
     cause: str
-    done: Callable[[CheckpointInfo | CheckpointFailedError], None]
+    done: Callable[[Outcome], None]
     pause: Pause | None = None
 
 
@@ -111,6 +119,8 @@ class Checkpoints:
         self._overdue: Timer | None = None
         self.last: CheckpointInfo | None = None
         """The newest durable one of this runner."""
+        self.last_number: int | None = None
+        """That of the checkpoint at the end; None before."""
         self.failures = 0
         """How many could not be kept, since the last that was."""
 
@@ -151,6 +161,7 @@ class Checkpoints:
         if self._timer is not None:
             self._timer.cancel()
         self._number += 1
+        self.last_number = self._number
         if pause is not None:
             self._add_points([pause], ctx)
         self._write("end" if pause is None else "pause", status, error, self.pause_points, ctx)
@@ -159,7 +170,7 @@ class Checkpoints:
         """Tell those who still wait for a checkpoint that the job has ended."""
         waiting, self._serving, self._wishes = [*self._serving, *self._wishes], [], []
         for wish in waiting:
-            wish.done(CheckpointFailedError(self._ledger.job_id, self._number, "the job has ended"))
+            wish.done(JobEndedError(self._ledger.job_id, "ending", "a checkpoint"))
 
     # -- Private
 
@@ -190,10 +201,8 @@ class Checkpoints:
 
     def _add_points(self, pauses: list[Pause], ctx: Context) -> None:
         at = ctx.now() + self._wall_offset
-        self.pause_points = [
-            *self.pause_points,
-            *(PausePoint(at, pause.reason, pause.checkpoint, self._generation, self._number) for pause in pauses),
-        ]
+        added = [PausePoint(at, pause.reason, pause.checkpoint, self._generation, self._number) for pause in pauses]
+        self.pause_points = [*self.pause_points, *added][-PAUSE_POINTS:]
 
     def _write(self, cause: str, status: str, error: str | None, points: list[PausePoint], ctx: Context) -> None:
         ledger, started = self._ledger, time.perf_counter()

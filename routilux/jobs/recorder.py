@@ -174,6 +174,8 @@ class Recorder(Behavior):
         self._needs: set[str] = set()
         """What reading the values of users takes that were kept so far, beyond plain data."""
         self._kept: dict[tuple[str, int], KeptState] = {}
+        self.last: Saved | NotSaved | None = None
+        """What came of the newest save; read when this actor has ended."""
 
     def on_message(self, message: object, ctx: Context) -> None:
         """Write what is to be kept."""
@@ -218,7 +220,8 @@ class Recorder(Behavior):
         except (StoreError, ValueEncodingError, RecursionError, MemoryError) as error:
             failure = CheckpointFailedError(self._job_id, asked.number, str(error))
             failure.__cause__ = error
-            self._report(NotSaved(asked.number, failure))
+            self.last = NotSaved(asked.number, failure)
+            self._report(self.last)
             return
         self._kept = {(state.routine_id, state.worker): state for state in saved.states}
         info = CheckpointInfo(
@@ -232,7 +235,8 @@ class Recorder(Behavior):
             encode_seconds=encoded_at - started,
             write_seconds=time.perf_counter() - encoded_at,
         )
-        self._report(Saved(info, _versions(asked.books)))
+        self.last = Saved(info, _versions(asked.books))
+        self._report(self.last)
         self._prune(saved.name)
 
     def _prune(self, newest: str) -> None:

@@ -24,8 +24,9 @@ from functools import partial
 from routilux.causes import tell_cause
 from routilux.errors import JobEndedError
 from routilux.jobs.actor import JobCut, KeepWith, Left, Move, Paused, StateActor
+from routilux.jobs.errors import CheckpointFailedError
 from routilux.jobs.machine import JobStatus, is_final
-from routilux.jobs.recorder import Recorder
+from routilux.jobs.recorder import NotSaved, Recorder, Saved
 from routilux.ledger import Ledger
 from routilux.runtime.commands import (
     Cancel,
@@ -63,6 +64,7 @@ from supervisors.policy import (
 )
 from supervisors.reasons import Reason, Shutdown
 from supervisors.ref import LifeRef
+from supervisors.report import reporter
 from supervisors.spec import ChildSpec
 
 RESTART_BACKOFF = Backoff(delay=0.1, factor=2.0, max_delay=5.0, jitter=0.5)
@@ -75,6 +77,8 @@ RECORDER_SECONDS = 60.0
 """What the last checkpoint gets to be written, before a store that hangs is left behind (arbitrary)."""
 HURRIED_SECONDS = 0.5
 """What a thread gets instead when its owner cut the time short: he waits, for a second at most (arbitrary)."""
+
+_log = reporter("routilux")
 
 MakeActor = Callable[[Callable[[Failure | Rested], None]], RoutineActor]
 
@@ -91,6 +95,7 @@ class JobSupervisor(Behavior):
         job_id: the job's id.
         shutdown: seconds that turns in hand get when the job ends early.
         recorder: keeps the job; None for a job without a store.
+        stops_on_error: whether the job fails when a checkpoint cannot be kept.
     """
 
     handles_terminate = True
@@ -106,6 +111,7 @@ class JobSupervisor(Behavior):
         job_id: str,
         shutdown: float,
         recorder: Recorder | None = None,
+        stops_on_error: bool = False,
     ) -> None:
         self._ledger = ledger
         self._job_id = job_id
@@ -114,6 +120,8 @@ class JobSupervisor(Behavior):
         self._keeper = Children(self)
         self._state = Child(_spec("state", lambda: state_actor, shutdown=math.inf))
         self._recorder: Child | None = None
+        self._keeps = recorder
+        self._stops_on_error = stops_on_error
         if recorder is not None:
             self._recorder = Child(_spec("recorder", lambda: recorder, shutdown=RECORDER_SECONDS))
         self._routines = [
@@ -144,7 +152,7 @@ class JobSupervisor(Behavior):
         """The error that a line on the log has told of already."""
         self.state_ref: Future[Ref] = Future()
         """Resolved with the state actor's address once it has started."""
-        self._pausing = Pausing(ledger, self._tell_routine, self._tell_state, self._stack_of)
+        self._pausing = Pausing(ledger, self._tell_routine, self._tell_state, self._stack_of, self._end_quietly)
         self._ending: Move | Left | None = None
         self._shutdown = shutdown
         self._end_by = math.inf
@@ -193,7 +201,7 @@ class JobSupervisor(Behavior):
             origin = tell_origin(self._ledger.plan, self._job_id, account.plan.id)
             for stack in account.abandoned:
                 warn_left_behind(account, origin, stack)
-        cut = self._concluded(self._state_actor.cut(ctx.now()), reason)
+        cut = self._as_kept(self._concluded(self._state_actor.cut(ctx.now()), reason))
         self._ledger.close_gate()
         if not self.state_ref.done():
             self.state_ref.set_exception(InternalError("the job's supervisor could not start"))
@@ -210,6 +218,25 @@ class JobSupervisor(Behavior):
         if self._ending is None or self._ending.to is JobStatus.COMPLETED:
             return cut._replace(status=JobStatus.FAILED, error=f"the job's supervisor ended: {reason}")
         return cut._replace(status=self._ending.to, error=self._ending.error)
+
+    def _as_kept(self, cut: JobCut) -> JobCut:
+        """Give the last cut with what came of keeping it: who is told that the job is paused can resume it."""
+        number = self._state_actor.last_number
+        last = None if self._keeps is None else self._keeps.last
+        if isinstance(last, Saved):
+            cut = cut._replace(checkpoint=last.info)
+        if number is None or (isinstance(last, Saved) and last.info.number == number):
+            return cut
+        if isinstance(last, NotSaved) and last.number == number:
+            error = last.error
+        else:
+            error = CheckpointFailedError(self._job_id, number, "it could not be encoded, or the store did not answer")
+        if isinstance(self._ending, Left) or (self._stops_on_error and cut.status is JobStatus.COMPLETED):
+            return cut._replace(status=JobStatus.FAILED, error=str(error))
+        _log.error(
+            "%s; the job is %s here, and its store has it as it was at the checkpoint before", error, str(cut.status)
+        )
+        return cut
 
     # -- Failures
 
@@ -287,7 +314,8 @@ class JobSupervisor(Behavior):
     def _end_for(self, cause: Quiet | Cancel | Leave | NotKept | Overflow | Terminate, ctx: Context) -> None:
         match cause:
             case Quiet():
-                self._end(Move(JobStatus.COMPLETED), ctx)
+                if self._ending is not None or not self._pausing.takes_quiet():
+                    self._end(Move(JobStatus.COMPLETED), ctx)
             case Cancel(reason, shutdown):
                 self._end(Move(JobStatus.CANCELLED, reason or "cancelled"), ctx)
                 self._hurry(shutdown, ctx)
@@ -372,6 +400,9 @@ class JobSupervisor(Behavior):
 
     def _report(self, message: Failure | Rested) -> None:
         self._own.signal(message)
+
+    def _end_quietly(self) -> None:
+        self._own.signal(Quiet())
 
     def _tell_routine(self, index: int, command: object) -> None:
         ref = self._routines[index].ref

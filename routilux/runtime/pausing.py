@@ -42,6 +42,7 @@ class Pausing:
         tell_routine: sends a command to the actor of a routine, by its index.
         tell_state: sends a command to the state actor.
         stack_of: gives the stack of the thread of a routine's actor, by its index.
+        end_quietly: ends the job, which has nothing left to do.
     """
 
     def __init__(
@@ -50,16 +51,20 @@ class Pausing:
         tell_routine: Callable[[int, object], None],
         tell_state: Callable[[object], None],
         stack_of: Callable[[int], str],
+        end_quietly: Callable[[], None],
     ) -> None:
         self._ledger = ledger
         self._tell_routine = tell_routine
         self._tell_state = tell_state
         self._stack_of = stack_of
+        self._end_quietly = end_quietly
+        self._is_quiet = False
         self._stage = _Stage.GOING
         self._number = 0
         self._since = 0.0
         self._waiting_for: set[int] = set()
         self._asked: list[PauseJob] = []
+        self._resuming: list[ResumeJob] = []
         self._outcome: CheckpointInfo | None = None
         self._timers: list[Timer] = []
 
@@ -81,13 +86,27 @@ class Pausing:
                     self._go_on(error)
                 for asked in self._take_asked():
                     asked.reply.set_result(checkpoint)
+                for resume in self._take_resuming():
+                    self._resume(resume)
             case PauseDue(number, is_half):
                 if number == self._number and self._stage is _Stage.RESTING:
                     self._look_at_the_busy(ctx.now(), is_half=is_half)
 
+    def takes_quiet(self) -> bool:
+        """Take note that the job has nothing left to do; False if it is neither paused nor about to be.
+
+        A job that is paused stays so, whoever closes its entry meanwhile: it ends when it is resumed.
+        """
+        if self._stage not in {_Stage.KEEPING, _Stage.PAUSED}:
+            return False
+        self._is_quiet = True
+        return True
+
     def end(self) -> None:
         """Tell those who wait for a pause that the job is ending."""
         self._cancel_timers()
+        for resume in self._take_resuming():
+            resume.reply.set_exception(JobEndedError(self._ledger.job_id, "ending", "a resume"))
         for asked in self._take_asked():
             asked.reply.set_exception(JobEndedError(self._ledger.job_id, "ending", "a pause"))
 
@@ -115,6 +134,9 @@ class Pausing:
             self._tell_state(PauseNow(self._asked[0].pause))
 
     def _resume(self, asked: ResumeJob) -> None:
+        if self._stage is _Stage.KEEPING:
+            self._resuming.append(asked)  # it will be paused, or not, when the store has answered
+            return
         was_paused = self._stage is _Stage.PAUSED
         if was_paused:
             self._tell_state(Move(JobStatus.RUNNING))
@@ -134,6 +156,9 @@ class Pausing:
         if error is not None:
             for asked in self._take_asked():
                 asked.reply.set_exception(error)
+        if self._is_quiet:
+            self._is_quiet = False
+            self._end_quietly()
 
     def _look_at_the_busy(self, now: float, *, is_half: bool) -> None:
         busy = [self._describe(index, now) for index in sorted(self._waiting_for)]
@@ -168,6 +193,10 @@ class Pausing:
     def _take_asked(self) -> list[PauseJob]:
         asked, self._asked = self._asked, []
         return asked
+
+    def _take_resuming(self) -> list[ResumeJob]:
+        resuming, self._resuming = self._resuming, []
+        return resuming
 
     def _cancel_timers(self) -> None:
         for timer in self._timers:

@@ -171,6 +171,7 @@ class _Wiring:
             job_id=job_id,
             shutdown=shutdown,
             recorder=recorder,
+            stops_on_error=kept is not None and kept.stops_on_error,
         )
 
     def start(self) -> Job:
