@@ -126,7 +126,8 @@ class JobHandle:
     def status(self) -> JobStatus:
         """What the job is doing, as a word."""
         self.require_here()
-        return self._state_actor.status
+        over = self._end.cut
+        return self._state_actor.status if over is None else over.status
 
     @property
     def is_over(self) -> bool:

@@ -33,7 +33,7 @@ class ResumeKeeping(TypedDict, total=False):
     Keys:
         checkpoint_every: seconds between two checkpoints, from the end of one to the beginning of the next; None:
             one at the start, one at the end, one for each pause, and those that are asked for.
-        keep_checkpoints: how many of the newest are kept; those of pauses are kept besides.
+        keep_checkpoints: how many of the newest are kept; those of the ten newest pauses are kept besides.
         key: 16 to 64 secret bytes with which checkpoints are sealed, so that one that anybody else wrote is refused.
         allow_pickle: whether values that are neither plain nor of registered classes may go as pickles.
         on_checkpoint_error: what follows when a checkpoint could not be written: `continue`, or `stop` the job.

@@ -29,16 +29,18 @@ from routilux.records.carried import Carried
 from routilux.records.registry import default as registry
 from routilux.records.schema import Image
 from routilux.routing import compile_plan
+from routilux.runtime.stream import read_payload
 from routilux.stores.base import Store
 from routilux.stores.opening import open_store
 from routilux.turn.state import decode_state, is_reserved
-from routilux.runtime.stream import read_payload
 from tests.durability.shapes import ONCE_EVERY, Books, Run, is_poison
 
 ROOT = Path(__file__).resolve().parents[2]
 EARLIEST, LATEST = 0.02, 1.5
-"""Seconds within which a program is killed, from where it touches the store."""
-MOST_KILLS = 60
+"""Seconds within which a program is killed: from where it touches the store, or from where all its processes work."""
+FROM_THE_BEGINNING = 0.4
+"""How many of the kills count from where the store is touched."""
+MOST_KILLS = 40
 """Then the program is let run to its end."""
 SECONDS = 90.0
 """What a program may take that is not killed (arbitrary)."""
@@ -84,7 +86,7 @@ def survive(run: Run) -> Outcome:
             after = draw.uniform(EARLIEST, LATEST) if kills < MOST_KILLS else None
             worker_after = draw.uniform(EARLIEST, LATEST) if draw.random() < 0.4 else None
             resumes += _has_checkpoint(run)
-            with _begin(run, mark, stderr) as program:
+            with _begin(run, mark, stderr, has_to_work=draw.random() > FROM_THE_BEGINNING) as program:
                 killed = _kill(program, after, worker_after, draw)
                 worker_kills += killed
                 status = _end(program)
@@ -112,9 +114,9 @@ def survive(run: Run) -> Outcome:
     )
 
 
-def _begin(run: Run, mark: str, stderr: Any) -> subprocess.Popen[bytes]:
+def _begin(run: Run, mark: str, stderr: Any, *, has_to_work: bool) -> subprocess.Popen[bytes]:
     program = subprocess.Popen(
-        [sys.executable, "-m", "tests.durability.program", run.shape, str(run.seed), run.folder],
+        [sys.executable, "-m", "tests.durability.program", run.shape, str(run.seed), run.folder, str(run.part)],
         cwd=ROOT,
         env={**os.environ, MARK: mark},
         stdin=subprocess.DEVNULL,
@@ -123,6 +125,8 @@ def _begin(run: Run, mark: str, stderr: Any) -> subprocess.Popen[bytes]:
     )
     assert program.stdout is not None
     program.stdout.readline()  # it is about to touch the store
+    if has_to_work:
+        program.stdout.readline()
     return program
 
 

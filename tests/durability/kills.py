@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for shape in options.shape or SHAPES:
             place = folder / f"{shape}-{seed}"
             place.mkdir()
-            runs.append(Run(shape, seed, str(place)))
+            runs.append(Run(shape, seed, str(place), options.part))
     outcomes, started = [], time.monotonic()
     for outcome in survive_all(runs, options.at_once):
         outcomes.append(outcome)
@@ -74,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--first", type=int, default=1, help="the first seed (default: %(default)s)")
     parser.add_argument("--shape", action="append", choices=tuple(SHAPES), help="only this shape; may be repeated")
     parser.add_argument("--at-once", type=int, default=2, help="how many run at once (default: %(default)s)")
+    parser.add_argument("--part", type=float, default=1.0, help="of the messages of a run (default: %(default)s)")
     parser.add_argument("--keep", action="store_true", help="keep the stores")
     return parser
 

@@ -1,7 +1,8 @@
 """The program that is killed: it starts a run, or goes on with it, and waits for its end.
 
-`python -m tests.durability.program SHAPE SEED FOLDER` prints a line when it is about to touch the store, and another
-when the job is over. It exits with status 0 then, also where the job was over before.
+`python -m tests.durability.program SHAPE SEED FOLDER PART` prints a line when it is about to touch the store, another
+when all processes of the job work, and one when the job is over. It exits with status 0 then, also where the job was
+over before.
 """
 
 from __future__ import annotations
@@ -46,12 +47,21 @@ def send_the_rest(job: Job, run: Run) -> None:
     job.close_entry()
 
 
+def tell_when_all_work(job: Job) -> None:
+    """Print a line once each process has started: before, a kill finds them at their imports alone."""
+    accounts = [account for account in job.ledger.accounts if account.plan.is_process]
+    while not all(None not in account.pids for account in accounts) and not job.is_over:
+        threading.Event().wait(0.005)
+    print("working", flush=True)
+
+
 def main() -> int:
     """Run the job to its end."""
-    run = Run(sys.argv[1], int(sys.argv[2]), sys.argv[3])
+    run = Run(sys.argv[1], int(sys.argv[2]), sys.argv[3], float(sys.argv[4]))
     print("begun", flush=True)
     job = open_job(run)
     if job is not None:
+        threading.Thread(target=tell_when_all_work, args=(job,), daemon=True).start()
         if SHAPES[run.shape].entry is None:
             threading.Thread(target=send_the_rest, args=(job, run), daemon=True).start()
         job.collect()

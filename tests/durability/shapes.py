@@ -42,6 +42,9 @@ class Trouble(NamedTuple):
     once: str = ""
 
 
+CALM = Trouble()
+
+
 def value_of(seq: int) -> int:
     """Give what the message of a number carries."""
     return (seq * 2_654_435_761 + 12_345) % 1_000_003
@@ -54,7 +57,7 @@ def is_poison(seq: int) -> bool:
 class Step(Routine):
     """Takes numbered messages on any slot, keeps books, works for about a millisecond, and sends on."""
 
-    def __init__(self, trouble: Trouble = Trouble(), *, seconds: float = 0.001, is_ordered: bool = True) -> None:
+    def __init__(self, trouble: Trouble = CALM, *, seconds: float = 0.001, is_ordered: bool = True) -> None:
         super().__init__()
         self.trouble, self.seconds, self.is_ordered = trouble, seconds, is_ordered
         self.define_slot("input", self.take)
@@ -153,7 +156,7 @@ class Burst(Routine):
 class Ring(Step):
     """Sends each message round, changed, until it has made its hops."""
 
-    def __init__(self, trouble: Trouble = Trouble(), *, seconds: float = 0.001) -> None:
+    def __init__(self, trouble: Trouble = CALM, *, seconds: float = 0.001) -> None:
         super().__init__(trouble, seconds=seconds)
         self.define_slot("enter", self.enter)
         self.define_slot("round", self.go_round)
@@ -371,11 +374,13 @@ class Run(NamedTuple):
         shape: the name of the shape.
         seed: of all that is drawn.
         folder: where its store and its notes are.
+        part: of how many messages it has in its full form.
     """
 
     shape: str
     seed: int
     folder: str
+    part: float = 1.0
 
     @property
     def job_id(self) -> str:
@@ -398,7 +403,7 @@ class Run(NamedTuple):
 
     @property
     def count(self) -> int:
-        return SHAPES[self.shape].count
+        return int(SHAPES[self.shape].count * self.part)
 
     @property
     def keeping(self) -> dict[str, Any]:
