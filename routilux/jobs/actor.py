@@ -267,9 +267,7 @@ class StateActor(Behavior):
                 raise InternalError(f"the state actor was sent {message!r}")
 
 
-def _answer(
-    reply: Future[CheckpointInfo], outcome: CheckpointInfo | CheckpointFailedError | JobEndedError
-) -> None:
+def _answer(reply: Future[CheckpointInfo], outcome: CheckpointInfo | CheckpointFailedError | JobEndedError) -> None:
     if isinstance(outcome, CheckpointInfo):
         reply.set_result(outcome)
     else:

@@ -190,7 +190,7 @@ class JobState:
         fields = parts._asdict()
         own_records = fields.pop("own_records")
         state = cls(**fields)
-        state._own_records = own_records  # noqa: SLF001  of this class
+        state._own_records = own_records
         return state
 
     def save(self, path: str | os.PathLike[str], *, allow_pickle: bool = False) -> None:

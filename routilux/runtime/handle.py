@@ -15,6 +15,7 @@ import asyncio
 import os
 from collections.abc import Generator, Mapping
 from concurrent.futures import Future
+from contextlib import ExitStack
 from typing import Any, NoReturn, TypeVar
 
 from routilux.context import current_turn
@@ -94,6 +95,8 @@ class JobHandle:
         self._results = Results(ledger, failures, self._end.has_come)
         self._collected: dict[tuple[str, str], list[Any]] = {}
         self._kept = kept
+        self._signals: ExitStack | None = None
+        """Takes back, at the end of a `with`, what its beginning did to signals."""
         self._pid = os.getpid()
 
     def __repr__(self) -> str:

@@ -361,7 +361,7 @@ class JobSupervisor(Behavior):
             self._keeper.stop(self._state, ctx)
 
     def _end_keeping(self, ctx: Context, ending: Move | Left) -> None:
-        """End the recorder, which then has been sent all it is to write; then who tells of that; and with it the job."""
+        """End the recorder, which has been sent all it is to write; then who tells of that; and with it the job."""
         for child in (self._recorder, self._control):
             if child is not None and child.is_up:
                 self._keeper.stop(child, ctx)
