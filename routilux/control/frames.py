@@ -7,7 +7,7 @@ map whose `type` is the kind. No values of users are in them, but for reasons an
 from __future__ import annotations
 
 import struct
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 from msgspec import Meta
@@ -24,6 +24,8 @@ MAX_ANSWER_BYTES = 16 * 1024 * 1024
 REASON_CHARACTERS = 10_000
 """What of a reason or an error's text is told (arbitrary; at most 40 kB)."""
 
+_DETAIL_CHARACTERS = 200
+"""Characters of what msgspec says that an error tells (arbitrary)."""
 _HEADER = struct.Struct("<2sBxI")
 _MAGIC = b"RC"
 _VERSION = 1
@@ -179,20 +181,24 @@ def read_length(header: bytes, limit: int) -> int:
 
 def read_command(body: bytes) -> Command:
     """Read a command's body; raises `ProtocolError`."""
-    try:
-        return _read_command.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError, MemoryError, TypeError) as error:
-        raise ProtocolError(f"it is no command: {cut(printable(str(error)), 200)}") from error
+    command: Command = _decode(_read_command, body, "command")
+    return command
 
 
 def read_answer(body: bytes) -> Answer:
     """Read an answer's body; raises `ProtocolError`."""
-    try:
-        return _read_answer.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError, MemoryError, TypeError) as error:
-        raise ProtocolError(f"it is no answer: {cut(printable(str(error)), 200)}") from error
+    answer: Answer = _decode(_read_answer, body, "answer")
+    return answer
 
 
 def fit(text: str) -> str:
     """Make a text fit for a frame: cut, and without lone surrogates, which have no UTF-8 form."""
     return cut(text, REASON_CHARACTERS).encode("utf-8", "replace").decode()
+
+
+def _decode(decoder: msgspec.msgpack.Decoder[Any], body: bytes, what: str) -> Any:
+    try:
+        return decoder.decode(body)
+    # All of these were seen from msgspec on bytes that are something else (`turn.codec`).
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError, MemoryError, TypeError) as error:
+        raise ProtocolError(f"it is no {what}: {cut(printable(str(error)), _DETAIL_CHARACTERS)}") from error

@@ -1,8 +1,8 @@
 """A job's snapshot as bytes, and back.
 
 Owns the form. Values of users go by the ladder (`records.carried`), each for itself; what stands for a value that could
-not be shown (`Unreadable`, `InPlace`) comes back as that. Never opens a file, and never looks anything up by a name from
-the data.
+not be shown (`Unreadable`, `InPlace`) comes back as that. Never opens a file, and never looks anything up by a name that
+is in the data.
 
 The bytes are a header (magic, format, oldest reader, BLAKE2b-256 of the rest) and MessagePack.
 """
@@ -55,8 +55,8 @@ class PausePoint(NamedTuple):
     Args:
         at: when, in seconds since the epoch.
         reason: why, as text.
-        checkpoint: what the caller of `pause` wanted to be kept with it; None for nothing, `Unreadable` for what cannot be
-            read here.
+        checkpoint: what the caller of `pause` wanted to be kept with it; None for nothing, `Unreadable` for what cannot
+            be read here.
         generation: which runner of the job it was.
         number: number of the checkpoint that was written for it.
     """

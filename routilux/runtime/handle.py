@@ -16,6 +16,7 @@ import contextlib
 import os
 from collections.abc import Generator, Mapping
 from concurrent.futures import Future
+from contextlib import ExitStack
 from typing import Any, NoReturn, TypeVar
 
 from routilux.context import current_turn
@@ -95,6 +96,8 @@ class JobHandle:
         self._results = Results(ledger, failures, self._end.has_come)
         self._collected: dict[tuple[str, str], list[Any]] = {}
         self._kept = kept
+        self._signals: ExitStack | None = None
+        """Takes back, at the end of a `with`, what its beginning did to signals."""
         self._pid = os.getpid()
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""One file of a user's, outside of any store: written whole or not at all, and read if nobody else could have written it.
+"""One file of a user's, outside of any store: written whole or not at all, read if nobody else could have written it.
 
 Owns the steps. The folder may be anybody's, `/tmp` for one: what counts is the file itself.
 """

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
-import os
+import datetime as dt
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from routilux.records.errors import UnsupportedFormatError
 from routilux.stores.errors import StoreReadError, StoreWriteError, UnsafeStoreError
 from supervisors.errors import ValueDecodingError, ValueEncodingError
 
-WHEN = datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC)
+WHEN = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
 
 
 class Stranger:
@@ -86,7 +85,7 @@ def test_what_may_be_asked_of_a_loaded_state_is_the_same_as_of_the_live_one(tmp_
     assert loaded.checkpoint is not None
     assert loaded.results()[0] == {"n": 0, "when": WHEN}
     assert repr(loaded) == repr(state)
-    assert os.listdir(tmp_path) == ["jobs", "job.state"] or sorted(os.listdir(tmp_path)) == ["job.state", "jobs"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["job.state", "jobs"]
     assert (tmp_path / "job.state").stat().st_mode & 0o777 == 0o600
 
 
