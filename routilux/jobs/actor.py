@@ -16,7 +16,7 @@ from routilux.accounts import Account
 from routilux.dead_letters import DeadLetter
 from routilux.facts import Fact
 from routilux.holdings import EdgeCount
-from routilux.jobs.checkpoints import BoundaryOverdue, CheckpointDue, Checkpoints, Pause, Stopped, Wish
+from routilux.jobs.checkpoints import BoundaryOverdue, CheckpointDue, Checkpoints, Outcome, Pause, Stopped, Wish
 from routilux.jobs.errors import CheckpointFailedError
 from routilux.jobs.history import History, HistoryCut
 from routilux.jobs.machine import JobStatus, is_final, move
@@ -178,7 +178,8 @@ class StateActor(Behavior):
         for message in asked:
             if isinstance(message, GetCut):
                 message.reply.set_result(self.cut(ctx.now()))
-        # Who waits for a checkpoint that will not be told of any more is told of the end of the job instead.
+        if self._checkpoints is not None:
+            self._checkpoints.end()
 
     def cut(self, now: float) -> JobCut:
         """Give the job as it is between two commits."""
@@ -231,10 +232,10 @@ class StateActor(Behavior):
             self._checkpoints.cut_last(str(to), error, ctx)
 
     def _pause(self, pause: Pause, ctx: Context) -> None:
-        def end(outcome: CheckpointInfo | CheckpointFailedError) -> None:
+        def end(outcome: Outcome) -> None:
             if isinstance(outcome, CheckpointFailedError):
                 self._report(Paused(None, outcome))
-            else:
+            elif isinstance(outcome, CheckpointInfo):  # else it has come to its end meanwhile
                 self._move(JobStatus.PAUSED, None, ctx)
                 self._report(Paused(outcome))
 
@@ -265,11 +266,11 @@ class StateActor(Behavior):
                 raise InternalError(f"the state actor was sent {message!r}")
 
 
-def _answer(reply: Future[CheckpointInfo], outcome: CheckpointInfo | CheckpointFailedError) -> None:
-    if isinstance(outcome, CheckpointFailedError):
-        reply.set_exception(outcome)
-    else:
+def _answer(reply: Future[CheckpointInfo], outcome: Outcome) -> None:
+    if isinstance(outcome, CheckpointInfo):
         reply.set_result(outcome)
+    else:
+        reply.set_exception(outcome)
 
 
 def cut_again(cut: JobCut, ledger: Ledger) -> JobCut:

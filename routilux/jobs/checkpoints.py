@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from routilux.accounts import Account
 from routilux.books import AccountBooks, Books, Versions
+from routilux.errors import JobEndedError
 from routilux.facts import Fact
 from routilux.jobs.errors import CheckpointFailedError
 from routilux.jobs.journal import Journal
@@ -51,6 +52,10 @@ class Pause(NamedTuple):
     checkpoint: bytes | None
 
 
+Outcome = CheckpointInfo | CheckpointFailedError | JobEndedError
+"""What comes of a wish: the last where the job came to its end before it was served, and was kept then."""
+
+
 class Wish(NamedTuple):
     """Somebody wants a checkpoint.
 
@@ -61,7 +66,7 @@ class Wish(NamedTuple):
     """
 
     cause: str
-    done: Callable[[CheckpointInfo | CheckpointFailedError], None]
+    done: Callable[[Outcome], None]
     pause: Pause | None = None
 
 
@@ -154,6 +159,12 @@ class Checkpoints:
         if pause is not None:
             self._add_points([pause], ctx)
         self._write("end" if pause is None else "pause", status, error, self.pause_points, ctx)
+
+    def end(self) -> None:
+        """Tell those who still wait for a checkpoint that the job has ended."""
+        waiting, self._serving, self._wishes = [*self._serving, *self._wishes], [], []
+        for wish in waiting:
+            wish.done(JobEndedError(self._ledger.job_id, "ending", "a checkpoint"))
 
     # -- Private
 
