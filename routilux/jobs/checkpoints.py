@@ -217,6 +217,7 @@ class Checkpoints:
             failure = CheckpointFailedError(ledger.job_id, self._number, str(unfit))
         self._let_go()
         if failure is not None:
+            self.tell_recorder(NotSaved(self._number, failure))
             self._end(failure, ctx)
             return
         self.tell_recorder(Save(self._number, cause, status, error, ctx.now(), seconds, books, points, once))

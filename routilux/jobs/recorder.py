@@ -141,7 +141,10 @@ class TakenOver(NamedTuple):
 
 
 class NotSaved(NamedTuple):
-    """A checkpoint could not be kept; nothing of it is there, and those before it are."""
+    """A checkpoint could not be kept; nothing of it is there, and those before it are.
+
+    Told by the recorder, and to it where a job could not even be cut.
+    """
 
     number: int
     error: CheckpointFailedError
@@ -192,6 +195,8 @@ class Recorder(Behavior):
                 self._keep_facts(facts)
             case Save():
                 self._save(message)
+            case NotSaved(_, error):
+                self.unkept = error
             case Terminate():
                 ctx.stop(Normal())
             case _:
@@ -230,6 +235,7 @@ class Recorder(Behavior):
         self.unkept = CheckpointFailedError(self._job_id, asked.number, "it was not written in time")
         try:
             self._append(durable=True)
+            asked.books.check([edge.label for edge in self._plan.edges])
             image = self._make_image(asked)
             encoded_at = time.perf_counter()
             changed = {(state.routine_id, state.worker) for state in image.states}
