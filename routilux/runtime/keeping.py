@@ -15,6 +15,7 @@ from routilux.errors import OptionError
 from routilux.jobs.recorder import Custody
 from routilux.keeping.listing import list_checkpoints
 from routilux.records.carried import Carried
+from routilux.records.format import check_key
 from routilux.records.registry import default as registry
 from routilux.records.schema import HistoryPosition, PausePoint, Topology
 from routilux.stores.base import Lease, Store, checked_job_id
@@ -132,6 +133,7 @@ def keep_with(store: Store, lease: Lease, options: Keeping, created_at: float) -
     on_error = options.get("on_checkpoint_error", "continue")
     try:
         _check(every, keep_last, on_error)
+        check_key(options.get("key"))
     except OptionError:
         lease.release()
         raise
