@@ -160,7 +160,7 @@ class _Wiring:
         self._ledger = ledger = self._make_ledger(plan, codec, wall_offset)
         checkpoints, recorder, journal = None, None, None
         if kept is not None:
-            journal = Journal(kept.store, kept.lease)
+            journal = Journal(kept.store, kept.lease, seal_key=kept.key)
             checkpoints = self._make_checkpoints(kept, journal, wall_offset)
             topology = image_topology(plan, registry.shapes())
             recorder = Recorder(plan, kept.custody(topology, wall_offset), self._tell_state)
