@@ -251,9 +251,9 @@ def watch_job(job: Job, options: argparse.Namespace) -> JobState:
     try:
         watch(job, plain=options.plain or None, timeout=options.timeout)
     except BaseException as error:
-        is_interrupt = isinstance(error, KeyboardInterrupt | SystemExit)
-        if not (is_interrupt and job.is_over and job.status == JobStatus.PAUSED):
-            job.cancel("interrupted", shutdown=0.0)  # nothing, unless its watch could not wait for the end
+        if not job.is_over:  # its watch could not wait for the end
+            job.end_early("interrupted", shutdown=0.0)
+        if not isinstance(error, KeyboardInterrupt | SystemExit) or job.status != JobStatus.PAUSED:
             raise
     finally:
         reader.join()

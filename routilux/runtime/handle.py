@@ -328,9 +328,18 @@ class JobHandle:
         yield from finished.__await__()
         return self.state
 
-    def end_early(self, reason: str) -> JobState:
-        """End a job whose owner cannot go on: one with a store is left, to be resumed, any other cancelled."""
-        return self.cancel_and_wait(reason) if self._kept is None else self.leave(reason)
+    def end_early(self, reason: str, *, shutdown: float | None = None) -> JobState:
+        """End a job whose owner cannot go on: one with a store is left, to be resumed, any other cancelled.
+
+        Args:
+            reason: why.
+            shutdown: seconds that turns in hand get; None for what the job was started with.
+        """
+        if self._kept is not None:
+            return self.leave(reason, shutdown=shutdown)
+        if shutdown is not None:
+            self.cancel(reason, shutdown=shutdown)
+        return self.cancel_and_wait(reason)
 
     # -- For its streams, and private
 
