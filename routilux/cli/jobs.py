@@ -11,7 +11,7 @@ import msgspec
 
 from routilux.cli.output import width_of, write_result
 from routilux.cli.picture import Column, lay_out, tell_count, tell_seconds
-from routilux.cli.stored import LOST, NOT_BEGUN, Standing, find_store, UNREADABLE, how_to_resume, stand, tell_size
+from routilux.cli.stored import LOST, NOT_BEGUN, UNREADABLE, Standing, find_store, how_to_resume, stand, tell_size
 from routilux.keeping.finding import JobSummary, catalog
 from supervisors.text import printable
 

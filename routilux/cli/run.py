@@ -268,6 +268,10 @@ def _started(flow: Flow, start: Callable[[], Job]) -> Job:
         raise BrokenFlowError(f"flow {flow.flow_id!r} cannot run: {problems}") from error
     except NotPortableError as error:
         raise BrokenFlowError(str(error)) from error
+    except (KeyboardInterrupt, SystemExit) as interrupt:
+        for note in getattr(interrupt, "__notes__", ()):  # how to go on
+            print(f"routilux: {printable(note)}", file=sys.stderr)
+        raise
 
 
 def _let_go_on(answer: Answer, owner: Owner, options: argparse.Namespace) -> int:

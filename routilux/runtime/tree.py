@@ -36,6 +36,7 @@ from routilux.runtime.job_supervisor import ABANDON_SECONDS, JobSupervisor
 from routilux.runtime.keeping import Kept, codec_of
 from routilux.runtime.routine_actor import PlaceMaker, RoutineActor
 from routilux.runtime.running import running
+from routilux.runtime.signals import note_resume
 from routilux.turn.codec import LocalCodec, WireCodec
 from routilux.turn.service import RoutineService
 from routilux.turn.state import begin_state
@@ -128,9 +129,12 @@ def start_job(
         _send_first(job, first)
         if beginning.kept is not None:
             _keep_first(job)
-    except BaseException:
-        if job is not None:
+    except BaseException as error:
+        if job is not None and isinstance(error, Exception):
             job.cancel_and_wait("its first message could not be sent")
+        elif job is not None:
+            job.end_early("interrupted")
+            note_resume(error, job)
         elif beginning.kept is not None:
             beginning.kept.lease.release()
         raise

@@ -422,7 +422,7 @@ def started(*words: str) -> Iterator[Program]:
 @pytest.fixture
 def from_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let programs find this checkout, though they start in another folder."""
-    import tests.runtime.programs as programs  # noqa: PLC0415
+    from tests.runtime import programs  # noqa: PLC0415
 
     root = Path(__file__).resolve().parents[2]
     plain = subprocess.Popen
