@@ -143,6 +143,7 @@ class StateActor(Behavior):
         self._pauses: list[PausePoint] = []
         if checkpoints is not None:
             checkpoints.take_facts = self._take_in
+            checkpoints.is_paused = lambda: self.status is JobStatus.PAUSED
         self.status = JobStatus.PENDING
         """Read by anyone; changed here alone."""
         self.error: str | None = None

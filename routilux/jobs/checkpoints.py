@@ -101,6 +101,8 @@ class Checkpoints:
         self._wall_offset = wall_offset
         self.take_facts: Callable[[list[Fact], float], None] = lambda _facts, _now: None
         """Takes note of the facts that were fetched at a cut, and of when that was."""
+        self.is_paused: Callable[[], bool] = lambda: False
+        """Tells whether the job is paused: then nothing changes, and a checkpoint says so."""
         self._failed = failed
         self._recorder: Ref | None = None
         self._wishes: list[Wish] = []
@@ -136,7 +138,10 @@ class Checkpoints:
         match message:
             case CheckpointDue():
                 self._timer = None
-                self.want(Wish("interval", lambda _: None), ctx)
+                if self.is_paused():
+                    self._set_timer(ctx)
+                else:
+                    self.want(Wish("interval", lambda _: None), ctx)
             case Stopped():
                 self._go_on(ctx)
             case BoundaryOverdue(number):
@@ -191,7 +196,8 @@ class Checkpoints:
         pauses = [wish.pause for wish in self._serving if wish.pause is not None]
         self._add_points(pauses, ctx)
         cause = "pause" if pauses else self._serving[-1].cause
-        self._write(cause, "paused" if pauses else "running", None, self.pause_points, ctx)
+        status = "paused" if pauses or self.is_paused() else "running"
+        self._write(cause, status, None, self.pause_points, ctx)
 
     def _add_points(self, pauses: list[Pause], ctx: Context) -> None:
         at = ctx.now() + self._wall_offset
@@ -250,6 +256,9 @@ class Checkpoints:
             self._failed(outcome)
         for wish in served:
             wish.done(outcome)
+        self._set_timer(ctx)
+        self._go_on(ctx)
+
+    def _set_timer(self, ctx: Context) -> None:
         if self._every is not None and self._timer is None:
             self._timer = ctx.set_timer(self._every, CheckpointDue())
-        self._go_on(ctx)

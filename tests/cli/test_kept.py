@@ -304,6 +304,15 @@ def test_a_job_of_another_terminal_is_paused_kept_and_resumed(capsys: pytest.Cap
         assert err.endswith("go on with it by: routilux resume a --store jobs\n")
 
 
+def test_a_paused_job_is_left_and_cancelled_too(capsys: pytest.CaptureFixture[str]) -> None:
+    for job_id, words, status in (("a", ("pause", "--leave"), "paused"), ("b", ("cancel",), "cancelled")):
+        with running(job_id) as job:
+            job.pause()
+            assert told(capsys, words[0], job_id, "--store", "jobs", *words[1:])[0] == 0
+            assert job.wait(10).status == status
+        assert {job["job_id"]: job["status"] for job in told_json(capsys, "jobs")}[job_id] == status
+
+
 def test_a_pause_that_takes_too_long_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     gate = load_flow("kflows:hanging") and sys.modules["kflows"].gate
     try:
@@ -339,8 +348,10 @@ def test_who_does_not_run_cannot_be_steered(capsys: pytest.CaptureFixture[str]) 
     leave_one()
     assert told(capsys, "pause", "a", "--store", "jobs")[::2] == (
         1,
-        "routilux: job 'a' cannot be paused: nobody runs it, and it is paused; "
-        "go on with it by: routilux resume a --store jobs\n",
+        (
+            "routilux: job 'a' cannot be paused: nobody runs it, and it is paused; "
+            "go on with it by: routilux resume a --store jobs\n"
+        ),
     )
     status, _out, err = told(capsys, "checkpoint", "b", "--store", "jobs")
     assert status == 2
