@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -37,6 +38,21 @@ def test_a_job_that_is_over_at_once_is_kept_as_completed(tmp_path: Path) -> None
         assert header.number == state.checkpoint.number
         seen[state.status, header.status] += 1
     assert seen == {("completed", "completed"): 30}
+
+
+def test_a_checkpoint_of_a_paused_job_says_so_and_none_is_written_by_itself(tmp_path: Path) -> None:
+    store = FileStore(tmp_path / "jobs")
+    job = make_flow().start(store=store, job_id="a", keep_open=True, checkpoint_every=0.005)
+    paused = job.pause("lunch")
+    assert paused is not None
+    threading.Event().wait(0.1)
+    info = job.checkpoint()
+    assert info.number == paused.number + 1
+    assert latest(store, "a").image.header.status == "paused"
+    job.resume()
+    job.checkpoint()
+    assert latest(store, "a").image.header.status == "running"
+    job.cancel_and_wait()
 
 
 class FullStore(FileStore):
