@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from routilux.accounts import Account
 from routilux.dead_letters import DeadLetter
+from routilux.errors import JobEndedError
 from routilux.facts import Fact
 from routilux.holdings import EdgeCount
 from routilux.jobs.checkpoints import BoundaryOverdue, CheckpointDue, Checkpoints, Pause, Stopped, Wish
@@ -102,7 +103,7 @@ class Paused(NamedTuple):
     """
 
     checkpoint: CheckpointInfo | None
-    error: CheckpointFailedError | None = None
+    error: CheckpointFailedError | JobEndedError | None = None
 
 
 class TakeCheckpoint(NamedTuple):
@@ -234,12 +235,12 @@ class StateActor(Behavior):
             self._checkpoints.cut_last(str(to), error, ctx)
 
     def _pause(self, pause: Pause, ctx: Context) -> None:
-        def end(outcome: CheckpointInfo | CheckpointFailedError) -> None:
-            if isinstance(outcome, CheckpointFailedError):
-                self._report(Paused(None, outcome))
-            else:
+        def end(outcome: CheckpointInfo | CheckpointFailedError | JobEndedError) -> None:
+            if isinstance(outcome, CheckpointInfo):
                 self._move(JobStatus.PAUSED, None, ctx)
                 self._report(Paused(outcome))
+            else:
+                self._report(Paused(None, outcome))
 
         if self._checkpoints is not None:
             self._checkpoints.want(Wish("pause", end, pause), ctx)
@@ -268,11 +269,13 @@ class StateActor(Behavior):
                 raise InternalError(f"the state actor was sent {message!r}")
 
 
-def _answer(reply: Future[CheckpointInfo], outcome: CheckpointInfo | CheckpointFailedError) -> None:
-    if isinstance(outcome, CheckpointFailedError):
-        reply.set_exception(outcome)
-    else:
+def _answer(
+    reply: Future[CheckpointInfo], outcome: CheckpointInfo | CheckpointFailedError | JobEndedError
+) -> None:
+    if isinstance(outcome, CheckpointInfo):
         reply.set_result(outcome)
+    else:
+        reply.set_exception(outcome)
 
 
 def cut_again(cut: JobCut, ledger: Ledger) -> JobCut:

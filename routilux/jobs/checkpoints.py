@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from routilux.accounts import Account
 from routilux.books import AccountBooks, Books, Versions
+from routilux.errors import JobEndedError
 from routilux.facts import Fact
 from routilux.jobs.errors import CheckpointFailedError
 from routilux.jobs.journal import Journal
@@ -62,7 +63,7 @@ class Wish(NamedTuple):
     """
 
     cause: str
-    done: Callable[[CheckpointInfo | CheckpointFailedError], None]
+    done: Callable[[CheckpointInfo | CheckpointFailedError | JobEndedError], None]
     pause: Pause | None = None
 
 
@@ -164,10 +165,10 @@ class Checkpoints:
         self._write("end" if pause is None else "pause", status, error, self.pause_points, ctx)
 
     def end(self) -> None:
-        """Tell those who still wait for a checkpoint that the job has ended."""
+        """Tell those who still wait for a checkpoint that the job has ended, which was kept at its end."""
         waiting, self._serving, self._wishes = [*self._serving, *self._wishes], [], []
         for wish in waiting:
-            wish.done(CheckpointFailedError(self._ledger.job_id, self._number, "the job has ended"))
+            wish.done(JobEndedError(self._ledger.job_id, "ending", "a checkpoint"))
 
     # -- Private
 
