@@ -7,6 +7,8 @@ PYTHON ?=
 ARGS ?=
 # How long `make soak` goes on, and what it draws its jobs from: make soak MINUTES=60 ARGS="--seed 5"
 MINUTES ?= 10
+# How many jobs of each shape `make kills` kills and resumes.
+SEEDS ?= 20
 # UV= (empty) does without uv.
 UV ?= $(shell command -v uv 2>/dev/null)
 
@@ -43,6 +45,10 @@ faults: $(DEV) ## Run every fault at each placement by each strategy, fuzz the d
 .PHONY: soak
 soak: $(DEV) ## Run random jobs with random faults for MINUTES, and check that nothing is lost, doubled or left
 	$(BIN)/python -m tests.faults.soak --minutes $(MINUTES) $(ARGS)
+
+.PHONY: kills
+kills: $(DEV) ## Kill programs with jobs in a store SEEDS times five, resume each to its end, and check that all is exact
+	$(BIN)/python -m tests.durability.kills --seeds $(SEEDS) $(ARGS)
 
 .PHONY: stress
 stress: $(DEV) ## Run the long tests, and the random ones with many more examples

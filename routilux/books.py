@@ -5,11 +5,14 @@ Plain values. A message never changes and is shared; what commits change in plac
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from routilux.accounts import Account, Output, RetryWait
 from routilux.dead_letters import DeadLetter
-from routilux.messages import Message
+from routilux.messages import Message, Once
+from supervisors.errors import InternalError
 
 COUNTS = ("handled", "failed", "skipped", "dead", "retries", "restarts", "emitted")
 """The counts of an account that belong to the job and not to the moment."""
@@ -42,6 +45,12 @@ class AccountBooks(NamedTuple):
     is_skipped: bool
     counts: dict[str, int]
 
+    @property
+    def held(self) -> Iterator[Message]:
+        """All messages that are still to be handled."""
+        for messages in (self.in_hand, self.waiting, *(wait.messages for wait in self.retries)):
+            yield from messages
+
 
 class OutputBooks(NamedTuple):
     """What a declared output holds: results that wait for a reader, and those that the job keeps, oldest first."""
@@ -58,6 +67,7 @@ class Books(NamedTuple):
         accounts: what the routines hold, in the order of the plan.
         outputs: what the outputs hold, in the order of the plan.
         is_entry_open: whether it takes messages from outside.
+        memos: by the keys of messages that have not come again yet, what was done once for them by an earlier runner.
     """
 
     sent: list[int]
@@ -67,6 +77,30 @@ class Books(NamedTuple):
     accounts: tuple[AccountBooks, ...]
     outputs: tuple[OutputBooks, ...]
     is_entry_open: bool
+    memos: Mapping[int, tuple[Once, ...]] = MappingProxyType({})
+
+    def check(self, labels: Sequence[str]) -> None:
+        """Check the conservation of messages (R7).
+
+        Args:
+            labels: of the connections, by index.
+
+        Raises:
+            InternalError: some connection's messages do not add up; it names them.
+        """
+        left = [
+            sent - handled - dead - skipped
+            for sent, handled, dead, skipped in zip(self.sent, self.handled, self.dead, self.skipped, strict=True)
+        ]
+        for account in self.accounts:
+            for message in account.held:
+                left[message.edge] -= 1
+        for output in self.outputs:
+            for message in output.waiting:
+                left[message.edge] -= 1
+        wrong = [f"{label}: {count:+d}" for label, count in zip(labels, left, strict=True) if count]
+        if wrong:
+            raise InternalError(f"what was cut does not add up: {'; '.join(wrong)}")
 
 
 Versions = dict[tuple[int, int], int]

@@ -25,6 +25,8 @@ from supervisors.reasons import Reason
 class Dispositions(Holdings):
     """The holdings of a job, with what can be done about messages that were not handled."""
 
+    __slots__ = ()
+
     def count_failure(
         self, account: Account, delivery: int, reason: Reason, at: float, *, is_crash: bool
     ) -> Message | None:
@@ -101,6 +103,7 @@ class Dispositions(Holdings):
                 account.in_retry[ticket] = RetryWait(messages, due_at, holds)
                 account.retries += 1
             quiet = self._has_become_quiet()
+        self._wake(())
         if quiet:
             self._notify_quiet()
         return ticket
@@ -133,6 +136,7 @@ class Dispositions(Holdings):
                 )
             quiet = self._has_become_quiet()
         del gone
+        self._wake(())
         if quiet:
             self._notify_quiet()
 

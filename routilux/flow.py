@@ -66,9 +66,8 @@ class Flow(FlowGraph):
             ValueEncodingError: the parameters cannot be carried to the entry's process.
             RoutineInUseError: a routine object runs on a thread for a job of another flow.
             OptionError: `shutdown`, `entry_params` or an option cannot be that.
-            KeyboardInterrupt, SystemExit: Ctrl-C, or SIGTERM for a job with a store. The job has ended: it was cancelled
-                or, with a store, paused, and a note of the error says how to resume it. A second Ctrl-C cuts `shutdown`
-                short.
+            KeyboardInterrupt, SystemExit: Ctrl-C, or SIGTERM for a job with a store. The job has ended: cancelled, or
+                with a store paused, and a note of the error says how to resume it. A second one cuts `shutdown` short.
             As `start`, for a job with a store.
         """
         started: list[Job] = []

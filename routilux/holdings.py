@@ -17,7 +17,7 @@ from routilux.accounts import Account, Bell, Output, Way
 from routilux.books import AccountBooks, Books, Versions, copy_account, copy_output
 from routilux.facts import FACTS_BATCH, Fact
 from routilux.ids import key_of_text
-from routilux.messages import Message, Once
+from routilux.messages import Message, Once, add_once
 from routilux.routing import GONE, OutputPlan, Plan
 from routilux.turn.values import PICKLED, ValueCodec
 from supervisors.errors import InternalError
@@ -61,6 +61,47 @@ class Holdings:
         cycle_limit: messages that may wait in one cycle.
         codec: how the values of users are encoded, for those who read what is held here.
     """
+
+    # CPython 3.11 finds the attributes of an object with thirty or more of them by a slower way, which is felt here.
+    __slots__ = (
+        "_cycle_limit",
+        "_dead",
+        "_delivery",
+        "_entry_open",
+        "_facts",
+        "_facts_told",
+        "_gate_open",
+        "_handled",
+        "_has_stopped",
+        "_hold",
+        "_is_ending",
+        "_is_quiet",
+        "_is_stopping_in_place",
+        "_job_key",
+        "_memos",
+        "_notify_facts",
+        "_notify_overflow",
+        "_notify_quiet",
+        "_notify_stopped",
+        "_outstanding",
+        "_overflow",
+        "_owners",
+        "_receivers",
+        "_release",
+        "_sent",
+        "_skipped",
+        "_try_acquire",
+        "_ways",
+        "accounts",
+        "codec",
+        "job_id",
+        "lock",
+        "outputs",
+        "outside",
+        "plan",
+        "results_bell",
+        "room_bell",
+    )
 
     def __init__(  # noqa: PLR0913  what a job is to its books, spelled out once
         self,
@@ -122,6 +163,8 @@ class Holdings:
         self._facts_told = False
         self._overflow = -1
         self._has_stopped = False
+        self._is_stopping_in_place = False
+        """Whether a checkpoint has routines stop whose state is read in place, beside a hold of the gate."""
         self._memos: dict[int, tuple[Once, ...]] = {}
 
     # -- Looking in
@@ -197,6 +240,7 @@ class Holdings:
             accounts=tuple(copy_account(account, known) for account in self.accounts),
             outputs=tuple(copy_output(output) for output in self.outputs),
             is_entry_open=self._entry_open,
+            memos=self._memos.copy(),
         )
 
     def restore(self, books: Books, memos: dict[int, tuple[Once, ...]]) -> None:
@@ -208,7 +252,9 @@ class Holdings:
             books: what the other held.
             memos: by the keys of messages, what was done once for them since; some will only come again.
         """
-        self._memos = memos
+        self._memos = dict(books.memos)
+        for key, added in memos.items():
+            self._memos[key] = add_once(self._memos.get(key, ()), added)
         with self.lock:
             self._sent[:], self._handled[:] = books.sent, books.handled
             self._dead[:], self._skipped[:] = books.dead, books.skipped
@@ -218,6 +264,11 @@ class Holdings:
             for output, results in zip(self.outputs, books.outputs, strict=True):
                 output.collected.extend(results.collected)
                 self._refill(output, results.waiting)
+
+    @property
+    def is_entry_open(self) -> bool:
+        """Whether it takes messages from outside."""
+        return self._entry_open
 
     @property
     def outstanding(self) -> int:
@@ -230,7 +281,9 @@ class Holdings:
         for worker, committed in enumerate(held.committed[: len(account.committed)]):
             if committed is not None:
                 account.committed[worker] = committed
-        account.status, account.error, account.is_skipped = held.status, held.error, held.is_skipped
+        # What it failed by waits to be tried again; the error stays told.
+        account.status = "pending" if held.status == "failed" else held.status
+        account.error, account.is_skipped = held.error, held.is_skipped
         for name, count in held.counts.items():
             setattr(account, name, count)
         for letter in held.letters:
@@ -243,9 +296,8 @@ class Holdings:
         self._outstanding += len(account.mailbox) + account.retrying
 
     def _with_memos(self, message: Message) -> Message:
-        known = {once.key for once in message.once}
-        added = tuple(once for once in self._memos.pop(message.key, ()) if once.key not in known)
-        return replace(message, once=(*message.once, *added)) if added else message
+        once = add_once(message.once, self._memos.pop(message.key, ()))
+        return replace(message, once=once) if len(once) > len(message.once) else message
 
     def _refill(self, receiver: Account | Output, messages: Iterable[Message]) -> None:
         for message in map(self._with_memos, messages):
@@ -293,7 +345,7 @@ class Holdings:
         self._facts_told = True
         return True
 
-    def _wake(self, rung: list[Mailbox]) -> None:
+    def _wake(self, rung: Iterable[Mailbox]) -> None:
         for mailbox in rung:
             mailbox.unpark()
         if self._has_stopped:

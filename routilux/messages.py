@@ -23,6 +23,12 @@ class Once(NamedTuple):
     value: bytes
 
 
+def add_once(known: tuple[Once, ...], added: tuple[Once, ...]) -> tuple[Once, ...]:
+    """Give what was recorded for a message with what else was: the first of each key."""
+    keys = {once.key for once in known}
+    return (*known, *(once for once in added if once.key not in keys))
+
+
 class Message(msgspec.Struct, frozen=True):
     """One message on its way over one connection.
 

@@ -260,7 +260,8 @@ class Wanderings(RuleBasedStateMachine):
             elif way == "put_back":
                 self.ledger.put_back(account, [delivery], redelivered=True)
             else:
-                self.tickets.append((account, self.ledger.set_aside(account, [delivery], redelivered=True)))
+                ticket = self.ledger.set_aside(account, [delivery], redelivered=True, due_at=1.0, holds=False)
+                self.tickets.append((account, ticket))
 
     @precondition(lambda self: self.tickets)
     @rule()
@@ -325,7 +326,7 @@ class Wanderings(RuleBasedStateMachine):
         for account in self.ledger.accounts:
             places += [message.id for message in waiting(account)]
             places += [message.id for message in account.in_hand.values()]
-            places += [message.id for messages in account.in_retry.values() for message in messages]
+            places += [message.id for wait in account.in_retry.values() for message in wait.messages]
             places += [letter.message.id for letter in account.dead_letters]
         assert len(places) == len(set(places))
 

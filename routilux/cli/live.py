@@ -51,8 +51,8 @@ def watch(
 ) -> JobState:
     """Wait for a job, showing how it goes. For the thread that owns the job.
 
-    When the wait is broken off, by Ctrl-C or by any other error, the job is cancelled, its end is
-    waited for, and the error goes on: nothing is left running. A second Ctrl-C cuts that wait short.
+    When the wait is broken off, by Ctrl-C or by any other error, the job is cancelled or, with a store, paused; its
+    end is waited for, and the error goes on: nothing is left running. A second Ctrl-C cuts that wait short.
 
     Args:
         job: the job.
@@ -96,12 +96,13 @@ def open_screen(stream: TextIO) -> AbstractContextManager[Drawing] | None:
 
 def _end(job: Job, error: BaseException, out: TextIO) -> None:
     is_interrupt = isinstance(error, KeyboardInterrupt | SystemExit)  # Ctrl-C, SIGTERM
-    job.cancel(reason := "interrupted" if is_interrupt else f"its watch ended: {error!r}")
+    reason = "interrupted" if is_interrupt else f"its watch ended: {error!r}"
     if is_interrupt:
         # What is in hand gets its time: whoever waits for the prompt should know why.
-        out.write(f"cancelling job {job.id}: what is in hand is given a moment to end (none after a second signal)\n")
+        doing = "cancelling" if job.store is None else "pausing"
+        out.write(f"{doing} job {job.id}: what is in hand is given a moment to end (none after a second signal)\n")
         out.flush()
-    job.cancel_and_wait(reason)
+    job.end_early(reason)
 
 
 def _follow(job: Job, show: Callable[[JobView], None], interval: float, timeout: float | None) -> JobState:

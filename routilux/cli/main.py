@@ -1,6 +1,6 @@
-"""`routilux`: run, check and draw flows from the command line.
+"""`routilux`: run, check and draw flows from the command line, and look after jobs that are kept.
 
-Exit status: 0 the job completed, 1 it failed or could not be started, 2 usage, 4 it was cancelled,
+Exit status: 0 the job completed, 1 it failed or could not be started, 2 usage, 3 it is paused, 4 it was cancelled,
 130 interrupted by Ctrl-C.
 """
 
@@ -11,10 +11,13 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
+from routilux.cli.kept import add_kept, add_watching
 from routilux.cli.output import open_missing_streams, write_result
 from routilux.cli.run import run
+from routilux.cli.stored import refuse
 from routilux.cli.target import CommandError, load_flow
 from routilux.drawing import to_dot, to_mermaid
+from routilux.errors import RoutiluxError
 from supervisors.text import printable
 
 INTERRUPTED = 130
@@ -23,8 +26,14 @@ EXAMPLES = """examples:
   routilux check mypackage.flows:nightly
   routilux graph flows.py:flow --format dot | dot -Tsvg -o flow.svg
 
+  routilux run flows.py:nightly --store jobs --job-id nightly --checkpoint-every 10
+  routilux pause nightly --store jobs --reason lunch     (in another terminal)
+  routilux resume nightly --store jobs                   (there, or after the program was killed)
+  routilux jobs --store jobs
+  routilux show nightly --store jobs --history --routine parse
+
 exit status:
-  0 the job completed, 1 it failed or could not be started, 2 usage, 4 it was cancelled, 130 interrupted
+  0 the job completed, 1 it failed or could not be started, 2 usage, 3 it is paused, 4 it was cancelled, 130 interrupted
 """
 TARGET_HELP = "MODULE:FLOW or path/file.py:flow; a Flow, or a function without arguments that gives one"
 
@@ -42,9 +51,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         options = _parser().parse_args(argv)
         status: int = options.command(options)
-    except CommandError as error:
-        print(f"routilux: {printable(str(error))}", file=sys.stderr)
-        return error.exit_status
+    except RoutiluxError as error:
+        told = error if isinstance(error, CommandError) else refuse(error)
+        lines = str(told).splitlines() or [type(error).__name__]
+        print("routilux: " + "\n".join(map(printable, lines)), file=sys.stderr)
+        return told.exit_status
     except KeyboardInterrupt:
         print("routilux: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -74,7 +85,7 @@ def graph(options: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="routilux",
-        description="Run, check and draw flows.",
+        description="Run, check and draw flows; look after jobs that are kept.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -88,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     drawer.add_argument("target", metavar="FLOW", help=TARGET_HELP)
     drawer.add_argument("--format", choices=("mermaid", "dot"), default="mermaid", help="default: mermaid")
     drawer.set_defaults(command=graph)
+    add_kept(commands)
     return parser
 
 
@@ -104,17 +116,12 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         metavar="NAME=VALUE",
         help="a parameter of that message: JSON, else text",
     )
-    runner.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="cancel the job after that time")
-    runner.add_argument("--plain", action="store_true", help="plain lines instead of the live view")
-    runner.add_argument("--json", action="store_true", help="print state and results as one JSON object on stdout")
+    runner.add_argument(
+        "--store", metavar="PATH", help="keep the job there, to be resumed: a folder, or a file that ends in .sqlite"
+    )
+    runner.add_argument("--job-id", metavar="ID", help="its id there; default: one that is made up")
+    add_watching(runner)
     runner.set_defaults(command=run)
-
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number of seconds above 0, got {text}")
-    return seconds
 
 
 def _version() -> str:

@@ -8,8 +8,22 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import TextIO
 
 from routilux.cli.target import CommandError
+
+READER_GONE = 141
+"""Exit status of a program whose reader has gone, as for SIGPIPE."""
+FILE_WIDTH = 100
+"""Characters a line has where there is no terminal (arbitrary)."""
+
+
+def width_of(stream: TextIO) -> int:
+    """Give the characters a line of the terminal has; of a file: what most screens have."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or FILE_WIDTH
+    except (OSError, ValueError):
+        return FILE_WIDTH
 
 
 def open_missing_streams() -> None:
@@ -20,15 +34,24 @@ def open_missing_streams() -> None:
         sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  the same
 
 
-def write_result(text: str) -> None:
-    """Write to stdout, at once.
+def write_result(text: str, *, flush: bool = True) -> None:
+    """Write to stdout.
+
+    Args:
+        text: what.
+        flush: whether at once.
 
     Raises:
-        CommandError: it cannot be written to: a full disk, a reader that has gone.
+        CommandError: it cannot be written to: a full disk.
+        SystemExit: its reader has gone, such as `head`, which has all it wanted.
     """
     try:
         sys.stdout.write(text)
-        sys.stdout.flush()
+        if flush:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        sys.stdout = None  # as below
+        raise SystemExit(READER_GONE) from None
     except OSError as error:
         sys.stdout = None  # or the interpreter would try again at its end, and say so
         raise CommandError(f"cannot write to stdout: {error.strerror or error}", 1) from error

@@ -1,4 +1,4 @@
-"""`routilux run`: run a flow, watched, and tell how it ended.
+"""`routilux run` and `routilux resume`: run a flow, watched, and tell how it ended.
 
 What is for people goes to stderr; stdout has one JSON object, with `--json`, or nothing.
 """
@@ -6,28 +6,35 @@ What is for people goes to stderr; stdout has one JSON object, with `--json`, or
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import threading
-from typing import Any, TextIO
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
 from routilux.cli.live import watch
-from routilux.cli.output import write_result
+from routilux.cli.output import width_of, write_result
+from routilux.cli.stored import find_job, find_store, how_to_resume, read_key
 from routilux.cli.summary import summarize
-from routilux.cli.target import BrokenFlowError, UsageError, load_flow
-from routilux.errors import CallerError, EntryError, FlowCheckError, NotPortableError
+from routilux.cli.target import BrokenFlowError, UsageError, absolute_target, load_flow
+from routilux.control.client import ask
+from routilux.control.frames import Answer, Resume, Resumed
+from routilux.errors import EntryError, FlowCheckError, NotPortableError
 from routilux.flow import Flow
 from routilux.hints import describe_names
 from routilux.jobs.machine import JobStatus
 from routilux.jobs.state import JobState
+from routilux.keeping.origin import find_target
 from routilux.model.binding import OneOrWhole, WholeDict
+from routilux.runtime.job import Job
+from routilux.runtime.keeping import Keeping, ResumeKeeping
 from routilux.runtime.signals import ending_on_sigterm
+from routilux.stores.base import Owner
+from routilux.stores.errors import JobExistsError
+from supervisors.text import printable
 
-EXIT_STATUS = {JobStatus.COMPLETED: 0, JobStatus.FAILED: 1, JobStatus.CANCELLED: 4}
-FILE_WIDTH = 100
-"""Characters a line of the summary has where there is no terminal (arbitrary)."""
+EXIT_STATUS = {JobStatus.COMPLETED: 0, JobStatus.FAILED: 1, JobStatus.PAUSED: 3, JobStatus.CANCELLED: 4}
 
 
 def run(options: argparse.Namespace) -> int:
@@ -36,12 +43,89 @@ def run(options: argparse.Namespace) -> int:
     entry = choose_entry(flow, options.entry)
     params = read_params(options.param)
     check_params(flow, entry, params)
+    keeping = read_keeping(options)
+    if keeping.get("store") is not None:
+        keeping["target"] = absolute_target(options.target)
     with ending_on_sigterm():
-        state = _run_watched(flow, entry, params, options)
-    print(summarize(state, _width(sys.stderr)), file=sys.stderr)
+        try:
+            job = _started(flow, lambda: flow.start(entry, params, **keeping))
+        except JobExistsError as error:
+            how = how_to_resume(error.job_id, options.store)
+            raise UsageError(f"{error.store} has a job {error.job_id!r} already: go on with it by {how}") from error
+        state = watch_job(job, options)
+    return tell_end(state, options)
+
+
+def resume(options: argparse.Namespace) -> int:
+    """Go on with a job: one that is paused in another program there, any other one here."""
+    store = find_store(options)
+    owner = find_job(store, options.job)
+    rename, changes = read_renames(options.rename), options.rename or options.drop or options.flow
+    if owner is not None and not changes:
+        return _let_go_on(ask(owner, Resume(options.job)), owner, options)
+    target = options.flow or find_target(store, options.job)
+    if target is None:
+        raise UsageError(f"say with --flow which flow job {options.job!r} is of: nothing on this machine says so")
+    if not options.flow:
+        print(printable(f"resuming with {target}, from which the job was started"), file=sys.stderr)
+    flow = load_flow(target)
+    keeping: ResumeKeeping = {**read_options(options), "target": absolute_target(target)}
+    with ending_on_sigterm():
+        job = _started(
+            flow, lambda: Flow.resume(store, options.job, flow=flow, rename=rename, drop=options.drop, **keeping)
+        )
+        state = watch_job(job, options)
+    return tell_end(state, options)
+
+
+def tell_end(state: JobState, options: argparse.Namespace) -> int:
+    """Tell how a job ended, and what to do about it; give the exit status."""
+    print(summarize(state, width_of(sys.stderr)), file=sys.stderr)
+    if options.store is not None and state.status in {JobStatus.PAUSED, JobStatus.FAILED}:
+        print(printable(f"go on with it by: {how_to_resume(state.job_id, options.store)}"), file=sys.stderr)
     if options.json:
         write_result(to_json(state) + "\n")
+    if state.status is JobStatus.PAUSED and state.error:
+        return 1  # its last checkpoint could not be kept
     return EXIT_STATUS[state.status]
+
+
+def read_keeping(options: argparse.Namespace) -> Keeping:
+    """Give how the job is to be kept; raises `UsageError` for options that go without a store."""
+    given: Keeping = {**read_options(options)}  # type: ignore[typeddict-item]  # mypy wants the same keys
+    if options.job_id is not None:
+        given["job_id"] = options.job_id
+    if options.store is not None:
+        given["store"] = options.store
+    elif given:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in given).replace("--key", "--key-file")
+        raise UsageError(f"{names} means nothing for a job that is not kept: give --store too")
+    return given
+
+
+def read_options(options: argparse.Namespace) -> ResumeKeeping:
+    """Give how a job is to be kept, but for where."""
+    given: ResumeKeeping = {}
+    if options.checkpoint_every is not None:
+        given["checkpoint_every"] = options.checkpoint_every
+    if options.keep_checkpoints is not None:
+        given["keep_checkpoints"] = options.keep_checkpoints
+    if options.key_file is not None:
+        given["key"] = read_key(options)
+    if options.allow_pickle:
+        given["allow_pickle"] = True
+    return given
+
+
+def read_renames(given: list[str]) -> dict[str, str]:
+    """Read `OLD=NEW` words; raises `UsageError`."""
+    renames = {}
+    for word in given:
+        old, separator, new = word.partition("=")
+        if not (separator and old and new):
+            raise UsageError(f"--rename: expected OLD=NEW, got {word!r}")
+        renames[old] = new
+    return renames
 
 
 def choose_entry(flow: Flow, given: str | None) -> str:
@@ -158,33 +242,36 @@ def _safe_repr(value: Any) -> str:
         return f"<a {type(value).__name__} whose repr raised {type(error).__name__}>"
 
 
-def _run_watched(flow: Flow, entry: str, params: dict[str, Any], options: argparse.Namespace) -> JobState:
-    try:
-        job = flow.start(entry, params)
-    except FlowCheckError as error:
-        problems = "; ".join(str(problem) for problem in error.problems)
-        raise BrokenFlowError(f"flow {flow.flow_id!r} cannot run: {problems}") from error
-    except NotPortableError as error:
-        raise BrokenFlowError(str(error)) from error
-    except CallerError as error:
-        raise UsageError(str(error)) from error
+def watch_job(job: Job, options: argparse.Namespace) -> JobState:
+    """Wait for a job, showing how it goes; one with a store that is interrupted is paused, and that is its end."""
     # Bounded outputs press back on the flow: somebody has to read them while it runs.
     # A daemon, so that an interrupt which comes just here ends the program, and with it the job.
     reader = threading.Thread(target=job.collect, name="routilux-results", daemon=True)
     reader.start()
     try:
         watch(job, plain=options.plain or None, timeout=options.timeout)
-    except BaseException:
-        job.cancel("interrupted", shutdown=0.0)  # nothing, unless its watch could not wait for the end
-        raise
+    except BaseException as error:
+        is_interrupt = isinstance(error, KeyboardInterrupt | SystemExit)
+        if not (is_interrupt and job.is_over and job.status == JobStatus.PAUSED):
+            job.cancel("interrupted", shutdown=0.0)  # nothing, unless its watch could not wait for the end
+            raise
     finally:
         reader.join()
     return job.state
 
 
-def _width(stream: TextIO) -> int:
-    """Give the characters a line of the terminal has; of a file: what most screens have."""
+def _started(flow: Flow, start: Callable[[], Job]) -> Job:
     try:
-        return os.get_terminal_size(stream.fileno()).columns or FILE_WIDTH
-    except (OSError, ValueError):
-        return FILE_WIDTH
+        return start()
+    except FlowCheckError as error:
+        problems = "; ".join(str(problem) for problem in error.problems)
+        raise BrokenFlowError(f"flow {flow.flow_id!r} cannot run: {problems}") from error
+    except NotPortableError as error:
+        raise BrokenFlowError(str(error)) from error
+
+
+def _let_go_on(answer: Answer, owner: Owner, options: argparse.Namespace) -> int:
+    was_paused = isinstance(answer, Resumed) and answer.was_paused
+    told = f"job {options.job} goes on in {owner}" if was_paused else f"job {options.job} runs already, in {owner}"
+    print(printable(told), file=sys.stderr)
+    return 0

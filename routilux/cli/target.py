@@ -76,6 +76,12 @@ def load_flow(target: str) -> Flow:
     return found
 
 
+def absolute_target(target: str) -> str:
+    """Give a target that means the same in every folder, where it names a file."""
+    where, separator, attribute = target.rpartition(":")
+    return f"{Path(where).resolve()}{separator}{attribute}" if where.endswith(".py") else target
+
+
 def describe_error(error: BaseException) -> str:
     """Say in one line what was raised, and the user's line where it came from."""
     where = _user_line(error.__traceback__)

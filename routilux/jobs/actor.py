@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 from routilux.accounts import Account
 from routilux.dead_letters import DeadLetter
-from routilux.errors import JobEndedError
 from routilux.facts import Fact
 from routilux.holdings import EdgeCount
 from routilux.jobs.checkpoints import BoundaryOverdue, CheckpointDue, Checkpoints, Pause, Stopped, Wish
@@ -103,7 +102,7 @@ class Paused(NamedTuple):
     """
 
     checkpoint: CheckpointInfo | None
-    error: CheckpointFailedError | JobEndedError | None = None
+    error: CheckpointFailedError | None = None
 
 
 class TakeCheckpoint(NamedTuple):
@@ -143,6 +142,8 @@ class StateActor(Behavior):
         self._history = History(names_of(ledger.plan), wall_offset)
         self._updated_at = 0.0
         self._pauses: list[PausePoint] = []
+        self._paused_at = (0, False)
+        """Where the job was paused, see `_mark`."""
         if checkpoints is not None:
             checkpoints.take_facts = self._take_in
         self.status = JobStatus.PENDING
@@ -181,8 +182,7 @@ class StateActor(Behavior):
         for message in asked:
             if isinstance(message, GetCut):
                 message.reply.set_result(self.cut(ctx.now()))
-        if self._checkpoints is not None:
-            self._checkpoints.end()
+        # Who waits for a checkpoint that will not be told of any more is told of the end of the job instead.
 
     def cut(self, now: float) -> JobCut:
         """Give the job as it is between two commits."""
@@ -231,17 +231,22 @@ class StateActor(Behavior):
         self.error = error
         self._updated_at = ctx.now() + self._wall_offset
         self.status = move(self.status, to)
-        if is_final(to) and self._checkpoints is not None:
+        if self._checkpoints is None:
+            return
+        if is_final(to):
             self._checkpoints.cut_last(str(to), error, ctx)
+        else:
+            self._checkpoints.note_paused(is_paused=to is JobStatus.PAUSED, ctx=ctx)
 
     def _pause(self, pause: Pause, ctx: Context) -> None:
-        def end(outcome: CheckpointInfo | CheckpointFailedError | JobEndedError) -> None:
-            if isinstance(outcome, CheckpointInfo):
+        def end(outcome: CheckpointInfo | CheckpointFailedError) -> None:
+            if isinstance(outcome, CheckpointFailedError):
+                self._report(Paused(None, outcome))
+            elif self.status is JobStatus.RUNNING:  # it may have come to its end meanwhile
                 self._move(JobStatus.PAUSED, None, ctx)
                 self._report(Paused(outcome))
-            else:
-                self._report(Paused(None, outcome))
 
+        self._paused_at = self._mark(ctx)
         if self._checkpoints is not None:
             self._checkpoints.want(Wish("pause", end, pause), ctx)
             return
@@ -250,12 +255,21 @@ class StateActor(Behavior):
         self._report(Paused(None))
 
     def _leave(self, reason: str, ctx: Context) -> None:
-        if self.status is JobStatus.PAUSED or self._checkpoints is None:
-            return  # as it was paused it is kept already
+        if self._checkpoints is None:
+            return
+        if self.status is JobStatus.PAUSED:
+            if self._mark(ctx) != self._paused_at:  # else it is kept already as it is
+                self._checkpoints.cut_last(str(self.status), None, ctx)
+            return
         self._fetch(ctx)
         self._ledger.check()
         self.status = move(self.status, JobStatus.PAUSED)
         self._checkpoints.cut_last(str(self.status), None, ctx, Pause(reason, None))
+
+    def _mark(self, ctx: Context) -> tuple[int, bool]:
+        """Give what differs after anything that can happen to a paused job: an owner still tells it things."""
+        self._fetch(ctx)
+        return self._history.total, self._ledger.is_entry_open
 
     def _keep(self, message: object, checkpoints: Checkpoints, ctx: Context) -> None:
         match message:
@@ -269,9 +283,7 @@ class StateActor(Behavior):
                 raise InternalError(f"the state actor was sent {message!r}")
 
 
-def _answer(
-    reply: Future[CheckpointInfo], outcome: CheckpointInfo | CheckpointFailedError | JobEndedError
-) -> None:
+def _answer(reply: Future[CheckpointInfo], outcome: CheckpointInfo | CheckpointFailedError) -> None:
     if isinstance(outcome, CheckpointInfo):
         reply.set_result(outcome)
     else:

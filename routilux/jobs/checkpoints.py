@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 from routilux.accounts import Account
 from routilux.books import AccountBooks, Books, Versions
-from routilux.errors import JobEndedError
 from routilux.facts import Fact
 from routilux.jobs.errors import CheckpointFailedError
 from routilux.jobs.journal import Journal
@@ -63,7 +62,7 @@ class Wish(NamedTuple):
     """
 
     cause: str
-    done: Callable[[CheckpointInfo | CheckpointFailedError | JobEndedError], None]
+    done: Callable[[CheckpointInfo | CheckpointFailedError], None]
     pause: Pause | None = None
 
 
@@ -82,7 +81,7 @@ class Checkpoints:
         taken_over: called when another runner has the job.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  what a job's checkpoints go by, spelled out once
         self,
         ledger: Ledger,
         *,
@@ -111,6 +110,8 @@ class Checkpoints:
         self._serving: list[Wish] = []
         self._is_writing = False
         self._is_stopping = False
+        self._is_paused = False
+        self._is_over = False
         self._known: Versions = {}
         self._timer: Timer | None = None
         self._overdue: Timer | None = None
@@ -129,8 +130,13 @@ class Checkpoints:
         if self._recorder is not None:
             self._recorder.signal(message)
 
+    def note_paused(self, *, is_paused: bool, ctx: Context) -> None:
+        """Take note that the job is paused, or goes on: while it is paused it is kept only when that is asked for."""
+        self._is_paused = is_paused
+        self._set_timer(ctx)
+
     def want(self, wish: Wish, ctx: Context) -> None:
-        """Cut the job as soon as that can be."""
+        """Cut the job as soon as that can be; once it was cut at its end the wish waits for `end`."""
         self._wishes.append(wish)
         self._go_on(ctx)
 
@@ -157,24 +163,18 @@ class Checkpoints:
 
     def cut_last(self, status: str, error: str | None, ctx: Context, pause: Pause | None = None) -> None:
         """Cut the job at its end, in this program at least: nobody takes anything any more."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._is_over = True
+        self._set_timer(ctx)
         self._number += 1
         if pause is not None:
             self._add_points([pause], ctx)
         self._write("end" if pause is None else "pause", status, error, self.pause_points, ctx)
 
-    def end(self) -> None:
-        """Tell those who still wait for a checkpoint that the job has ended, which was kept at its end."""
-        waiting, self._serving, self._wishes = [*self._serving, *self._wishes], [], []
-        for wish in waiting:
-            wish.done(JobEndedError(self._ledger.job_id, "ending", "a checkpoint"))
-
     # -- Private
 
     def _go_on(self, ctx: Context) -> None:
-        if self._is_writing or not self._wishes or self._recorder is None:
-            return
+        if self._is_writing or not self._wishes or self._recorder is None or self._is_over:
+            return  # of a job that is over, the last one tells how it ended: none may be newer
         if not self._is_stopping and self._in_place():
             self._is_stopping = True
             self._ledger.stop_in_place()
@@ -189,13 +189,11 @@ class Checkpoints:
         self._serving, self._wishes = self._wishes, []
         self._number += 1
         self._is_writing = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._set_timer(ctx)
         pauses = [wish.pause for wish in self._serving if wish.pause is not None]
         self._add_points(pauses, ctx)
         cause = "pause" if pauses else self._serving[-1].cause
-        self._write(cause, "paused" if pauses else "running", None, self.pause_points, ctx)
+        self._write(cause, "paused" if pauses or self._is_paused else "running", None, self.pause_points, ctx)
 
     def _add_points(self, pauses: list[Pause], ctx: Context) -> None:
         at = ctx.now() + self._wall_offset
@@ -219,6 +217,7 @@ class Checkpoints:
             failure = CheckpointFailedError(ledger.job_id, self._number, str(unfit))
         self._let_go()
         if failure is not None:
+            self.tell_recorder(NotSaved(self._number, failure))
             self._end(failure, ctx)
             return
         self.tell_recorder(Save(self._number, cause, status, error, ctx.now(), seconds, books, points, once))
@@ -253,7 +252,16 @@ class Checkpoints:
             self.pause_points = [point for point in self.pause_points if point.number != outcome.number]
             self._failed(outcome)
         for wish in served:
-            wish.done(outcome)
-        if self._every is not None and self._timer is None:
-            self._timer = ctx.set_timer(self._every, CheckpointDue())
+            if wish.pause is None or not self._is_over:  # what has ended cannot be paused any more
+                wish.done(outcome)
+        self._set_timer(ctx)
         self._go_on(ctx)
+
+    def _set_timer(self, ctx: Context) -> None:
+        """Have the time run from the end of one checkpoint to the next, while the job runs."""
+        if self._is_writing or self._is_paused or self._is_over or self._recorder is None:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+        elif self._every is not None and self._timer is None:
+            self._timer = ctx.set_timer(self._every, CheckpointDue())

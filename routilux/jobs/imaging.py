@@ -6,10 +6,12 @@ numbers that are kept, clock readings what they mean elsewhere. The values of us
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 from routilux.accounts import RetryWait
 from routilux.books import AccountBooks, Books, OutputBooks
@@ -24,6 +26,7 @@ from routilux.records.schema import (
     HistoryPosition,
     Image,
     JobImage,
+    MemoImage,
     MessageImage,
     OutputImage,
     PausePoint,
@@ -122,6 +125,7 @@ def image_job(
             for output, held in zip(plan.outputs, books.outputs, strict=True)
         ],
         once=once,
+        memos=[MemoImage(to_bytes(key), dict(memo)) for key, memo in books.memos.items()],
     )
 
 
@@ -243,6 +247,7 @@ def read_books(image: Image, plan: Plan, clocks: Clocks, codec: ValueCodec) -> B
         accounts=tuple(accounts),
         outputs=tuple(_read_output(outputs.get((output.routine_id, output.event))) for output in plan.outputs),
         is_entry_open=job.is_entry_open,
+        memos={from_bytes(memo.key): _read_once(memo.once) for memo in job.memos},
     )
 
 
@@ -306,14 +311,29 @@ def _read_message(image: MessageImage) -> Message:
         image.redelivered,
         image.released,
         image.stepped,
-        tuple(Once(*item) for item in image.once.items()),
+        _read_once(image.once),
     )
+
+
+def _read_once(once: Mapping[str, bytes]) -> tuple[Once, ...]:
+    return tuple(Once(*item) for item in once.items())
+
+
+_digests: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
+"""Finding a class in its file means parsing that: some 20 ms, for each class of each job that would be started."""
 
 
 def _digest_source(routine: Routine) -> str:
     code = getattr(routine, "function", None) or type(routine)
     try:
+        return _digests[code]
+    except (KeyError, TypeError):
+        pass  # not known, or nothing that can be kept so
+    try:
         source = inspect.getsource(code)
     except (OSError, TypeError):  # of an interactive session, or no Python
         return ""
-    return hashlib.blake2b(source.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    digest = hashlib.blake2b(source.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    with contextlib.suppress(TypeError):
+        _digests[code] = digest
+    return digest

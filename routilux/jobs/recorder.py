@@ -141,7 +141,10 @@ class TakenOver(NamedTuple):
 
 
 class NotSaved(NamedTuple):
-    """A checkpoint could not be kept; nothing of it is there, and those before it are."""
+    """A checkpoint could not be kept; nothing of it is there, and those before it are.
+
+    Told by the recorder, and to it where a job could not even be cut.
+    """
 
     number: int
     error: CheckpointFailedError
@@ -180,8 +183,10 @@ class Recorder(Behavior):
         """What reading the values of users takes that were kept so far, beyond plain data."""
         self._kept: dict[tuple[str, int], KeptState] = {}
         self._is_taken_over = False
+        self.last: CheckpointInfo | None = None
+        """The newest checkpoint that is durable; to be read by others once this actor has ended."""
         self.unkept: CheckpointFailedError | None = None
-        """Why the newest checkpoint could not be kept; None where it was. Read when this has ended."""
+        """Why there is no newer one, though one was asked for; as above."""
 
     def on_message(self, message: object, ctx: Context) -> None:
         """Write what is to be kept."""
@@ -190,6 +195,8 @@ class Recorder(Behavior):
                 self._keep_facts(facts)
             case Save():
                 self._save(message)
+            case NotSaved(_, error):
+                self.unkept = error
             case Terminate():
                 ctx.stop(Normal())
             case _:
@@ -199,8 +206,8 @@ class Recorder(Behavior):
         records = write_facts(facts)
         if sum(map(len, self._backlog)) + len(records) > BACKLOG_BYTES:
             self._lost_facts += len(facts)
-            return
-        self._backlog.append(records)
+        else:
+            self._backlog.append(records)
         try:
             self._append(durable=False)
         except FencedError as error:
@@ -225,8 +232,10 @@ class Recorder(Behavior):
 
     def _save(self, asked: Save) -> None:
         custody, started = self._custody, time.perf_counter()
+        self.unkept = CheckpointFailedError(self._job_id, asked.number, "it was not written in time")
         try:
             self._append(durable=True)
+            asked.books.check([edge.label for edge in self._plan.edges])
             image = self._make_image(asked)
             encoded_at = time.perf_counter()
             changed = {(state.routine_id, state.worker) for state in image.states}
@@ -253,6 +262,7 @@ class Recorder(Behavior):
             encode_seconds=encoded_at - started,
             write_seconds=time.perf_counter() - encoded_at,
         )
+        self.last = info
         self._report(Saved(info, _versions(asked.books)))
         self._prune(saved.name)
 

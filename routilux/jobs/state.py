@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import time
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol, Self
 
 from routilux.dead_letters import DeadLetter
 from routilux.executions import ExecutionRecord
 from routilux.holdings import EdgeCount
 from routilux.jobs.history import HistoryCut
 from routilux.jobs.machine import JobStatus
+from routilux.jobs.recorder import CheckpointInfo
+from routilux.jobs.state_file import Parts, PausePoint, read_state, write_state
+from routilux.stores.single_file import read_file, write_file
 
 
 class Starter(Protocol):
@@ -68,6 +73,8 @@ class JobState:
             otherwise.
         outputs: results collected of the declared outputs, by (routine id, event).
         history: the history at that moment.
+        pause_points: the pauses it had, oldest first, also those before it was resumed.
+        checkpoint: the newest that the program which runs it has made durable; None for none.
     """
 
     def __init__(  # noqa: PLR0913  a snapshot has as many parts as it has
@@ -84,6 +91,8 @@ class JobState:
         error: str | None,
         history: HistoryCut,
         outputs: dict[tuple[str, str], list[Any]] | None = None,
+        pause_points: Sequence[PausePoint] = (),
+        checkpoint: CheckpointInfo | None = None,
     ) -> None:
         self.job_id = job_id
         self.flow_id = flow_id
@@ -95,8 +104,11 @@ class JobState:
         self.updated_at = updated_at
         self.error = error
         self.outputs = outputs if outputs is not None else {}
+        self.pause_points = list(pause_points)
+        self.checkpoint = checkpoint
         self._cut = history
         self._records: list[ExecutionRecord] | None = None
+        self._own_records: list[ExecutionRecord] = []
 
     def __repr__(self) -> str:
         return f"JobState(job_id={self.job_id!r}, flow_id={self.flow_id!r}, status={str(self.status)!r})"
@@ -106,7 +118,7 @@ class JobState:
         """The newest records, oldest first; at most `HISTORY_LIMIT`."""
         if self._records is None:
             self._records = self._cut.records()
-        return list(self._records)
+        return [*self._records, *self._own_records]
 
     @property
     def shortened(self) -> int:
@@ -124,7 +136,7 @@ class JobState:
 
     def record_execution(self, routine_id: str, kind: str, detail: str = "") -> None:
         """Add a record of one's own to this snapshot."""
-        self._records = [*self.history, ExecutionRecord(routine_id, kind, time.time(), detail=detail)]
+        self._own_records.append(ExecutionRecord(routine_id, kind, time.time(), detail=detail))
 
     def get_routine_state(self, routine_id: str) -> dict[str, Any] | None:
         """Give what is known of a routine; None for an unknown id."""
@@ -147,6 +159,77 @@ class JobState:
             if routine_id in {None, owner} and event in {None, name}
             for item in items
         ]
+
+    def serialize(self, *, allow_pickle: bool = False) -> bytes:
+        """Give this snapshot as bytes, which `deserialize` reads anywhere, in any version from this one on.
+
+        Args:
+            allow_pickle: whether values that are neither plain nor of registered classes (`routilux.register`) go as
+                pickles.
+
+        Raises:
+            ValueEncodingError: a value cannot be carried; the error's `path` says where it is.
+        """
+        return write_state(self._parts(), allow_pickle=allow_pickle)
+
+    @classmethod
+    def deserialize(cls, data: bytes, *, allow_pickle: bool = False) -> Self:
+        """Give the snapshot of which `data` was made; whatever may be asked of the one may be asked of the other.
+
+        A value that cannot be read here, such as one of a class that is not registered, is `Unreadable`.
+
+        Args:
+            data: what `serialize` gave.
+            allow_pickle: whether pickles are read, which runs code of whoever wrote them.
+
+        Raises:
+            DamagedStateError: it is not what was written.
+            UnsupportedFormatError: a newer version wrote it.
+        """
+        parts = read_state(data, allow_pickle=allow_pickle)
+        fields = parts._asdict()
+        own_records = fields.pop("own_records")
+        state = cls(**fields)
+        state._own_records = own_records
+        return state
+
+    def save(self, path: str | os.PathLike[str], *, allow_pickle: bool = False) -> None:
+        """Write this snapshot into a file that only this user may read, in the place of the one there.
+
+        Raises:
+            ValueEncodingError: as `serialize`; nothing is written.
+            StoreWriteError: it could not be written; what was there is as it was.
+        """
+        write_file(path, self.serialize(allow_pickle=allow_pickle))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, allow_pickle: bool = False) -> Self:
+        """Read a snapshot that `save` wrote.
+
+        Raises:
+            UnsafeStoreError: others than this user could have written the file, or it is a link.
+            StoreReadError: it is not there, or cannot be read.
+            DamagedStateError, UnsupportedFormatError: as `deserialize`.
+        """
+        return cls.deserialize(read_file(path), allow_pickle=allow_pickle)
+
+    def _parts(self) -> Parts:
+        return Parts(
+            job_id=self.job_id,
+            flow_id=self.flow_id,
+            status=self.status,
+            routine_states=self.routine_states,
+            connections=self.connections,
+            dead_letters=self.dead_letters,
+            created_at=self.created_at,
+            updated_at=self.updated_at,
+            error=self.error,
+            history=self._cut,
+            own_records=self._own_records,
+            outputs=self.outputs,
+            pause_points=self.pause_points,
+            checkpoint=self.checkpoint,
+        )
 
     @staticmethod
     def wait_for_completion(flow: Starter, job_state: JobState, timeout: float | None = None) -> bool:

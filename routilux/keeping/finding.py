@@ -103,10 +103,27 @@ def catalog(store: Store) -> list[JobSummary]:
     summaries = []
     for job_id in store.jobs():
         try:
-            summaries.append(_summarize(store, job_id))
+            summaries.append(summarize_job(store, job_id))
         except UnknownJobError:
             continue  # It was removed since it was listed.
     return summaries
+
+
+def summarize_job(store: Store, job_id: str) -> JobSummary:
+    """Tell what there is of a job, as `catalog`. Raises `UnknownJobError`."""
+    checkpoints = list_checkpoints(store, job_id)
+    size = sum(info.size_bytes for info in (*store.objects(job_id), *store.logs(job_id)))
+    problems: list[Problem] = []
+    for kept in checkpoints:
+        try:
+            header = start_of(store, job_id, kept).header
+        except MissingObjectError:
+            continue
+        except KeptError as error:
+            problems.append(Problem(kept.name, str(error)))
+        else:
+            return JobSummary(job_id, header, len(checkpoints), size, problems)
+    return JobSummary(job_id, None, len(checkpoints), size, problems)
 
 
 def start_of(store: Store, job_id: str, kept: KeptCheckpoint) -> Contents:
@@ -122,22 +139,6 @@ def start_of(store: Store, job_id: str, kept: KeptCheckpoint) -> Contents:
     contents = read_contents(store.get(job_id, kept.name, needed))
     _check_whose(contents.header, job_id, kept.generation, kept.number)
     return contents
-
-
-def _summarize(store: Store, job_id: str) -> JobSummary:
-    checkpoints = list_checkpoints(store, job_id)
-    size = sum(info.size_bytes for info in (*store.objects(job_id), *store.logs(job_id)))
-    problems: list[Problem] = []
-    for kept in checkpoints:
-        try:
-            header = start_of(store, job_id, kept).header
-        except MissingObjectError:
-            continue
-        except KeptError as error:
-            problems.append(Problem(kept.name, str(error)))
-        else:
-            return JobSummary(job_id, header, len(checkpoints), size, problems)
-    return JobSummary(job_id, None, len(checkpoints), size, problems)
 
 
 def _check_whose(header: Header, job_id: str, generation: int, number: int) -> None:

@@ -1,7 +1,7 @@
 """Old checkpoints are let go, and state objects that no checkpoint refers to any more.
 
-Kept are the newest good checkpoint, more behind it as told, and those of pauses. A fork needs nothing of the job it
-was made from: it has a copy of its own of all that it began with. History logs are kept whole.
+Kept are the newest good checkpoint, more behind it as told, and those of the newest pauses. A fork needs nothing of the
+job it was made from: it has a copy of its own of all that it began with. History logs are kept whole.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from routilux.stores.base import Lease, Store
 
 KEEP_LAST = 3
 """Checkpoints that are kept beside those of pauses (arbitrary: there are two to fall back on)."""
+KEEP_PAUSES = 10
+"""Checkpoints of pauses that are kept besides, the newest (arbitrary: who pauses a job a thousand times wants to go on
+with it, and a full disk would be the end of that)."""
 PAUSE = "pause"
 """What the header of a pause's checkpoint gives as its cause."""
 
@@ -28,7 +31,8 @@ class Retention:
     Args:
         store: where.
         lease: the right to.
-        keep_last: how many checkpoints to keep, the newest good one included; those of pauses are kept beside them.
+        keep_last: how many checkpoints to keep, the newest good one included; those of the newest
+            `KEEP_PAUSES` pauses are kept beside them.
         key: what the checkpoints are sealed with.
 
     Raises:
@@ -70,7 +74,9 @@ class Retention:
         self._uses = {kept.name: self._look_into(kept) for kept in checkpoints}
         behind = names[names.index(good) + 1 :]
         last = [name for name in behind if self._uses[name] is not None][: self._keep_last - 1]
-        gone = [name for name in reversed(behind) if name not in last and not self._is_kept_anyway(name)]
+        pauses = [name for name in behind if (use := self._uses[name]) is not None and use.is_pause][:KEEP_PAUSES]
+        stay = {*last, *pauses, *(name for name in behind if (use := self._uses[name]) and not use.is_known)}
+        gone = [name for name in reversed(behind) if name not in stay]
         for name in gone:
             self._store.delete(self._lease, name)
             del self._uses[name]
@@ -95,10 +101,6 @@ class Retention:
             return _Use(is_known=False, is_pause=False, states=frozenset())
         states = frozenset(section.object_name for section in contents.sections if section.is_object)
         return _Use(is_known=True, is_pause=contents.header.cause == PAUSE, states=states)
-
-    def _is_kept_anyway(self, name: str) -> bool:
-        use = self._uses[name]
-        return use is not None and (use.is_pause or not use.is_known)
 
     def _sweep_states(self) -> list[str]:
         uses = [use for use in self._uses.values() if use is not None]

@@ -57,13 +57,27 @@ def make_numpy(description: Any, shape: Any, order: Any, data: Any) -> Any:
         formats: Any = importlib.import_module("numpy.lib.format")
     except ImportError as error:
         raise MissingLibraryError("numpy", str(error)) from error
-    if type(data) is not bytes or order not in {"C", "F"} or not (shape is None or type(shape) is tuple):
+    if type(data) is not bytes or type(order) is not str or not (shape is None or _is_shape(shape)):
         raise TypeError("no parts of an array")
+    _check_description(description)
     dtype = formats.descr_to_dtype(description)
     if dtype.hasobject or dtype.kind not in _KINDS or dtype.itemsize * math.prod(shape or ()) != len(data):
         raise ValueError(f"{len(data)} bytes are no array of {dtype} of shape {shape}")
     array = numpy.ndarray(() if shape is None else shape, dtype, buffer=data, order=order)
     return array[()] if shape is None else array.copy(order="K")
+
+
+def _is_shape(shape: Any) -> bool:
+    return type(shape) is tuple and {int}.issuperset(map(type, shape))
+
+
+def _check_description(description: Any) -> None:
+    """See that nothing is in a description whose methods are those of a user."""
+    if type(description) in {list, tuple}:
+        for part in description:
+            _check_description(part)
+    elif type(description) not in {str, int}:
+        raise TypeError("no description of an element type")
 
 
 def take_array(value: array.array[Any], *, is_check: bool) -> tuple[Any, ...]:
@@ -78,8 +92,8 @@ def take_array(value: array.array[Any], *, is_check: bool) -> tuple[Any, ...]:
 
 def make_array(code: Any, size: Any, data: Any) -> Any:
     """Make an array; raises where the elements of its type have another size on this machine."""
-    if type(data) is not bytes:
-        raise TypeError("no bytes of an array")
+    if (type(code), type(size), type(data)) != (str, int, bytes):
+        raise TypeError("no parts of an array")
     made: array.array[Any] = array.array(code)
     if made.itemsize != size:
         raise ValueError(f"elements {code!r} have {made.itemsize} bytes here, and {size} where they were written")
@@ -99,9 +113,9 @@ def take_view(value: memoryview, *, is_check: bool) -> tuple[Any, ...]:
 
 def make_view(format_: Any, shape: Any, is_read_only: Any, data: Any) -> Any:
     """Make a view of bytes of its own."""
-    if type(data) is not bytes or type(shape) is not tuple:
+    if type(data) is not bytes or type(format_) is not str or type(is_read_only) is not bool or not _is_shape(shape):
         raise TypeError("no parts of a view")
-    view = memoryview(data if is_read_only else bytearray(data))
+    view: Any = memoryview(data if is_read_only else bytearray(data))
     return view if (format_, shape) == ("B", (len(data),)) else view.cast(format_, shape)
 
 

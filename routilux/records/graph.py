@@ -223,7 +223,7 @@ class _Make:
 
     def __call__(self, number: Any, *args: Any) -> Any:
         if type(number) is not int or number not in self._makers:
-            raise ValueError(f"there is no maker {number!r}")
+            raise ValueError("there is no such maker")  # its text would be asked of whatever object it is
         return self._makers[number](*args)
 
 

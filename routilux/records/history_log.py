@@ -86,9 +86,17 @@ def read_facts(body: bytes, names: Names) -> list[Fact]:
     """
     facts = _read_facts(body, "a batch of facts")
     for fact in facts:
-        if not _is_named(fact, names):
+        if not is_named(fact, names):
             raise DamagedHistoryError("a fact is of a routine, event or connection that its header does not name")
     return facts
+
+
+def is_named(fact: Fact, names: Names) -> bool:
+    """Tell whether what a fact speaks of is among the names."""
+    if not (0 <= fact.routine < len(names.routines) and -1 <= fact.edge < len(names.edges)):
+        return False
+    events = len(names.routines[fact.routine].events)
+    return all(0 <= event < events for event in fact.events)
 
 
 class _Version(msgspec.Struct):
@@ -100,10 +108,3 @@ class _Version(msgspec.Struct):
 _read_version = Unpacker(_Version, DamagedHistoryError).unpack
 _read_header = Unpacker(LogHeader, DamagedHistoryError).unpack
 _read_facts = Unpacker(list[Fact], DamagedHistoryError).unpack
-
-
-def _is_named(fact: Fact, names: Names) -> bool:
-    if not (0 <= fact.routine < len(names.routines) and -1 <= fact.edge < len(names.edges)):
-        return False
-    events = len(names.routines[fact.routine].events)
-    return all(0 <= event < events for event in fact.events)

@@ -190,18 +190,20 @@ class EnumKind:
         """
         if "name" in state:
             return self._member(state["name"], name, version)
-        value = state.get("rest", 0)
-        for member in state["names"]:
+        value, names = state.get("rest", 0), state["names"]
+        if not issubclass(self._cls, enum.Flag) or type(value) is not int or type(names) is not list:
+            raise ValueError("no combination of flags")
+        for member in names:
             value |= self._member(member, name, version)._value_
-        if not issubclass(self._cls, enum.Flag) or type(value) is not int:
-            raise ValueError("a combination of members that are no flags")
         return self._cls(value)
 
     def _member(self, member: Any, name: str, version: int) -> Any:
+        if type(member) is not str:
+            raise TypeError("the name of a member is no text")
         try:
             return self._cls.__members__[member]
         except KeyError:
-            raise MissingMemberError(name, version, str(member)) from None
+            raise MissingMemberError(name, version, member) from None
 
     def find_gone(self, names: frozenset[str]) -> list[str]:
         """Give those of `names` that say nothing of a member."""

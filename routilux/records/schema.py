@@ -138,6 +138,13 @@ class HistoryPosition(msgspec.Struct, frozen=True, array_like=True):
     offset: Count
 
 
+class MemoImage(msgspec.Struct, frozen=True, array_like=True):
+    """What was done once for a message that has not come again yet since its runner was killed: encoded, by key."""
+
+    key: MessageKey
+    once: dict[str, bytes]
+
+
 class JobImage(msgspec.Struct, frozen=True):
     """What belongs to the job as a whole.
 
@@ -148,6 +155,7 @@ class JobImage(msgspec.Struct, frozen=True):
         history: how far the history had come; None where none is kept.
         outputs: the declared outputs.
         once: how far the log had come of what was done once; None where there is none.
+        memos: what was done once before that, for messages that will only come again.
     """
 
     sent: list[Count]
@@ -159,6 +167,7 @@ class JobImage(msgspec.Struct, frozen=True):
     history: HistoryPosition | None
     outputs: list[OutputImage]
     once: HistoryPosition | None = None
+    memos: list[MemoImage] = []
 
 
 class EdgeImage(msgspec.Struct, frozen=True):

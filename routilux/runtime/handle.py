@@ -16,6 +16,7 @@ import contextlib
 import os
 from collections.abc import Generator, Mapping
 from concurrent.futures import Future
+from contextlib import ExitStack
 from typing import Any, NoReturn, TypeVar
 
 from routilux.context import current_turn
@@ -33,8 +34,10 @@ from routilux.jobs.errors import CheckpointFailedError, NoStoreError
 from routilux.jobs.machine import JobStatus
 from routilux.jobs.recorder import CheckpointInfo
 from routilux.jobs.state import JobState
+from routilux.jobs.state_file import PausePoint
 from routilux.ledger import Ledger
 from routilux.model.options import checked_shutdown
+from routilux.records.schema import PausePoint as KeptPoint
 from routilux.routing import RoutinePlan
 from routilux.runtime.commands import Cancel, Leave, PauseJob, ResumeJob
 from routilux.runtime.failure_log import FailureLog
@@ -42,9 +45,11 @@ from routilux.runtime.interrupts import Uninterrupted
 from routilux.runtime.keeping import Kept
 from routilux.runtime.results import Results
 from routilux.runtime.waits import Arrival, End, countdown
-from routilux.turn.state import decode_state
+from routilux.turn.state import Unreadable, decode_state
 from supervisors.actor import PykkaRef
 from supervisors.behavior import Ref
+from supervisors.errors import ValueDecodingError
+from supervisors.reasons import record_error
 from supervisors.tracebacks import text_of
 from supervisors.waiting import present_actor
 
@@ -91,6 +96,8 @@ class JobHandle:
         self._results = Results(ledger, failures, self._end.has_come)
         self._collected: dict[tuple[str, str], list[Any]] = {}
         self._kept = kept
+        self._signals: ExitStack | None = None
+        """Takes back, at the end of a `with`, what its beginning did to signals."""
         self._pid = os.getpid()
 
     def __repr__(self) -> str:
@@ -122,7 +129,8 @@ class JobHandle:
     def status(self) -> JobStatus:
         """What the job is doing, as a word."""
         self.require_here()
-        return self._state_actor.status
+        over = self._end.cut
+        return self._state_actor.status if over is None else over.status
 
     @property
     def is_over(self) -> bool:
@@ -191,7 +199,7 @@ class JobHandle:
             timeout: seconds that turns in hand get to come to their end; None for as long as they take.
             on_timeout: what follows then: `abort` opens the gate again and raises; `requeue` ends the processes that
                 are not at rest, gives up turns that are not on threads, and puts their messages back to be run again,
-                uncounted.
+                uncounted; where one of them changes its state in place, which cannot be taken back, it is `abort`.
 
         Returns:
             The checkpoint; None for a job without a store.
@@ -391,7 +399,18 @@ class JobHandle:
             error=cut.error,
             history=cut.history,
             outputs={output: list(items) for output, items in self._collected.items()},
+            pause_points=[self._tell_point(point) for point in cut.pause_points],
+            checkpoint=cut.checkpoint,
         )
+
+    def _tell_point(self, kept: KeptPoint) -> PausePoint:
+        value = None
+        if kept.checkpoint is not None:
+            try:
+                value = self._ledger.codec.decode(kept.checkpoint)
+            except ValueDecodingError as error:
+                value = Unreadable(record_error(error), len(kept.checkpoint))
+        return PausePoint(kept.at, kept.reason, value, kept.generation, kept.number)
 
     def _decode_state(self, routine: RoutinePlan, committed: Mapping[str, Any], cut: RoutineCut) -> Any:
         return decode_state(

@@ -10,6 +10,7 @@ import os
 import reprlib
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self
 
@@ -27,6 +28,7 @@ from routilux.ledger import Admission
 from routilux.messages import Payload
 from routilux.runtime.handle import JobHandle
 from routilux.runtime.interrupts import Uninterrupted
+from routilux.runtime.signals import ending_on_sigterm, note_resume
 from routilux.runtime.stream import Item, Stream
 from routilux.runtime.waits import countdown
 
@@ -41,7 +43,9 @@ class Job(JobHandle):
 
     As a context manager it waits for the end of the job, collecting results that nobody has read,
     and cancels it when the body raises or that wait is interrupted. One that still runs when the program
-    ends is cancelled then, and its end waited for. A job with a store is not cancelled then but left, to be resumed.
+    ends is cancelled then, and its end waited for. A job with a store is not cancelled then but left, to be resumed,
+    and a note of the error says how; SIGTERM too is an interrupt while such a one is in its `with` on the main
+    thread, unless the program has a handler of its own.
 
     Everything may be done twice, and after the end: what is over is told again. In a forked copy of the
     program everything but the ids raises `ForkedJobError`; what would wait raises
@@ -198,6 +202,9 @@ class Job(JobHandle):
 
     def __enter__(self) -> Self:
         self.require_here()
+        if self._signals is None:
+            self._signals = ExitStack()
+            self._signals.enter_context(ending_on_sigterm(is_wanted=self._kept is not None))
         return self
 
     def __exit__(
@@ -205,19 +212,23 @@ class Job(JobHandle):
     ) -> None:
         if error is not None and self._pid != os.getpid():
             return  # a forked copy leaves, by `sys.exit` most often: nothing here runs that could be ended
-        self.require_outside("the end of `with job`")
-        if error is not None:
-            self.end_early(f"the body of its `with` raised {type(error).__name__}")
-            return
-        try:
-            self.close_entry()
-            # What nobody has read would hold the flow up for ever where an output is bounded.
-            self.collect()
-            self.wait()
-        except BaseException:
-            # Ctrl-C while waiting: as in `Flow.execute`, nothing is left running.
-            self.end_early("interrupted")
-            raise
+        signals, self._signals = self._signals or ExitStack(), None
+        with signals:
+            self.require_outside("the end of `with job`")
+            if error is not None:
+                self.end_early(f"the body of its `with` raised {type(error).__name__}")
+                note_resume(error, self)
+                return
+            try:
+                self.close_entry()
+                # What nobody has read would hold the flow up for ever where an output is bounded.
+                self.collect()
+                self.wait()
+            except BaseException as interrupt:
+                # Ctrl-C while waiting: as in `Flow.execute`, nothing is left running.
+                self.end_early("interrupted")
+                note_resume(interrupt, self)
+                raise
 
     # -- Private
 

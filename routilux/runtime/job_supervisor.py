@@ -94,6 +94,7 @@ class JobSupervisor(Behavior):
         job_id: the job's id.
         shutdown: seconds that turns in hand get when the job ends early.
         recorder: keeps the job; None for a job without a store.
+        control: takes commands from other programs; None where none come.
     """
 
     handles_terminate = True
@@ -109,6 +110,7 @@ class JobSupervisor(Behavior):
         job_id: str,
         shutdown: float,
         recorder: Recorder | None = None,
+        control: Behavior | None = None,
     ) -> None:
         self._ledger = ledger
         self._job_id = job_id
@@ -120,6 +122,9 @@ class JobSupervisor(Behavior):
         self._recorder: Child | None = None
         if recorder is not None:
             self._recorder = Child(_spec("recorder", lambda: recorder, shutdown=RECORDER_SECONDS))
+        self._control: Child | None = None
+        if control is not None:
+            self._control = Child(_spec("control", lambda: control, shutdown=ABANDON_SECONDS, uses_poller=True))
         self._routines = [
             Child(
                 _spec(
@@ -149,6 +154,8 @@ class JobSupervisor(Behavior):
         self.state_ref: Future[Ref] = Future()
         """Resolved with the state actor's address once it has started."""
         self._pausing = Pausing(ledger, self._tell_routine, self._tell_state, self._stack_of)
+        self._is_quiet = False
+        """Whether the job has become quiet while it was paused, and ends when it goes on."""
         self._ending: Move | Left | None = None
         self._shutdown = shutdown
         self._end_by = math.inf
@@ -160,7 +167,7 @@ class JobSupervisor(Behavior):
 
     def list_children(self) -> tuple[ChildInfo, ...]:
         """List the actors of the job; any thread may call it."""
-        keepers = (self._state,) if self._recorder is None else (self._state, self._recorder)
+        keepers = [child for child in (self._state, self._recorder, self._control) if child is not None]
         return tuple(child.to_info(child.state.value) for child in (*keepers, *self._routines))
 
     def on_start(self, ctx: Context) -> None:
@@ -174,6 +181,8 @@ class JobSupervisor(Behavior):
                 self._keeper.start(self._recorder, ctx)
                 if self._recorder.ref is not None:
                     self._state.ref.signal(KeepWith(self._recorder.ref))
+            if self._control is not None:
+                self._keeper.start(self._control, ctx)
             for routine in self._routines:
                 self._keeper.start(routine, ctx)
 
@@ -187,8 +196,12 @@ class JobSupervisor(Behavior):
             case PauseJob() | ResumeJob() | PauseDue() | Rested() | Paused():
                 if self._ending is None:
                     self._pausing.handle(message, ctx)
+                    if self._is_quiet and not self._pausing.is_kept:
+                        self._end_for(Quiet(), ctx)
                 elif isinstance(message, PauseJob | ResumeJob):
                     message.reply.set_exception(JobEndedError(self._job_id, "ending", "a pause"))
+            case Quiet() if self._ending is None and self._pausing.is_kept:
+                self._is_quiet = True
             case Quiet() | Cancel() | Leave() | NotKept() | Overflow() | Terminate():
                 self._end_for(message, ctx)
             case _:
@@ -201,10 +214,7 @@ class JobSupervisor(Behavior):
             origin = tell_origin(self._ledger.plan, self._job_id, account.plan.id)
             for stack in account.abandoned:
                 warn_left_behind(account, origin, stack)
-        cut = self._concluded(self._state_actor.cut(ctx.now()), reason)
-        if self._keeps is not None and self._keeps.unkept is not None:
-            _log.error("%s; what is kept of the job is what it was before", self._keeps.unkept)
-            cut = cut._replace(unkept=self._keeps.unkept)
+        cut = self._kept(self._concluded(self._state_actor.cut(ctx.now()), reason))
         self._ledger.close_gate()
         if not self.state_ref.done():
             self.state_ref.set_exception(InternalError("the job's supervisor could not start"))
@@ -221,6 +231,17 @@ class JobSupervisor(Behavior):
         if self._ending is None or self._ending.to is JobStatus.COMPLETED:
             return cut._replace(status=JobStatus.FAILED, error=f"the job's supervisor ended: {reason}")
         return cut._replace(status=self._ending.to, error=self._ending.error)
+
+    def _kept(self, cut: JobCut) -> JobCut:
+        """Add how the job was kept at last, of which the state actor has not heard any more."""
+        recorder = self._keeps
+        if recorder is None:
+            return cut
+        if recorder.unkept is not None:
+            _log.error("%s; resumed, the job goes on from the checkpoint before", recorder.unkept)
+            if isinstance(self._ending, Left):
+                cut = cut._replace(error=str(recorder.unkept))
+        return cut._replace(checkpoint=recorder.last, unkept=recorder.unkept)
 
     # -- Failures
 
@@ -350,11 +371,12 @@ class JobSupervisor(Behavior):
             self._keeper.stop(self._state, ctx)
 
     def _end_keeping(self, ctx: Context, ending: Move | Left) -> None:
-        """End the recorder, which then has been sent all it is to write, and with it the job."""
-        if self._recorder is None or not self._recorder.is_up:
-            ctx.stop(Shutdown("left" if isinstance(ending, Left) else str(ending.to)))
-        elif self._recorder.state is not ChildState.STOPPING:
-            self._keeper.stop(self._recorder, ctx)
+        """End the recorder, which has been sent all it is to write, then who tells of that, and with it the job."""
+        for child in (self._recorder, self._control):
+            if child is not None and child.is_up:
+                self._keeper.stop(child, ctx)
+                return
+        ctx.stop(Shutdown("left" if isinstance(ending, Left) else str(ending.to)))
 
     # -- Its children, as their keeper tells of them
 
@@ -367,7 +389,9 @@ class JobSupervisor(Behavior):
         if child in self._routines:
             # Nothing to put back, unless its own code failed: then its messages are in nobody's hands.
             self._ledger.fence(self._ledger.accounts[self._routines.index(child)])
-        if self._ending is None:
+        if child is self._control and self._ending is None:
+            _log.error("job %r takes no more commands from other programs: %s", self._job_id, reason)
+        elif self._ending is None:
             self._end(Move(JobStatus.FAILED, f"{who} ended: {reason}"), ctx)
         self._go_on_ending(ctx)
 

@@ -14,6 +14,7 @@ from typing import NamedTuple, TypedDict
 from routilux.errors import OptionError
 from routilux.jobs.recorder import Custody
 from routilux.keeping.listing import list_checkpoints
+from routilux.keeping.origin import record_origin
 from routilux.records.carried import Carried
 from routilux.records.registry import default as registry
 from routilux.records.schema import HistoryPosition, PausePoint, Topology
@@ -33,10 +34,12 @@ class ResumeKeeping(TypedDict, total=False):
     Keys:
         checkpoint_every: seconds between two checkpoints, from the end of one to the beginning of the next; None:
             one at the start, one at the end, one for each pause, and those that are asked for.
-        keep_checkpoints: how many of the newest are kept; those of pauses are kept besides.
+        keep_checkpoints: how many of the newest are kept; those of the ten newest pauses are kept besides.
         key: 16 to 64 secret bytes with which checkpoints are sealed, so that one that anybody else wrote is refused.
         allow_pickle: whether values that are neither plain nor of registered classes may go as pickles.
         on_checkpoint_error: what follows when a checkpoint could not be written: `continue`, or `stop` the job.
+        target: what `routilux resume` finds the flow by when it is not told, such as `/home/ada/flows.py:nightly`; only
+            on this machine, for this user.
     """
 
     checkpoint_every: float | None
@@ -44,6 +47,7 @@ class ResumeKeeping(TypedDict, total=False):
     key: bytes | None
     allow_pickle: bool
     on_checkpoint_error: str
+    target: str
 
 
 class Keeping(ResumeKeeping, total=False):
@@ -126,13 +130,20 @@ def begin_kept(options: Keeping) -> Kept | None:
 
 
 def keep_with(store: Store, lease: Lease, options: Keeping, created_at: float) -> Kept:
-    """Give how a job is kept whose lease is held; raises `OptionError`."""
+    """Give how a job is kept whose lease is held, which is released if this raises.
+
+    Raises:
+        OptionError: an option cannot be that.
+        StoreWriteError: the store could not be written.
+    """
     every = options.get("checkpoint_every")
     keep_last = options.get("keep_checkpoints", KEEP_CHECKPOINTS)
     on_error = options.get("on_checkpoint_error", "continue")
     try:
         _check(every, keep_last, on_error)
-    except OptionError:
+        if target := options.get("target"):
+            record_origin(store, lease, target)
+    except BaseException:
         lease.release()
         raise
     return Kept(

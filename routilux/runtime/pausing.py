@@ -60,6 +60,8 @@ class Pausing:
         self._since = 0.0
         self._waiting_for: set[int] = set()
         self._asked: list[PauseJob] = []
+        self._resuming: list[ResumeJob] = []
+        """Those who want the job to go on while it is being written."""
         self._outcome: CheckpointInfo | None = None
         self._timers: list[Timer] = []
 
@@ -74,22 +76,24 @@ class Pausing:
                 if number == self._number and self._stage is _Stage.RESTING:
                     self._waiting_for.discard(routine)
                     self._keep_if_all_rest()
-            case Paused(checkpoint, error):
-                self._stage = _Stage.PAUSED
-                self._outcome = checkpoint
-                if error is not None:
-                    self._go_on(error)
-                for asked in self._take_asked():
-                    asked.reply.set_result(checkpoint)
+            case Paused():
+                self._end_keeping(command)
             case PauseDue(number, is_half):
                 if number == self._number and self._stage is _Stage.RESTING:
                     self._look_at_the_busy(ctx.now(), is_half=is_half)
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether all rests, and the job is written or is being written as it is now."""
+        return self._stage in {_Stage.KEEPING, _Stage.PAUSED}
+
     def end(self) -> None:
-        """Tell those who wait for a pause that the job is ending."""
+        """Tell those who wait for a pause, or for its end, that the job is ending."""
         self._cancel_timers()
-        for asked in self._take_asked():
+        waiting: list[PauseJob | ResumeJob] = [*self._take_asked(), *self._resuming]
+        for asked in waiting:
             asked.reply.set_exception(JobEndedError(self._ledger.job_id, "ending", "a pause"))
+        self._resuming.clear()
 
     def _pause(self, asked: PauseJob, ctx: Context) -> None:
         if self._stage is _Stage.PAUSED:
@@ -114,7 +118,21 @@ class Pausing:
             self._stage = _Stage.KEEPING
             self._tell_state(PauseNow(self._asked[0].pause))
 
+    def _end_keeping(self, paused: Paused) -> None:
+        self._stage = _Stage.PAUSED
+        self._outcome = paused.checkpoint
+        if paused.error is not None:
+            self._go_on(paused.error)
+        for asked in self._take_asked():
+            asked.reply.set_result(paused.checkpoint)
+        resuming, self._resuming = self._resuming, []
+        for resume in resuming:
+            self._resume(resume)
+
     def _resume(self, asked: ResumeJob) -> None:
+        if self._stage is _Stage.KEEPING:
+            self._resuming.append(asked)  # it is paused first: that is on its way to the store
+            return
         was_paused = self._stage is _Stage.PAUSED
         if was_paused:
             self._tell_state(Move(JobStatus.RUNNING))
@@ -140,7 +158,7 @@ class Pausing:
         if is_half:
             for one in busy:
                 _log.warning("job %r is to be paused: %s", self._ledger.job_id, one)
-        elif self._asked[0].on_timeout == "requeue":
+        elif self._asked[0].on_timeout == "requeue" and not self._is_changing_in_place():
             self._requeue(busy)
         else:
             self._go_on(PauseTimeoutError(self._ledger.job_id, busy))
@@ -157,6 +175,10 @@ class Pausing:
                 self._ledger.fence(account)
                 self._waiting_for.discard(index)
         self._keep_if_all_rest()
+
+    def _is_changing_in_place(self) -> bool:
+        # What it has done to its state by now cannot be taken back, and goes on.
+        return any(self._ledger.accounts[index].is_in_place for index in self._waiting_for)
 
     def _describe(self, index: int, now: float) -> BusyRoutine:
         account = self._ledger.accounts[index]

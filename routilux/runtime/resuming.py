@@ -20,6 +20,7 @@ from routilux.jobs.imaging import Clocks, image_topology, read_books
 from routilux.jobs.journal import read_journals
 from routilux.jobs.machine import JobStatus
 from routilux.keeping.finding import latest, load
+from routilux.keeping.origin import copy_origin
 from routilux.keeping.saving import save
 from routilux.ledger import Ledger
 from routilux.model.graph import FlowGraph
@@ -149,6 +150,7 @@ def fork_job(
         )
         # Its history begins anew: that of the other job stays with the other job.
         job = replace(image.job, history=None, pause_points=[], once=None)
+        copy_origin(store, job_id, lease)
         save(store, lease, replace(image, header=header, job=job), key=key)
     finally:
         lease.release()  # where it could not be saved, nothing of it can be resumed, and its id is free

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import NoReturn
 
-from routilux.runtime.job import Job
+from routilux.runtime.handle import JobHandle
 
 
 @contextlib.contextmanager
@@ -40,7 +40,7 @@ def ending_on_sigterm(*, is_wanted: bool = True) -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def note_resume(error: BaseException, job: Job) -> None:
+def note_resume(error: BaseException, job: JobHandle) -> None:
     """Let an error that ended the wait for a job say how to go on with it, where it was kept."""
     if job.status == "paused":
         error.add_note(

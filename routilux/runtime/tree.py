@@ -27,6 +27,7 @@ from routilux.records.registry import default as registry
 from routilux.routing import ENTRY, Plan, RoutinePlan
 from routilux.runtime.carriers import LocalCarrier, WireCarrier
 from routilux.runtime.commands import NotKept, Overflow, Quiet
+from routilux.runtime.control import Control, Told, open_door
 from routilux.runtime.failure_log import tell_origin
 from routilux.runtime.hangs import warn_slow
 from routilux.runtime.interrupts import Uninterrupted
@@ -167,6 +168,7 @@ class _Wiring:
         # Ahead of all who wait for it: once a job is over, its flow may be changed, and it may be resumed.
         self._finished.add_done_callback(lambda _: self._give_back())
         inherited = kept.lease.fileno() if kept is not None else None
+        self._door = None if kept is None else open_door(kept.store, kept.lease)
         self._supervisor = JobSupervisor(
             ledger,
             self._state_actor,
@@ -175,16 +177,19 @@ class _Wiring:
             job_id=job_id,
             shutdown=shutdown,
             recorder=recorder,
+            control=self._make_control(),
         )
 
     def start(self) -> Job:
         """Start the actors."""
         beginning, job_id = self._beginning, self._beginning.job_id
-        running.enter(job_id, self._graph, beginning.plan)
         try:
+            running.enter(job_id, self._graph, beginning.plan)
             root = PykkaHost().start(self._supervisor, f"job {job_id}")
         except BaseException:
             running.leave(job_id)
+            if self._door is not None:
+                self._door.close()
             raise
         job = Job(
             self._ledger,
@@ -238,6 +243,13 @@ class _Wiring:
             failed=self._tell_root_of_failure if kept.stops_on_error else log_not_kept,
             taken_over=self._tell_root_of_failure,
         )
+
+    def _make_control(self) -> Control | None:
+        if self._door is None:
+            return None
+        actor = self._state_actor
+        told = Told(self._beginning.plan, self._tell_root, self._tell_state, lambda: (str(actor.status), actor.error))
+        return Control(self._beginning.job_id, self._door, told)
 
     def _tell_root_of_failure(self, error: CheckpointFailedError | FencedError) -> None:
         self._tell_root(NotKept(error))

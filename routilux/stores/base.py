@@ -160,8 +160,8 @@ class Store(Protocol):
             The log's size in bytes after it.
 
         Raises:
-            StoreWriteError: it could not be written, or not all of it, or not be made durable; after the last of these
-                the log may take nothing more, and another one is begun.
+            StoreWriteError: it could not be written, or not all of it, or not be made durable. It counts as not added,
+                and may be added again.
             FencedError: the job was taken over.
             ObjectExistsError: there is an object of that name.
         """

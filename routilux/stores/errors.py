@@ -63,7 +63,7 @@ class JobExistsError(StoreError, ValueError):
     """
 
     def __init__(self, job_id: str, store: str) -> None:
-        self.job_id = job_id
+        self.job_id, self.store = job_id, store
         super().__init__(f"{store} has a job {job_id!r} already: resume it, or choose another id")
 
 

@@ -77,7 +77,7 @@ class FileLease:
 
     def announce(self, owner: Owner) -> None:
         with self.store.leased(self, f"the owner of job {self._job_id!r}") as folder:
-            folder.replace(OWNER, encode_owner(owner))
+            folder.replace(OWNER, [encode_owner(owner)])
 
     def fileno(self) -> int | None:
         with self.lock:
@@ -273,8 +273,8 @@ class FileStore:
         current = self._check_there(folder, job_id, create=create)
         if current is None:
             _empty(folder, "")
-        folder.replace(GENERATION, b"%d\n" % ((current or 0) + 1))
-        folder.replace(OWNER, encode_owner(owner))
+        folder.replace(GENERATION, [b"%d\n" % ((current or 0) + 1)])
+        folder.replace(OWNER, [encode_owner(owner)])
         _empty(folder, TEMPORARY)
         return FileLease(self, job_id, (current or 0) + 1, claim)
 

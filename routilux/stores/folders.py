@@ -192,9 +192,9 @@ class Folder:
                 raise
         return size
 
-    def replace(self, name: str, data: bytes) -> None:
-        """Make a file of `data`, or put it in the place of the one there: durable, and old or new at any moment."""
-        with self._temporary([data]) as (temporary, _):
+    def replace(self, name: str, parts: Iterable[bytes]) -> None:
+        """Make a file of `parts`, or put it in the place of the one there: durable, and old or new at any moment."""
+        with self._temporary(parts) as (temporary, _):
             self._calls.rename(temporary, name, dir_fd=self._descriptor)
             self.sync()
 

@@ -203,7 +203,8 @@ class TurnExecution:
         path = f"once({key!r})"
         before, cell.turn = cell.turn, InsideOnce(self, (*around, key))
         try:
-            encoded = values.encode(fn(), path)
+            # As an emission: of the state itself a copy is what `fn` gave.
+            encoded = values.encode(with_copies_of_views({path: fn()})[path], path)
         finally:
             cell.turn = before
         try:

@@ -238,7 +238,8 @@ def from_stored(
     Raises:
         ValueDecodingError: what is to be kept by reference cannot be decoded.
     """
-    committed = dict(stored)
+    # Lists are copied: what a slot gathers is appended to in place.
+    committed = {key: value.copy() if value.__class__ is list else value for key, value in stored.items()}
     keeps_object = policy == IN_PLACE or (policy == VALUE and by_reference)
     if keeps_object and OBJECT_KEY in stored:
         hold = Live if policy == IN_PLACE else Held

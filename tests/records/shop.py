@@ -142,6 +142,17 @@ class Cart:
     extend = add = __setitem__ = append
 
 
+@SHOP.register("shop.Eager")
+class Eager(Cart):
+    """Has all the methods that constructors would ask their arguments for, too."""
+
+    def __iter__(self, *args: Any) -> Any:
+        RUN.append("Eager")
+
+    __index__ = __int__ = __float__ = __mul__ = __rmul__ = __or__ = __ror__ = __len__ = __iter__
+    __bool__ = __str__ = __repr__ = __fspath__ = __getitem__ = __contains__ = __lt__ = __neg__ = __iter__
+
+
 class Unknown:
     def __init__(self, content: Any = None) -> None:
         self.content = content

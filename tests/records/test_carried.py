@@ -115,7 +115,7 @@ VALUES: list[tuple[Any, int]] = [
     (memoryview(bytearray(8)).cast("i", (1, 2)), GRAPH),
     (memoryview(b"abcdef")[::2], GRAPH),
     (array.array("d", [1.5, -2.0]), GRAPH),
-    (array.array("u", "aé"), GRAPH),
+    (array.array("q", [-1]), GRAPH),
     (np.arange(6, dtype=">i2").reshape(2, 3), GRAPH),
     (np.asfortranarray(np.ones((2, 3))), GRAPH),
     (np.arange(10)[::2], GRAPH),

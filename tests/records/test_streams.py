@@ -53,10 +53,9 @@ def text(value: str) -> bytes:
     return pickle.SHORT_BINUNICODE + bytes([len(value)]) + value.encode()
 
 
-def cart() -> bytes:
+def cart(name: str = "shop.Cart") -> bytes:
     """Push an object of a class that has every method that opcodes call."""
-    kind = MAKE + b"(K\x00" + text("shop.Cart") + b"K\x01)tR"
-    return MAKE + b"K\x01" + kind + b"\x86R"
+    return MAKE + b"K\x01" + kind(name) + b"\x86R"
 
 
 def kind(name: str, *fields: str) -> bytes:
@@ -123,8 +122,8 @@ ATTACKS = {
     "WHOLE of an object": b"\x80\x05" + MAKE + b"K\x02" + kind("shop.Plain") + b"}\x87R.",
     "a maker that is none": b"\x80\x05" + MAKE + b"K\xff\x85R.",
     "a maker by no number": b"\x80\x05" + MAKE + text("x") + b"\x85R.",
-    "a maker by an object": b"\x80\x05" + MAKE + cart() + b"\x85R.",
-    "a number by an object": b"\x80\x05" + MAKE + b"K\x10" + cart() + b"\x86R.",
+    "a maker by an object": b"\x80\x05" + MAKE + cart("shop.Eager") + b"\x85R.",
+    "a number by an object": b"\x80\x05" + MAKE + b"K\x10" + cart("shop.Eager") + b"\x86R.",
     "a type by no name": b"\x80\x05" + MAKE + b"(K\x00K\x01K\x01)tR.",
     "an array of objects": b"\x80\x05" + MAKE + b"(K\x03" + text("|O") + b"K\x01\x85" + text("C") + b"C\x08abcdefghtR.",
     "an array that is too large": b"\x80\x05"
@@ -176,6 +175,36 @@ def test_an_attack_is_an_error_of_decoding_and_nothing_else(
     assert shop.RUN == []
     assert list(tmp_path.iterdir()) == []
     assert (Colour.RED._value_, Item.__init__.__module__) == (1, Item.__module__)
+
+
+_FILLINGS = {
+    "object": b"",
+    "list": b"]",
+    "tuple": b")",
+    "text": text("RED"),
+    "number": b"K\x01",
+    "bytes": b"C\x08abcdefgh",
+    "list of it": b"](",
+    "dict of it": b"}(" + text("names"),
+}
+
+
+@pytest.mark.parametrize("others", _FILLINGS)
+def test_no_maker_asks_an_object_to_be_something_else(others: str) -> None:
+    shop.RUN.clear()
+    one = cart("shop.Eager")
+    other = {"object": one, "list of it": b"](" + one + b"e", "dict of it": b"}" + text("names") + one + b"s"}.get(
+        others, _FILLINGS[others]
+    )
+    firsts = (one, other, kind("shop.Rights"), kind("shop.Colour"), kind("shop.Pair", "left", "right"))
+    for number in range(45):
+        for first in firsts:
+            for arity in range(6):
+                for place in range(arity + 1):
+                    rest = [one if at == place else other for at in range(arity)]
+                    with contextlib.suppress(ValueDecodingError):
+                        CARRIED.decode(START + MAKE + b"(K" + bytes([number]) + first + b"".join(rest) + b"tR.")
+    assert shop.RUN == []
 
 
 def test_no_length_that_is_announced_takes_memory() -> None:
@@ -260,6 +289,7 @@ def test_any_bytes_are_a_value_or_one_error(data: bytes) -> None:
 
 
 _PIECES = [
+    cart("shop.Eager"),
     *(bytes([opcode]) for opcode in b"N\x88)]}\x8f(aesu\x90\x91t\x85\x86\x87\x94R01"),
     *(
         MAKE,

@@ -1,20 +1,36 @@
-"""A whole job on the seeded host: the same actors, simulated processes, one step at a time."""
+"""A whole job on the seeded host: the same actors, simulated processes, one step at a time.
+
+With a store it can be begun again from what another one has left there (`SeededJob.go_on`): nothing else of that one
+survives. What the world does to it meanwhile is drawn by `tests.runtime.world`.
+"""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, NamedTuple
 
 from routilux import Flow
-from routilux.jobs.actor import FactsWait, JobCut, StateActor
+from routilux.jobs.actor import FactsWait, JobCut, StateActor, TakeCheckpoint
+from routilux.jobs.checkpoints import Checkpoints, Stopped
+from routilux.jobs.errors import CheckpointFailedError
+from routilux.jobs.imaging import Clocks, image_topology, read_books
+from routilux.jobs.journal import Journal, read_journals
+from routilux.jobs.recorder import CheckpointInfo, Recorder
+from routilux.keeping.finding import latest
 from routilux.ledger import Admission, Ledger
 from routilux.messages import Payload
+from routilux.records.registry import default as registry
 from routilux.routing import ENTRY, RoutinePlan, compile_plan
 from routilux.runtime.carriers import LocalCarrier, WireCarrier
-from routilux.runtime.commands import Overflow, Quiet
+from routilux.runtime.commands import NotKept, Overflow, Quiet
 from routilux.runtime.job_supervisor import JobSupervisor
+from routilux.runtime.keeping import Keeping, Kept, begin_kept, keep_with
+from routilux.runtime.resuming import Wanted, adopt_for
 from routilux.runtime.routine_actor import RoutineActor
+from routilux.stores.base import Store
+from routilux.stores.owners import this_process
 from routilux.turn.codec import LocalCodec, WireCodec
 from routilux.turn.service import RoutineService
 from routilux.turn.state import begin_state, decode_state
@@ -23,6 +39,24 @@ from supervisors.locking import BriefLock
 from supervisors.places.scripted import Faults, ScriptedPlace
 from supervisors.places.thread import ThreadPlace
 from supervisors.testing import StepHost
+
+JOB = "job"
+
+
+class Past(NamedTuple):
+    """What a job begins with that another runner has left.
+
+    Args:
+        kept: how it is kept.
+        restore: puts it into the ledger.
+        labels: of the connections, by number.
+        is_entry_open: whether it takes messages from outside.
+    """
+
+    kept: Kept
+    restore: Callable[[Ledger, Clocks], None]
+    labels: list[str]
+    is_entry_open: bool
 
 
 class SeededJob:
@@ -33,55 +67,115 @@ class SeededJob:
         seed: of the order, the faults and the jitter.
         faults: what goes wrong with the simulated processes.
         max_request_bytes: the longest request that a simulated process is sent; None for no bound.
-        codec: how values are encoded.
+        codec: how values are encoded, without a store.
+        keeping: how the job is kept; None for a job without a store.
+        past: what another runner has left (`go_on`).
+        watch: given each routine's plan and service, gives the service that is run.
+        wall: seconds since the epoch when it begins.
     """
 
     def __init__(
         self,
         flow: Flow,
-        seed: int,
+        seed: int | str,
         faults: Faults,
         *,
         max_request_bytes: int | None = None,
         codec: ValueCodec = PICKLED,
+        keeping: Keeping | None = None,
+        past: Past | None = None,
+        watch: Callable[[RoutinePlan, Any], Any] = lambda _plan, service: service,
+        wall: float = 0.0,
+        stops_on_error: bool = False,
     ) -> None:
-        self.codec = codec
-        self.host = StepHost(seed)
-        self.plan = compile_plan(flow)
+        kept = past.kept if past is not None else begin_kept({**(keeping or {}), "job_id": JOB} if keeping else {})
+        self.kept = kept
+        self.codec = codec if kept is None else kept.codec
+        self.host = StepHost(seed)  # type: ignore[arg-type]  # a generator takes text for its seed as well
+        self.plan = compile_plan(flow) if past is None else compile_plan(flow, past.labels)
         self._seed = seed
         self._faults = faults
         self._max_request_bytes = max_request_bytes
-        self.ledger = Ledger(
-            self.plan,
-            BriefLock(),
-            on_quiet=lambda: self._root.signal(Quiet()),
-            on_facts=lambda: self.supervisor.state_ref.result().signal(FactsWait()),
-            on_overflow=lambda cycle: self._root.signal(Overflow(cycle)),
-            codec=codec,
-        )
-        for account in self.ledger.accounts:
-            for worker in range(account.plan.options.workers):
-                account.committed[worker] = begin_state(
-                    account.plan.routine, codec, by_reference=not account.plan.is_process
-                )
+        self._watch = watch
+        self.wall = wall
+        self.log: list[object] = []
+        """Reports of the routines to their supervisor, in order."""
+        self.not_kept: list[CheckpointFailedError] = []
+        self.ledger = self._make_ledger(past)
         self.finished: Future[JobCut] = Future()
-        self.state_actor = StateActor(self.ledger, 0.0, lambda message: self._root.signal(message))
+        checkpoints, recorder, self._journal = None, None, None
+        if kept is not None:
+            self._journal = Journal(kept.store, kept.lease)
+            checkpoints = Checkpoints(
+                self.ledger,
+                journal=self._journal,
+                generation=kept.lease.generation,
+                number=kept.number,
+                every=kept.every,
+                pause_points=list(kept.pause_points),
+                wall_offset=wall,
+                failed=self._note_not_kept,
+            )
+            topology = image_topology(self.plan, registry.shapes())
+            recorder = Recorder(self.plan, kept.custody(topology, wall), self.tell_state)
+        self.checkpoints = checkpoints
+        self.recorder = recorder
+        self.state_actor = StateActor(self.ledger, wall, self._tell_root, checkpoints)
         self.supervisor = JobSupervisor(
             self.ledger,
             self.state_actor,
             [self._maker(routine) for routine in self.plan.routines],
             self.finished,
-            job_id="job",
+            job_id=JOB,
             shutdown=5.0,
+            recorder=recorder,
         )
-        self._root = self.host.start(self.supervisor, "job")
+        self.root = self.host.start(self.supervisor, JOB)
+        self._stops_on_error = stops_on_error
+        if past is not None and not past.is_entry_open:
+            self.ledger.close_entry()
+
+    @classmethod
+    def go_on(
+        cls, flow: Flow, seed: int | str, faults: Faults, store: Store, keeping: Keeping, **options: Any
+    ) -> SeededJob:
+        """Begin where the newest checkpoint in `store` has the job, as `Flow.resume` does."""
+        lease = store.acquire(JOB, this_process(), create=False)
+        found = latest(store, JOB)
+        image = found.image
+        kept = keep_with(store, lease, keeping, image.header.job_created_at)
+        adoption = adopt_for(flow, image, Wanted({}, (), {}))
+        kept = kept._replace(
+            base=image.job.history, number=image.header.number, pause_points=tuple(image.job.pause_points)
+        )
+
+        def restore(ledger: Ledger, clocks: Clocks) -> None:
+            memos = read_journals(store, JOB, image.job.once)
+            ledger.restore(read_books(adoption.image, ledger.plan, clocks, kept.codec), memos)
+
+        past = Past(kept, restore, adoption.labels, image.job.is_entry_open)
+        return cls(flow, seed, faults, past=past, **options)
 
     def send(self, routine_id: str, *, slot: str = ENTRY, **data: Any) -> None:
         """Put a message into a routine's entry, or another slot of it."""
+        assert self.try_send(routine_id, slot=slot, **data) is Admission.ADMITTED
+
+    def try_send(self, routine_id: str, *, slot: str = ENTRY, **data: Any) -> Admission:
+        """As `send`; tells what became of it."""
         edge = self.plan.entries[routine_id, slot]
         account = self.ledger.accounts[self.plan.edges[edge].target]
         payload: Payload = self.codec.encode(data, "data") if account.takes_bytes else data
-        assert self.ledger.admit(edge, payload) is Admission.ADMITTED
+        return self.ledger.admit(edge, payload)
+
+    def tell_state(self, message: object) -> None:
+        """Send a command to the state actor."""
+        self.supervisor.state_ref.result(timeout=0).signal(message)
+
+    def ask_checkpoint(self, cause: str = "asked") -> Future[CheckpointInfo]:
+        """Ask for a checkpoint."""
+        reply: Future[CheckpointInfo] = Future()
+        self.tell_state(TakeCheckpoint(cause, reply))
+        return reply
 
     def run(self, max_steps: int = 100_000) -> JobCut:
         """Run to the end, checking the books at every step."""
@@ -93,36 +187,96 @@ class SeededJob:
         self.host.run(max_steps)
         return self.finished.result(timeout=0)
 
-    def state(self, routine_id: str) -> Any:
+    def run_until(self, is_enough: Callable[[], bool], max_steps: int = 20_000) -> None:
+        """Make steps until `is_enough`, checking the books at every one; it has to come to that."""
+        for _ in range(max_steps):
+            if is_enough():
+                return
+            assert self.host.step(), "nothing can happen any more"
+            self.ledger.check()
+        raise AssertionError("it did not come to that")
+
+    def settle(self, seconds: float = 0.0, max_steps: int = 20_000) -> None:
+        """Make steps while the clock need not go on, or goes on by `seconds` at most."""
+        end = self.host.now() + seconds
+        for _ in range(max_steps):
+            if not self.host._ready():  # noqa: SLF001  would the next step let time pass?
+                due = min((t for a in self.host._actors if (t := a.next_timer()) is not None), default=None)  # noqa: SLF001
+                if due is None or due > end:
+                    self.host.clock.advance_to(end)
+                    return
+            if not self.host.step():
+                return
+            self.ledger.check()
+        raise AssertionError("it does not settle")
+
+    def state(self, routine_id: str, worker: int = 0) -> Any:
         """The declared state of a routine, as committed."""
+        account = self.account(routine_id)
+        routine = account.plan.routine
+        return decode_state(
+            account.committed[worker],
+            routine.state_type,
+            policy=routine.state_policy,
+            codec=self.codec,
+            at_rest=self.finished.done(),
+        )
+
+    def account(self, routine_id: str) -> Any:
+        """What a routine holds."""
         for account in self.ledger.accounts:
             if account.plan.id == routine_id:
-                routine = account.plan.routine
-                return decode_state(
-                    account.committed[0],
-                    routine.state_type,
-                    policy=routine.state_policy,
-                    codec=self.codec,
-                    at_rest=self.finished.done(),
-                )
+                return account
         raise KeyError(routine_id)
+
+    def _make_ledger(self, past: Past | None) -> Ledger:
+        ledger = Ledger(
+            self.plan,
+            BriefLock(),
+            on_quiet=lambda: self._tell_root(Quiet()),
+            on_facts=lambda: self.tell_state(FactsWait()),
+            on_overflow=lambda cycle: self._tell_root(Overflow(cycle)),
+            on_stopped=lambda: self.tell_state(Stopped()),
+            job_id=JOB,
+            codec=self.codec,
+        )
+        for account in ledger.accounts:
+            for worker in range(account.plan.options.workers):
+                account.committed[worker] = begin_state(
+                    account.plan.routine, self.codec, by_reference=not account.plan.is_process
+                )
+        for output in ledger.outputs:
+            output.keeps_collected = self.kept is not None
+        if past is not None:
+            past.restore(ledger, Clocks(self.host.now(), self.wall))
+        return ledger
+
+    def _tell_root(self, message: object) -> None:
+        self.root.signal(message)
+
+    def _note_not_kept(self, error: CheckpointFailedError) -> None:
+        self.not_kept.append(error)
+        if self._stops_on_error:
+            self._tell_root(NotKept(error))
 
     def _maker(self, routine: RoutinePlan) -> Any:
         account = self.ledger.accounts[routine.index]
 
         def make_service() -> RoutineService:
-            return RoutineService(
+            service = RoutineService(
                 routine.routine,
                 routine.id,
                 routine.incoming,
                 routine.outgoing,
-                job_id="seeded",
+                job_id=JOB,
                 atomic=routine.options.atomic,
                 retryable=routine.error_handler.retryable_exceptions,
                 codec=WireCodec(self.codec) if routine.is_process else LocalCodec(),
                 values=self.codec,
                 clock=self.host.now,
             )
+            watched: RoutineService = self._watch(routine, service)
+            return watched
 
         def make_place(listener: Any, ctx: Any, wait: Any) -> Any:
             if not routine.is_process:
@@ -148,4 +302,20 @@ class SeededJob:
             return place
 
         carrier = WireCarrier(routine.outgoing, self.codec) if routine.is_process else LocalCarrier()
-        return lambda report: RoutineActor(account, self.ledger, carrier, make_place, report)
+
+        def make(report: Callable[[Any], None]) -> RoutineActor:
+            def told(message: Any) -> None:
+                self.log.append(message)
+                report(message)
+
+            return RoutineActor(
+                account,
+                self.ledger,
+                carrier,
+                make_place,
+                told,
+                has_deadlines=routine.is_process,
+                journal=self._journal,
+            )
+
+        return make

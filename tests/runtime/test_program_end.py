@@ -235,7 +235,7 @@ def test_a_killed_worker_leaves_nothing_of_the_job_that_ran_in_it(tmp_path: Path
     ended = run_program(tmp_path, KILLED)
     assert (ended.code, ended.out) == (0, "failed 2\n[]\n")
     [line] = ended.errors.splitlines()
-    assert line.startswith("routine 'outer': message 1-1 (entry -> outer), try 1 of 1: process ")
+    assert re.match(r"routine 'outer': message [0-9a-f]{32} \(entry -> outer\), try 1 of 1: process ", line)
     assert line.endswith(" was ended by SIGKILL; the job stops")
 
 

@@ -240,20 +240,38 @@ def test_a_torn_append_is_never_buried(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_log_whose_fsync_failed_takes_nothing_more(tmp_path: Path) -> None:
+def test_a_log_whose_fsync_failed_is_written_anew(tmp_path: Path) -> None:
     calls = Failing()
     store = FileStore(tmp_path, calls=calls)
     lease = _create(store)
-    store.append(lease, "log", b"first", durable=False)
+    store.append(lease, "log", b"durable,", durable=True)
+    store.append(lease, "log", b"held,", durable=False)
     calls.at, calls.done = 1, []
     with pytest.raises(StoreWriteError, match="Input/output error"):
-        store.append(lease, "log", b"second", durable=True)
+        store.append(lease, "log", b"refused,", durable=True)
+    calls.at, calls.done = 2, []
+    with pytest.raises(StoreWriteError, match="Input/output error"):  # the other file is not to be brought there either
+        store.append(lease, "log", b"again,", durable=False)
+    assert calls.done[:3] == ["create", "write", "write"]
+    calls.at, calls.done = -1, []
+    assert store.append(lease, "log", b"last", durable=True) == 17
+    assert store.read("job", "log") == b"durable,held,last"
+    assert "rename" in calls.done
+    assert temporaries(tmp_path) == []
+    store.close()
+
+
+def test_a_log_brings_what_it_holds_to_the_device_before_it_is_too_much(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("routilux.stores.file_logs.HELD_BYTES", 10)
+    calls = Watched()
+    store = FileStore(tmp_path, calls=calls)
+    lease = _create(store)
     calls.done = []
-    with pytest.raises(StoreWriteError, match="begin another log"):
-        store.append(lease, "log", b"third", durable=False)
-    assert calls.done == []
-    calls.at = -1
-    assert store.append(lease, "another", b"third", durable=True) == 5
+    for _ in range(3):
+        store.append(lease, "log", b"123456", durable=False)
+    assert calls.done == ["create", "write", "write", "fsync", "fsync", "write"]
     store.close()
 
 

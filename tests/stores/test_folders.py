@@ -29,7 +29,7 @@ def test_what_is_made_is_for_its_owner_alone(folder: Folder) -> None:
     umask = os.umask(0)
     try:
         folder.put("file", [b"1"])
-        folder.replace("other", b"2")
+        folder.replace("other", [b"2"])
         folder.make_folder("below").close()
     finally:
         os.umask(umask)

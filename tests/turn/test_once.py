@@ -253,6 +253,18 @@ def test_a_function_leaves_nothing_in_its_turn() -> None:
     assert (worker.out, worker.state, recorded(worker)) == ([], {"n": 1}, {})
 
 
+@PLACES
+def test_a_function_that_gives_the_state_gives_a_copy_of_it(is_local: bool) -> None:
+    def deed(it: Trying) -> None:
+        it.state["n"] = [1]
+        it.once("a", lambda: [it.state])
+        it.state["n"].append(2)
+        it.emit("out", was=it.once("a", list))
+
+    worker = run(deed, is_local=is_local, values=STRICT)
+    assert worker.emitted == [(0, {"was": [{"n": [1]}]})]
+
+
 def test_a_function_can_look_at_its_turn() -> None:
     def deed(it: Trying) -> None:
         it.state["n"] = 5

@@ -202,6 +202,8 @@ def test_a_state_that_was_written_down_goes_on_where_it_was(place: str, policy: 
     assert not any(isinstance(value, Held) for value in stored.values())
     for by_reference in {place == "thread", policy == "in_place"}:
         again = from_stored(stored, policy, STRICT, by_reference=by_reference)
+        assert again["\0slot:in"] == stored["\0slot:in"]
+        assert again["\0slot:in"] is not stored["\0slot:in"]
         told = decode_state(again, policy=policy, codec=STRICT, at_rest=True)
         assert told == worker.state == (None if policy == "none" else {"sum": 3})
 

@@ -1,0 +1,154 @@
+"""The words of those commands that are about jobs in a store. Owns their options; never carries one out."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import TypeAlias
+
+from routilux.cli import steering, upkeep
+from routilux.cli.jobs import jobs
+from routilux.cli.run import resume
+from routilux.cli.show import show
+from routilux.cli.stored import add_key, add_store
+from routilux.runtime.handle import PAUSE_SECONDS
+from routilux.runtime.keeping import KEEP_CHECKPOINTS
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  argparse names it nowhere else
+
+
+def add_kept(commands: Commands) -> None:
+    """Add all of them."""
+    lister = _add(commands, "jobs", jobs, "list the jobs of a store", has_job=False)
+    lister.add_argument("--json", action="store_true", help="print an array of objects on stdout")
+    shower = _add(commands, "show", show, "show what is kept of a job")
+    shower.add_argument("--history", action="store_true", help="its complete history instead, record for record")
+    shower.add_argument("--routine", metavar="ID", help="of this routine alone, with its state")
+    shower.add_argument("--json", action="store_true", help="print JSON on stdout; of a history, an object a line")
+    add_key(shower)
+    _add_resume(commands)
+    _add_steering(commands)
+    _add_upkeep(commands)
+
+
+def add_watching(parser: argparse.ArgumentParser) -> None:
+    """Let a command run a job, watched and kept."""
+    parser.add_argument("--checkpoint-every", type=seconds, metavar="SECONDS", help="keep it that often while it runs")
+    parser.add_argument(
+        "--keep-checkpoints",
+        type=positive,
+        metavar="N",
+        help=f"checkpoints to keep beside those of pauses; default: {KEEP_CHECKPOINTS}",
+    )
+    parser.add_argument(
+        "--allow-pickle", action="store_true", help="let values be pickles; reading one runs code of who wrote it"
+    )
+    add_key(parser)
+    parser.add_argument("--timeout", type=seconds, metavar="SECONDS", help="cancel the job after that time")
+    parser.add_argument("--plain", action="store_true", help="plain lines instead of the live view")
+    parser.add_argument("--json", action="store_true", help="print state and results as one JSON object on stdout")
+
+
+def seconds(text: str) -> float:
+    """Read a number of seconds above 0."""
+    return _number(text, lambda number: number > 0, "above 0")
+
+
+def seconds_or_none(text: str) -> float:
+    """Read a number of seconds, or 0."""
+    return _number(text, lambda number: number >= 0, "of at least 0")
+
+
+def positive(text: str) -> int:
+    """Read a number of at least 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {text}")
+    return number
+
+
+def _number(text: str, is_fit: Callable[[float], bool], told: str) -> float:
+    number = float(text)
+    if not is_fit(number) or number == float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number of seconds {told}, got {text}")
+    return number
+
+
+def _add(
+    commands: Commands,
+    name: str,
+    command: Callable[[argparse.Namespace], int],
+    help_: str,
+    *,
+    has_job: bool = True,
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=help_, description=command.__doc__)
+    if has_job:
+        parser.add_argument("job", metavar="JOB", help="the job's id")
+    add_store(parser)
+    parser.set_defaults(command=command)
+    return parser
+
+
+def _add_resume(commands: Commands) -> None:
+    resumer = _add(commands, "resume", resume, "go on with a job")
+    resumer.add_argument(
+        "--flow", metavar="FLOW", help="MODULE:FLOW or path/file.py:flow; default: what it was started from here"
+    )
+    resumer.add_argument(
+        "--rename", action="append", default=[], metavar="OLD=NEW", help="what a routine, slot or event is called now"
+    )
+    resumer.add_argument(
+        "--drop", action="append", default=[], metavar="NAME", help="what may be let go of what the flow has no more"
+    )
+    add_watching(resumer)
+
+
+def _add_steering(commands: Commands) -> None:
+    pauser = _add(commands, "pause", steering.pause, "pause a job that runs in another terminal")
+    pauser.add_argument("--reason", default="", metavar="TEXT", help="why; kept with the pause")
+    pauser.add_argument(
+        "--timeout",
+        type=seconds_or_none,
+        default=PAUSE_SECONDS,
+        metavar="SECONDS",
+        help=f"what handlers get to end; 0 for as long as they take; default: {PAUSE_SECONDS:g}",
+    )
+    pauser.add_argument(
+        "--on-timeout",
+        choices=("abort", "requeue"),
+        default="abort",
+        help="what follows then: the job goes on, or what runs is given up and run again later; default: abort",
+    )
+    pauser.add_argument("--leave", action="store_true", help="end its program too; it is resumed by another one")
+    pauser.add_argument("--json", action="store_true", help="print the checkpoint as a JSON object on stdout")
+    keeper = _add(commands, "checkpoint", steering.checkpoint, "keep a job as it is now, while it runs elsewhere")
+    keeper.add_argument("--json", action="store_true", help="print the checkpoint as a JSON object on stdout")
+    canceller = _add(commands, "cancel", steering.cancel, "end a job for good")
+    canceller.add_argument("--reason", default="", metavar="TEXT", help="why; told as the job's error")
+    canceller.add_argument(
+        "--shutdown",
+        type=seconds_or_none,
+        metavar="SECONDS",
+        help="what handlers get; default: what it was started with",
+    )
+    add_key(canceller)
+
+
+def _add_upkeep(commands: Commands) -> None:
+    forker = _add(commands, "fork", upkeep.fork, "make a new job of a kept checkpoint")
+    forker.add_argument("new", metavar="NEW", help="the new job's id")
+    forker.add_argument("--checkpoint", metavar="G-N", help="generation and number; default: the newest good one")
+    add_key(forker)
+    for name, command, told in (
+        ("prune", upkeep.prune, "let old checkpoints go"),
+        ("verify", upkeep.verify, "look for damage"),
+    ):
+        parser = _add(commands, name, command, told, has_job=False)
+        parser.add_argument("job", nargs="?", metavar="JOB", help="the job's id")
+        parser.add_argument("--all", action="store_true", help="all jobs of the store")
+        add_key(parser)
+        if name == "prune":
+            parser.add_argument(
+                "--keep", type=positive, required=True, metavar="N", help="checkpoints that stay beside those of pauses"
+            )

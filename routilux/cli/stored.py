@@ -1,0 +1,128 @@
+"""Jobs in a store, as commands name them: the store, the key, the job and where it stands.
+
+Owns the words for that, and how it is found out. Imports no code of users, decodes no value, and changes nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from routilux.cli.target import CommandError, UsageError
+from routilux.control.client import ask
+from routilux.control.errors import ControlError
+from routilux.control.frames import Now, Status
+from routilux.errors import CallerError, RoutiluxError
+from routilux.hints import describe_names
+from routilux.jobs.errors import NotResumableError, ResumeRefusedError
+from routilux.keeping.finding import JobSummary
+from routilux.stores.base import Owner, Store, checked_job_id
+from routilux.stores.errors import JobExistsError, UnknownJobError
+from routilux.stores.opening import open_store
+from routilux.stores.single_file import read_file
+from routilux.stores.sqlite import SqliteStore
+
+STATUS_SECONDS = 2.0
+"""What a running job gets to say how it is, before what its store says has to do (arbitrary)."""
+LOST = "lost"
+"""Of a job that is told to be running and that nobody runs: its program was killed."""
+
+_RUNNING = ("pending", "running")
+
+
+class Standing(NamedTuple):
+    """Where a job stands.
+
+    Args:
+        status: a word of `JobStatus`, or `LOST`.
+        owner: who runs it; None for nobody.
+        now: what it said itself; None where it was not asked, or did not answer.
+    """
+
+    status: str
+    owner: Owner | None
+    now: Now | None = None
+
+
+def add_store(parser: argparse.ArgumentParser) -> None:
+    """Let a command take `--store`."""
+    parser.add_argument(
+        "--store", required=True, metavar="PATH", help="where jobs are kept: a folder, or a file that ends in .sqlite"
+    )
+
+
+def add_key(parser: argparse.ArgumentParser) -> None:
+    """Let a command take `--key-file`."""
+    parser.add_argument(
+        "--key-file", metavar="FILE", help="file with the 16 to 64 secret bytes that checkpoints are sealed with"
+    )
+
+
+def find_store(options: argparse.Namespace) -> Store:
+    """Open a store that is there; raises `UsageError` where there is none."""
+    store = open_store(options.store)
+    path = Path(options.store)
+    if not (path.is_file() if isinstance(store, SqliteStore) else path.is_dir()):
+        raise UsageError(f"--store: there is no {'file' if isinstance(store, SqliteStore) else 'folder'} {str(path)!r}")
+    return store
+
+
+def find_job(store: Store, job_id: str) -> Owner | None:
+    """Tell who runs a job that is there; None for nobody. Raises `UsageError` where there is no such job."""
+    try:
+        return store.owner(checked_job_id(job_id))
+    except UnknownJobError as error:
+        known = describe_names(job_id, store.jobs(), "its jobs are", "it has no jobs")
+        raise UsageError(f"{error}; {known}") from error
+
+
+def read_key(options: argparse.Namespace) -> bytes | None:
+    """Give the key of `--key-file`, less one line end; None where none is given."""
+    if options.key_file is None:
+        return None
+    key = read_file(options.key_file)
+    return key[:-1] if key.endswith(b"\n") else key
+
+
+def stand(store: Store, summary: JobSummary) -> Standing:
+    """Tell where a job stands: one that runs is asked itself, of others the newest checkpoint tells."""
+    told = "unreadable" if summary.header is None else summary.header.status
+    try:
+        owner = store.owner(summary.job_id)
+    except UnknownJobError:
+        owner = None  # it was removed since it was listed
+    if owner is None:
+        return Standing(LOST if told in _RUNNING else told, None)
+    try:
+        now = ask(owner, Status(summary.job_id), STATUS_SECONDS)
+    except ControlError:
+        return Standing("running", owner)
+    return Standing(now.status, owner, now) if isinstance(now, Now) else Standing("running", owner)
+
+
+def how_to_resume(job_id: str, store: str) -> str:
+    """Give the command that goes on with a job."""
+    return f"routilux resume {job_id} --store {shlex.quote(store)}"
+
+
+def refuse(error: RoutiluxError) -> CommandError:
+    """Turn an error into what a command says of it: in one line, but for a list of losses."""
+    is_usage = isinstance(error, CallerError | UnknownJobError | JobExistsError)
+    is_of_job = isinstance(error, ResumeRefusedError | NotResumableError)
+    return CommandError(str(error), 2 if is_usage and not is_of_job else 1)
+
+
+def tell_time(at: float) -> str:
+    """Say when, in local time: `2026-03-01 14:05:09`."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+
+
+def tell_size(size_bytes: int) -> str:
+    """Say how much: `310 B`, `12.0 KiB`, `3.4 MiB`."""
+    size, units = float(size_bytes), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while size >= 1024 and len(units) > 1:  # noqa: PLR2004  the binary prefixes
+        size, units = size / 1024, units[1:]
+    return f"{size_bytes} B" if units[0] == "B" else f"{size:,.1f} {units[0]}"

@@ -1,0 +1,80 @@
+"""`routilux fork`, `prune` and `verify`: what is done to what is kept, without running it."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+
+from routilux.cli.output import write_result
+from routilux.cli.stored import find_job, find_store, how_to_resume, read_key
+from routilux.cli.target import UsageError
+from routilux.keeping.retention import Retention
+from routilux.keeping.verifying import verify as find_problems
+from routilux.runtime.resuming import fork_job
+from routilux.stores.base import Store
+from routilux.stores.errors import JobOwnedError
+from routilux.stores.owners import this_process
+from supervisors.text import printable
+
+_CHECKPOINT = re.compile(r"(?:checkpoint-)?0*([1-9]\d{0,11})-0*([1-9]\d{0,11})")
+
+
+def fork(options: argparse.Namespace) -> int:
+    """Make a new, paused job of what a kept checkpoint of another holds."""
+    store = find_store(options)
+    find_job(store, options.job)
+    origin = fork_job(store, options.job, options.new, _read_checkpoint(options.checkpoint), key=read_key(options))
+    print(printable(f"job {options.new} was made of {origin}; it is paused"), file=sys.stderr)
+    print(printable(f"go on with it by: {how_to_resume(options.new, options.store)}"), file=sys.stderr)
+    return 0
+
+
+def prune(options: argparse.Namespace) -> int:
+    """Let old checkpoints go; the newest good one and those of pauses stay."""
+    store, key = find_store(options), read_key(options)
+    for job_id in _chosen(store, options):
+        try:
+            lease = store.acquire(job_id, this_process(), create=False)
+        except JobOwnedError as error:
+            if not options.all:
+                raise
+            print(printable(f"{job_id}: left alone: {error}"), file=sys.stderr)
+            continue
+        try:
+            gone = Retention(store, lease, keep_last=options.keep, key=key).prune()
+        finally:
+            lease.release()
+        print(printable(f"{job_id}: {len(gone)} objects let go"), file=sys.stderr)
+    return 0
+
+
+def verify(options: argparse.Namespace) -> int:
+    """Read all that is kept of a job, and tell what is damaged; status 1 if anything is."""
+    store, key = find_store(options), read_key(options)
+    are_damaged = 0
+    for job_id in _chosen(store, options):
+        problems = find_problems(store, job_id, key=key)
+        are_damaged += bool(problems)
+        write_result("".join(f"{printable(f'{job_id}: {problem}')}\n" for problem in problems))
+        if not problems:
+            print(printable(f"{job_id}: all is well"), file=sys.stderr)
+    return int(are_damaged > 0)
+
+
+def _chosen(store: Store, options: argparse.Namespace) -> list[str]:
+    if options.all == (options.job is not None):
+        raise UsageError("say which job, or --all")
+    if options.all:
+        return store.jobs()
+    find_job(store, options.job)
+    return [options.job]
+
+
+def _read_checkpoint(given: str | None) -> tuple[int, int] | None:
+    if given is None:
+        return None
+    found = _CHECKPOINT.fullmatch(given)
+    if found is None:
+        raise UsageError(f"--checkpoint: expected GENERATION-NUMBER, such as 1-12, got {given!r}")
+    return int(found[1]), int(found[2])

@@ -1,0 +1,40 @@
+"""Jobs with a store that end while they are being kept."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+
+from routilux import Flow, Routine
+from routilux.keeping.finding import latest
+from routilux.stores import Lease, MemoryStore
+
+
+class Brief(Routine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("trigger", handler=self.run)
+
+    def run(self) -> None:
+        self.state["ran"] = True
+
+
+class LateStore(MemoryStore):
+    """Takes the first checkpoint only when the actor that could tell of it has ended with its job."""
+
+    def put(self, lease: Lease, name: str, parts: Iterable[bytes]) -> int:
+        if name.endswith("-000001"):
+            [state] = [thread for thread in threading.enumerate() if thread.name.endswith(f"{lease.job_id}/state")]
+            state.join(20.0)
+            assert not state.is_alive()
+        return super().put(lease, name, parts)
+
+
+def test_a_job_that_is_over_before_its_first_checkpoint_is_durable_is_started_all_the_same() -> None:
+    store = LateStore()
+    flow = Flow("brief")
+    flow.add_routine(Brief(), "brief")
+    job = flow.start("brief", store=store, job_id="j")
+    assert job.wait().status == "completed"
+    assert job.state.routine_states["brief"]["state"] == {"ran": True}
+    assert latest(store, "j").image.header.status == "completed"
