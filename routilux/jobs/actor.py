@@ -284,10 +284,10 @@ class StateActor(Behavior):
 
 
 def _answer(reply: Future[CheckpointInfo], outcome: CheckpointInfo | CheckpointFailedError) -> None:
-    if isinstance(outcome, CheckpointFailedError):
-        reply.set_exception(outcome)
-    else:
+    if isinstance(outcome, CheckpointInfo):
         reply.set_result(outcome)
+    else:
+        reply.set_exception(outcome)
 
 
 def cut_again(cut: JobCut, ledger: Ledger) -> JobCut:

@@ -125,10 +125,9 @@ class _Gate:
             what = "is still in the flow" if name in self._now or name in self._labels else "is nothing that is gone"
             can = f"; what can be dropped: {', '.join(map(repr, sorted(droppable)))}" if droppable else ""
             idle.append(f"drop names {name!r}, which {what}{can}")
-        for id_ in self._changes.migrated:
-            if id_ not in self._before or id_ not in self._now:
-                idle.append(f"migrate names {id_!r}, which is no routine that the job has and the flow has too")
-        return idle
+        there = self._before.keys() & self._now.keys()
+        told = "migrate names {!r}, which is no routine that the job has and the flow has too"
+        return [*idle, *(told.format(id_) for id_ in self._changes.migrated if id_ not in there)]
 
     def find_notes(self) -> list[str]:
         before = {edge.label for edge in self._image.topology.edges if not _is_retired(edge)}

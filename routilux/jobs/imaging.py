@@ -129,14 +129,17 @@ def image_job(
     )
 
 
-def find_needs(routines: Iterable[RoutineImage], states: Iterable[StateImage]) -> set[str]:
+def find_needs(job: JobImage, routines: Iterable[RoutineImage], states: Iterable[StateImage]) -> set[str]:
     """Tell what reading the values of users in them takes beyond plain data (`needs_of`)."""
     needs: set[str] = set()
+    messages = [message for output in job.outputs for message in (*output.waiting, *output.collected)]
     for routine in routines:
-        waits = (message for wait in routine.retries for message in wait.messages)
-        letters = (letter.message for letter in routine.dead_letters)
-        for message in (*routine.in_hand, *routine.waiting, *waits, *letters):
-            needs |= needs_of(message.payload)
+        messages += [*routine.in_hand, *routine.waiting]
+        messages += [message for wait in routine.retries for message in wait.messages]
+        messages += [letter.message for letter in routine.dead_letters]
+    for message in messages:
+        needs = needs.union(needs_of(message.payload), *map(needs_of, message.once.values()))
+    needs = needs.union(*(needs_of(point.checkpoint) for point in job.pause_points if point.checkpoint is not None))
     for state in states:
         for value in decode_boot(state.body).values():
             for encoded in value if isinstance(value, list) else (value,):

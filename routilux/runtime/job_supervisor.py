@@ -129,7 +129,7 @@ class JobSupervisor(Behavior):
             Child(
                 _spec(
                     account.plan.id,
-                    partial(make, self._report),
+                    partial(make, self.tell),
                     shutdown=(max(shutdown, GOODBYE_SECONDS) if account.plan.is_process else shutdown)
                     + ABANDON_SECONDS,
                     mailbox=partial(getattr, account, "mailbox"),
@@ -160,6 +160,10 @@ class JobSupervisor(Behavior):
         self._shutdown = shutdown
         self._end_by = math.inf
         """Clock reading up to which turns in hand have time; infinite before the job ends."""
+
+    def tell(self, message: object) -> None:
+        """Send it a message; any thread may call it, once it has started: none of the job's actors is there before."""
+        self._own.signal(message)
 
     def list_children(self) -> tuple[ChildInfo, ...]:
         """List the actors of the job; any thread may call it."""
@@ -400,9 +404,6 @@ class JobSupervisor(Behavior):
         account.note_abandoned((*account.abandoned, stack))
 
     # -- Private
-
-    def _report(self, message: Failure | Rested) -> None:
-        self._own.signal(message)
 
     def _tell_routine(self, index: int, command: object) -> None:
         ref = self._routines[index].ref

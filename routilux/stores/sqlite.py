@@ -130,7 +130,8 @@ class SqliteStore:
                 current = self._generation(connection, job_id, create=create)
                 lease = SqliteLease(self, job_id, current + 1, claim)
                 connection.execute(
-                    "INSERT INTO jobs VALUES (?1, ?2, ?3) ON CONFLICT (job) DO UPDATE SET generation = ?2, owner = ?3",
+                    "INSERT INTO jobs VALUES (?, ?, ?) ON CONFLICT (job) DO UPDATE"
+                    " SET generation = excluded.generation, owner = excluded.owner",
                     (job_id, lease.generation, encode_owner(owner)),
                 )
         except BaseException:
@@ -185,8 +186,8 @@ class SqliteStore:
                 _insert_chunk(connection, lease.job_id, log, size, chunk)
                 size += len(chunk)
             connection.execute(
-                "INSERT INTO entries VALUES (?1, ?2, ?3, ?4, ?5)"
-                " ON CONFLICT (job, name) DO UPDATE SET size = ?4, written_at = ?5",
+                "INSERT INTO entries VALUES (?, ?, ?, ?, ?)"
+                " ON CONFLICT (job, name) DO UPDATE SET size = excluded.size, written_at = excluded.written_at",
                 (lease.job_id, log, _LOG, size, time.time()),
             )
         return size
@@ -309,9 +310,9 @@ class SqliteStore:
             size = _size(connection, job_id, name) or 0
             end = size if limit is None else min(size, offset + limit)
             rows = connection.execute(
-                "SELECT start, data FROM chunks WHERE job = ?1 AND name = ?2 AND start < ?3 AND start >="
-                " (SELECT max(start) FROM chunks WHERE job = ?1 AND name = ?2 AND start <= ?4) ORDER BY start",
-                (job_id, name, end, offset),
+                "SELECT start, data FROM chunks WHERE job = ? AND name = ? AND start < ? AND start >="
+                " (SELECT max(start) FROM chunks WHERE job = ? AND name = ? AND start <= ?) ORDER BY start",
+                (job_id, name, end, job_id, name, offset),
             )
             return b"".join(data[max(0, offset - start) : end - start] for start, data in rows)
 
