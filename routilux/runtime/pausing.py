@@ -16,7 +16,7 @@ from enum import Enum
 
 from routilux.errors import JobEndedError
 from routilux.jobs.actor import Move, Paused, PauseNow
-from routilux.jobs.errors import BusyRoutine, PauseInterruptedError, PauseTimeoutError
+from routilux.jobs.errors import BusyRoutine, CheckpointFailedError, PauseInterruptedError, PauseTimeoutError
 from routilux.jobs.machine import JobStatus
 from routilux.jobs.recorder import CheckpointInfo
 from routilux.ledger import Ledger
@@ -80,14 +80,7 @@ class Pausing:
                     self._waiting_for.discard(routine)
                     self._keep_if_all_rest()
             case Paused(checkpoint, error):
-                self._stage = _Stage.PAUSED
-                self._outcome = checkpoint
-                if error is not None:
-                    self._go_on(error)
-                for asked in self._take_asked():
-                    asked.reply.set_result(checkpoint)
-                for resume in self._take_resuming():
-                    self._resume(resume)
+                self._be_paused(checkpoint, error)
             case PauseDue(number, is_half):
                 if number == self._number and self._stage is _Stage.RESTING:
                     self._look_at_the_busy(ctx.now(), is_half=is_half)
@@ -132,6 +125,16 @@ class Pausing:
             self._cancel_timers()
             self._stage = _Stage.KEEPING
             self._tell_state(PauseNow(self._asked[0].pause))
+
+    def _be_paused(self, checkpoint: CheckpointInfo | None, error: CheckpointFailedError | None) -> None:
+        self._stage = _Stage.PAUSED
+        self._outcome = checkpoint
+        if error is not None:
+            self._go_on(error)
+        for asked in self._take_asked():
+            asked.reply.set_result(checkpoint)
+        for resume in self._take_resuming():
+            self._resume(resume)
 
     def _resume(self, asked: ResumeJob) -> None:
         if self._stage is _Stage.KEEPING:
