@@ -131,9 +131,7 @@ def test_a_job_goes_on_while_the_disk_is_full_and_is_kept_again_when_there_is_ro
 @pytest.mark.parametrize("verb", ["write", "part", "fsync"])
 def test_a_job_that_stops_on_a_full_disk_goes_on_from_the_last_good_checkpoint(tmp_path: Path, verb: str) -> None:
     store = FileStore(tmp_path, calls=(calls := Full(verb)))
-    job = make_flow().start(
-        "source", {}, store=store, job_id="job", checkpoint_every=0.02, on_checkpoint_error="stop"
-    )
+    job = make_flow().start("source", {}, store=store, job_id="job", checkpoint_every=0.02, on_checkpoint_error="stop")
     _wait_for(job, 30)
     calls.is_full = True
     state = job.wait(30)
