@@ -1,81 +1,106 @@
-from __future__ import annotations
+"""What was done once, on disk: positions, several runners, torn ends."""
 
-from collections.abc import Callable
+from __future__ import annotations
 
 import pytest
 
-from routilux.ids import key_of_text
 from routilux.jobs.journal import Journal, read_journals
-from routilux.keeping.listing import journal_name, list_journals
+from routilux.keeping.listing import journal_name
 from routilux.messages import Message, Once
-from routilux.records.errors import WrongKeyError
 from routilux.records.schema import HistoryPosition
-from routilux.stores import MemoryStore, this_process
-
-KEY = b"sixteen bytes or more"
-ONE, TWO = (Message(0, seq, b"", key_of_text(f"message {seq}")) for seq in (1, 2))
-
-
-@pytest.fixture
-def store() -> MemoryStore:
-    return MemoryStore()
+from routilux.stores.base import Lease
+from routilux.stores.errors import StoreWriteError
+from routilux.stores.memory import MemoryStore
+from routilux.stores.owners import this_process
 
 
-def written(store: MemoryStore, job_id: str, *records: tuple[Message, str, bytes], key: bytes | None = None) -> Journal:
-    """Let a runner of a job write records, and end."""
-    lease = store.acquire(job_id, this_process(), create=job_id not in store.jobs())
-    journal = Journal(store, lease, seal_key=key)
-    for message, name, value in records:
-        journal.record(message, Once(name, value))
+def message(key: int) -> Message:
+    return Message(0, 1, {}, key)
+
+
+def begin(store: MemoryStore, *, create: bool = False) -> tuple[Journal, Lease]:
+    lease = store.acquire("job", this_process(), create=create)
+    return Journal(store, lease), lease
+
+
+def test_records_are_read_by_the_keys_of_their_messages() -> None:
+    store = MemoryStore()
+    journal, _ = begin(store, create=True)
+    journal.record(message(1), Once("a", b"1a"))
+    journal.record(message(2), Once("a", b"2a"))
+    journal.record(message(1), Once("b", b"1b"))
+    assert read_journals(store, "job", None) == {1: (Once("a", b"1a"), Once("b", b"1b")), 2: (Once("a", b"2a"),)}
+
+
+def test_the_first_record_of_a_key_counts() -> None:
+    store = MemoryStore()
+    journal, _ = begin(store, create=True)
+    journal.record(message(1), Once("a", b"first"))
+    journal.record(message(1), Once("a", b"second"))
+    assert read_journals(store, "job", None) == {1: (Once("a", b"first"),)}
+
+
+def test_only_what_came_after_a_position_is_read() -> None:
+    store = MemoryStore()
+    journal, _ = begin(store, create=True)
+    assert journal.position == HistoryPosition(1, 0)
+    journal.record(message(1), Once("a", b"x"))
+    position = journal.position
+    assert read_journals(store, "job", position) == {}
+    journal.record(message(2), Once("a", b"y"))
+    assert read_journals(store, "job", position) == {2: (Once("a", b"y"),)}
+
+
+def test_later_runners_have_logs_of_their_own_and_all_are_read() -> None:
+    store = MemoryStore()
+    first, lease = begin(store, create=True)
+    first.record(message(1), Once("a", b"1"))
+    position = first.position
+    first.record(message(2), Once("a", b"2"))
     lease.release()
-    return journal
+    second, lease = begin(store)
+    assert second.position == HistoryPosition(2, 0)
+    second.record(message(3), Once("a", b"3"))
+    lease.release()
+    third, _ = begin(store)
+    third.record(message(4), Once("a", b"4"))
+    assert set(read_journals(store, "job", None)) == {1, 2, 3, 4}
+    assert set(read_journals(store, "job", position)) == {2, 3, 4}
+    assert set(read_journals(store, "job", second.position)) == {4}
+    assert set(read_journals(store, "job", HistoryPosition(9, 0))) == set()
 
 
-@pytest.mark.parametrize("key", [None, KEY])
-def test_what_several_runners_recorded_is_found_by_message_the_first_of_each_key(
-    store: MemoryStore, key: bytes | None
+@pytest.mark.parametrize("cut", range(1, 36, 5))
+def test_a_torn_end_costs_the_last_record_alone(cut: int) -> None:
+    store = MemoryStore()
+    journal, lease = begin(store, create=True)
+    journal.record(message(1), Once("a", b"1"))
+    whole = journal.position.offset
+    journal.record(message(2), Once("a", b"2"))
+    torn = store.read("job", journal_name(1))[:-cut]
+    assert len(torn) >= whole or cut > 30
+    store.delete(lease, journal_name(1))
+    store.append(lease, journal_name(1), torn, durable=True)
+    lease.release()
+    later, _ = begin(store)
+    later.record(message(3), Once("a", b"3"))
+    found = set(read_journals(store, "job", None))
+    assert 3 in found
+    assert 2 not in found
+    assert (1 in found) == (len(torn) >= whole)
+
+
+def test_what_the_store_does_not_take_is_told_and_does_not_move_the_position(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    written(store, "job", (ONE, "pay", b"1"), (TWO, "pay", b"2"), key=key)
-    written(store, "job", (ONE, "mail", b"3"), (ONE, "pay", b"4"), key=key)
-    assert read_journals(store, "job", None, seal_key=key) == {
-        ONE.key: (Once("pay", b"1"), Once("mail", b"3")),
-        TWO.key: (Once("pay", b"2"),),
-    }
-    assert list_journals(store, "job") == [1, 2]
+    store = MemoryStore()
+    journal, _ = begin(store, create=True)
 
+    def refuse(*_: object, **__: object) -> int:
+        raise StoreWriteError("once-000001", "it is full")
 
-def test_what_a_checkpoint_has_seen_is_not_read_again(store: MemoryStore) -> None:
-    seen = written(store, "job", (ONE, "pay", b"1")).position
-    lease = store.acquire("job", this_process(), create=False)
-    assert seen == HistoryPosition(1, len(store.read("job", journal_name(1), 0, 1_000)))
-    journal = Journal(store, lease)
-    journal.record(TWO, Once("pay", b"2"))
-    assert read_journals(store, "job", seen) == {TWO.key: (Once("pay", b"2"),)}
-    assert read_journals(store, "job", journal.position) == {}
-    lease.release()
-
-
-def _copy(store: MemoryStore, source: tuple[str, int], job_id: str) -> None:
-    """Put the log of one runner in the place of another one's, as somebody can who may write to the store."""
-    data = store.read(source[0], journal_name(source[1]), 0, 10_000)
-    lease = store.acquire(job_id, this_process(), create=job_id not in store.jobs())
-    store.append(lease, journal_name(lease.generation), data, durable=True)
-    lease.release()
-
-
-@pytest.mark.parametrize(
-    "forge",
-    [
-        lambda store: written(store, "job", (ONE, "pay", b"1")),
-        lambda store: written(store, "job", (ONE, "pay", b"1"), key=b"another key of somebody"),
-        lambda store: (written(store, "other", (ONE, "pay", b"1"), key=KEY), _copy(store, ("other", 1), "job")),
-        lambda store: (written(store, "job", (ONE, "pay", b"1"), key=KEY), _copy(store, ("job", 1), "job")),
-    ],
-    ids=["without a seal", "by another key", "of another job", "of another runner"],
-)
-def test_with_a_key_a_record_that_was_not_sealed_for_its_place_is_refused(
-    store: MemoryStore, forge: Callable[[MemoryStore], object]
-) -> None:
-    forge(store)
-    with pytest.raises(WrongKeyError, match=r"what was done once, in 'once-00000[12]', was sealed with another key"):
-        read_journals(store, "job", None, seal_key=KEY)
+    monkeypatch.setattr(store, "append", refuse)
+    journal.record(message(1), Once("charge", b"x"))
+    assert "once('charge')" in caplog.text
+    assert "may run again" in caplog.text
+    assert journal.position == HistoryPosition(1, 0)

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 VERSIONS = ("3.11", "3.12", "3.13")
 SECONDS = 600
 
-PROGRAM = '''
+PROGRAM = """
 import sys
 from dataclasses import dataclass
 from datetime import timedelta
@@ -101,7 +101,7 @@ if __name__ == "__main__":
         else:
             job.leave()
             print("code goes on")
-'''
+"""
 
 
 def find_pythons() -> dict[str, Path]:
