@@ -16,7 +16,7 @@ from routilux.accounts import Account
 from routilux.dead_letters import DeadLetter
 from routilux.facts import Fact
 from routilux.holdings import EdgeCount
-from routilux.jobs.checkpoints import BoundaryOverdue, CheckpointDue, Checkpoints, Pause, Stopped, Wish
+from routilux.jobs.checkpoints import BoundaryOverdue, CheckpointDue, Checkpoints, Outcome, Pause, Stopped, Wish
 from routilux.jobs.errors import CheckpointFailedError
 from routilux.jobs.history import History, HistoryCut
 from routilux.jobs.machine import JobStatus, is_final, move
@@ -182,7 +182,8 @@ class StateActor(Behavior):
         for message in asked:
             if isinstance(message, GetCut):
                 message.reply.set_result(self.cut(ctx.now()))
-        # Who waits for a checkpoint that will not be told of any more is told of the end of the job instead.
+        if self._checkpoints is not None:
+            self._checkpoints.end()
 
     def cut(self, now: float) -> JobCut:
         """Give the job as it is between two commits."""
@@ -239,10 +240,12 @@ class StateActor(Behavior):
             self._checkpoints.note_paused(is_paused=to is JobStatus.PAUSED, ctx=ctx)
 
     def _pause(self, pause: Pause, ctx: Context) -> None:
-        def end(outcome: CheckpointInfo | CheckpointFailedError) -> None:
+        def end(outcome: Outcome) -> None:
             if isinstance(outcome, CheckpointFailedError):
                 self._report(Paused(None, outcome))
-            elif self.status is JobStatus.RUNNING:  # it may have come to its end meanwhile
+            elif (
+                isinstance(outcome, CheckpointInfo) and self.status is JobStatus.RUNNING
+            ):  # else it has ended meanwhile
                 self._move(JobStatus.PAUSED, None, ctx)
                 self._report(Paused(outcome))
 
@@ -283,7 +286,7 @@ class StateActor(Behavior):
                 raise InternalError(f"the state actor was sent {message!r}")
 
 
-def _answer(reply: Future[CheckpointInfo], outcome: CheckpointInfo | CheckpointFailedError) -> None:
+def _answer(reply: Future[CheckpointInfo], outcome: Outcome) -> None:
     if isinstance(outcome, CheckpointInfo):
         reply.set_result(outcome)
     else:

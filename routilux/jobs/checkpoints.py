@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from routilux.accounts import Account
 from routilux.books import AccountBooks, Books, Versions
+from routilux.errors import JobEndedError
 from routilux.facts import Fact
 from routilux.jobs.errors import CheckpointFailedError
 from routilux.jobs.journal import Journal
@@ -45,6 +46,10 @@ class Stopped(NamedTuple):
     """A routine has come to the boundary at which it was to stop."""
 
 
+Outcome = CheckpointInfo | CheckpointFailedError | JobEndedError
+"""What comes of a wish for a checkpoint."""
+
+
 class Pause(NamedTuple):
     """What a pause point is made of: why, and what the caller wants to be kept with it, encoded."""
 
@@ -62,7 +67,7 @@ class Wish(NamedTuple):
     """
 
     cause: str
-    done: Callable[[CheckpointInfo | CheckpointFailedError], None]
+    done: Callable[[Outcome], None]
     pause: Pause | None = None
 
 
@@ -169,6 +174,12 @@ class Checkpoints:
         if pause is not None:
             self._add_points([pause], ctx)
         self._write("end" if pause is None else "pause", status, error, self.pause_points, ctx)
+
+    def end(self) -> None:
+        """Tell those who still wait for a checkpoint that the job has ended."""
+        waiting, self._serving, self._wishes = [*self._serving, *self._wishes], [], []
+        for wish in waiting:
+            wish.done(JobEndedError(self._ledger.job_id, "ending", "a checkpoint"))
 
     # -- Private
 

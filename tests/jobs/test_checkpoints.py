@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from routilux import Flow, Routine
+from routilux.errors import JobEndedError
 from routilux.jobs.checkpoints import (
     BOUNDARY_SECONDS,
     BoundaryOverdue,
@@ -74,6 +75,7 @@ class Bench:
             pause_points=[],
             wall_offset=100.0,
             failed=self.failed.append,
+            taken_over=nothing,
         )
         self.ctx = FakeContext()
         self.recorder = FakeRef()
@@ -223,7 +225,7 @@ def test_nothing_is_cut_after_the_last(outcome: str) -> None:
     ]
     bench.checkpoints.end()
     assert [cause for cause, _ in bench.done] == ["a", "b", "pause", "late"]
-    assert all(isinstance(found, CheckpointFailedError) for _, found in bench.done[1:])
+    assert all(isinstance(found, JobEndedError) for _, found in bench.done[1:])
     assert bench.ctx.running() == []
     bench.checkpoints.end()
     assert len(bench.done) == 4

@@ -16,7 +16,7 @@ from routilux.jobs.recorder import Custody, KeepFacts, NotSaved, Recorder, Save,
 from routilux.keeping.finding import latest
 from routilux.keeping.listing import history_name, list_checkpoints, log_reading
 from routilux.ledger import Ledger
-from routilux.messages import Once
+from routilux.messages import Once, TurnResult
 from routilux.records.carried import Carried
 from routilux.records.history_log import read_facts, read_log_header
 from routilux.records.log import LogReader
@@ -239,21 +239,21 @@ def test_what_cannot_be_encoded_costs_the_checkpoint_alone() -> None:
     assert isinstance(failed, NotSaved)
     assert "payload" in str(failed.error)
     account = bench.ledger.accounts[0]
-    bench.ledger.take(account)
-    account.in_hand.clear()
+    ((delivery, _),) = bench.ledger.take(account)
+    bench.ledger.commit(account, 0, delivery, TurnResult([], []), 0.0, 0.0)
     assert isinstance(bench.save(), Saved)
 
 
 def test_it_keeps_what_became_of_the_last() -> None:
     bench = Bench()
-    assert bench.recorder.outcome is None
+    assert (bench.recorder.last, bench.recorder.unkept) == (None, None)
     saved = bench.save()
     assert isinstance(saved, Saved)
-    assert bench.recorder.outcome is saved.info
+    assert (bench.recorder.last, bench.recorder.unkept) == (saved.info, None)
     bench.store.is_full = True
     failed = bench.save()
     assert isinstance(failed, NotSaved)
-    assert bench.recorder.outcome is failed.error
+    assert (bench.recorder.last, bench.recorder.unkept) == (saved.info, failed.error)
 
 
 def test_old_checkpoints_are_let_go() -> None:
