@@ -21,7 +21,6 @@ from __future__ import annotations
 import argparse
 import ast
 import os
-import signal
 import sqlite3
 import sys
 import sysconfig
@@ -194,11 +193,10 @@ def printable(path: str) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Start or resume the job as the command line says, and wait for it; gives the exit status."""
     options = read_options(argv)
-    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))  # as Ctrl-C: it raises where we wait
     job: Job | None = None
     try:
         job = begin(options)
-        with job:  # broken off, it leaves the job paused, and its last checkpoint durable
+        with job:  # broken off by Ctrl-C or SIGTERM, it leaves the job paused, and its last checkpoint durable
             state = follow(job, options.every)
     except RoutiluxError as error:
         print(f"nightly: {error}", file=sys.stderr)
