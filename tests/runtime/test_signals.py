@@ -100,7 +100,7 @@ def _await_checkpoint(folder: Path) -> None:
     [
         ("execute", signal.SIGTERM, 143, "interrupted"),
         ("wait", signal.SIGINT, -signal.SIGINT, "the body of its `with` raised KeyboardInterrupt"),
-        ("body", signal.SIGTERM, 143, "the body of its `with` raised SystemExit"),
+        pytest.param("body", signal.SIGTERM, 143, "the body of its `with` raised SystemExit", marks=pytest.mark.stress),
         pytest.param("execute", signal.SIGINT, -signal.SIGINT, "interrupted", marks=pytest.mark.stress),
     ],
 )
