@@ -19,6 +19,7 @@ from routilux.errors import CallerError, RoutiluxError
 from routilux.hints import describe_names
 from routilux.jobs.errors import NotResumableError, ResumeRefusedError
 from routilux.keeping.finding import JobSummary
+from routilux.records.errors import KeyMissingError
 from routilux.stores.base import Owner, Store, checked_job_id
 from routilux.stores.errors import JobExistsError, UnknownJobError
 from routilux.stores.opening import open_store
@@ -117,7 +118,21 @@ def refuse(error: RoutiluxError) -> CommandError:
     """Turn an error into what a command says of it: in one line, but for a list of losses."""
     is_usage = isinstance(error, CallerError | UnknownJobError | JobExistsError)
     is_of_job = isinstance(error, ResumeRefusedError | NotResumableError)
-    return CommandError(str(error), 2 if is_usage and not is_of_job else 1)
+    return CommandError(_tell_error(error), 2 if is_usage and not is_of_job else 1)
+
+
+def _tell_error(error: RoutiluxError) -> str:
+    """Give an error's text; where it says what to do in Python's words, in those of the command line."""
+    if isinstance(error, KeyMissingError):
+        return f"{error} (--key-file FILE)"
+    if isinstance(error, ResumeRefusedError):
+        listed = "".join(f"\n  - {loss}" for loss in error.losses)
+        return (
+            f"job {error.job_id!r} cannot be resumed with this flow, since something would be lost:{listed}\n"
+            "say what is to become of each by --rename OLD=NEW or --drop NAME; a state of another kind is migrated by "
+            "Flow.resume(..., migrate=...)"
+        )
+    return str(error)
 
 
 def tell_time(at: float) -> str:

@@ -32,7 +32,7 @@ from routilux.runtime.failure_log import tell_origin
 from routilux.runtime.hangs import warn_slow
 from routilux.runtime.interrupts import Uninterrupted
 from routilux.runtime.job import Job
-from routilux.runtime.job_supervisor import ABANDON_SECONDS, JobSupervisor
+from routilux.runtime.job_supervisor import ABANDON_SECONDS, RECORDER_SECONDS, JobSupervisor
 from routilux.runtime.keeping import Kept, codec_of
 from routilux.runtime.routine_actor import PlaceMaker, RoutineActor
 from routilux.runtime.running import running
@@ -206,7 +206,8 @@ class _Wiring:
         )
         running.hold(job)
         told = (_LEFT_RUNNING if beginning.kept is None else _LEFT_TO_RESUME).format(job_id, self._graph.flow_id)
-        program_end.watch_over(root, told, _log, _exit_seconds(self._shutdown))
+        seconds = _exit_seconds(self._shutdown) + (0.0 if beginning.kept is None else RECORDER_SECONDS)
+        program_end.watch_over(root, told, _log, seconds)
         return job
 
     def _make_ledger(self, plan: Plan, codec: ValueCodec, wall_offset: float) -> Ledger:

@@ -6,11 +6,10 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, chdir, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,11 @@ from routilux import Job, JobStatus
 from routilux.cli.main import main
 from routilux.cli.target import load_flow
 from routilux.keeping import origin
+from routilux.records.packing import pack
 from routilux.stores import FileStore, this_process
 from tests.runtime.programs import Program, start_command
 
+ROOT = Path(__file__).resolve().parents[2]
 FLOWS = """
 import threading
 from routilux import ErrorHandler, Flow, Routine, routine
@@ -145,12 +146,13 @@ def test_a_job_is_resumed_with_what_it_was_started_from(capsys: pytest.CaptureFi
     assert json.loads(out)["routines"]["sum"]["handled"] == 1
 
 
-@pytest.mark.parametrize("place", ["elsewhere", ""])
-def test_a_store_from_elsewhere_does_not_say_which_code_runs(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, place: str
-) -> None:
+def test_a_store_from_elsewhere_does_not_say_which_code_runs(capsys: pytest.CaptureFixture[str]) -> None:
     leave_one()
-    monkeypatch.setattr(origin, "this_place", lambda: place)
+    store = FileStore("jobs")
+    lease = store.acquire("a", this_process(), create=False)
+    store.delete(lease, origin.NAME)
+    store.put(lease, origin.NAME, [pack(origin.Origin("kflows:flow", "elsewhere"))])
+    lease.release()
     status, _out, err = told(capsys, "resume", "a", "--store", "jobs")
     assert (status, err) == (
         2,
@@ -167,6 +169,7 @@ def test_a_flow_that_lacks_something_is_refused_with_a_list_and_taken_with_a_ren
     assert status == 1
     assert "something would be lost" in err
     assert err.count("\n  - ") >= 1
+    assert "--rename OLD=NEW" in err
     assert "Traceback" not in err
     status, _out, err = told(capsys, *words, "--rename", "sum=total")
     assert status == 4, err
@@ -402,7 +405,7 @@ def test_a_sealed_job_needs_its_key(capsys: pytest.CaptureFixture[str]) -> None:
     assert told(capsys, "show", "a", *words)[0] == 0
     status, _out, err = told(capsys, "show", "a", "--store", "jobs")
     assert status == 1
-    assert err == "routilux: the checkpoint is sealed with a key: give it to read it\n"
+    assert err == "routilux: the checkpoint is sealed with a key: give it to read it (--key-file FILE)\n"
     key.chmod(0o620)
     status, _out, err = told(capsys, "show", "a", *words)
     assert status == 1
@@ -420,34 +423,21 @@ def _await(is_so: Any) -> None:
 
 @contextmanager
 def started(*words: str) -> Iterator[Program]:
-    """Start a command that hears Ctrl-C, and whose handler has begun."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Start a command in this folder that hears Ctrl-C; its handler has begun."""
+    before, folder = signal.signal(signal.SIGINT, signal.default_int_handler), Path.cwd()
     try:
-        with start_command([sys.executable, "-m", "routilux", *words, "--plain"], Path.cwd()) as program:
+        with ExitStack() as stack:
+            with chdir(ROOT):  # whose packages it finds
+                command = [sys.executable, "-m", "routilux", *words, "--plain"]
+                program = stack.enter_context(start_command(command, folder))
             program.await_line("begun")
             yield program
     finally:
         signal.signal(signal.SIGINT, before)
 
 
-@pytest.fixture
-def from_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let programs find this checkout, though they start in another folder."""
-    from tests.runtime import programs  # noqa: PLC0415
-
-    root = Path(__file__).resolve().parents[2]
-    plain = subprocess.Popen
-
-    def popen(*words: Any, **options: Any) -> Any:
-        options["env"] = {**options["env"], "PYTHONPATH": str(root)}
-        return plain(*words, **options)
-
-    monkeypatch.setattr(programs.subprocess, "Popen", popen)
-
-
 @pytest.mark.processes
-@pytest.mark.usefixtures("from_checkout")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.stress), signal.SIGTERM])
 def test_a_signal_leaves_a_kept_job_paused(capsys: pytest.CaptureFixture[str], number: signal.Signals) -> None:
     with started("run", "kflows.py:hanging", "--store", "jobs", "--job-id", "a") as program:
         program.await_error("hanging")  # the first line of its watch: from here it waits
@@ -467,7 +457,6 @@ def test_a_signal_leaves_a_kept_job_paused(capsys: pytest.CaptureFixture[str], n
 
 
 @pytest.mark.processes
-@pytest.mark.usefixtures("from_checkout")
 def test_a_job_whose_program_was_killed_is_lost_and_is_resumed(capsys: pytest.CaptureFixture[str]) -> None:
     with started("run", "kflows.py:hanging", "--store", "jobs", "--job-id", "a") as program:
         program.await_error("hanging")
@@ -484,7 +473,6 @@ def test_a_job_whose_program_was_killed_is_lost_and_is_resumed(capsys: pytest.Ca
 
 
 @pytest.mark.processes
-@pytest.mark.usefixtures("from_checkout")
 def test_a_job_is_paused_in_a_program_by_another_one(capsys: pytest.CaptureFixture[str]) -> None:
     with started("run", "kflows.py:hanging", "--store", "jobs.sqlite", "--job-id", "a") as program:
         program.await_error("hanging")

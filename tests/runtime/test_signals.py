@@ -100,7 +100,7 @@ def _await_checkpoint(folder: Path) -> None:
     [
         ("execute", signal.SIGTERM, 143, "interrupted"),
         ("wait", signal.SIGINT, -signal.SIGINT, "the body of its `with` raised KeyboardInterrupt"),
-        ("body", signal.SIGTERM, 143, "the body of its `with` raised SystemExit"),
+        pytest.param("body", signal.SIGTERM, 143, "the body of its `with` raised SystemExit", marks=pytest.mark.stress),
         pytest.param("execute", signal.SIGINT, -signal.SIGINT, "interrupted", marks=pytest.mark.stress),
     ],
 )
@@ -122,3 +122,29 @@ def test_a_program_that_ends_leaves_a_kept_job_paused(tmp_path: Path) -> None:
     assert "still ran when the program ended and was paused; resume it with Flow.resume()" in errors
     status, _reason, waiting = is_paused(tmp_path)
     assert (status, waiting) == ("paused", 1)
+
+
+SLOW = """
+    from routilux.stores import FileStore
+
+    class SlowStore(FileStore):
+        is_slow = False
+
+        def put(self, lease, name, parts):
+            time.sleep(4 * self.is_slow)
+            return super().put(lease, name, parts)
+
+    store = SlowStore(sys.argv[1])
+    flow = Flow("waiting")
+    flow.add_routine(routine(lambda data: None), "waiting")
+    flow.start(store=store, job_id="a", keep_open=True, shutdown=0.1)
+    store.is_slow = True
+"""
+
+
+@pytest.mark.processes
+@pytest.mark.stress
+def test_the_last_checkpoint_of_a_program_may_take_longer_than_handlers_get(tmp_path: Path) -> None:
+    with start_program(tmp_path, SLOW, str(tmp_path / "jobs")) as program:
+        assert program.finish().code == 0
+    assert latest(FileStore(tmp_path / "jobs"), "a").image.header.status == "paused"
