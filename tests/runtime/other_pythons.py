@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 VERSIONS = ("3.11", "3.12", "3.13")
 SECONDS = 600
 
-PROGRAM = '''
+PROGRAM = """
 import sys
 from dataclasses import dataclass
 from datetime import timedelta
@@ -35,7 +35,7 @@ class Seen:
 
 
 class Adding(Routine):
-    def __init__(self, placement):
+    def __init__(self):
         super().__init__()
         self.define_slot("trigger", handler=self.add)
         self.define_event("added", ["seen"])
@@ -57,7 +57,7 @@ class Coding(Routine):
 
 def adding(placement):
     flow = Flow("adding")
-    flow.add_routine(Adding(placement), "adding", placement=placement)
+    flow.add_routine(Adding(), "adding", placement=placement)
     flow.output("adding", "added")
     return flow
 
@@ -101,7 +101,7 @@ if __name__ == "__main__":
         else:
             job.leave()
             print("code goes on")
-'''
+"""
 
 
 def find_pythons() -> dict[str, Path]:
