@@ -137,8 +137,8 @@ class Flow(FlowGraph):
             flow: the flow; it may have changed. Its new routines begin with nothing.
             rename: old names to new ones: `"parse"` for a routine, `"parse.source"` for a slot or event of it.
             drop: what is let go, by its new name where it has one: a routine's id, a connection's label,
-                `"parse.state"` for a declared state, `"parse.source"` for what a slot has gathered, `"parse.parsed"` for the results of
-                an output. The error that refuses a resume says which.
+                `"parse.state"` for a declared state, `"parse.source"` for what a slot has gathered, `"parse.parsed"`
+                for the results of an output. The error that refuses a resume says which.
             migrate: for routines whose declared state is of another kind now, what makes the new one of the old one.
             shutdown: seconds that turns in hand get if the job ends early.
             keeping: how it is kept from now on, as for `start`.

@@ -72,7 +72,7 @@ def send(job, routine, numbers):
     for n in numbers:
         job.send(routine, "trigger", n=n)
     while job.ledger.outstanding:
-        job.ledger.accounts[0].mailbox.sleep(job.ledger.accounts[0].mailbox.rings, 0.01)
+        threading.Event().wait(0.01)
 
 
 if __name__ == "__main__":

@@ -115,6 +115,7 @@ class SeededJob:
                 pause_points=list(kept.pause_points),
                 wall_offset=wall,
                 failed=self._note_not_kept,
+                taken_over=lambda error: self._tell_root(NotKept(error)),
             )
             topology = image_topology(self.plan, registry.shapes())
             recorder = Recorder(self.plan, kept.custody(topology, wall), self.tell_state)
