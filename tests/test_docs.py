@@ -5,8 +5,8 @@ Covers README.md and every page under docs/:
 - the `python` blocks of a page, one after another in one namespace, as a guardless script of a fresh process in an
   empty folder; a warning is an error. Line numbers in a traceback are those of the page. There is no way to mark a
   block as not to be run: what cannot run is not `python`.
-- the lines `$ routilux ...` and `$ python ...` of `console` blocks, each in a folder that holds the examples, by
-  exit status. Other commands (make, git, paths into .venv) are not run here.
+- the lines `$ routilux ...` and `$ python ...` of `console` blocks, by exit status: those of a block one after another
+  in a folder that holds the examples. Other commands (make, git, paths into .venv) are not run here.
 - links between pages, and to other files of the repository.
 """
 
@@ -64,16 +64,17 @@ def _script(text: str) -> str:
     return "\n".join(lines)
 
 
-def _commands() -> dict[str, str]:
-    """Give the commands to be run, by page and command."""
-    return {
-        f"{_name(page)}: {line}": line.removeprefix("$ ")
+def _commands() -> dict[str, list[str]]:
+    """Give the commands to be run, by block: its page and line."""
+    blocks = {
+        f"{_name(page)}:{block.line}": [
+            line.removeprefix("$ ") for line in block.lines if line.startswith(("$ routilux ", "$ python "))
+        ]
         for page in PAGES
         for block in _blocks(page.read_text(encoding="utf-8"))
         if block.info == "console"
-        for line in block.lines
-        if line.startswith(("$ routilux ", "$ python "))
     }
+    return {where: commands for where, commands in blocks.items() if commands}
 
 
 def _name(page: Path) -> str:
@@ -104,11 +105,12 @@ def test_the_python_of_a_page_runs(page: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("command", _commands().values(), ids=_commands().keys())
-def test_a_command_of_a_page_succeeds(command: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("commands", _commands().values(), ids=_commands().keys())
+def test_the_commands_of_a_block_succeed(commands: list[str], tmp_path: Path) -> None:
     (tmp_path / "examples").symlink_to(ROOT / "examples", target_is_directory=True)
-    program, *arguments = shlex.split(command, comments=True)
-    _run(["-m", "routilux", *arguments] if program == "routilux" else arguments, tmp_path)
+    for command in commands:
+        program, *arguments = shlex.split(command, comments=True)
+        _run(["-m", "routilux", *arguments] if program == "routilux" else arguments, tmp_path)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)

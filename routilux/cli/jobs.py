@@ -11,7 +11,7 @@ import msgspec
 
 from routilux.cli.output import width_of, write_result
 from routilux.cli.picture import Column, lay_out, tell_count, tell_seconds
-from routilux.cli.stored import LOST, Standing, find_store, how_to_resume, stand, tell_size
+from routilux.cli.stored import LOST, NOT_BEGUN, UNREADABLE, Standing, find_store, how_to_resume, stand, tell_size
 from routilux.keeping.finding import JobSummary, catalog
 from supervisors.text import printable
 
@@ -59,6 +59,9 @@ def jobs(options: argparse.Namespace) -> int:
     for row in rows:
         for problem in row.summary.problems:
             print(printable(f"{row.summary.job_id}: {problem}"), file=sys.stderr)
+        if row.standing.status == NOT_BEGUN:
+            told = "its program was killed before anything of it was kept; run it again, under the same id too"
+            print(printable(f"{row.summary.job_id}: {told}"), file=sys.stderr)
         if row.standing.status == LOST:
             told = f"{row.summary.job_id}: the program that ran it is gone; go on with "
             print(printable(told + how_to_resume(row.summary.job_id, options.store)), file=sys.stderr)
@@ -89,4 +92,4 @@ def _age(summary: JobSummary, now: float) -> float | None:
 
 
 def _is_odd(row: Row) -> bool:
-    return row.standing.status in {LOST, "unreadable"}
+    return row.standing.status in {LOST, UNREADABLE}

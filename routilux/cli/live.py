@@ -100,8 +100,12 @@ def _end(job: Job, error: BaseException, out: TextIO) -> None:
     if is_interrupt:
         # What is in hand gets its time: whoever waits for the prompt should know why.
         doing = "cancelling" if job.store is None else "pausing"
-        out.write(f"{doing} job {job.id}: what is in hand is given a moment to end (none after a second signal)\n")
-        out.flush()
+        try:
+            out.write(f"{doing} job {job.id}: what is in hand is given a moment to end (none after a second signal)\n")
+            out.flush()
+        except BaseException:  # a second signal
+            job.end_early(reason, shutdown=0.0)
+            raise
     job.end_early(reason)
 
 

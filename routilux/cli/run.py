@@ -251,9 +251,9 @@ def watch_job(job: Job, options: argparse.Namespace) -> JobState:
     try:
         watch(job, plain=options.plain or None, timeout=options.timeout)
     except BaseException as error:
-        is_interrupt = isinstance(error, KeyboardInterrupt | SystemExit)
-        if not (is_interrupt and job.is_over and job.status == JobStatus.PAUSED):
-            job.cancel("interrupted", shutdown=0.0)  # nothing, unless its watch could not wait for the end
+        if not job.is_over:  # its watch could not wait for the end
+            job.end_early("interrupted", shutdown=0.0)
+        if not isinstance(error, KeyboardInterrupt | SystemExit) or job.status != JobStatus.PAUSED:
             raise
     finally:
         reader.join()
@@ -268,6 +268,10 @@ def _started(flow: Flow, start: Callable[[], Job]) -> Job:
         raise BrokenFlowError(f"flow {flow.flow_id!r} cannot run: {problems}") from error
     except NotPortableError as error:
         raise BrokenFlowError(str(error)) from error
+    except (KeyboardInterrupt, SystemExit) as interrupt:
+        for note in getattr(interrupt, "__notes__", ()):  # how to go on
+            print(f"routilux: {printable(note)}", file=sys.stderr)
+        raise
 
 
 def _let_go_on(answer: Answer, owner: Owner, options: argparse.Namespace) -> int:

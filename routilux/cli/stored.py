@@ -29,6 +29,10 @@ STATUS_SECONDS = 2.0
 """What a running job gets to say how it is, before what its store says has to do (arbitrary)."""
 LOST = "lost"
 """Of a job that is told to be running and that nobody runs: its program was killed."""
+NOT_BEGUN = "not begun"
+"""Of a job of which there is no checkpoint, and that nobody runs."""
+UNREADABLE = "unreadable"
+"""Of a job of which no checkpoint can be read."""
 
 _RUNNING = ("pending", "running")
 
@@ -37,7 +41,7 @@ class Standing(NamedTuple):
     """Where a job stands.
 
     Args:
-        status: a word of `JobStatus`, or `LOST`.
+        status: a word of `JobStatus`, or `LOST`, `NOT_BEGUN`, `UNREADABLE`.
         owner: who runs it; None for nobody.
         now: what it said itself; None where it was not asked, or did not answer.
     """
@@ -89,7 +93,8 @@ def read_key(options: argparse.Namespace) -> bytes | None:
 
 def stand(store: Store, summary: JobSummary) -> Standing:
     """Tell where a job stands: one that runs is asked itself, of others the newest checkpoint tells."""
-    told = "unreadable" if summary.header is None else summary.header.status
+    nothing = UNREADABLE if summary.checkpoints else NOT_BEGUN
+    told = nothing if summary.header is None else summary.header.status
     try:
         owner = store.owner(summary.job_id)
     except UnknownJobError:

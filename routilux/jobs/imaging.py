@@ -139,6 +139,7 @@ def find_needs(job: JobImage, routines: Iterable[RoutineImage], states: Iterable
         messages += [letter.message for letter in routine.dead_letters]
     for message in messages:
         needs = needs.union(needs_of(message.payload), *map(needs_of, message.once.values()))
+    needs = needs.union(*(needs_of(value) for memo in job.memos for value in memo.once.values()))
     needs = needs.union(*(needs_of(point.checkpoint) for point in job.pause_points if point.checkpoint is not None))
     for state in states:
         for value in decode_boot(state.body).values():

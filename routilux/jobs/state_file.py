@@ -1,8 +1,8 @@
 """A job's snapshot as bytes, and back.
 
 Owns the form. Values of users go by the ladder (`records.carried`), each for itself; what stands for a value that could
-not be shown (`Unreadable`, `InPlace`) comes back as that. Never opens a file, and never looks anything up by a name that
-is in the data.
+not be shown (`Unreadable`, `InPlace`) comes back as that. Never opens a file, and looks nothing up by a name that is in
+the data.
 
 The bytes are a header (magic, format, oldest reader, BLAKE2b-256 of the rest) and MessagePack.
 """

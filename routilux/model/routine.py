@@ -241,7 +241,11 @@ class Routine:
 
     @property
     def redelivered(self) -> bool:
-        """Whether the message may have been run before without its commit having arrived."""
+        """Whether the message may have been run before without its commit having arrived.
+
+        It was in hand when its worker or its program ended. False does not say that it was not run: after a resume,
+        what was committed behind the newest checkpoint runs again, unflagged. Go by `message_id` to do a thing once.
+        """
         return self._turn("redelivered").redelivered
 
     def once(self, key: str, fn: Callable[[], _T]) -> _T:

@@ -86,12 +86,14 @@ class UnsealedError(SealError):
 
 
 class WrongKeyError(SealError):
-    """It was sealed with another key, or somebody has changed it."""
+    """It was sealed with another key, or somebody has changed it.
 
-    def __init__(self) -> None:
-        super().__init__(
-            "the checkpoint was sealed with another key, or was changed by somebody who has not got the key"
-        )
+    Args:
+        what: what it is.
+    """
+
+    def __init__(self, what: str = "the checkpoint") -> None:
+        super().__init__(f"{what} was sealed with another key, or was changed by somebody who has not got the key")
 
 
 class NoCheckpointError(KeptError, LookupError):

@@ -146,6 +146,16 @@ Fetch = Callable[[str, int], bytes]
 """Gives a state object by name; of a longer one than the number it may give only so many bytes."""
 
 
+def check_key(key: object) -> None:
+    """Refuse what cannot be a key; raises `OptionError`."""
+    least, most = KEY_BYTES
+    told = f"a key is {least} to {most} bytes that nobody can guess"
+    if key is not None and not isinstance(key, bytes):
+        raise OptionError(f"{told}, not of type {type(key).__name__}")
+    if key is not None and not least <= len(key) <= most:
+        raise OptionError(f"{told}, not {len(key)}")
+
+
 def write_checkpoint(image: Image, *, kept: Sequence[KeptState] = (), key: bytes | None = None) -> WrittenCheckpoint:
     """Write a job as a checkpoint.
 
@@ -158,7 +168,7 @@ def write_checkpoint(image: Image, *, kept: Sequence[KeptState] = (), key: bytes
         OptionError: the key cannot be one.
         InternalError: the image contradicts itself.
     """
-    _check_key(key)
+    check_key(key)
     contradiction = find_contradiction(image, kept)
     if contradiction is not None:
         raise InternalError(f"the image of job {image.header.job_id!r} contradicts itself: {contradiction}")
@@ -281,7 +291,7 @@ class _Head(NamedTuple):
 
     def prove(self, key: bytes | None) -> Contents:
         """Check the seal, then decode."""
-        _check_key(key)
+        check_key(key)
         if self.seal_kind == _MAC and key is None:
             raise KeyMissingError
         if self.seal_kind == _DIGEST and key is not None:
@@ -337,12 +347,6 @@ class _Parts:
     def _once(before: object, kind: Literal["topology", "job"]) -> None:
         if before is not None:
             raise DamagedCheckpointError(f"there are two sections {kind!r}")
-
-
-def _check_key(key: bytes | None) -> None:
-    least, most = KEY_BYTES
-    if key is not None and not least <= len(key) <= most:
-        raise OptionError(f"a key is {least} to {most} bytes that nobody can guess, not {len(key)}")
 
 
 def _write_head(contents: Contents, key: bytes | None) -> bytes:

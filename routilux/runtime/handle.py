@@ -335,13 +335,20 @@ class JobHandle:
         yield from finished.__await__()
         return self.state
 
-    def end_early(self, reason: str) -> JobState:
-        """End a job whose owner cannot go on: one with a store is left, to be resumed, any other cancelled."""
-        if self._kept is None:
-            return self.cancel_and_wait(reason)
-        with contextlib.suppress(CheckpointFailedError):  # the log has been told, and its owner has other worries
-            return self.leave(reason)
-        return self.state
+    def end_early(self, reason: str, *, shutdown: float | None = None) -> JobState:
+        """End a job whose owner cannot go on: one with a store is left, to be resumed, any other cancelled.
+
+        Args:
+            reason: why.
+            shutdown: seconds that turns in hand get; None for what the job was started with.
+        """
+        if self._kept is not None:
+            with contextlib.suppress(CheckpointFailedError):  # the log has been told, and its owner has other worries
+                return self.leave(reason, shutdown=shutdown)
+            return self.state
+        if shutdown is not None:
+            self.cancel(reason, shutdown=shutdown)
+        return self.cancel_and_wait(reason)
 
     # -- For its streams, and private
 

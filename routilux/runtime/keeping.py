@@ -16,6 +16,7 @@ from routilux.jobs.recorder import Custody
 from routilux.keeping.listing import list_checkpoints
 from routilux.keeping.origin import record_origin
 from routilux.records.carried import Carried
+from routilux.records.format import check_key
 from routilux.records.registry import default as registry
 from routilux.records.schema import HistoryPosition, PausePoint, Topology
 from routilux.stores.base import Lease, Store, checked_job_id
@@ -141,6 +142,7 @@ def keep_with(store: Store, lease: Lease, options: Keeping, created_at: float) -
     on_error = options.get("on_checkpoint_error", "continue")
     try:
         _check(every, keep_last, on_error)
+        check_key(options.get("key"))
         if target := options.get("target"):
             record_origin(store, lease, target)
     except BaseException:

@@ -189,7 +189,7 @@ def adopt_for(graph: FlowGraph, image: Image, wanted: Wanted) -> Adoption:
 def _restoring(image: Image, plan: Plan, kept: Kept, wanted: Wanted) -> Callable[[Ledger, Clocks], None]:
     def restore(ledger: Ledger, clocks: Clocks) -> None:
         states = [_migrate(state, plan, kept, wanted) for state in image.states]
-        memos = read_journals(kept.store, image.header.job_id, image.job.once)
+        memos = read_journals(kept.store, image.header.job_id, image.job.once, seal_key=kept.key)
         ledger.restore(read_books(replace(image, states=states), plan, clocks, kept.codec), memos)
 
     return restore

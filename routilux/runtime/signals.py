@@ -42,7 +42,6 @@ def ending_on_sigterm(*, is_wanted: bool = True) -> Iterator[None]:
 
 def note_resume(error: BaseException, job: JobHandle) -> None:
     """Let an error that ended the wait for a job say how to go on with it, where it was kept."""
-    if job.status == "paused":
-        error.add_note(
-            f"job {job.id!r} is paused and kept in {job.store}: go on with Flow.resume(store, {job.id!r}, flow=flow)"
-        )
+    note = f"job {job.id!r} is paused and kept in {job.store}: go on with Flow.resume(store, {job.id!r}, flow=flow)"
+    if job.status == "paused" and note not in getattr(error, "__notes__", ()):
+        error.add_note(note)

@@ -36,6 +36,7 @@ from routilux.runtime.job_supervisor import ABANDON_SECONDS, JobSupervisor
 from routilux.runtime.keeping import Kept, codec_of
 from routilux.runtime.routine_actor import PlaceMaker, RoutineActor
 from routilux.runtime.running import running
+from routilux.runtime.signals import note_resume
 from routilux.stores.errors import FencedError
 from routilux.turn.codec import LocalCodec, WireCodec
 from routilux.turn.service import RoutineService
@@ -130,14 +131,16 @@ def start_job(
         _send_first(job, first)
         if beginning.kept is not None:
             _keep_first(job)
-    except BaseException:
-        if job is not None and beginning.restore is not None:
-            with contextlib.suppress(CheckpointFailedError):  # the checkpoint that it was to go on from is still there
-                job.leave("it could not be resumed")
-        elif job is not None:
+    except BaseException as error:
+        if job is None:
+            if beginning.kept is not None:
+                beginning.kept.lease.release()
+        elif beginning.restore is not None or not isinstance(error, Exception):
+            # What it was to go on from is still there; or it was interrupted, which is no fault of it.
+            job.end_early("it could not be resumed" if beginning.restore is not None else "interrupted")
+            note_resume(error, job)
+        else:
             job.cancel_and_wait("its first message could not be sent")
-        elif beginning.kept is not None:
-            beginning.kept.lease.release()
         raise
     return job
 
@@ -159,7 +162,7 @@ class _Wiring:
         self._ledger = ledger = self._make_ledger(plan, codec, wall_offset)
         checkpoints, recorder, journal = None, None, None
         if kept is not None:
-            journal = Journal(kept.store, kept.lease)
+            journal = Journal(kept.store, kept.lease, seal_key=kept.key)
             checkpoints = self._make_checkpoints(kept, journal, wall_offset)
             topology = image_topology(plan, registry.shapes())
             recorder = Recorder(plan, kept.custody(topology, wall_offset), self._tell_state)

@@ -73,7 +73,7 @@ class Outcome(NamedTuple):
     problems: list[str]
 
 
-def survive(run: Run) -> Outcome:
+def survive(run: Run, most_kills: int = MOST_KILLS) -> Outcome:
     """Kill the program of a run until its job is over, and check what is kept."""
     started = time.monotonic()
     draw = random.Random(f"kills {run.shape} {run.seed}")
@@ -83,7 +83,7 @@ def survive(run: Run) -> Outcome:
     errors = Path(run.folder) / f"{run.job_id}.err"
     with errors.open("wb") as stderr:
         while True:
-            after = draw.uniform(EARLIEST, LATEST) if kills < MOST_KILLS else None
+            after = draw.uniform(EARLIEST, LATEST) if kills < most_kills else None
             worker_after = draw.uniform(EARLIEST, LATEST) if draw.random() < 0.4 else None
             resumes += _has_checkpoint(run)
             with _begin(run, mark, stderr, has_to_work=draw.random() > FROM_THE_BEGINNING) as program:
@@ -224,9 +224,11 @@ def _check_books(run: Run, image: Image) -> list[str]:
     ):
         if sent != handled + dead + skipped + outputs.get(edge.label, 0):
             problems.append(f"{edge.label}: {sent} sent, {handled} handled, {dead} dead, {skipped} skipped")
-    for routine in image.routines:
-        if routine.in_hand or routine.waiting or routine.retries:
-            problems.append(f"routine {routine.id} is not done")
+    problems += [
+        f"routine {routine.id} is not done"
+        for routine in image.routines
+        if routine.in_hand or routine.waiting or routine.retries
+    ]
     poison = [seq for seq in range(1, run.count + 1) if is_poison(seq)] if run.trouble.is_poisoned else []
     letters = sum(len(routine.dead_letters) for routine in image.routines)
     if (letters, sum(job.dead)) != (len(poison), len(poison)):

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -19,7 +21,6 @@ from routilux.stores import open_store
 from tests.examples.killed_sinks import MESSAGES
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDER = ROOT / "tests"
 SECONDS = 60.0
 """How long a program may take (arbitrary)."""
 
@@ -48,8 +49,8 @@ class Shell:
         self._folder = folder
 
     def run(self, *words: str, end: signal.Signals | None = None) -> tuple[int, str, str]:
-        """Run it to its end; or send it a signal once it has done some of its files. Gives status, output, errors."""
-        errors = ""
+        """Run it to its end; or send it a signal once it is well under way. Gives status, output, errors."""
+        told: list[str] = []
         with subprocess.Popen(
             [sys.executable, ROOT / "examples" / "nightly.py", *words, "--workers", "2", "--every", "0.05"],
             cwd=self._folder,
@@ -61,22 +62,30 @@ class Shell:
         ) as program:
             assert program.stdout is not None
             assert program.stderr is not None
-            begun: int | None = None
             for line in program.stderr:
-                errors += line
-                if (found := re.match(r"nightly: (\d+) of ", line)) and end is not None:
-                    begun = int(found[1]) if begun is None else begun
-                    if int(found[1]) > begun:
-                        program.send_signal(end)
-                        end = None
+                told.append(line)
+                if end is not None and len(told) >= 3 and re.match(r"nightly: [1-9]\d* of ", line):
+                    program.send_signal(end)
+                    end = None
             out = program.stdout.read()
-            return program.wait(SECONDS), out, errors
+            return program.wait(SECONDS), out, "".join(told)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder whose last file is a pipe: no job is done with it before somebody writes into that."""
+    folder = tmp_path / "sources"
+    shutil.copytree(ROOT / "supervisors", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    os.mkfifo(folder / "zz.py")
+    return folder
 
 
 @pytest.mark.processes
-def test_a_job_that_is_paused_and_killed_from_the_shell_finds_what_a_plain_loop_finds(tmp_path: Path) -> None:
+def test_a_job_that_is_paused_and_killed_from_the_shell_finds_what_a_plain_loop_finds(
+    folder: Path, tmp_path: Path
+) -> None:
     shell = Shell(tmp_path)
-    status, _, errors = shell.run("start", str(FOLDER), end=signal.SIGINT)
+    status, _, errors = shell.run("start", str(folder), end=signal.SIGINT)
     assert status == 130, errors
     assert errors.endswith("paused: go on with `python examples/nightly.py resume --store jobs`\n")
     [summary] = catalog(open_store(tmp_path / "jobs"))
@@ -86,10 +95,16 @@ def test_a_job_that_is_paused_and_killed_from_the_shell_finds_what_a_plain_loop_
     assert shell.run("resume", end=signal.SIGKILL)[0] == -signal.SIGKILL
     status, _, errors = shell.run("resume", end=signal.SIGTERM)
     assert status == 143, errors
+
+    writer = threading.Thread(target=(folder / "zz.py").write_bytes, args=(b"x = 1 if 2 else 3\n",), daemon=True)
+    writer.start()
     status, out, errors = shell.run("resume")
     assert status == 0, errors
+    writer.join()
 
-    expected = plain_loop(FOLDER)
+    (folder / "zz.py").unlink()
+    (folder / "zz.py").write_bytes(b"x = 1 if 2 else 3\n")
+    expected = plain_loop(folder)
     assert re.match(rf"nightly: {len(expected)} of {len(expected)} files, .*: completed\n$", out)
     assert sorted((tmp_path / "nightly.txt").read_text().splitlines()) == sorted(lines_of(expected))
     assert sorted(rows_in(tmp_path / "nightly.sqlite")) == sorted(expected)

@@ -74,7 +74,7 @@ class SeededJob:
         wall: seconds since the epoch when it begins.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  what a job is made of, spelled out once
         self,
         flow: Flow,
         seed: int | str,
@@ -201,8 +201,8 @@ class SeededJob:
         """Make steps while the clock need not go on, or goes on by `seconds` at most."""
         end = self.host.now() + seconds
         for _ in range(max_steps):
-            if not self.host._ready():  # noqa: SLF001  would the next step let time pass?
-                due = min((t for a in self.host._actors if (t := a.next_timer()) is not None), default=None)  # noqa: SLF001
+            if not self.host._ready():
+                due = min((t for a in self.host._actors if (t := a.next_timer()) is not None), default=None)
                 if due is None or due > end:
                     self.host.clock.advance_to(end)
                     return

@@ -1,11 +1,15 @@
-"""Jobs with a store that end while they are being kept."""
+"""Jobs with a store: how they are begun, and that brief ones end as they are kept."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
+from typing import Any
+
+import pytest
 
 from routilux import Flow, Routine
+from routilux.errors import OptionError
 from routilux.keeping.finding import latest
 from routilux.stores import Lease, MemoryStore
 
@@ -38,3 +42,15 @@ def test_a_job_that_is_over_before_its_first_checkpoint_is_durable_is_started_al
     assert job.wait().status == "completed"
     assert job.state.routine_states["brief"]["state"] == {"ran": True}
     assert latest(store, "j").image.header.status == "completed"
+
+
+@pytest.mark.parametrize(
+    ("key", "told"), [(b"short", "not 5"), (b"x" * 65, "not 65"), ("text of 20 characters", "not of type str")]
+)
+def test_what_cannot_be_a_key_is_refused_before_anything_starts(key: Any, told: str) -> None:
+    store = MemoryStore()
+    flow = Flow("brief")
+    flow.add_routine(Brief(), "brief")
+    with pytest.raises(OptionError, match=f"a key is 16 to 64 bytes that nobody can guess, {told}"):
+        flow.start("brief", store=store, job_id="j", key=key)
+    flow.start("brief", store=store, job_id="j").wait()  # the id is not taken

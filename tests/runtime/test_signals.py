@@ -1,0 +1,124 @@
+"""Ctrl-C, SIGTERM and the end of a program leave a kept job paused: real programs."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from routilux.keeping.finding import latest
+from routilux.stores import FileStore
+from tests.runtime.programs import start_program
+
+PROGRAM = """
+    import signal
+    from pathlib import Path
+
+    gate = threading.Event()
+
+    class Waiting(Routine):
+        def __init__(self):
+            super().__init__()
+            self.define_slot("trigger", handler=self.run)
+
+        def run(self):
+            print("begun", flush=True)
+            gate.wait()
+
+    flow = Flow("waiting")
+    flow.add_routine(Waiting(), "waiting")
+    options = {"store": Path(sys.argv[1]), "job_id": "a", "shutdown": 0.2}
+
+    def execute():
+        flow.execute("waiting", **options)
+
+    def wait():
+        with flow.start("waiting", **options):
+            print("in the body", flush=True)
+
+    def body():
+        with flow.start("waiting", **options) as job:
+            print("in the body", flush=True)
+            gate.wait()
+
+    def end():
+        job = flow.start("waiting", **options)
+        print("in the body", flush=True)
+        sys.stdin.readline()
+
+    try:
+        globals()[sys.argv[2]]()
+    except BaseException as error:
+        print(type(error).__name__, *error.__notes__, sep="|", flush=True)
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        raise
+"""
+
+
+@pytest.fixture(autouse=True)
+def heard_by_children() -> Iterator[None]:
+    """Let programs hear Ctrl-C: below a background job of a shell they inherit it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def is_paused(folder: Path) -> tuple[str, str, int]:
+    store = FileStore(folder / "jobs")
+    assert store.owner("a") is None
+    image = latest(store, "a").image
+    (point,) = image.job.pause_points
+    return image.header.status, point.reason, len(image.routines[0].waiting)
+
+
+def run(folder: Path, way: str, number: int | None) -> tuple[int, str, str]:
+    with start_program(folder, PROGRAM, str(folder / "jobs"), way) as program:
+        program.await_line("begun")
+        if way != "execute":
+            program.await_line("in the body")
+        elif number is not None:
+            _await_checkpoint(folder)
+        if number is not None:
+            program.interrupt(number)
+        ended = program.finish("\n")
+    return ended.code, ended.out, ended.errors
+
+
+def _await_checkpoint(folder: Path) -> None:
+    """Wait until the first checkpoint is there, before which a job has not begun."""
+    never = threading.Event()
+    while not list((folder / "jobs" / "a").glob("checkpoint-*")):
+        assert not never.wait(0.01)
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    ("way", "number", "code", "reason"),
+    [
+        ("execute", signal.SIGTERM, 143, "interrupted"),
+        ("wait", signal.SIGINT, -signal.SIGINT, "the body of its `with` raised KeyboardInterrupt"),
+        ("body", signal.SIGTERM, 143, "the body of its `with` raised SystemExit"),
+        pytest.param("execute", signal.SIGINT, -signal.SIGINT, "interrupted", marks=pytest.mark.stress),
+    ],
+)
+def test_a_signal_leaves_a_kept_job_paused_and_says_how_to_go_on(
+    tmp_path: Path, way: str, number: int, code: int, reason: str
+) -> None:
+    ended = run(tmp_path, way, number)
+    assert ended[0] == code, ended
+    assert f"|job 'a' is paused and kept in the folder '{tmp_path}/jobs': go on with Flow.resume(store, 'a'" in ended[1]
+    status, told, waiting = is_paused(tmp_path)
+    assert (status, waiting) == ("paused", 1)
+    assert told in {reason, "interrupted"}  # it may come in the last moment of a body
+
+
+@pytest.mark.processes
+def test_a_program_that_ends_leaves_a_kept_job_paused(tmp_path: Path) -> None:
+    code, _out, errors = run(tmp_path, "end", None)
+    assert code == 0, errors
+    assert "still ran when the program ended and was paused; resume it with Flow.resume()" in errors
+    status, _reason, waiting = is_paused(tmp_path)
+    assert (status, waiting) == ("paused", 1)
