@@ -74,6 +74,7 @@ class Bench:
             pause_points=[],
             wall_offset=100.0,
             failed=self.failed.append,
+            taken_over=lambda _: None,
         )
         self.ctx = FakeContext()
         self.recorder = FakeRef()
