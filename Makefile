@@ -57,6 +57,10 @@ stress: $(DEV) ## Run the long tests, and the random ones with many more example
 	ROUTILUX_STRESS=1 $(BIN)/python -m pytest tests/runtime/test_delivery.py tests/runtime/test_seeded.py \
 	    tests/runtime/test_interrupts.py -o faulthandler_timeout=1260 $(ARGS)
 
+.PHONY: pythons
+pythons: $(DEV) ## Resume under each version of Python that is installed what each other one has left
+	$(BIN)/python -m tests.runtime.other_pythons
+
 .PHONY: supervision
 supervision: $(DEV) ## Hold supervisors to OTP's semantics over a thousand schedules, and to their bounds
 	$(BIN)/python -m pytest tests/supervisors/test_otp.py -m "stress or not stress" --timeout=600 \

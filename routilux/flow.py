@@ -136,8 +136,9 @@ class Flow(FlowGraph):
             job_id: the job.
             flow: the flow; it may have changed. Its new routines begin with nothing.
             rename: old names to new ones: `"parse"` for a routine, `"parse.source"` for a slot or event of it.
-            drop: what is let go of what the flow has no more: a routine's id, a connection's label,
-                `"parse.state"` for a declared state, `"parse.parsed"` for the results of an output.
+            drop: what is let go, by its new name where it has one: a routine's id, a connection's label,
+                `"parse.state"` for a declared state, `"parse.source"` for what a slot has gathered, `"parse.parsed"`
+                for the results of an output. The error that refuses a resume says which.
             migrate: for routines whose declared state is of another kind now, what makes the new one of the old one.
             shutdown: seconds that turns in hand get if the job ends early.
             keeping: how it is kept from now on, as for `start`.
@@ -146,7 +147,8 @@ class Flow(FlowGraph):
             UnknownJobError, NoCheckpointError: there is no such job, or nothing of it that can be read.
             JobOwnedError: somebody runs it; the error says who.
             NotResumableError: it is completed, or cancelled; `Flow.fork` makes a new job of it.
-            ResumeRefusedError: the flow is another one, and something would be lost; it lists what.
+            ResumeRefusedError: the flow is another one, and something would be lost; or values need `allow_pickle` or
+                another Python; or one of these names means nothing. It lists all, and what to do about each.
             UnsupportedFormatError, SealError: its checkpoint is of a newer version, or does not go with `key`.
             ValueReadingError: a value in it cannot be read here.
             FlowCheckError, NotPortableError, RoutineInUseError: as `start`.

@@ -13,7 +13,7 @@ from routilux.stores.base import Store
 from routilux.stores.files import FileStore
 from routilux.stores.memory import MemoryStore
 
-STORES: dict[str, Callable[[Path], Store]] = {"memory": lambda _: MemoryStore(), "files": lambda path: FileStore(path)}
+STORES: dict[str, Callable[[Path], Store]] = {"memory": lambda _: MemoryStore(), "files": FileStore}
 
 
 def wait_until(holds: Callable[[], object]) -> None:

@@ -35,7 +35,7 @@ class Seen:
 
 
 class Adding(Routine):
-    def __init__(self, placement):
+    def __init__(self):
         super().__init__()
         self.define_slot("trigger", handler=self.add)
         self.define_event("added", ["seen"])
@@ -57,7 +57,7 @@ class Coding(Routine):
 
 def adding(placement):
     flow = Flow("adding")
-    flow.add_routine(Adding(placement), "adding", placement=placement)
+    flow.add_routine(Adding(), "adding", placement=placement)
     flow.output("adding", "added")
     return flow
 
@@ -72,7 +72,7 @@ def send(job, routine, numbers):
     for n in numbers:
         job.send(routine, "trigger", n=n)
     while job.ledger.outstanding:
-        job.ledger.accounts[0].mailbox.sleep(job.ledger.accounts[0].mailbox.rings, 0.01)
+        threading.Event().wait(0.01)
 
 
 if __name__ == "__main__":

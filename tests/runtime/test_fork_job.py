@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from routilux import ErrorHandler, Flow, Routine
 from routilux.jobs.errors import NotResumableError
 from routilux.keeping.finding import latest
 from routilux.keeping.listing import list_checkpoints
-from routilux.stores.base import Store
+from routilux.stores.base import Lease, Store
 from routilux.stores.errors import JobExistsError, MissingObjectError, StoreWriteError, UnknownJobError
 from routilux.stores.memory import MemoryStore
 from routilux.stores.owners import this_process
@@ -126,7 +127,7 @@ class Full(MemoryStore):
 
     is_full = True
 
-    def put(self, lease, name, parts):  # type: ignore[no-untyped-def]
+    def put(self, lease: Lease, name: str, parts: Iterable[bytes]) -> int:
         if self.is_full and lease.job_id == "new":
             raise StoreWriteError("a checkpoint", "the disk is full")
         return super().put(lease, name, parts)

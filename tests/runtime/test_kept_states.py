@@ -24,7 +24,7 @@ from routilux.turn.state import OBJECT_KEY
 from tests.runtime.kept import finish, wait_until
 
 PROCESS = pytest.mark.processes
-SIZE = 20_000
+SIZE = 2_000
 
 
 class Summing(Routine):
@@ -85,7 +85,8 @@ def send(job: Job, *numbers: int) -> None:
     ("kind", "placement"),
     [
         *((kind, "thread") for kind in (Summing, Value, InPlaceSumming, External, Free)),
-        *(pytest.param(kind, "process", marks=PROCESS) for kind in (Summing, Value, External, Free)),
+        *(pytest.param(kind, "process", marks=PROCESS) for kind in (Summing, Value)),
+        *(pytest.param(kind, "process", marks=[PROCESS, pytest.mark.stress]) for kind in (External, Free)),
     ],
 )
 def test_a_job_goes_on_from_a_checkpoint_of_while_it_ran_as_if_nothing_had_been(
@@ -176,7 +177,7 @@ def test_a_handler_that_does_not_end_fails_a_checkpoint_by_name_and_the_job_goes
     job = flow.start(keep_open=True, store=MemoryStore(), job_id="j")
     job.send("stuck", "trigger", n=1)
     wait_until(lambda: job.ledger.accounts[0].in_hand)
-    with pytest.raises(CheckpointFailedError, match="routine 'stuck' did not come to the end of a turn within 0.2 s"):
+    with pytest.raises(CheckpointFailedError, match=r"routine 'stuck' did not come to the end of a turn within 0\.2 s"):
         job.checkpoint()
     job.send("r", "trigger", n=1)
     wait_until(lambda: job.state.routine_states["r"]["handled"] == 1)
