@@ -1,4 +1,4 @@
-"""Programs with jobs in a store, killed at random moments and resumed until they are over: nothing is lost or doubled.
+"""Programs with jobs in a store, killed at random moments and resumed to their ends: nothing is lost or doubled.
 
 The command `python -m tests.durability.kills --seeds 20 [--first S] [--shape chain ...] [--at-once N]`; exit status 1 if
 anything is wrong, and then what, in which run. Owns what is printed.

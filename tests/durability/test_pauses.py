@@ -22,6 +22,7 @@ from routilux.keeping.listing import list_checkpoints
 from routilux.keeping.retention import KEEP_PAUSES
 from routilux.keeping.verifying import verify
 from routilux.stores import FileStore
+from routilux.stores.syscalls import Syscalls
 from tests.durability.shapes import Step
 
 
@@ -463,6 +464,59 @@ def test_a_job_whose_entry_is_closed_while_it_is_paused_ends_when_it_is_resumed(
     assert job.leave().status == "paused"
     job = Flow.resume(tmp_path, "job", flow=flow)  # which finds its entry closed, and nothing to do
     assert job.wait(10).status == "completed"
+
+
+class SlowDevice(Syscalls):
+    """A device that takes its time, and tells when it is asked."""
+
+    def __init__(self) -> None:
+        self.is_slow = False
+        self.asked, self.may_go_on = threading.Event(), threading.Event()
+
+    def fsync(self, descriptor: int) -> None:
+        if self.is_slow:
+            self.asked.set()
+            self.may_go_on.wait(10)
+        super().fsync(descriptor)
+
+
+@pytest.mark.parametrize("deed", ["resume", "cancel", "leave", "close_entry"])
+def test_what_is_wanted_while_a_pause_is_being_written_comes_after_it(tmp_path: Path, deed: str) -> None:
+    store = FileStore(tmp_path, calls=(calls := SlowDevice()))
+    flow = Flow("slow")
+    flow.add_routine(Step(), "step")
+    job = flow.start(keep_open=True, store=store, job_id="job")
+    calls.is_slow = True
+    came: list[object] = []
+
+    def do(name: str) -> None:
+        try:
+            came.append((name, getattr(job, name)()))
+        except JobEndedError as error:
+            came.append((name, error))
+
+    pausing = threading.Thread(target=do, args=("pause",))
+    pausing.start()
+    assert calls.asked.wait(10)
+    doing = threading.Thread(target=do, args=(deed,))
+    doing.start()
+    threading.Event().wait(0.05)
+    calls.is_slow = False
+    calls.may_go_on.set()
+    for thread in (pausing, doing):
+        thread.join(20)
+        assert not thread.is_alive()
+    if deed == "resume":
+        assert dict(came)["resume"] is True  # type: ignore[call-overload]
+        assert job.status == "running"
+        job.close_entry()
+    elif deed == "close_entry":
+        assert job.status == "paused"
+        job.resume()
+    expected = {"cancel": "cancelled", "leave": "paused"}.get(deed, "completed")
+    assert job.wait(20).status == job.status == expected
+    assert latest(store, "job").image.header.status == expected
+    store.close()
 
 
 def test_a_job_without_a_store_whose_entry_is_closed_while_it_is_paused_ends_when_it_is_resumed() -> None:
