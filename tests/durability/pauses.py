@@ -1,7 +1,7 @@
 """How long a pause takes with much that waits, from the end of the last turn to what is durable.
 
-The command `python -m tests.durability.pauses [--messages 100000] [--times 5]` prints it for a store in files and one in
-SQLite; exit status 1 if one took longer than a second.
+The command `python -m tests.durability.pauses [--messages 100000] [--times 5]` prints it for a store in files and one
+in SQLite; exit status 1 if one took longer than a second.
 """
 
 from __future__ import annotations
@@ -51,8 +51,9 @@ def measure(path: Path, messages: int) -> tuple[float, str]:
     if info is None:
         raise RuntimeError("a job with a store was paused without a checkpoint")
     told = (
-        f"{seconds:.3f} s ({cpu_seconds:.3f} s of CPU): cut {info.cut_seconds * 1_000:.1f} ms, encoded {info.encode_seconds:.3f} s, "
-        f"written {info.write_seconds:.3f} s; {info.messages:,} messages, {info.size_bytes:,} bytes"
+        f"{seconds:.3f} s ({cpu_seconds:.3f} s of CPU): cut {info.cut_seconds * 1_000:.1f} ms, "
+        f"encoded {info.encode_seconds:.3f} s, written {info.write_seconds:.3f} s; "
+        f"{info.messages:,} messages, {info.size_bytes:,} bytes"
     )
     return seconds, told
 

@@ -396,6 +396,28 @@ def test_a_job_is_paused_while_its_workers_die_and_are_replaced(tmp_path: Path) 
 # ---- all at once
 
 
+def _do_all_at_once(deeds: list[Callable[[], object]], draw: random.Random) -> list[BaseException]:
+    """Do each on a thread of its own at a moment of its own; give what was raised that should not be."""
+    unexpected: list[BaseException] = []
+
+    def run(deed: Callable[[], object], after: float) -> None:
+        threading.Event().wait(after)
+        try:
+            deed()
+        except (JobEndedError, PauseInterruptedError):
+            pass
+        except BaseException as error:  # noqa: BLE001  the test tells it
+            unexpected.append(error)
+
+    threads = [threading.Thread(target=run, args=(deed, draw.uniform(0.0, 0.02))) for deed in deeds]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+        assert not thread.is_alive()
+    return unexpected
+
+
 @pytest.mark.parametrize("rounds", [30, pytest.param(1_000, marks=pytest.mark.stress)])
 @pytest.mark.timeout(900)
 def test_pauses_and_ends_that_race_leave_one_end_that_is_kept(tmp_path: Path, rounds: int) -> None:
@@ -416,24 +438,7 @@ def test_pauses_and_ends_that_race_leave_one_end_that_is_kept(tmp_path: Path, ro
             job.resume,
         ]
         deeds.append(draw.choice([job.leave, lambda job=job: job.cancel("enough"), job.close_entry]))
-        unexpected: list[BaseException] = []
-
-        def run(deed: Callable[[], object], after: float, unexpected: list[BaseException] = unexpected) -> None:
-            threading.Event().wait(after)
-            try:
-                deed()
-            except (JobEndedError, PauseInterruptedError):
-                pass
-            except BaseException as error:
-                unexpected.append(error)
-
-        threads = [threading.Thread(target=run, args=(deed, draw.uniform(0.0, 0.02))) for deed in deeds]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(30)
-            assert not thread.is_alive(), seed
-        assert unexpected == [], seed
+        assert _do_all_at_once(deeds, draw) == [], seed
         if job.status == "paused" and not job.is_over:
             job.resume()
         state = job.wait(30)
