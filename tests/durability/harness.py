@@ -38,7 +38,7 @@ from tests.durability.shapes import ONCE_EVERY, Books, Run, is_poison
 ROOT = Path(__file__).resolve().parents[2]
 EARLIEST, LATEST = 0.02, 1.5
 """Seconds within which a program is killed: from where it touches the store, or from where all its processes work."""
-FROM_THE_BEGINNING = 0.4
+FROM_THE_BEGINNING = 0.25
 """How many of the kills count from where the store is touched."""
 MOST_KILLS = 40
 """Then the program is let run to its end."""
@@ -284,11 +284,11 @@ def _check_history(run: Run, store: Store, image: Image) -> tuple[list[str], int
     doubled = [message for message, count in completed.items() if count > 1]
     if doubled:
         problems.append(f"history: {len(doubled)} messages completed more than once, such as {doubled[0]}")
-    for routine in image.routines:
-        if by_routine[routine.id] != routine.figures["handled"]:
-            problems.append(
-                f"history: {by_routine[routine.id]} completed in {routine.id}, handled {routine.figures['handled']}"
-            )
+    problems += [
+        f"history: {by_routine[routine.id]} completed in {routine.id}, handled {routine.figures['handled']}"
+        for routine in image.routines
+        if by_routine[routine.id] != routine.figures["handled"]
+    ]
     return problems, history.count_rolled_back()
 
 

@@ -1,7 +1,7 @@
-"""Programs with jobs in a store, killed at random moments and resumed until they are over: nothing is lost or doubled.
+"""Programs with jobs in a store, killed at random moments and resumed to their ends: nothing is lost or doubled.
 
-The command `python -m tests.durability.kills --seeds 20 [--first S] [--shape chain ...] [--at-once N]`; exit status 1 if
-anything is wrong, and then what, in which run. Owns what is printed.
+The command `python -m tests.durability.kills --seeds 20 [--first S] [--shape chain ...] [--at-once N]`; exit status 1
+if anything is wrong, and then what, in which run. Owns what is printed.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(
         f"{len(outcomes)} runs, {sum(o.kills for o in outcomes)} programs and "
         f"{sum(o.worker_kills for o in outcomes)} workers killed, {sum(o.resumes for o in outcomes)} resumes, "
-        f"{sum(o.messages for o in outcomes):,} messages, {sum(o.rolled_back for o in outcomes):,} records rolled back, "
+        f"{sum(o.messages for o in outcomes):,} messages, "
+        f"{sum(o.rolled_back for o in outcomes):,} records rolled back, "
         f"{sum(o.doubled for o in outcomes)} effects of once doubled, {time.monotonic() - started:.0f} s; "
         f"{len(wrong)} runs are wrong" + (f", kept in {folder}" if wrong else ""),
     )

@@ -1,4 +1,4 @@
-"""A program with a running job that is killed at every step of a save: the old checkpoint is whole then, or the new one.
+"""A program with a running job that is killed at every step of a save: the old checkpoint is whole, or the new one.
 
 `python -m tests.durability.saves FOLDER KIND [SHARE]` forks for each step a copy of itself that runs a job, has it
 saved, saves it again and kills itself there, while its handlers go on; a further copy resumes what that one left. KIND
@@ -135,7 +135,7 @@ def in_a_fork(deed: Callable[[], object]) -> int:
         try:
             deed()
             status = 0
-        except BaseException:
+        except BaseException:  # noqa: BLE001  told, and this copy of the program ends
             traceback.print_exc()
         finally:
             os._exit(status)

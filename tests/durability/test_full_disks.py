@@ -238,7 +238,7 @@ def test_a_small_device_that_is_full_has_its_job_on_it_again_when_there_is_room(
                     pass
             except OSError:
                 pass
-        with pytest.raises(CheckpointFailedError, match="No space left|full"):
+        with pytest.raises(CheckpointFailedError, match=r"No space left|full"):
             job.checkpoint()
         filler.unlink()
         job.checkpoint()

@@ -1,4 +1,4 @@
-"""Programs with jobs in a store, killed at random moments and resumed: in effect nothing is lost, doubled or overtaken."""
+"""Programs with jobs in a store, killed at random moments and resumed: all is as if nothing had been."""
 
 from __future__ import annotations
 

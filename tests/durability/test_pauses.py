@@ -22,6 +22,7 @@ from routilux.keeping.listing import list_checkpoints
 from routilux.keeping.retention import KEEP_PAUSES
 from routilux.keeping.verifying import verify
 from routilux.stores import FileStore
+from routilux.stores.syscalls import Syscalls
 from tests.durability.shapes import Step
 
 
@@ -395,6 +396,28 @@ def test_a_job_is_paused_while_its_workers_die_and_are_replaced(tmp_path: Path) 
 # ---- all at once
 
 
+def _do_all_at_once(deeds: list[Callable[[], object]], draw: random.Random) -> list[BaseException]:
+    """Do each on a thread of its own at a moment of its own; give what was raised that should not be."""
+    unexpected: list[BaseException] = []
+
+    def run(deed: Callable[[], object], after: float) -> None:
+        threading.Event().wait(after)
+        try:
+            deed()
+        except (JobEndedError, PauseInterruptedError):
+            pass
+        except BaseException as error:  # noqa: BLE001  the test tells it
+            unexpected.append(error)
+
+    threads = [threading.Thread(target=run, args=(deed, draw.uniform(0.0, 0.02))) for deed in deeds]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+        assert not thread.is_alive()
+    return unexpected
+
+
 @pytest.mark.parametrize("rounds", [30, pytest.param(1_000, marks=pytest.mark.stress)])
 @pytest.mark.timeout(900)
 def test_pauses_and_ends_that_race_leave_one_end_that_is_kept(tmp_path: Path, rounds: int) -> None:
@@ -415,24 +438,7 @@ def test_pauses_and_ends_that_race_leave_one_end_that_is_kept(tmp_path: Path, ro
             job.resume,
         ]
         deeds.append(draw.choice([job.leave, lambda job=job: job.cancel("enough"), job.close_entry]))
-        unexpected: list[BaseException] = []
-
-        def run(deed: Callable[[], object], after: float, unexpected: list[BaseException] = unexpected) -> None:
-            threading.Event().wait(after)
-            try:
-                deed()
-            except (JobEndedError, PauseInterruptedError):
-                pass
-            except BaseException as error:
-                unexpected.append(error)
-
-        threads = [threading.Thread(target=run, args=(deed, draw.uniform(0.0, 0.02))) for deed in deeds]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(30)
-            assert not thread.is_alive(), seed
-        assert unexpected == [], seed
+        assert _do_all_at_once(deeds, draw) == [], seed
         if job.status == "paused" and not job.is_over:
             job.resume()
         state = job.wait(30)
@@ -463,6 +469,59 @@ def test_a_job_whose_entry_is_closed_while_it_is_paused_ends_when_it_is_resumed(
     assert job.leave().status == "paused"
     job = Flow.resume(tmp_path, "job", flow=flow)  # which finds its entry closed, and nothing to do
     assert job.wait(10).status == "completed"
+
+
+class SlowDevice(Syscalls):
+    """A device that takes its time, and tells when it is asked."""
+
+    def __init__(self) -> None:
+        self.is_slow = False
+        self.asked, self.may_go_on = threading.Event(), threading.Event()
+
+    def fsync(self, descriptor: int) -> None:
+        if self.is_slow:
+            self.asked.set()
+            self.may_go_on.wait(10)
+        super().fsync(descriptor)
+
+
+@pytest.mark.parametrize("deed", ["resume", "cancel", "leave", "close_entry"])
+def test_what_is_wanted_while_a_pause_is_being_written_comes_after_it(tmp_path: Path, deed: str) -> None:
+    store = FileStore(tmp_path, calls=(calls := SlowDevice()))
+    flow = Flow("slow")
+    flow.add_routine(Step(), "step")
+    job = flow.start(keep_open=True, store=store, job_id="job")
+    calls.is_slow = True
+    came: list[object] = []
+
+    def do(name: str) -> None:
+        try:
+            came.append((name, getattr(job, name)()))
+        except JobEndedError as error:
+            came.append((name, error))
+
+    pausing = threading.Thread(target=do, args=("pause",))
+    pausing.start()
+    assert calls.asked.wait(10)
+    doing = threading.Thread(target=do, args=(deed,))
+    doing.start()
+    threading.Event().wait(0.05)
+    calls.is_slow = False
+    calls.may_go_on.set()
+    for thread in (pausing, doing):
+        thread.join(20)
+        assert not thread.is_alive()
+    if deed == "resume":
+        assert dict(came)["resume"] is True  # type: ignore[call-overload]
+        assert job.status == "running"
+        job.close_entry()
+    elif deed == "close_entry":
+        assert job.status == "paused"
+        job.resume()
+    expected = {"cancel": "cancelled", "leave": "paused"}.get(deed, "completed")
+    assert job.wait(20).status == job.status == expected
+    assert latest(store, "job").image.header.status == expected
+    store.close()
 
 
 def test_a_job_without_a_store_whose_entry_is_closed_while_it_is_paused_ends_when_it_is_resumed() -> None:

@@ -59,6 +59,16 @@ def test_the_newest_checkpoints_and_those_of_pauses_are_kept(newest: str | None)
     assert retention(store, keep_last=2).prune() == []
 
 
+def test_the_newest_pauses_alone_are_kept_beside_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("routilux.keeping.retention.KEEP_PAUSES", 2)
+    store = filled(7, pauses=(1, 2, 4, 5))
+
+    retention(store, keep_last=2).prune(name(7))
+
+    assert numbers(store) == [4, 5, 6, 7]
+    assert states(store) == 5
+
+
 def test_what_was_just_saved_is_not_read_again() -> None:
     store = filled(3)
     store.calls.clear()
