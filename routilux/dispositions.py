@@ -101,6 +101,7 @@ class Dispositions(Holdings):
                 account.in_retry[ticket] = RetryWait(messages, due_at, holds)
                 account.retries += 1
             quiet = self._has_become_quiet()
+        self._wake(())
         if quiet:
             self._notify_quiet()
         return ticket
@@ -133,6 +134,7 @@ class Dispositions(Holdings):
                 )
             quiet = self._has_become_quiet()
         del gone
+        self._wake(())
         if quiet:
             self._notify_quiet()
 

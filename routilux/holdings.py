@@ -122,6 +122,8 @@ class Holdings:
         self._facts_told = False
         self._overflow = -1
         self._has_stopped = False
+        self._is_stopping_in_place = False
+        """Whether a checkpoint has routines stop whose state is read in place, beside a hold of the gate."""
         self._memos: dict[int, tuple[Once, ...]] = {}
 
     # -- Looking in
@@ -223,6 +225,11 @@ class Holdings:
                 self._refill(output, results.waiting)
 
     @property
+    def is_entry_open(self) -> bool:
+        """Whether it takes messages from outside."""
+        return self._entry_open
+
+    @property
     def outstanding(self) -> int:
         """Messages that are waiting, in hand or in retry."""
         return self._outstanding
@@ -233,7 +240,9 @@ class Holdings:
         for worker, committed in enumerate(held.committed[: len(account.committed)]):
             if committed is not None:
                 account.committed[worker] = committed
-        account.status, account.error, account.is_skipped = held.status, held.error, held.is_skipped
+        # What it failed by waits to be tried again; the error stays told.
+        account.status = "pending" if held.status == "failed" else held.status
+        account.error, account.is_skipped = held.error, held.is_skipped
         for name, count in held.counts.items():
             setattr(account, name, count)
         for letter in held.letters:
@@ -295,7 +304,7 @@ class Holdings:
         self._facts_told = True
         return True
 
-    def _wake(self, rung: list[Mailbox]) -> None:
+    def _wake(self, rung: Iterable[Mailbox]) -> None:
         for mailbox in rung:
             mailbox.unpark()
         if self._has_stopped:

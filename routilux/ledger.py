@@ -89,18 +89,22 @@ class Ledger(Dispositions):
         """Let messages be taken again after `hold_gate`; nothing happens if the job is ending."""
         with self.lock:
             self._gate_open = not self._is_ending
-            self._let_in_place_go()
+            if not self._is_stopping_in_place:
+                self._let_in_place_go()
         self._ring_receivers()
         self.ring_outside()
 
     def stop_in_place(self) -> None:
         """Let routines whose state is read in place stop at their next boundary; each tells when it is there."""
         with self.lock:
+            self._is_stopping_in_place = True
             self._stop_in_place()
+        self._ring_receivers()  # one that waits for room goes on to its boundary without
 
     def let_in_place_go(self) -> None:
         """Let them go on, unless the gate is held."""
         with self.lock:
+            self._is_stopping_in_place = False
             if not self._gate_open:
                 return
             self._let_in_place_go()

@@ -37,7 +37,7 @@ def test_what_was_recorded_goes_with_its_message_through_parts_retries_and_death
     books.ledger.release(books.a, 0, delivery, TurnPart([emission], None), 0.0)
     books.ledger.release(books.a, 0, delivery, TurnPart([emission], []), 0.0)
     books.ledger.count_failure(books.a, delivery, KILLED, 0.0, is_crash=True)
-    ticket = books.ledger.set_aside(books.a, (delivery,), redelivered=True)
+    ticket = books.ledger.set_aside(books.a, (delivery,), redelivered=True, due_at=0.0, holds=False)
     books.ledger.put_forward(books.a, ticket)
     [(delivery, message)] = books.ledger.take(books.a)
     assert message.once == (once,)

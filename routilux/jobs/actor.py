@@ -140,6 +140,8 @@ class StateActor(Behavior):
         self._history = History(names_of(ledger.plan), wall_offset)
         self._updated_at = 0.0
         self._pauses: list[PausePoint] = []
+        self._paused_at = (0, False)
+        """Where the job was paused, see `_mark`."""
         if checkpoints is not None:
             checkpoints.take_facts = self._take_in
         self.status = JobStatus.PENDING
@@ -228,8 +230,12 @@ class StateActor(Behavior):
         self.error = error
         self._updated_at = ctx.now() + self._wall_offset
         self.status = move(self.status, to)
-        if is_final(to) and self._checkpoints is not None:
+        if self._checkpoints is None:
+            return
+        if is_final(to):
             self._checkpoints.cut_last(str(to), error, ctx)
+        else:
+            self._checkpoints.note_paused(is_paused=to is JobStatus.PAUSED, ctx=ctx)
 
     def _pause(self, pause: Pause, ctx: Context) -> None:
         def end(outcome: CheckpointInfo | CheckpointFailedError) -> None:
@@ -239,6 +245,7 @@ class StateActor(Behavior):
                 self._move(JobStatus.PAUSED, None, ctx)
                 self._report(Paused(outcome))
 
+        self._paused_at = self._mark(ctx)
         if self._checkpoints is not None:
             self._checkpoints.want(Wish("pause", end, pause), ctx)
             return
@@ -247,12 +254,21 @@ class StateActor(Behavior):
         self._report(Paused(None))
 
     def _leave(self, reason: str, ctx: Context) -> None:
-        if self.status is JobStatus.PAUSED or self._checkpoints is None:
-            return  # as it was paused it is kept already
+        if self._checkpoints is None:
+            return
+        if self.status is JobStatus.PAUSED:
+            if self._mark(ctx) != self._paused_at:  # else it is kept already as it is
+                self._checkpoints.cut_last(str(self.status), None, ctx)
+            return
         self._fetch(ctx)
         self._ledger.check()
         self.status = move(self.status, JobStatus.PAUSED)
         self._checkpoints.cut_last(str(self.status), None, ctx, Pause(reason, None))
+
+    def _mark(self, ctx: Context) -> tuple[int, bool]:
+        """Give what differs after anything that can happen to a paused job: an owner still tells it things."""
+        self._fetch(ctx)
+        return self._history.total, self._ledger.is_entry_open
 
     def _keep(self, message: object, checkpoints: Checkpoints, ctx: Context) -> None:
         match message:

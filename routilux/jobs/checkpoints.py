@@ -106,6 +106,8 @@ class Checkpoints:
         self._serving: list[Wish] = []
         self._is_writing = False
         self._is_stopping = False
+        self._is_paused = False
+        self._is_over = False
         self._known: Versions = {}
         self._timer: Timer | None = None
         self._overdue: Timer | None = None
@@ -124,8 +126,13 @@ class Checkpoints:
         if self._recorder is not None:
             self._recorder.signal(message)
 
+    def note_paused(self, *, is_paused: bool, ctx: Context) -> None:
+        """Take note that the job is paused, or goes on: while it is paused it is kept only when that is asked for."""
+        self._is_paused = is_paused
+        self._set_timer(ctx)
+
     def want(self, wish: Wish, ctx: Context) -> None:
-        """Cut the job as soon as that can be."""
+        """Cut the job as soon as that can be; once it was cut at its end the wish waits for `end`."""
         self._wishes.append(wish)
         self._go_on(ctx)
 
@@ -148,8 +155,8 @@ class Checkpoints:
 
     def cut_last(self, status: str, error: str | None, ctx: Context, pause: Pause | None = None) -> None:
         """Cut the job at its end, in this program at least: nobody takes anything any more."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._is_over = True
+        self._set_timer(ctx)
         self._number += 1
         if pause is not None:
             self._add_points([pause], ctx)
@@ -164,7 +171,7 @@ class Checkpoints:
     # -- Private
 
     def _go_on(self, ctx: Context) -> None:
-        if self._is_writing or not self._wishes or self._recorder is None:
+        if self._is_writing or not self._wishes or self._recorder is None or self._is_over:
             return
         if not self._is_stopping and self._in_place():
             self._is_stopping = True
@@ -180,13 +187,11 @@ class Checkpoints:
         self._serving, self._wishes = self._wishes, []
         self._number += 1
         self._is_writing = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._set_timer(ctx)
         pauses = [wish.pause for wish in self._serving if wish.pause is not None]
         self._add_points(pauses, ctx)
         cause = "pause" if pauses else self._serving[-1].cause
-        self._write(cause, "paused" if pauses else "running", None, self.pause_points, ctx)
+        self._write(cause, "paused" if pauses or self._is_paused else "running", None, self.pause_points, ctx)
 
     def _add_points(self, pauses: list[Pause], ctx: Context) -> None:
         at = ctx.now() + self._wall_offset
@@ -244,7 +249,16 @@ class Checkpoints:
             self.pause_points = [point for point in self.pause_points if point.number != outcome.number]
             self._failed(outcome)
         for wish in served:
-            wish.done(outcome)
-        if self._every is not None and self._timer is None:
-            self._timer = ctx.set_timer(self._every, CheckpointDue())
+            if wish.pause is None or not self._is_over:  # what has ended cannot be paused any more
+                wish.done(outcome)
+        self._set_timer(ctx)
         self._go_on(ctx)
+
+    def _set_timer(self, ctx: Context) -> None:
+        """Have the time run from the end of one checkpoint to the next, while the job runs."""
+        if self._is_writing or self._is_paused or self._is_over or self._recorder is None:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+        elif self._every is not None and self._timer is None:
+            self._timer = ctx.set_timer(self._every, CheckpointDue())

@@ -74,6 +74,11 @@ class History:
                 for over in self._budget.take(number, weigh(fact.reason)):
                     self._shorten(over - kept_from)
 
+    @property
+    def total(self) -> int:
+        """Facts there were in all."""
+        return self._total
+
     def cut(self) -> HistoryCut:
         """Copy what there is, by reference."""
         return HistoryCut(self._names, tuple(self._facts), self._total, self._shortened, self._wall_offset)

@@ -174,6 +174,8 @@ class Recorder(Behavior):
         self._needs: set[str] = set()
         """What reading the values of users takes that were kept so far, beyond plain data."""
         self._kept: dict[tuple[str, int], KeptState] = {}
+        self.outcome: CheckpointInfo | CheckpointFailedError | None = None
+        """What came of the last checkpoint: that of the job's end is nobody's to hear of but its supervisor's."""
 
     def on_message(self, message: object, ctx: Context) -> None:
         """Write what is to be kept."""
@@ -191,8 +193,8 @@ class Recorder(Behavior):
         records = write_facts(facts)
         if sum(map(len, self._backlog)) + len(records) > BACKLOG_BYTES:
             self._lost_facts += len(facts)
-            return
-        self._backlog.append(records)
+        else:
+            self._backlog.append(records)
         with contextlib.suppress(StoreError):  # the next checkpoint tries again, and tells
             self._append(durable=False)
 
@@ -208,6 +210,7 @@ class Recorder(Behavior):
 
     def _save(self, asked: Save) -> None:
         custody, started = self._custody, time.perf_counter()
+        self.outcome = CheckpointFailedError(self._job_id, asked.number, "it was not written in time")
         try:
             self._append(durable=True)
             image = self._make_image(asked)
@@ -218,6 +221,7 @@ class Recorder(Behavior):
         except (StoreError, ValueEncodingError, RecursionError, MemoryError) as error:
             failure = CheckpointFailedError(self._job_id, asked.number, str(error))
             failure.__cause__ = error
+            self.outcome = failure
             self._report(NotSaved(asked.number, failure))
             return
         self._kept = {(state.routine_id, state.worker): state for state in saved.states}
@@ -232,6 +236,7 @@ class Recorder(Behavior):
             encode_seconds=encoded_at - started,
             write_seconds=time.perf_counter() - encoded_at,
         )
+        self.outcome = info
         self._report(Saved(info, _versions(asked.books)))
         self._prune(saved.name)
 

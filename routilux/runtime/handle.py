@@ -190,7 +190,7 @@ class JobHandle:
             timeout: seconds that turns in hand get to come to their end; None for as long as they take.
             on_timeout: what follows then: `abort` opens the gate again and raises; `requeue` ends the processes that
                 are not at rest, gives up turns that are not on threads, and puts their messages back to be run again,
-                uncounted.
+                uncounted; where one of them changes its state in place, which cannot be taken back, it is `abort`.
 
         Returns:
             The checkpoint; None for a job without a store.

@@ -24,6 +24,7 @@ from functools import partial
 from routilux.causes import tell_cause
 from routilux.errors import JobEndedError
 from routilux.jobs.actor import JobCut, KeepWith, Left, Move, Paused, StateActor
+from routilux.jobs.errors import CheckpointFailedError
 from routilux.jobs.machine import JobStatus, is_final
 from routilux.jobs.recorder import Recorder
 from routilux.ledger import Ledger
@@ -63,6 +64,7 @@ from supervisors.policy import (
 )
 from supervisors.reasons import Reason, Shutdown
 from supervisors.ref import LifeRef
+from supervisors.report import reporter
 from supervisors.spec import ChildSpec
 
 RESTART_BACKOFF = Backoff(delay=0.1, factor=2.0, max_delay=5.0, jitter=0.5)
@@ -75,6 +77,8 @@ RECORDER_SECONDS = 60.0
 """What the last checkpoint gets to be written, before a store that hangs is left behind (arbitrary)."""
 HURRIED_SECONDS = 0.5
 """What a thread gets instead when its owner cut the time short: he waits, for a second at most (arbitrary)."""
+
+_log = reporter("routilux")
 
 MakeActor = Callable[[Callable[[Failure | Rested], None]], RoutineActor]
 
@@ -114,6 +118,7 @@ class JobSupervisor(Behavior):
         self._keeper = Children(self)
         self._state = Child(_spec("state", lambda: state_actor, shutdown=math.inf))
         self._recorder: Child | None = None
+        self._records = recorder
         if recorder is not None:
             self._recorder = Child(_spec("recorder", lambda: recorder, shutdown=RECORDER_SECONDS))
         self._routines = [
@@ -145,6 +150,8 @@ class JobSupervisor(Behavior):
         self.state_ref: Future[Ref] = Future()
         """Resolved with the state actor's address once it has started."""
         self._pausing = Pausing(ledger, self._tell_routine, self._tell_state, self._stack_of)
+        self._is_quiet = False
+        """Whether the job has become quiet while it was paused, and ends when it goes on."""
         self._ending: Move | Left | None = None
         self._shutdown = shutdown
         self._end_by = math.inf
@@ -179,8 +186,12 @@ class JobSupervisor(Behavior):
             case PauseJob() | ResumeJob() | PauseDue() | Rested() | Paused():
                 if self._ending is None:
                     self._pausing.handle(message, ctx)
+                    if self._is_quiet and not self._pausing.is_kept:
+                        self._end_for(Quiet(), ctx)
                 elif isinstance(message, PauseJob | ResumeJob):
                     message.reply.set_exception(JobEndedError(self._job_id, "ending", "a pause"))
+            case Quiet() if self._ending is None and self._pausing.is_kept:
+                self._is_quiet = True
             case Quiet() | Cancel() | Leave() | NotKept() | Overflow() | Terminate():
                 self._end_for(message, ctx)
             case _:
@@ -193,7 +204,7 @@ class JobSupervisor(Behavior):
             origin = tell_origin(self._ledger.plan, self._job_id, account.plan.id)
             for stack in account.abandoned:
                 warn_left_behind(account, origin, stack)
-        cut = self._concluded(self._state_actor.cut(ctx.now()), reason)
+        cut = self._with_last_checkpoint(self._concluded(self._state_actor.cut(ctx.now()), reason))
         self._ledger.close_gate()
         if not self.state_ref.done():
             self.state_ref.set_exception(InternalError("the job's supervisor could not start"))
@@ -202,6 +213,14 @@ class JobSupervisor(Behavior):
         if cut.status is JobStatus.FAILED and cut.error is not None and cut.error != self._told:
             self.failures.tell_end(cut.error)
         self.failures.tell_left_out()
+
+    def _with_last_checkpoint(self, cut: JobCut) -> JobCut:
+        """Give the last cut with what came of the job's last checkpoint: its state actor has ended before it."""
+        outcome = None if self._records is None else self._records.outcome
+        if isinstance(outcome, CheckpointFailedError):
+            _log.error("%s; the job can be resumed from the checkpoint before, and what it did since is lost", outcome)
+            return cut._replace(error=str(outcome)) if cut.error is None else cut
+        return cut if outcome is None else cut._replace(checkpoint=outcome)
 
     def _concluded(self, cut: JobCut, reason: Reason) -> JobCut:
         """Give the last cut a final status where the state actor did not come to it: it, or this actor, is no more."""

@@ -60,6 +60,8 @@ class Pausing:
         self._since = 0.0
         self._waiting_for: set[int] = set()
         self._asked: list[PauseJob] = []
+        self._resuming: list[ResumeJob] = []
+        """Those who want the job to go on while it is being written."""
         self._outcome: CheckpointInfo | None = None
         self._timers: list[Timer] = []
 
@@ -81,15 +83,24 @@ class Pausing:
                     self._go_on(error)
                 for asked in self._take_asked():
                     asked.reply.set_result(checkpoint)
+                resuming, self._resuming = self._resuming, []
+                for resume in resuming:
+                    self._resume(resume)
             case PauseDue(number, is_half):
                 if number == self._number and self._stage is _Stage.RESTING:
                     self._look_at_the_busy(ctx.now(), is_half=is_half)
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether all rests, and the job is written or is being written as it is now."""
+        return self._stage in {_Stage.KEEPING, _Stage.PAUSED}
+
     def end(self) -> None:
-        """Tell those who wait for a pause that the job is ending."""
+        """Tell those who wait for a pause, or for its end, that the job is ending."""
         self._cancel_timers()
-        for asked in self._take_asked():
+        for asked in (*self._take_asked(), *self._resuming):
             asked.reply.set_exception(JobEndedError(self._ledger.job_id, "ending", "a pause"))
+        self._resuming.clear()
 
     def _pause(self, asked: PauseJob, ctx: Context) -> None:
         if self._stage is _Stage.PAUSED:
@@ -115,6 +126,9 @@ class Pausing:
             self._tell_state(PauseNow(self._asked[0].pause))
 
     def _resume(self, asked: ResumeJob) -> None:
+        if self._stage is _Stage.KEEPING:
+            self._resuming.append(asked)  # it is paused first: that is on its way to the store
+            return
         was_paused = self._stage is _Stage.PAUSED
         if was_paused:
             self._tell_state(Move(JobStatus.RUNNING))
@@ -140,7 +154,7 @@ class Pausing:
         if is_half:
             for one in busy:
                 _log.warning("job %r is to be paused: %s", self._ledger.job_id, one)
-        elif self._asked[0].on_timeout == "requeue":
+        elif self._asked[0].on_timeout == "requeue" and not self._is_changing_in_place():
             self._requeue(busy)
         else:
             self._go_on(PauseTimeoutError(self._ledger.job_id, busy))
@@ -157,6 +171,10 @@ class Pausing:
                 self._ledger.fence(account)
                 self._waiting_for.discard(index)
         self._keep_if_all_rest()
+
+    def _is_changing_in_place(self) -> bool:
+        # What it has done to its state by now cannot be taken back, and goes on.
+        return any(self._ledger.accounts[index].is_in_place for index in self._waiting_for)
 
     def _describe(self, index: int, now: float) -> BusyRoutine:
         account = self._ledger.accounts[index]

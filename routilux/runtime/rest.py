@@ -65,7 +65,8 @@ class Rest:
             place: where handlers run.
             is_settled: whether no failure waits for what follows from it.
         """
-        if self.is_held and is_settled and place.is_still:
+        account = self._account
+        if self.is_held and is_settled and (account.has_stopped if account.is_in_place else place.is_still):
             self.tell()
 
     def tell(self) -> None:

@@ -32,7 +32,7 @@ from routilux.runtime.commands import (
     Verdict,
     WorkerDue,
 )
-from routilux.runtime.rest import Rest
+from routilux.runtime.rest import REQUEUED, Rest
 from supervisors.behavior import Behavior, Context
 from supervisors.errors import FrameError, InternalError
 from supervisors.messages import Terminate
@@ -263,8 +263,8 @@ class RoutineActor(Behavior):
         """A worker ended: with a message in hand that message failed, else only the worker did."""
         self._ungranted = [entry for entry in self._ungranted if entry[0] != number]
         self._publish_pids()
-        if self._rest.is_requeueing and not self._is_closing:
-            suspect, ran, unbegun = lost
+        suspect, ran, unbegun = lost
+        if self._rest.is_requeueing and not self._is_closing and (suspect is not None or ran or reason == REQUEUED):
             self._ledger.put_back(self._account, unbegun)
             self._ledger.put_back(self._account, (*ran, *(() if suspect is None else (suspect,))), redelivered=True)
             self._start_worker(number)
@@ -387,8 +387,11 @@ class RoutineActor(Behavior):
         if suspect is not None:
             message = ledger.count_failure(account, suspect, reason, self._ctx.now(), is_crash=is_lost)
             if message is None:
-                detail = f"delivery {suspect} of routine {account.plan.id!r} failed without being in hand"
-                raise InternalError(detail)
+                # Given up while it ran, and put back (`Pausing`): how that try ended is nobody's any more.
+                ledger.put_back(account, ran, redelivered=True)
+                if not is_lost:
+                    return
+                suspect, ran, holds = None, (), False
         self._next_case += 1
         self._cases[self._next_case] = Case(ran, suspect, message, reason, number, holds)
         self._holds += holds
