@@ -6,10 +6,12 @@ numbers that are kept, clock readings what they mean elsewhere. The values of us
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 from routilux.accounts import RetryWait
 from routilux.books import AccountBooks, Books, OutputBooks
@@ -317,10 +319,21 @@ def _read_once(once: Mapping[str, bytes]) -> tuple[Once, ...]:
     return tuple(Once(*item) for item in once.items())
 
 
+_digests: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
+"""Finding a class in its file means parsing that: some 20 ms, for each class of each job that would be started."""
+
+
 def _digest_source(routine: Routine) -> str:
     code = getattr(routine, "function", None) or type(routine)
+    try:
+        return _digests[code]
+    except (KeyError, TypeError):
+        pass  # not known, or nothing that can be kept so
     try:
         source = inspect.getsource(code)
     except (OSError, TypeError):  # of an interactive session, or no Python
         return ""
-    return hashlib.blake2b(source.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    digest = hashlib.blake2b(source.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    with contextlib.suppress(TypeError):
+        _digests[code] = digest
+    return digest

@@ -175,16 +175,27 @@ class World:
             max_runners: of them; the last ones are spared.
         """
         self._begin(sends)
+        return self._run(max_runners)
+
+    def go_on(self, max_runners: int = 60) -> JobCut:
+        """Go on with a job that has come to its end, such as one that failed."""
+        self._resume()
+        return self._run(max_runners)
+
+    def _run(self, max_runners: int) -> JobCut:
         for runner in range(max_runners):
-            cut = self._run_one(runner, spared=runner > max_runners - 10)
+            cut = self._run_one(spared=runner > max_runners - 10)
             if cut is not None and cut.status is not JobStatus.PAUSED:
                 return cut
-            self._wall += self.job.host.now()
-            self.job.kept.lease.release()  # type: ignore[union-attr]
-            self.store.is_dead = False
-            self.store.fail = self.store.die = 0.0
-            self._go_on(runner + 1)
+            self._resume()
         raise AssertionError(f"seed {self.seed}: not over after {max_runners} runners")
+
+    def _resume(self) -> None:
+        self._wall += self.job.host.now()
+        self.job.kept.lease.release()  # type: ignore[union-attr]
+        self.store.is_dead = False
+        self.store.fail = self.store.die = 0.0
+        self._go_on(self.job.kept.lease.generation)  # type: ignore[union-attr]
 
     def _begin(self, sends: list[tuple[str, dict[str, Any]]]) -> None:
         self.job = SeededJob(self.make_flow(), self.seed, self.faults, keeping=self.keeping, watch=self._watch)
@@ -221,7 +232,7 @@ class World:
     def _watch_begun(self) -> None:
         self._rested, self._logged, self._pausing = (0, frozenset()), 0, []
 
-    def _run_one(self, runner: int, *, spared: bool) -> JobCut | None:
+    def _run_one(self, *, spared: bool) -> JobCut | None:
         odds = Odds(die=0.0, leave=0.0) if spared else self.odds
         self.store.fail, self.store.die = odds.fail, odds.die_writing
         host, job = self.job.host, self.job
@@ -232,7 +243,11 @@ class World:
                 self.deaths += 1
                 return None
             self._draw(odds)
-            if not host.step():
+            try:
+                went_on = host.step()
+            except PowerCutError:
+                went_on = True
+            if not went_on:
                 # Nothing can happen: only a pause ends by nobody but its owner.
                 assert job.finished.done() or self._is_paused(), self._tell("stands still")
                 if not job.finished.done():
