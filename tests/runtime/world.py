@@ -29,6 +29,7 @@ from routilux.stores.errors import StoreWriteError
 from routilux.stores.memory import MemoryStore
 from routilux.turn.codec import WireCodec
 from supervisors.places.scripted import Faults
+from supervisors.testing import ScheduleError
 from tests.runtime.seeded import JOB, SeededJob
 
 
@@ -36,17 +37,21 @@ class PowerCutError(BaseException):
     """The program dies while it writes."""
 
 
-class Odds(NamedTuple):
-    """What the world does, as probabilities of a step or of a write."""
+class DiedError(ScheduleError):
+    """The program dies."""
 
-    checkpoint: float = 0.01
-    pause: float = 0.01
-    resume: float = 0.1
-    interrupt: float = 0.003
-    wait: float = 0.01
-    die: float = 0.004
-    leave: float = 0.001
-    collect: float = 0.02
+
+class Odds(NamedTuple):
+    """What the world does, as probabilities of each time that its owner is drawn, or of a write."""
+
+    checkpoint: float = 0.05
+    pause: float = 0.05
+    resume: float = 0.3
+    interrupt: float = 0.02
+    wait: float = 0.05
+    die: float = 0.02
+    leave: float = 0.005
+    collect: float = 0.1
     fail: float = 0.0
     die_writing: float = 0.0
 
@@ -236,39 +241,38 @@ class World:
         odds = Odds(die=0.0, leave=0.0) if spared else self.odds
         self.store.fail, self.store.die = odds.fail, odds.die_writing
         host, job = self.job.host, self.job
-        for _ in range(30_000):
-            if job.finished.done():
-                break
-            if self.rng.random() < odds.die:
-                self.deaths += 1
-                return None
-            self._draw(odds)
-            try:
-                went_on = host.step()
-            except PowerCutError:
-                went_on = True
-            if not went_on:
-                # Nothing can happen: only a pause ends by nobody but its owner.
-                assert job.finished.done() or self._is_paused(), self._tell("stands still")
-                if not job.finished.done():
-                    job.root.signal(ResumeJob(Future()))
-            if self.store.is_dead:
-                self.deaths += 1
-                return None
-            self.check()
-        else:
-            raise AssertionError(self._tell("does not end"))
-        host.run()
-        self.check()
+        # The owner is one of those who are drawn: a handler may wait inside its step for what he does.
+        host.add_source(lambda: self._act(odds), "owner")
+        try:
+            for _ in range(30_000):
+                if not host.step():
+                    break
+                if self.store.is_dead:
+                    raise DiedError
+                self.check()
+            else:
+                raise AssertionError(self._tell("does not end"))
+        except (DiedError, PowerCutError):
+            self.deaths += 1
+            return None
+        assert job.finished.done(), self._tell("stands still")
         cut = job.finished.result()
         for reply, _ in self._pausing:
-            assert reply.done() or job.supervisor._ending is not None, self._tell("a pause was never answered")  # noqa: SLF001
+            assert reply.done() or job.supervisor._ending is not None, self._tell("never answered a pause")  # noqa: SLF001
         return cut
 
-    def _draw(self, odds: Odds) -> None:
+    def _act(self, odds: Odds) -> bool:
         job, draw = self.job, self.rng.random
+        if job.finished.done():
+            return False
+        if draw() < odds.die:
+            self.store.is_dead = True
+            job.host._failure = DiedError()  # noqa: SLF001  comes out of all steps that wait inside of each other
+            return True
+        acted = False
         if draw() < odds.checkpoint:
             job.ask_checkpoint()
+            acted = True
         if draw() < odds.pause:
             timeout = self.rng.choice([None, 0.0, 0.5])
             policy = self.rng.choice(["abort", "requeue"])
@@ -276,16 +280,21 @@ class World:
             asked.reply.add_done_callback(self._note_paused)
             self._pausing.append((asked.reply, asked))
             job.root.signal(asked)
+            acted = True
         if draw() < (odds.resume if self._is_paused() else odds.interrupt):
             job.root.signal(ResumeJob(Future()))
+            acted = True
         if draw() < odds.wait and job.supervisor._ending is None:  # noqa: SLF001  its end has deadlines
             job.host.clock.advance(self.rng.choice([0.01, 0.1, 1.0]))
-            job.host._wake_sources()  # noqa: SLF001
+            acted = True
         if draw() < odds.leave:
             job.root.signal(Leave("drawn"))
+            acted = True
         for output in job.ledger.outputs:
             if draw() < odds.collect:
                 job.ledger.collect_output(output)
+        # Nobody else would let a paused job go on.
+        return acted or self._is_paused()
 
     def _is_paused(self) -> bool:
         return self.job.state_actor.status is JobStatus.PAUSED
@@ -300,11 +309,7 @@ class World:
         """Check what must hold at every moment."""
         job = self.job
         job.ledger.check()
-        for message in job.log[self._logged :]:
-            if isinstance(message, Rested) and message.number == job.ledger.hold:
-                number, rested = self._rested
-                self._rested = (message.number, (rested if number == message.number else frozenset()) | {message.routine})
-        self._logged = len(job.log)
+        self._note_rested()
         if self.store.written:
             written, self.store.written = self.store.written, []
             for kept in list_checkpoints(self.store, JOB):
@@ -323,9 +328,19 @@ class World:
 
     def note_step(self, plan: Any) -> None:
         """A handler begins, or goes on after a stop."""
+        self._note_rested()
         number, rested = self._rested
         if number and number == self.job.ledger.hold:
             assert plan.index not in rested, self._tell(f"went on in {plan.id} after that had come to rest")
+
+    def _note_rested(self) -> None:
+        job = self.job
+        for message in job.log[self._logged :]:
+            if isinstance(message, Rested) and message.number == job.ledger.hold:
+                number, rested = self._rested
+                before = rested if number == message.number else frozenset()
+                self._rested = (message.number, before | {message.routine})
+        self._logged = len(job.log)
 
     def _watch(self, plan: Any, service: Any) -> Any:
         return _Watched(self, plan, service)
