@@ -7,7 +7,15 @@ from typing import Any
 import pytest
 
 from routilux import Flow, Routine
-from routilux.jobs.checkpoints import BOUNDARY_SECONDS, BoundaryOverdue, CheckpointDue, Checkpoints, Pause, Stopped, Wish
+from routilux.jobs.checkpoints import (
+    BOUNDARY_SECONDS,
+    BoundaryOverdue,
+    CheckpointDue,
+    Checkpoints,
+    Pause,
+    Stopped,
+    Wish,
+)
 from routilux.jobs.errors import CheckpointFailedError
 from routilux.jobs.recorder import CheckpointInfo, NotSaved, Save, Saved
 from routilux.ledger import Ledger

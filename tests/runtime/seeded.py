@@ -136,7 +136,9 @@ class SeededJob:
             self.ledger.close_entry()
 
     @classmethod
-    def go_on(cls, flow: Flow, seed: int | str, faults: Faults, store: Store, keeping: Keeping, **options: Any) -> SeededJob:
+    def go_on(
+        cls, flow: Flow, seed: int | str, faults: Faults, store: Store, keeping: Keeping, **options: Any
+    ) -> SeededJob:
         """Begin where the newest checkpoint in `store` has the job, as `Flow.resume` does."""
         lease = store.acquire(JOB, this_process(), create=False)
         found = latest(store, JOB)
@@ -198,8 +200,8 @@ class SeededJob:
         """Make steps while the clock need not go on, or goes on by `seconds` at most."""
         end = self.host.now() + seconds
         for _ in range(max_steps):
-            if not self.host._ready():  # noqa: SLF001  would the next step let time pass?
-                due = min((t for a in self.host._actors if (t := a.next_timer()) is not None), default=None)  # noqa: SLF001
+            if not self.host._ready():
+                due = min((t for a in self.host._actors if (t := a.next_timer()) is not None), default=None)
                 if due is None or due > end:
                     self.host.clock.advance_to(end)
                     return

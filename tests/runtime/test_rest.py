@@ -210,7 +210,7 @@ def test_a_job_that_becomes_quiet_while_its_pause_is_written(seed: int, how: str
     job.settle()
     store.is_full = how == "fail"
     reply = pause(job)
-    job.run_until(lambda: job.supervisor._pausing.is_kept)  # noqa: SLF001
+    job.run_until(lambda: job.supervisor._pausing.is_kept)
     job.ledger.close_entry()
     job.settle()
     store.is_full = False
@@ -230,7 +230,7 @@ def test_an_end_while_a_pause_is_written_is_the_end(seed: int, command: Any) -> 
     job.send("one", n=1)
     job.settle()
     reply = pause(job)
-    job.run_until(lambda: job.supervisor._pausing.is_kept)  # noqa: SLF001
+    job.run_until(lambda: job.supervisor._pausing.is_kept)
     asked = job.ask_checkpoint()
     job.root.signal(command)
     job.run_until(job.finished.done)

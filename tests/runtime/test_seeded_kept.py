@@ -164,9 +164,7 @@ def make_rich(where: str, **options: Any) -> Flow:
 
 
 @pytest.mark.parametrize("where", shapes.PLACEMENTS)
-def test_all_that_a_job_may_have_in_it_over_pauses_and_power_cuts(
-    where: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_all_that_a_job_may_have_in_it_over_pauses_and_power_cuts(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outbox, "COUNT_BOUND", 2)
     for seed in SEEDS:
         world = World(lambda: make_rich(where), seed, draw_odds(seed, where), FAULTS, EVERY[seed % 3])

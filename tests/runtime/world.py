@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
-from routilux import Flow
 from routilux.jobs.actor import JobCut
 from routilux.jobs.checkpoints import Pause
 from routilux.jobs.errors import CheckpointFailedError, PauseInterruptedError, PauseTimeoutError
@@ -19,7 +18,7 @@ from routilux.jobs.imaging import Clocks, image_job, image_routine, read_books
 from routilux.jobs.machine import JobStatus
 from routilux.jobs.recorder import CheckpointInfo
 from routilux.keeping.finding import load
-from routilux.keeping.listing import checkpoint_name, list_checkpoints, list_journals, log_reading, journal_name
+from routilux.keeping.listing import checkpoint_name, journal_name, list_checkpoints, list_journals, log_reading
 from routilux.records.log import LogReader
 from routilux.records.schema import Image
 from routilux.runtime.commands import Leave, PauseJob, Rested, ResumeJob
@@ -258,7 +257,7 @@ class World:
         assert job.finished.done(), self._tell("stands still")
         cut = job.finished.result()
         for reply, _ in self._pausing:
-            assert reply.done() or job.supervisor._ending is not None, self._tell("never answered a pause")  # noqa: SLF001
+            assert reply.done() or job.supervisor._ending is not None, self._tell("never answered a pause")
         return cut
 
     def _act(self, odds: Odds) -> bool:
@@ -267,7 +266,7 @@ class World:
             return False
         if draw() < odds.die:
             self.store.is_dead = True
-            job.host._failure = DiedError()  # noqa: SLF001  comes out of all steps that wait inside of each other
+            job.host._failure = DiedError()
             return True
         acted = False
         if draw() < odds.checkpoint:
@@ -284,7 +283,7 @@ class World:
         if draw() < (odds.resume if self._is_paused() else odds.interrupt):
             job.root.signal(ResumeJob(Future()))
             acted = True
-        if draw() < odds.wait and job.supervisor._ending is None:  # noqa: SLF001  its end has deadlines
+        if draw() < odds.wait and job.supervisor._ending is None:
             job.host.clock.advance(self.rng.choice([0.01, 0.1, 1.0]))
             acted = True
         if draw() < odds.leave:
@@ -358,7 +357,11 @@ class World:
             header = load(self.store, JOB, info.generation, info.number).header
             assert (header.status, header.cause) == ("paused", "pause")
             return
-        kind = {PauseTimeoutError: "timeout", CheckpointFailedError: "failed", PauseInterruptedError: "interrupted"}.get(
+        kind = {
+            PauseTimeoutError: "timeout",
+            CheckpointFailedError: "failed",
+            PauseInterruptedError: "interrupted",
+        }.get(
             type(error)  # type: ignore[arg-type]
         )
         if kind is not None:
@@ -377,7 +380,9 @@ class World:
                 here[message.edge][0] += 1
         for edge, sent in enumerate(job.sent):
             counted = job.handled[edge] + job.dead[edge] + job.skipped[edge] + here[edge][0]
-            assert sent == counted, self._tell(f"kept {counted} of {sent} messages on {image.topology.edges[edge].label}")
+            assert sent == counted, self._tell(
+                f"kept {counted} of {sent} messages on {image.topology.edges[edge].label}"
+            )
         # There and back again.
         clocks = Clocks(0.0, 0.0)
         books = read_books(image, plan, clocks, self.job.codec)
@@ -396,7 +401,7 @@ class World:
         values: dict[tuple[bytes, str], set[bytes]] = {}
         for generation in list_journals(self.store, JOB):
             for entry in LogReader(log_reading(self.store, JOB, journal_name(generation))):
-                record = journal._read_record(entry.body, "")  # noqa: SLF001
+                record = journal._read_record(entry.body, "")
                 values.setdefault((record.message, record.key), set()).add(record.value)
         return values
 
