@@ -129,14 +129,19 @@ def image_job(
     )
 
 
-def find_needs(routines: Iterable[RoutineImage], states: Iterable[StateImage]) -> set[str]:
+def find_needs(routines: Iterable[RoutineImage], states: Iterable[StateImage], job: JobImage) -> set[str]:
     """Tell what reading the values of users in them takes beyond plain data (`needs_of`)."""
     needs: set[str] = set()
     for routine in routines:
         waits = (message for wait in routine.retries for message in wait.messages)
         letters = (letter.message for letter in routine.dead_letters)
         for message in (*routine.in_hand, *routine.waiting, *waits, *letters):
+            needs |= needs_of(message.payload).union(*map(needs_of, message.once.values()))
+    for output in job.outputs:
+        for message in (*output.waiting, *output.collected):
             needs |= needs_of(message.payload)
+    for memo in job.memos:
+        needs = needs.union(*map(needs_of, memo.once.values()))
     for state in states:
         for value in decode_boot(state.body).values():
             for encoded in value if isinstance(value, list) else (value,):

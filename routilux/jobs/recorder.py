@@ -254,8 +254,10 @@ class Recorder(Behavior):
         held = list(zip(ids, books.accounts, strict=True))
         routines = [imaging.image_routine(id_, account, clocks, custody.codec) for id_, account in held]
         states = [state for id_, account in held for state in imaging.image_states(id_, account, custody.codec)]
+        position = HistoryPosition(custody.lease.generation, self._length)
+        job = imaging.image_job(books, self._plan, asked.pause_points, position, asked.once, custody.codec)
         if custody.codec.allow_pickle:
-            self._needs |= imaging.find_needs(routines, states)
+            self._needs |= imaging.find_needs(routines, states, job)
         header = Header(
             job_id=self._job_id,
             flow_id=self._plan.flow_id,
@@ -273,14 +275,7 @@ class Recorder(Behavior):
             routines=[imaging.summarize_routine(id_, account) for id_, account in held],
             messages=sum(imaging.count_messages(account) for account in books.accounts),
         )
-        position = HistoryPosition(custody.lease.generation, self._length)
-        return Image(
-            header,
-            custody.topology,
-            imaging.image_job(books, self._plan, asked.pause_points, position, asked.once, custody.codec),
-            routines,
-            states,
-        )
+        return Image(header, custody.topology, job, routines, states)
 
     @property
     def _job_id(self) -> str:

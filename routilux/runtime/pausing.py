@@ -77,15 +77,7 @@ class Pausing:
                     self._waiting_for.discard(routine)
                     self._keep_if_all_rest()
             case Paused(checkpoint, error):
-                self._stage = _Stage.PAUSED
-                self._outcome = checkpoint
-                if error is not None:
-                    self._go_on(error)
-                for asked in self._take_asked():
-                    asked.reply.set_result(checkpoint)
-                resuming, self._resuming = self._resuming, []
-                for resume in resuming:
-                    self._resume(resume)
+                self._come_to_rest(checkpoint, error)
             case PauseDue(number, is_half):
                 if number == self._number and self._stage is _Stage.RESTING:
                     self._look_at_the_busy(ctx.now(), is_half=is_half)
@@ -98,8 +90,11 @@ class Pausing:
     def end(self) -> None:
         """Tell those who wait for a pause, or for its end, that the job is ending."""
         self._cancel_timers()
-        for asked in (*self._take_asked(), *self._resuming):
-            asked.reply.set_exception(JobEndedError(self._ledger.job_id, "ending", "a pause"))
+        ended = JobEndedError(self._ledger.job_id, "ending", "a pause")
+        for asked in self._take_asked():
+            asked.reply.set_exception(ended)
+        for resume in self._resuming:
+            resume.reply.set_exception(ended)
         self._resuming.clear()
 
     def _pause(self, asked: PauseJob, ctx: Context) -> None:
@@ -124,6 +119,17 @@ class Pausing:
             self._cancel_timers()
             self._stage = _Stage.KEEPING
             self._tell_state(PauseNow(self._asked[0].pause))
+
+    def _come_to_rest(self, checkpoint: CheckpointInfo | None, error: Exception | None) -> None:
+        self._stage = _Stage.PAUSED
+        self._outcome = checkpoint
+        if error is not None:
+            self._go_on(error)
+        for asked in self._take_asked():
+            asked.reply.set_result(checkpoint)
+        resuming, self._resuming = self._resuming, []
+        for resume in resuming:
+            self._resume(resume)
 
     def _resume(self, asked: ResumeJob) -> None:
         if self._stage is _Stage.KEEPING:

@@ -16,6 +16,7 @@ from routilux.jobs.recorder import Custody, KeepFacts, NotSaved, Recorder, Save,
 from routilux.keeping.finding import latest
 from routilux.keeping.listing import history_name, list_checkpoints, log_reading
 from routilux.ledger import Ledger
+from routilux.messages import Once
 from routilux.records.carried import Carried
 from routilux.records.history_log import read_facts, read_log_header
 from routilux.records.log import LogReader
@@ -214,6 +215,21 @@ def test_the_header_says_what_reading_takes() -> None:
     bench.save()
     assert latest(bench.store, "job").image.header.needs == ["pickle"]
     assert latest(bench.store, "job").image.header.messages == 1
+
+
+@pytest.mark.parametrize("where", ["memo", "once"])
+def test_the_header_says_what_reading_takes_of_what_was_done_once(where: str) -> None:
+    bench = Bench(allow_pickle=True)
+    once = Once("k", bench.codec.encode(bench.codec, "once"))
+    if where == "memo":
+        bench.ledger.restore(bench.books(), {7: (once,)})
+    else:
+        bench.ledger.admit(0, {})
+        account = bench.ledger.accounts[0]
+        ((delivery, _),) = bench.ledger.take(account)
+        bench.ledger.record_once(account, delivery, once)
+    assert isinstance(bench.save(), Saved)
+    assert latest(bench.store, "job").image.header.needs == ["pickle"]
 
 
 def test_what_cannot_be_encoded_costs_the_checkpoint_alone() -> None:

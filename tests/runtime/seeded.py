@@ -74,7 +74,7 @@ class SeededJob:
         wall: seconds since the epoch when it begins.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  what a job is made of, spelled out once
         self,
         flow: Flow,
         seed: int | str,

@@ -57,7 +57,7 @@ def start(
     store: MemoryStore | None = None,
     every: float | None = None,
     placement: str = "thread",
-    faults: Faults = Faults(),
+    faults: Faults = Faults(),  # noqa: B008  frozen
     handler: ErrorHandler | None = None,
 ) -> SeededJob:
     flow = Flow("rest")

@@ -268,8 +268,8 @@ def test_what_is_given_up_is_given_up_once_and_after_as_many_tries(placement: st
 
 @pytest.mark.parametrize("placement", ["thread", "process"])
 def test_what_is_skipped_stays_skipped(placement: str) -> None:
+    handler = ErrorHandler("skip")
     for seed in SEEDS:
-        handler = ErrorHandler("skip")
         world = World(lambda: make_failing(handler, placement), seed, draw_odds(seed, placement), every=EVERY[seed % 3])
         cut = world.run(SENDS)
         told = f"seed {seed}"

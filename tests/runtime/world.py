@@ -147,12 +147,12 @@ class World:
     """
 
     def __init__(
-        self, make_flow: Any, seed: int, odds: Odds = Odds(), faults: Faults = Faults(), every: float | None = None
+        self, make_flow: Any, seed: int, odds: Odds, faults: Faults | None = None, every: float | None = None
     ) -> None:
         self.make_flow = make_flow
         self.seed = seed
         self.odds = odds
-        self.faults = faults
+        self.faults = Faults() if faults is None else faults
         self.rng = random.Random(f"world {seed}")
         self.store = DrawnStore(self.rng)
         self.keeping: Keeping = {"store": self.store, "checkpoint_every": every, "keep_checkpoints": 2}
@@ -247,7 +247,7 @@ class World:
                 if not host.step():
                     break
                 if self.store.is_dead:
-                    raise DiedError
+                    raise DiedError  # noqa: TRY301  as if out of a step
                 self.check()
             else:
                 raise AssertionError(self._tell("does not end"))
