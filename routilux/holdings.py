@@ -56,7 +56,9 @@ class Holdings:
         on_facts: called, without the lock, when a batch of facts waits to be fetched.
         on_overflow: called, without the lock, with a cycle that holds more than it may.
         on_stopped: called, without the lock, when a routine has come to the boundary at which it was to stop.
-        job_id: the job's id, from which the keys of messages from outside are made.
+        job_id: the job's id.
+        generation: which runner of the job this is. Both are in the keys of messages from outside: what a program that
+            was killed had taken in after its last checkpoint is lost, and what comes in its place is no such message.
         outside: the same lock as the threads of the job's owner take it; None for no difference.
         cycle_limit: messages that may wait in one cycle.
         codec: how the values of users are encoded, for those who read what is held here.
@@ -77,12 +79,12 @@ class Holdings:
         "_is_ending",
         "_is_quiet",
         "_is_stopping_in_place",
-        "_job_key",
         "_memos",
         "_notify_facts",
         "_notify_overflow",
         "_notify_quiet",
         "_notify_stopped",
+        "_outside_key",
         "_outstanding",
         "_overflow",
         "_owners",
@@ -113,6 +115,7 @@ class Holdings:
         on_overflow: Callable[[int], None],
         on_stopped: Callable[[], None] = lambda: None,
         job_id: str = "",
+        generation: int = 1,
         outside: Lock | None = None,
         cycle_limit: int = CYCLE_LIMIT,
         codec: ValueCodec = PICKLED,
@@ -128,7 +131,7 @@ class Holdings:
         self._notify_stopped = on_stopped
         self._cycle_limit = cycle_limit
         self.job_id = job_id
-        self._job_key = key_of_text(job_id)
+        self._outside_key = key_of_text(f"{job_id}/{generation}")
         self.accounts = tuple(Account(routine, lock) for routine in plan.routines)
         self.outputs = tuple(Output(output, lock) for output in plan.outputs)
         self._receivers: tuple[Account | Output, ...] = (*self.accounts, *self.outputs)

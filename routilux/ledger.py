@@ -23,7 +23,7 @@ from msgspec.structs import replace
 from routilux.accounts import Account, Output, Tap, Way
 from routilux.dispositions import Dispositions
 from routilux.facts import Fact
-from routilux.ids import STEP, key_of_child, key_of_turn, to_bytes
+from routilux.ids import STEP, key_of_child, key_of_text, key_of_turn, to_bytes
 from routilux.messages import Emission, Message, Once, Payload, TurnPart, TurnResult
 from routilux.turn.state import apply_ops
 from supervisors.errors import InternalError
@@ -50,8 +50,14 @@ class Ledger(Dispositions):
 
     # -- What goes in
 
-    def admit(self, edge: int, payload: Payload) -> Admission:
-        """Append a message from outside, if its receiver has room for it."""
+    def admit(self, edge: int, payload: Payload, name: str | None = None) -> Admission:
+        """Append a message from outside, if its receiver has room for it.
+
+        Args:
+            edge: the connection by which it comes in.
+            payload: its data.
+            name: what it is known by outside, from which its id follows; None: its id is its own alone.
+        """
         rung: list[Mailbox] = []
         way = self._ways[edge]
         with self.outside:
@@ -59,7 +65,11 @@ class Ledger(Dispositions):
                 return Admission.CLOSED
             if way.receiver.is_pressing or not self._gate_open:
                 return Admission.FULL
-            base = key_of_turn(self._job_key, self._sent[edge])
+            base = (
+                key_of_turn(self._outside_key, self._sent[edge])
+                if name is None
+                else key_of_text(f"{self.job_id}:{name}")
+            )
             self._append(way, payload, key_of_child(base, way.key), rung)
         self._wake(rung)
         return Admission.ADMITTED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 from hypothesis import given
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from routilux import Flow, Routine
 from routilux.ids import STEP, from_bytes, key_of_child, key_of_text, key_of_turn, to_bytes, to_id
+from routilux.stores import MemoryStore
 
 keys = st.integers(0, 2**127 - 2)
 
@@ -65,10 +67,16 @@ class Sink(Routine):
     def __init__(self) -> None:
         super().__init__()
         self.seen: list[str] = []
+        self.arrived = threading.Semaphore(0)
         self.define_slot("in", handler=self.handle)
 
     def handle(self, n: int) -> None:
         self.seen.append(self.message_id)
+        self.arrived.release()
+
+    def wait_for(self, count: int) -> None:
+        for _ in range(count):
+            assert self.arrived.acquire(timeout=30)
 
 
 def test_a_generator_that_commits_at_each_yield_gives_the_ids_of_one_that_does_not() -> None:
@@ -83,3 +91,27 @@ def test_a_generator_that_commits_at_each_yield_gives_the_ids_of_one_that_does_n
         tails.append([(number - numbers[0]) % (2**127 - 1) for number in numbers])
         assert len(set(numbers)) == 4
     assert tails[0] == tails[1], "jobs differ by where they begin, and by nothing else"
+
+
+def ids_of(store: MemoryStore, job_id: str, *names: str | None) -> list[str]:
+    """Run a job, or go on with it, and give the ids of the messages that are sent to it under these names."""
+    flow, sink = Flow("ids"), Sink()
+    flow.add_routine(sink, "sink")
+    if job_id in store.jobs():
+        job = Flow.resume(store, job_id, flow=flow)
+    else:
+        job = flow.start(keep_open=True, store=store, job_id=job_id)
+    for name in names:
+        job.put("sink", "in", {"n": 1}, name=name)
+    sink.wait_for(len(names))
+    job.leave()
+    return sink.seen
+
+
+def test_a_name_gives_a_message_from_outside_the_same_id_in_each_program_and_others_are_never_alike() -> None:
+    store = MemoryStore()
+    first = ids_of(store, "a", "order 7", None)
+    again = ids_of(store, "a", "order 7", None)
+    other = ids_of(store, "other", "order 7", None)
+    assert first[0] == again[0]
+    assert len({*first, *again, *other}) == 5

@@ -70,11 +70,30 @@ class Job(JobHandle):
         """
         self.put(routine_id, slot, data, timeout=timeout)
 
-    def put(self, routine_id: str, slot: str, data: dict[str, Any], *, timeout: float | None = None) -> None:
+    def put(
+        self,
+        routine_id: str,
+        slot: str,
+        data: dict[str, Any],
+        *,
+        name: str | None = None,
+        timeout: float | None = None,
+    ) -> None:
         """As `send`, with the parameters in a dict; `slot` may be `""` for the routine's entry.
 
+        Args:
+            routine_id: the routine.
+            slot: the slot's name.
+            data: the message's parameters.
+            name: what the message is known by outside, such as the number of an order: its id, and the ids of all that
+                comes of it, follow from it. So who sends one again after a program was killed, since nothing says
+                whether it was kept, sends the same message to all that go by ids. Nobody checks that a name is used
+                once. None: an id of its own.
+            timeout: seconds to wait for room in a full mailbox; None for no limit.
+
         Raises:
-            OptionError: `data` is no dict with the names of parameters as its keys.
+            OptionError: `data` is no dict with the names of parameters as its keys, or `name` is no text.
+            As `send`.
         """
         self.require_here()
         given: object = data  # what came may be anything
@@ -82,12 +101,14 @@ class Job(JobHandle):
             raise OptionError(
                 f"a message to {routine_id!r}: expected a dict of parameters by their names, got {reprlib.repr(data)}"
             )
+        if name is not None and not isinstance(name, str):
+            raise OptionError(f"a message to {routine_id!r}: expected its name to be text, got {reprlib.repr(name)}")
         edge = self._entry_edge(routine_id, slot)
         payload = self._payload(edge, data)
 
         def try_admit() -> Admission | None:
             with Uninterrupted():
-                admission = self._ledger.admit(edge, payload)
+                admission = self._ledger.admit(edge, payload, name)
             if admission is not Admission.FULL:
                 return admission
             if timeout is None or timeout > 0:

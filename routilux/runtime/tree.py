@@ -220,6 +220,7 @@ class _Wiring:
             on_overflow=lambda cycle: self._tell_root(Overflow(cycle)),
             on_stopped=lambda: self._tell_state(Stopped()),
             job_id=self._beginning.job_id,
+            generation=1 if self._beginning.kept is None else self._beginning.kept.lease.generation,
             outside=lock.patient,
             codec=codec,
         )
