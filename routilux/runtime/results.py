@@ -17,7 +17,6 @@ from routilux.messages import Message
 from routilux.runtime.failure_log import FailureLog
 from routilux.runtime.interrupts import Uninterrupted
 from routilux.runtime.stream import Item, read_payload
-from routilux.turn.values import PICKLED, ValueCodec
 from supervisors.errors import ValueDecodingError
 from supervisors.reasons import Raised, record_error
 
@@ -29,13 +28,10 @@ class Results:
         ledger: the job's.
         failures: told of what cannot be read.
         is_over: whether the job has ended.
-        codec: how its values are encoded.
     """
 
-    def __init__(
-        self, ledger: Ledger, failures: FailureLog, is_over: Callable[[], bool], codec: ValueCodec = PICKLED
-    ) -> None:
-        self._codec = codec
+    def __init__(self, ledger: Ledger, failures: FailureLog, is_over: Callable[[], bool]) -> None:
+        self._codec = ledger.codec
         self._ledger = ledger
         self._failures = failures
         self._is_over = is_over

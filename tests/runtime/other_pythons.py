@@ -20,6 +20,7 @@ SECONDS = 600
 
 PROGRAM = """
 import sys
+import threading
 from dataclasses import dataclass
 from datetime import timedelta
 

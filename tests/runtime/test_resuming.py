@@ -507,3 +507,23 @@ def test_pickles_among_results_and_pauses_are_needed_too(store: Store) -> None:
     job.pause("", Foreign())
     job.leave()
     assert latest(store, "k").image.header.needs == ["pickle"]
+
+
+@pytest.mark.parametrize("placement", ["thread", pytest.param("process", marks=pytest.mark.processes)])
+def test_results_of_any_kind_that_can_be_kept_are_read_again(placement: str) -> None:
+    class Giving(Adding):
+        def __init__(self) -> None:
+            super().__init__()
+            self.define_event("out", ["value"])
+
+        def add(self, n: int) -> None:
+            self.emit("out", value=({n}, Total(n)))
+
+    store, flow = MemoryStore(), Flow("giving")
+    flow.add_routine(Giving(), "r", placement=placement)
+    flow.output("r", "out")
+    run_and_leave(store, flow, 1)
+    job = Flow.resume(store, "j", flow=flow)
+    job.send("r", "trigger", n=2)
+    job.close_entry()
+    assert [item["value"] for item in finish(job).results()] == [({1}, Total(1)), ({2}, Total(2))]
