@@ -138,7 +138,7 @@ class Node(Routine):
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("flows", [25, pytest.param(1_000, marks=pytest.mark.stress)])
+@pytest.mark.parametrize("flows", [12, pytest.param(1_000, marks=pytest.mark.stress)])
 def test_any_flow_with_small_mailboxes_and_cycles_comes_to_rest_and_goes_on(tmp_path: Path, flows: int) -> None:
     for seed in range(flows):
         draw = random.Random(seed)
@@ -384,7 +384,7 @@ def test_a_job_is_paused_while_its_workers_die_and_are_replaced(tmp_path: Path) 
     for n in (1, 2):
         job.send("r", "input", n=n)
     draw = random.Random(1)
-    for _ in range(15):
+    for _ in range(8):
         threading.Event().wait(draw.uniform(0.0, 0.15))
         job.pause(timeout=20)
         job.resume()
@@ -418,7 +418,7 @@ def _do_all_at_once(deeds: list[Callable[[], object]], draw: random.Random) -> l
     return unexpected
 
 
-@pytest.mark.parametrize("rounds", [30, pytest.param(1_000, marks=pytest.mark.stress)])
+@pytest.mark.parametrize("rounds", [12, pytest.param(1_000, marks=pytest.mark.stress)])
 @pytest.mark.timeout(900)
 def test_pauses_and_ends_that_race_leave_one_end_that_is_kept(tmp_path: Path, rounds: int) -> None:
     store = FileStore(tmp_path)
