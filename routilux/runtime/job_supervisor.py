@@ -158,6 +158,10 @@ class JobSupervisor(Behavior):
         self._end_by = math.inf
         """Clock reading up to which turns in hand have time; infinite before the job ends."""
 
+    def tell(self, message: object) -> None:
+        """Send it a command; for its children, of which the first may be done before anybody holds its address."""
+        self._own.signal(message)
+
     def list_children(self) -> tuple[ChildInfo, ...]:
         """List the actors of the job; any thread may call it."""
         keepers = (self._state,) if self._recorder is None else (self._state, self._recorder)
@@ -402,7 +406,7 @@ class JobSupervisor(Behavior):
         self._own.signal(message)
 
     def _end_quietly(self) -> None:
-        self._own.signal(Quiet())
+        self.tell(Quiet())
 
     def _tell_routine(self, index: int, command: object) -> None:
         ref = self._routines[index].ref

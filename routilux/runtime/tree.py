@@ -39,7 +39,7 @@ from routilux.turn.codec import LocalCodec, WireCodec
 from routilux.turn.service import RoutineService
 from routilux.turn.state import begin_state
 from routilux.turn.values import PICKLED, ValueCodec
-from supervisors.actor import PykkaHost, PykkaRef
+from supervisors.actor import PykkaHost
 from supervisors.behavior import Context
 from supervisors.errors import ValueEncodingError
 from supervisors.locking import BriefLock
@@ -143,7 +143,6 @@ class _Wiring:
         self._graph = graph
         self._beginning = beginning
         self._shutdown = shutdown
-        self._root: PykkaRef | None = None
         plan, kept = beginning.plan, beginning.kept
         job_id, codec = beginning.job_id, codec_of(kept, PICKLED)
         services = {
@@ -179,7 +178,7 @@ class _Wiring:
         beginning, job_id = self._beginning, self._beginning.job_id
         running.enter(job_id, self._graph, beginning.plan)
         try:
-            self._root = root = PykkaHost().start(self._supervisor, f"job {job_id}")
+            root = PykkaHost().start(self._supervisor, f"job {job_id}")
         except BaseException:
             running.leave(job_id)
             raise
@@ -239,8 +238,7 @@ class _Wiring:
         self._tell_root(NotKept(error))
 
     def _tell_root(self, message: object) -> None:
-        if self._root is not None:
-            self._root.signal(message)
+        self._supervisor.tell(message)
 
     def _tell_state(self, message: object) -> None:
         self._supervisor.state_ref.result().signal(message)

@@ -23,6 +23,7 @@ from routilux.keeping.retention import KEEP_PAUSES
 from routilux.keeping.verifying import verify
 from routilux.stores import FileStore
 from routilux.stores.syscalls import Syscalls
+from supervisors.actor import PykkaHost
 from tests.durability.shapes import Step
 
 
@@ -522,6 +523,31 @@ def test_what_is_wanted_while_a_pause_is_being_written_comes_after_it(tmp_path: 
     assert job.wait(20).status == job.status == expected
     assert latest(store, "job").image.header.status == expected
     store.close()
+
+
+def test_a_resumed_job_that_is_done_before_its_starter_looks_comes_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow = Flow("short")
+    flow.add_routine(Step(seconds=0.0), "step")
+    job = flow.start(keep_open=True, store=tmp_path, job_id="job")
+    job.pause()  # so that all of it waits
+    job.leave()
+    job = Flow.resume(tmp_path, "job", flow=flow)
+    job.send("step", "input", seq=1, n=1)
+    job.pause()
+    job.close_entry()
+    job.leave()
+    start = PykkaHost.start
+
+    def start_slowly(self: PykkaHost, *args: Any) -> Any:
+        root = start(self, *args)
+        threading.Event().wait(0.2)  # meanwhile its actors have done all there is
+        return root
+
+    monkeypatch.setattr(PykkaHost, "start", start_slowly)
+    job = Flow.resume(tmp_path, "job", flow=flow)
+    assert job.wait(10).status == "completed"
 
 
 def test_a_job_without_a_store_whose_entry_is_closed_while_it_is_paused_ends_when_it_is_resumed() -> None:
