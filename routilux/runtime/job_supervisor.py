@@ -192,7 +192,8 @@ class JobSupervisor(Behavior):
                 if self._ending is None:
                     self._pausing.handle(message, ctx)
                 elif isinstance(message, PauseJob | ResumeJob):
-                    message.reply.set_exception(JobEndedError(self._job_id, "ending", "a pause"))
+                    attempted = "a pause" if isinstance(message, PauseJob) else "a resume"
+                    message.reply.set_exception(JobEndedError(self._job_id, "ending", attempted))
             case Quiet() | Cancel() | Leave() | NotKept() | Overflow() | Terminate():
                 self._end_for(message, ctx)
             case _:
