@@ -32,7 +32,7 @@ def _kill_saves(folder: Path, kind: str, share: int) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("kind", ["files", "sqlite"])
-@pytest.mark.parametrize("share", [12, pytest.param(1, marks=pytest.mark.stress)])
+@pytest.mark.parametrize("share", [16, pytest.param(1, marks=pytest.mark.stress)])
 def test_a_save_that_is_cut_short_leaves_the_old_checkpoint_or_the_new_one(
     tmp_path: Path, kind: str, share: int
 ) -> None:
