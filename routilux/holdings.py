@@ -56,6 +56,7 @@ class Holdings:
         on_facts: called, without the lock, when a batch of facts waits to be fetched.
         on_overflow: called, without the lock, with a cycle that holds more than it may.
         on_stopped: called, without the lock, when a routine has come to the boundary at which it was to stop.
+        waits: whether nothing is taken before `Ledger.begin`.
         job_id: the job's id.
         generation: which runner of the job this is. Both are in the keys of messages from outside: what a program that
             was killed had taken in after its last checkpoint is lost, and what comes in its place is no such message.
@@ -114,6 +115,7 @@ class Holdings:
         on_facts: Callable[[], None],
         on_overflow: Callable[[int], None],
         on_stopped: Callable[[], None] = lambda: None,
+        waits: bool = False,
         job_id: str = "",
         generation: int = 1,
         outside: Lock | None = None,
@@ -158,7 +160,7 @@ class Holdings:
         self._delivery = 0
         self._outstanding = 0
         self._entry_open = True
-        self._gate_open = True
+        self._gate_open = not waits
         self._is_ending = False
         self._hold = 0
         self._is_quiet = False

@@ -63,7 +63,7 @@ class Ledger(Dispositions):
         with self.outside:
             if not self._entry_open or self._is_ending:
                 return Admission.CLOSED
-            if way.receiver.is_pressing or not self._gate_open:
+            if way.receiver.is_pressing or self.hold:
                 return Admission.FULL
             base = (
                 key_of_turn(self._outside_key, self._sent[edge])
@@ -81,6 +81,15 @@ class Ledger(Dispositions):
             quiet = self._has_become_quiet()
         if quiet:
             self._notify_quiet()
+
+    def begin(self) -> None:
+        """Let messages be taken, in a ledger that waits for that; nothing happens if the gate is held, or was."""
+        with self.lock:
+            if self._hold or self._is_ending:
+                return
+            self._gate_open = True
+            self._let_in_place_go()
+        self._ring_receivers()
 
     def hold_gate(self) -> int:
         """Let nothing be taken and nothing come in until `open_gate`: what is in hand may come to its end.

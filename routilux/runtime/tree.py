@@ -106,7 +106,8 @@ def start_job(
 ) -> Job:
     """Start the actors of a job, and send the first message.
 
-    With a store, the job is there to be resumed once this returns.
+    With a store, the job is there to be resumed once this returns, and no handler of a new one runs before: what nobody
+    could go on with has done nothing yet.
 
     Args:
         graph: the flow, which was checked.
@@ -131,6 +132,7 @@ def start_job(
         _send_first(job, first)
         if beginning.kept is not None:
             _keep_first(job)
+            job.ledger.begin()
     except BaseException as error:
         if job is None:
             if beginning.kept is not None:
@@ -219,6 +221,7 @@ class _Wiring:
             on_facts=lambda: self._tell_state(FactsWait()),
             on_overflow=lambda cycle: self._tell_root(Overflow(cycle)),
             on_stopped=lambda: self._tell_state(Stopped()),
+            waits=self._beginning.kept is not None and self._beginning.restore is None,
             job_id=self._beginning.job_id,
             generation=1 if self._beginning.kept is None else self._beginning.kept.lease.generation,
             outside=lock.patient,

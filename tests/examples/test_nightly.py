@@ -19,6 +19,7 @@ from routilux import Flow
 from routilux.keeping.finding import catalog
 from routilux.stores import open_store
 from tests.examples.killed_sinks import MESSAGES
+from tests.runtime.kept import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 60.0
@@ -152,6 +153,7 @@ def test_the_job_goes_by_the_listing_it_began_with_and_tells_what_it_left_out(tm
     (folder / "c\n.py").write_text("")
     flow = nightly.flow(str(tmp_path), workers=1)
     job = flow.start("files", {"root": str(folder)}, store=tmp_path / "jobs", job_id="nightly")
+    wait_until(lambda: job.state.routine_states["files"]["state"])
     job.leave("evening")
     (folder / "a0.py").write_text("")
     with Flow.resume(tmp_path / "jobs", "nightly", flow=nightly.flow(str(tmp_path), workers=1)) as job:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from typing import Any
 
 import pytest
@@ -31,6 +32,9 @@ from supervisors.locking import BriefLock
 from supervisors.messages import Terminate
 from supervisors.reasons import Shutdown
 from tests.jobs.contexts import FakeContext
+
+PICKLED = argparse.Namespace(n=1)
+"""Of a class that can be imported and is not registered."""
 
 
 class Echo(Routine):
@@ -211,7 +215,7 @@ def test_the_header_says_what_reading_takes() -> None:
     saved = bench.save()
     assert isinstance(saved, Saved)
     assert latest(bench.store, "job").image.header.needs == []
-    bench.ledger.admit(0, {"n": bench.codec})
+    bench.ledger.admit(0, {"n": PICKLED})
     bench.save()
     assert latest(bench.store, "job").image.header.needs == ["pickle"]
     assert latest(bench.store, "job").image.header.messages == 1
@@ -220,7 +224,7 @@ def test_the_header_says_what_reading_takes() -> None:
 @pytest.mark.parametrize("where", ["memo", "once"])
 def test_the_header_says_what_reading_takes_of_what_was_done_once(where: str) -> None:
     bench = Bench(allow_pickle=True)
-    once = Once("k", bench.codec.encode(bench.codec, "once"))
+    once = Once("k", bench.codec.encode(PICKLED, "once"))
     if where == "memo":
         bench.ledger.restore(bench.books(), {7: (once,)})
     else:

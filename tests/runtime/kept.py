@@ -38,6 +38,11 @@ class Numbers(Routine):
             yield
 
 
+def at_gate(file: Path) -> Path:
+    """Give the file that is there once a handler waits for `file`."""
+    return file.with_suffix(".waits")
+
+
 class Gate(Routine):
     """Handles numbers up to one, and waits at it for a file."""
 
@@ -51,6 +56,7 @@ class Gate(Routine):
     def handle(self, n: int) -> None:
         self.state["seen"] = [*self.state.get("seen", []), n]
         if n == self.at:
+            at_gate(self.file).touch()
             wait_until(self.file.exists)
         self.emit("done", n=n, attempt=self.attempt, redelivered=self.redelivered)
 

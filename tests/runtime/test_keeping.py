@@ -11,6 +11,7 @@ import pytest
 from routilux import Flow, Routine
 from routilux.errors import OptionError
 from routilux.keeping.finding import latest
+from routilux.keeping.listing import KeptCheckpoint, list_checkpoints
 from routilux.stores import Lease, MemoryStore
 
 
@@ -23,25 +24,41 @@ class Brief(Routine):
         self.state["ran"] = True
 
 
-class LateStore(MemoryStore):
-    """Takes the first checkpoint only when the actor that could tell of it has ended with its job."""
+class Slow(MemoryStore):
+    """Takes its time for the first checkpoint."""
 
     def put(self, lease: Lease, name: str, parts: Iterable[bytes]) -> int:
         if name.endswith("-000001"):
-            [state] = [thread for thread in threading.enumerate() if thread.name.endswith(f"{lease.job_id}/state")]
-            state.join(20.0)
-            assert not state.is_alive()
+            threading.Event().wait(0.05)
         return super().put(lease, name, parts)
 
 
-def test_a_job_that_is_over_before_its_first_checkpoint_is_durable_is_started_all_the_same() -> None:
-    store = LateStore()
+def test_no_handler_of_a_new_job_runs_before_it_can_be_resumed() -> None:
+    store = Slow()
+    found: list[KeptCheckpoint] = []
+
+    class Looks(Brief):
+        def run(self) -> None:
+            found.extend(list_checkpoints(store, "j"))
+
+    flow = Flow("brief")
+    flow.add_routine(Looks(), "looks")
+    job = flow.start("looks", store=store, job_id="j")
+    assert job.wait().status == "completed"
+    assert [kept.number for kept in found] == [1]
+    assert latest(store, "j").image.header.status == "completed"
+
+
+def test_a_pause_that_comes_before_a_job_has_begun_is_kept() -> None:
     flow = Flow("brief")
     flow.add_routine(Brief(), "brief")
-    job = flow.start("brief", store=store, job_id="j")
+    job = flow.start("brief", keep_open=True, store=MemoryStore(), job_id="j")
+    job.pause("early")
+    job.ledger.begin()
+    assert not job.ledger.is_open
+    job.resume()
+    job.close_entry()
     assert job.wait().status == "completed"
-    assert job.state.routine_states["brief"]["state"] == {"ran": True}
-    assert latest(store, "j").image.header.status == "completed"
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from routilux.stores.files import FileStore
 from routilux.stores.memory import MemoryStore
 from routilux.stores.owners import this_process
 from supervisors.errors import ValueEncodingError
-from tests.runtime.kept import STORES, Failing, Gate, Numbers, finish, numbers, wait_until
+from tests.runtime.kept import STORES, Failing, Gate, Numbers, at_gate, finish, numbers, wait_until
 
 KEY = b"a key of 24 bytes, guess"
 
@@ -36,7 +36,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
 def leave_at_gate(store: Store, flow: Flow, file: Path, **keeping: Any) -> None:
     """Start a job of ten numbers, and leave it when its worker is at 3."""
     job = flow.start("numbers", {"upto": 10}, store=store, job_id="j", **keeping)
-    wait_until(lambda: job.state.routine_states["worker"]["stats"]["in_hand"])
+    wait_until(at_gate(file).exists)
     wait_until(lambda: job.state.routine_states["numbers"]["handled"])
     threading.Timer(0.05, file.touch).start()
     assert job.leave("evening").status == "paused"
