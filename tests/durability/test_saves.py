@@ -31,8 +31,10 @@ def _kill_saves(folder: Path, kind: str, share: int) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-@pytest.mark.parametrize("kind", ["files", "sqlite"])
-@pytest.mark.parametrize("share", [16, pytest.param(1, marks=pytest.mark.stress)])
+@pytest.mark.parametrize(
+    ("kind", "share"),
+    [("files", 16), *(pytest.param(kind, 1, marks=pytest.mark.stress) for kind in ("files", "sqlite"))],
+)
 def test_a_save_that_is_cut_short_leaves_the_old_checkpoint_or_the_new_one(
     tmp_path: Path, kind: str, share: int
 ) -> None:

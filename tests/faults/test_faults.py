@@ -28,8 +28,8 @@ def rows(faults: list[Fault], strategies: tuple[str, ...]) -> list[Any]:
 
 
 def is_for_the_long_run(fault: Fault, placement: str, strategy: str) -> bool:
-    # How often an error is tried again is decided outside of the process that it is raised in.
-    is_known = fault in ERRORS and placement == "process" and strategy == "retry"
+    # What follows from an error is decided outside of the process that it is raised in.
+    is_known = fault in ERRORS and placement == "process" and strategy != "continue"
     return fault.long or is_known or strategy not in fault.strategies
 
 

@@ -18,8 +18,8 @@ from routilux import Flow, Job, JobState
 from tests.runtime import shapes
 
 IS_STRESS = os.environ.get("ROUTILUX_STRESS") == "1"
-COUNT = 50_000 if IS_STRESS else 5_000
-KILLS = 60 if IS_STRESS else 12
+COUNT = 50_000 if IS_STRESS else 3_000
+KILLS = 60 if IS_STRESS else 8
 SLOTS = {"chain": ("input",), "fan": ("x", "y", "z"), "diamond": ("x", "y"), "loop": ("input",)}
 
 

@@ -21,7 +21,7 @@ from tests.runtime import shapes
 from tests.runtime.world import Odds, World
 
 IS_STRESS = os.environ.get("ROUTILUX_STRESS") == "1"
-SEEDS = range(2_000 if IS_STRESS else 4)
+SEEDS = range(2_000 if IS_STRESS else 3)
 COUNT = 12
 FAULTS = Faults(crash=0.01, crash_before_commit=0.02, start_failure=0.02)
 SLOTS = {"chain": ("input",), "fan": ("x", "y", "z"), "diamond": ("x", "y"), "loop": ("input",)}

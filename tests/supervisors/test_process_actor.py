@@ -599,7 +599,7 @@ def test_a_state_that_does_not_travel_or_cannot_be_told_is_an_error_to_who_asked
 # -- seeded: every order, every death
 
 
-SEEDS = 150
+SEEDS = 80
 FAULTS = {"none": Faults(), "crash": Faults(0.01, 0.01, 0.05), "often": Faults(0.05, 0.05, 0.2)}
 
 
