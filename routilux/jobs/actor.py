@@ -206,6 +206,10 @@ class StateActor(Behavior):
             None if self._checkpoints is None else self._checkpoints.last,
         )
 
+    def find_unwritten(self, newest: CheckpointInfo | None) -> CheckpointFailedError | None:
+        """As `Checkpoints.find_unwritten`; None for a job without a store."""
+        return None if self._checkpoints is None else self._checkpoints.find_unwritten(newest)
+
     @property
     def pause_points(self) -> list[PausePoint]:
         """All pauses, oldest first."""

@@ -287,6 +287,27 @@ def test_a_last_checkpoint_that_cannot_be_written_is_told(
     assert latest(store, JOB).image.header.number == cut.checkpoint.number
 
 
+def test_a_last_checkpoint_that_a_recorder_never_came_to_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    class Gone(Full):
+        def append(self, lease: Lease, name: str, data: bytes, *, durable: bool) -> int:
+            if self.is_full and not durable:
+                raise RuntimeError  # a store that hangs here is the same to the job
+            return super().append(lease, name, data, durable=durable)
+
+    store = Gone()
+    job = start(lambda _one, _n: None, store=store)
+    job.run_until(job.ask_checkpoint("start").done)
+    job.send("one", n=1)
+    job.settle()
+    store.is_full = True
+    job.root.signal(Leave("later"))
+    job.run_until(job.finished.done)
+    cut = job.finished.result()
+    assert "checkpoint 2 of job 'job' could not be kept: it was not written in time" in str(cut.unkept)
+    assert cut.error == str(cut.unkept)
+    assert "it was not written in time" in caplog.text
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_workers_that_cannot_start_are_not_started_for_ever_while_a_job_is_paused(seed: int) -> None:
     def act(_one: Handler, _n: int) -> None:
