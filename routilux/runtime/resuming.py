@@ -162,8 +162,8 @@ def begin_again(image: Image) -> Image:
 
     A checkpoint of a running job does not tell what ran after it: all that waits in it may have been run.
 
-    In a failed job the message that stopped it begins with its first try again. Whoever resumes it has mended the cause,
-    and wants no try counted that had none. Those of messages that wait for another try count on.
+    In a failed job the message that stopped it begins with its first try again. Whoever resumes it has mended the
+    cause, and wants no try counted that had none. Those of messages that wait for another try count on.
     """
     if image.header.status == JobStatus.RUNNING:
         return replace(image, routines=[_doubt_routine(routine) for routine in image.routines])
