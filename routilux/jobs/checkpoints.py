@@ -233,6 +233,8 @@ class Checkpoints:
         failure: CheckpointFailedError | None = None
         try:
             books = self._encode_in_place(books)
+        except CheckpointFailedError as torn:
+            failure = torn
         except (ValueEncodingError, RecursionError, MemoryError) as unfit:
             failure = CheckpointFailedError(ledger.job_id, self._number, str(unfit))
         self._let_go()
@@ -245,6 +247,9 @@ class Checkpoints:
     def _encode_in_place(self, books: Books) -> Books:
         accounts: list[AccountBooks] = list(books.accounts)
         for account in self._in_place():
+            if account.abandoned:  # at the job's end: its thread may still change what would be read
+                told = f"routine {account.plan.id!r} was left behind in a handler that changes its state in place"
+                raise CheckpointFailedError(self._ledger.job_id, self._number, told)
             stored = tuple(to_stored(committed, self._ledger.codec) for committed in account.committed)
             accounts[account.index] = accounts[account.index]._replace(committed=stored)
         return books._replace(accounts=tuple(accounts))

@@ -11,10 +11,12 @@ from typing import Any, ClassVar
 import pytest
 
 from routilux import ErrorHandler, Flow, Job, Routine
+from routilux.jobs.errors import CheckpointFailedError
 from routilux.keeping.finding import latest
 from routilux.stores.memory import MemoryStore
 from routilux.turn.state import InPlace
 from supervisors.errors import ValueEncodingError
+from tests.runtime.kept import wait_until
 
 PLACEMENTS = ["thread", pytest.param("process", marks=pytest.mark.processes)]
 RETRY = ErrorHandler("retry", max_retries=3, retry_delay=0.01)
@@ -129,6 +131,19 @@ def test_a_first_turn_that_changes_its_state_in_place_does_not_hold_up_the_start
     assert (image.header.cause, len(image.routines[0].waiting)) == ("start", 1)
     goes_on.set()
     assert job.wait().status == "completed"
+
+
+def test_half_a_turn_of_a_state_in_place_is_never_kept() -> None:
+    store, goes_on = MemoryStore(), threading.Event()
+    flow = Flow("waiting")
+    flow.add_routine(Waiting(goes_on), "r")
+    job = flow.start("r", store=store, job_id="j")
+    wait_until(lambda: job.ledger.accounts[0].in_hand)
+    with pytest.raises(CheckpointFailedError, match="'r' was left behind in a handler that changes its state in place"):
+        job.leave(shutdown=0.0)
+    goes_on.set()
+    state = Flow.resume(store, "j", flow=flow).wait()
+    assert state.routine_states["r"]["state"] == {"begun": 1}
 
 
 class Relay(Routine):
