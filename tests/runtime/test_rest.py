@@ -13,7 +13,8 @@ from routilux.jobs.checkpoints import Pause
 from routilux.jobs.errors import PauseTimeoutError
 from routilux.jobs.recorder import CheckpointInfo
 from routilux.keeping.finding import latest, load
-from routilux.runtime.commands import Cancel, Leave, PauseJob, ResumeJob
+from routilux.runtime.commands import Cancel, Leave, PauseJob, Rested, ResumeJob
+from routilux.runtime.rest import Rest
 from routilux.stores.base import Lease
 from routilux.stores.errors import StoreWriteError
 from routilux.stores.memory import MemoryStore
@@ -115,6 +116,21 @@ def test_a_generator_that_changes_its_state_in_place_rests_at_its_yield(seed: in
     resume(job)
     assert end(job).status is JobStatus.COMPLETED
     assert job.state("one") == {"step": 40}
+
+
+def test_a_turn_that_changes_its_state_in_place_does_not_rest_in_the_middle_of_an_emission() -> None:
+    job = start(lambda _one, _n: None, policy="in_place")
+    account, ledger, told = job.account("one"), job.ledger, list[Rested]()
+    rest = Rest(account, ledger, told.append)
+    job.send("one", n=1)
+    ((delivery, _),) = ledger.take(account)
+    number = ledger.hold_gate()
+    rest.tell()  # as from inside of an `emit`, which then goes on to its boundary
+    assert ledger.has_room(account)
+    assert told == []
+    ledger.put_back(account, (delivery,))
+    rest.tell()
+    assert told == [Rested(account.index, number)]
 
 
 @pytest.mark.parametrize("ends", ["raises", "returns", "emits"])
