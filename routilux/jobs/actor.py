@@ -269,7 +269,11 @@ class StateActor(Behavior):
                 self._checkpoints.cut_last(str(self.status), None, ctx)
             return
         self._fetch(ctx)
-        self._ledger.check()
+        try:
+            self._ledger.check()
+        except InternalError:
+            self._move(JobStatus.FAILED, None, ctx)  # it says why
+            return
         self.status = move(self.status, JobStatus.PAUSED)
         self._checkpoints.cut_last(str(self.status), None, ctx, Pause(reason, None))
 

@@ -242,7 +242,7 @@ class JobSupervisor(Behavior):
         unkept = recorder.unkept or self._state_actor.find_unwritten(newest)
         if unkept is not None:
             _log.error("%s; resumed, the job goes on from the checkpoint before", unkept)
-            if isinstance(self._ending, Left):
+            if isinstance(self._ending, Left) and cut.error is None:
                 cut = cut._replace(error=str(unkept))
         return cut._replace(checkpoint=newest, unkept=unkept)
 

@@ -303,6 +303,19 @@ def test_a_last_checkpoint_that_cannot_be_written_is_told(
     assert latest(store, JOB).image.header.number == cut.checkpoint.number
 
 
+def test_a_job_that_is_left_with_books_that_do_not_add_up_has_failed() -> None:
+    job = start(lambda _one, _n: None)
+    job.run_until(job.ask_checkpoint("start").done)
+    job.ledger._sent[0] += 1
+    job.root.signal(Leave("later"))
+    while not job.finished.done():
+        assert job.host.step()
+    cut = job.finished.result()
+    assert cut.status is JobStatus.FAILED
+    assert "does not add up" in str(cut.error)
+    assert "checkpoint 2 of job 'job' could not be kept" in str(cut.unkept)
+
+
 def test_a_last_checkpoint_that_a_recorder_never_came_to_is_told(caplog: pytest.LogCaptureFixture) -> None:
     class Gone(Full):
         def append(self, lease: Lease, name: str, data: bytes, *, durable: bool) -> int:
