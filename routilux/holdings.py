@@ -293,6 +293,11 @@ class Holdings:
             setattr(account, name, count)
         for letter in held.letters:
             account.dead_letters.add(letter)
+        if account.is_skipped:  # the others of its pool still had something in hand: nobody will take that here
+            gone = list(held.held)
+            self._outstanding += len(gone)
+            self._skip(account, gone)
+            return
         begun = [message if message.redelivered else replace(message, redelivered=True) for message in held.in_hand]
         self._refill(account, (*begun, *held.waiting))
         for wait in held.retries:

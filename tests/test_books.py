@@ -102,6 +102,20 @@ def test_a_cut_stays_true_while_the_job_goes_on() -> None:
     assert repr(cut(ledger)) != told
 
 
+def test_what_a_skipped_routine_had_in_hand_is_skipped_by_the_ledger_after() -> None:
+    before = make_ledger()
+    first = before.accounts[0]
+    before.admit(before.plan.entries["first", ""], {"n": 1})
+    before.take(first, 1)
+    before.skip_routine(first, 1.0)  # by another worker of its pool
+    books = cut(before)
+    after = make_ledger()
+    after.restore(books, {})
+    after.check()
+    assert (after.outstanding, len(after.accounts[0].mailbox)) == (0, 0)
+    assert after.accounts[0].skipped == 1
+
+
 def test_a_ledger_goes_on_where_another_one_was() -> None:
     before = busy_ledger()
     books = cut(before)

@@ -206,6 +206,10 @@ class StateActor(Behavior):
             None if self._checkpoints is None else self._checkpoints.last,
         )
 
+    def find_unwritten(self, newest: CheckpointInfo | None) -> CheckpointFailedError | None:
+        """As `Checkpoints.find_unwritten`; None for a job without a store."""
+        return None if self._checkpoints is None else self._checkpoints.find_unwritten(newest)
+
     @property
     def pause_points(self) -> list[PausePoint]:
         """All pauses, oldest first."""
@@ -265,7 +269,11 @@ class StateActor(Behavior):
                 self._checkpoints.cut_last(str(self.status), None, ctx)
             return
         self._fetch(ctx)
-        self._ledger.check()
+        try:
+            self._ledger.check()
+        except InternalError:
+            self._move(JobStatus.FAILED, None, ctx)  # it says why
+            return
         self.status = move(self.status, JobStatus.PAUSED)
         self._checkpoints.cut_last(str(self.status), None, ctx, Pause(reason, None))
 

@@ -117,6 +117,8 @@ class Checkpoints:
         self._is_stopping = False
         self._is_paused = False
         self._is_over = False
+        self._last_number: int | None = None
+        """That of the checkpoint at the job's end, once it was cut."""
         self._known: Versions = {}
         self._timer: Timer | None = None
         self._overdue: Timer | None = None
@@ -171,9 +173,16 @@ class Checkpoints:
         self._is_over = True
         self._set_timer(ctx)
         self._number += 1
+        self._last_number = self._number
         if pause is not None:
             self._add_points([pause], ctx)
         self._write("end" if pause is None else "pause", status, error, self.pause_points, ctx)
+
+    def find_unwritten(self, newest: CheckpointInfo | None) -> CheckpointFailedError | None:
+        """Tell that the job's end was cut and is not kept, given the newest checkpoint that is durable."""
+        if self._last_number is None or (newest is not None and newest.number >= self._last_number):
+            return None
+        return CheckpointFailedError(self._ledger.job_id, self._last_number, "it was not written in time")
 
     def end(self) -> None:
         """Tell those who still wait for a checkpoint that the job has ended."""
@@ -224,6 +233,8 @@ class Checkpoints:
         failure: CheckpointFailedError | None = None
         try:
             books = self._encode_in_place(books)
+        except CheckpointFailedError as torn:
+            failure = torn
         except (ValueEncodingError, RecursionError, MemoryError) as unfit:
             failure = CheckpointFailedError(ledger.job_id, self._number, str(unfit))
         self._let_go()
@@ -236,6 +247,9 @@ class Checkpoints:
     def _encode_in_place(self, books: Books) -> Books:
         accounts: list[AccountBooks] = list(books.accounts)
         for account in self._in_place():
+            if account.abandoned:  # at the job's end: its thread may still change what would be read
+                told = f"routine {account.plan.id!r} was left behind in a handler that changes its state in place"
+                raise CheckpointFailedError(self._ledger.job_id, self._number, told)
             stored = tuple(to_stored(committed, self._ledger.codec) for committed in account.committed)
             accounts[account.index] = accounts[account.index]._replace(committed=stored)
         return books._replace(accounts=tuple(accounts))

@@ -232,7 +232,6 @@ class Recorder(Behavior):
 
     def _save(self, asked: Save) -> None:
         custody, started = self._custody, time.perf_counter()
-        self.unkept = CheckpointFailedError(self._job_id, asked.number, "it was not written in time")
         try:
             self._append(durable=True)
             asked.books.check([edge.label for edge in self._plan.edges])

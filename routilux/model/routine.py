@@ -243,8 +243,9 @@ class Routine:
     def redelivered(self) -> bool:
         """Whether the message may have been run before without its commit having arrived.
 
-        It was in hand when its worker or its program ended. False does not say that it was not run: after a resume,
-        what was committed behind the newest checkpoint runs again, unflagged. Go by `message_id` to do a thing once.
+        It was in hand when its worker or its program ended; or the program was killed, and it waited in the newest
+        checkpoint: what ran after that nobody knows. False does not say that it was not run: a message that a turn
+        emits again, since that runs again, is a new one to the job. Go by `message_id` to do a thing once.
         """
         return self._turn("redelivered").redelivered
 

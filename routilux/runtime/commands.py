@@ -176,10 +176,12 @@ class PauseDue(NamedTuple):
     Args:
         number: the hold's.
         is_half: whether it is half of it.
+        later: whose time it is, of those who asked while the job was coming to rest; None for the first.
     """
 
     number: int
     is_half: bool
+    later: PauseJob | None = None
 
 
 class Rested(NamedTuple):

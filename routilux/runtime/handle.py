@@ -191,7 +191,8 @@ class JobHandle:
 
         No handler runs then, nothing is taken, and messages from outside wait; `resume` lets it go on, and so does
         `Flow.resume` in another program, once this one has ended. A handler that emits much rests in the middle of an
-        `emit`, a generator at its `yield`. A second pause, also one at the same time, is the first.
+        `emit`, a generator at its `yield`. A second pause, also one at the same time, is the first; what it says of
+        `timeout` counts for itself.
 
         Args:
             reason: why, as text or as what has a text; told by the pause point.

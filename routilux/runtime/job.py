@@ -117,7 +117,8 @@ class Job(JobHandle):
 
         admission = self._ledger.room_bell.wait_for(try_admit, countdown(timeout))
         if admission is None:
-            raise JobTimeoutError(self.id, timeout or 0.0, f"without room for a message to {routine_id!r}")
+            lacks = "paused, and takes no" if self._ledger.hold else "without room for a"
+            raise JobTimeoutError(self.id, timeout or 0.0, f"{lacks} message to {routine_id!r}")
         if admission is Admission.CLOSED:
             raise JobEndedError(self.id, self._why_closed(), f"a message to {routine_id!r}")
 

@@ -238,11 +238,14 @@ class JobSupervisor(Behavior):
         recorder = self._keeps
         if recorder is None:
             return cut
-        if recorder.unkept is not None:
-            _log.error("%s; resumed, the job goes on from the checkpoint before", recorder.unkept)
-            if isinstance(self._ending, Left):
-                cut = cut._replace(error=str(recorder.unkept))
-        return cut._replace(checkpoint=recorder.last, unkept=recorder.unkept)
+        # One that hangs in its store, or is no more, may never have come to the last checkpoint.
+        newest = recorder.last
+        unkept = recorder.unkept or self._state_actor.find_unwritten(newest)
+        if unkept is not None:
+            _log.error("%s; resumed, the job goes on from the checkpoint before", unkept)
+            if isinstance(self._ending, Left) and cut.error is None:
+                cut = cut._replace(error=str(unkept))
+        return cut._replace(checkpoint=newest, unkept=unkept)
 
     # -- Failures
 

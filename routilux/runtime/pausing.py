@@ -6,7 +6,8 @@ no message and reads no state: what is written is the state actor's.
 The steps. The gate is held: nothing is taken and nothing comes in. Every routine is told, and tells when none of its
 handlers runs. When all rest, the state actor cuts the job, and has it written where it has a store; only when that is
 durable is the job `paused` and its owner answered. What fails on the way opens the gate again: then nothing has
-happened. Pausing twice is pausing once, and who asks again is answered with the first.
+happened. Pausing twice is pausing once, and who asks again is answered with the first, unless its own time is over
+before.
 """
 
 from __future__ import annotations
@@ -78,9 +79,9 @@ class Pausing:
                     self._keep_if_all_rest()
             case Paused():
                 self._end_keeping(command)
-            case PauseDue(number, is_half):
+            case PauseDue(number, is_half, later):
                 if number == self._number and self._stage is _Stage.RESTING:
-                    self._look_at_the_busy(ctx.now(), is_half=is_half)
+                    self._look_at_the_busy(ctx.now(), later or self._asked[0], is_half=is_half)
 
     @property
     def is_kept(self) -> bool:
@@ -101,6 +102,9 @@ class Pausing:
             return
         self._asked.append(asked)
         if self._stage is not _Stage.GOING:
+            if self._stage is _Stage.RESTING and asked.timeout is not None:
+                due = PauseDue(self._number, is_half=False, later=asked)
+                self._timers.append(ctx.set_timer(asked.timeout, due))
             return
         self._stage = _Stage.RESTING
         self._since = ctx.now()
@@ -153,13 +157,17 @@ class Pausing:
             for asked in self._take_asked():
                 asked.reply.set_exception(error)
 
-    def _look_at_the_busy(self, now: float, *, is_half: bool) -> None:
+    def _look_at_the_busy(self, now: float, whose: PauseJob, *, is_half: bool) -> None:
         busy = [self._describe(index, now) for index in sorted(self._waiting_for)]
         if is_half:
             for one in busy:
                 _log.warning("job %r is to be paused: %s", self._ledger.job_id, one)
-        elif self._asked[0].on_timeout == "requeue" and not self._is_changing_in_place():
+        elif whose.on_timeout == "requeue" and not self._is_changing_in_place():
             self._requeue(busy)
+        elif whose is not self._asked[0]:
+            # The time of the first, whose pause it is, goes on.
+            self._asked.remove(whose)
+            whose.reply.set_exception(PauseTimeoutError(self._ledger.job_id, busy))
         else:
             self._go_on(PauseTimeoutError(self._ledger.job_id, busy))
 

@@ -65,16 +65,21 @@ class Rest:
             place: where handlers run.
             is_settled: whether no failure waits for what follows from it.
         """
-        account = self._account
-        if self.is_held and is_settled and (account.has_stopped if account.is_in_place else place.is_still):
+        if self.is_held and is_settled and (self._account.is_in_place or place.is_still):
             self.tell()
 
     def tell(self) -> None:
-        """Tell the supervisor, once a hold, that the routine rests; nothing while the gate is not held."""
-        number = self._ledger.hold
+        """Tell the supervisor, once a hold, that the routine rests; nothing while the gate is not held.
+
+        Nor where a state is changed in place and its turn has not come to a boundary: the gate may have been held since
+        that turn, in the middle of an emission, last looked whether it may go on.
+        """
+        account, number = self._account, self._ledger.hold
+        if account.is_in_place and not account.has_stopped:
+            return
         if number and number != self._told:
             self._told = number
-            self._report(Rested(self._account.index, number))
+            self._report(Rested(account.index, number))
 
     def _requeue(self, place: Place) -> None:
         self.is_requeueing = True

@@ -25,7 +25,7 @@ from routilux.keeping.saving import save
 from routilux.ledger import Ledger
 from routilux.model.graph import FlowGraph
 from routilux.records.registry import default as registry
-from routilux.records.schema import Header, Image, RoutineImage, StateImage
+from routilux.records.schema import Header, Image, MessageImage, RoutineImage, StateImage
 from routilux.routing import Plan, compile_plan
 from routilux.runtime.job import Job
 from routilux.runtime.keeping import Keeping, Kept, keep_with, take_new
@@ -158,14 +158,31 @@ def fork_job(
 
 
 def begin_again(image: Image) -> Image:
-    """Give a job that failed so that it can go on: the message that stopped it begins with its first try again.
+    """Give a job so that it can go on, or begin as another one: with what its messages have been through by now.
 
-    Whoever resumes it has mended the cause, and wants no try counted that had none. Those of messages that wait for
-    another try count on.
+    A checkpoint of a running job does not tell what ran after it: all that waits in it may have been run.
+
+    In a failed job the message that stopped it begins with its first try again. Whoever resumes it has mended the
+    cause, and wants no try counted that had none. Those of messages that wait for another try count on.
     """
-    if image.header.status != JobStatus.FAILED:
-        return image
-    return replace(image, routines=[_begin_routine_again(routine) for routine in image.routines])
+    if image.header.status == JobStatus.RUNNING:
+        return replace(image, routines=[_doubt_routine(routine) for routine in image.routines])
+    if image.header.status == JobStatus.FAILED:
+        return replace(image, routines=[_begin_routine_again(routine) for routine in image.routines])
+    return image
+
+
+def _doubt_routine(routine: RoutineImage) -> RoutineImage:
+    return replace(
+        routine,
+        in_hand=_doubt(routine.in_hand),
+        waiting=_doubt(routine.waiting),
+        retries=[replace(wait, messages=_doubt(wait.messages)) for wait in routine.retries],
+    )
+
+
+def _doubt(messages: list[MessageImage]) -> list[MessageImage]:
+    return [message if message.redelivered else replace(message, redelivered=True) for message in messages]
 
 
 def _begin_routine_again(routine: RoutineImage) -> RoutineImage:

@@ -168,6 +168,8 @@ class _Wiring:
             checkpoints = self._make_checkpoints(kept, journal, wall_offset)
             topology = image_topology(plan, registry.shapes())
             recorder = Recorder(plan, kept.custody(topology, wall_offset), self._tell_state)
+            # Up to the first checkpoint, or that would wait for the end of their first turn.
+            ledger.stop_in_place()
         self._state_actor = StateActor(ledger, wall_offset, self._tell_root, checkpoints)
         self._finished: Future[JobCut] = Future()
         # Ahead of all who wait for it: once a job is over, its flow may be changed, and it may be resumed.

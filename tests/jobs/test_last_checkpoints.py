@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from routilux import Flow, routine
+from routilux.errors import JobTimeoutError
 from routilux.jobs.errors import CheckpointFailedError
 from routilux.keeping.finding import latest
 from routilux.stores import FileStore, open_store
@@ -45,6 +46,8 @@ def test_a_checkpoint_of_a_paused_job_says_so_and_none_is_written_by_itself(tmp_
     job = make_flow().start(store=store, job_id="a", keep_open=True, checkpoint_every=0.005)
     paused = job.pause("lunch")
     assert paused is not None
+    with pytest.raises(JobTimeoutError, match="job 'a' is still paused, and takes no message to 'numbers' after 0 s"):
+        job.put("numbers", "", {"upto": 1}, timeout=0.0)
     threading.Event().wait(0.1)
     info = job.checkpoint()
     assert info.number == paused.number + 1

@@ -208,6 +208,23 @@ def test_at_half_the_time_the_log_names_who_is_busy_and_at_its_end_the_pause_is_
     assert bench.ctx.running() == []
 
 
+def test_who_asks_later_waits_no_longer_than_it_wants() -> None:
+    bench = Bench()
+    first = bench.pause(timeout=None)
+    later = bench.pause(timeout=4.0)
+    (timer,) = bench.ctx.running()
+    assert timer.delay == 4.0
+    bench.handle(timer.message)
+    assert isinstance(later.exception(0), PauseTimeoutError)
+    assert not first.done()
+    assert not bench.ledger.is_open
+    bench.pause(1.0, "requeue")
+    bench.rest(2)
+    bench.handle(bench.ctx.running()[-1].message)
+    assert any(isinstance(command, Requeue) for _, command in bench.told)
+    assert not first.done()
+
+
 def test_requeue_takes_from_threads_and_ends_processes() -> None:
     bench = Bench()
     account = bench.ledger.accounts[0]

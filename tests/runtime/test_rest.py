@@ -13,7 +13,8 @@ from routilux.jobs.checkpoints import Pause
 from routilux.jobs.errors import PauseTimeoutError
 from routilux.jobs.recorder import CheckpointInfo
 from routilux.keeping.finding import latest, load
-from routilux.runtime.commands import Cancel, Leave, PauseJob, ResumeJob
+from routilux.runtime.commands import Cancel, Leave, PauseJob, Rested, ResumeJob
+from routilux.runtime.rest import Rest
 from routilux.stores.base import Lease
 from routilux.stores.errors import StoreWriteError
 from routilux.stores.memory import MemoryStore
@@ -115,6 +116,21 @@ def test_a_generator_that_changes_its_state_in_place_rests_at_its_yield(seed: in
     resume(job)
     assert end(job).status is JobStatus.COMPLETED
     assert job.state("one") == {"step": 40}
+
+
+def test_a_turn_that_changes_its_state_in_place_does_not_rest_in_the_middle_of_an_emission() -> None:
+    job = start(lambda _one, _n: None, policy="in_place")
+    account, ledger, told = job.account("one"), job.ledger, list[Rested]()
+    rest = Rest(account, ledger, told.append)
+    job.send("one", n=1)
+    ((delivery, _),) = ledger.take(account)
+    number = ledger.hold_gate()
+    rest.tell()  # as from inside of an `emit`, which then goes on to its boundary
+    assert ledger.has_room(account)
+    assert told == []
+    ledger.put_back(account, (delivery,))
+    rest.tell()
+    assert told == [Rested(account.index, number)]
 
 
 @pytest.mark.parametrize("ends", ["raises", "returns", "emits"])
@@ -285,6 +301,40 @@ def test_a_last_checkpoint_that_cannot_be_written_is_told(
     assert sum("could not be kept" in record.getMessage() for record in caplog.records) == 1
     assert cut.checkpoint is not None
     assert latest(store, JOB).image.header.number == cut.checkpoint.number
+
+
+def test_a_job_that_is_left_with_books_that_do_not_add_up_has_failed() -> None:
+    job = start(lambda _one, _n: None)
+    job.run_until(job.ask_checkpoint("start").done)
+    job.ledger._sent[0] += 1
+    job.root.signal(Leave("later"))
+    while not job.finished.done():
+        assert job.host.step()
+    cut = job.finished.result()
+    assert cut.status is JobStatus.FAILED
+    assert "does not add up" in str(cut.error)
+    assert "checkpoint 2 of job 'job' could not be kept" in str(cut.unkept)
+
+
+def test_a_last_checkpoint_that_a_recorder_never_came_to_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    class Gone(Full):
+        def append(self, lease: Lease, name: str, data: bytes, *, durable: bool) -> int:
+            if self.is_full and not durable:
+                raise RuntimeError  # a store that hangs here is the same to the job
+            return super().append(lease, name, data, durable=durable)
+
+    store = Gone()
+    job = start(lambda _one, _n: None, store=store)
+    job.run_until(job.ask_checkpoint("start").done)
+    job.send("one", n=1)
+    job.settle()
+    store.is_full = True
+    job.root.signal(Leave("later"))
+    job.run_until(job.finished.done)
+    cut = job.finished.result()
+    assert "checkpoint 2 of job 'job' could not be kept: it was not written in time" in str(cut.unkept)
+    assert cut.error == str(cut.unkept)
+    assert "it was not written in time" in caplog.text
 
 
 @pytest.mark.parametrize("seed", SEEDS)

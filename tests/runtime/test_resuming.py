@@ -60,6 +60,7 @@ def test_a_job_goes_on_where_it_was_left_with_new_code(store: Store, tmp_path: P
     assert told["handled"] == 10
     assert [routine["status"] for routine in state.routine_states.values()] == ["completed", "completed"]
     assert [item["n"] for item in state.results()] == list(range(10)), "those of before are there too"
+    assert not any(item["redelivered"] for item in state.results()), "what waits in a job that was left was not run"
     history = StoredHistory(store, "j")
     kinds = [(record.routine_id, record.kind) for record in history]
     assert kinds.count(("worker", "emit")) == 10
@@ -527,3 +528,16 @@ def test_results_of_any_kind_that_can_be_kept_are_read_again(placement: str) -> 
     job.send("r", "trigger", n=2)
     job.close_entry()
     assert [item["value"] for item in finish(job).results()] == [({1}, Total(1)), ({2}, Total(2))]
+
+
+def test_all_that_waited_in_a_running_job_may_have_been_run(tmp_path: Path) -> None:
+    store, file = MemoryStore(), tmp_path / "open"
+    job = numbers(Gate(file)).start("numbers", {"upto": 50}, store=store, job_id="j", checkpoint_every=None)
+    wait_until(lambda: job.state.routine_states["numbers"]["handled"] == 1)
+    wait_until(lambda: job.state.routine_states["worker"]["handled"] == 3)
+    job.checkpoint()
+    Flow.fork(store, "j", "later")  # as a program that was killed would have left it
+    file.touch()
+    job.wait()
+    state = finish(Flow.resume(store, "later", flow=numbers(Gate(file))))
+    assert [(item["n"], item["redelivered"]) for item in state.results()[3:]] == [(n, True) for n in range(3, 50)]

@@ -11,9 +11,12 @@ from typing import Any, ClassVar
 import pytest
 
 from routilux import ErrorHandler, Flow, Job, Routine
+from routilux.jobs.errors import CheckpointFailedError
+from routilux.keeping.finding import latest
 from routilux.stores.memory import MemoryStore
 from routilux.turn.state import InPlace
 from supervisors.errors import ValueEncodingError
+from tests.runtime.kept import wait_until
 
 PLACEMENTS = ["thread", pytest.param("process", marks=pytest.mark.processes)]
 RETRY = ErrorHandler("retry", max_retries=3, retry_delay=0.01)
@@ -101,6 +104,46 @@ def test_a_state_in_place_is_not_handed_out_while_the_job_runs(tmp_path: Path) -
     with start(flow) as job:
         assert isinstance(job.state.routine_states["r"]["state"], InPlace)
     assert job.state.routine_states["r"]["state"] == {"sum": 0}
+
+
+class Waiting(Routine):
+    """Changes its state in place, and waits in the middle."""
+
+    state_policy: ClassVar[str] = "in_place"
+
+    def __init__(self, goes_on: threading.Event) -> None:
+        super().__init__()
+        self.goes_on = goes_on
+        self.state = {"begun": 0}
+        self.define_slot("trigger", self.handle)
+
+    def handle(self) -> None:
+        self.state["begun"] += 1
+        self.goes_on.wait()
+
+
+def test_a_first_turn_that_changes_its_state_in_place_does_not_hold_up_the_start_of_its_job() -> None:
+    store, goes_on = MemoryStore(), threading.Event()
+    flow = Flow("waiting")
+    flow.add_routine(Waiting(goes_on), "r")
+    job = flow.start("r", store=store, job_id="j")
+    image = latest(store, "j").image
+    assert (image.header.cause, len(image.routines[0].waiting)) == ("start", 1)
+    goes_on.set()
+    assert job.wait().status == "completed"
+
+
+def test_half_a_turn_of_a_state_in_place_is_never_kept() -> None:
+    store, goes_on = MemoryStore(), threading.Event()
+    flow = Flow("waiting")
+    flow.add_routine(Waiting(goes_on), "r")
+    job = flow.start("r", store=store, job_id="j")
+    wait_until(lambda: job.ledger.accounts[0].in_hand)
+    with pytest.raises(CheckpointFailedError, match="'r' was left behind in a handler that changes its state in place"):
+        job.leave(shutdown=0.0)
+    goes_on.set()
+    state = Flow.resume(store, "j", flow=flow).wait()
+    assert state.routine_states["r"]["state"] == {"begun": 1}
 
 
 class Relay(Routine):
