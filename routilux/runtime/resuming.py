@@ -24,6 +24,7 @@ from routilux.keeping.origin import copy_origin
 from routilux.keeping.saving import save
 from routilux.ledger import Ledger
 from routilux.model.graph import FlowGraph
+from routilux.model.state_policy import checked_default
 from routilux.records.registry import default as registry
 from routilux.records.schema import Header, Image, RoutineImage, StateImage
 from routilux.routing import Plan, compile_plan
@@ -205,7 +206,9 @@ def _migrate(state: StateImage, plan: Plan, kept: Kept, wanted: Wanted) -> State
     if function is None or is_dropped:
         new = begin_state(routine, kept.codec)
     else:
-        new = encode_initial(function(_read_state(stored, kept)), routine.state_policy, kept.codec)
+        # A function that changes the old one and gives nothing back must not make it None.
+        made = checked_default(routine, function(_read_state(stored, kept)))
+        new = encode_initial(made, routine.state_policy, kept.codec)
     gathered = {key: value for key, value in stored.items() if is_reserved(key)}
     return StateImage(state.routine_id, state.worker, encode_boot({**gathered, **new}, kept.codec))
 

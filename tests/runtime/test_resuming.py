@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from routilux import ErrorHandler, Flow, Routine, register
-from routilux.errors import OptionError
+from routilux.errors import OptionError, StateError
 from routilux.jobs.errors import CheckpointFailedError, NotResumableError, ResumeRefusedError
 from routilux.keeping.finding import latest
 from routilux.keeping.history import StoredHistory
@@ -334,6 +334,16 @@ def test_a_migration_that_raises_leaves_the_job_as_it_was(store: Store) -> None:
     run_and_leave(store, one(Adding()), 1, 2)
     with pytest.raises(KeyError, match="count"):
         Flow.resume(store, "j", flow=one(Totalling()), migrate={"r": lambda old: Total(old["sum"], old["count"])})
+    assert store.owner("j") is None
+    assert run_and_leave(store, one(Adding()), 1, resume=True) == {"sum": 4}
+
+
+def test_a_migration_that_gives_no_state_is_refused_and_leaves_the_job_as_it_was(store: Store) -> None:
+    run_and_leave(store, one(Adding()), 1, 2)
+    with pytest.raises(StateError, match="state of Adding: expected dict, got NoneType"):
+        Flow.resume(store, "j", flow=one(Adding()), migrate={"r": lambda old: old.update(more=1)})
+    with pytest.raises(StateError, match="state of Totalling: expected Total, got dict"):
+        Flow.resume(store, "j", flow=one(Totalling()), migrate={"r": lambda old: old})
     assert store.owner("j") is None
     assert run_and_leave(store, one(Adding()), 1, resume=True) == {"sum": 4}
 
