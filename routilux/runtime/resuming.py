@@ -29,7 +29,7 @@ from routilux.records.registry import default as registry
 from routilux.records.schema import Header, Image, RoutineImage, StateImage
 from routilux.routing import Plan, compile_plan
 from routilux.runtime.job import Job
-from routilux.runtime.keeping import Keeping, Kept, keep_with, take_new
+from routilux.runtime.keeping import Keeping, Kept, check_options, keep_with, take_new
 from routilux.runtime.tree import Beginning, First, check_flow, start_job
 from routilux.stores.base import Store, checked_job_id
 from routilux.stores.owners import this_process
@@ -77,6 +77,7 @@ def resume_job(
 
     Raises:
         FlowCheckError: the flow cannot be run.
+        OptionError: an option cannot be that.
         UnknownJobError, NoCheckpointError: the store has no such job, or nothing of it that can be read.
         JobOwnedError: somebody runs it.
         NotResumableError: it is completed, or cancelled.
@@ -84,6 +85,7 @@ def resume_job(
         KeptError, ValueReadingError: its checkpoint cannot be read here.
     """
     check_flow(graph)
+    check_options(options)
     lease = store.acquire(checked_job_id(job_id), this_process(), create=False)
     try:
         found = latest(store, job_id, key=options.get("key"))
