@@ -227,8 +227,8 @@ class FileStore:
         """Give the job's folder, for one thread at a time and only while the lease is in force."""
         held = self._own(lease)
         with held.lock, writing(what), self._open_leased(held) as folder:
-            current = _read_generation(folder)
-            is_ours = held.claim is not None and held.claim.is_of(folder.find(LOCK))
+            current, claim = _read_generation(folder), held.claim
+            is_ours = claim is not None and not claim.is_copied and claim.is_of(folder.find(LOCK))
             if not is_ours or current != held.generation:
                 raise FencedError(held.job_id, held.generation, current)
             yield folder
