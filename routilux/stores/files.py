@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 import threading
 from collections.abc import Iterable, Iterator
@@ -43,6 +44,7 @@ GENERATION = "generation"
 OWNER = "owner.json"
 OBJECT = ".rtx"
 LOG = ".log"
+_GENERATION = re.compile(rb"[0-9]{1,11}\n")
 
 
 class FileLease:
@@ -337,7 +339,7 @@ def _read_generation(folder: Folder) -> int | None:
         text = folder.read(GENERATION)
     except FileNotFoundError:
         return None
-    if text.endswith(b"\n") and text[:-1].isdigit():
+    if _GENERATION.fullmatch(text):
         return int(text)
     raise DamagedStoreError(f"{str(folder.path / GENERATION)!r} should hold a number, and holds {text[:40]!r}")
 
