@@ -133,7 +133,7 @@ def begin_kept(options: Keeping) -> Kept | None:
 
 def check_options(options: Keeping) -> None:
     """Raise `OptionError` if an option cannot be that: before anything is made or taken in the store."""
-    every = options.get("checkpoint_every")
+    every: object = options.get("checkpoint_every")
     if every is not None and (
         isinstance(every, bool) or not isinstance(every, int | float) or not 0 < every < math.inf
     ):
