@@ -97,7 +97,7 @@ def resume_job(
         _check_needs(header, kept)
         adoption = adopt_for(graph, found.image, wanted)
         image = begin_again(adoption.image)
-        plan = compile_plan(graph, adoption.labels)
+        plan = compile_plan(graph, adoption.labels, [edge.born for edge in image.topology.edges])
     except BaseException:
         lease.release()
         raise

@@ -537,3 +537,46 @@ def test_results_of_any_kind_that_can_be_kept_are_read_again(placement: str) -> 
     job.send("r", "trigger", n=2)
     job.close_entry()
     assert [item["value"] for item in finish(job).results()] == [({1}, Total(1)), ({2}, Total(2))]
+
+
+class Told(Routine):
+    """Keeps by which ids numbers came."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("input", handler=self.keep)
+
+    def keep(self, n: int, **_: Any) -> None:
+        self.state[str(n)] = self.message_id
+
+
+def told_by(file: Path, *ids: str) -> Flow:
+    flow = numbers(Gate(file))
+    for id_ in ids:
+        flow.add_routine(Told(), id_)
+        flow.connect("worker", "done", id_, "input")
+    return flow
+
+
+def test_messages_of_a_connection_that_was_renamed_have_the_same_ids_and_no_others_have(
+    store: Store, tmp_path: Path
+) -> None:
+    file = tmp_path / "open"
+    leave_at_gate(store, told_by(file, "told"), file)
+    for new_id in ("same", "renamed"):
+        Flow.fork(store, "j", new_id)
+
+    def ids(job_id: str, *told: str, **options: Any) -> list[dict[str, str]]:
+        job = Flow.resume(store, job_id, flow=told_by(file, *told), **options)
+        finish(job)
+        return [job.state.routine_states[id_]["state"] for id_ in told]
+
+    [expected] = ids("same", "told")
+    assert len(expected) == 10
+    # The other one is called as that one was, and is another one all the same.
+    renamed, other = ids("renamed", "new", "told", rename={"told": "new"})
+    assert renamed == expected
+    assert len(other) == 6
+    assert not {*other.values()} & {*expected.values()}
+    Flow.fork(store, "renamed", "again", checkpoint=(2, 2))
+    assert ids("again", "newer", "told", rename={"new": "newer"}) == [renamed, other]
