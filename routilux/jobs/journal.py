@@ -70,7 +70,7 @@ class Journal:
         body = pack(record)
         try:
             length = self._store.append(self._lease, journal_name(self._lease.generation), frame(body), durable=True)
-        except StoreError as error:
+        except (StoreError, ValueError) as error:  # it is longer than a record may be
             _log.error(
                 "job %r: once(%r) of message %s is not on disk, and may run again if the program is killed: %s",
                 self._lease.job_id,

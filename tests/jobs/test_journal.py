@@ -124,3 +124,14 @@ def test_what_a_damaged_record_hides_is_told(caplog: pytest.LogCaptureFixture) -
     assert [str(problem) for problem in verify(store, "job")] == [
         f"once-000001: a record is not what was written, at offset {whole}"
     ]
+
+
+def test_what_is_too_long_for_a_record_is_told(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("routilux.records.log.MAX_RECORD_BYTES", 100)
+    journal, _ = begin(MemoryStore(), create=True)
+    journal.record(message(1), Once("a", b"x" * 101))
+    assert "may run again" in caplog.text
+    journal.record(message(2), Once("a", b"x"))
+    assert journal.position.offset > 0
