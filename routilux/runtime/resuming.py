@@ -25,6 +25,7 @@ from routilux.keeping.saving import save
 from routilux.ledger import Ledger
 from routilux.model.graph import FlowGraph
 from routilux.model.state_policy import checked_default
+from routilux.records.errors import DamagedCheckpointError
 from routilux.records.registry import default as registry
 from routilux.records.schema import Header, Image, RoutineImage, StateImage
 from routilux.routing import Plan, compile_plan
@@ -35,6 +36,7 @@ from routilux.stores.base import Store, checked_job_id
 from routilux.stores.owners import this_process
 from routilux.turn.codec import decode_boot, encode_boot
 from routilux.turn.state import OBJECT_KEY, begin_state, encode_initial, from_committed, is_reserved
+from supervisors.errors import FrameError
 from supervisors.report import reporter
 
 _log = reporter("routilux")
@@ -184,9 +186,12 @@ def _begin_routine_again(routine: RoutineImage) -> RoutineImage:
 
 
 def adopt_for(graph: FlowGraph, image: Image, wanted: Wanted) -> Adoption:
-    """Let a flow take a job over; raises `ResumeRefusedError`."""
+    """Let a flow take a job over; raises `ResumeRefusedError`, or `DamagedCheckpointError`."""
     changes = Changes(wanted.rename, frozenset(wanted.drop), frozenset(wanted.migrate))
-    return adopt(image, image_topology(compile_plan(graph), registry.shapes()), registry.find_type, changes)
+    try:
+        return adopt(image, image_topology(compile_plan(graph), registry.shapes()), registry.find_type, changes)
+    except FrameError as error:  # its digests are right: it was made so
+        raise DamagedCheckpointError(f"what should be a state is none: {error}") from error
 
 
 def _restoring(image: Image, plan: Plan, kept: Kept, wanted: Wanted) -> Callable[[Ledger, Clocks], None]:

@@ -16,7 +16,9 @@ from routilux.errors import OptionError, StateError
 from routilux.jobs.errors import CheckpointFailedError, NotResumableError, ResumeRefusedError
 from routilux.keeping.finding import latest
 from routilux.keeping.history import StoredHistory
-from routilux.records.errors import SealError
+from routilux.keeping.saving import save
+from routilux.records.errors import DamagedCheckpointError, SealError
+from routilux.records.schema import StateImage
 from routilux.stores.base import Store
 from routilux.stores.errors import JobExistsError, JobOwnedError, UnknownJobError
 from routilux.stores.files import FileStore
@@ -580,3 +582,17 @@ def test_messages_of_a_connection_that_was_renamed_have_the_same_ids_and_no_othe
     assert not {*other.values()} & {*expected.values()}
     Flow.fork(store, "renamed", "again", checkpoint=(2, 2))
     assert ids("again", "newer", "told", rename={"new": "newer"}) == [renamed, other]
+
+
+@pytest.mark.parametrize("body", [b"", b"\xc1", b"\x81\x01\x01", b"\x81\xa1a\x91\x01"])
+def test_a_state_that_is_none_is_refused_as_damage(store: Store, body: bytes) -> None:
+    run_and_leave(store, one(Adding()), 1)
+    image = latest(store, "j").image
+    lease = store.acquire("j", this_process(), create=False)
+    header = msgspec.structs.replace(image.header, generation=lease.generation)
+    save(store, lease, msgspec.structs.replace(image, header=header, states=[StateImage("r", 0, body)]))
+    lease.release()
+    for rename in ({}, {"r": "r"}):
+        with pytest.raises(DamagedCheckpointError, match="what should be a state is none"):
+            Flow.resume(store, "j", flow=one(Adding()), rename=rename)
+    assert store.owner("j") is None
