@@ -38,6 +38,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
 def leave_at_gate(store: Store, flow: Flow, file: Path, **keeping: Any) -> None:
     """Start a job of ten numbers, and leave it when its worker is at 3."""
     job = flow.start("numbers", {"upto": 10}, store=store, job_id="j", **keeping)
+    # All before 3 are committed, however long its process took to begin, and 3 is in hand.
+    wait_until(lambda: job.state.routine_states["worker"]["handled"] == 3)
     wait_until(lambda: job.state.routine_states["worker"]["stats"]["in_hand"])
     wait_until(lambda: job.state.routine_states["numbers"]["handled"])
     threading.Timer(0.05, file.touch).start()
