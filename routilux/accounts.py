@@ -247,5 +247,5 @@ class Way:
             mailbox,
             mailbox.data,
             sys.maxsize if mailbox.capacity is None else mailbox.capacity,
-            key_of_text(edge.label),
+            key_of_text(edge.born or edge.label),
         )

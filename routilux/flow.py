@@ -63,6 +63,7 @@ class Flow(FlowGraph):
         Raises:
             FlowCheckError: the flow cannot be run; it lists all that is wrong.
             UnknownRoutineError: there is no such entry.
+            EntryError: that routine has neither a slot `trigger` nor a `__call__`.
             ValueEncodingError: the parameters cannot be carried to the entry's process.
             RoutineInUseError: a routine object runs on a thread for a job of another flow.
             OptionError: `shutdown`, `entry_params` or an option cannot be that.
@@ -151,6 +152,7 @@ class Flow(FlowGraph):
                 another Python; or one of these names means nothing. It lists all, and what to do about each.
             UnsupportedFormatError, SealError: its checkpoint is of a newer version, or does not go with `key`.
             ValueReadingError: a value in it cannot be read here.
+            StateError: what `migrate` gave is no state of that routine; what it raises passes.
             FlowCheckError, NotPortableError, RoutineInUseError: as `start`.
         """
         wanted = Wanted(rename or {}, drop, migrate or {})
@@ -219,6 +221,8 @@ class Flow(FlowGraph):
             entry = self._only_entry()
         if entry is not None and entry not in tuple(self.routines):
             raise UnknownRoutineError(entry, self.routines, "entry_routine_id")
+        if entry is not None:
+            self.routines[entry].entry_slot()
         shutdown = checked_shutdown(shutdown)
         check_flow(self)
         plan = compile_plan(self)

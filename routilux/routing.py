@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 
 from routilux.executions import Names, RoutineNames
 from routilux.model.check import cyclic_components
@@ -39,6 +40,8 @@ class Edge:
         label: how people read it, such as `read.file -> parse.source`.
         cycle: index of the cycle it lies in, or -1: such edges never press back.
         mapping: pairs of (parameter that comes, parameter it becomes).
+        born: label that the ids of its messages are made of, where that is another: the one it had before it was
+            renamed, so that a message is known again that comes once more under the new name.
     """
 
     index: int
@@ -49,6 +52,7 @@ class Edge:
     label: str
     cycle: int
     mapping: tuple[tuple[str, str], ...] = ()
+    born: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +120,14 @@ class Plan:
     """Indexes of the routines of each cycle."""
 
 
-def compile_plan(graph: FlowGraph, numbers: Sequence[str] = ()) -> Plan:
+def compile_plan(graph: FlowGraph, numbers: Sequence[str] = (), born: Sequence[str] = ()) -> Plan:
     """Turn a checked flow into the tables of a job.
 
     Args:
         graph: the flow.
         numbers: labels of the connections that have numbers already, in the order of these: those of a job that is
             resumed. They keep them, also where the flow has them no more; new ones come behind.
+        born: for each of these what `Edge.born` was; none had one when empty.
     """
     ids = list(graph.routines)
     index_of = {routine_id: index for index, routine_id in enumerate(ids)}
@@ -132,7 +137,7 @@ def compile_plan(graph: FlowGraph, numbers: Sequence[str] = ()) -> Plan:
         OutputPlan(len(ids) + number, output.routine_id, output.event, output.capacity)
         for number, output in enumerate(graph.outputs)
     )
-    edges, incoming = _compile_edges(graph, index_of, cycle_of, outputs, numbers)
+    edges, incoming = _compile_edges(graph, index_of, cycle_of, outputs, list(zip_longest(numbers, born, fillvalue="")))
     entries = {(ids[e.target], e.slot): e.index for e in edges if e.source == ENTRY and e.target != GONE}
     in_process = {index_of[routine_id] for routine_id in ids if graph.options[routine_id].placement == "process"}
     leaving: dict[tuple[str, str], list[Edge]] = {}
@@ -174,15 +179,20 @@ def _compile_edges(
     index_of: dict[str, int],
     cycle_of: dict[int, int],
     outputs: tuple[OutputPlan, ...],
-    numbers: Sequence[str],
+    numbers: list[tuple[str, str]],
 ) -> tuple[list[Edge], list[dict[int, Incoming]]]:
     found = list(_list_edges(graph, index_of, cycle_of, outputs))
-    taken = {label: number for number, label in enumerate(numbers)}
-    edges = [Edge(number, "", "", GONE, "", label, -1) for number, label in enumerate(numbers)]
+    taken = {label: number for number, (label, _born) in enumerate(numbers)}
+    edges = [Edge(number, "", "", GONE, "", label, -1, born=born) for number, (label, born) in enumerate(numbers)]
+    names = {born or label for label, born in numbers}
     incoming: list[dict[int, Incoming]] = [{} for _ in index_of]
     for edge in found:
         number = taken.get(edge.label, len(edges))
-        edge = replace(edge, index=number)  # noqa: PLW2901  the same with its number
+        if number < len(numbers):
+            born = numbers[number][1]
+        else:  # a new one that is called as another was before must not make the ids that are that one's
+            born = f"{edge.label} ({number})" if edge.label in names else ""
+        edge = replace(edge, index=number, born=born)  # noqa: PLW2901  the same with its number
         if number == len(edges):
             edges.append(edge)
         else:

@@ -405,6 +405,8 @@ def _values_of(image: Image) -> Iterator[bytes]:
     for output in job.outputs:
         for message in (*output.waiting, *output.collected):
             yield from _values_in(message)
+    for memo in job.memos:
+        yield from memo.once.values()
     yield from (point.checkpoint for point in job.pause_points if point.checkpoint is not None)
     for state in image.states:
         for value in decode_boot(state.body).values():

@@ -200,6 +200,7 @@ def image_topology(plan: Plan, types: Mapping[str, TypeShape]) -> Topology:
                 slot=edge.slot,
                 label=edge.label,
                 mapping=list(edge.mapping),
+                born=edge.born,
             )
             for edge in plan.edges
         ],

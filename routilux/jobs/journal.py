@@ -70,7 +70,7 @@ class Journal:
         body = pack(record)
         try:
             length = self._store.append(self._lease, journal_name(self._lease.generation), frame(body), durable=True)
-        except StoreError as error:
+        except (StoreError, ValueError) as error:  # it is longer than a record may be
             _log.error(
                 "job %r: once(%r) of message %s is not on disk, and may run again if the program is killed: %s",
                 self._lease.job_id,
@@ -112,13 +112,18 @@ def _read_since(store: Store, job_id: str, since: HistoryPosition | None, seal_k
             continue
         offset = since.offset if since is not None and generation == since.generation else 0
         name = journal_name(generation)
-        for entry in LogReader(log_reading(store, job_id, name), offset):
+        reader = LogReader(log_reading(store, job_id, name), offset)
+        for entry in reader:
             record = _read_record(entry.body, "a record of the journal")
             if seal_key is not None and not hmac.compare_digest(
                 record.seal, _seal(record, job_id, generation, seal_key)
             ):
                 raise WrongKeyError(f"what was done once, in {name!r},")
             yield record
+        if reader.problem is not None and not reader.is_torn:
+            _log.error(
+                "job %r: %s: %s; what was done once and is told behind it may run again", job_id, name, reader.problem
+            )
 
 
 def _seal(record: _Record, job_id: str, generation: int, seal_key: bytes) -> bytes:

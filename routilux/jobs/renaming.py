@@ -107,7 +107,7 @@ def _rename_edges(edges: list[EdgeImage], rename: Mapping[str, str]) -> list[Edg
     return [
         edge
         if edge.source or edge.target or edge.label not in live
-        else replace(edge, label=f"{edge.label} ({number})")
+        else replace(edge, label=f"{edge.label} ({number})", born=edge.born or edge.label)
         for number, edge in enumerate(renamed)
     ]
 
@@ -120,7 +120,9 @@ def _rename_edge(edge: EdgeImage, rename: Mapping[str, str]) -> EdgeImage:
     slot = _part(rename, edge.target, edge.slot) if edge.slot else ""
     left = f"{source}.{event}" if source else "entry"
     right = f"{target}.{slot}" if slot else (target or "output")
-    return replace(edge, source=source, event=event, target=target, slot=slot, label=f"{left} -> {right}")
+    label = f"{left} -> {right}"
+    born = edge.born or (edge.label if label != edge.label else "")
+    return replace(edge, source=source, event=event, target=target, slot=slot, label=label, born=born)
 
 
 def _rename_outputs(job: JobImage, rename: Mapping[str, str]) -> JobImage:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from routilux.keeping.finding import load
 from routilux.keeping.history import StoredHistory
-from routilux.keeping.listing import Problem, history_name, list_checkpoints, log_reading
+from routilux.keeping.listing import Problem, history_name, journal_name, list_checkpoints, list_journals, log_reading
 from routilux.records.errors import KeptError
 from routilux.records.log import LogReader
 from routilux.records.schema import HistoryPosition
@@ -13,12 +15,14 @@ from routilux.stores.errors import MissingObjectError
 
 
 def verify(store: Store, job_id: str, *, key: bytes | None = None) -> list[Problem]:
-    """Read every checkpoint of a job with its state objects, and its history, and tell what is wrong.
+    """Read every checkpoint of a job with its state objects, its history and the logs of what was done once.
 
-    Nothing of users is decoded. What is read is let go at once: it takes the memory of one checkpoint.
+    Nothing of users is decoded, and the seals in those last logs are not looked at. What is read is let go at once: it
+    takes the memory of one checkpoint.
 
     Returns:
-        The problems, those of checkpoints first, newest first; empty where all is well.
+        What is wrong, with checkpoints first, newest first; empty where all is well. A torn end of a log is nothing
+        wrong: its runner was killed, or appends just now.
 
     Raises:
         UnknownJobError: the store has no such job.
@@ -47,4 +51,13 @@ def verify(store: Store, job_id: str, *, key: bytes | None = None) -> list[Probl
             problems.append(Problem(log, f"it is not there, and {name} has seen {position.offset:,} bytes of it"))
         if reader.problem is not None:
             problems.append(Problem(log, f"{reader.problem}, and {name} has seen {position.offset:,} bytes of it"))
-    return problems
+    return [*problems, *_verify_journals(store, job_id)]
+
+
+def _verify_journals(store: Store, job_id: str) -> Iterator[Problem]:
+    for log in map(journal_name, list_journals(store, job_id)):
+        reader = LogReader(log_reading(store, job_id, log))
+        for _record in reader:
+            pass
+        if reader.problem is not None and not reader.is_torn:
+            yield Problem(log, reader.problem)

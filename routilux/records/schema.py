@@ -180,6 +180,7 @@ class EdgeImage(msgspec.Struct, frozen=True):
         slot: its slot; empty for the routine's entry, and for an output.
         label: how people read it.
         mapping: pairs of (parameter that comes, parameter it becomes).
+        born: what the ids of its messages are made of, where it was renamed: its label before; else empty.
     """
 
     source: str
@@ -188,6 +189,7 @@ class EdgeImage(msgspec.Struct, frozen=True):
     slot: str
     label: str
     mapping: list[tuple[str, str]]
+    born: str = ""
 
 
 class RoutineShape(msgspec.Struct, frozen=True):

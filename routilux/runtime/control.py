@@ -10,6 +10,7 @@ It is the last of the job's actors to end: so those who wait for the job's end a
 from __future__ import annotations
 
 import contextlib
+import errno
 import selectors
 import socket
 from collections.abc import Callable
@@ -41,9 +42,12 @@ VISITORS = 32
 """Visitors at a time; further ones wait to be let in (arbitrary: a person has few terminals)."""
 COMMAND_SECONDS = 10.0
 """What a visitor gets to say what it wants (arbitrary)."""
+FULL_SECONDS = 0.25
+"""How long the door is left alone when the program has no descriptor left for who stands at it (arbitrary)."""
 ON_TIMEOUT = ("abort", "requeue")
 """What may follow when a job does not come to rest in time."""
 
+_NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _READ_BYTES = 64 * 1024
 _log = reporter("routilux")
 
@@ -68,6 +72,14 @@ class _Came(NamedTuple):
     """A visitor has come."""
 
     number: int
+
+
+class _Full(NamedTuple):
+    """There is no descriptor left for a visitor."""
+
+
+class _Again(NamedTuple):
+    """There may be one again."""
 
 
 class _Overdue(NamedTuple):
@@ -148,6 +160,11 @@ class Control(Behavior):
         match message:
             case _Came(number):
                 ctx.set_timer(COMMAND_SECONDS, _Overdue(number))
+            case _Full():
+                ctx.set_timer(FULL_SECONDS, _Again())
+            case _Again():
+                if len(self._visitors) < VISITORS:
+                    self._watch_door()
             case _Overdue(number):
                 visitor = self._visitors.get(number)
                 if visitor is not None and not visitor.has_asked:
@@ -177,8 +194,12 @@ class Control(Behavior):
     def _on_door(self, _events: int) -> None:
         try:
             connection, _address = self._door.listener.accept()
-        except OSError:
-            return  # it has gone again, or there is no descriptor left for it
+        except OSError as error:
+            if error.errno in _NO_ROOM:
+                # It stands there still: who watched on would be called at once, without end.
+                self._poller.unwatch(self._door.listener.fileno())
+                self._own.signal(_Full())
+            return  # else it has gone again
         connection.setblocking(False)
         try:
             check_peer(connection)

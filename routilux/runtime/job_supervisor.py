@@ -22,7 +22,6 @@ from concurrent.futures import Future
 from functools import partial
 
 from routilux.causes import tell_cause
-from routilux.errors import JobEndedError
 from routilux.jobs.actor import JobCut, KeepWith, Left, Move, Paused, StateActor
 from routilux.jobs.machine import JobStatus, is_final
 from routilux.jobs.recorder import Recorder
@@ -43,7 +42,7 @@ from routilux.runtime.commands import (
 )
 from routilux.runtime.failure_log import FailureLog, tell_origin
 from routilux.runtime.hangs import warn_left_behind
-from routilux.runtime.pausing import Pausing
+from routilux.runtime.pausing import Pausing, refuse
 from routilux.runtime.reports import Outcome
 from routilux.runtime.routine_actor import RoutineActor
 from supervisors.behavior import Behavior, Context, Ref
@@ -199,8 +198,7 @@ class JobSupervisor(Behavior):
                     if self._is_quiet and not self._pausing.is_kept:
                         self._end_for(Quiet(), ctx)
                 elif isinstance(message, PauseJob | ResumeJob):
-                    attempted = "a pause" if isinstance(message, PauseJob) else "a resume"
-                    message.reply.set_exception(JobEndedError(self._job_id, "ending", attempted))
+                    refuse(message, self._job_id)
             case Quiet() if self._ending is None and self._pausing.is_kept:
                 self._is_quiet = True
             case Quiet() | Cancel() | Leave() | NotKept() | Overflow() | Terminate():

@@ -93,7 +93,7 @@ class Pausing:
         self._cancel_timers()
         waiting: list[PauseJob | ResumeJob] = [*self._take_asked(), *self._resuming]
         for asked in waiting:
-            asked.reply.set_exception(JobEndedError(self._ledger.job_id, "ending", "a pause"))
+            refuse(asked, self._ledger.job_id)
         self._resuming.clear()
 
     def _pause(self, asked: PauseJob, ctx: Context) -> None:
@@ -203,3 +203,9 @@ class Pausing:
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
+
+
+def refuse(asked: PauseJob | ResumeJob, job_id: str) -> None:
+    """Tell who asked for it that the job is ending."""
+    attempted = "a pause" if isinstance(asked, PauseJob) else "a resume"
+    asked.reply.set_exception(JobEndedError(job_id, "ending", attempted))

@@ -24,16 +24,19 @@ from routilux.keeping.origin import copy_origin
 from routilux.keeping.saving import save
 from routilux.ledger import Ledger
 from routilux.model.graph import FlowGraph
+from routilux.model.state_policy import checked_default
+from routilux.records.errors import DamagedCheckpointError
 from routilux.records.registry import default as registry
 from routilux.records.schema import Header, Image, MessageImage, RoutineImage, StateImage
 from routilux.routing import Plan, compile_plan
 from routilux.runtime.job import Job
-from routilux.runtime.keeping import Keeping, Kept, keep_with, take_new
+from routilux.runtime.keeping import Keeping, Kept, check_options, keep_with, take_new
 from routilux.runtime.tree import Beginning, First, check_flow, start_job
 from routilux.stores.base import Store, checked_job_id
 from routilux.stores.owners import this_process
 from routilux.turn.codec import decode_boot, encode_boot
 from routilux.turn.state import OBJECT_KEY, begin_state, encode_initial, from_committed, is_reserved
+from supervisors.errors import FrameError
 from supervisors.report import reporter
 
 _log = reporter("routilux")
@@ -76,6 +79,7 @@ def resume_job(
 
     Raises:
         FlowCheckError: the flow cannot be run.
+        OptionError: an option cannot be that.
         UnknownJobError, NoCheckpointError: the store has no such job, or nothing of it that can be read.
         JobOwnedError: somebody runs it.
         NotResumableError: it is completed, or cancelled.
@@ -83,6 +87,7 @@ def resume_job(
         KeptError, ValueReadingError: its checkpoint cannot be read here.
     """
     check_flow(graph)
+    check_options(options)
     lease = store.acquire(checked_job_id(job_id), this_process(), create=False)
     try:
         found = latest(store, job_id, key=options.get("key"))
@@ -94,7 +99,7 @@ def resume_job(
         _check_needs(header, kept)
         adoption = adopt_for(graph, found.image, wanted)
         image = begin_again(adoption.image)
-        plan = compile_plan(graph, adoption.labels)
+        plan = compile_plan(graph, adoption.labels, [edge.born for edge in image.topology.edges])
     except BaseException:
         lease.release()
         raise
@@ -198,9 +203,12 @@ def _begin_routine_again(routine: RoutineImage) -> RoutineImage:
 
 
 def adopt_for(graph: FlowGraph, image: Image, wanted: Wanted) -> Adoption:
-    """Let a flow take a job over; raises `ResumeRefusedError`."""
+    """Let a flow take a job over; raises `ResumeRefusedError`, or `DamagedCheckpointError`."""
     changes = Changes(wanted.rename, frozenset(wanted.drop), frozenset(wanted.migrate))
-    return adopt(image, image_topology(compile_plan(graph), registry.shapes()), registry.find_type, changes)
+    try:
+        return adopt(image, image_topology(compile_plan(graph), registry.shapes()), registry.find_type, changes)
+    except FrameError as error:  # its digests are right: it was made so
+        raise DamagedCheckpointError(f"what should be a state is none: {error}") from error
 
 
 def _restoring(image: Image, plan: Plan, kept: Kept, wanted: Wanted) -> Callable[[Ledger, Clocks], None]:
@@ -222,7 +230,9 @@ def _migrate(state: StateImage, plan: Plan, kept: Kept, wanted: Wanted) -> State
     if function is None or is_dropped:
         new = begin_state(routine, kept.codec)
     else:
-        new = encode_initial(function(_read_state(stored, kept)), routine.state_policy, kept.codec)
+        # A function that changes the old one and gives nothing back must not make it None.
+        made = checked_default(routine, function(_read_state(stored, kept)))
+        new = encode_initial(made, routine.state_policy, kept.codec)
     gathered = {key: value for key, value in stored.items() if is_reserved(key)}
     return StateImage(state.routine_id, state.worker, encode_boot({**gathered, **new}, kept.codec))
 

@@ -40,14 +40,18 @@ class Claim:
         """Give the descriptor, for workers to inherit."""
         return self._descriptor
 
+    @property
+    def is_copied(self) -> bool:
+        """True in a forked copy of the program: the lock is still its parent's, and gives no right to write."""
+        return os.getpid() != self._pid
+
     def is_of(self, found: os.stat_result | None) -> bool:
         """True if `found` is the file that is locked, and not another one in its place."""
         return found is not None and os.path.samestat(os.fstat(self._descriptor), found)
 
     def release(self) -> None:
         """Give the lock back; once only."""
-        # In a forked copy of the program the lock is still its parent's.
-        if os.getpid() == self._pid:
+        if not self.is_copied:
             with contextlib.suppress(OSError):
                 locks.unlock(self._descriptor)
         os.close(self._descriptor)

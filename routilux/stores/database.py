@@ -41,6 +41,11 @@ _TABLES = (
 )
 
 
+_inherited: list[sqlite3.Connection] = []
+"""Connections of the parent in a forked copy of the program: not used there, and not even closed
+(https://sqlite.org/howtocorrupt.html, 2.6)."""
+
+
 class Database:
     """A database; any thread may use it, one at a time. It is opened when it is first used.
 
@@ -55,6 +60,7 @@ class Database:
         self._factory = factory
         self._connection: sqlite3.Connection | None = None
         self._file: os.stat_result | None = None  # what is connected
+        self._pid = 0  # whose process connected
 
     def __str__(self) -> str:
         return f"the database {str(self.path)!r}"
@@ -115,6 +121,9 @@ class Database:
 
     def _connect_held(self) -> sqlite3.Connection | None:
         found = self._find_file()
+        if self._connection is not None and self._pid != os.getpid():
+            _inherited.append(self._connection)
+            self._connection = None
         if self._connection is not None:
             if found is not None and self._file is not None and os.path.samestat(found, self._file):
                 return self._connection
@@ -129,7 +138,7 @@ class Database:
         except BaseException:
             connection.close()
             raise
-        self._connection, self._file = connection, found
+        self._connection, self._file, self._pid = connection, found, os.getpid()
         return connection
 
     def _find_file(self) -> os.stat_result | None:

@@ -104,7 +104,7 @@ class JobOwnedError(StoreError, RuntimeError):
 
 
 class FencedError(StoreError, RuntimeError):
-    """The lease is no longer in force: the job was taken over or removed, or the lease was released.
+    """The lease is not in force: the job was taken over or removed, the lease was released, or is a forked copy's.
 
     Args:
         job_id: the job.
@@ -117,7 +117,7 @@ class FencedError(StoreError, RuntimeError):
         if current is None:
             why = "is not in the store any more"
         elif current == generation:
-            why = "was given back"
+            why = "was given back, or is run by the program of which this one is a forked copy"
         else:
             why = f"was taken over by generation {current}"
         super().__init__(f"job {job_id!r} {why}: generation {generation} may not write")

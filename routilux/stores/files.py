@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 import threading
 from collections.abc import Iterable, Iterator
@@ -43,6 +44,7 @@ GENERATION = "generation"
 OWNER = "owner.json"
 OBJECT = ".rtx"
 LOG = ".log"
+_GENERATION = re.compile(rb"[0-9]{1,11}\n")
 
 
 class FileLease:
@@ -227,8 +229,8 @@ class FileStore:
         """Give the job's folder, for one thread at a time and only while the lease is in force."""
         held = self._own(lease)
         with held.lock, writing(what), self._open_leased(held) as folder:
-            current = _read_generation(folder)
-            is_ours = held.claim is not None and held.claim.is_of(folder.find(LOCK))
+            current, claim = _read_generation(folder), held.claim
+            is_ours = claim is not None and not claim.is_copied and claim.is_of(folder.find(LOCK))
             if not is_ours or current != held.generation:
                 raise FencedError(held.job_id, held.generation, current)
             yield folder
@@ -337,7 +339,7 @@ def _read_generation(folder: Folder) -> int | None:
         text = folder.read(GENERATION)
     except FileNotFoundError:
         return None
-    if text.endswith(b"\n") and text[:-1].isdigit():
+    if _GENERATION.fullmatch(text):
         return int(text)
     raise DamagedStoreError(f"{str(folder.path / GENERATION)!r} should hold a number, and holds {text[:40]!r}")
 

@@ -29,6 +29,8 @@ def open_store(store: Store | str | os.PathLike[str]) -> Store:
     path = os.fspath(store)
     if not path:
         raise OptionError("a store is named by a path, and this one is empty")
+    if "\0" in path:
+        raise OptionError(f"a store is named by a path, which no zero character is in; got {path!r}")
     is_database = Path(path).suffix.lower() in DATABASE_ENDINGS and not path.endswith(os.sep)
     return SqliteStore(path) if is_database else FileStore(path)
 

@@ -55,6 +55,7 @@ def encode_owner(owner: Owner) -> bytes:
 def decode_owner(data: bytes) -> Owner | None:
     """Give the owner of a record; None if it cannot be read, for it only tells what the lock decides."""
     try:
-        return msgspec.json.decode(data, type=Owner)
-    except msgspec.DecodeError:
+        owner = msgspec.json.decode(data, type=Owner)
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
+    return None if "\0" in owner.control else owner  # no path has one

@@ -252,7 +252,7 @@ class SqliteStore:
 
     def _check_lease_held(self, connection: sqlite3.Connection | None, lease: SqliteLease) -> None:
         current = None if connection is None else _read_generation(connection, lease.job_id)
-        if lease.claim is None or current != lease.generation:
+        if lease.claim is None or lease.claim.is_copied or current != lease.generation:
             raise FencedError(lease.job_id, lease.generation, current)
 
     def _own(self, lease: Lease) -> SqliteLease:

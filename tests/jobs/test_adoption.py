@@ -17,7 +17,7 @@ from routilux.jobs.errors import ResumeRefusedError
 from routilux.jobs.imaging import image_topology
 from routilux.records.carried import Carried
 from routilux.records.registry import Registry
-from routilux.records.schema import Image, PausePoint
+from routilux.records.schema import Image, MemoImage, PausePoint
 from routilux.routing import GONE, compile_plan
 from routilux.turn.codec import decode_boot
 from routilux.turn.gather import slot_key
@@ -416,12 +416,14 @@ def typed(version: int = 1, **parts: Any) -> Image:
     if parts.pop("in_point", False):
         return image_of(chain("a", "b"), points=(point,))
     image = image_of(chain("a", "b"), waiting={AB: 1})
+    if parts.pop("in_memo", False):
+        return replace(image, job=replace(image.job, memos=[MemoImage(bytes(16), {"order": body})]))
     routine = image.routines[1]
     waiting = [replace(routine.waiting[0], payload=body)]
     return replace(image, routines=[image.routines[0], replace(routine, waiting=waiting)])
 
 
-@pytest.mark.parametrize("where", [{}, {"in_state": True}, {"in_point": True}])
+@pytest.mark.parametrize("where", [{}, {"in_state": True}, {"in_point": True}, {"in_memo": True}])
 def test_a_type_that_occurs_and_is_not_registered_is_refused(where: dict[str, bool]) -> None:
     (loss,) = losses(typed(**where), chain("a", "b"))
     assert loss.startswith("values of type 'shop.Order': no class is registered as 'shop.Order'")

@@ -6,6 +6,7 @@ import pytest
 
 from routilux.jobs.journal import Journal, read_journals
 from routilux.keeping.listing import journal_name
+from routilux.keeping.verifying import verify
 from routilux.messages import Message, Once
 from routilux.records.schema import HistoryPosition
 from routilux.stores.base import Lease
@@ -104,3 +105,33 @@ def test_what_the_store_does_not_take_is_told_and_does_not_move_the_position(
     assert "once('charge')" in caplog.text
     assert "may run again" in caplog.text
     assert journal.position == HistoryPosition(1, 0)
+
+
+def test_what_a_damaged_record_hides_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    store = MemoryStore()
+    journal, lease = begin(store, create=True)
+    journal.record(message(1), Once("a", b"1"))
+    whole = journal.position.offset
+    journal.record(message(2), Once("a", b"2"))
+    journal.record(message(3), Once("a", b"3"))
+    log = bytearray(store.read("job", journal_name(1)))
+    log[whole + 9] ^= 1
+    store.delete(lease, journal_name(1))
+    store.append(lease, journal_name(1), bytes(log), durable=True)
+    assert set(read_journals(store, "job", None)) == {1}
+    assert f"job 'job': once-000001: a record is not what was written, at offset {whole}" in caplog.text
+    assert "may run again" in caplog.text
+    assert [str(problem) for problem in verify(store, "job")] == [
+        f"once-000001: a record is not what was written, at offset {whole}"
+    ]
+
+
+def test_what_is_too_long_for_a_record_is_told(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("routilux.records.log.MAX_RECORD_BYTES", 100)
+    journal, _ = begin(MemoryStore(), create=True)
+    journal.record(message(1), Once("a", b"x" * 101))
+    assert "may run again" in caplog.text
+    journal.record(message(2), Once("a", b"x"))
+    assert journal.position.offset > 0

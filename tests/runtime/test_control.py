@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import selectors
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import pytest
 from routilux import Flow, Job, JobStatus, routine
 from routilux.control import frames
 from routilux.control.client import ask
+from routilux.control.door import Door
 from routilux.control.errors import CommandRefusedError, UnreachableError
 from routilux.runtime.control import VISITORS
 from routilux.stores import FileStore, MemoryStore
@@ -163,6 +166,39 @@ def test_more_visitors_than_are_let_in_wait_for_room(store: FileStore) -> None:
         assert _is_readable(late, 10)
     for visitor in waiting:
         visitor.close()
+    job.cancel_and_wait()
+
+
+def test_a_visitor_for_whom_no_descriptor_is_left_waits_and_costs_nothing(
+    store: FileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("routilux.runtime.control.FULL_SECONDS", 0.02)
+    looked: list[float] = []
+
+    class Crowded(Door):
+        """Has no descriptor for a visitor, three times."""
+
+        def __init__(self, path: Path, listener: socket.socket) -> None:
+            super().__init__(path, listener)
+            self.listener = self  # type: ignore[assignment]
+            self._real = listener
+            self.fileno = listener.fileno
+
+        def accept(self) -> Any:
+            looked.append(time.monotonic())
+            if len(looked) <= 3:
+                raise OSError(errno.EMFILE, "Too many open files")
+            return self._real.accept()
+
+        def close(self) -> None:
+            self.listener = self._real
+            super().close()
+
+    monkeypatch.setattr("routilux.runtime.control.Door", Crowded)
+    job, owner = start(store)
+    assert ask(owner, frames.Resume("a"), 10) == frames.Resumed(was_paused=False)
+    assert len(looked) == 4
+    assert looked[-1] - looked[0] > 0.03, "it was left alone between"
     job.cancel_and_wait()
 
 

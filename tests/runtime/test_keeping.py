@@ -12,7 +12,7 @@ from routilux import Flow, Routine
 from routilux.errors import OptionError
 from routilux.keeping.finding import latest
 from routilux.keeping.listing import KeptCheckpoint, list_checkpoints
-from routilux.stores import Lease, MemoryStore
+from routilux.stores import Lease, MemoryStore, this_process
 
 
 class Brief(Routine):
@@ -70,4 +70,9 @@ def test_what_cannot_be_a_key_is_refused_before_anything_starts(key: Any, told: 
     flow.add_routine(Brief(), "brief")
     with pytest.raises(OptionError, match=f"a key is 16 to 64 bytes that nobody can guess, {told}"):
         flow.start("brief", store=store, job_id="j", key=key)
-    flow.start("brief", store=store, job_id="j").wait()  # the id is not taken
+    assert store.jobs() == []
+    flow.start("brief", store=store, job_id="j").wait()
+    with pytest.raises(OptionError, match="a key is 16 to 64 bytes that nobody can guess"):
+        Flow.resume(store, "j", flow=flow, key=key)
+    again = store.acquire("j", this_process(), create=False)
+    assert again.generation == 2, "nobody has taken it meanwhile"

@@ -16,6 +16,7 @@ import pytest
 from routilux import ErrorHandler, Flow, JobState, JobStatus, Routine, routine
 from routilux.errors import (
     EmitOutsideTurnError,
+    EntryError,
     FlowRunningError,
     JobEndedError,
     JobTimeoutError,
@@ -606,3 +607,15 @@ def test_names_and_letters_that_are_none_are_refused_by_what_they_are() -> None:
             with pytest.raises(NotADeadLetterError, match="a value of type int is not among the dead letters"):
                 job.redeliver(letters)  # type: ignore[arg-type]
         job.close_entry()
+
+
+def test_an_entry_that_takes_no_first_message_is_refused_before_the_job_starts() -> None:
+    class Sink(Routine):
+        def __init__(self) -> None:
+            super().__init__()
+            self.define_slot("input", handler=lambda n: n)
+
+    flow = Flow()
+    flow.add_routine(Sink(), "sink")
+    with pytest.raises(EntryError, match=r"Sink cannot be the entry: it has no slot 'trigger'"):
+        flow.execute("sink")

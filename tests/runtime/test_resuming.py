@@ -12,11 +12,13 @@ import msgspec
 import pytest
 
 from routilux import ErrorHandler, Flow, Routine, register
-from routilux.errors import OptionError
+from routilux.errors import OptionError, StateError
 from routilux.jobs.errors import CheckpointFailedError, NotResumableError, ResumeRefusedError
 from routilux.keeping.finding import latest
 from routilux.keeping.history import StoredHistory
-from routilux.records.errors import SealError
+from routilux.keeping.saving import save
+from routilux.records.errors import DamagedCheckpointError, SealError
+from routilux.records.schema import StateImage
 from routilux.stores.base import Store
 from routilux.stores.errors import JobExistsError, JobOwnedError, UnknownJobError
 from routilux.stores.files import FileStore
@@ -339,6 +341,16 @@ def test_a_migration_that_raises_leaves_the_job_as_it_was(store: Store) -> None:
     assert run_and_leave(store, one(Adding()), 1, resume=True) == {"sum": 4}
 
 
+def test_a_migration_that_gives_no_state_is_refused_and_leaves_the_job_as_it_was(store: Store) -> None:
+    run_and_leave(store, one(Adding()), 1, 2)
+    with pytest.raises(StateError, match="state of Adding: expected dict, got NoneType"):
+        Flow.resume(store, "j", flow=one(Adding()), migrate={"r": lambda old: old.update(more=1)})
+    with pytest.raises(StateError, match="state of Totalling: expected Total, got dict"):
+        Flow.resume(store, "j", flow=one(Totalling()), migrate={"r": lambda old: old})
+    assert store.owner("j") is None
+    assert run_and_leave(store, one(Adding()), 1, resume=True) == {"sum": 4}
+
+
 def test_a_state_of_an_older_version_of_its_class_is_migrated_by_its_registration(store: Store) -> None:
     def version(number: int) -> type[Routine]:
         if number == 1:
@@ -541,3 +553,60 @@ def test_all_that_waited_in_a_running_job_may_have_been_run(tmp_path: Path) -> N
     job.wait()
     state = finish(Flow.resume(store, "later", flow=numbers(Gate(file))))
     assert [(item["n"], item["redelivered"]) for item in state.results()[3:]] == [(n, True) for n in range(3, 50)]
+
+
+class Told(Routine):
+    """Keeps by which ids numbers came."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("input", handler=self.keep)
+
+    def keep(self, n: int, **_: Any) -> None:
+        self.state[str(n)] = self.message_id
+
+
+def told_by(file: Path, *ids: str) -> Flow:
+    flow = numbers(Gate(file))
+    for id_ in ids:
+        flow.add_routine(Told(), id_)
+        flow.connect("worker", "done", id_, "input")
+    return flow
+
+
+def test_messages_of_a_connection_that_was_renamed_have_the_same_ids_and_no_others_have(
+    store: Store, tmp_path: Path
+) -> None:
+    file = tmp_path / "open"
+    leave_at_gate(store, told_by(file, "told"), file)
+    for new_id in ("same", "renamed"):
+        Flow.fork(store, "j", new_id)
+
+    def ids(job_id: str, *told: str, **options: Any) -> list[dict[str, str]]:
+        job = Flow.resume(store, job_id, flow=told_by(file, *told), **options)
+        finish(job)
+        return [job.state.routine_states[id_]["state"] for id_ in told]
+
+    [expected] = ids("same", "told")
+    assert len(expected) == 10
+    # The other one is called as that one was, and is another one all the same.
+    renamed, other = ids("renamed", "new", "told", rename={"told": "new"})
+    assert renamed == expected
+    assert len(other) == 6
+    assert not {*other.values()} & {*expected.values()}
+    Flow.fork(store, "renamed", "again", checkpoint=(2, 2))
+    assert ids("again", "newer", "told", rename={"new": "newer"}) == [renamed, other]
+
+
+@pytest.mark.parametrize("body", [b"", b"\xc1", b"\x81\x01\x01", b"\x81\xa1a\x91\x01"])
+def test_a_state_that_is_none_is_refused_as_damage(store: Store, body: bytes) -> None:
+    run_and_leave(store, one(Adding()), 1)
+    image = latest(store, "j").image
+    lease = store.acquire("j", this_process(), create=False)
+    header = msgspec.structs.replace(image.header, generation=lease.generation)
+    save(store, lease, msgspec.structs.replace(image, header=header, states=[StateImage("r", 0, body)]))
+    lease.release()
+    for rename in ({}, {"r": "r"}):
+        with pytest.raises(DamagedCheckpointError, match="what should be a state is none"):
+            Flow.resume(store, "j", flow=one(Adding()), rename=rename)
+    assert store.owner("j") is None

@@ -63,6 +63,32 @@ for command in sys.stdin:
     print("done", flush=True)
 """
 
+_FORKER = """
+import os, sys
+from pathlib import Path
+from routilux.stores import this_process
+from routilux.stores.errors import FencedError
+from tests.stores.deeds import make_store
+
+store = make_store(sys.argv[1], Path(sys.argv[2]))
+lease = store.acquire("job", this_process(), create=True)
+pid = os.fork()
+if pid == 0:
+    refused = 0
+    for write in (lease.check, lambda: store.put(lease, "late", [b"1"])):
+        try:
+            write()
+        except FencedError:
+            refused += 1
+    store.close()
+    os._exit(refused)
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+store.put(lease, "kept", [b"1"])
+print([info.name for info in store.objects("job")], store.owner("job") == this_process())
+store.close()
+print(store.owner("job"))
+"""
+
 
 def _reopen(store: Store, seconds: float) -> Store:
     if isinstance(store, SqliteStore):
@@ -276,3 +302,11 @@ def test_an_owner_record_is_json_and_reads_back() -> None:
     assert encode_owner(owner).startswith(b'{"pid":')
     assert decode_owner(encode_owner(owner)) == owner
     assert decode_owner(b'{"pid": "one"}') is None
+
+
+@pytest.mark.processes
+@KINDS
+def test_a_forked_copy_writes_nothing_and_gives_nothing_back(kind: str, tmp_path: Path) -> None:
+    program = [sys.executable, "-c", _FORKER, kind, str(tmp_path)]
+    ended = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ended.stdout.split("\n") == ["2", "['kept'] True", "None", ""]

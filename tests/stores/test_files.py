@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -348,10 +349,11 @@ def test_a_name_that_is_taken_is_refused_before_anything_is_written(store: FileS
     assert taken == []
 
 
-def test_a_generation_that_is_no_number_is_told(store: FileStore) -> None:
+@pytest.mark.parametrize("text", ["seven", "", "-1\n", "7", "9" * 12 + "\n", "9" * 5000 + "\n"])
+def test_a_generation_that_is_no_number_is_told(store: FileStore, text: str) -> None:
     _create(store).release()
-    (store.root / "job" / "generation").write_text("seven")
-    with pytest.raises(DamagedStoreError, match="should hold a number, and holds b'seven'"):
+    (store.root / "job" / "generation").write_text(text)
+    with pytest.raises(DamagedStoreError, match=re.escape(f"should hold a number, and holds {text.encode()[:40]!r}")):
         store.acquire("job", this_process(), create=False)
 
 

@@ -33,7 +33,7 @@ def test_a_store_is_itself() -> None:
     assert open_store(store) is store
 
 
-@pytest.mark.parametrize("nothing", [None, "", 7, b"jobs", object(), MemoryStore])
+@pytest.mark.parametrize("nothing", [None, "", "a\0b", 7, b"jobs", object(), MemoryStore])
 def test_what_is_no_store_is_refused(nothing: object) -> None:
     with pytest.raises(OptionError, match="a store is"):
         open_store(nothing)  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from routilux.stores.owners import is_seen_alive, this_process
+from routilux.stores.owners import decode_owner, encode_owner, is_seen_alive, this_process
 
 
 def test_this_process_is_alive() -> None:
@@ -39,3 +39,10 @@ def test_a_process_that_has_ended_is_not_alive_reaped_or_not() -> None:
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         assert not is_seen_alive(from_outside)
     assert not is_seen_alive(from_outside)
+
+
+def test_a_record_that_cannot_be_is_none() -> None:
+    owner = this_process("/run/socket")
+    assert decode_owner(encode_owner(owner)) == owner
+    odd = [b"", b"{}", b"\xff", b'{"host": "\xff"}', b"[" * 100_000, encode_owner(this_process("/run/\0"))]
+    assert [decode_owner(data) for data in odd] == [None] * len(odd)
