@@ -240,8 +240,11 @@ class StateActor(Behavior):
             return
         if is_final(to):
             self._checkpoints.cut_last(str(to), error, ctx)
-        else:
-            self._checkpoints.note_paused(is_paused=to is JobStatus.PAUSED, ctx=ctx)
+            return
+        was_paused = self._checkpoints.note_paused(is_paused=to is JobStatus.PAUSED, ctx=ctx)
+        if was_paused and to is JobStatus.RUNNING:
+            # What is kept says that it is paused, and nothing ran since: from here that is not so any more.
+            self._checkpoints.want(Wish("resume", lambda _: None), ctx)
 
     def _pause(self, pause: Pause, ctx: Context) -> None:
         def end(outcome: Outcome) -> None:

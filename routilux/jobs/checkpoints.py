@@ -61,7 +61,7 @@ class Wish(NamedTuple):
     """Somebody wants a checkpoint.
 
     Args:
-        cause: `start`, `interval`, `asked` or `pause`.
+        cause: `start`, `interval`, `asked`, `pause` or `resume`.
         done: called with what came of it.
         pause: the pause that it is for.
     """
@@ -137,10 +137,15 @@ class Checkpoints:
         if self._recorder is not None:
             self._recorder.signal(message)
 
-    def note_paused(self, *, is_paused: bool, ctx: Context) -> None:
-        """Take note that the job is paused, or goes on: while it is paused it is kept only when that is asked for."""
-        self._is_paused = is_paused
+    def note_paused(self, *, is_paused: bool, ctx: Context) -> bool:
+        """Take note that the job is paused, or goes on: while it is paused it is kept only when that is asked for.
+
+        Returns:
+            Whether it was paused before.
+        """
+        before, self._is_paused = self._is_paused, is_paused
         self._set_timer(ctx)
+        return before
 
     def want(self, wish: Wish, ctx: Context) -> None:
         """Cut the job as soon as that can be; once it was cut at its end the wish waits for `end`."""

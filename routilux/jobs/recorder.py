@@ -76,7 +76,7 @@ class CheckpointInfo(NamedTuple):
     Args:
         generation: which runner of the job wrote it.
         number: which checkpoint of the job it is.
-        cause: why it was written: `start`, `interval`, `asked`, `pause` or `end`.
+        cause: why it was written: `start`, `interval`, `asked`, `pause`, `resume` or `end`.
         at: when the job was cut, in seconds since the epoch.
         messages: messages in it.
         size_bytes: what was written for it.

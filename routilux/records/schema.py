@@ -263,7 +263,7 @@ class Header(msgspec.Struct, frozen=True):
         number: which checkpoint of the job it is, from 1, over all generations.
         status: the job's, as a word.
         error: why the job ended badly.
-        cause: why it was written: `interval`, `asked`, `pause`, `end`.
+        cause: why it was written: `start`, `interval`, `asked`, `pause`, `resume`, `end`, or `fork`.
         job_created_at, created_at: seconds since the epoch: the job and the checkpoint.
         forked_from: job id and checkpoint it began with, such as `nightly/1-12`; None for none.
         python: version of the interpreter, such as `3.11`.
