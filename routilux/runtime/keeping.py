@@ -125,37 +125,44 @@ def begin_kept(options: Keeping) -> Kept | None:
         if given:
             raise OptionError(f"{', '.join(given)} means nothing for a job without a store: give store=... too")
         return None
+    check_options(options)
     job_id = options.get("job_id") or secrets.token_hex(6)
     store = open_store(named)
-    return keep_with(store, take_new(store, checked_job_id(job_id)), options, time.time())
-
-
-def keep_with(store: Store, lease: Lease, options: Keeping, created_at: float) -> Kept:
-    """Give how a job is kept whose lease is held, which is released if this raises.
-
-    Raises:
-        OptionError: an option cannot be that.
-        StoreWriteError: the store could not be written.
-    """
-    every = options.get("checkpoint_every")
-    keep_last = options.get("keep_checkpoints", KEEP_CHECKPOINTS)
-    on_error = options.get("on_checkpoint_error", "continue")
+    lease = take_new(store, checked_job_id(job_id))
     try:
-        _check(every, keep_last, on_error)
-        check_key(options.get("key"))
-        if target := options.get("target"):
-            record_origin(store, lease, target)
+        note_target(store, lease, options)
     except BaseException:
         lease.release()
         raise
+    return keep_with(store, lease, options, time.time())
+
+
+def check_options(options: Keeping) -> None:
+    """Raise `OptionError` for an option that cannot be that, before anything is written or taken."""
+    _check(
+        options.get("checkpoint_every"),
+        options.get("keep_checkpoints", KEEP_CHECKPOINTS),
+        options.get("on_checkpoint_error", "continue"),
+    )
+    check_key(options.get("key"))
+
+
+def note_target(store: Store, lease: Lease, options: Keeping) -> None:
+    """Keep from where the job is run, if that is known. Raises `StoreWriteError`."""
+    if target := options.get("target"):
+        record_origin(store, lease, target)
+
+
+def keep_with(store: Store, lease: Lease, options: Keeping, created_at: float) -> Kept:
+    """Give how a job is kept whose lease is held, by options that have been checked."""
     return Kept(
         store=store,
         lease=lease,
         codec=Carried(registry, allow_pickle=bool(options.get("allow_pickle", False))),
         key=options.get("key"),
-        keep_last=keep_last,
-        every=every,
-        stops_on_error=on_error == "stop",
+        keep_last=options.get("keep_checkpoints", KEEP_CHECKPOINTS),
+        every=options.get("checkpoint_every"),
+        stops_on_error=options.get("on_checkpoint_error", "continue") == "stop",
         created_at=created_at,
     )
 

@@ -171,10 +171,19 @@ def test_a_flow_that_lacks_something_is_refused_with_a_list_and_taken_with_a_ren
     assert err.count("\n  - ") >= 1
     assert "--rename OLD=NEW" in err
     assert "Traceback" not in err
+    assert origin.find_target(FileStore("jobs"), "a") == "kflows:flow"  # not the one that was refused
     status, _out, err = told(capsys, *words, "--rename", "sum=total")
     assert status == 4, err
     status, _out, err = told(capsys, *words, "--rename", "sum")
     assert (status, err) == (2, "routilux: --rename: expected OLD=NEW, got 'sum'\n")
+
+
+def test_an_option_that_cannot_be_makes_no_job(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("key").write_bytes(b"short")
+    words = ("run", "kflows:flow", "--entry", "count", "--store", "jobs", "--key-file", "key")
+    status, _out, err = told(capsys, *words)
+    assert (status, err) == (2, "routilux: a key is 16 to 64 bytes that nobody can guess, not 5\n")
+    assert not Path("jobs").exists()
 
 
 def test_options_of_keeping_mean_nothing_without_a_store(capsys: pytest.CaptureFixture[str]) -> None:
@@ -267,7 +276,9 @@ def test_foreign_text_does_not_reach_the_terminal_as_it_is(capsys: pytest.Captur
     assert "\\x1b[2J\\nboo" in out
 
 
-def test_damage_is_told_and_the_checkpoint_before_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+def test_damage_is_told_and_the_checkpoint_before_is_used(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     leave_one()
     newest = max(Path("jobs/a").glob("checkpoint-*"))
     data = bytearray(newest.read_bytes())
@@ -280,6 +291,8 @@ def test_damage_is_told_and_the_checkpoint_before_is_shown(capsys: pytest.Captur
     status, out, _err = told(capsys, "verify", "a", "--store", "jobs")
     assert status == 1
     assert out.startswith("a: checkpoint-000001-000003: the checkpoint is damaged")
+    assert told(capsys, "fork", "a", "b", "--store", "jobs")[0] == 0
+    assert "checkpoint-000001-000003: the checkpoint is damaged" in caplog.text
 
 
 # ---- to steer
