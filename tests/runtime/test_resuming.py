@@ -383,7 +383,7 @@ def test_a_job_has_one_runner_at_a_time(store: Store) -> None:
     flow = one(Adding())
     job = flow.start(keep_open=True, store=store, job_id="j")
     me = this_process()
-    with pytest.raises(JobOwnedError, match=f"job 'j' is run by process {me.pid} on {me.host}: pause or cancel it"):
+    with pytest.raises(JobOwnedError, match=f"job 'j' is run by process {me.pid} on {me.host}: leave or cancel it"):
         Flow.resume(store, "j", flow=flow)
     with pytest.raises(JobExistsError, match="has a job 'j' already: resume it, or choose another id"):
         flow.start(keep_open=True, store=store, job_id="j")
