@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,7 +12,7 @@ from typing import Any, ClassVar
 import msgspec
 import pytest
 
-from routilux import ErrorHandler, Flow, Routine, register
+from routilux import ErrorHandler, Flow, Routine, register, routine
 from routilux.errors import OptionError
 from routilux.jobs.errors import CheckpointFailedError, NotResumableError, ResumeRefusedError
 from routilux.keeping.finding import latest
@@ -527,3 +528,29 @@ def test_results_of_any_kind_that_can_be_kept_are_read_again(placement: str) -> 
     job.send("r", "trigger", n=2)
     job.close_entry()
     assert [item["value"] for item in finish(job).results()] == [({1}, Total(1)), ({2}, Total(2))]
+
+
+def test_a_function_that_yields_has_each_of_its_values_out_once_though_it_has_no_cursor() -> None:
+    here, further = threading.Event(), threading.Event()
+
+    @routine(events={"number": ["n"]})
+    def count(upto: int) -> Iterator[int]:
+        for n in range(upto):
+            if n == 3 and not further.is_set():
+                here.set()
+                assert further.wait(10)
+                raise ConnectionError("not yet")
+            yield n
+
+    flow = Flow("counting")
+    flow.add_routine(count, "count", error_handler=ErrorHandler("retry", retry_delay=0.0))
+    flow.output("count", "number")
+    store = MemoryStore()
+    with flow.start("count", {"upto": 6}, store=store, job_id="j") as job:
+        assert here.wait(10)
+        job.checkpoint()
+        further.set()
+        assert [item["n"] for item in job.results()] == list(range(6))  # after a try that failed
+    assert Flow.fork(store, "j", "k", checkpoint=(1, 2)) == "j/1-2"
+    with Flow.resume(store, "k", flow=flow) as job:
+        assert [item["n"] for item in job.results()] == list(range(6))  # and after a resume
