@@ -199,7 +199,8 @@ class JobSupervisor(Behavior):
                     if self._is_quiet and not self._pausing.is_kept:
                         self._end_for(Quiet(), ctx)
                 elif isinstance(message, PauseJob | ResumeJob):
-                    message.reply.set_exception(JobEndedError(self._job_id, "ending", "a pause"))
+                    attempted = "a pause" if isinstance(message, PauseJob) else "a resume"
+                    message.reply.set_exception(JobEndedError(self._job_id, "ending", attempted))
             case Quiet() if self._ending is None and self._pausing.is_kept:
                 self._is_quiet = True
             case Quiet() | Cancel() | Leave() | NotKept() | Overflow() | Terminate():

@@ -92,7 +92,8 @@ class Pausing:
         self._cancel_timers()
         waiting: list[PauseJob | ResumeJob] = [*self._take_asked(), *self._resuming]
         for asked in waiting:
-            asked.reply.set_exception(JobEndedError(self._ledger.job_id, "ending", "a pause"))
+            attempted = "a pause" if isinstance(asked, PauseJob) else "a resume"
+            asked.reply.set_exception(JobEndedError(self._ledger.job_id, "ending", attempted))
         self._resuming.clear()
 
     def _pause(self, asked: PauseJob, ctx: Context) -> None:
