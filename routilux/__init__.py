@@ -2,6 +2,9 @@
 
 Handling a message is a transaction: a killed worker costs one message's time, and every message
 is accounted for. See `docs/` for the guide, `supervisors` for the actors underneath.
+
+The errors of kept jobs are here; those of wiring a flow and of a moment are in `routilux.errors`, the stores in
+`routilux.stores`.
 """
 
 from __future__ import annotations
@@ -10,6 +13,12 @@ from routilux.dead_letters import DeadLetter
 from routilux.errors import RoutiluxError
 from routilux.executions import ExecutionRecord
 from routilux.flow import Flow
+from routilux.jobs.errors import (
+    CheckpointFailedError,
+    NotResumableError,
+    PauseTimeoutError,
+    ResumeRefusedError,
+)
 from routilux.jobs.machine import JobStatus
 from routilux.jobs.state import JobState
 from routilux.model.connection import Connection
@@ -18,14 +27,19 @@ from routilux.model.event import Event
 from routilux.model.function import routine
 from routilux.model.routine import Routine
 from routilux.model.slot import Slot
+from routilux.records.errors import NoCheckpointError, SealError, UnsupportedFormatError
 from routilux.records.registry import register
+from routilux.records.value_errors import ValueReadingError
 from routilux.runtime.job import Job
+from routilux.stores.errors import JobExistsError, JobOwnedError, StoreError, UnknownJobError
 from routilux.turn.state import InPlace, Unreadable
 from routilux.version import VERSION
+from supervisors.errors import ValueEncodingError
 
 __version__ = VERSION
 
 __all__ = [
+    "CheckpointFailedError",
     "Connection",
     "DeadLetter",
     "ErrorHandler",
@@ -35,12 +49,24 @@ __all__ = [
     "Flow",
     "InPlace",
     "Job",
+    "JobExistsError",
+    "JobOwnedError",
     "JobState",
     "JobStatus",
+    "NoCheckpointError",
+    "NotResumableError",
+    "PauseTimeoutError",
+    "ResumeRefusedError",
     "RoutiluxError",
     "Routine",
+    "SealError",
     "Slot",
+    "StoreError",
+    "UnknownJobError",
     "Unreadable",
+    "UnsupportedFormatError",
+    "ValueEncodingError",
+    "ValueReadingError",
     "register",
     "routine",
 ]

@@ -73,6 +73,7 @@ class Request(msgspec.Struct, frozen=True, array_like=True):
     attempt: int
     redelivered: bool
     released: int
+    stepped: int
     payload: bytes
     key: bytes
     once: tuple[Once, ...] = ()

@@ -67,7 +67,7 @@ def resume(options: argparse.Namespace) -> int:
     if target is None:
         raise UsageError(f"say with --flow which flow job {options.job!r} is of: nothing on this machine says so")
     if not options.flow:
-        print(printable(f"resuming with {target}, from which the job was started"), file=sys.stderr)
+        print(printable(f"resuming with {target}, by which the job was run here last"), file=sys.stderr)
     flow = load_flow(target)
     keeping: ResumeKeeping = {**read_options(options), "target": absolute_target(target)}
     with ending_on_sigterm():

@@ -6,6 +6,7 @@ Owns the words for that, and how it is found out. Imports no code of users, deco
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import time
 from pathlib import Path
@@ -21,7 +22,7 @@ from routilux.jobs.errors import NotResumableError, ResumeRefusedError
 from routilux.keeping.finding import JobSummary
 from routilux.records.errors import KeyMissingError
 from routilux.stores.base import Owner, Store, checked_job_id
-from routilux.stores.errors import JobExistsError, UnknownJobError
+from routilux.stores.errors import JobExistsError, JobOwnedError, StoreError, StoreReadError, UnknownJobError
 from routilux.stores.opening import open_store
 from routilux.stores.single_file import read_file
 from routilux.stores.sqlite import SqliteStore
@@ -33,8 +34,15 @@ LOST = "lost"
 NOT_BEGUN = "not begun"
 """Of a job of which there is no checkpoint, and that nobody runs."""
 UNREADABLE = "unreadable"
-"""Of a job of which no checkpoint can be read."""
+"""Of a job of which nothing can be read."""
 
+_WORDS = (
+    (re.compile(r"on_timeout='(\w+)'"), r"--on-timeout \1"),
+    (re.compile(r"allow_pickle=True"), "--allow-pickle"),
+    (re.compile(r"drop=\['([^']*)'\]"), r"--drop \1"),
+    (re.compile(r"rename=\{'([^']*)': its new (?:id|name)\}"), r"--rename \1=NEW"),
+)
+"""What errors say in Python's words, and what the command line has for it."""
 _RUNNING = ("pending", "running")
 
 
@@ -88,18 +96,21 @@ def read_key(options: argparse.Namespace) -> bytes | None:
     """Give the key of `--key-file`, less one line end; None where none is given."""
     if options.key_file is None:
         return None
-    key = read_file(options.key_file)
+    try:
+        key = read_file(options.key_file)
+    except StoreReadError as error:
+        raise UsageError(f"--key-file: {error}") from error
     return key[:-1] if key.endswith(b"\n") else key
 
 
 def stand(store: Store, summary: JobSummary) -> Standing:
     """Tell where a job stands: one that runs is asked itself, of others the newest checkpoint tells."""
-    nothing = UNREADABLE if summary.checkpoints else NOT_BEGUN
+    nothing = UNREADABLE if summary.checkpoints or summary.problems else NOT_BEGUN
     told = nothing if summary.header is None else summary.header.status
     try:
         owner = store.owner(summary.job_id)
-    except UnknownJobError:
-        owner = None  # it was removed since it was listed
+    except StoreError:
+        owner = None  # it was removed since it was listed, or cannot be read, which its problems tell
     if owner is None:
         return Standing(LOST if told in _RUNNING else told, None)
     try:
@@ -126,13 +137,21 @@ def _tell_error(error: RoutiluxError) -> str:
     if isinstance(error, KeyMissingError):
         return f"{error} (--key-file FILE)"
     if isinstance(error, ResumeRefusedError):
-        listed = "".join(f"\n  - {loss}" for loss in error.losses)
         return (
-            f"job {error.job_id!r} cannot be resumed with this flow, since something would be lost:{listed}\n"
+            f"{in_words_of_commands(str(error))}\n"
             "say what is to become of each by --rename OLD=NEW or --drop NAME; a state of another kind is migrated by "
             "Flow.resume(..., migrate=...)"
         )
-    return str(error)
+    if isinstance(error, JobOwnedError) and error.is_alive:
+        return f"{error} (routilux pause {error.job_id} --leave, or routilux cancel)"
+    return in_words_of_commands(str(error))
+
+
+def in_words_of_commands(text: str) -> str:
+    """Give a text that says what to do in Python's words in those of the command line."""
+    for pattern, words in _WORDS:
+        text = pattern.sub(words, text)
+    return text
 
 
 def tell_time(at: float) -> str:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from routilux.cli.picture import Column, lay_out, tell_bytes, tell_count, tell_rate, tell_seconds
+from routilux.cli.target import OWN_FOLDERS
 from routilux.dead_letters import DeadLetter
 from routilux.jobs.machine import JobStatus
 from routilux.jobs.state import JobState, RoutineFigures
@@ -139,12 +140,15 @@ def tell_details(reason: Reason) -> list[str]:
 
 
 def innermost_frame(stack: str) -> str | None:
-    """Give the last place in a stack, as `file.py:12 in function`; None if there is none.
+    """Give the last place in a stack that is the user's, as `file.py:12 in function`; None if there is none.
+
+    A value that cannot be kept is refused deep within our own code, and it is the line of the `emit` that counts.
 
     Args:
         stack: as `traceback` or `faulthandler` writes it: the one has the newest frame last, the other first.
     """
-    frames = _FRAME.findall(stack)
+    found = _FRAME.findall(stack)
+    frames = [frame for frame in found if not frame[0].startswith(OWN_FOLDERS)] or found
     if not frames:
         return None
     file, line, function = frames[0 if _NEWEST_FIRST in stack else -1]

@@ -19,7 +19,8 @@ from routilux.flow import Flow
 from routilux.hints import describe_names
 from supervisors.text import printable
 
-_OWN_FOLDERS = tuple(str(Path(__file__).resolve().parents[2] / name) for name in ("routilux", "supervisors"))
+OWN_FOLDERS = tuple(str(Path(__file__).resolve().parents[2] / name) for name in ("routilux", "supervisors"))
+"""Where code is that is not the user's."""
 
 
 class CommandError(RoutiluxError):
@@ -171,6 +172,6 @@ def _user_line(trace: TracebackType | None) -> str:
     frames = [
         frame
         for frame in traceback.extract_tb(trace)
-        if not frame.filename.startswith((*_OWN_FOLDERS, "<frozen ")) and "importlib" not in frame.filename
+        if not frame.filename.startswith((*OWN_FOLDERS, "<frozen ")) and "importlib" not in frame.filename
     ]
     return printable(f"{frames[-1].filename}, line {frames[-1].lineno}") if frames else ""

@@ -9,11 +9,13 @@ import sys
 from routilux.cli.output import write_result
 from routilux.cli.stored import find_job, find_store, how_to_resume, read_key
 from routilux.cli.target import UsageError
+from routilux.keeping.listing import list_checkpoints
 from routilux.keeping.retention import Retention
 from routilux.keeping.verifying import verify as find_problems
+from routilux.records.errors import KeptError
 from routilux.runtime.resuming import fork_job
 from routilux.stores.base import Store
-from routilux.stores.errors import JobOwnedError
+from routilux.stores.errors import JobOwnedError, MissingObjectError, StoreError
 from routilux.stores.owners import this_process
 from supervisors.text import printable
 
@@ -24,7 +26,15 @@ def fork(options: argparse.Namespace) -> int:
     """Make a new, paused job of what a kept checkpoint of another holds."""
     store = find_store(options)
     find_job(store, options.job)
-    origin = fork_job(store, options.job, options.new, _read_checkpoint(options.checkpoint), key=read_key(options))
+    checkpoint = _read_checkpoint(options.checkpoint)
+    try:
+        origin = fork_job(store, options.job, options.new, checkpoint, key=read_key(options))
+    except MissingObjectError as error:
+        if checkpoint is None:
+            raise
+        kept = [f"{each.generation}-{each.number}" for each in list_checkpoints(store, options.job)]
+        given, known = "-".join(map(str, checkpoint)), f"; its checkpoints are {', '.join(kept)}" if kept else ""
+        raise UsageError(f"--checkpoint: job {options.job!r} has no checkpoint {given}{known}") from error
     print(printable(f"job {options.new} was made of {origin}; it is paused"), file=sys.stderr)
     print(printable(f"go on with it by: {how_to_resume(options.new, options.store)}"), file=sys.stderr)
     return 0
@@ -33,20 +43,26 @@ def fork(options: argparse.Namespace) -> int:
 def prune(options: argparse.Namespace) -> int:
     """Let old checkpoints go; the newest good one and those of pauses stay."""
     store, key = find_store(options), read_key(options)
+    are_refused = 0
     for job_id in _chosen(store, options):
         try:
-            lease = store.acquire(job_id, this_process(), create=False)
-        except JobOwnedError as error:
+            gone = _prune(store, job_id, options.keep, key)
+        except (StoreError, KeptError) as error:
             if not options.all:
                 raise
+            are_refused += not isinstance(error, JobOwnedError)  # one that runs lets its own go
             print(printable(f"{job_id}: left alone: {error}"), file=sys.stderr)
-            continue
-        try:
-            gone = Retention(store, lease, keep_last=options.keep, key=key).prune()
-        finally:
-            lease.release()
-        print(printable(f"{job_id}: {len(gone)} objects let go"), file=sys.stderr)
-    return 0
+        else:
+            print(printable(f"{job_id}: {len(gone)} objects let go"), file=sys.stderr)
+    return int(are_refused > 0)
+
+
+def _prune(store: Store, job_id: str, keep: int, key: bytes | None) -> list[str]:
+    lease = store.acquire(job_id, this_process(), create=False)
+    try:
+        return Retention(store, lease, keep_last=keep, key=key).prune()
+    finally:
+        lease.release()
 
 
 def verify(options: argparse.Namespace) -> int:
@@ -54,7 +70,10 @@ def verify(options: argparse.Namespace) -> int:
     store, key = find_store(options), read_key(options)
     are_damaged = 0
     for job_id in _chosen(store, options):
-        problems = find_problems(store, job_id, key=key)
+        try:
+            problems: list[object] = [*find_problems(store, job_id, key=key)]
+        except StoreError as error:  # such as a file that others may write
+            problems = [error]
         are_damaged += bool(problems)
         write_result("".join(f"{printable(f'{job_id}: {problem}')}\n" for problem in problems))
         if not problems:

@@ -9,7 +9,7 @@ from routilux.records.errors import DamagedCheckpointError, DamagedError, KeptEr
 from routilux.records.format import PRELUDE_BYTES, Contents, header_bytes, read_checkpoint, read_contents
 from routilux.records.schema import Header, Image
 from routilux.stores.base import Store
-from routilux.stores.errors import MissingObjectError, UnknownJobError
+from routilux.stores.errors import MissingObjectError, StoreError, UnknownJobError
 
 LISTINGS = 10
 """How often the checkpoints are listed again because one was pruned before it could be read (arbitrary)."""
@@ -98,7 +98,8 @@ def latest(store: Store, job_id: str, *, key: bytes | None = None) -> Found:
 def catalog(store: Store) -> list[JobSummary]:
     """Tell what there is of each job, sorted by id, from the beginnings of checkpoints alone.
 
-    Nothing of users is decoded, and no key is needed: the headers of sealed checkpoints are not proved.
+    Nothing of users is decoded, and no key is needed: the headers of sealed checkpoints are not proved. A job that
+    the store refuses to read, such as one that others may write, is a problem of its own and hides no other one.
     """
     summaries = []
     for job_id in store.jobs():
@@ -106,6 +107,8 @@ def catalog(store: Store) -> list[JobSummary]:
             summaries.append(summarize_job(store, job_id))
         except UnknownJobError:
             continue  # It was removed since it was listed.
+        except StoreError as error:
+            summaries.append(JobSummary(job_id, None, 0, 0, [Problem("what is kept of it", str(error))]))
     return summaries
 
 

@@ -40,7 +40,8 @@ class FunctionRoutine(Routine):
 
     With one event a returned dict is that event's data; another value is emitted under the
     event's only parameter. With several, a pair `(event, data)` says which. None emits nothing. A
-    generator emits each value it yields, and commits there (R4). Called like the function it is,
+    generator emits each value it yields, and commits there (R4). Run again, it begins anew, and what was out
+    already is dropped by its position, unless the routine is `atomic`. Called like the function it is,
     the object calls the plain function. It may stand in a flow several times.
 
     Args:

@@ -106,5 +106,5 @@ class NoCheckpointError(KeptError, LookupError):
 
     def __init__(self, job_id: str, problems: Sequence[object]) -> None:
         self.job_id, self.problems = job_id, list(problems)
-        told = "; ".join(map(str, self.problems))
-        super().__init__(f"job {job_id!r} has no checkpoint that can be read" + (f": {told}" if told else ""))
+        told = "; ".join(map(str, self.problems)) or "nothing of it was kept; start it again, under the same id too"
+        super().__init__(f"job {job_id!r} has no checkpoint that can be read: {told}")

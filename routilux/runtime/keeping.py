@@ -128,43 +128,33 @@ def begin_kept(options: Keeping) -> Kept | None:
     check_options(options)
     job_id = options.get("job_id") or secrets.token_hex(6)
     store = open_store(named)
-    return keep_with(store, take_new(store, checked_job_id(job_id)), options, time.time())
-
-
-def check_options(options: Keeping) -> None:
-    """Raise `OptionError` if an option cannot be that: before anything is made or taken in the store."""
-    every: object = options.get("checkpoint_every")
-    if every is not None and (
-        isinstance(every, bool) or not isinstance(every, int | float) or not 0 < every < math.inf
-    ):
-        raise OptionError(f"expected checkpoint_every to be a number of seconds above 0, got {every!r}")
-    keep_last: object = options.get("keep_checkpoints", KEEP_CHECKPOINTS)
-    if isinstance(keep_last, bool) or not isinstance(keep_last, int) or keep_last < 1:
-        raise OptionError(f"expected keep_checkpoints to be a number of at least 1, got {keep_last!r}")
-    on_error = options.get("on_checkpoint_error", "continue")
-    if on_error not in ("continue", "stop"):
-        raise OptionError(f"expected on_checkpoint_error to be 'continue' or 'stop', got {on_error!r}")
-    check_key(options.get("key"))
-
-
-def keep_with(store: Store, lease: Lease, options: Keeping, created_at: float) -> Kept:
-    """Give how a job is kept whose lease is held, which is released if this raises.
-
-    Args:
-        store: where.
-        lease: the right to write there.
-        options: those that `check_options` has passed.
-        created_at: when the job was made, in seconds since the epoch.
-
-    Raises:
-        StoreWriteError: the store could not be written.
-    """
+    lease = take_new(store, checked_job_id(job_id))
     try:
-        if target := options.get("target"):
-            record_origin(store, lease, target)
+        note_target(store, lease, options)
     except BaseException:
         lease.release()
         raise
+    return keep_with(store, lease, options, time.time())
+
+
+def check_options(options: Keeping) -> None:
+    """Raise `OptionError` for an option that cannot be that, before anything is written or taken."""
+    _check(
+        options.get("checkpoint_every"),
+        options.get("keep_checkpoints", KEEP_CHECKPOINTS),
+        options.get("on_checkpoint_error", "continue"),
+    )
+    check_key(options.get("key"))
+
+
+def note_target(store: Store, lease: Lease, options: Keeping) -> None:
+    """Keep from where the job is run, if that is known. Raises `StoreWriteError`."""
+    if target := options.get("target"):
+        record_origin(store, lease, target)
+
+
+def keep_with(store: Store, lease: Lease, options: Keeping, created_at: float) -> Kept:
+    """Give how a job is kept whose lease is held, by options that have been checked."""
     return Kept(
         store=store,
         lease=lease,
@@ -172,7 +162,7 @@ def keep_with(store: Store, lease: Lease, options: Keeping, created_at: float) -
         key=options.get("key"),
         keep_last=options.get("keep_checkpoints", KEEP_CHECKPOINTS),
         every=options.get("checkpoint_every"),
-        stops_on_error=options.get("on_checkpoint_error") == "stop",
+        stops_on_error=options.get("on_checkpoint_error", "continue") == "stop",
         created_at=created_at,
     )
 
@@ -198,3 +188,14 @@ def take_new(store: Store, job_id: str) -> Lease:
         if list_checkpoints(store, job_id):
             raise
         return store.acquire(job_id, owner, create=False)
+
+
+def _check(every: object, keep_last: object, on_error: object) -> None:
+    if every is not None and (
+        isinstance(every, bool) or not isinstance(every, int | float) or not 0 < every < math.inf
+    ):
+        raise OptionError(f"expected checkpoint_every to be a number of seconds above 0, got {every!r}")
+    if isinstance(keep_last, bool) or not isinstance(keep_last, int) or keep_last < 1:
+        raise OptionError(f"expected keep_checkpoints to be a number of at least 1, got {keep_last!r}")
+    if on_error not in ("continue", "stop"):
+        raise OptionError(f"expected on_checkpoint_error to be 'continue' or 'stop', got {on_error!r}")

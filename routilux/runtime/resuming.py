@@ -30,7 +30,7 @@ from routilux.records.registry import default as registry
 from routilux.records.schema import Header, Image, MessageImage, RoutineImage, StateImage
 from routilux.routing import Plan, compile_plan
 from routilux.runtime.job import Job
-from routilux.runtime.keeping import Keeping, Kept, check_options, keep_with, take_new
+from routilux.runtime.keeping import Keeping, Kept, check_options, keep_with, note_target, take_new
 from routilux.runtime.tree import Beginning, First, check_flow, start_job
 from routilux.stores.base import Store, checked_job_id
 from routilux.stores.owners import this_process
@@ -90,16 +90,15 @@ def resume_job(
     check_options(options)
     lease = store.acquire(checked_job_id(job_id), this_process(), create=False)
     try:
-        found = latest(store, job_id, key=options.get("key"))
-        for problem in found.problems:
-            _log.warning("job %r: %s; the checkpoint before it is used", job_id, problem)
-        header = found.image.header
+        whole = _newest(store, job_id, options.get("key"))
+        header = whole.header
         _check_status(header)
         kept = keep_with(store, lease, options, header.job_created_at)
         _check_needs(header, kept)
-        adoption = adopt_for(graph, found.image, wanted)
+        adoption = adopt_for(graph, whole, wanted)
         image = begin_again(adoption.image)
         plan = compile_plan(graph, adoption.labels, [edge.born for edge in image.topology.edges])
+        note_target(store, lease, options)  # not of a flow that was refused
     except BaseException:
         lease.release()
         raise
@@ -136,7 +135,7 @@ def fork_job(
         KeptError: the checkpoint cannot be read.
         StoreWriteError: the store did not take it.
     """
-    image = load(store, job_id, *checkpoint, key=key) if checkpoint else latest(store, job_id, key=key).image
+    image = load(store, job_id, *checkpoint, key=key) if checkpoint else _newest(store, job_id, key)
     before = image.header
     origin = f"{job_id}/{before.generation}-{before.number}"
     image = begin_again(image)
@@ -160,6 +159,14 @@ def fork_job(
     finally:
         lease.release()  # where it could not be saved, nothing of it can be resumed, and its id is free
     return origin
+
+
+def _newest(store: Store, job_id: str, key: bytes | None) -> Image:
+    """Read the newest good checkpoint; those that are damaged are told on the log."""
+    found = latest(store, job_id, key=key)
+    for problem in found.problems:
+        _log.warning("job %r: %s; the checkpoint before it is used", job_id, problem)
+    return found.image
 
 
 def begin_again(image: Image) -> Image:

@@ -95,7 +95,7 @@ class JobOwnedError(StoreError, RuntimeError):
         if owner is None:
             super().__init__(f"job {job_id!r} is held by a process that has left no record of itself")
         elif is_alive:
-            super().__init__(f"job {job_id!r} is run by {owner}: pause or cancel it there first")
+            super().__init__(f"job {job_id!r} is run by {owner}: leave or cancel it there first")
         else:
             super().__init__(
                 f"job {job_id!r} was run by {owner}, which is not to be seen here any more; "

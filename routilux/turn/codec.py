@@ -117,8 +117,9 @@ class WireCodec:
         Raises:
             FrameError: it is something else.
         """
-        edge, seq, attempt, redelivered, released, payload, key, once = _decode(_request_decoder, request, "a request")
-        return Message(edge, seq, payload, from_bytes(key), attempt - 1, 0, redelivered, released, 0, once)
+        told: _WireRequest = _decode(_request_decoder, request, "a request")
+        edge, seq, attempt, redelivered, released, stepped, payload, key, once = told
+        return Message(edge, seq, payload, from_bytes(key), attempt - 1, 0, redelivered, released, stepped, once)
 
     def part(self, part: TurnPart) -> bytes:
         """Write a part for `decode_part`."""
@@ -159,6 +160,7 @@ def encode_request(message: Message, values: ValueCodec = PICKLED) -> bytes:
             message.failures + 1,
             message.redelivered,
             message.released,
+            message.stepped,
             payload,
             to_bytes(message.key),
             message.once,
@@ -261,6 +263,7 @@ class _WireRequest(NamedTuple):
     attempt: Annotated[int, msgspec.Meta(ge=1)]
     redelivered: bool
     released: Annotated[int, msgspec.Meta(ge=0)]
+    stepped: Annotated[int, msgspec.Meta(ge=0)]
     payload: bytes
     key: Annotated[bytes, msgspec.Meta(min_length=KEY_BYTES, max_length=KEY_BYTES)]
     once: tuple[Once, ...]

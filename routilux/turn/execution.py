@@ -137,8 +137,9 @@ class TurnExecution:
         self._route = route
         self._message = message
         self._port = port
-        if message.released:
-            incarnation.outbox.begin(message.released)
+        outbox = incarnation.outbox
+        if message.released or (outbox.replays and message.stepped):
+            outbox.begin(message.released + (message.stepped if outbox.replays else 0))
         # None until the handler asks for the state: most turns of most routines never do.
         self._state: StateTurn | None = None
         self._steps: _Steps | None = None
@@ -382,7 +383,7 @@ class TurnExecution:
     def _commit_step(self) -> None:
         incarnation = self._incarnation
         ops = [] if self._state is None else self._state.prepare()
-        emissions = incarnation.outbox.commit()
+        emissions = incarnation.outbox.commit_step()
         self._port.stop_with(incarnation.codec.part(TurnPart(emissions, ops)), len(emissions) or 1)
         if incarnation.codec.applies_ops:
             apply_ops(incarnation.committed, ops)

@@ -29,14 +29,18 @@ class Outbox:
     Args:
         clock: gives seconds on a clock that never goes back.
         atomic: never release early.
+        replays: whether a generator that is run again emits from its start, for want of a state to keep a cursor in:
+            then what former runs committed at their steps is dropped too.
     """
 
-    __slots__ = ("_bytes", "_clock", "_emissions", "_since", "is_atomic", "to_drop")
+    __slots__ = ("_bytes", "_clock", "_emissions", "_since", "is_atomic", "replays", "to_drop")
 
-    def __init__(self, clock: Callable[[], float], *, atomic: bool) -> None:
+    def __init__(self, clock: Callable[[], float], *, atomic: bool, replays: bool = False) -> None:
         self._clock = clock
         self.is_atomic = atomic
         """Whether nothing is released early."""
+        self.replays = replays
+        """Whether what was committed at steps comes again."""
         self._emissions: list[Emission] = []
         self._bytes = 0
         self.to_drop = 0
@@ -87,6 +91,13 @@ class Outbox:
         self._since = self._clock()
         self._bytes = 0
         emissions, self._emissions = self._emissions, []
+        return emissions
+
+    def commit_step(self) -> list[Emission]:
+        """Take what is held, to be let out by a step's commit, as `commit`; what comes again is still to be dropped."""
+        to_drop = self.to_drop if self.replays else 0
+        emissions = self.commit()
+        self.to_drop = to_drop
         return emissions
 
     def commit(self) -> list[Emission]:

@@ -14,6 +14,7 @@ from typing import Any
 from routilux.errors import EntryError
 from routilux.messages import Message
 from routilux.model import state_policy
+from routilux.model.function import FunctionRoutine
 from routilux.turn.codec import Codec
 from routilux.turn.execution import Exit, Incarnation, Route, TurnExecution, Write
 from routilux.turn.gather import Gather, make_gather, slot_key
@@ -102,7 +103,11 @@ class RoutineService:
             state=self._open_state(committed, [slot_key(name) for name in gathers]),
             routes=routes,
             events={out.event: self._compile_exit(index, out) for index, out in enumerate(self._outgoing)},
-            outbox=Outbox(self._clock, atomic=self._atomic),
+            outbox=Outbox(
+                self._clock,
+                atomic=self._atomic,
+                replays=isinstance(self._routine, FunctionRoutine) and not self._atomic,
+            ),
         )
 
     def begin(self, request: Any, port: Port) -> TurnExecution:

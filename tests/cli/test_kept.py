@@ -142,7 +142,7 @@ def test_a_job_is_resumed_with_what_it_was_started_from(capsys: pytest.CaptureFi
     leave_one()
     status, out, err = told(capsys, "resume", "a", "--store", "jobs", "--timeout", "0.2", "--json")
     assert status == 4  # it stays open to messages: the time ends it
-    assert err.startswith("resuming with kflows:flow, from which the job was started\n")
+    assert err.startswith("resuming with kflows:flow, by which the job was run here last\n")
     assert json.loads(out)["routines"]["sum"]["handled"] == 1
 
 
@@ -167,14 +167,24 @@ def test_a_flow_that_lacks_something_is_refused_with_a_list_and_taken_with_a_ren
     words = ("resume", "a", "--store", "jobs", "--flow", "kflows:renamed", "--timeout", "0.2")
     status, _out, err = told(capsys, *words)
     assert status == 1
-    assert "something would be lost" in err
+    assert "nothing of it was changed; what stands in the way:\n" in err
+    assert "--rename sum=NEW, or --drop sum.state" in err
     assert err.count("\n  - ") >= 1
     assert "--rename OLD=NEW" in err
     assert "Traceback" not in err
+    assert origin.find_target(FileStore("jobs"), "a") == "kflows:flow"  # not the one that was refused
     status, _out, err = told(capsys, *words, "--rename", "sum=total")
     assert status == 4, err
     status, _out, err = told(capsys, *words, "--rename", "sum")
     assert (status, err) == (2, "routilux: --rename: expected OLD=NEW, got 'sum'\n")
+
+
+def test_an_option_that_cannot_be_makes_no_job(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("key").write_bytes(b"short")
+    words = ("run", "kflows:flow", "--entry", "count", "--store", "jobs", "--key-file", "key")
+    status, _out, err = told(capsys, *words)
+    assert (status, err) == (2, "routilux: a key is 16 to 64 bytes that nobody can guess, not 5\n")
+    assert not Path("jobs").exists()
 
 
 def test_options_of_keeping_mean_nothing_without_a_store(capsys: pytest.CaptureFixture[str]) -> None:
@@ -267,7 +277,9 @@ def test_foreign_text_does_not_reach_the_terminal_as_it_is(capsys: pytest.Captur
     assert "\\x1b[2J\\nboo" in out
 
 
-def test_damage_is_told_and_the_checkpoint_before_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+def test_damage_is_told_and_the_checkpoint_before_is_used(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     leave_one()
     newest = max(Path("jobs/a").glob("checkpoint-*"))
     data = bytearray(newest.read_bytes())
@@ -280,6 +292,8 @@ def test_damage_is_told_and_the_checkpoint_before_is_shown(capsys: pytest.Captur
     status, out, _err = told(capsys, "verify", "a", "--store", "jobs")
     assert status == 1
     assert out.startswith("a: checkpoint-000001-000003: the checkpoint is damaged")
+    assert told(capsys, "fork", "a", "b", "--store", "jobs")[0] == 0
+    assert "checkpoint-000001-000003: the checkpoint is damaged" in caplog.text
 
 
 # ---- to steer
@@ -317,7 +331,8 @@ def test_a_paused_job_is_left_and_cancelled_too(capsys: pytest.CaptureFixture[st
 
 
 def test_a_pause_that_takes_too_long_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    gate = load_flow("kflows:hanging") and sys.modules["kflows"].gate
+    load_flow("kflows:hanging")
+    gate = sys.modules["kflows"].gate
     try:
         with running("a", "kflows:hanging") as job:
             job.send("hang", "input", n=1)
@@ -325,6 +340,7 @@ def test_a_pause_that_takes_too_long_is_told(capsys: pytest.CaptureFixture[str])
             status, _out, err = told(capsys, "pause", "a", "--store", "jobs", "--timeout", "0.05")
             assert status == 1
             assert err.startswith("routilux: job 'a' was not paused and goes on: routine 'hang' is still at message")
+            assert err.endswith("(give it more time, or --on-timeout requeue to run these messages again)\n")
             gate.set()
     finally:
         gate.set()
@@ -375,7 +391,10 @@ def test_a_job_is_forked_from_any_checkpoint(capsys: pytest.CaptureFixture[str])
     assert told_json(capsys, "show", "b")["forked_from"] == "a/1-2"
     assert told(capsys, "resume", "b", "--store", "jobs", "--timeout", "0.2")[0] == 4
     assert told(capsys, "fork", "a", "b", "--store", "jobs")[0] == 2
-    assert told(capsys, "fork", "a", "c", "--store", "jobs", "--checkpoint", "9-9")[0] == 1
+    assert told(capsys, "fork", "a", "c", "--store", "jobs", "--checkpoint", "9-9")[::2] == (
+        2,
+        "routilux: --checkpoint: job 'a' has no checkpoint 9-9; its checkpoints are 1-3, 1-2, 1-1\n",
+    )
     assert told(capsys, "fork", "a", "c", "--store", "jobs", "--checkpoint", "9")[::2] == (
         2,
         "routilux: --checkpoint: expected GENERATION-NUMBER, such as 1-12, got '9'\n",
@@ -394,6 +413,21 @@ def test_old_checkpoints_are_let_go_of_jobs_that_nobody_runs(capsys: pytest.Capt
     assert err.startswith("a: 2 objects let go\nb: left alone: job 'b' is run by process")
     assert told_json(capsys, "jobs")[0]["checkpoints"] == 1
     assert told(capsys, "prune", "--store", "jobs", "--keep", "1")[::2] == (2, "routilux: say which job, or --all\n")
+
+
+def test_a_job_that_others_could_have_written_hides_no_other_one(capsys: pytest.CaptureFixture[str]) -> None:
+    leave_one("a")
+    leave_one("b")
+    for file in Path("jobs/a").glob("checkpoint-*"):
+        file.chmod(0o620)
+    assert [job["status"] for job in told_json(capsys, "jobs")] == ["unreadable", "paused"]
+    status, out, err = told(capsys, "verify", "--all", "--store", "jobs")
+    assert status == 1
+    assert re.fullmatch("a: .* may be written by others .*\n", out)
+    assert err == "b: all is well\n"
+    status, _out, err = told(capsys, "prune", "--all", "--store", "jobs", "--keep", "1")
+    assert status == 1
+    assert re.fullmatch("a: left alone: .* may be written by others .*\nb: .* objects let go\n", err)
 
 
 def test_a_sealed_job_needs_its_key(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+import routilux
 from routilux import Flow
-from routilux.cli.summary import CAUSES_SHOWN, group_causes, kind_of, summarize, tell_details
+from routilux.cli.summary import CAUSES_SHOWN, group_causes, innermost_frame, kind_of, summarize, tell_details
 from routilux.facts import Fact
 from routilux.ids import to_bytes
 from routilux.jobs.history import HistoryCut
@@ -140,6 +143,15 @@ def test_the_error_of_a_stopped_job_is_told_with_its_place() -> None:
         f"  {error}",
         f"      message {ID}: row 17; at other.py:12 in parse",
     ]
+
+
+def test_the_place_of_a_failure_is_the_users_line_and_not_where_it_was_found() -> None:
+    stack = f"""  File "/home/user/mine.py", line 3, in handle
+    self.emit("made", value=object())
+  File "{Path(routilux.__file__).parent}/records/graph.py", line 213, in write
+    raise ValueEncodingError(self.path, reason)
+"""
+    assert innermost_frame(stack) == "mine.py:3 in handle"
 
 
 def test_only_so_many_causes_get_a_line() -> None:

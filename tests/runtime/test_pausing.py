@@ -260,4 +260,5 @@ def test_the_end_answers_all_who_wait(stage: str) -> None:
         assert isinstance(reply.exception(0), JobEndedError)
     if resumed is not None:
         assert isinstance(resumed.exception(0), JobEndedError)
+        assert "a resume was refused" in str(resumed.exception(0))
     assert bench.ctx.running() == []

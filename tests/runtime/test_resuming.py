@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,7 +12,7 @@ from typing import Any, ClassVar
 import msgspec
 import pytest
 
-from routilux import ErrorHandler, Flow, Routine, register
+from routilux import ErrorHandler, Flow, Routine, register, routine
 from routilux.errors import OptionError, StateError
 from routilux.jobs.errors import CheckpointFailedError, NotResumableError, ResumeRefusedError
 from routilux.keeping.finding import latest
@@ -396,7 +397,7 @@ def test_a_job_has_one_runner_at_a_time(store: Store) -> None:
     flow = one(Adding())
     job = flow.start(keep_open=True, store=store, job_id="j")
     me = this_process()
-    with pytest.raises(JobOwnedError, match=f"job 'j' is run by process {me.pid} on {me.host}: pause or cancel it"):
+    with pytest.raises(JobOwnedError, match=f"job 'j' is run by process {me.pid} on {me.host}: leave or cancel it"):
         Flow.resume(store, "j", flow=flow)
     with pytest.raises(JobExistsError, match="has a job 'j' already: resume it, or choose another id"):
         flow.start(keep_open=True, store=store, job_id="j")
@@ -610,3 +611,29 @@ def test_a_state_that_is_none_is_refused_as_damage(store: Store, body: bytes) ->
         with pytest.raises(DamagedCheckpointError, match="what should be a state is none"):
             Flow.resume(store, "j", flow=one(Adding()), rename=rename)
     assert store.owner("j") is None
+
+
+def test_a_function_that_yields_has_each_of_its_values_out_once_though_it_has_no_cursor() -> None:
+    here, further = threading.Event(), threading.Event()
+
+    @routine(events={"number": ["n"]})
+    def count(upto: int) -> Iterator[int]:
+        for n in range(upto):
+            if n == 3 and not further.is_set():
+                here.set()
+                assert further.wait(10)
+                raise ConnectionError("not yet")
+            yield n
+
+    flow = Flow("counting")
+    flow.add_routine(count, "count", error_handler=ErrorHandler("retry", retry_delay=0.0))
+    flow.output("count", "number")
+    store = MemoryStore()
+    with flow.start("count", {"upto": 6}, store=store, job_id="j") as job:
+        assert here.wait(10)
+        job.checkpoint()
+        further.set()
+        assert [item["n"] for item in job.results()] == list(range(6))  # after a try that failed
+    assert Flow.fork(store, "j", "k", checkpoint=(1, 2)) == "j/1-2"
+    with Flow.resume(store, "k", flow=flow) as job:
+        assert [item["n"] for item in job.results()] == list(range(6))  # and after a resume
