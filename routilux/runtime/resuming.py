@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
+from routilux.ids import to_bytes
 from routilux.jobs.adoption import Adoption, Changes, adopt
 from routilux.jobs.errors import NotResumableError, ResumeRefusedError
 from routilux.jobs.imaging import Clocks, image_topology, read_books
@@ -23,11 +24,12 @@ from routilux.keeping.finding import latest, load
 from routilux.keeping.origin import copy_origin
 from routilux.keeping.saving import save
 from routilux.ledger import Ledger
+from routilux.messages import Once
 from routilux.model.graph import FlowGraph
 from routilux.model.state_policy import checked_default
 from routilux.records.errors import DamagedCheckpointError
 from routilux.records.registry import default as registry
-from routilux.records.schema import Header, Image, MessageImage, RoutineImage, StateImage
+from routilux.records.schema import Header, Image, MemoImage, MessageImage, RoutineImage, StateImage
 from routilux.routing import Plan, compile_plan
 from routilux.runtime.job import Job
 from routilux.runtime.keeping import Keeping, Kept, check_options, keep_with, note_target, take_new
@@ -153,12 +155,22 @@ def fork_job(
             forked_from=origin,
         )
         # Its history begins anew: that of the other job stays with the other job.
-        job = replace(image.job, history=None, pause_points=[], once=None)
+        memos = read_journals(store, job_id, image.job.once, seal_key=key)
+        job = replace(image.job, history=None, pause_points=[], once=None, memos=_add_memos(image.job.memos, memos))
         copy_origin(store, job_id, lease)
         save(store, lease, replace(image, header=header, job=job), key=key)
     finally:
         lease.release()  # where it could not be saved, nothing of it can be resumed, and its id is free
     return origin
+
+
+def _add_memos(before: list[MemoImage], memos: dict[int, tuple[Once, ...]]) -> list[MemoImage]:
+    """Add what was done once since the checkpoint: messages that come again have the ids of the first time."""
+    known = {memo.key: dict(memo.once) for memo in before}
+    for key, recorded in memos.items():
+        for once in recorded:
+            known.setdefault(to_bytes(key), {}).setdefault(once.key, once.value)
+    return [MemoImage(key, once) for key, once in known.items()]
 
 
 def _newest(store: Store, job_id: str, key: bytes | None) -> Image:

@@ -15,7 +15,7 @@ from routilux.stores.base import Lease, Store
 from routilux.stores.errors import JobExistsError, MissingObjectError, StoreWriteError, UnknownJobError
 from routilux.stores.memory import MemoryStore
 from routilux.stores.owners import this_process
-from tests.runtime.kept import STORES, Failing, finish, numbers, wait_until
+from tests.runtime.kept import STORES, Failing, Numbers, finish, numbers, wait_until
 
 KEY = b"a key of 24 bytes, guess"
 LARGE = "x" * 200_000
@@ -154,3 +154,37 @@ def test_a_resume_that_cannot_be_written_leaves_the_job_to_be_resumed() -> None:
     store.is_full = False
     assert latest(store, "new").image.header.status == "paused"
     Flow.resume(store, "new", flow=adding()).leave()
+
+
+class Charging(Routine):
+    """Has an effect outside, once for each message that its source sends it."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self.file = file
+        self.define_slot("input", handler=self.charge)
+
+    def charge(self, n: int) -> None:
+        self.once("charge", lambda: self.write(n))
+
+    def write(self, n: int) -> None:
+        with self.file.open("a") as file:
+            file.write(f"{n}\n")
+
+
+def test_what_was_done_once_after_the_checkpoint_is_not_done_again_in_a_fork_of_it(
+    store: Store, tmp_path: Path
+) -> None:
+    def charging() -> Flow:
+        flow = Flow("charging")
+        flow.add_routine(Numbers(), "numbers")
+        flow.add_routine(Charging(tmp_path / "charged"), "charge")
+        flow.connect("numbers", "number", "charge", "input")
+        return flow
+
+    state = finish(charging().start("numbers", {"upto": 5}, store=store, job_id="j", keep_checkpoints=9))
+    assert state.status == "completed", state.error
+    Flow.fork(store, "j", "again", checkpoint=(1, 1))
+    state = finish(Flow.resume(store, "again", flow=charging()))
+    assert state.routine_states["charge"]["handled"] == 5
+    assert (tmp_path / "charged").read_text() == "0\n1\n2\n3\n4\n"
