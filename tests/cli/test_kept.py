@@ -287,13 +287,13 @@ def test_damage_is_told_and_the_checkpoint_before_is_used(
     newest.write_bytes(data)
     status, out, err = told(capsys, "show", "a", "--store", "jobs")
     assert status == 1
-    assert "checkpoint 1-2," in out
+    assert "checkpoint 1-3, " in out
     assert "is damaged" in err
     status, out, _err = told(capsys, "verify", "a", "--store", "jobs")
     assert status == 1
-    assert out.startswith("a: checkpoint-000001-000003: the checkpoint is damaged")
+    assert out.startswith("a: checkpoint-000001-000004: the checkpoint is damaged")
     assert told(capsys, "fork", "a", "b", "--store", "jobs")[0] == 0
-    assert "checkpoint-000001-000003: the checkpoint is damaged" in caplog.text
+    assert "checkpoint-000001-000004: the checkpoint is damaged" in caplog.text
 
 
 # ---- to steer
@@ -315,7 +315,7 @@ def test_a_job_of_another_terminal_is_paused_kept_and_resumed(capsys: pytest.Cap
         assert "is run by process" in err
         status, _out, err = told(capsys, "checkpoint", "a", "--store", "jobs")
         assert (status, job.status) == (0, "running")
-        assert err.startswith("job a is kept: checkpoint 1-3, ")
+        assert err.startswith("job a is kept: checkpoint 1-4, ")
         status, _out, err = told(capsys, "pause", "a", "--store", "jobs", "--leave")
         assert (status, job.wait(10).status) == (0, JobStatus.PAUSED)
         assert err.endswith("go on with it by: routilux resume a --store jobs\n")
@@ -393,7 +393,7 @@ def test_a_job_is_forked_from_any_checkpoint(capsys: pytest.CaptureFixture[str])
     assert told(capsys, "fork", "a", "b", "--store", "jobs")[0] == 2
     assert told(capsys, "fork", "a", "c", "--store", "jobs", "--checkpoint", "9-9")[::2] == (
         2,
-        "routilux: --checkpoint: job 'a' has no checkpoint 9-9; its checkpoints are 1-3, 1-2, 1-1\n",
+        "routilux: --checkpoint: job 'a' has no checkpoint 9-9; its checkpoints are 1-4, 1-3, 1-2\n",
     )
     assert told(capsys, "fork", "a", "c", "--store", "jobs", "--checkpoint", "9")[::2] == (
         2,

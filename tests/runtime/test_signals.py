@@ -17,6 +17,7 @@ PROGRAM = """
     import signal
     from pathlib import Path
 
+    begun = threading.Event()
     gate = threading.Event()
 
     class Waiting(Routine):
@@ -26,6 +27,7 @@ PROGRAM = """
 
         def run(self):
             print("begun", flush=True)
+            begun.set()
             gate.wait()
 
     flow = Flow("waiting")
@@ -37,15 +39,18 @@ PROGRAM = """
 
     def wait():
         with flow.start("waiting", **options):
+            begun.wait()
             print("in the body", flush=True)
 
     def body():
-        with flow.start("waiting", **options) as job:
+        with flow.start("waiting", **options):
+            begun.wait()
             print("in the body", flush=True)
             gate.wait()
 
     def end():
         job = flow.start("waiting", **options)
+        begun.wait()
         print("in the body", flush=True)
         sys.stdin.readline()
 
