@@ -93,35 +93,39 @@ def _harmless(deed: Callable[[], Any], **more: Any) -> Fault:
     return Fault(deed, (), Kind.HARMLESS, placements=PROCESS, strategies=("continue",), **more)
 
 
-ERRORS = [
+CARRIED_ERRORS = [
     Fault(deeds.raise_plainly, ("ValueError: the message is bad",), strategies=STRATEGIES),
     Fault(deeds.raise_unpicklable, ("Unpicklable: cannot",)),
     Fault(deeds.raise_one_way, ("OneWay: no way back",)),
-    Fault(deeds.raise_mute, ("Mute: <its __str__ raised RuntimeError>",)),
     Fault(deeds.raise_mute_for_good, ("MuteForGood: <its __str__ raised SystemExit>",)),
-    Fault(deeds.raise_nameless, ("Nameless: <its __str__ raised TypeError>",)),
-    Fault(deeds.raise_secretive, ("Secretive: in words",)),
     Fault(deeds.raise_that_leaves_on_pickling, ("LeavesOnPickling: on its way",)),
     Fault(deeds.raise_long, ("ValueError: long xxx", "[cut]")),
+    Fault(deeds.raise_lone_surrogate, ("FileNotFoundError", "name-\\udcff")),
+    Fault(deeds.raise_deep_group, ("ExceptionGroup: a shell",)),
+    Fault(deeds.exit_softly, ("SystemExit: 3",)),
+    Fault(deeds.interrupt, ("KeyboardInterrupt",)),
+    Fault(deeds.recurse, ("RecursionError",)),
+    Fault(deeds.want_memory, ("MemoryError",)),
+]
+"""Errors that are hard on the way out of a process."""
+OTHER_ERRORS = [
+    Fault(deeds.raise_mute, ("Mute: <its __str__ raised RuntimeError>",)),
+    Fault(deeds.raise_nameless, ("Nameless: <its __str__ raised TypeError>",)),
+    Fault(deeds.raise_secretive, ("Secretive: in words",)),
     Fault(deeds.raise_long_notes, ("ValueError: noted",)),
     Fault(deeds.raise_with_terminal_codes, ("ValueError: a title",)),
-    Fault(deeds.raise_lone_surrogate, ("FileNotFoundError", "name-\\udcff")),
     Fault(deeds.raise_chain, ("ValueError: number 499",)),
     Fault(deeds.raise_cyclic_context, ("ValueError: first",)),
     Fault(deeds.raise_cyclic_cause, ("ValueError: of itself",)),
     Fault(deeds.raise_group, ("ExceptionGroup: outer (2 sub-exceptions)",)),
-    Fault(deeds.raise_deep_group, ("ExceptionGroup: a shell",)),
-    Fault(deeds.exit_softly, ("SystemExit: 3",)),
     Fault(deeds.exit_with_words, ("SystemExit: farewell",)),
-    Fault(deeds.interrupt, ("KeyboardInterrupt",)),
     Fault(deeds.end_generator, ("GeneratorExit",)),
     Fault(deeds.stop_iterating, ("StopIteration: 1",)),
     Fault(deeds.be_cancelled, ("CancelledError",)),
     Fault(deeds.raise_own, ("Own: not an Exception",)),
-    Fault(deeds.recurse, ("RecursionError",)),
-    Fault(deeds.want_memory, ("MemoryError",)),
     Fault(deeds.fail_to_assert, ("AssertionError",)),
 ]
+ERRORS = [*CARRIED_ERRORS, *OTHER_ERRORS]
 VALUES = [
     _emits(deeds.make_unpicklable, "emit('handled')['cargo']['items'][1]", "lock"),
     _emits(deeds.make_raising_on_pickling, "['cargo']['items'][1]", "the message is bad"),
