@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -18,8 +19,13 @@ settings.load_profile("tests")
 
 
 def pytest_configure() -> None:
-    """Mark this run's processes before the first one is started."""
+    """Mark this run's processes before the first one is started, and let them hear Ctrl-C.
+
+    Below a background job of a shell it is ignored, which programs that a test starts inherit.
+    """
     leaks.mark_run()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -46,6 +46,12 @@ class Move(NamedTuple):
     error: str | None = None
 
 
+class GoOn(NamedTuple):
+    """A paused job goes on; `reply` is told that it was paused, once it shows so no more."""
+
+    reply: Future[bool]
+
+
 class GetCut(NamedTuple):
     """Somebody wants to know how the job is; the answer goes to `reply`."""
 
@@ -161,6 +167,9 @@ class StateActor(Behavior):
                 self._fetch(ctx)
             case Move(to, error):
                 self._move(to, error, ctx)
+            case GoOn(answer):
+                self._move(JobStatus.RUNNING, None, ctx)
+                answer.set_result(True)
             case GetCut(reply):
                 try:
                     reply.set_result(self.cut(ctx.now()))

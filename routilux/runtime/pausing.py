@@ -16,9 +16,8 @@ from collections.abc import Callable
 from enum import Enum
 
 from routilux.errors import JobEndedError
-from routilux.jobs.actor import Move, Paused, PauseNow
+from routilux.jobs.actor import GoOn, Paused, PauseNow
 from routilux.jobs.errors import BusyRoutine, PauseInterruptedError, PauseTimeoutError
-from routilux.jobs.machine import JobStatus
 from routilux.jobs.recorder import CheckpointInfo
 from routilux.ledger import Ledger
 from routilux.runtime.commands import Hold, LetGo, PauseDue, PauseJob, Requeue, Rested, ResumeJob
@@ -137,13 +136,13 @@ class Pausing:
         if self._stage is _Stage.KEEPING:
             self._resuming.append(asked)  # it is paused first: that is on its way to the store
             return
-        was_paused = self._stage is _Stage.PAUSED
-        if was_paused:
-            self._tell_state(Move(JobStatus.RUNNING))
+        if self._stage is _Stage.PAUSED:
+            self._tell_state(GoOn(asked.reply))
             self._go_on(None)
-        elif self._stage is _Stage.RESTING:
+            return
+        if self._stage is _Stage.RESTING:
             self._go_on(PauseInterruptedError(self._ledger.job_id))
-        asked.reply.set_result(was_paused)
+        asked.reply.set_result(False)
 
     def _go_on(self, error: Exception | None) -> None:
         """Open the gate; those who wait for the pause are told of `error`, if that is why."""

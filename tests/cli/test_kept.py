@@ -457,17 +457,14 @@ def _await(is_so: Any) -> None:
 
 @contextmanager
 def started(*words: str) -> Iterator[Program]:
-    """Start a command in this folder that hears Ctrl-C; its handler has begun."""
-    before, folder = signal.signal(signal.SIGINT, signal.default_int_handler), Path.cwd()
-    try:
-        with ExitStack() as stack:
-            with chdir(ROOT):  # whose packages it finds
-                command = [sys.executable, "-m", "routilux", *words, "--plain"]
-                program = stack.enter_context(start_command(command, folder))
-            program.await_line("begun")
-            yield program
-    finally:
-        signal.signal(signal.SIGINT, before)
+    """Start a command in this folder; its handler has begun."""
+    folder = Path.cwd()
+    with ExitStack() as stack:
+        with chdir(ROOT):  # whose packages it finds
+            command = [sys.executable, "-m", "routilux", *words, "--plain"]
+            program = stack.enter_context(start_command(command, folder))
+        program.await_line("begun")
+        yield program
 
 
 @pytest.mark.processes

@@ -280,16 +280,7 @@ def test_graph_draws(capsys: pytest.CaptureFixture[str]) -> None:
     assert out.startswith('digraph "squares" {')
 
 
-@pytest.fixture
-def heard_by_children() -> Iterator[None]:
-    """Let programs that a test starts hear Ctrl-C: below a background job of a shell they inherit it ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.processes
-@pytest.mark.usefixtures("heard_by_children")
 @pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_a_run_in_order(number: signal.Signals, expected: int) -> None:
     root = Path(__file__).resolve().parents[2]

@@ -9,7 +9,7 @@ import pytest
 
 from routilux import Flow, JobStatus, Routine
 from routilux.errors import TransitionError
-from routilux.jobs.actor import GetCut, JobCut, Left, Move, Paused, PauseNow, StateActor
+from routilux.jobs.actor import GetCut, GoOn, JobCut, Left, Move, Paused, PauseNow, StateActor
 from routilux.jobs.checkpoints import Pause
 from routilux.ledger import Ledger
 from routilux.routing import compile_plan
@@ -59,7 +59,9 @@ def test_without_a_store_a_pause_is_a_pause_all_the_same() -> None:
     cut = bench.cut()
     assert (cut.status, cut.checkpoint) == (JobStatus.PAUSED, None)
     assert [(point.at, point.reason, point.checkpoint) for point in cut.pause_points] == [(103.0, "lunch", b"x")]
-    bench.handle(Move(JobStatus.RUNNING))
+    reply: Future[bool] = Future()
+    bench.handle(GoOn(reply))
+    assert (reply.result(0), bench.cut().status) == (True, JobStatus.RUNNING)
     bench.handle(PauseNow(Pause("tea", None)))
     assert [point.reason for point in bench.cut().pause_points] == ["lunch", "tea"]
 

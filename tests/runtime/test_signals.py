@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -61,14 +60,6 @@ PROGRAM = """
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
         raise
 """
-
-
-@pytest.fixture(autouse=True)
-def heard_by_children() -> Iterator[None]:
-    """Let programs hear Ctrl-C: below a background job of a shell they inherit it ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 def is_paused(folder: Path) -> tuple[str, str, int]:
