@@ -75,10 +75,10 @@ def _dies(deed: Callable[[], Any], *told: str, **more: Any) -> Fault:
     return Fault(deed, told, Kind.DIES, placements=PROCESS, **more)
 
 
-def _hangs(deed: Callable[[], Any], *told: str) -> Fault:
+def _hangs(deed: Callable[[], Any], *told: str, **more: Any) -> Fault:
     told = told or (f"took longer than {HANG_SECONDS:g} s",)
     options = {"timeout": HANG_SECONDS}
-    return Fault(deed, told, Kind.DIES, placements=PROCESS, strategies=("continue",), options=options)
+    return Fault(deed, told, Kind.DIES, placements=PROCESS, strategies=("continue",), options=options, **more)
 
 
 def _emits(deed: Callable[[], Any], *told: str, **more: Any) -> Fault:
@@ -162,10 +162,10 @@ SIGNALS = [
 ]
 DEATHS = [
     _dies(deeds.exit_hard, "exited with code 0", strategies=("continue",)),
-    _dies(deeds.exit_hard_with_code, "exited with code 7", strategies=("continue",)),
+    _dies(deeds.exit_hard_with_code, "exited with code 7", long=True),
     _dies(deeds.be_killed, "SIGKILL", strategies=STRATEGIES),
-    _dies(deeds.segfault, "SIGSEGV", prints=True),
-    _dies(deeds.abort, "SIGABRT", prints=True, strategies=("continue",)),
+    _dies(deeds.segfault, "SIGSEGV", prints=True, strategies=("continue",)),
+    _dies(deeds.abort, "SIGABRT", prints=True, long=True),
     _dies(deeds.raise_that_dies_on_pickling, "exited with code 5", strategies=("continue",)),
     _dies(deeds.die_in_a_large_frame, "SIGKILL", where=Where.EMIT, strategies=("continue",)),
     # What it had yet to send, it cannot, and says so.
@@ -181,13 +181,13 @@ DEATHS = [
 ]
 HANGS = [
     _hangs(deeds.hang),
-    _hangs(deeds.spin),
+    _hangs(deeds.spin, long=True),
     _hangs(deeds.ignore_signals_and_hang),
     _hangs(deeds.stand_still),
 ]
 MEMORY = {"memory_limit": deeds.MEMORY_LIMIT}
 LIMITS = [
-    _dies(deeds.hold_memory, "MiB, over its memory_limit of 128 MiB", options=MEMORY),
+    _dies(deeds.hold_memory, "MiB, over its memory_limit of 128 MiB", options=MEMORY, strategies=("continue",)),
     Fault(deeds.take_memory, ("MemoryError",), placements=PROCESS, options=MEMORY),
 ]
 FAULTS = [*ERRORS, *VALUES, *DEATHS, *HANGS, *LIMITS]

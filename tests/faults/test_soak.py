@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.processes]
 @pytest.mark.timeout(300)
 def test_a_short_soak_finds_nothing_lost_doubled_or_left() -> None:
     out = io.StringIO()
-    assert soak(0.1, seed=7, at_once=2, out=out) == 0, out.getvalue()
+    assert soak(0.05, seed=7, at_once=2, out=out) == 0, out.getvalue()
     assert out.getvalue().endswith("nothing lost, doubled or left\n")
 
 

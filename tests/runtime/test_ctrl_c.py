@@ -19,12 +19,13 @@ SHUTDOWN = 30.0
 
 WAYS = ("execute", "wait", "leave", "body")
 """How a program waits: the functions of `PROGRAM`."""
+USUAL = {("execute", "thread"), ("wait", "process"), ("body", "process")}
+"""What `make test` takes: each once, of ways that are the same for both placements."""
 CASES = [
-    pytest.param(way, placement, marks=[] if way == "execute" or placement == "process" else [pytest.mark.stress])
+    pytest.param(way, placement, marks=[] if (way, placement) in USUAL else [pytest.mark.stress])
     for placement in ("thread", "process")
     for way in WAYS
 ]
-"""The ways to wait are the same for both; `make test` takes all of them for one."""
 PROGRAM = """
     from routilux.runtime.running import running
 

@@ -267,7 +267,13 @@ job.close_entry(); print(job.wait().status)
 """
 
 
-@pytest.mark.parametrize("command", [["-i", "-q"], ["-c", "import code; code.interact(banner='', exitmsg='')"]])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["-i", "-q"],
+        pytest.param(["-c", "import code; code.interact(banner='', exitmsg='')"], marks=pytest.mark.stress),
+    ],
+)
 def test_routines_that_are_typed_at_a_prompt_run_in_processes(tmp_path: Path, command: list[str]) -> None:
     with start_command([sys.executable, *command], tmp_path) as program:
         ended: Ended = program.finish(PROMPT)

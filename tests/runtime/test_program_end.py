@@ -15,6 +15,13 @@ LEFT_RUNNING = re.compile(
 )
 
 
+STARTS = (
+    'sleep_in_a_job("process", shutdown=0.2)',
+    'job = sleep_in_a_job("thread", shutdown=0.2)',
+    'sleep_in_a_job("process", shutdown=0.2, keep_open=True)',
+)
+
+
 def split(errors: str) -> tuple[int, list[str]]:
     """Give how many jobs were told as left running, and the other lines of stderr."""
     lines = errors.splitlines()
@@ -23,13 +30,12 @@ def split(errors: str) -> tuple[int, list[str]]:
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize(
-    "start",
+    ("start", "ending"),
     [
-        'sleep_in_a_job("process", shutdown=0.2)',
-        'job = sleep_in_a_job("thread", shutdown=0.2)',
-        'sleep_in_a_job("process", shutdown=0.2, keep_open=True)',
+        pytest.param(start, ending, marks=[] if which == number else [pytest.mark.stress])
+        for number, start in enumerate(STARTS)
+        for which, ending in enumerate(ENDINGS)
     ],
 )
 def test_a_job_that_still_runs_is_cancelled_and_gone_when_the_program_ends(

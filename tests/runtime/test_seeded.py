@@ -16,7 +16,7 @@ from supervisors.wire.values import decode
 from tests.runtime import shapes
 from tests.runtime.seeded import SeededJob
 
-SEEDS = range(2_000 if os.environ.get("ROUTILUX_STRESS") == "1" else 40)
+SEEDS = range(2_000 if os.environ.get("ROUTILUX_STRESS") == "1" else 25)
 COUNT = 12
 FAULTS = Faults(crash=0.01, crash_before_commit=0.02, start_failure=0.02)
 SLOTS = {"chain": ("input",), "fan": ("x", "y", "z"), "diamond": ("x", "y"), "loop": ("input",)}

@@ -99,7 +99,7 @@ from tests.supervisors import otp_calls, otp_many  # noqa: F401  they register t
 from tests.supervisors.drivers import StepDriver, ThreadDriver
 from tests.supervisors.otp import SCENARIOS, Scenario
 
-SEEDS = 30
+SEEDS = 15
 STRESS_SEEDS = 1_000
 HURRY = 0.05
 IDS = {"argvalues": SCENARIOS, "ids": [scenario.name for scenario in SCENARIOS]}

@@ -47,6 +47,19 @@ WAIT = 30.0
 processes = pytest.mark.processes
 
 
+class TellingActor(ProcessActor):
+    """Tells when it has heard that it is to end."""
+
+    def __init__(self, make: Callable[[], object]) -> None:
+        super().__init__(make)
+        self.has_heard = threading.Event()
+
+    def on_message(self, message: object, ctx: Context) -> None:
+        super().on_message(message, ctx)
+        if isinstance(message, Terminate):
+            self.has_heard.set()
+
+
 class House:
     """A host with one process-backed actor in it, and what became of it."""
 
@@ -55,7 +68,8 @@ class House:
         telemetry = Telemetry()
         self.host = PykkaHost(seed=1, telemetry=telemetry)
         telemetry.attach("test", ["actor.undelivered"], lambda *event: self.told.append(event))
-        self.ref: PykkaRef = self.host.start(ProcessActor(make), "resident", mailbox=mailbox)
+        self.actor = TellingActor(make)
+        self.ref: PykkaRef = self.host.start(self.actor, "resident", mailbox=mailbox)
 
     def ask(self, *message: Any) -> Any:
         return self.ref.ask(message, WAIT)
@@ -415,6 +429,7 @@ def test_asked_to_end_it_finishes_the_message_it_is_on_and_nothing_more(diary: P
         behind = [house.future("count", number) for number in range(300)]
         with held(fifo):
             house.ref.signal(Terminate(Shutdown("enough")))
+            assert house.actor.has_heard.wait(WAIT)
         assert current.result(WAIT) is None
         # Its last call takes as long as it takes.
         release(str(last))

@@ -14,7 +14,7 @@ from supervisors.places.base import PART_BOUND, Execution, Lost, Place, Port
 from supervisors.places.scripted import Faults, ScriptedPlace
 from supervisors.reasons import Crashed, Reason, Shutdown, StartFailed
 
-SEEDS = 300
+SEEDS = 150
 REQUESTS = 30
 
 
