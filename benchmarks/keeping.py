@@ -5,7 +5,8 @@ The command `python -m benchmarks.keeping`. Owns its two flows and what it print
 First a job of 100 routines with 1,000 pending messages and 10,000 history records is asked for checkpoints, on files
 and on SQLite: how long its lock is held, how long encoding and writing take, and how large a checkpoint is. Then
 messages go from a source over two routines to a sink, without a store, with one, and with a checkpoint a second; rounds
-are interleaved, and ratios taken within a round.
+are interleaved, and ratios taken within a round: of what came through in a second, and of the processor time that it
+took, which tells more on a machine that others use too.
 """
 
 from __future__ import annotations
@@ -149,25 +150,32 @@ def measure_rates(folder: Path, messages: int, rounds: int, placement: str) -> i
         "a checkpoint a second": {"store": folder / "rates", "checkpoint_every": 1.0},
     }
     rates: dict[str, list[float]] = {way: [] for way in ways}
+    costs: dict[str, list[float]] = {way: [] for way in ways}
     for number in range(rounds):
         order = list(ways)
         for way in order[number % len(order) :] + order[: number % len(order)]:
             job = relay(placement).start("source", {"count": messages}, **ways[way])
-            start = time.perf_counter()
+            start, cpu_start = time.perf_counter(), sum(os.times()[:4])
             state = job.wait()
             rates[way].append(messages / (time.perf_counter() - start))
+            costs[way].append((sum(os.times()[:4]) - cpu_start) / messages)
             if not is_right(job, state.routine_states["sink"]["state"], messages):
                 return 1
     for way, found in rates.items():
-        print(f"{placement}s, {way}: {statistics.median(found):,.0f} messages/s over 3 hops")
+        cpu = statistics.median(costs[way]) * 1e6
+        print(f"{placement}s, {way}: {statistics.median(found):,.0f} messages/s over 3 hops, {cpu:.1f} us of CPU each")
     for one, other in (
         ("a checkpoint a second", "store"),
         ("store", "no store"),
         ("a checkpoint a second", "no store"),
     ):
-        ratios = [a / b for a, b in zip(rates[one], rates[other], strict=True)]
-        print(f"{one} / {other}: {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})")
+        print(f"{one} / {other}: rate {_compare(rates[one], rates[other])}, CPU {_compare(costs[one], costs[other])}")
     return 0
+
+
+def _compare(some: list[float], others: list[float]) -> str:
+    ratios = [one / other for one, other in zip(some, others, strict=True)]
+    return f"{statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})"
 
 
 def relay(placement: str) -> Flow:
