@@ -20,7 +20,7 @@ from routilux.jobs.checkpoints import BoundaryOverdue, CheckpointDue, Checkpoint
 from routilux.jobs.errors import CheckpointFailedError
 from routilux.jobs.history import History, HistoryCut
 from routilux.jobs.machine import JobStatus, is_final, move
-from routilux.jobs.recorder import CheckpointInfo, KeepFacts, NotSaved, Saved, TakenOver
+from routilux.jobs.recorder import CheckpointInfo, NotSaved, Saved, TakenOver
 from routilux.jobs.state import RoutineFigures
 from routilux.ledger import Ledger
 from routilux.records.schema import PausePoint
@@ -232,7 +232,7 @@ class StateActor(Behavior):
     def _take_in(self, facts: list[Fact], now: float) -> None:
         self._history.extend(facts)
         if self._checkpoints is not None:
-            self._checkpoints.tell_recorder(KeepFacts(facts))
+            self._checkpoints.keep_facts(facts)
         self._updated_at = now + self._wall_offset
 
     def _move(self, to: JobStatus, error: str | None, ctx: Context) -> None:

@@ -18,9 +18,10 @@ from routilux.accounts import Account
 from routilux.books import AccountBooks, Books, Versions
 from routilux.errors import JobEndedError
 from routilux.facts import Fact
+from routilux.jobs.backlog import Backlog
 from routilux.jobs.errors import CheckpointFailedError
 from routilux.jobs.journal import Journal
-from routilux.jobs.recorder import CheckpointInfo, NotSaved, Save, Saved, TakenOver
+from routilux.jobs.recorder import CheckpointInfo, KeepFacts, NotSaved, Save, Saved, TakenOver
 from routilux.ledger import Ledger
 from routilux.records.schema import PausePoint
 from routilux.stores.errors import FencedError
@@ -77,6 +78,7 @@ class Checkpoints:
     Args:
         ledger: the job's.
         journal: the log of what was done once.
+        backlog: where facts are counted that go to the recorder.
         generation: which runner of the job this is.
         number: that of the last checkpoint there was.
         every: seconds between two checkpoints, from the end of one to the cut of the next; None for none by itself.
@@ -91,6 +93,7 @@ class Checkpoints:
         ledger: Ledger,
         *,
         journal: Journal,
+        backlog: Backlog,
         generation: int,
         number: int,
         every: float | None,
@@ -101,6 +104,7 @@ class Checkpoints:
     ) -> None:
         self._ledger = ledger
         self._journal = journal
+        self._backlog = backlog
         self._generation = generation
         self._number = number
         self._every = every
@@ -136,6 +140,12 @@ class Checkpoints:
         """Hand something to the recorder; before it is there, nothing is lost that it would have to know."""
         if self._recorder is not None:
             self._recorder.signal(message)
+
+    def keep_facts(self, facts: list[Fact]) -> None:
+        """Hand facts to the recorder."""
+        if self._recorder is not None:
+            self._backlog.add(len(facts))
+            self._recorder.signal(KeepFacts(facts))
 
     def note_paused(self, *, is_paused: bool, ctx: Context) -> bool:
         """Take note that the job is paused, or goes on: while it is paused it is kept only when that is asked for.

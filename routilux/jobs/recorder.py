@@ -18,6 +18,7 @@ from typing import NamedTuple
 from routilux.books import Books, Versions
 from routilux.facts import Fact
 from routilux.jobs import imaging
+from routilux.jobs.backlog import Backlog
 from routilux.jobs.errors import CheckpointFailedError
 from routilux.keeping.listing import history_name
 from routilux.keeping.retention import Retention
@@ -157,14 +158,22 @@ class Recorder(Behavior):
         plan: the compiled flow.
         custody: where and how.
         report: tells the state actor.
+        backlog: where it tells what it has written.
     """
 
     handles_terminate = True
 
-    def __init__(self, plan: Plan, custody: Custody, report: Callable[[Saved | NotSaved | TakenOver], None]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        custody: Custody,
+        report: Callable[[Saved | NotSaved | TakenOver], None],
+        backlog: Backlog,
+    ) -> None:
         self._plan = plan
         self._custody = custody
         self._report = report
+        self._facts = backlog
         self._log_name = history_name(custody.lease.generation)
         self._backlog = [
             write_log_header(
@@ -193,6 +202,7 @@ class Recorder(Behavior):
         match message:
             case KeepFacts(facts):
                 self._keep_facts(facts)
+                self._facts.done(len(facts))
             case Save():
                 self._save(message)
             case NotSaved(_, error):

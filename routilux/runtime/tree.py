@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from routilux.accounts import Account
 from routilux.errors import FlowCheckError, JobEndedError, NotPortableError
 from routilux.jobs.actor import FactsWait, JobCut, StateActor
+from routilux.jobs.backlog import Backlog
 from routilux.jobs.checkpoints import Checkpoints, Stopped
 from routilux.jobs.errors import CheckpointFailedError
 from routilux.jobs.imaging import Clocks, image_topology
@@ -161,13 +162,14 @@ class _Wiring:
         }
         self._created_at = time.time() if kept is None else kept.created_at
         wall_offset = time.time() - time.monotonic()
+        self._backlog = Backlog()
         self._ledger = ledger = self._make_ledger(plan, codec, wall_offset)
         checkpoints, recorder, journal = None, None, None
         if kept is not None:
             journal = Journal(kept.store, kept.lease, seal_key=kept.key)
             checkpoints = self._make_checkpoints(kept, journal, wall_offset)
             topology = image_topology(plan, registry.shapes())
-            recorder = Recorder(plan, kept.custody(topology, wall_offset), self._tell_state)
+            recorder = Recorder(plan, kept.custody(topology, wall_offset), self._tell_state, self._backlog)
             # Up to the first checkpoint, or that would wait for the end of their first turn.
             ledger.stop_in_place()
         self._state_actor = StateActor(ledger, wall_offset, self._tell_root, checkpoints)
@@ -220,7 +222,7 @@ class _Wiring:
             plan,
             lock,
             on_quiet=lambda: self._tell_root(Quiet()),
-            on_facts=lambda: self._tell_state(FactsWait()),
+            on_facts=self._tell_of_facts,
             on_overflow=lambda cycle: self._tell_root(Overflow(cycle)),
             on_stopped=lambda: self._tell_state(Stopped()),
             waits=self._beginning.kept is not None and self._beginning.restore is None,
@@ -245,6 +247,7 @@ class _Wiring:
         return Checkpoints(
             self._ledger,
             journal=journal,
+            backlog=self._backlog,
             generation=kept.lease.generation,
             number=kept.number,
             every=kept.every,
@@ -270,6 +273,10 @@ class _Wiring:
 
     def _tell_state(self, message: object) -> None:
         self._supervisor.state_ref.result().signal(message)
+
+    def _tell_of_facts(self) -> None:
+        self._tell_state(FactsWait())
+        self._backlog.wait()
 
     def _give_back(self) -> None:
         running.leave(self._beginning.job_id)

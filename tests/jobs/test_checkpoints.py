@@ -8,6 +8,7 @@ import pytest
 
 from routilux import Flow, Routine
 from routilux.errors import JobEndedError
+from routilux.jobs.backlog import Backlog
 from routilux.jobs.checkpoints import (
     BOUNDARY_SECONDS,
     BoundaryOverdue,
@@ -69,6 +70,7 @@ class Bench:
         self.checkpoints = Checkpoints(
             self.ledger,
             journal=FakeJournal(),  # type: ignore[arg-type]
+            backlog=Backlog(),
             generation=3,
             number=10,
             every=every,

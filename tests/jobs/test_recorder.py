@@ -12,6 +12,7 @@ from routilux.books import Books
 from routilux.facts import Fact
 from routilux.ids import to_bytes
 from routilux.jobs import imaging, recorder
+from routilux.jobs.backlog import Backlog
 from routilux.jobs.imaging import image_topology
 from routilux.jobs.recorder import Custody, KeepFacts, NotSaved, Recorder, Save, Saved
 from routilux.keeping.finding import latest
@@ -94,7 +95,7 @@ class Bench:
             wall_offset=100.0,
         )
         self.told: list[Saved | NotSaved] = []
-        self.recorder = Recorder(plan, custody, self.told.append)
+        self.recorder = Recorder(plan, custody, self.told.append, Backlog())
         self.number = 0
 
     def handle(self, message: Any) -> FakeContext:

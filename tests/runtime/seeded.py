@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from routilux import Flow
 from routilux.jobs.actor import FactsWait, JobCut, StateActor, TakeCheckpoint
+from routilux.jobs.backlog import Backlog
 from routilux.jobs.checkpoints import Checkpoints, Stopped
 from routilux.jobs.errors import CheckpointFailedError
 from routilux.jobs.imaging import Clocks, image_topology, read_books
@@ -106,9 +107,11 @@ class SeededJob:
         checkpoints, recorder, self._journal = None, None, None
         if kept is not None:
             self._journal = Journal(kept.store, kept.lease)
+            backlog = Backlog()
             checkpoints = Checkpoints(
                 self.ledger,
                 journal=self._journal,
+                backlog=backlog,
                 generation=kept.lease.generation,
                 number=kept.number,
                 every=kept.every,
@@ -118,7 +121,7 @@ class SeededJob:
                 taken_over=lambda error: self._tell_root(NotKept(error)),
             )
             topology = image_topology(self.plan, registry.shapes())
-            recorder = Recorder(self.plan, kept.custody(topology, wall), self.tell_state)
+            recorder = Recorder(self.plan, kept.custody(topology, wall), self.tell_state, backlog)
         self.checkpoints = checkpoints
         self.recorder = recorder
         self.state_actor = StateActor(self.ledger, wall, self._tell_root, checkpoints)
