@@ -97,18 +97,18 @@ CARRIED_ERRORS = [
     Fault(deeds.raise_plainly, ("ValueError: the message is bad",), strategies=STRATEGIES),
     Fault(deeds.raise_unpicklable, ("Unpicklable: cannot",)),
     Fault(deeds.raise_one_way, ("OneWay: no way back",)),
-    Fault(deeds.raise_mute_for_good, ("MuteForGood: <its __str__ raised SystemExit>",)),
     Fault(deeds.raise_that_leaves_on_pickling, ("LeavesOnPickling: on its way",)),
     Fault(deeds.raise_long, ("ValueError: long xxx", "[cut]")),
     Fault(deeds.raise_lone_surrogate, ("FileNotFoundError", "name-\\udcff")),
-    Fault(deeds.raise_deep_group, ("ExceptionGroup: a shell",)),
-    Fault(deeds.exit_softly, ("SystemExit: 3",)),
-    Fault(deeds.interrupt, ("KeyboardInterrupt",)),
-    Fault(deeds.recurse, ("RecursionError",)),
-    Fault(deeds.want_memory, ("MemoryError",)),
 ]
 """Errors that are hard on the way out of a process."""
 OTHER_ERRORS = [
+    Fault(deeds.want_memory, ("MemoryError",)),
+    Fault(deeds.recurse, ("RecursionError",)),
+    Fault(deeds.interrupt, ("KeyboardInterrupt",)),
+    Fault(deeds.exit_softly, ("SystemExit: 3",)),
+    Fault(deeds.raise_deep_group, ("ExceptionGroup: a shell",)),
+    Fault(deeds.raise_mute_for_good, ("MuteForGood: <its __str__ raised SystemExit>",)),
     Fault(deeds.raise_mute, ("Mute: <its __str__ raised RuntimeError>",)),
     Fault(deeds.raise_nameless, ("Nameless: <its __str__ raised TypeError>",)),
     Fault(deeds.raise_secretive, ("Secretive: in words",)),
@@ -193,13 +193,13 @@ LIMITS = [
 FAULTS = [*ERRORS, *VALUES, *DEATHS, *HANGS, *LIMITS]
 HARMLESS = [
     _harmless(deeds.fork_and_return),
-    _harmless(deeds.leave_a_copy),
-    _harmless(deeds.leave_a_program),
+    _harmless(deeds.leave_a_copy, long=True),
+    _harmless(deeds.leave_a_program, long=True),
     _harmless(deeds.leave_a_thread),
     _harmless(deeds.flood, prints=True),
-    _harmless(deeds.flood_without_lines, prints=True),
+    _harmless(deeds.flood_without_lines, prints=True, long=True),
     _harmless(deeds.close_output),
-    _harmless(deeds.forget_output),
+    _harmless(deeds.forget_output, long=True),
     _harmless(deeds.ignore_the_polite_signals),
     _harmless(deeds.change_the_surroundings),
 ]

@@ -86,6 +86,7 @@ def test_a_job_without_descriptors_fails_by_name_and_the_next_one_works(tmp_path
 @pytest.mark.skipif(
     sys.platform != "linux" or os.getuid() != 0, reason="takes a user of its own, whose processes are counted"
 )
+@pytest.mark.stress
 def test_a_job_without_processes_left_fails_by_name_and_the_next_one_works(tmp_path: Path) -> None:
     told = run_starved(tmp_path, "RLIMIT_NPROC", 54_321, [0, 2, 3, 4, 5])
     assert [status for status, _ in told] == ["StartError", *["failed"] * 4]

@@ -141,7 +141,7 @@ FLOW_FILE = """
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("placement", ["thread", "process"])
+@pytest.mark.parametrize("placement", ["thread", pytest.param("process", marks=pytest.mark.stress)])
 @pytest.mark.parametrize(
     ("number", "times", "code"),
     [

@@ -157,13 +157,14 @@ def test_on_threads(scenario: Scenario, tmp_path: Path) -> None:
     run_on_threads(scenario, tmp_path, "thread")
 
 
+SOME_FIRSTS = list(FIRST_OF_SECTION.values())[::2]
+"""What `make test` takes of the scenarios on real processes, of every second section."""
+
+
 @pytest.mark.processes
 @pytest.mark.parametrize(
     "scenario",
-    [
-        pytest.param(scenario, marks=() if scenario in FIRST_OF_SECTION.values() else pytest.mark.stress)
-        for scenario in ON_PROCESSES
-    ],
+    [pytest.param(scenario, marks=() if scenario in SOME_FIRSTS else pytest.mark.stress) for scenario in ON_PROCESSES],
     ids=PROCESS_IDS["ids"],
 )
 def test_on_processes(scenario: Scenario, tmp_path: Path) -> None:

@@ -97,10 +97,10 @@ class Unruly(Bench):
     ("verb", "place"),
     [
         ("wait", "in wait"),
-        ("spin", "in spin"),
-        ("backtrack", "in backtrack"),
+        pytest.param("spin", "in spin", marks=pytest.mark.stress),
+        pytest.param("backtrack", "in backtrack", marks=pytest.mark.stress),
         ("ignore", "in ignore"),
-        ("swallow", "in swallow"),
+        pytest.param("swallow", "in swallow", marks=pytest.mark.stress),
         ("block", "in block"),
         ("stop", ""),
     ],
