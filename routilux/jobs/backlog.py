@@ -11,8 +11,9 @@ import threading
 
 from routilux.facts import FACTS_BATCH
 
-BACKLOG_FACTS = 20 * FACTS_BATCH
-"""Facts that may wait for the recorder before those who make more wait too (about a tenth of a second of its work)."""
+BACKLOG_FACTS = 100 * FACTS_BATCH
+"""Facts that may wait for the recorder before those who make more wait too (some tenths of a second of its work: a slow
+fsync now and then is waited for by nobody)."""
 
 PATIENCE_SECONDS = 1.0
 """How long a turn's end waits for that; a store that hangs makes a job slow, and does not stop it (arbitrary)."""

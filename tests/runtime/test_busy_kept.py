@@ -49,6 +49,7 @@ def handled_at_last(job: Job) -> int:
 
 def test_a_store_that_falls_behind_slows_the_job_down(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backlog, "PATIENCE_SECONDS", 60.0)
+    monkeypatch.setattr(backlog, "BACKLOG_FACTS", COUNT // 2)
     store, flow = GatedStore(), Flow("busy")
     flow.add_routine(count, "count")
     flow.add_routine(take, "take")
