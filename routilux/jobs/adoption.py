@@ -198,7 +198,7 @@ class _Gate:
         if routine.id not in self._now and routine.id in self._changes.drop:
             return
         lost: dict[str, int] = {}
-        for message in _messages_of(routine):
+        for message in routine.messages():
             if not self._has_way(message):
                 label = self._image.topology.edges[message.edge].label
                 lost[label] = lost.get(label, 0) + 1
@@ -387,19 +387,10 @@ def _label_of(output: OutputImage) -> str:
     return f"{output.routine_id}.{output.event} -> output"
 
 
-def _messages_of(routine: RoutineImage) -> Iterator[MessageImage]:
-    yield from routine.in_hand
-    yield from routine.waiting
-    for wait in routine.retries:
-        yield from wait.messages
-    for letter in routine.dead_letters:
-        yield letter.message
-
-
 def _values_of(image: Image) -> Iterator[bytes]:
     """Give all encoded values of users that a job holds."""
     for routine in image.routines:
-        for message in _messages_of(routine):
+        for message in routine.messages():
             yield from _values_in(message)
     job: JobImage = image.job
     for output in job.outputs:

@@ -66,11 +66,11 @@ def image_routine(routine_id: str, held: AccountBooks, clocks: Clocks, codec: Va
         status=held.status,
         error=held.error,
         is_skipped=held.is_skipped,
-        in_hand=[_image_message(message, codec) for message in held.in_hand],
-        waiting=[_image_message(message, codec) for message in held.waiting],
+        in_hand=[image_message(message, codec) for message in held.in_hand],
+        waiting=[image_message(message, codec) for message in held.waiting],
         retries=[
             RetryImage(
-                [_image_message(message, codec) for message in wait.messages],
+                [image_message(message, codec) for message in wait.messages],
                 max(0.0, wait.due_at - clocks.now),
                 wait.holds,
             )
@@ -78,7 +78,7 @@ def image_routine(routine_id: str, held: AccountBooks, clocks: Clocks, codec: Va
         ],
         dead_letters=[
             DeadLetterImage(
-                _image_message(letter.message, codec),
+                image_message(letter.message, codec),
                 letter.reason,
                 letter.attempts,
                 max(0.0, letter.at + clocks.wall_offset),
@@ -119,8 +119,8 @@ def image_job(
             OutputImage(
                 output.routine_id,
                 output.event,
-                [_image_message(message, codec) for message in held.waiting],
-                [_image_message(message, codec) for message in held.collected],
+                [image_message(message, codec) for message in held.waiting],
+                [image_message(message, codec) for message in held.collected],
             )
             for output, held in zip(plan.outputs, books.outputs, strict=True)
         ],
@@ -264,15 +264,15 @@ def _read_routine(image: RoutineImage, clocks: Clocks) -> AccountBooks:
     return AccountBooks(
         committed=(),
         versions=(),
-        in_hand=tuple(map(_read_message, image.in_hand)),
-        waiting=tuple(map(_read_message, image.waiting)),
+        in_hand=tuple(map(read_message, image.in_hand)),
+        waiting=tuple(map(read_message, image.waiting)),
         retries=tuple(
-            RetryWait(list(map(_read_message, wait.messages)), clocks.now + wait.seconds, wait.holds)
+            RetryWait(list(map(read_message, wait.messages)), clocks.now + wait.seconds, wait.holds)
             for wait in image.retries
         ),
         letters=tuple(
             DeadLetter(
-                image.id, _read_message(letter.message), letter.reason, letter.attempts, letter.at - clocks.wall_offset
+                image.id, read_message(letter.message), letter.reason, letter.attempts, letter.at - clocks.wall_offset
             )
             for letter in image.dead_letters
         ),
@@ -286,10 +286,11 @@ def _read_routine(image: RoutineImage, clocks: Clocks) -> AccountBooks:
 def _read_output(image: OutputImage | None) -> OutputBooks:
     if image is None:
         return OutputBooks((), ())
-    return OutputBooks(tuple(map(_read_message, image.waiting)), tuple(map(_read_message, image.collected)))
+    return OutputBooks(tuple(map(read_message, image.waiting)), tuple(map(read_message, image.collected)))
 
 
-def _image_message(message: Message, codec: ValueCodec) -> MessageImage:
+def image_message(message: Message, codec: ValueCodec) -> MessageImage:
+    """Give the image of a message; a payload that is bytes is encoded already."""
     payload = message.payload
     return MessageImage(
         message.edge,
@@ -305,7 +306,8 @@ def _image_message(message: Message, codec: ValueCodec) -> MessageImage:
     )
 
 
-def _read_message(image: MessageImage) -> Message:
+def read_message(image: MessageImage) -> Message:
+    """Give the message that an image is of."""
     return Message(
         image.edge,
         image.seq,

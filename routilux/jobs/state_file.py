@@ -14,16 +14,16 @@ import struct
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from routilux.dead_letters import DeadLetter
 from routilux.executions import ExecutionRecord, Names
 from routilux.facts import Fact
 from routilux.holdings import EdgeCount
-from routilux.ids import from_bytes, to_bytes
 from routilux.jobs.history import HistoryCut
+from routilux.jobs.imaging import image_message, read_message
 from routilux.jobs.machine import JobStatus
 from routilux.jobs.recorder import CheckpointInfo
-from routilux.messages import Message, Once
 from routilux.records.carried import Carried
 from routilux.records.errors import DamagedError, UnsupportedFormatError
 from routilux.records.history_log import is_named
@@ -279,19 +279,7 @@ def _write_letter(letter: DeadLetter, index: int, codec: Carried) -> _Letter:
         lost = _Lost(record_error(error), len(letter.message.payload))
     else:
         payload = codec.encode(data, f"dead_letters[{index}].data")
-    message = letter.message
-    image = MessageImage(
-        message.edge,
-        message.seq,
-        to_bytes(message.key),
-        payload,
-        message.failures,
-        message.crashes,
-        message.redelivered,
-        message.released,
-        message.stepped,
-        dict(message.once),
-    )
+    image = image_message(replace(letter.message, payload=payload), codec)
     return _Letter(letter.routine_id, image, lost, letter.reason, letter.attempts, letter.at)
 
 
@@ -363,21 +351,8 @@ class _LostCodec:
 
 
 def _read_letter(letter: _Letter, codec: Carried) -> DeadLetter:
-    image = letter.message
-    message = Message(
-        image.edge,
-        image.seq,
-        image.payload,
-        from_bytes(image.key),
-        image.failures,
-        image.crashes,
-        image.redelivered,
-        image.released,
-        image.stepped,
-        tuple(Once(*item) for item in image.once.items()),
-    )
     reads = codec if letter.lost is None else _LostCodec(letter.lost)
-    return DeadLetter(letter.routine_id, message, letter.reason, letter.attempts, letter.at, reads)
+    return DeadLetter(letter.routine_id, read_message(letter.message), letter.reason, letter.attempts, letter.at, reads)
 
 
 def _checked(state: _State) -> list[Fact]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from routilux.records.schema import Image, KeptState, MessageImage, RoutineImage
+from routilux.records.schema import Image, KeptState, MessageImage
 
 
 def find_contradiction(image: Image, kept: Sequence[KeptState] = ()) -> str | None:
@@ -28,22 +28,13 @@ def _find(image: Image, kept: Sequence[KeptState]) -> Iterator[str]:
         if len(counts) != edges:
             yield f"it counts the messages {name} on {len(counts)} connections, and has {edges}"
     for routine in image.routines:
-        yield from _find_unknown_edges(_messages_of(routine), edges, f"routine {routine.id!r}")
+        yield from _find_unknown_edges(routine.messages(), edges, f"routine {routine.id!r}")
     for output in job.outputs:
         where = f"the output {output.routine_id}.{output.event}"
         yield from _find_unknown_edges([*output.waiting, *output.collected], edges, where)
     owners = [(state.routine_id, state.worker) for state in image.states]
     owners += [(state.routine_id, state.worker) for state in kept]
     yield from _find_wrong_states(owners, {*ids})
-
-
-def _messages_of(routine: RoutineImage) -> Iterator[MessageImage]:
-    yield from routine.in_hand
-    yield from routine.waiting
-    for retry in routine.retries:
-        yield from retry.messages
-    for letter in routine.dead_letters:
-        yield letter.message
 
 
 def _find_unknown_edges(messages: Iterable[MessageImage], edges: int, where: str) -> Iterator[str]:

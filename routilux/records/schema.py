@@ -8,6 +8,7 @@ A field that is added later gets a default, at the end: then both directions can
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, TypeAlias
 
 import msgspec
@@ -102,6 +103,15 @@ class RoutineImage(msgspec.Struct, frozen=True):
     retries: list[RetryImage]
     dead_letters: list[DeadLetterImage]
     figures: dict[str, Count]
+
+    def messages(self) -> Iterator[MessageImage]:
+        """Give all messages that it holds."""
+        yield from self.in_hand
+        yield from self.waiting
+        for wait in self.retries:
+            yield from wait.messages
+        for letter in self.dead_letters:
+            yield letter.message
 
 
 class OutputImage(msgspec.Struct, frozen=True):

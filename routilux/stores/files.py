@@ -22,7 +22,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from routilux.stores.base import JOB_ID, OBJECT_NAME, Lease, ObjectInfo, Owner, checked_job_id, checked_name
+from routilux.stores.base import JOB_ID, OBJECT_NAME, HeldLease, Lease, ObjectInfo, Owner, checked_job_id, checked_name
 from routilux.stores.claims import TAKEOVER_SECONDS, Claim, is_claimed, take_claim
 from routilux.stores.errors import (
     DamagedStoreError,
@@ -47,7 +47,7 @@ LOG = ".log"
 _GENERATION = re.compile(rb"[0-9]{1,11}\n")
 
 
-class FileLease:
+class FileLease(HeldLease):
     """A job of a `FileStore`, taken.
 
     Args:
@@ -58,27 +58,18 @@ class FileLease:
     """
 
     def __init__(self, store: FileStore, job_id: str, generation: int, claim: Claim) -> None:
+        super().__init__(job_id, generation)
         self.store = store
         self.lock = threading.RLock()  # guards what follows, and makes writes of this lease follow one another
         self.claim: Claim | None = claim
         self.logs: dict[str, FileLog] = {}
-        self._job_id = job_id
-        self._generation = generation
-
-    @property
-    def job_id(self) -> str:
-        return self._job_id
-
-    @property
-    def generation(self) -> int:
-        return self._generation
 
     def check(self) -> None:
-        with self.store.leased(self, f"job {self._job_id!r}"):
+        with self.store.leased(self, f"job {self.job_id!r}"):
             pass
 
     def announce(self, owner: Owner) -> None:
-        with self.store.leased(self, f"the owner of job {self._job_id!r}") as folder:
+        with self.store.leased(self, f"the owner of job {self.job_id!r}") as folder:
             folder.replace(OWNER, [encode_owner(owner)])
 
     def fileno(self) -> int | None:
@@ -92,7 +83,7 @@ class FileLease:
             # A record that stays says nothing once the lock is free.
             with (
                 contextlib.suppress(StoreError),
-                self.store.leased(self, f"the owner of job {self._job_id!r}") as folder,
+                self.store.leased(self, f"the owner of job {self.job_id!r}") as folder,
             ):
                 folder.remove(OWNER)
             self.drop()

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from routilux.stores.base import Lease, ObjectInfo, Owner, checked_job_id, checked_name
+from routilux.stores.base import HeldLease, Lease, ObjectInfo, Owner, checked_job_id, checked_name
 from routilux.stores.errors import (
     FencedError,
     JobExistsError,
@@ -51,7 +51,7 @@ class _Job:
         self.logs: dict[str, _Log] = {}
 
 
-class MemoryLease:
+class MemoryLease(HeldLease):
     """A job of a `MemoryStore`, taken.
 
     Args:
@@ -62,18 +62,9 @@ class MemoryLease:
     """
 
     def __init__(self, store: MemoryStore, job_id: str, generation: int, owner: Owner) -> None:
+        super().__init__(job_id, generation)
         self.store = store
         self.owner = owner
-        self._job_id = job_id
-        self._generation = generation
-
-    @property
-    def job_id(self) -> str:
-        return self._job_id
-
-    @property
-    def generation(self) -> int:
-        return self._generation
 
     def check(self) -> None:
         self.store.check(self)

@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from routilux.stores.base import Lease, ObjectInfo, Owner, checked_job_id, checked_name
+from routilux.stores.base import HeldLease, Lease, ObjectInfo, Owner, checked_job_id, checked_name
 from routilux.stores.claims import TAKEOVER_SECONDS, Claim, is_claimed, take_claim
 from routilux.stores.database import Database
 from routilux.stores.errors import (
@@ -40,7 +40,7 @@ CHUNK_BYTES = 16 * 2**20
 _OBJECT, _LOG = 0, 1
 
 
-class SqliteLease:
+class SqliteLease(HeldLease):
     """A job of a `SqliteStore`, taken.
 
     Args:
@@ -51,18 +51,9 @@ class SqliteLease:
     """
 
     def __init__(self, store: SqliteStore, job_id: str, generation: int, claim: Claim) -> None:
+        super().__init__(job_id, generation)
         self.store = store
         self.claim: Claim | None = claim
-        self._job_id = job_id
-        self._generation = generation
-
-    @property
-    def job_id(self) -> str:
-        return self._job_id
-
-    @property
-    def generation(self) -> int:
-        return self._generation
 
     def check(self) -> None:
         self.store.check(self)
