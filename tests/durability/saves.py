@@ -13,18 +13,19 @@ import json
 import os
 import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from routilux import Flow, Job, Routine
+from routilux import Flow, Job
 from routilux.keeping.finding import latest
 from routilux.keeping.history import StoredHistory
 from routilux.keeping.verifying import verify
 from routilux.stores import FileStore, SqliteStore, Store
+from tests.durability import counting
+from tests.durability.counting import Adding
 from tests.stores.crashes import Killing, KillingConnection
 
 COUNT = 200
@@ -34,43 +35,16 @@ BLOB_BYTES = 80_000
 """Large enough to be a state object, and another one with each message."""
 
 
-class Source(Routine):
-    """Emits numbers, a part for each."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.define_slot("trigger", self.go)
-        self.define_event("out", ["n"])
-
-    def go(self) -> Iterator[None]:
-        for n in range(self.state.get("next", 1), COUNT + 1):
-            self.state["next"] = n + 1
-            self.emit("out", n=n)
-            yield
-
-
-class Sink(Routine):
-    """Checks the numbers, and keeps a state that is large and another one each time."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.define_slot("input", self.take)
+class Sink(Adding):
+    """Keeps a state that is large, and another one each time, too."""
 
     def take(self, n: int) -> None:
-        if n != self.state.get("last", 0) + 1:
-            raise ValueError(f"{n} after {self.state.get('last')}")
-        self.state["last"] = n
-        self.state["sum"] = self.state.get("sum", 0) + n
+        super().take(n)
         self.state["blob"] = n.to_bytes(4, "big") * (BLOB_BYTES // 4)
-        threading.Event().wait(0.002)
 
 
 def make_flow() -> Flow:
-    flow = Flow("saves")
-    flow.add_routine(Source(), "source")
-    flow.add_routine(Sink(), "sink")
-    flow.connect("source", "out", "sink", "input")
-    return flow
+    return counting.make_flow("saves", COUNT, Sink(0.002))
 
 
 def make_store(kind: str, folder: Path) -> tuple[Store, Callable[[int, str], None]]:

@@ -8,58 +8,26 @@ import logging
 import os
 import subprocess
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from routilux import Flow, Job, Routine
+from routilux import Flow, Job
 from routilux.jobs.errors import CheckpointFailedError
 from routilux.keeping.history import StoredHistory
 from routilux.keeping.verifying import verify
 from routilux.stores import FileStore, Store
 from routilux.stores.opening import open_store
 from routilux.stores.syscalls import Syscalls
+from tests.durability import counting
+from tests.durability.counting import Adding
 from tests.faults.programs import ROOT, run_program
 
 COUNT = 300
 
 
-class Source(Routine):
-    """Emits numbers, each when it may."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.define_slot("trigger", self.go)
-        self.define_event("out", ["n"])
-
-    def go(self) -> Iterator[None]:
-        for n in range(self.state.get("next", 1), COUNT + 1):
-            self.state["next"] = n + 1
-            self.emit("out", n=n)
-            yield
-
-
-class Sink(Routine):
-    """Adds up."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.define_slot("input", self.take)
-
-    def take(self, n: int) -> None:
-        assert n == self.state.get("last", 0) + 1
-        self.state["last"] = n
-        self.state["sum"] = self.state.get("sum", 0) + n
-        threading.Event().wait(0.001)
-
-
 def make_flow() -> Flow:
-    flow = Flow("full")
-    flow.add_routine(Source(), "source")
-    flow.add_routine(Sink(), "sink")
-    flow.connect("source", "out", "sink", "input")
-    return flow
+    return counting.make_flow("full", COUNT, Adding(0.001))
 
 
 class Full(Syscalls):
