@@ -30,7 +30,7 @@ from routilux.records.history_log import is_named
 from routilux.records.packing import Unpacker, pack
 from routilux.records.registry import default as registry
 from routilux.records.schema import MessageImage
-from routilux.turn.state import InPlace, Unreadable
+from routilux.turn.state import InPlace, Unreadable, decode_for_reader
 from supervisors.errors import ValueDecodingError, ValueEncodingError
 from supervisors.reasons import ErrorRecord, Reason, record_error
 
@@ -302,7 +302,7 @@ def _from_struct(state: _State, codec: Carried) -> Parts:
         history=HistoryCut(state.names, tuple(_checked(state)), state.facts_total, state.shortened, state.wall_offset),
         own_records=state.own_records,
         outputs={
-            (output.routine_id, output.event): [_decode(item, codec) for item in output.items]
+            (output.routine_id, output.event): [decode_for_reader(item, codec) for item in output.items]
             for output in state.outputs
         },
         pause_points=[
@@ -316,7 +316,7 @@ def _from_struct(state: _State, codec: Carried) -> Parts:
 def _see(shown: _Shown, codec: Carried) -> Any:
     match shown:
         case _Value(data):
-            return _decode(data, codec)
+            return decode_for_reader(data, codec)
         case _Items(items):
             return {key: _see(item, codec) for key, item in items.items()}
         case _List(items):
@@ -325,13 +325,6 @@ def _see(shown: _Shown, codec: Carried) -> Any:
             return Unreadable(error, size_bytes)
         case _Busy():
             return InPlace()
-
-
-def _decode(data: bytes, codec: Carried) -> Any:
-    try:
-        return codec.decode(data)
-    except ValueDecodingError as error:
-        return Unreadable(record_error(error), len(data))
 
 
 class _LostCodec:

@@ -261,11 +261,6 @@ def read_contents(data: bytes, *, key: bytes | None = None) -> Contents:
     return head.decode() if key is None and head.seal_kind == _MAC else head.prove(key)
 
 
-def read_header(data: bytes, *, key: bytes | None = None) -> Header:
-    """Read the header alone; all else as in `read_contents`."""
-    return read_contents(data, key=key).header
-
-
 class _Prelude(NamedTuple):
     min_reader: int
     seal_kind: int

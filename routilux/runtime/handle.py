@@ -45,11 +45,9 @@ from routilux.runtime.interrupts import Uninterrupted
 from routilux.runtime.keeping import Kept
 from routilux.runtime.results import Results
 from routilux.runtime.waits import Arrival, End, countdown
-from routilux.turn.state import Unreadable, decode_state
+from routilux.turn.state import decode_for_reader, decode_state
 from supervisors.actor import PykkaRef
 from supervisors.behavior import Ref
-from supervisors.errors import ValueDecodingError
-from supervisors.reasons import record_error
 from supervisors.tracebacks import text_of
 from supervisors.waiting import present_actor
 
@@ -412,12 +410,7 @@ class JobHandle:
         )
 
     def _tell_point(self, kept: KeptPoint) -> PausePoint:
-        value = None
-        if kept.checkpoint is not None:
-            try:
-                value = self._ledger.codec.decode(kept.checkpoint)
-            except ValueDecodingError as error:
-                value = Unreadable(record_error(error), len(kept.checkpoint))
+        value = None if kept.checkpoint is None else decode_for_reader(kept.checkpoint, self._ledger.codec)
         return PausePoint(kept.at, kept.reason, value, kept.generation, kept.number)
 
     def _decode_state(self, routine: RoutinePlan, committed: Mapping[str, Any], cut: RoutineCut) -> Any:

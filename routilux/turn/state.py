@@ -157,19 +157,19 @@ def decode_state(
     """
     if policy in _DICTS and (state_type is None or state_type is dict):
         items = committed.items()
-        return {key: _decode_for_reader(value, codec) for key, value in items if key[:1] != RESERVED_PREFIX}
+        return {key: decode_for_reader(value, codec) for key, value in items if key[:1] != RESERVED_PREFIX}
     if policy != NONE and OBJECT_KEY in committed:
         kept = committed[OBJECT_KEY]
         if isinstance(kept, Held):
             return InPlace() if isinstance(kept, Live) and not at_rest else kept.value
-        return _decode_for_reader(kept, codec)
+        return decode_for_reader(kept, codec)
     try:
         return make_default(state_type, policy)
     except BaseException as error:  # noqa: BLE001 - a class of the user's
         return Unreadable(record_error(error), 0)
 
 
-def _decode_for_reader(value: Any, codec: ValueCodec) -> Any:
+def decode_for_reader(value: Any, codec: ValueCodec) -> Any:
     """Decode a committed value; `Unreadable` if that cannot be done."""
     try:
         return from_committed(value, codec)

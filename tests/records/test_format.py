@@ -32,7 +32,6 @@ from routilux.records.format import (
     keep_state,
     read_checkpoint,
     read_contents,
-    read_header,
     write_checkpoint,
 )
 from routilux.records.packing import pack
@@ -53,7 +52,7 @@ def test_a_checkpoint_comes_back_as_it_was_written(key: bytes | None) -> None:
     data = to_bytes(write_checkpoint(image(), key=key))
 
     assert read(data, key) == image()
-    assert read_header(data, key=key) == image().header
+    assert read_contents(data, key=key).header == image().header
 
 
 @keys
@@ -122,11 +121,11 @@ def test_the_header_is_read_from_the_bytes_that_it_asks_for() -> None:
     data = to_bytes(write_checkpoint(image()))
     needed = header_bytes(data[:PRELUDE_BYTES])
 
-    assert read_header(data[:needed]) == image().header
+    assert read_contents(data[:needed]).header == image().header
     assert needed < len(data) / 2 + 300
     for length in range(needed):
         with pytest.raises(DamagedCheckpointError):
-            read_header(data[:length])
+            read_contents(data[:length])
 
 
 def test_every_flipped_bit_of_a_header_is_refused() -> None:
@@ -136,7 +135,7 @@ def test_every_flipped_bit_of_a_header_is_refused() -> None:
     for bit in range(8 * len(start)):
         start[bit // 8] ^= 1 << bit % 8
         with pytest.raises(DamagedCheckpointError):
-            read_header(bytes(start))
+            read_contents(bytes(start))
         start[bit // 8] ^= 1 << bit % 8
 
 
@@ -314,7 +313,7 @@ def test_a_sealed_checkpoint_needs_its_key() -> None:
     with pytest.raises(WrongKeyError):
         read(data, KEY[::-1])
     with pytest.raises(WrongKeyError):
-        read_header(data, key=KEY[::-1])
+        read_contents(data, key=KEY[::-1])
 
 
 def test_a_checkpoint_without_a_seal_is_refused_where_a_key_is_given() -> None:
@@ -323,11 +322,11 @@ def test_a_checkpoint_without_a_seal_is_refused_where_a_key_is_given() -> None:
     with pytest.raises(UnsealedError):
         read(data, KEY)
     with pytest.raises(UnsealedError):
-        read_header(data, key=KEY)
+        read_contents(data, key=KEY)
 
 
 def test_the_header_of_a_sealed_checkpoint_can_be_listed_without_the_key() -> None:
-    assert read_header(to_bytes(write_checkpoint(image(), key=KEY))) == image().header
+    assert read_contents(to_bytes(write_checkpoint(image(), key=KEY))).header == image().header
 
 
 def test_nothing_is_decoded_before_the_seal_was_checked() -> None:
@@ -466,7 +465,7 @@ def test_any_image_comes_back(given_image: Image, key: bytes | None) -> None:
 
 @given(mutated(images().map(write_checkpoint).map(to_bytes)))
 def test_nothing_but_a_named_error_comes_of_a_damaged_file(data: bytes) -> None:
-    for read_it in (read, read_header):
+    for read_it in (read, read_contents):
         with contextlib.suppress(KeptError):
             read_it(data)
 
