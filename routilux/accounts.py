@@ -16,10 +16,7 @@ from routilux.ids import key_of_text
 from routilux.messages import Message, Payload
 from routilux.routing import Edge, OutputPlan, RoutinePlan
 from supervisors.mailbox import Lock, Mailbox
-
-NOTICE_SECONDS = 0.25
-"""A sleep from outside, before the thread looks for signals again: the interpreter looks before it waits for a
-lock, and one that comes in the instant between is noticed no sooner than the wait is over (arbitrary)."""
+from supervisors.parking import NOTICE_SECONDS
 
 _Found = TypeVar("_Found")
 

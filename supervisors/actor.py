@@ -29,7 +29,7 @@ from supervisors.inbox import Inbox, InboxActor, InboxRef
 from supervisors.life import Life
 from supervisors.mailbox import Mailbox
 from supervisors.messages import Terminate
-from supervisors.parking import LockParker, Poller
+from supervisors.parking import NOTICE_SECONDS, LockParker, Poller
 from supervisors.places.base import Listener, Place
 from supervisors.places.process.output import show_output
 from supervisors.places.process.place import ProcessPlace
@@ -256,14 +256,16 @@ class PykkaRef(InboxRef):
             timeout: seconds to wait at most; None for no end.
         """
         clock = MonotonicClock()
-        deadline = None if timeout is None else clock.now() + timeout
-        self._thread.join(timeout)
-        if self._thread.is_alive():
-            return False
+        deadline = math.inf if timeout is None else clock.now() + timeout
+        while self._thread.is_alive():
+            left = deadline - clock.now()
+            if left <= 0:
+                return False
+            self._thread.join(min(left, NOTICE_SECONDS))
         for child in tuple(self._children):
             if isinstance(child.reason, Abandoned | Killed):
                 continue
-            if not child.wait_terminated(None if deadline is None else max(0.0, deadline - clock.now())):
+            if not child.wait_terminated(deadline - clock.now()):
                 return False
         return True
 

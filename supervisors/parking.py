@@ -17,6 +17,11 @@ Callback = Callable[[int], None]
 """Called on the parked thread with the ready events (`selectors.EVENT_READ` and so on)."""
 
 
+NOTICE_SECONDS = 0.25
+"""A wait of a thread that is no actor's, before it looks for signals again: the interpreter looks before it waits for
+a lock, and one that comes in the instant between is noticed no sooner than the wait is over (arbitrary)."""
+
+
 class Parker(Protocol):
     """Where one thread sleeps until something happens."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 
@@ -19,11 +20,13 @@ settings.load_profile("tests")
 
 
 def pytest_configure() -> None:
-    """Mark this run's processes before the first one is started, and let them hear Ctrl-C.
+    """Mark this run's processes before the first one is started, let them hear Ctrl-C, and keep what they compile.
 
-    Below a background job of a shell it is ignored, which programs that a test starts inherit.
+    Ctrl-C is ignored below a background job of a shell, which programs that a test starts inherit. And each of
+    their thousands would compile both packages anew where the environment says to write no bytecode.
     """
     leaks.mark_run()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol, Self
 
-from routilux.accounts import NOTICE_SECONDS, Tap
+from routilux.accounts import Tap
 from routilux.messages import Payload
 from routilux.runtime.interrupts import Uninterrupted
 from routilux.turn.values import PICKLED, ValueCodec
+from supervisors.parking import NOTICE_SECONDS
 
 Item = dict[str, Any]
 """What an event was emitted with, by parameter name."""

@@ -140,6 +140,27 @@ def test_ctrl_c_while_the_program_ends_cuts_the_wait_short(tmp_path: Path) -> No
 
 
 @pytest.mark.processes
+def test_ctrl_c_in_the_instant_before_the_wait_is_noticed_too(tmp_path: Path) -> None:
+    ended = run_program(
+        tmp_path,
+        """
+        import _thread, atexit
+        job = sleep_in_a_job("process", shutdown=600)
+        ends = threading.Event()
+        atexit.register(ends.set)
+
+        def press():
+            ends.wait()
+            time.sleep(0.3)  # the main thread waits by now
+            _thread.interrupt_main()  # a signal that the interpreter knows of, and that wakes no wait
+
+        threading.Thread(target=press, daemon=True).start()
+        """,
+    )
+    assert (ended.code, split(ended.errors)) == (0, (1, []))
+
+
+@pytest.mark.processes
 @pytest.mark.parametrize("how", ["os._exit(3)", "os.kill(os.getpid(), 9)"])
 def test_a_program_that_ends_without_a_word_leaves_nothing_behind(tmp_path: Path, how: str) -> None:
     ended = run_program(tmp_path, f'job = sleep_in_a_job("process")\n{how}\n')
