@@ -361,7 +361,7 @@ def _mixed_books(trouble: Trouble, count: int) -> dict[str, Books]:
 SHAPES = {
     "chain": Shape(_chain, _chain_books, None, 1_200, deadly=False),
     "fan": Shape(_fan, _fan_books, "source", 1_200, deadly=True),
-    "loop": Shape(_loop, _loop_books, "burst", 60, deadly=False),
+    "loop": Shape(_loop, _loop_books, "burst", 240, deadly=False),
     "diamond": Shape(_diamond, _diamond_books, "source", 1_000, deadly=False),
     "mixed": Shape(_mixed, _mixed_books, "source", 1_000, deadly=True),
 }
