@@ -28,9 +28,9 @@ from routilux.model.function import routine
 from routilux.model.routine import Routine
 from routilux.model.slot import Slot
 from routilux.records.errors import NoCheckpointError, SealError, UnsupportedFormatError
-from routilux.records.registry import register
-from routilux.records.value_errors import ValueReadingError
 from routilux.runtime.job import Job
+from routilux.serial.errors import ValueReadingError
+from routilux.serial.registry import register
 from routilux.stores.errors import JobExistsError, JobOwnedError, StoreError, UnknownJobError
 from routilux.turn.state import InPlace, Unreadable
 from routilux.version import VERSION

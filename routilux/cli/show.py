@@ -25,8 +25,8 @@ from routilux.ids import from_bytes, to_id
 from routilux.keeping.finding import Found, JobSummary, latest
 from routilux.keeping.history import StoredHistory
 from routilux.keeping.listing import Problem
-from routilux.records.described import describe
 from routilux.records.schema import DeadLetterImage, Image, PausePoint, RoutineImage, StateImage
+from routilux.serial.described import describe
 from routilux.stores.base import Store
 from routilux.turn.codec import decode_boot
 from routilux.turn.state import OBJECT_KEY, is_reserved

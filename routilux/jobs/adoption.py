@@ -15,7 +15,6 @@ from msgspec.structs import replace
 
 from routilux.jobs.errors import ResumeRefusedError
 from routilux.jobs.renaming import find_misnamed, rename_all
-from routilux.records.described import WrittenAs, find_types
 from routilux.records.schema import (
     EdgeImage,
     Image,
@@ -27,7 +26,8 @@ from routilux.records.schema import (
     StateImage,
     Topology,
 )
-from routilux.records.value_errors import ValueReadingError
+from routilux.serial.described import WrittenAs, find_types
+from routilux.serial.errors import ValueReadingError
 from routilux.turn.codec import decode_boot, encode_boot
 from routilux.turn.gather import slot_key
 from routilux.turn.state import IMMUTABLE_TYPES, OBJECT_KEY, is_reserved

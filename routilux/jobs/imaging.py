@@ -19,7 +19,6 @@ from routilux.dead_letters import DeadLetter
 from routilux.ids import from_bytes, to_bytes
 from routilux.messages import Message, Once
 from routilux.model.routine import Routine
-from routilux.records.carried import needs_of
 from routilux.records.schema import (
     DeadLetterImage,
     EdgeImage,
@@ -36,9 +35,10 @@ from routilux.records.schema import (
     RoutineSummary,
     StateImage,
     Topology,
-    TypeShape,
 )
 from routilux.routing import Plan
+from routilux.serial.carried import needs_of
+from routilux.serial.shape import TypeShape
 from routilux.turn.codec import decode_boot, encode_boot
 from routilux.turn.state import from_stored
 from routilux.turn.values import ValueCodec

@@ -23,11 +23,11 @@ from routilux.jobs.errors import CheckpointFailedError
 from routilux.keeping.listing import history_name
 from routilux.keeping.retention import Retention
 from routilux.keeping.saving import save
-from routilux.records.carried import Carried
 from routilux.records.errors import KeptError
 from routilux.records.history_log import LogHeader, write_facts, write_log_header
 from routilux.records.schema import Header, HistoryPosition, Image, KeptState, PausePoint, Topology
 from routilux.routing import Plan, names_of
+from routilux.serial.carried import Carried
 from routilux.stores.base import Lease, Store
 from routilux.stores.errors import FencedError, StoreError
 from routilux.version import VERSION

@@ -1,6 +1,6 @@
 """A job's snapshot as bytes, and back.
 
-Owns the form. Values of users go by the ladder (`records.carried`), each for itself; what stands for a value that could
+Owns the form. Values of users go by the ladder (`serial.carried`), each for itself; what stands for a value that could
 not be shown (`Unreadable`, `InPlace`) comes back as that. Never opens a file, and looks nothing up by a name that is in
 the data.
 
@@ -24,12 +24,12 @@ from routilux.jobs.history import HistoryCut
 from routilux.jobs.imaging import image_message, read_message
 from routilux.jobs.machine import JobStatus
 from routilux.jobs.recorder import CheckpointInfo
-from routilux.records.carried import Carried
 from routilux.records.errors import DamagedError, UnsupportedFormatError
 from routilux.records.history_log import is_named
 from routilux.records.packing import Unpacker, pack
-from routilux.records.registry import default as registry
 from routilux.records.schema import MessageImage
+from routilux.serial.carried import Carried
+from routilux.serial.registry import default as registry
 from routilux.turn.state import InPlace, Unreadable, decode_for_reader
 from supervisors.errors import ValueDecodingError, ValueEncodingError
 from supervisors.reasons import ErrorRecord, Reason, record_error

@@ -14,6 +14,7 @@ from typing import Annotated, TypeAlias
 import msgspec
 from msgspec import Meta
 
+from routilux.serial.shape import TypeShape
 from supervisors.reasons import Reason
 
 # The bounds are checked where an image is read.
@@ -226,13 +227,6 @@ class RoutineShape(msgspec.Struct, frozen=True):
     state: str
     state_policy: str
     source: str = ""
-
-
-class TypeShape(msgspec.Struct, frozen=True):
-    """A registered type, as it was: its version and its fields."""
-
-    version: Number
-    fields: list[str]
 
 
 class Topology(msgspec.Struct, frozen=True):

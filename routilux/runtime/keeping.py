@@ -15,10 +15,10 @@ from routilux.errors import OptionError
 from routilux.jobs.recorder import Custody
 from routilux.keeping.listing import list_checkpoints
 from routilux.keeping.origin import record_origin
-from routilux.records.carried import Carried
 from routilux.records.format import check_key
-from routilux.records.registry import default as registry
 from routilux.records.schema import HistoryPosition, PausePoint, Topology
+from routilux.serial.carried import Carried
+from routilux.serial.registry import default as registry
 from routilux.stores.base import Lease, Store, checked_job_id
 from routilux.stores.errors import JobExistsError
 from routilux.stores.opening import open_store

@@ -28,12 +28,12 @@ from routilux.messages import Once
 from routilux.model.graph import FlowGraph
 from routilux.model.state_policy import checked_default
 from routilux.records.errors import DamagedCheckpointError
-from routilux.records.registry import default as registry
 from routilux.records.schema import Header, Image, MemoImage, MessageImage, RoutineImage, StateImage
 from routilux.routing import Plan, compile_plan
 from routilux.runtime.job import Job
 from routilux.runtime.keeping import Keeping, Kept, check_options, keep_with, note_target, take_new
 from routilux.runtime.tree import Beginning, First, check_flow, start_job
+from routilux.serial.registry import default as registry
 from routilux.stores.base import Store, checked_job_id
 from routilux.stores.owners import this_process
 from routilux.turn.codec import decode_boot, encode_boot

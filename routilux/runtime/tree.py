@@ -24,7 +24,6 @@ from routilux.jobs.journal import Journal
 from routilux.jobs.recorder import Recorder
 from routilux.ledger import Ledger
 from routilux.model.graph import FlowGraph
-from routilux.records.registry import default as registry
 from routilux.routing import ENTRY, Plan, RoutinePlan
 from routilux.runtime.carriers import LocalCarrier, WireCarrier
 from routilux.runtime.commands import NotKept, Overflow, Quiet
@@ -38,6 +37,7 @@ from routilux.runtime.keeping import Kept, codec_of
 from routilux.runtime.routine_actor import PlaceMaker, RoutineActor
 from routilux.runtime.running import running
 from routilux.runtime.signals import note_resume
+from routilux.serial.registry import default as registry
 from routilux.stores.errors import FencedError
 from routilux.turn.codec import LocalCodec, WireCodec
 from routilux.turn.service import RoutineService

@@ -148,7 +148,7 @@ def test_the_error_of_a_stopped_job_is_told_with_its_place() -> None:
 def test_the_place_of_a_failure_is_the_users_line_and_not_where_it_was_found() -> None:
     stack = f"""  File "/home/user/mine.py", line 3, in handle
     self.emit("made", value=object())
-  File "{Path(routilux.__file__).parent}/records/graph.py", line 213, in write
+  File "{Path(routilux.__file__).parent}/serial/graph.py", line 213, in write
     raise ValueEncodingError(self.path, reason)
 """
     assert innermost_frame(stack) == "mine.py:3 in handle"

@@ -25,11 +25,11 @@ from routilux.jobs.imaging import Clocks, read_books
 from routilux.keeping.finding import latest
 from routilux.keeping.history import StoredHistory
 from routilux.keeping.verifying import verify
-from routilux.records.carried import Carried
-from routilux.records.registry import default as registry
 from routilux.records.schema import Image
 from routilux.routing import compile_plan
 from routilux.runtime.stream import read_payload
+from routilux.serial.carried import Carried
+from routilux.serial.registry import default as registry
 from routilux.stores.base import Store
 from routilux.stores.opening import open_store
 from routilux.turn.state import decode_state, is_reserved

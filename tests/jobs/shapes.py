@@ -7,8 +7,6 @@ from typing import Any
 
 from routilux import Flow, Routine
 from routilux.jobs.imaging import image_topology
-from routilux.records.carried import Carried
-from routilux.records.registry import Registry
 from routilux.records.schema import (
     DeadLetterImage,
     Header,
@@ -23,6 +21,8 @@ from routilux.records.schema import (
     Topology,
 )
 from routilux.routing import compile_plan
+from routilux.serial.carried import Carried
+from routilux.serial.registry import Registry
 from routilux.turn.codec import encode_boot
 from supervisors.reasons import ErrorRecord, Raised
 

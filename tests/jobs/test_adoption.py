@@ -15,10 +15,10 @@ from routilux import Flow
 from routilux.jobs.adoption import Adoption, Changes, adopt
 from routilux.jobs.errors import ResumeRefusedError
 from routilux.jobs.imaging import image_topology
-from routilux.records.carried import Carried
-from routilux.records.registry import Registry
 from routilux.records.schema import Image, MemoImage, PausePoint
 from routilux.routing import GONE, compile_plan
+from routilux.serial.carried import Carried
+from routilux.serial.registry import Registry
 from routilux.turn.codec import decode_boot
 from routilux.turn.gather import slot_key
 from tests.jobs.shapes import (

@@ -22,10 +22,10 @@ from routilux.jobs.imaging import (
     summarize_routine,
 )
 from routilux.messages import Message, Once
-from routilux.records.carried import Carried
-from routilux.records.registry import default as registry
 from routilux.records.schema import Header, HistoryPosition, Image
 from routilux.routing import compile_plan
+from routilux.serial.carried import Carried
+from routilux.serial.registry import default as registry
 from supervisors.reasons import Crashed, ErrorRecord, Raised
 
 CODEC = Carried(registry, allow_pickle=False)

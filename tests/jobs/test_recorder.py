@@ -19,12 +19,12 @@ from routilux.keeping.finding import latest
 from routilux.keeping.listing import history_name, list_checkpoints, log_reading
 from routilux.ledger import Ledger
 from routilux.messages import Once, TurnResult
-from routilux.records.carried import Carried
 from routilux.records.history_log import read_facts, read_log_header
 from routilux.records.log import LogReader
-from routilux.records.registry import default as registry
 from routilux.records.schema import HistoryPosition
 from routilux.routing import compile_plan
+from routilux.serial.carried import Carried
+from routilux.serial.registry import default as registry
 from routilux.stores.base import Lease
 from routilux.stores.errors import StoreWriteError
 from routilux.stores.memory import MemoryStore

@@ -22,7 +22,6 @@ from routilux.jobs.recorder import CheckpointInfo, Recorder
 from routilux.keeping.finding import latest
 from routilux.ledger import Admission, Ledger
 from routilux.messages import Payload
-from routilux.records.registry import default as registry
 from routilux.routing import ENTRY, RoutinePlan, compile_plan
 from routilux.runtime.carriers import LocalCarrier, WireCarrier
 from routilux.runtime.commands import NotKept, Overflow, Quiet
@@ -30,6 +29,7 @@ from routilux.runtime.job_supervisor import JobSupervisor
 from routilux.runtime.keeping import Keeping, Kept, begin_kept, keep_with
 from routilux.runtime.resuming import Wanted, adopt_for
 from routilux.runtime.routine_actor import RoutineActor
+from routilux.serial.registry import default as registry
 from routilux.stores.base import Store
 from routilux.stores.owners import this_process
 from routilux.turn.codec import LocalCodec, WireCodec

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from routilux.records.kinds import ObjectKind, find_kind
+from routilux.serial.kinds import ObjectKind, find_kind
 
 _CONTAINERS = (list, tuple, dict, set, frozenset, deque, slice)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from routilux.records.carried import Carried
-from routilux.records.described import Opaque, describe
-from tests.records import shop
-from tests.records.shop import SHOP, Colour, Item, Pair, Plain, Rights, Unknown
+from routilux.serial.carried import Carried
+from routilux.serial.described import Opaque, describe
+from tests.serial import shop
+from tests.serial.shop import SHOP, Colour, Item, Pair, Plain, Rights, Unknown
 
 CARRIED = Carried(SHOP, allow_pickle=True)
 

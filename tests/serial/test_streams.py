@@ -21,14 +21,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routilux.records import streams
-from routilux.records.carried import Carried
-from routilux.records.described import describe
-from routilux.records.graph import _PREAMBLE
+from routilux.serial import streams
+from routilux.serial.carried import Carried
+from routilux.serial.described import describe
+from routilux.serial.graph import _PREAMBLE
 from supervisors.errors import ValueDecodingError
-from tests.records import shop
-from tests.records.graphs import assert_same
-from tests.records.shop import SHOP, Cart, Colour, Frozen, Item, Pair, Plain, Rights
+from tests.serial import shop
+from tests.serial.graphs import assert_same
+from tests.serial.shop import SHOP, Cart, Colour, Frozen, Item, Pair, Plain, Rights
 
 CARRIED = Carried(SHOP)
 START = b"\x03\x80\x05"
@@ -80,7 +80,7 @@ ATTACKS = {
     "copyreg": pickle.dumps(Exploit(copyreg.add_extension, "os", "system", 1), 5),
     "STACK_GLOBAL": b"\x80\x05" + text("builtins") + text("eval") + b"\x93" + text("1") + b"\x85R.",
     "GLOBAL": b"\x80\x05cos\nsystem\n" + text("true") + b"\x85R.",
-    "GLOBAL of ours": b"\x80\x05croutilux.records.graph\n_load\n.",
+    "GLOBAL of ours": b"\x80\x05croutilux.serial.graph\n_load\n.",
     "INST": b"\x80\x05(" + text("true") + b"ios\nsystem\n.",
     "OBJ": b"\x80\x05(cos\nsystem\n" + text("true") + b"o.",
     "EXT1": b"\x80\x05\x82\x01.",
@@ -319,7 +319,7 @@ def test_any_opcodes_run_no_code_of_a_class(pieces: list[bytes]) -> None:
 
 _DEEP = """
 import sys
-from routilux.records.carried import Carried
+from routilux.serial.carried import Carried
 from supervisors.errors import ValueDecodingError
 pieces = bytes.fromhex(sys.argv[1]), bytes.fromhex(sys.argv[2]), bytes.fromhex(sys.argv[3])
 try:
@@ -365,7 +365,7 @@ def test_large_values_are_run_through_and_read() -> None:
 
 @pytest.mark.parametrize("name", some_values())
 def test_what_is_written_is_passed_when_it_is_run_through(name: str) -> None:
-    from routilux.records.graph import _MAKERS, _TAKERS  # noqa: PLC0415 - the numbers are the graph's own
+    from routilux.serial.graph import _MAKERS, _TAKERS  # noqa: PLC0415 - the numbers are the graph's own
 
     stream = _PREAMBLE + CARRIED.encode(some_values()[name])[1:]
     streams.check_opcodes(stream, len(_PREAMBLE))

@@ -19,10 +19,8 @@ import msgspec
 import pytest
 
 import routilux
-from routilux.records.carried import Carried
-from routilux.records.registry import Registry, default
-from routilux.records.schema import TypeShape
-from routilux.records.value_errors import (
+from routilux.serial.carried import Carried
+from routilux.serial.errors import (
     FieldsChangedError,
     KindChangedError,
     MigrationError,
@@ -33,8 +31,10 @@ from routilux.records.value_errors import (
     UnknownTypeError,
     ValueReadingError,
 )
+from routilux.serial.registry import Registry, default
+from routilux.serial.shape import TypeShape
 from supervisors.errors import ValueDecodingError
-from tests.records.shop import SHOP, Item, Rights
+from tests.serial.shop import SHOP, Item, Rights
 
 # ---- registering
 
@@ -49,11 +49,11 @@ def test_a_class_is_registered_under_its_module_and_name_or_a_name_of_its_own() 
     assert registry.register(Order) is Order
     assert registry.register("shop.Item", version=3, migrations={2: dict})(Item) is Item
     assert registry.shapes() == {
-        "tests.records.test_registry.Order": TypeShape(1, []),
+        "tests.serial.test_registry.Order": TypeShape(1, []),
         "shop.Item": TypeShape(3, ["sku", "tags", "total"]),
     }
     assert registry.register(version=2)(Order) is Order
-    assert registry.shapes()["tests.records.test_registry.Order"].version == 2
+    assert registry.shapes()["tests.serial.test_registry.Order"].version == 2
 
 
 def test_the_shapes_of_all_kinds_of_classes_are_told() -> None:
@@ -133,7 +133,7 @@ def test_what_cannot_be_registered_is_refused_at_once(register: Callable[[Regist
 def test_a_name_belongs_to_one_class_and_a_class_has_one_name() -> None:
     registry = Registry()
     registry.register("shop.Order")(Order)
-    with pytest.raises(RegistrationError, match=r"'shop.Order' is tests.records.test_registry.Order already: give"):
+    with pytest.raises(RegistrationError, match=r"'shop.Order' is tests.serial.test_registry.Order already: give"):
         registry.register("shop.Order")(Item)
     with pytest.raises(RegistrationError, match=r"is registered as 'shop.Order' already"):
         registry.register("shop.Other")(Order)
@@ -157,7 +157,7 @@ def test_a_class_of_a_script_is_called_as_if_its_file_were_imported(tmp_path: Pa
     script.write_text(
         "import routilux\n"
         "@routilux.register\nclass Order: pass\n"
-        "from routilux.records.registry import default\nprint(*default.shapes())\n",
+        "from routilux.serial.registry import default\nprint(*default.shapes())\n",
         encoding="utf-8",
     )
     environment = {"PYTHONPATH": f"{tmp_path}:{Path(routilux.__file__).parents[1]}"}

@@ -24,14 +24,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routilux.records.carried import Carried, needs_of
-from routilux.records.registry import Registry
-from routilux.records.value_errors import PickleRefusedError
+from routilux.serial.carried import Carried, needs_of
+from routilux.serial.errors import PickleRefusedError
+from routilux.serial.registry import Registry
 from supervisors.errors import ValueDecodingError, ValueEncodingError
 from supervisors.wire.values import MAX_VALUE_BYTES
-from tests.records import shop
-from tests.records.graphs import assert_same
-from tests.records.shop import (
+from tests.serial import shop
+from tests.serial.graphs import assert_same
+from tests.serial.shop import (
     SHOP,
     Bits,
     Cart,
@@ -295,14 +295,14 @@ REFUSED: list[tuple[Any, str, str]] = [
     (Pair(1, LOCK), "state[1]", "a _thread.lock"),
     (deque([1, (LOCK,)]), "state[1][0]", "a _thread.lock"),
     ({(1, Unknown()): 1}, "state.key((1, <tests", ""),
-    ({"a": Unknown()}, "state['a']", "a tests.records.shop.Unknown, which is not registered: routilux.register"),
-    ([SubItem("x")], "state[0]", "a tests.records.shop.SubItem, which is not registered"),
-    ([Text("x")], "state[0]", "a tests.records.test_carried.Text, which is not registered"),
-    ([Item], "state[0]", "the class tests.records.shop.Item"),
+    ({"a": Unknown()}, "state['a']", "a tests.serial.shop.Unknown, which is not registered: routilux.register"),
+    ([SubItem("x")], "state[0]", "a tests.serial.shop.SubItem, which is not registered"),
+    ([Text("x")], "state[0]", "a tests.serial.test_carried.Text, which is not registered"),
+    ([Item], "state[0]", "the class tests.serial.shop.Item"),
     ([lambda: 1], "state[0]", "a function"),
     ([ValueError("x")], "state[0]", "a ValueError, which cannot be kept"),
     (defaultdict(lambda: 1), "state", "a defaultdict whose values are made by a function"),
-    (defaultdict(Unknown), "state", "made by tests.records.shop.Unknown"),
+    (defaultdict(Unknown), "state", "made by tests.serial.shop.Unknown"),
     (np.array([object()]), "state", "a NumPy array of object"),
     (np.array([(1, None)], dtype="i4,O"), "state", "a NumPy array of"),
     ([np.ma.array([1])], "state[0]", "a MaskedArray, a kind of NumPy array"),
@@ -389,8 +389,8 @@ def test_numpy_that_is_missing_is_asked_for_by_its_extra() -> None:
     script = """
         import sys
         sys.modules["numpy"] = None
-        from routilux.records.carried import Carried
-        from routilux.records.value_errors import MissingLibraryError
+        from routilux.serial.carried import Carried
+        from routilux.serial.errors import MissingLibraryError
         carried = Carried()
         assert carried.decode(carried.encode((1, {2}))) == (1, {2})
         try:
@@ -408,7 +408,7 @@ def test_numpy_that_is_missing_is_asked_for_by_its_extra() -> None:
 @pytest.mark.processes
 def test_numpy_is_not_imported_by_carrying_other_values() -> None:
     script = (
-        "import sys; from routilux.records.carried import Carried\n"
+        "import sys; from routilux.serial.carried import Carried\n"
         "c = Carried(); c.decode(c.encode((1, {2})))\n"
         "assert 'numpy' not in sys.modules"
     )
@@ -430,10 +430,10 @@ sys.stdout.buffer.write(carried.encode([order, keep("new")]))
 
 PROGRAM = """
     import subprocess, sys
-    from routilux.records.carried import Carried
-    from routilux.records.registry import Registry
+    from routilux.serial.carried import Carried
+    from routilux.serial.registry import Registry
     from supervisors.wire.values import encode_code
-    from tests.records.shop import Item
+    from tests.serial.shop import Item
 
     registry = Registry()
 

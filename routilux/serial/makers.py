@@ -18,7 +18,7 @@ from pathlib import PosixPath, PurePosixPath, PureWindowsPath, WindowsPath
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from routilux.records import arrays
+from routilux.serial import arrays
 from supervisors.wire.values import RefusedPartError
 
 TYPE = 0

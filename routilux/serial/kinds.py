@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from routilux.records.value_errors import MissingMemberError, RegistrationError
+from routilux.serial.errors import MissingMemberError, RegistrationError
 from supervisors.tracebacks import type_name
 from supervisors.wire.values import RefusedPartError
 

@@ -18,9 +18,10 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from routilux.records import arrays, streams
-from routilux.records.kinds import ObjectKind
-from routilux.records.makers import (
+from routilux.serial import arrays, streams
+from routilux.serial.errors import ValueReadingError
+from routilux.serial.kinds import ObjectKind
+from routilux.serial.makers import (
     BULK,
     DEFAULT_DICT,
     FACTORIES,
@@ -32,8 +33,7 @@ from routilux.records.makers import (
     name_of_factory,
     standard_makers,
 )
-from routilux.records.registry import Registration, Registry, WrittenType
-from routilux.records.value_errors import ValueReadingError
+from routilux.serial.registry import Registration, Registry, WrittenType
 from supervisors.errors import ValueDecodingError, ValueEncodingError
 from supervisors.tracebacks import type_name
 from supervisors.wire.values import (

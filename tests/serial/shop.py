@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import attrs
 import msgspec
 
-from routilux.records.registry import Registry
+from routilux.serial.registry import Registry
 
 SHOP = Registry()
 RUN: list[str] = []

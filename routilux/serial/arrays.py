@@ -11,7 +11,7 @@ import math
 import sys
 from typing import Any
 
-from routilux.records.value_errors import MissingLibraryError
+from routilux.serial.errors import MissingLibraryError
 from supervisors.wire.values import RefusedPartError
 
 _KINDS = frozenset("biufcmMSUV")

@@ -9,8 +9,8 @@ import contextlib
 import reprlib
 from typing import Any, NamedTuple
 
-from routilux.records.graph import GRAPH, Reader
-from routilux.records.makers import NUMPY
+from routilux.serial.graph import GRAPH, Reader
+from routilux.serial.makers import NUMPY
 from supervisors.errors import ValueDecodingError
 from supervisors.text import cut, printable
 from supervisors.wire import values

@@ -10,9 +10,9 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from routilux.records.graph import GRAPH, Reader, RegisteredTypes, check_graph, write_graph
-from routilux.records.registry import Registry, default
-from routilux.records.value_errors import PickleRefusedError
+from routilux.serial.errors import PickleRefusedError
+from routilux.serial.graph import GRAPH, Reader, RegisteredTypes, check_graph, write_graph
+from routilux.serial.registry import Registry, default
 from supervisors.errors import ValueEncodingError
 from supervisors.wire import values
 

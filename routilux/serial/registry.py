@@ -11,9 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
-from routilux.records.kinds import EnumKind, Kind, ObjectKind, find_kind
-from routilux.records.schema import TypeShape
-from routilux.records.value_errors import (
+from routilux.serial.errors import (
     FieldsChangedError,
     KindChangedError,
     MigrationError,
@@ -22,6 +20,8 @@ from routilux.records.value_errors import (
     RegistrationError,
     UnknownTypeError,
 )
+from routilux.serial.kinds import EnumKind, Kind, ObjectKind, find_kind
+from routilux.serial.shape import TypeShape
 from supervisors.tracebacks import text_of, type_name
 
 _T = TypeVar("_T", bound=type)

@@ -1,0 +1,1 @@
+"""Values and objects of users, as bytes or as plain data, and back."""
