@@ -16,7 +16,16 @@ from routilux.accounts import Account
 from routilux.dead_letters import DeadLetter
 from routilux.facts import Fact
 from routilux.holdings import EdgeCount
-from routilux.jobs.checkpoints import BoundaryOverdue, CheckpointDue, Checkpoints, Outcome, Pause, Stopped, Wish
+from routilux.jobs.checkpoints import (
+    PAUSE_POINTS,
+    BoundaryOverdue,
+    CheckpointDue,
+    Checkpoints,
+    Outcome,
+    Pause,
+    Stopped,
+    Wish,
+)
 from routilux.jobs.errors import CheckpointFailedError
 from routilux.jobs.history import History, HistoryCut
 from routilux.jobs.machine import JobStatus, is_final, move
@@ -269,7 +278,8 @@ class StateActor(Behavior):
         if self._checkpoints is not None:
             self._checkpoints.want(Wish("pause", end, pause), ctx)
             return
-        self._pauses = [*self._pauses, PausePoint(ctx.now() + self._wall_offset, pause.reason, pause.checkpoint, 1, 1)]
+        point = PausePoint(ctx.now() + self._wall_offset, pause.reason, pause.checkpoint, 1, 1)
+        self._pauses = [*self._pauses, point][-PAUSE_POINTS:]
         self._move(JobStatus.PAUSED, None, ctx)
         self._report(Paused(None))
 

@@ -31,6 +31,8 @@ from supervisors.errors import ValueEncodingError
 
 BOUNDARY_SECONDS = 30.0
 """What routines whose state is read in place get to come to a boundary; then the checkpoint is given up (arbitrary)."""
+PAUSE_POINTS = 1_000
+"""Pauses that a job tells of, the newest: every checkpoint holds them, with what their callers kept (arbitrary)."""
 
 
 class CheckpointDue(NamedTuple):
@@ -232,10 +234,8 @@ class Checkpoints:
 
     def _add_points(self, pauses: list[Pause], ctx: Context) -> None:
         at = ctx.now() + self._wall_offset
-        self.pause_points = [
-            *self.pause_points,
-            *(PausePoint(at, pause.reason, pause.checkpoint, self._generation, self._number) for pause in pauses),
-        ]
+        added = [PausePoint(at, pause.reason, pause.checkpoint, self._generation, self._number) for pause in pauses]
+        self.pause_points = [*self.pause_points, *added][-PAUSE_POINTS:]
 
     def _write(self, cause: str, status: str, error: str | None, points: list[PausePoint], ctx: Context) -> None:
         ledger, started = self._ledger, time.perf_counter()

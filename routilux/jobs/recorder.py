@@ -113,7 +113,7 @@ class Save(NamedTuple):
         at: clock reading at the cut.
         cut_seconds: how long the lock was held for it.
         books: what the ledger held.
-        pause_points: all pauses, oldest first.
+        pause_points: the newest pauses, oldest first.
         once: how far the log had come of what was done once.
     """
 

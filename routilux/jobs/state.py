@@ -73,7 +73,7 @@ class JobState:
             otherwise.
         outputs: results collected of the declared outputs, by (routine id, event).
         history: the history at that moment.
-        pause_points: the pauses it had, oldest first, also those before it was resumed.
+        pause_points: the newest 1,000 pauses it had, oldest first, also those before it was resumed.
         checkpoint: the newest that the program which runs it has made durable; None for none.
     """
 

@@ -162,7 +162,7 @@ class JobImage(msgspec.Struct, frozen=True):
     Args:
         sent, handled, dead, skipped: counts by number of the connection (R7).
         is_entry_open: whether it takes messages from outside.
-        pause_points: all pauses, oldest first.
+        pause_points: the newest pauses, oldest first.
         history: how far the history had come; None where none is kept.
         outputs: the declared outputs.
         once: how far the log had come of what was done once; None where there is none.

@@ -66,6 +66,16 @@ def test_without_a_store_a_pause_is_a_pause_all_the_same() -> None:
     assert [point.reason for point in bench.cut().pause_points] == ["lunch", "tea"]
 
 
+def test_without_a_store_the_newest_thousand_pauses_are_told_too() -> None:
+    bench = Bench()
+    bench.handle(Move(JobStatus.RUNNING))
+    for number in range(1_002):
+        bench.handle(PauseNow(Pause(str(number), None)))
+        bench.handle(GoOn(Future()))
+    reasons = [point.reason for point in bench.cut().pause_points]
+    assert (len(reasons), reasons[0], reasons[-1]) == (1_000, "2", "1001")
+
+
 def test_without_a_store_a_job_cannot_be_left() -> None:
     bench = Bench()
     bench.handle(Move(JobStatus.RUNNING))

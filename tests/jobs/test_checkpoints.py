@@ -193,6 +193,16 @@ def test_a_pause_has_its_status_and_its_point() -> None:
     assert (point.at, point.reason, point.checkpoint, point.generation, point.number) == (105.0, "lunch", b"x", 3, 11)
 
 
+def test_the_newest_thousand_pauses_are_kept() -> None:
+    bench = Bench()
+    bench.begin()
+    for number in range(1_002):
+        bench.want("pause", Pause(str(number), None))
+        bench.save()
+    reasons = [point.reason for point in bench.checkpoints.pause_points]
+    assert (len(reasons), reasons[0], reasons[-1]) == (1_000, "2", "1001")
+
+
 def test_a_paused_job_is_kept_as_one_and_by_itself_not_at_all() -> None:
     bench = Bench(every=5.0)
     bench.begin()
