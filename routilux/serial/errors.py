@@ -10,6 +10,9 @@ RoutiluxError
     ├── FieldsChangedError       their type has other fields now, under the same version
     ├── KindChangedError         their type was no namedtuple or enumeration and is one now, or the reverse
     ├── MissingMemberError       their enumeration has no such member any more
+    ├── ForbiddenModuleError     they name a class or function of a module that the reader does not allow
+    ├── MissingNameError         a class or function that they name is not there, or is something else
+    ├── PlainDataError           plain data that no `serialize` of this version could have given
     ├── PickleRefusedError       they are a pickle, and pickles are not allowed
     └── MissingLibraryError (ImportError)  they need a library that is not installed
 """
@@ -149,6 +152,51 @@ class MissingMemberError(ValueReadingError):
             f"{name!r} has no member {member!r} any more: register it with version={version + 1} and a migration "
             f"from {version} that gives {{'name': ...}}, the member that took its place"
         )
+
+
+class ForbiddenModuleError(ValueReadingError):
+    """Data names a class or function of a module that its reader did not allow; nothing was imported.
+
+    Args:
+        name: the name, such as `shop.orders:Order`.
+        module: the module.
+        allowed: the modules that are allowed.
+    """
+
+    def __init__(self, name: str, module: str, allowed: Iterable[str]) -> None:
+        self.name, self.module = name, module
+        self.allowed = tuple(sorted(allowed))
+        known = f"allowed are {list_names(self.allowed)}" if self.allowed else "no module is"
+        super().__init__(
+            f"{name!r} is named by the data, and its module is not allowed ({known}): if you trust that module to be "
+            f"imported, give allow_modules=[{module!r}]; or register what is named under a name of its own"
+        )
+
+
+class MissingNameError(ValueReadingError):
+    """A class or function that data names is not there, or is something else.
+
+    Args:
+        name: the name.
+        what: what is wrong with it.
+    """
+
+    def __init__(self, name: str, what: str) -> None:
+        self.name = name
+        super().__init__(f"{name!r}, which the data names, {what}")
+
+
+class PlainDataError(ValueReadingError):
+    """Plain data is none that `serialize` gave, or was changed since.
+
+    Args:
+        path: where in the data.
+        what: what is wrong there.
+    """
+
+    def __init__(self, path: str, what: str) -> None:
+        self.path = path
+        super().__init__(f"{path}: {what}")
 
 
 class PickleRefusedError(ValueReadingError):

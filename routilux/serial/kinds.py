@@ -1,12 +1,13 @@
 """How objects of a registered class are taken apart and put together, without running any code of the class.
 
-Owns the four kinds of classes (objects with slots and a `__dict__`, Structs, namedtuples, enumerations) and what
-their fields are. Never decides which classes are registered.
+Owns the kinds of classes (objects with slots and a `__dict__`, those of them that choose their fields, Structs,
+namedtuples, enumerations) and what their fields are. Never decides which classes are registered.
 
 Theory of operation. What an object holds lies in its slots and its `__dict__`, whichever library made the class:
 dataclasses, attrs and msgspec too use the slots of the interpreter. So one way serves them all: slots are read and
 set by their descriptors, past `__setattr__` and frozenness; neither `__init__` nor `__post_init__`, `__new__`,
-`__getstate__` or `__setstate__` is run.
+`__getstate__` or `__setstate__` is run. But for the classes of this package that have a form of their own: they
+say by `_take_fields` what is written, and check in `_fill_fields` what is read.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 import msgspec
 
 from routilux.serial.errors import MissingMemberError, RegistrationError
+from routilux.serial.fields import WithFields, annotated_fields, select_fields
 from supervisors.tracebacks import type_name
 from supervisors.wire.values import RefusedPartError
 
@@ -102,6 +104,28 @@ class ObjectKind:
         return field not in self._slots and hasattr(self._cls, field)
 
 
+class ChosenKind(ObjectKind):
+    """Objects that choose which of their attributes are fields (`WithFields`)."""
+
+    def __init__(self, cls: type) -> None:
+        super().__init__(cls)
+        self._annotated = annotated_fields(cls)
+
+    def _find_fields(self) -> tuple[str, ...]:
+        return ()  # each object has its own
+
+    def take(self, obj: Any) -> dict[str, Any]:
+        """Give the fields of an object, by name.
+
+        Raises:
+            RefusedPartError: one has no value.
+        """
+        try:
+            return select_fields(obj, super().take(obj), self._annotated)
+        except LookupError as error:
+            raise RefusedPartError(*error.args) from None
+
+
 class StructKind(ObjectKind):
     """Structs of msgspec, which only a call of their class makes.
 
@@ -125,6 +149,31 @@ class StructKind(ObjectKind):
         if self._blank is not self._cls:
             _set_class(shell, self._cls)
         return shell
+
+
+class OwnKind(ObjectKind):
+    """Objects with a form of their own, whatever else their class is.
+
+    Args:
+        kind: how one that holds nothing yet is made.
+    """
+
+    def __init__(self, cls: Any, kind: ObjectKind) -> None:
+        super().__init__(cls)
+        self._own: Any = cls
+        self.make_shell = kind.make_shell  # type: ignore[method-assign]  # what is made is the other kind's affair
+
+    def _find_fields(self) -> tuple[str, ...]:
+        return ()  # the form is checked when it is read
+
+    def take(self, obj: Any) -> dict[str, Any]:
+        """Give what is written of an object, by name."""
+        fields: dict[str, Any] = self._own._take_fields(obj)  # noqa: SLF001  a name for this place alone
+        return fields
+
+    def fill(self, obj: Any, state: dict[str, Any]) -> None:
+        """Set what an object holds; raises what its class does where that cannot be."""
+        self._own._fill_fields(obj, state)  # noqa: SLF001
 
 
 _set_class = vars(object)["__class__"].__set__
@@ -229,6 +278,11 @@ def find_kind(cls: type) -> Kind:
         return EnumKind(cls)
     if issubclass(cls, tuple) and hasattr(cls, "_fields"):
         return NamedTupleKind(cls)
+    kind = _find_object_kind(cls)
+    return OwnKind(cls, kind) if hasattr(cls, "_take_fields") else kind
+
+
+def _find_object_kind(cls: type) -> ObjectKind:
     if issubclass(cls, msgspec.Struct):
         return StructKind(cls)
     for base in cls.__mro__[:-1]:
@@ -240,7 +294,7 @@ def find_kind(cls: type) -> Kind:
             )
     if cls.__flags__ & _ABSTRACT:
         raise RegistrationError(f"{type_name(cls)} is abstract: register the classes that are made of it")
-    return ObjectKind(cls)
+    return ChosenKind(cls) if issubclass(cls, WithFields) else ObjectKind(cls)
 
 
 _ABSTRACT = 1 << 20

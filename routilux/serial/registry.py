@@ -135,10 +135,13 @@ class WrittenType:
 
 
 class Registry:
-    """The classes that are registered. Registering is for one thread at a time, reading for any."""
+    """The classes and functions that are registered. Registering is for one thread at a time, reading for any."""
 
-    def __init__(self, registrations: Iterable[Registration] = ()) -> None:
+    def __init__(
+        self, registrations: Iterable[Registration] = (), functions: Mapping[str, Callable[..., Any]] | None = None
+    ) -> None:
         self._by_name = {registration.name: registration for registration in registrations}
+        self._functions = dict(functions or {})
         self.by_class = {registration.cls: registration for registration in self._by_name.values()}
         """The registrations by their classes; not to be changed."""
 
@@ -172,10 +175,38 @@ class Registry:
         def add(cls: _T) -> _T:
             if not isinstance(cls, type):
                 raise RegistrationError(f"a class is registered, and no {type_name(type(cls))}")
-            self._add(Registration(cls, _default_name(cls) if name is None else name, version, migrations or {}))
+            self._add(Registration(cls, default_name(cls) if name is None else name, version, migrations or {}))
             return cls
 
         return add
+
+    def register_function(self, name: str, function: Callable[..., Any]) -> None:
+        """Register a function under a name, under which serialized objects refer to it.
+
+        Raises:
+            RegistrationError: the name is taken by another function, or is none.
+        """
+        _check_arguments(name, 1, {})
+        old = self._functions.get(name)
+        if old is not None and (old.__module__, old.__qualname__) != (function.__module__, function.__qualname__):
+            raise RegistrationError(f"{name!r} is the function {old.__qualname__} already")
+        self._functions = {**self._functions, name: function}
+
+    def find(self, name: str) -> Registration | None:
+        """Give the class of a name; None where there is none."""
+        return self._by_name.get(name)
+
+    def find_function(self, name: str) -> Callable[..., Any] | None:
+        """Give the function of a name; None where there is none."""
+        return self._functions.get(name)
+
+    def name_of_function(self, function: object) -> str | None:
+        """Give the name that a function is registered under; None for one that is not."""
+        return next((name for name, registered in self._functions.items() if registered is function), None)
+
+    def function_names(self) -> tuple[str, ...]:
+        """Give the names of all functions."""
+        return tuple(self._functions)
 
     def _add(self, registration: Registration) -> None:
         old = self._by_name.get(registration.name)
@@ -222,7 +253,7 @@ class Registry:
 
     def __reduce__(self) -> Any:
         # It travels to a worker process as it is now, with its classes.
-        return Registry, (tuple(self._by_name.values()),)
+        return Registry, (tuple(self._by_name.values()), self._functions)
 
 
 def _check_arguments(name: Any, version: Any, migrations: Mapping[int, Migration]) -> None:
@@ -239,16 +270,17 @@ def _check_arguments(name: Any, version: Any, migrations: Mapping[int, Migration
             )
 
 
-def _default_name(cls: type) -> str:
+def default_name(cls: Any) -> str:
+    """Give the name under which a class or function is registered that is given none."""
     if "<locals>" in cls.__qualname__:
         raise RegistrationError(
             f"{type_name(cls)} was made in a function, and its name may be another's too: give it one, "
             f"as in register('shop.Order')"
         )
-    return f"{_module_name(cls.__module__)}.{cls.__qualname__}"
+    return f"{module_name(cls.__module__)}.{cls.__qualname__}"
 
 
-def _module_name(module: str) -> str:
+def module_name(module: str) -> str:
     """Give the name by which a script's module would be imported: it is read by another program than wrote it."""
     if module != "__main__":
         return module
