@@ -31,6 +31,7 @@ from routilux.records.errors import NoCheckpointError, SealError, UnsupportedFor
 from routilux.runtime.job import Job
 from routilux.serial.errors import ValueReadingError
 from routilux.serial.registry import register
+from routilux.serial.serializable import Serializable, register_serializable
 from routilux.stores.errors import JobExistsError, JobOwnedError, StoreError, UnknownJobError
 from routilux.turn.state import InPlace, Unreadable
 from routilux.version import VERSION
@@ -60,6 +61,7 @@ __all__ = [
     "RoutiluxError",
     "Routine",
     "SealError",
+    "Serializable",
     "Slot",
     "StoreError",
     "UnknownJobError",
@@ -68,5 +70,6 @@ __all__ = [
     "ValueEncodingError",
     "ValueReadingError",
     "register",
+    "register_serializable",
     "routine",
 ]

@@ -12,6 +12,8 @@ import msgspec
 
 from routilux.causes import tell_cause
 from routilux.facts import Fact
+from routilux.serial.naming import built_in
+from routilux.serial.serializable import SerializableStruct
 from supervisors.reasons import Reason
 
 
@@ -34,7 +36,8 @@ class Names(msgspec.Struct, frozen=True):
     edges: tuple[str, ...]
 
 
-class ExecutionRecord(msgspec.Struct, frozen=True):
+@built_in.register("routilux.ExecutionRecord")
+class ExecutionRecord(SerializableStruct, frozen=True):
     """One thing that happened in a job.
 
     Args:

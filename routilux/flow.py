@@ -19,6 +19,7 @@ from routilux.runtime.resuming import Wanted, fork_job, resume_job
 from routilux.runtime.running import running
 from routilux.runtime.signals import ending_on_sigterm, note_resume
 from routilux.runtime.tree import Beginning, First, check_flow, start_job
+from routilux.serial.naming import built_in
 from routilux.stores.base import Store
 from routilux.stores.opening import open_store
 
@@ -26,6 +27,7 @@ SHUTDOWN_SECONDS = 5.0
 """What turns in hand get when a job ends early (OTP's default for a worker's shutdown)."""
 
 
+@built_in.register("routilux.Flow")
 class Flow(FlowGraph):
     """Routines wired by connections; run as often as you like, also at the same time.
 

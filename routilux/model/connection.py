@@ -5,10 +5,12 @@ Owns the names of both ends. Never checks them (see `graph`), never moves a mess
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from routilux.serial.naming import built_in
+from routilux.serial.serializable import SerializableStruct
 
 
-class Connection(NamedTuple):
+@built_in.register("routilux.Connection")
+class Connection(SerializableStruct, frozen=True):
     """One way from an event to a slot.
 
     Args:

@@ -5,16 +5,19 @@ Owns the author's words and their checks. Never decides anything: that is `super
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from routilux.errors import OptionError
+from routilux.serial.naming import built_in
+from routilux.serial.serializable import Serializable
 from supervisors.policy import Backoff, FailurePolicy, Strategy
 
 ErrorStrategy = Strategy
 """STOP, CONTINUE, RETRY, SKIP: what is given up when a message fails."""
 
 
-class ErrorHandler:
+@built_in.register("routilux.ErrorHandler")
+class ErrorHandler(Serializable):
     """What follows a failure, whether the handler raised or its process died.
 
     Args:
@@ -65,6 +68,17 @@ class ErrorHandler:
 
     def __repr__(self) -> str:
         return f"ErrorHandler({self.strategy.value!r}, max_retries={self.max_retries}, is_critical={self.is_critical})"
+
+    def _take_fields(self) -> dict[str, Any]:
+        return {
+            **vars(self),
+            "strategy": self.strategy.value,
+            "then": self.then.value,
+            "retryable_exceptions": list(self.retryable_exceptions),
+        }
+
+    def _fill_fields(self, fields: dict[str, Any]) -> None:
+        type(self).__init__(self, **fields)
 
     def policy(self) -> FailurePolicy:
         """Give it as the supervisor reads it."""

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from routilux.model.names import checked_name, checked_names
+from routilux.serial.naming import built_in
+from routilux.serial.serializable import Serializable
 
 
+@built_in.register("routilux.Event")
 @dataclass(frozen=True, slots=True)
-class Event:
+class Event(Serializable):
     """Something a routine emits.
 
     Args:
@@ -30,3 +34,9 @@ class Event:
     def __post_init__(self) -> None:
         checked_name(self.name, "an event")
         object.__setattr__(self, "params", checked_names(self.params, f"parameters of event {self.name!r}"))
+
+    def _take_fields(self) -> dict[str, Any]:
+        return {"name": self.name, "params": list(self.params)}
+
+    def _fill_fields(self, fields: dict[str, Any]) -> None:
+        type(self).__init__(self, **fields)

@@ -25,6 +25,7 @@ from routilux.model.error_handler import ErrorHandler, checked_handler
 from routilux.model.names import checked_names, id_from
 from routilux.model.routine import Routine
 from routilux.model.slot import MergeStrategy, Slot
+from routilux.serial.naming import built_in
 
 INPUT = "input"
 """The one slot of a function routine."""
@@ -35,6 +36,7 @@ Events = Mapping[str, Iterable[str]] | Iterable[str]
 """Names of events, each with the names of its parameters, or without."""
 
 
+@built_in.register("routilux.FunctionRoutine")
 class FunctionRoutine(Routine):
     """A function as a routine: its slot is `input`, what it returns is emitted.
 
@@ -97,6 +99,35 @@ class FunctionRoutine(Routine):
         if isinstance(self._function, _Name):
             self._function = self._function.resolve()
         self.__wrapped__ = self._function
+
+    def _take_fields(self) -> dict[str, Any]:
+        settings = self._take_settings()
+        of_function = {*vars(self._function), "_function", "_name"}
+        own = {
+            name: part
+            for name, part in settings.pop("attributes", {}).items()
+            if name not in of_function and not name.startswith("__")
+        }
+        return {
+            "function": self._function,
+            "name": self._name,
+            "events": {event.name: list(event.params) for event in self.events.values()},
+            "merge_strategy": self.slots[INPUT].merge_strategy,
+            **settings,
+            **({"attributes": own} if own else {}),
+        }
+
+    def _fill_fields(self, fields: dict[str, Any]) -> None:
+        made = {name: fields.pop(name) for name in ("function", "name", "events", "merge_strategy")}
+        FunctionRoutine.__init__(
+            self,
+            made["function"],
+            made["events"],
+            name=made["name"],
+            merge_strategy=made["merge_strategy"],
+            error_handler=None,
+        )
+        self._fill_settings(fields)
 
     @property
     def function(self) -> Callable[..., Any]:

@@ -30,6 +30,8 @@ from routilux.model.names import checked_id
 from routilux.model.options import RoutineOptions
 from routilux.model.routine import Routine
 from routilux.model.state_policy import check_policy
+from routilux.serial.kinds import fill_attributes, take_attributes
+from routilux.serial.serializable import Serializable
 
 
 class OutputDeclaration(NamedTuple):
@@ -40,7 +42,7 @@ class OutputDeclaration(NamedTuple):
     capacity: int | None
 
 
-class FlowGraph:
+class FlowGraph(Serializable):
     """A flow as its author wires it.
 
     Args:
@@ -155,7 +157,7 @@ class FlowGraph:
         link = Connection(source_id, event, target_id, slot, _copy_mapping(param_mapping))
         self._check_mapping(link)
         # The order of a mapping is part of it: of several sources of one target the last wins.
-        key = (*link[:4], tuple(link.param_mapping.items()))
+        key = (source_id, event, target_id, slot, tuple(link.param_mapping.items()))
         if key in self._connections:
             raise DuplicateConnectionError(
                 f"connection {link} with this mapping exists already: each message would come twice"
@@ -220,6 +222,32 @@ class FlowGraph:
         """Find everything that is wrong or odd, all at once, errors first."""
         return check_graph(self)
 
+    def _take_fields(self) -> dict[str, Any]:
+        own = {name: part for name, part in take_attributes(self).items() if name not in _OF_GRAPH}
+        fields = {
+            "flow_id": self.flow_id,
+            "error_handler": self._error_handler,
+            "routines": dict(self._routines),
+            "options": {
+                routine_id: changed for routine_id, options in self._options.items() if (changed := options.changed())
+            },
+            "connections": list(self._connections.values()),
+            "outputs": [list(output) for output in self._outputs],
+        }
+        return {**fields, "attributes": own} if own else fields
+
+    def _fill_fields(self, fields: dict[str, Any]) -> None:
+        FlowGraph.__init__(self, fields["flow_id"])
+        self.set_error_handler(fields["error_handler"])
+        options = fields["options"]
+        for routine_id, routine in fields["routines"].items():
+            self.add_routine(routine, routine_id, **options.get(routine_id, {}))
+        for link in fields["connections"]:
+            self.connect(link.source_id, link.event, link.target_id, link.slot, link.param_mapping)
+        for output in fields["outputs"]:
+            self.output(*output)
+        fill_attributes(self, fields.get("attributes", {}))
+
     def _before_change(self, attempted: str) -> None:
         """Raise if the graph must not be changed now; for subclasses that run it.
 
@@ -250,6 +278,10 @@ class FlowGraph:
                     "the slot's handler takes no parameters",
                 )
                 raise MappingError(f"connection {link}: the mapping is to {target!r}, but {known}")
+
+
+_OF_GRAPH = frozenset(vars(FlowGraph("names")))
+"""Attributes of its own."""
 
 
 def _require_routine(routine: object) -> None:

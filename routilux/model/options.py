@@ -78,6 +78,12 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
         checked_handler(options.error_handler, f"routine {routine_id!r}")
         return options
 
+    def changed(self) -> dict[str, Any]:
+        """Give those that differ from what they are by themselves."""
+        own = type(self)()
+        values = {name: getattr(self, name) for name in self.__struct_fields__}
+        return {name: value for name, value in values.items() if value != getattr(own, name)}
+
     def _find_wrong(self) -> tuple[str, str] | None:
         """Give the first option with a value it cannot have, and what it can be."""
         if self.placement not in PLACEMENTS:

@@ -21,12 +21,16 @@ from routilux.errors import (
     OutsideTurnError,
     UnknownEventError,
     UnknownSlotError,
+    WiringError,
 )
 from routilux.model.error_handler import ErrorHandler, ErrorStrategy, checked_handler
 from routilux.model.event import Event
 from routilux.model.names import checked_name, id_from
 from routilux.model.slot import MergeStrategy, Slot
 from routilux.model.state_policy import ENCODED, NONE, checked_default, make_default, no_state
+from routilux.serial.kinds import fill_attributes, take_attributes
+from routilux.serial.naming import built_in
+from routilux.serial.serializable import Serializable
 
 TRIGGER = "trigger"
 """The slot that takes a job's first message."""
@@ -35,7 +39,8 @@ OWN_PREFIX = "_Routine__"
 _T = TypeVar("_T")
 
 
-class Routine:
+@built_in.register("routilux.Routine")
+class Routine(Serializable):
     """Slots, events and a declared state; subclass it and define them in `__init__`.
 
     `self.state` is the declared state (R5): a dict, or an object of the class that `state_type`
@@ -302,6 +307,43 @@ class Routine:
         self._require_init()
         return dict(self.__config) if key is None else self.__config.get(key, default)
 
+    # -- As plain data
+
+    def _take_fields(self) -> dict[str, Any]:
+        """Give what a flow file has of it: what it defines, and the attributes that its class has put beside."""
+        self._require_init()
+        return {
+            "slots": list(self.__slots.values()),
+            "events": list(self.__events.values()),
+            **self._take_settings(),
+        }
+
+    def _fill_fields(self, fields: dict[str, Any]) -> None:
+        Routine.__init__(self)
+        for slot in _all_of(fields.pop("slots", ()), Slot):
+            self._add_slot(slot)
+        for event in _all_of(fields.pop("events", ()), Event):
+            self.define_event(event.name, event.params)
+        self._fill_settings(fields)
+
+    def _take_settings(self) -> dict[str, Any]:
+        attributes = take_attributes(self)
+        settings = {
+            "config": self.__config,
+            "state": self.__initial_state,
+            "error_handler": attributes.pop("error_handler"),
+            "attributes": {name: part for name, part in attributes.items() if not name.startswith(OWN_PREFIX)},
+        }
+        return {name: part for name, part in settings.items() if not _is_nothing(part)}
+
+    def _fill_settings(self, fields: dict[str, Any]) -> None:
+        self.set_config(**fields.pop("config", {}))
+        self.__initial_state = checked_default(self, fields.pop("state", self.__initial_state))
+        self.set_error_handler(fields.pop("error_handler", None))
+        fill_attributes(self, fields.pop("attributes", {}))
+        if fields:
+            raise WiringError(f"a routine has no {list(fields)}")
+
     def _turn(self, what: str) -> Turn:
         turn = current_turn()
         if turn is None or turn.routine is not self:
@@ -323,3 +365,15 @@ class Routine:
     def _require_init(self) -> None:
         if f"{OWN_PREFIX}slots" not in self.__dict__:
             raise NotInitializedError(type(self).__name__)
+
+
+def _is_nothing(part: Any) -> bool:
+    return part is None or (type(part) is dict and not part)
+
+
+def _all_of(parts: Iterable[Any], cls: type[_T]) -> list[_T]:
+    found = list(parts)
+    for part in found:
+        if not isinstance(part, cls):
+            raise WiringError(f"expected a {cls.__name__}, got {part!r}")
+    return found

@@ -10,13 +10,16 @@ from typing import Any
 
 from routilux.errors import OptionError
 from routilux.model.binding import Binding, compile_binding
+from routilux.serial.naming import built_in
+from routilux.serial.serializable import Serializable
 
 MergeStrategy = str | Callable[[Any, Any], Any]
 """`override`, `append`, or a function `(old, new) -> merged`."""
 MERGE_STRATEGIES = ("override", "append")
 
 
-class Slot:
+@built_in.register("routilux.Slot")
+class Slot(Serializable):
     """One of a routine's inputs.
 
     Args:
@@ -54,3 +57,9 @@ class Slot:
 
     def __repr__(self) -> str:
         return f"Slot({self.name!r}, merge_strategy={self.merge_strategy!r})"
+
+    def _take_fields(self) -> dict[str, Any]:
+        return {"name": self.name, "handler": self.handler, "merge_strategy": self.merge_strategy}
+
+    def _fill_fields(self, fields: dict[str, Any]) -> None:
+        type(self).__init__(self, **fields)

@@ -126,6 +126,20 @@ class ChosenKind(ObjectKind):
             raise RefusedPartError(*error.args) from None
 
 
+def take_attributes(obj: Any) -> dict[str, Any]:
+    """Give the fields that an object of this package chooses among its attributes, for a form of its own.
+
+    Raises:
+        RefusedPartError: one has no value.
+    """
+    return ChosenKind(type(obj)).take(obj)
+
+
+def fill_attributes(obj: Any, state: dict[str, Any]) -> None:
+    """Set what `take_attributes` gave."""
+    ChosenKind(type(obj)).fill(obj, state)
+
+
 class StructKind(ObjectKind):
     """Structs of msgspec, which only a call of their class makes.
 

@@ -93,6 +93,19 @@ class Serializable(WithFields):
         return cls.deserialize(plain, allow_modules=allow_modules)
 
 
+class SerializableStruct(Serializable, msgspec.Struct, frozen=True):
+    """Base of Structs of this package: written as msgspec would, and checked as it would when they are read."""
+
+    def _take_fields(self) -> dict[str, Any]:
+        fields: dict[str, Any] = msgspec.to_builtins(self)
+        return fields
+
+    def _fill_fields(self, fields: dict[str, Any]) -> None:
+        read = msgspec.convert(fields, type(self))
+        for name in self.__struct_fields__:
+            msgspec.structs.force_setattr(self, name, getattr(read, name))
+
+
 @overload
 def register_serializable(named: _T, /) -> _T: ...
 @overload

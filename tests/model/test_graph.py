@@ -146,7 +146,7 @@ def test_a_connection_is_given_and_listed() -> None:
     graph, mapping = wired(), {"name": "path"}
     link = graph.connect("read", "file", "parse", "source", param_mapping=mapping)
     assert graph.connections == (link,)
-    assert link[:4] == ("read", "file", "parse", "source")
+    assert (link.source_id, link.event, link.target_id, link.slot) == ("read", "file", "parse", "source")
     mapping["name"] = "changed"
     assert link.param_mapping == {"name": "path"}
 
