@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, Self
 
 from routilux.dead_letters import DeadLetter
@@ -13,7 +13,16 @@ from routilux.holdings import EdgeCount
 from routilux.jobs.history import HistoryCut
 from routilux.jobs.machine import JobStatus
 from routilux.jobs.recorder import CheckpointInfo
-from routilux.jobs.state_file import Parts, PausePoint, read_state, write_state
+from routilux.jobs.state_file import seal, unseal
+from routilux.jobs.state_form import Parts, PausePoint, from_fields, to_fields
+from routilux.serial.naming import built_in
+from routilux.serial.serializable import (
+    Serializable,
+    from_document,
+    pack_document,
+    to_document,
+    unpack_document,
+)
 from routilux.stores.single_file import read_file, write_file
 
 
@@ -54,7 +63,8 @@ class RoutineFigures(NamedTuple):
     abandoned: int = 0
 
 
-class JobState:
+@built_in.register("routilux.JobState")
+class JobState(Serializable):
     """A job as it was at one moment.
 
     Args:
@@ -160,8 +170,8 @@ class JobState:
             for item in items
         ]
 
-    def serialize(self, *, allow_pickle: bool = False) -> bytes:
-        """Give this snapshot as bytes, which `deserialize` reads anywhere, in any version from this one on.
+    def serialize(self, *, allow_pickle: bool = False) -> dict[str, Any]:
+        """Give this snapshot as plain data that `json.dump` takes as it is.
 
         Args:
             allow_pickle: whether values that are neither plain nor of registered classes (`routilux.register`) go as
@@ -170,28 +180,35 @@ class JobState:
         Raises:
             ValueEncodingError: a value cannot be carried; the error's `path` says where it is.
         """
-        return write_state(self._parts(), allow_pickle=allow_pickle)
+        return to_document(self, to_fields(self._parts(), allow_pickle=allow_pickle))
 
     @classmethod
-    def deserialize(cls, data: bytes, *, allow_pickle: bool = False) -> Self:
+    def deserialize(
+        cls, data: Mapping[str, Any], *, allow_modules: Collection[str] = (), allow_pickle: bool = False
+    ) -> Self:
         """Give the snapshot of which `data` was made; whatever may be asked of the one may be asked of the other.
 
         A value that cannot be read here, such as one of a class that is not registered, is `Unreadable`.
 
         Args:
             data: what `serialize` gave.
+            allow_modules: modules whose classes and functions the data may name.
             allow_pickle: whether pickles are read, which runs code of whoever wrote them.
 
         Raises:
-            DamagedStateError: it is not what was written.
-            UnsupportedFormatError: a newer version wrote it.
+            PlainDataError: it is not what was written.
         """
-        parts = read_state(data, allow_pickle=allow_pickle)
-        fields = parts._asdict()
-        own_records = fields.pop("own_records")
-        state = cls(**fields)
-        state._own_records = own_records
-        return state
+        return cls._of(from_fields(from_document(cls, data, allow_modules), allow_pickle=allow_pickle))
+
+    def to_bytes(self, *, allow_pickle: bool = False) -> bytes:
+        """Give what `serialize` gives as MessagePack; raises as that."""
+        return pack_document(self.serialize(allow_pickle=allow_pickle))
+
+    @classmethod
+    def from_bytes(cls, data: bytes, *, allow_modules: Collection[str] = (), allow_pickle: bool = False) -> Self:
+        """Give the snapshot of which `to_bytes` made `data`; arguments and errors as those of `deserialize`."""
+        plain = unpack_document(cls, data)
+        return cls.deserialize(plain, allow_modules=allow_modules, allow_pickle=allow_pickle)
 
     def save(self, path: str | os.PathLike[str], *, allow_pickle: bool = False) -> None:
         """Write this snapshot into a file that only this user may read, in the place of the one there.
@@ -200,18 +217,35 @@ class JobState:
             ValueEncodingError: as `serialize`; nothing is written.
             StoreWriteError: it could not be written; what was there is as it was.
         """
-        write_file(path, self.serialize(allow_pickle=allow_pickle))
+        write_file(path, seal(self.to_bytes(allow_pickle=allow_pickle)))
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], *, allow_pickle: bool = False) -> Self:
-        """Read a snapshot that `save` wrote.
+    def load(
+        cls, path: str | os.PathLike[str], *, allow_modules: Collection[str] = (), allow_pickle: bool = False
+    ) -> Self:
+        """Read a snapshot that `save` wrote, as `deserialize` does.
 
         Raises:
             UnsafeStoreError: others than this user could have written the file, or it is a link.
             StoreReadError: it is not there, or cannot be read.
-            DamagedStateError, UnsupportedFormatError: as `deserialize`.
+            DamagedStateError: it is not what was written.
+            UnsupportedFormatError: a newer version wrote it.
         """
-        return cls.deserialize(read_file(path), allow_pickle=allow_pickle)
+        return cls.from_bytes(unseal(read_file(path)), allow_modules=allow_modules, allow_pickle=allow_pickle)
+
+    def _take_fields(self) -> dict[str, Any]:
+        return to_fields(self._parts(), allow_pickle=False)
+
+    def _fill_fields(self, fields: dict[str, Any]) -> None:
+        vars(self).update(vars(self._of(from_fields(fields, allow_pickle=False))))
+
+    @classmethod
+    def _of(cls, parts: Parts) -> Self:
+        named = parts._asdict()
+        own_records = named.pop("own_records")
+        state = cls(**named)
+        state._own_records = own_records
+        return state
 
     def _parts(self) -> Parts:
         return Parts(

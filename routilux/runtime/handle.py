@@ -33,7 +33,7 @@ from routilux.jobs.errors import CheckpointFailedError, NoStoreError
 from routilux.jobs.machine import JobStatus
 from routilux.jobs.recorder import CheckpointInfo
 from routilux.jobs.state import JobState
-from routilux.jobs.state_file import PausePoint
+from routilux.jobs.state_form import PausePoint
 from routilux.ledger import Ledger
 from routilux.model.options import checked_shutdown
 from routilux.records.schema import PausePoint as KeptPoint

@@ -24,6 +24,7 @@ from routilux.serial.errors import (
     FieldsChangedError,
     MissingMigrationError,
     NewerTypeError,
+    PickleRefusedError,
     PlainDataError,
     ValueReadingError,
 )
@@ -31,6 +32,8 @@ from routilux.serial.kinds import EnumKind, ObjectKind
 from routilux.serial.makers import ARRAY, FACTORIES, STANDARD, VIEW, standard_makers
 from routilux.serial.naming import Naming
 from routilux.serial.plain_writer import (
+    APART,
+    AS_IT_IS,
     BYTEARRAY,
     BYTES,
     CLASS,
@@ -45,15 +48,18 @@ from routilux.serial.plain_writer import (
     LIST,
     METHOD,
     NUMPY,
+    PICKLED,
     REF,
     SET,
     STANDARD_TAGS,
+    STR,
     TAG,
     TUPLE,
     TYPE,
     VERSION,
 )
 from routilux.serial.registry import Registration, WrittenType
+from supervisors.wire import values
 from supervisors.wire.values import describe
 
 _MAKERS = standard_makers()
@@ -64,6 +70,33 @@ _STANDARD: dict[str, tuple[Callable[..., Any], str]] = {
     NUMPY: (arrays.make_numpy, ""),
 }
 _NOT_FINITE = {"nan", "inf", "-inf"}
+
+
+class Unread:
+    """A value that was written by itself (`Apart`), and is not read yet."""
+
+    __slots__ = ("_naming", "_path", "data")
+
+    def __init__(self, data: Any, path: str, naming: Naming) -> None:
+        self.data = data
+        self._path = path
+        self._naming = naming
+
+    def read(self, *, allow_pickle: bool = False) -> Any:
+        """Give the value.
+
+        Args:
+            allow_pickle: whether it may be a pickle, whose loading runs code of whoever wrote it.
+
+        Raises:
+            ValueDecodingError: it cannot be read here.
+        """
+        data = self.data
+        if type(data) is not dict or PICKLED not in data:
+            return read_plain(data, self._path, self._naming)
+        if not allow_pickle:
+            raise PickleRefusedError
+        return values.decode(_decode(data[PICKLED], self._path))
 
 
 class _Later:
@@ -112,6 +145,7 @@ class _Reader:
         self._makers: dict[str, Callable[[Any, str], Any]] = {
             TUPLE: lambda content, path: tuple(self._read_all(content, path)),
             FROZENSET: lambda content, path: frozenset(self._read_all(content, path, is_hashed=True)),
+            STR: lambda content, path: _decode(content, path).decode("utf-8", "surrogatepass"),
             BYTES: _decode,
             BYTEARRAY: lambda content, path: bytearray(_decode(content, path)),
             INT: lambda content, path: int(_name(content, path), 16),
@@ -119,6 +153,8 @@ class _Reader:
             CLASS: lambda content, path: naming.find_class(_name(content, path)),
             FUNCTION: lambda content, path: naming.find_function(_name(content, path)),
             METHOD: self._make_method,
+            APART: lambda content, path: Unread(content, path, naming),
+            AS_IT_IS: lambda content, _: content,
         }
 
     def finish(self) -> None:

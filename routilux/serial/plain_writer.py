@@ -31,6 +31,7 @@ from routilux.serial.naming import Naming
 from routilux.serial.registry import Registration
 from supervisors.errors import ValueEncodingError
 from supervisors.tracebacks import type_name
+from supervisors.wire import values
 from supervisors.wire.values import RefusedPartError, describe
 
 TAG = "$"
@@ -39,8 +40,9 @@ ID, REF = "$id", "$ref"
 TYPE, VERSION = "$type", "$version"
 CLASS, FUNCTION, METHOD = "$class", "$function", "$method"
 LIST, DICT, TUPLE, SET, FROZENSET = "$list", "$dict", "$tuple", "$set", "$frozenset"
-INT, FLOAT, BYTES, BYTEARRAY = "$int", "$float", "$bytes", "$bytearray"
+INT, FLOAT, STR, BYTES, BYTEARRAY = "$int", "$float", "$str", "$bytes", "$bytearray"
 NUMPY, DEFAULT_DICT = "$numpy", "$defaultdict"
+APART, AS_IT_IS, PICKLED = "$apart", "$as_it_is", "$pickle"
 ITEMS = "$items"
 
 STANDARD_TAGS: dict[type, str] = {cls: f"${cls.__name__.lower()}" for cls in (*STANDARD, *BULK)}
@@ -53,6 +55,34 @@ _Build = Callable[[Callable[[Any], Any]], Any]
 """Gives the data of an object, by what gives that of its parts."""
 _Path = tuple[Any, str]
 """Where a part is: the path of what holds it, and the step from there."""
+
+
+class Apart:
+    """A value that is written by itself, with ids of its own: where it cannot be read, only it is lost.
+
+    Args:
+        value: the value.
+        allow_pickle: whether it goes as a pickle where it cannot be plain data.
+    """
+
+    __slots__ = ("allow_pickle", "value")
+
+    def __init__(self, value: Any, *, allow_pickle: bool = False) -> None:
+        self.value = value
+        self.allow_pickle = allow_pickle
+
+
+class AsItIs:
+    """What is plain data already, and is not looked into.
+
+    Args:
+        data: the data; its keys are texts.
+    """
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: Any) -> None:
+        self.data = data
 
 
 class _Node:
@@ -117,6 +147,8 @@ class _Writer:
             FunctionType: self._function,
             BuiltinFunctionType: self._function,
             MethodType: self._method,
+            Apart: self._apart,
+            AsItIs: lambda value, _: _ready({AS_IT_IS: value.data}),
         }
 
     def look_at(self, value: Any, path: _Path, *, is_hashed: bool = False) -> Any:
@@ -128,8 +160,10 @@ class _Writer:
             is_hashed: whether its hash is needed where it is read.
         """
         cls = type(value)
-        if value is None or cls is bool or cls is str:
+        if value is None or cls is bool:
             return value
+        if cls is str:
+            return value if _is_text(value) else {STR: _to_text(value.encode("utf-8", "surrogatepass"))}
         if cls is int or cls is float:
             return _number(value)
         if cls is bytes:
@@ -193,6 +227,15 @@ class _Writer:
             raise RefusedPartError(f"the method {value.__name__!r} of a {type_name(type(value.__self__))}")
         return _ready({FUNCTION: self._naming.name_of_function(value)})
 
+    def _apart(self, value: Apart, path: _Path) -> _Build:
+        told = _told(path)
+        try:
+            return _ready({APART: write_plain(value.value, told, self._naming)})
+        except ValueEncodingError:
+            if not value.allow_pickle:
+                raise
+        return _ready({APART: {PICKLED: _to_text(values.encode_code(value.value, told))}})
+
     def _default_dict(self, value: Any, path: _Path) -> _Build:
         return self._with_items(DEFAULT_DICT, [_factory(value.default_factory)], value, path)
 
@@ -201,7 +244,7 @@ class _Writer:
         return lambda render: [render(part) for part in parts]
 
     def _dict(self, value: dict[Any, Any], path: _Path) -> _Build:
-        if all(type(key) is str and not key.startswith(TAG) for key in value):
+        if all(type(key) is str and not key.startswith(TAG) and _is_text(key) for key in value):
             named = {key: self.look_at(part, (path, f"[{key!r}]")) for key, part in value.items()}
             return lambda render: {key: render(part) for key, part in named.items()}
         pairs = self._pairs(value, path)
@@ -285,6 +328,17 @@ def _ready(data: Any) -> _Build:
     return lambda _: data
 
 
+def _is_text(value: str) -> bool:
+    """Tell whether MessagePack has it: no half of a surrogate pair."""
+    if value.isascii():
+        return True
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _number(value: float) -> Any:
     if type(value) is int:
         return value if _LEAST <= value <= _MOST else {INT: hex(value)}
@@ -309,9 +363,13 @@ _HEAP_TYPE = 1 << 9
 
 
 def _refusal(path: _Path, what: str) -> ValueEncodingError:
+    return ValueEncodingError(_told(path), what)
+
+
+def _told(path: _Path) -> str:
     steps = []
     at: Any = path
     while at is not None:
         at, step = at
         steps.append(step)
-    return ValueEncodingError("".join(reversed(steps)), what)
+    return "".join(reversed(steps))

@@ -13,9 +13,9 @@ import msgspec
 
 from routilux.serial.errors import PlainDataError, RegistrationError
 from routilux.serial.fields import WithFields
-from routilux.serial.naming import Naming
+from routilux.serial.naming import Naming, built_in
 from routilux.serial.plain_reader import read_plain
-from routilux.serial.plain_writer import write_plain
+from routilux.serial.plain_writer import TYPE, write_plain
 from routilux.serial.registry import Migration, default, default_name
 from supervisors.tracebacks import type_name
 from supervisors.wire.values import describe
@@ -63,34 +63,64 @@ class Serializable(WithFields):
             ValueReadingError: it cannot be read here: a class is not registered, or is of a module that is not
                 allowed, or it is no such data (`PlainDataError`).
         """
-        name = cls.__name__
-        if not isinstance(data, Mapping):
-            raise PlainDataError(name, f"expected the dict that serialize() gave, got a {type(data).__name__}")
-        rest = dict(data)
-        found = rest.pop(_FORMAT, None)
-        if type(found) is not int or not 1 <= found <= FORMAT:
-            raise PlainDataError(
-                name, f"expected {_FORMAT!r} {FORMAT}, got {found!r}: it is of a newer version, or no such data"
-            )
-        value = read_plain(rest, name, Naming(default, allow_modules))
+        value = read_plain(_without_format(cls, data), cls.__name__, Naming(default, allow_modules))
         if not isinstance(value, cls):
-            raise PlainDataError(name, f"expected a {name}, got a {type_name(type(value))}")
+            raise PlainDataError(cls.__name__, f"expected a {cls.__name__}, got a {type_name(type(value))}")
         return value
 
     def to_bytes(self) -> bytes:
         """Give what `serialize` gives as MessagePack; raises as that."""
-        return msgspec.msgpack.encode(self.serialize())
+        return pack_document(self.serialize())
 
     @classmethod
     def from_bytes(cls, data: bytes, *, allow_modules: Collection[str] = ()) -> Self:
         """Give the object of which `to_bytes` made `data`; arguments and errors as those of `deserialize`."""
-        try:
-            plain = msgspec.msgpack.decode(data)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-            raise PlainDataError(
-                cls.__name__, f"expected the bytes that to_bytes() gave ({describe(error)})"
-            ) from error
-        return cls.deserialize(plain, allow_modules=allow_modules)
+        return cls.deserialize(unpack_document(cls, data), allow_modules=allow_modules)
+
+
+def to_document(obj: Serializable, fields: dict[str, Any]) -> dict[str, Any]:
+    """Give plain data for an object of this package that has these fields; raises as `Serializable.serialize`."""
+    registration = built_in.by_class[type(obj)]
+    written: dict[str, Any] = write_plain(fields, type(obj).__name__, Naming(default))
+    return {_FORMAT: FORMAT, TYPE: registration.name, **written}
+
+
+def from_document(cls: type[Serializable], data: Mapping[str, Any], allow_modules: Collection[str]) -> dict[str, Any]:
+    """Give the fields that `to_document` was given for an object of a class; raises as `Serializable.deserialize`."""
+    fields = _without_format(cls, data)
+    name = built_in.by_class[cls].name
+    if fields.pop(TYPE, None) != name:
+        raise PlainDataError(cls.__name__, f"expected {TYPE!r} {name!r}, got {data.get(TYPE)!r}")
+    read: dict[str, Any] = read_plain(fields, cls.__name__, Naming(default, allow_modules))
+    return read
+
+
+def pack_document(data: dict[str, Any]) -> bytes:
+    """Give plain data as MessagePack."""
+    return msgspec.msgpack.encode(data)
+
+
+def unpack_document(cls: type[Serializable], data: bytes) -> Any:
+    """Give the plain data that `pack_document` was given.
+
+    Raises:
+        PlainDataError: these are no such bytes.
+    """
+    try:
+        return msgspec.msgpack.decode(data)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, TypeError) as error:
+        raise PlainDataError(cls.__name__, f"expected the bytes that to_bytes() gave ({describe(error)})") from error
+
+
+def _without_format(cls: type[Serializable], data: Any) -> dict[str, Any]:
+    if not isinstance(data, Mapping):
+        raise PlainDataError(cls.__name__, f"expected the dict that serialize() gave, got a {type(data).__name__}")
+    rest = dict(data)
+    found = rest.pop(_FORMAT, None)
+    if type(found) is not int or not 1 <= found <= FORMAT:
+        what = f"expected {_FORMAT!r} {FORMAT}, got {found!r}: a newer version wrote it, or it is no such data"
+        raise PlainDataError(cls.__name__, what)
+    return rest
 
 
 class SerializableStruct(Serializable, msgspec.Struct, frozen=True):

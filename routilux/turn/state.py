@@ -22,6 +22,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
+import msgspec
+
 from routilux.errors import StateError
 from routilux.messages import StateOp
 from routilux.model.state_policy import ENCODED, EXTERNAL, IN_PLACE, NONE, VALUE, make_default
@@ -121,6 +123,13 @@ class Unreadable:
     def __init__(self, error: ErrorRecord, size_bytes: int) -> None:
         self.error = error
         self.size_bytes = size_bytes
+
+    def _take_fields(self) -> dict[str, Any]:
+        return {"error": msgspec.to_builtins(self.error), "size_bytes": self.size_bytes}
+
+    def _fill_fields(self, fields: dict[str, Any]) -> None:
+        error, size_bytes = msgspec.convert((fields["error"], fields["size_bytes"]), tuple[ErrorRecord, int])
+        self.__init__(error, size_bytes)  # type: ignore[misc]  # it holds nothing yet
 
     def __repr__(self) -> str:
         return f"<unreadable, {self.size_bytes:,} bytes: {cut(printable(self.error.text), _TOLD_CHARACTERS)}>"
