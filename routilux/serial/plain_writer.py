@@ -5,13 +5,12 @@ Owns the form, and the refusal of what could not be read back, by its path. Neve
 The form. None, bool, text, lists, and whole numbers and floats that JSON and MessagePack have, are themselves; so is a
 dict whose keys are texts that do not begin with `$`. All else is a dict with a key that does, and says what it is:
 `{"$tuple": [...]}`, `{"$datetime": [2026, ...]}`; an object of a registered class is its fields beside `"$type"` and,
-but for the first, `"$version"`. What is referred to a second time has an `"$id"` where it is first, and is
+but for the first, `"$version"`; where it has attributes that its class does not declare, or lacks some, `"$beside"` and
+`"$unset"` name them. What is referred to a second time has an `"$id"` where it is first, and is
 `{"$ref": id}` where it is again, so that one object stays one, and cycles come out. The words are kept for ever.
 
 Theory of operation. First a tree of nodes is built, one for each object, which notes those that are met again; then it
-is turned into data, in the order in which it will be read, and the ids are given out. The reader makes what can be
-made empty first, and fills it; a tuple, say, is made when all in it is. So a cycle can be read if it passes
-through something that is filled, and every cycle does; but what must be hashed, and holds itself, is refused here.
+is turned into data, in the order in which it will be read, and the ids are given out.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from routilux.serial import arrays
-from routilux.serial.kinds import NamedTupleKind
+from routilux.serial.kinds import EnumKind, NamedTupleKind
 from routilux.serial.makers import BULK, STANDARD, Standard, name_of_factory
 from routilux.serial.naming import Naming
 from routilux.serial.registry import Registration
@@ -37,7 +36,7 @@ from supervisors.wire.values import RefusedPartError, describe
 TAG = "$"
 """What the keys begin with that say what a dict stands for."""
 ID, REF = "$id", "$ref"
-TYPE, VERSION = "$type", "$version"
+TYPE, VERSION, BESIDE, UNSET = "$type", "$version", "$beside", "$unset"
 CLASS, FUNCTION, METHOD = "$class", "$function", "$method"
 LIST, DICT, TUPLE, SET, FROZENSET = "$list", "$dict", "$tuple", "$set", "$frozenset"
 INT, FLOAT, STR, BYTES, BYTEARRAY = "$int", "$float", "$str", "$bytes", "$bytearray"
@@ -92,15 +91,13 @@ class _Node:
         value: the object: as long as it is held, its id is nobody else's.
     """
 
-    __slots__ = ("build", "is_open", "is_shared", "number", "value")
+    __slots__ = ("build", "is_shared", "number", "value")
 
     def __init__(self, value: Any) -> None:
         self.value = value
         self.build: _Build
         """Gives its data, by what gives that of its parts."""
         self.is_shared = False
-        self.is_open = True
-        """Whether its parts are being looked at."""
         self.number = 0
 
 
@@ -140,8 +137,8 @@ class _Writer:
             list: self._list,
             dict: self._dict,
             tuple: partial(self._tagged, TUPLE),
-            set: partial(self._tagged, SET, is_hashed=True),
-            frozenset: partial(self._tagged, FROZENSET, is_hashed=True),
+            set: partial(self._tagged, SET),
+            frozenset: partial(self._tagged, FROZENSET),
             bytearray: lambda value, _: _ready({BYTEARRAY: _to_text(value)}),
             defaultdict: self._default_dict,
             FunctionType: self._function,
@@ -151,14 +148,8 @@ class _Writer:
             AsItIs: lambda value, _: _ready({AS_IT_IS: value.data}),
         }
 
-    def look_at(self, value: Any, path: _Path, *, is_hashed: bool = False) -> Any:
-        """Give the node of a value, or itself where it is plain.
-
-        Args:
-            value: the value.
-            path: where it is.
-            is_hashed: whether its hash is needed where it is read.
-        """
+    def look_at(self, value: Any, path: _Path) -> Any:
+        """Give the node of a value, or itself where it is plain."""
         cls = type(value)
         if value is None or cls is bool:
             return value
@@ -170,8 +161,6 @@ class _Writer:
             return {BYTES: _to_text(value)}
         node = self._nodes.get(id(value))
         if node is not None:
-            if is_hashed and node.is_open:
-                raise _refusal(path, f"a {type_name(cls)} that is in a key or set which it holds itself")
             node.is_shared = True
             return _Again(node)
         node = self._nodes[id(value)] = _Node(value)
@@ -183,7 +172,6 @@ class _Writer:
             raise
         except Exception as error:
             raise _refusal(path, f"a {type_name(cls)} ({describe(error)})") from error
-        node.is_open = False
         return node
 
     def render(self, looked_at: Any) -> Any:
@@ -250,8 +238,8 @@ class _Writer:
         pairs = self._pairs(value, path)
         return lambda render: {DICT: [[render(key), render(part)] for key, part in pairs]}
 
-    def _tagged(self, tag: str, value: Iterable[Any], path: _Path, *, is_hashed: bool = False) -> _Build:
-        parts = self._parts(value, path, is_hashed=is_hashed)
+    def _tagged(self, tag: str, value: Iterable[Any], path: _Path) -> _Build:
+        parts = self._parts(value, path)
         return lambda render: {tag: [render(part) for part in parts]}
 
     def _standard(self, value: Any, tag: str, standard: Standard, path: _Path) -> _Build:
@@ -280,6 +268,10 @@ class _Writer:
         head: dict[str, Any] = {TYPE: registration.name}
         if registration.version != 1:
             head[VERSION] = registration.version
+        if kind.fields and not isinstance(kind, EnumKind):
+            beside = [name for name in state if name not in kind.fields]
+            unset = [name for name in kind.fields if name not in state]
+            head.update({word: names for word, names in ((BESIDE, beside), (UNSET, unset)) if names})
         fields = {}
         for name, part in state.items():
             if name.startswith(TAG):
@@ -296,13 +288,13 @@ class _Writer:
         parts = [self.look_at(owner, (path, ".__self__")), name]
         return lambda render: {METHOD: [render(part) for part in parts]}
 
-    def _parts(self, value: Iterable[Any], path: _Path, *, is_hashed: bool = False) -> list[Any]:
-        return [self.look_at(part, (path, f"[{index}]"), is_hashed=is_hashed) for index, part in enumerate(value)]
+    def _parts(self, value: Iterable[Any], path: _Path) -> list[Any]:
+        return [self.look_at(part, (path, f"[{index}]")) for index, part in enumerate(value)]
 
     def _pairs(self, value: dict[Any, Any], path: _Path) -> list[tuple[Any, Any]]:
         return [
             (
-                self.look_at(key, (path, f".keys()[{index}]"), is_hashed=True),
+                self.look_at(key, (path, f".keys()[{index}]")),
                 self.look_at(part, (path, f"[{_shown(key, index)}]")),
             )
             for index, (key, part) in enumerate(value.items())

@@ -20,7 +20,7 @@ from routilux.serial.errors import (
     RegistrationError,
     UnknownTypeError,
 )
-from routilux.serial.kinds import EnumKind, Kind, ObjectKind, find_kind
+from routilux.serial.kinds import ChosenKind, EnumKind, Kind, ObjectKind, OwnKind, find_kind
 from routilux.serial.shape import TypeShape
 from supervisors.tracebacks import text_of, type_name
 
@@ -52,6 +52,25 @@ class Registration:
         self.origin = (cls.__module__, cls.__qualname__)
         self.type_args = (name, version, self.kind.fields)
         """What is written of the type."""
+
+    def read_as(self, version: int, fields: tuple[str, ...]) -> WrittenType:
+        """Give what reads objects that were written by a version which declared these fields.
+
+        Raises:
+            NewerTypeError, MissingMigrationError, FieldsChangedError: nothing does.
+        """
+        if version > self.version:
+            raise NewerTypeError(self.name, version, self.version)
+        for step in range(version, self.version):
+            if step not in self.migrations:
+                raise MissingMigrationError(self.name, step, self.version)
+        present = self.kind.fields
+        # Each object of those that choose has fields of its own, and members of an enumeration have names.
+        is_fixed = not isinstance(self.kind, EnumKind | ChosenKind | OwnKind)
+        if version == self.version and is_fixed and set(present) != set(fields):
+            gone, new = sorted(set(fields) - set(present)), sorted(set(present) - set(fields))
+            raise FieldsChangedError(self.name, version, gone, new)
+        return WrittenType(self, version, fields)
 
     def __reduce__(self) -> Any:
         return Registration, (self.cls, self.name, self.version, self.migrations)
@@ -232,17 +251,7 @@ class Registry:
         registration = self._by_name.get(name)
         if registration is None:
             raise UnknownTypeError(name, version, self._by_name)
-        if version > registration.version:
-            raise NewerTypeError(name, version, registration.version)
-        for step in range(version, registration.version):
-            if step not in registration.migrations:
-                raise MissingMigrationError(name, step, registration.version)
-        present = registration.kind.fields
-        is_other = version == registration.version and not isinstance(registration.kind, EnumKind)
-        if is_other and set(present) != set(fields):
-            gone, new = sorted(set(fields) - set(present)), sorted(set(present) - set(fields))
-            raise FieldsChangedError(name, version, gone, new)
-        return WrittenType(registration, version, fields)
+        return registration.read_as(version, fields)
 
     def shapes(self) -> dict[str, TypeShape]:
         """Give version and fields of every registered class, by name."""
