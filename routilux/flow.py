@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Unpack
+from typing import Any, Self, Unpack
 
 from routilux.errors import EntryError, FlowRunningError, UnknownRoutineError
+from routilux.flowfile.form import fill_flow, tell_flow
+from routilux.flowfile.formats import read_content, write_content
 from routilux.jobs.state import JobState
 from routilux.model.graph import FlowGraph
 from routilux.model.options import checked_shutdown
@@ -19,7 +21,8 @@ from routilux.runtime.resuming import Wanted, fork_job, resume_job
 from routilux.runtime.running import running
 from routilux.runtime.signals import ending_on_sigterm, note_resume
 from routilux.runtime.tree import Beginning, First, check_flow, start_job
-from routilux.serial.naming import built_in
+from routilux.serial.naming import Naming, built_in
+from routilux.serial.registry import default
 from routilux.stores.base import Store
 from routilux.stores.opening import open_store
 
@@ -192,6 +195,33 @@ class Flow(FlowGraph):
             KeptError: the checkpoint cannot be read.
         """
         return fork_job(open_store(store), job_id, new_id, checkpoint, key=key)
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str], *, allow_modules: Collection[str] = ()) -> Self:
+        """Make a flow of a file that somebody has written: TOML, YAML or JSON, by its ending.
+
+        Args:
+            path: the file.
+            allow_modules: modules, and packages with all in them, whose routines it may use as `module:name`, beside
+                those that are registered (`register_serializable`). They are imported, and that runs their code.
+
+        Raises:
+            FlowFileError: it describes no flow; the error says where in the file, and what is wrong.
+            ImportError: YAML takes a library that is not installed; it says which.
+            OSError: the file cannot be read.
+        """
+        content = read_content(path)
+        return fill_flow(cls, content, os.fspath(path), Naming(default, allow_modules))
+
+    def to_file(self, path: str | os.PathLike[str]) -> None:
+        """Write the flow into a file for people, in the place of the one there; `from_file` reads it.
+
+        Raises:
+            FlowFileError: a part of it cannot be told in a file, such as a routine that was changed after it was made.
+            ImportError: TOML and YAML take libraries that are not installed; it says which.
+            OSError: the file cannot be written.
+        """
+        write_content(path, tell_flow(self, Naming(default)))
 
     def wait_for(self, job_id: str, timeout: float | None = None) -> bool:
         """Wait until a job is over; True if it is, False if the time ran out; raises as `Job.wait`.

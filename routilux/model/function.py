@@ -143,6 +143,18 @@ class FunctionRoutine(Routine):
         """Give the one slot."""
         return self.slots[INPUT]
 
+    def again(self) -> FunctionRoutine:
+        """Make another routine of the same function, with the same events and settings."""
+        made = FunctionRoutine(
+            self._function,
+            {event.name: event.params for event in self.events.values()},
+            name=self._name,
+            merge_strategy=self.slots[INPUT].merge_strategy,
+            error_handler=self.error_handler,
+        )
+        made.set_config(**self.get_config())
+        return made
+
     def emit_result(self, result: Any) -> None:
         """Emit what the function returned or yielded.
 

@@ -6,9 +6,11 @@ keeps nothing of a job: what a handler sees of its turn comes from `routilux.con
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
+from inspect import Parameter
 from types import MappingProxyType
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from routilux.context import Turn, cell, current_turn
 from routilux.errors import (
@@ -36,6 +38,7 @@ TRIGGER = "trigger"
 """The slot that takes a job's first message."""
 OWN_PREFIX = "_Routine__"
 """How the names of the attributes begin that a routine keeps for itself (Python's name mangling)."""
+_ARGUMENTS = f"{OWN_PREFIX}arguments"
 _T = TypeVar("_T")
 
 
@@ -67,6 +70,12 @@ class Routine(Serializable):
     - `none`: there is no state; using it is a `StateError`.
     """
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Note what the object is made with: a flow file tells it."""
+        made = super().__new__(cls)
+        vars(made)[_ARGUMENTS] = (args, kwargs)
+        return made
+
     def __init__(self) -> None:
         # Two underscores: the names with one are likely to be attributes of somebody's routine.
         self.__slots: dict[str, Slot] = {}
@@ -82,8 +91,9 @@ class Routine(Serializable):
         # What the subclass set comes first, so that of a part that does not travel its attribute is
         # named, and not the slot whose handler is a method of the object that holds it.
         state: Any = super().__getstate__()
-        attributes = state[0] if isinstance(state, tuple) else state
-        ordered = dict(sorted((attributes or {}).items(), key=lambda item: item[0].startswith(OWN_PREFIX)))
+        attributes = dict((state[0] if isinstance(state, tuple) else state) or {})
+        attributes.pop(_ARGUMENTS, None)  # what it made of them travels
+        ordered = dict(sorted(attributes.items(), key=lambda item: item[0].startswith(OWN_PREFIX)))
         return (ordered, *state[1:]) if isinstance(state, tuple) else ordered
 
     # -- Definition
@@ -306,6 +316,22 @@ class Routine(Serializable):
         """Give one configuration value, or a copy of all when `key` is None."""
         self._require_init()
         return dict(self.__config) if key is None else self.__config.get(key, default)
+
+    def arguments_by_name(self) -> dict[str, Any] | None:
+        """Give what the object was made with, by the names of its class's parameters; None where that has none."""
+        args, kwargs = vars(self).get(_ARGUMENTS, ((), {}))
+        try:
+            signature = inspect.signature(type(self))
+            bound = signature.bind(*args, **kwargs).arguments
+        except (TypeError, ValueError):
+            return None
+        kinds = {name: signature.parameters[name].kind for name in bound}
+        if any(kind in {Parameter.VAR_POSITIONAL, Parameter.POSITIONAL_ONLY} for kind in kinds.values()):
+            return None
+        named = {name: part for name, part in bound.items() if kinds[name] is not Parameter.VAR_KEYWORD}
+        for name in bound.keys() - named.keys():
+            named.update(bound[name])
+        return named
 
     # -- As plain data
 

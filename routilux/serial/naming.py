@@ -117,6 +117,16 @@ class Naming:
             raise MissingNameError(name, "is no class")
         return found
 
+    def find_named(self, name: str) -> Any:
+        """Find a class or function, or a routine made of one; raises as `find_registration`."""
+        if BETWEEN in name:
+            return self._find_in_module(name)
+        for registry in self._registries:
+            found = registry.find_named(name)
+            if found is not None:
+                return found
+        raise UnknownTypeError(name, 1, [name for registry in self._registries for name in registry.names()])
+
     def find_function(self, name: str) -> Any:
         """Find a function; raises as `find_registration`."""
         if BETWEEN in name:
@@ -133,7 +143,7 @@ class Naming:
             found = registry.find_function(name)
             if found is not None:
                 return found
-        raise UnknownTypeError(name, 1, self._registries[1].function_names())
+        raise UnknownTypeError(name, 1, self._registries[1].names())
 
     def _register(self, cls: type, name: str) -> Registration:
         try:

@@ -202,30 +202,40 @@ class Registry:
     def register_function(self, name: str, function: Callable[..., Any]) -> None:
         """Register a function under a name, under which serialized objects refer to it.
 
+        Args:
+            name: the name.
+            function: the function, or what has it as its `function`.
+
         Raises:
             RegistrationError: the name is taken by another function, or is none.
         """
         _check_arguments(name, 1, {})
         old = self._functions.get(name)
-        if old is not None and (old.__module__, old.__qualname__) != (function.__module__, function.__qualname__):
-            raise RegistrationError(f"{name!r} is the function {old.__qualname__} already")
+        if name in self._by_name or (old is not None and _origin(old) != _origin(function)):
+            raise RegistrationError(f"{name!r} is registered already")
         self._functions = {**self._functions, name: function}
 
     def find(self, name: str) -> Registration | None:
         """Give the class of a name; None where there is none."""
         return self._by_name.get(name)
 
+    def find_named(self, name: str) -> Any:
+        """Give the class or function that was registered under a name; None where there is none."""
+        registration = self._by_name.get(name)
+        return self._functions.get(name) if registration is None else registration.cls
+
     def find_function(self, name: str) -> Callable[..., Any] | None:
-        """Give the function of a name; None where there is none."""
-        return self._functions.get(name)
+        """Give the plain function of a name; None where there is none."""
+        found = self._functions.get(name)
+        return getattr(found, "function", found)
 
     def name_of_function(self, function: object) -> str | None:
         """Give the name that a function is registered under; None for one that is not."""
-        return next((name for name, registered in self._functions.items() if registered is function), None)
+        return next((name for name in self._functions if self.find_function(name) is function), None)
 
-    def function_names(self) -> tuple[str, ...]:
-        """Give the names of all functions."""
-        return tuple(self._functions)
+    def names(self) -> tuple[str, ...]:
+        """Give the names of all classes and functions."""
+        return (*self._by_name, *self._functions)
 
     def _add(self, registration: Registration) -> None:
         old = self._by_name.get(registration.name)
@@ -263,6 +273,10 @@ class Registry:
     def __reduce__(self) -> Any:
         # It travels to a worker process as it is now, with its classes.
         return Registry, (tuple(self._by_name.values()), self._functions)
+
+
+def _origin(function: Any) -> tuple[str, str]:
+    return function.__module__, function.__qualname__
 
 
 def _check_arguments(name: Any, version: Any, migrations: Mapping[int, Migration]) -> None:

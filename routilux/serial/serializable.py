@@ -175,7 +175,7 @@ def register_serializable(
             raise RegistrationError(f"a class or a function is registered, and no {type_name(type(found))}")
         if version != 1 or migrations:
             raise RegistrationError(f"the function {function.__qualname__} has no fields, so no version of them")
-        default.register_function(named or default_name(function), function)
+        default.register_function(named or default_name(function), found)
         return found
 
     return add

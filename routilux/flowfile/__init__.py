@@ -1,0 +1,1 @@
+"""Flows as files that people write: TOML, YAML and JSON."""
