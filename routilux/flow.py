@@ -10,7 +10,10 @@ from typing import Any, Self, Unpack
 from routilux.errors import EntryError, FlowRunningError, UnknownRoutineError
 from routilux.flowfile.form import fill_flow, tell_flow
 from routilux.flowfile.formats import read_content, write_content
+from routilux.jobs.machine import JobStatus
 from routilux.jobs.state import JobState
+from routilux.keeping.copying import pack_job, unpack_job
+from routilux.keeping.finding import summarize_job
 from routilux.model.graph import FlowGraph
 from routilux.model.options import checked_shutdown
 from routilux.model.routine import Routine
@@ -22,8 +25,10 @@ from routilux.runtime.running import running
 from routilux.runtime.signals import ending_on_sigterm, note_resume
 from routilux.runtime.tree import Beginning, First, check_flow, start_job
 from routilux.serial.naming import Naming, built_in
+from routilux.serial.plain_writer import AsItIs
 from routilux.serial.registry import default
 from routilux.stores.base import Store
+from routilux.stores.memory import MemoryStore
 from routilux.stores.opening import open_store
 
 SHUTDOWN_SECONDS = 5.0
@@ -39,9 +44,26 @@ class Flow(FlowGraph):
     runs, a flow cannot be changed (`FlowRunningError`), and what runs on threads cannot be started by another
     flow (`RoutineInUseError`), but for functions, which may be anywhere.
 
+    Written as plain data (`serialize`) while jobs of it are paused, a flow has these with it; read again, it has them
+    in `paused_jobs`.
+
     Args:
         flow_id: its name; made up when None.
     """
+
+    _own_attributes = FlowGraph._own_attributes | {"_paused_jobs"}  # noqa: SLF001  its base's
+
+    def __init__(self, flow_id: str | None = None) -> None:
+        super().__init__(flow_id)
+        self._paused_jobs: MemoryStore | None = None
+
+    @property
+    def paused_jobs(self) -> Store | None:
+        """The jobs that were paused when the flow was written of which this one was read; None for none.
+
+        `Flow.resume(flow.paused_jobs, job_id, flow=flow)` goes on with one. It is kept in memory from there on.
+        """
+        return self._paused_jobs
 
     def execute(
         self,
@@ -261,6 +283,35 @@ class Flow(FlowGraph):
         kept = begin_kept(keeping)
         job_id = secrets.token_hex(6) if kept is None else kept.lease.job_id
         return start_job(self, Beginning(plan, job_id, kept), First(entry, params, keep_open), hold, shutdown=shutdown)
+
+    def _take_fields(self) -> dict[str, Any]:
+        fields = super()._take_fields()
+        jobs = [*self._pack_running(), *self._pack_resting()]
+        return {**fields, "jobs": [AsItIs(job) for job in jobs]} if jobs else fields
+
+    def _fill_fields(self, fields: dict[str, Any]) -> None:
+        self._paused_jobs = None
+        super()._fill_fields(fields)
+        if "jobs" in fields:
+            self._paused_jobs = MemoryStore()
+            for job in fields["jobs"]:
+                unpack_job(self._paused_jobs, job)
+
+    def _pack_running(self) -> list[Any]:
+        jobs = filter(None, map(running.find, running.of(self)))
+        return [job.pack() for job in jobs if job.status is JobStatus.PAUSED]
+
+    def _pack_resting(self) -> list[Any]:
+        """Give the jobs that the flow was read with, and that nobody has resumed."""
+        store = self._paused_jobs
+        if store is None:
+            return []
+        resting = [summarize_job(store, job_id) for job_id in store.jobs() if store.owner(job_id) is None]
+        return [
+            pack_job(store, job.job_id, job.header.generation)
+            for job in resting
+            if job.header is not None and job.header.status == JobStatus.PAUSED
+        ]
 
     def _before_change(self, attempted: str) -> None:
         job_ids = running.of(self)

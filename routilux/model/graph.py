@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from routilux.errors import (
     DuplicateConnectionError,
@@ -51,6 +51,11 @@ class FlowGraph(Serializable):
     Raises:
         InvalidNameError: the name does not match `[A-Za-z0-9][A-Za-z0-9_.-]{0,63}`.
     """
+
+    _own_attributes: ClassVar[frozenset[str]] = frozenset(
+        {"flow_id", "_connections", "_error_handler", "_ids_of_objects", "_options", "_outputs", "_routines"}
+    )
+    """Those that are written as what they mean, and not as attributes."""
 
     def __init__(self, flow_id: str | None = None) -> None:
         self.flow_id = checked_id(f"flow-{secrets.token_hex(4)}" if flow_id is None else flow_id, "flow")
@@ -223,7 +228,7 @@ class FlowGraph(Serializable):
         return check_graph(self)
 
     def _take_fields(self) -> dict[str, Any]:
-        own = {name: part for name, part in take_attributes(self).items() if name not in _OF_GRAPH}
+        own = {name: part for name, part in take_attributes(self).items() if name not in self._own_attributes}
         fields = {
             "flow_id": self.flow_id,
             "error_handler": self._error_handler,
@@ -278,10 +283,6 @@ class FlowGraph(Serializable):
                     "the slot's handler takes no parameters",
                 )
                 raise MappingError(f"connection {link}: the mapping is to {target!r}, but {known}")
-
-
-_OF_GRAPH = frozenset(vars(FlowGraph("names")))
-"""Attributes of its own."""
 
 
 def _require_routine(routine: object) -> None:

@@ -34,6 +34,7 @@ from routilux.jobs.machine import JobStatus
 from routilux.jobs.recorder import CheckpointInfo
 from routilux.jobs.state import JobState
 from routilux.jobs.state_form import PausePoint
+from routilux.keeping.copying import pack_job
 from routilux.ledger import Ledger
 from routilux.model.options import checked_shutdown
 from routilux.records.schema import PausePoint as KeptPoint
@@ -154,6 +155,17 @@ class JobHandle:
     def store(self) -> str | None:
         """Where the job is kept, as its store describes itself; None for nowhere."""
         return None if self._kept is None else str(self._kept.store)
+
+    def pack(self) -> Any:
+        """Give all that is kept of the job, which is paused, as plain data: a flow that is serialized holds it.
+
+        Raises:
+            NoStoreError: it has no store.
+            StoreError: what is kept could not be read.
+        """
+        if self._kept is None:
+            raise NoStoreError(self.id, "writing it, paused as it is, with its flow")
+        return pack_job(self._kept.store, self.id, self._kept.lease.generation)
 
     def wait(self, timeout: float | None = None) -> JobState:
         """Wait until the job is over.
