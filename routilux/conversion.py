@@ -60,6 +60,18 @@ def convert(value: Any, hint: Any, where: str) -> Any:
         return value  # an annotation that is none of msgspec's
 
 
+def convert_text(text: str, hint: Any, where: str) -> Any:
+    """Give what a text on a command line says, as an annotation says: JSON where that fits, else the text itself.
+
+    Raises:
+        OptionError: it can be neither.
+    """
+    try:
+        return msgspec.json.decode(text, type=hint, strict=False, dec_hook=_make_path)
+    except (msgspec.DecodeError, TypeError, NotImplementedError, UnicodeEncodeError):
+        return convert(text, hint, where)
+
+
 def _make_path(cls: Any, value: Any) -> Any:
     if not isinstance(cls, type):
         raise NotImplementedError(repr(cls))

@@ -20,7 +20,8 @@ from routilux.cli.summary import summarize
 from routilux.cli.target import BrokenFlowError, UsageError, absolute_target, load_flow
 from routilux.control.client import ask
 from routilux.control.frames import Answer, Resume, Resumed
-from routilux.errors import EntryError, FlowCheckError, NotPortableError
+from routilux.conversion import convert_text
+from routilux.errors import EntryError, FlowCheckError, NotPortableError, OptionError
 from routilux.flow import Flow
 from routilux.hints import describe_names
 from routilux.jobs.machine import JobStatus
@@ -41,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     """Run a flow and wait for it."""
     flow = load_flow(options.target)
     entry = choose_entry(flow, options.entry)
-    params = read_params(options.param)
+    params = read_params(options.param, flow, entry)
     check_params(flow, entry, params)
     keeping = read_keeping(options)
     if keeping.get("store") is not None:
@@ -155,21 +156,25 @@ def choose_entry(flow: Flow, given: str | None) -> str:
     return given
 
 
-def read_params(given: list[str]) -> dict[str, Any]:
-    """Read `NAME=VALUE` words; a value that is JSON is that value, any other is text.
+def read_params(given: list[str], flow: Flow, entry: str) -> dict[str, Any]:
+    """Read `NAME=VALUE` words, as the entry's handler annotates its parameters.
+
+    Where it says nothing, a value that is JSON is that value, any other is text.
 
     Raises:
-        UsageError: one is not of that form.
+        UsageError: one is not of that form, or cannot be what it is annotated as.
     """
+    routine = flow.routines[entry]
+    hints = routine.slot_annotations(routine.entry_slot())
     params: dict[str, Any] = {}
     for word in given:
-        name, separator, value = word.partition("=")
+        name, separator, text = word.partition("=")
         if not separator or not name.isidentifier():
             raise UsageError(f"--param: expected NAME=VALUE, got {word!r}")
         try:
-            params[name] = msgspec.json.decode(value)
-        except (msgspec.DecodeError, UnicodeEncodeError):
-            params[name] = value
+            params[name] = convert_text(text, hints.get(name, Any), f"--param {name}")
+        except OptionError as error:
+            raise UsageError(f"{error}, got {text!r}") from error
     return params
 
 

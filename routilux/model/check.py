@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from routilux.errors import EntryError
+from routilux.fitting import can_fit, tell_annotation
+from routilux.model.binding import WholeDict
 from routilux.model.routine import OWN_PREFIX, Routine
 from routilux.model.slot import Slot
 from routilux.model.state_policy import IN_PLACE
@@ -46,6 +48,7 @@ def check_graph(graph: FlowGraph) -> list[Problem]:
     problems += _check_travel(graph)
     problems += _check_states(graph)
     problems += [problem for link in graph.connections for problem in _check_parameters(graph, link)]
+    problems += [problem for link in graph.connections for problem in _check_types(graph, link)]
     problems += _check_events(graph)
     problems += _check_slots(graph)
     problems += _check_reach(graph)
@@ -166,6 +169,27 @@ def _check_parameters(graph: FlowGraph, link: Connection) -> list[Problem]:
         "declare them, map them, or give the handler's parameters defaults"
     )
     return [Problem(severity, f"connection {link}", text)]
+
+
+def _check_types(graph: FlowGraph, link: Connection) -> list[Problem]:
+    """Find parameters whose declared type cannot be what the handler's annotation asks for."""
+    types = graph.routines[link.source_id].events[link.event].types
+    slot = graph.routines[link.target_id].slots[link.slot]
+    if not types or callable(slot.merge_strategy) or type(slot.binding) is WholeDict:
+        return []
+    asked = graph.routines[link.target_id].slot_annotations(slot)
+    problems = []
+    for name, declared in types.items():
+        target = link.param_mapping.get(name, name)
+        # A slot that appends hands a list of them over.
+        comes = list[declared] if slot.merge_strategy == "append" else declared  # type: ignore[valid-type]
+        if target in asked and not can_fit(comes, asked[target]):
+            text = (
+                f"the event declares {name!r} as {tell_annotation(declared)}, which is no "
+                f"{tell_annotation(asked[target])}, as which the handler annotates {target!r}"
+            )
+            problems.append(Problem("warning", f"connection {link}", text))
+    return problems
 
 
 def _check_events(graph: FlowGraph) -> list[Problem]:

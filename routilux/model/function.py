@@ -19,6 +19,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from types import GeneratorType
 from typing import Any, NamedTuple, overload
 
+from routilux.conversion import annotations_of
 from routilux.errors import ResultError
 from routilux.model.binding import compile_binding
 from routilux.model.error_handler import ErrorHandler, checked_handler
@@ -32,8 +33,8 @@ INPUT = "input"
 DEFAULT_EVENT = "output"
 """The one event of a function that declares none."""
 
-Events = Mapping[str, Iterable[str]] | Iterable[str]
-"""Names of events, each with the names of its parameters, or without."""
+Events = Mapping[str, Iterable[str] | Mapping[str, Any]] | Iterable[str]
+"""Names of events, each with the names of its parameters, or with these and their types, or without."""
 
 
 @built_in.register("routilux.FunctionRoutine")
@@ -111,7 +112,7 @@ class FunctionRoutine(Routine):
         return {
             "function": self._function,
             "name": self._name,
-            "events": {event.name: list(event.params) for event in self.events.values()},
+            "events": list(self.events.values()),
             "merge_strategy": self.slots[INPUT].merge_strategy,
             **settings,
             **({"attributes": own} if own else {}),
@@ -122,7 +123,7 @@ class FunctionRoutine(Routine):
         FunctionRoutine.__init__(
             self,
             made["function"],
-            made["events"],
+            {event.name: event.declared for event in made["events"]},
             name=made["name"],
             merge_strategy=made["merge_strategy"],
             error_handler=None,
@@ -143,11 +144,15 @@ class FunctionRoutine(Routine):
         """Give the one slot."""
         return self.slots[INPUT]
 
+    def slot_annotations(self, slot: Slot) -> dict[str, Any]:
+        """Give the types that the function's parameters are annotated as, by name; none if one is not known."""
+        return annotations_of(self._function)
+
     def again(self) -> FunctionRoutine:
         """Make another routine of the same function, with the same events and settings."""
         made = FunctionRoutine(
             self._function,
-            {event.name: event.params for event in self.events.values()},
+            {event.name: event.declared for event in self.events.values()},
             name=self._name,
             merge_strategy=self.slots[INPUT].merge_strategy,
             error_handler=self.error_handler,
@@ -245,7 +250,7 @@ def routine(
 
     Args:
         function: the function, where used without arguments.
-        events: names of its events, each with the names of its parameters, or without; None for
+        events: names of its events, each with the names of its parameters, or with their types, or without; None for
             one event `output`; an empty list for a function that emits nothing.
         name: its default id; the function's name when None.
         merge_strategy: of its slot, see `Slot`.
@@ -267,7 +272,7 @@ def routine(
     return wrap if function is None else wrap(function)
 
 
-def _event_table(events: Events | None, what: str) -> dict[str, Iterable[str]]:
+def _event_table(events: Events | None, what: str) -> dict[str, Iterable[str] | Mapping[str, Any]]:
     if events is None:
         return {DEFAULT_EVENT: ()}
     if isinstance(events, Mapping):

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Self, TypeVar
 
 from routilux.context import Turn, cell, current_turn
+from routilux.conversion import annotations_of
 from routilux.errors import (
     DuplicateEventError,
     DuplicateSlotError,
@@ -127,12 +128,13 @@ class Routine(Serializable):
             )
         return self._add_slot(Slot(name, chosen, merge_strategy, owner=owner))
 
-    def define_event(self, name: str, params: Iterable[str] = ()) -> Event:
+    def define_event(self, name: str, params: Iterable[str] | Mapping[str, Any] = ()) -> Event:
         """Define an output.
 
         Args:
             name: its name, unique in the routine.
-            params: names of the parameters it is emitted with; none where that is left open.
+            params: names of the parameters it is emitted with, or a dict of them with their types; none where that
+                is left open.
 
         Raises:
             DuplicateEventError: there is an event of that name.
@@ -189,6 +191,14 @@ class Routine(Serializable):
             f"{type(self).__name__} cannot be the entry: it has no slot 'trigger' and no __call__; "
             f"its slots are {list(self.slots)}, which Job.send reaches"
         )
+
+    def slot_annotations(self, slot: Slot) -> dict[str, Any]:
+        """Give the types that the parameters of a slot's handler are annotated as, by name; none if one is not known.
+
+        Args:
+            slot: one of the slots, or the entry.
+        """
+        return annotations_of(slot.handler)
 
     @property
     def default_id(self) -> str:
@@ -349,7 +359,7 @@ class Routine(Serializable):
         for slot in _all_of(fields.pop("slots", ()), Slot):
             self._add_slot(slot)
         for event in _all_of(fields.pop("events", ()), Event):
-            self.define_event(event.name, event.params)
+            self.define_event(event.name, event.declared)
         self._fill_settings(fields)
 
     def _take_settings(self) -> dict[str, Any]:

@@ -8,10 +8,11 @@ data says.
 from __future__ import annotations
 
 import builtins
+import collections.abc
 import importlib
 import sys
 from collections.abc import Collection
-from types import BuiltinFunctionType, FunctionType
+from types import BuiltinFunctionType, FunctionType, NoneType
 from typing import Any
 
 from routilux.serial.errors import ForbiddenModuleError, MissingNameError, RegistrationError, UnknownTypeError
@@ -24,15 +25,19 @@ from supervisors.wire.values import RefusedPartError
 BETWEEN = ":"
 """Between a module and what is in it."""
 
-CLASSES: dict[str, type] = {
+CLASSES: dict[str, Any] = {
     **FACTORIES,
+    "Any": Any,
+    "type": type,
+    "NoneType": NoneType,
+    **{f"collections.abc.{name}": getattr(collections.abc, name) for name in collections.abc.__all__},
     **{
         name: found
         for name, found in vars(builtins).items()
         if isinstance(found, type) and issubclass(found, BaseException) and found.__name__ == name
     },
 }
-"""Classes of the language itself that can be named anywhere: those of plain values, and exceptions."""
+"""Classes of the language itself that can be named anywhere: those of plain values, of annotations, and exceptions."""
 _CLASS_NAMES = {cls: name for name, cls in CLASSES.items()}
 
 built_in = Registry()
@@ -109,7 +114,8 @@ class Naming:
     def find_class(self, name: str) -> type:
         """Find a class that was written itself; raises as `find_registration`."""
         if name in CLASSES:
-            return CLASSES[name]
+            found_class: type = CLASSES[name]
+            return found_class
         if BETWEEN not in name:
             return self.find_registration(name).cls
         found = self._find_in_module(name)

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
+import operator
 from array import array
 from collections import defaultdict
 from collections.abc import Callable
-from types import FunctionType, MethodType
+from types import FunctionType, GenericAlias, MethodType
 from typing import Any, NamedTuple
 
 from routilux.serial import arrays
@@ -29,6 +31,7 @@ from routilux.serial.kinds import ObjectKind, OwnKind
 from routilux.serial.makers import ARRAY, FACTORIES, STANDARD, VIEW, standard_makers
 from routilux.serial.naming import Naming
 from routilux.serial.plain_writer import (
+    ANNOTATION,
     APART,
     AS_IT_IS,
     BESIDE,
@@ -172,6 +175,9 @@ class _Reader:
             TUPLE: lambda content, at: self._make_whole(content, at, tuple),
             FROZENSET: lambda content, at: self._make_whole(content, at, frozenset, is_hashed=True),
             METHOD: lambda content, at: self._make_whole(content, at, lambda parts: _make_method(parts, at.path)),
+            ANNOTATION: lambda content, at: self._make_whole(
+                content, at, lambda parts: _make_annotation(parts, at.path)
+            ),
         }
         self._atoms: dict[str, Callable[[Any, str], Any]] = {
             STR: lambda content, path: _decode(content, path).decode("utf-8", "surrogatepass"),
@@ -393,6 +399,14 @@ def _make_method(parts: list[Any], path: str) -> Any:
     if not isinstance(function, FunctionType) or is_special or isinstance(owner, type):
         raise PlainDataError(path, f"a {type(owner).__qualname__} has no method {name!r}")
     return MethodType(function, owner)
+
+
+def _make_annotation(parts: list[Any], path: str) -> Any:
+    origin, *args = parts
+    is_class = origin is type or (isinstance(origin, type) and hasattr(origin, "__class_getitem__"))
+    if not args or not (origin is None or is_class):
+        raise PlainDataError(path, "expected a class that takes arguments, or None for a union, and the arguments")
+    return functools.reduce(operator.or_, args) if origin is None else GenericAlias(origin, tuple(args))
 
 
 def _fill_object(written: WrittenType, shell: Any, fields: dict[str, Any], path: str) -> None:

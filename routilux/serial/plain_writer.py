@@ -17,17 +17,17 @@ from __future__ import annotations
 
 import base64
 import math
+import typing
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from functools import partial
-from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType, UnionType
 from typing import Any
 
 from routilux.serial import arrays
 from routilux.serial.kinds import EnumKind, NamedTupleKind
 from routilux.serial.makers import BULK, STANDARD, Standard, name_of_factory
 from routilux.serial.naming import Naming
-from routilux.serial.registry import Registration
 from supervisors.errors import ValueEncodingError
 from supervisors.tracebacks import type_name
 from supervisors.wire import values
@@ -37,7 +37,7 @@ TAG = "$"
 """What the keys begin with that say what a dict stands for."""
 ID, REF = "$id", "$ref"
 TYPE, VERSION, BESIDE, UNSET = "$type", "$version", "$beside", "$unset"
-CLASS, FUNCTION, METHOD = "$class", "$function", "$method"
+CLASS, FUNCTION, METHOD, ANNOTATION = "$class", "$function", "$method", "$annotation"
 LIST, DICT, TUPLE, SET, FROZENSET = "$list", "$dict", "$tuple", "$set", "$frozenset"
 INT, FLOAT, STR, BYTES, BYTEARRAY = "$int", "$float", "$str", "$bytes", "$bytearray"
 NUMPY, DEFAULT_DICT = "$numpy", "$defaultdict"
@@ -199,21 +199,28 @@ class _Writer:
         standard = STANDARD.get(cls)
         if standard is not None:
             return self._standard(value, STANDARD_TAGS[cls], standard, path)
+        if isinstance(value, type) or typing.get_args(value):
+            return self._annotation(value, path)
+        return self._mostly_bytes(value, cls, path) or self._object(value, cls, path)
+
+    def _mostly_bytes(self, value: Any, cls: type, path: _Path) -> _Build | None:
         if cls in BULK:
             return self._tagged(STANDARD_TAGS[cls], BULK[cls][1](value, is_check=False), path)
-        if arrays.is_numpy(value):
-            return self._tagged(NUMPY, arrays.take_numpy(value, is_check=False), path)
-        if isinstance(value, type):
-            return _ready({CLASS: self._naming.name_of_class(value)})
-        registration = self._naming.registration_of(cls)
-        if registration is None:
-            raise RefusedPartError(_unknown(cls))
-        return self._object(value, registration, path)
+        return self._tagged(NUMPY, arrays.take_numpy(value, is_check=False), path) if arrays.is_numpy(value) else None
 
     def _function(self, value: Any, _: _Path) -> _Build:
         if isinstance(value, BuiltinFunctionType) and not isinstance(value.__self__, ModuleType):
             raise RefusedPartError(f"the method {value.__name__!r} of a {type_name(type(value.__self__))}")
         return _ready({FUNCTION: self._naming.name_of_function(value)})
+
+    def _annotation(self, value: Any, path: _Path) -> _Build:
+        if not typing.get_args(value):
+            return _ready({CLASS: self._naming.name_of_class(value)})
+        origin = typing.get_origin(value)
+        if not isinstance(origin, type) and origin is not typing.Union:
+            raise RefusedPartError(f"the annotation {value}, which is neither a class with arguments nor a union")
+        of = None if origin in {typing.Union, UnionType} else origin
+        return self._tagged(ANNOTATION, [of, *typing.get_args(value)], path)
 
     def _apart(self, value: Apart, path: _Path) -> _Build:
         told = _told(path)
@@ -259,7 +266,10 @@ class _Writer:
             ITEMS: [[render(key), render(part)] for key, part in pairs],
         }
 
-    def _object(self, value: Any, registration: Registration, path: _Path) -> _Build:
+    def _object(self, value: Any, cls: type, path: _Path) -> _Build:
+        registration = self._naming.registration_of(cls)
+        if registration is None:
+            raise RefusedPartError(_unknown(cls))
         kind = registration.kind
         if isinstance(kind, NamedTupleKind):
             state = dict(zip(kind.fields, kind.take(value), strict=True))

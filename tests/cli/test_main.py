@@ -17,6 +17,7 @@ from routilux.cli.main import main
 FLOWS = """
 import os
 import threading
+from pathlib import Path
 from routilux import ErrorHandler, Flow, Routine, routine
 
 @routine(events={"number": ["n"]})
@@ -47,6 +48,14 @@ tolerant = build(lenient)
 
 def processes():
     return build(square, placement="process")
+
+@routine
+def typed(number: int, name: str, tags: list[int], path: Path = Path("x")):
+    return {"told": repr((number, name, tags, path.name))}
+
+annotated = Flow("annotated")
+annotated.add_routine(typed, "typed")
+annotated.output("typed", "output")
 
 class Leaving:
     def __repr__(self):
@@ -214,14 +223,21 @@ def test_what_is_no_json_is_told_as_its_repr(capsys: pytest.CaptureFixture[str])
     assert state["routines"]["odd"]["state"] == {"key": [1, 2]}
 
 
+def test_parameters_are_read_as_the_handler_annotates_them(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["number=3", "name=3", "tags=[1, 2]", "path=src/a"]
+    status, state = run_json(capsys, "mflows:annotated", *(word for each in words for word in ("--param", each)))
+    assert (status, state["outputs"]["typed.output"]) == (0, [{"told": "(3, '3', [1, 2], 'a')"}])
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["mflows:thread"], "module 'mflows' has no 'thread'; its flows are 'threads', 'tolerant', 'odd'"),
+        (["mflows:thread"], "module 'mflows' has no 'thread'; its flows are 'threads', 'tolerant', 'annotated', 'odd'"),
         (["mflows:threads", "--entry", "cuont"], "--entry: the flow has no routine 'cuont'; its routines are 'count'"),
         (["mflows:threads", "--entry", "square", "--param", "m=1"], "the entry of 'square' has no parameter 'm'"),
         (["mflows:threads"], "the entry of 'count' needs upto: give it with --param upto=VALUE"),
         (["mflows:threads", "--param", "upto"], "--param: expected NAME=VALUE, got 'upto'"),
+        (["mflows:annotated", "--param", "number=many"], "--param number: Expected `int`, got `str`, got 'many'"),
         (
             ["mflows:threads", "--param", "upto=3", "--param", "stop=1"],
             "has no parameter 'stop'; it takes 'upto', 'start'",

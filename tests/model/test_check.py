@@ -273,3 +273,55 @@ def test_components_are_those_of_brute_force(graph: tuple[int, list[tuple[int, i
         tuple(b for b in range(count) if b == a or (reach[a][b] and reach[b][a])) for a in range(count) if reach[a][a]
     }
     assert cyclic_components(count, edges) == tuple(sorted(expected))
+
+
+class Typed(Routine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("trigger", lambda: None)
+        self.define_event("out", {"n": int, "path": str, "free": Any})
+
+
+def takes(n: str, path: str | None = None, free: bytes = b"") -> None: ...
+
+
+def takes_lists(n: list[int], path: list[bytes]) -> None: ...
+
+
+@routine(events=())
+def takes_text(n: str) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("target", "mapping", "told"),
+    [
+        (Sink(takes), None, ["'n' as int, which is no str, as which the handler annotates 'n'"]),
+        (Sink(takes), {"n": "path"}, ["'n' as int, which is no str | None, as which the handler annotates 'path'"]),
+        (
+            Sink(takes),
+            {"path": "n", "n": "free"},
+            ["'n' as int, which is no bytes, as which the handler annotates 'free'"],
+        ),
+        (Sink(takes_lists, "append"), None, ["'path' as str, which is no list[bytes]"]),
+        (Sink(takes, lambda old, new: new), None, []),
+        (Sink(lambda data: None), None, []),
+        (Sink(lambda **data: None), None, []),
+    ],
+)
+def test_types_that_cannot_fit_are_told(target: Routine, mapping: dict[str, str] | None, told: list[str]) -> None:
+    graph = pair(Typed(), target, mapping)
+    found = [problem for problem in graph.check() if "annotates" in problem.message]
+    assert [problem.severity for problem in found] == ["warning"] * len(told)
+    assert all(says in problem.message for problem, says in zip(found, told, strict=True))
+
+
+def test_the_annotations_of_a_function_are_used_too() -> None:
+    graph = FlowGraph("f")
+    graph.add_routine(Typed(), "source")
+    graph.add_routine(takes_text, "text")
+    graph.connect("source", "out", "text", "input")
+    (problem,) = [problem for problem in graph.check() if "annotates" in problem.message]
+    assert str(problem) == (
+        "warning: connection source.out -> text.input: the event declares 'n' as int, which is no str, as which the "
+        "handler annotates 'n'"
+    )

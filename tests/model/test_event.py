@@ -24,3 +24,14 @@ def test_a_parameter_named_twice_is_refused() -> None:
 def test_an_event_needs_a_name() -> None:
     with pytest.raises(InvalidNameError, match="the name of an event"):
         Event("")
+
+
+def test_parameters_may_have_types() -> None:
+    event = Event("parsed", {"n": int, "rows": list[str]})
+    assert (event.params, event.types) == (("n", "rows"), {"n": int, "rows": list[str]})
+    assert event == Event("parsed", ["n", "rows"])
+    assert Event("again", event.declared).types == event.types
+    read = Event.deserialize(event.serialize())
+    assert (read.params, read.types) == (event.params, event.types)
+    with pytest.raises(InvalidNameError):
+        Event("parsed", {1: int})  # type: ignore[dict-item]

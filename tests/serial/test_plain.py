@@ -6,7 +6,7 @@ import dataclasses
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -349,3 +349,19 @@ def test_a_class_is_named_and_modules_are_no_values() -> None:
     assert read(write([ValueError, int, Colour])) == [ValueError, int, Colour]
     with pytest.raises(ValueEncodingError):
         write([ModuleType("x")])
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [list[int], dict[str, list[int]], int | None, tuple[int, ...], Iterable[Any], Colour | list[Colour], type[Colour]],
+)
+def test_an_annotation_comes_back(annotation: Any) -> None:
+    assert read(through_json(write(annotation))) == annotation
+
+
+@pytest.mark.parametrize(
+    "data", [{"$annotation": []}, {"$annotation": [1, 2]}, {"$annotation": [{"$class": "int"}, 1]}]
+)
+def test_an_annotation_that_is_none_is_refused(data: Any) -> None:
+    with pytest.raises(PlainDataError):
+        read(data)
