@@ -25,6 +25,7 @@ from routilux.errors import (
 from routilux.model.error_handler import ErrorHandler, ErrorStrategy, checked_handler
 from routilux.model.event import Event
 from routilux.model.names import checked_name, id_from
+from routilux.model.options import RoutineOptions
 from routilux.model.slot import MergeStrategy, Slot
 from routilux.model.state_policy import ENCODED, NONE, checked_default, make_default, no_state
 
@@ -174,6 +175,13 @@ class Routine:
             f"{type(self).__name__} cannot be the entry: it has no slot 'trigger' and no __call__; "
             f"its slots are {list(self.slots)}, which Job.send reaches"
         )
+
+    def objection_to(self, options: RoutineOptions) -> str | None:
+        """Tell why the routine must not run with these options of a flow; None if it may. For subclasses to override.
+
+        `Flow.check` asks, so that such a flow does not start.
+        """
+        return None
 
     @property
     def default_id(self) -> str:
