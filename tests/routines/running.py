@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from routilux import Flow, JobState, Routine
@@ -39,6 +40,30 @@ def failure(routine: Routine, message: dict[str, Any], slot: str = "input") -> s
     assert state.status == "failed"
     assert state.error is not None
     return state.error
+
+
+def leave_midway(routine: Routine, store: Path) -> list[Any]:
+    """Start a source, and leave its job in the middle of it; give what it has emitted and was read by then."""
+    job = _pressed_flow(routine).start(store=store, job_id="left")
+    results, read = job.results(), []
+    while not state_of(job.state):  # it goes no further than somebody reads
+        read.append(next(results))
+    assert job.leave().status == "paused"
+    return read
+
+
+def go_on(routine: Routine, store: Path) -> JobState:
+    """Go on with the job that was left, to its end."""
+    with Flow.resume(store, "left", flow=_pressed_flow(routine)) as job:
+        pass
+    return job.state
+
+
+def _pressed_flow(routine: Routine) -> Flow:
+    flow = Flow("pressed")
+    flow.add_routine(routine, "it")
+    flow.output("it", "output", capacity=5)
+    return flow
 
 
 def state_of(state: JobState) -> dict[str, Any]:

@@ -18,8 +18,7 @@ from hypothesis import strategies as st
 
 from routilux import ErrorHandler, Flow
 from routilux.errors import InvalidNameError, OptionError
-from routilux.routines import CsvSink, FileWriteError, JsonLinesSink
-from routilux.routines.writing import write_at
+from routilux.routines import CsvSink, JsonLinesSink
 from tests.routines.killed import RECORDS
 from tests.routines.running import failure, flow_of, run, state_of
 from tests.runtime.kept import wait_until
@@ -143,13 +142,6 @@ def test_a_record_that_was_given_up_leaves_nothing_behind(tmp_path: Path) -> Non
         assert Path(sink.path).read_text() == text
 
 
-def test_what_was_written_and_not_committed_is_cut_off(tmp_path: Path) -> None:
-    file = tmp_path / "out"
-    file.write_bytes(b"123garbage")
-    write_at(str(file), 3, b"45", fsync=True)
-    assert file.read_bytes() == b"12345"
-
-
 @pytest.mark.parametrize("make", [JsonLinesSink, CsvSink])
 def test_a_file_that_lost_what_the_job_has_written_is_told_and_not_written_to(make: Any, tmp_path: Path) -> None:
     file = tmp_path / "out"
@@ -236,7 +228,3 @@ def test_several_workers_and_threads_that_may_be_left_behind_are_refused() -> No
     assert "each of 2 workers would keep its own" in objection(placement="process", workers=2)
     assert "JsonLinesSink goes without a timeout on a thread" in objection(timeout=5.0)
     assert objection(placement="process", timeout=5.0) == objection() == ""
-
-
-def test_an_error_names_its_file() -> None:
-    assert str(FileWriteError("a.txt", "no")) == "cannot write 'a.txt': no"

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routilux import ErrorHandler, Flow, Routine
+from routilux import ErrorHandler, Routine
 from routilux.errors import OptionError
-from routilux.routines import CollectSink, FileReadError, FileSource, LinesSource
+from routilux.routines import FileSource, LinesSource
 from routilux.routines.sources import LINES_A_COMMIT
-from tests.routines.running import emitted, failure, flow_of, run, state_of
+from tests.routines.running import emitted, failure, flow_of, go_on, leave_midway, run, state_of
 from tests.runtime.kept import wait_until
 
 NO_TEXT: Any = 5
@@ -120,23 +120,11 @@ def test_lines_go_out_once_when_their_source_fails_and_is_killed(tmp_path: Path)
     lambda path: FileSource(path, encoding=None, block_bytes=9),
 ], ids=["LinesSource", "FileSource"])  # fmt: skip
 def test_a_job_that_is_left_goes_on_where_it_was(make: Callable[[Path], Routine], tmp_path: Path) -> None:
-    text = "".join(f"line {n:03}\n" for n in range(5_000))
+    text = "".join(f"line {n:04}\n" for n in range(3_000))
     (tmp_path / "lines").write_text(text)
-
-    def flow() -> Flow:
-        flow = Flow("left")
-        flow.add_routine(make(tmp_path / "lines"), "source")
-        flow.add_routine(CollectSink(), "sink", capacity=10)
-        flow.connect("source", "output", "sink", "input")
-        return flow
-
-    job = flow().start(store=tmp_path / "jobs", job_id="left")
-    wait_until(lambda: job.state.routine_states["sink"]["state"].get("count", 0) > 10)
-    left = job.leave()
-    assert 10 < left.routine_states["sink"]["state"]["count"] < 5_000
-    with Flow.resume(tmp_path / "jobs", "left", flow=flow()) as job:
-        state = job.wait()
-    items = CollectSink.items(state.routine_states["sink"]["state"])
+    read = leave_midway(make(tmp_path / "lines"), tmp_path / "jobs")
+    assert len(read) < 3_000
+    items = read + emitted(go_on(make(tmp_path / "lines"), tmp_path / "jobs"))
     parts = [item["line"] + "\n" if "line" in item else item["content"].decode() for item in items]
     assert "".join(parts) == text
 
@@ -211,19 +199,12 @@ def test_bytes_that_are_not_in_the_encoding_are_replaced_where_that_is_wanted(tm
 
 def test_a_file_that_became_shorter_while_the_job_was_left_is_told(tmp_path: Path) -> None:
     file = tmp_path / "lines"
-    file.write_text("line\n" * 5_000)
-    flow = Flow("shorter")
-    flow.add_routine(LinesSource(file), "source")
-    flow.add_routine(CollectSink(), "sink", capacity=10)
-    flow.connect("source", "output", "sink", "input")
-    job = flow.start(store=tmp_path / "jobs", job_id="left")
-    wait_until(lambda: job.state.routine_states["source"]["state"])
-    job.leave()
+    file.write_text("line\n" * 3_000)
+    leave_midway(LinesSource(file), tmp_path / "jobs")
     file.write_text("new\n")
-    with Flow.resume(tmp_path / "jobs", "left", flow=flow) as job:
-        state = job.wait()
-    assert state.error is not None
-    assert "bytes of it were read before, and now it has 4" in state.error
+    error = go_on(LinesSource(file), tmp_path / "jobs").error
+    assert error is not None
+    assert "bytes of it were read before, and now it has 4" in error
 
 
 def test_a_line_without_end_does_not_fill_the_memory(tmp_path: Path) -> None:
@@ -269,10 +250,3 @@ def test_several_workers_are_refused_where_there_is_a_place_to_keep() -> None:
     for source in (LinesSource(), FileSource(encoding=None, block_bytes=9)):
         [problem] = flow_of(source, placement="process", workers=2).check()[:1]
         assert "keeps its place in its state, and each of 2 workers would keep its own" in problem.message
-
-
-def test_an_error_tells_where_it_was_and_is_one_of_the_system_too() -> None:
-    error = FileReadError("a.txt", "no", 1_234)
-    assert str(error) == "cannot read 'a.txt', line 1,234: no"
-    assert isinstance(error, OSError)
-    assert (error.path, error.line, error.detail) == ("a.txt", 1_234, "no")
