@@ -102,14 +102,15 @@ class Aggregate(OneWorker):
         key = None if self._key is None else self._key(data)
         value = None if self._value is None else self._value(data)
         at = _GROUP + key_text(key, "the key of Aggregate")
-        group = self.state.get(at)
-        count = 1 if group is None else group[1] + 1
-        kept = self._fold.begin(value) if group is None else self._fold.add(group[2], value)
+        # Of keys that are equal, such as 1 and 1.0, the first one stays.
+        key, count, kept = self.state.get(at) or (key, 0, None)
+        kept = self._fold.add(kept, value) if count else self._fold.begin(value)
+        count += 1
         if count == self.window:
-            self._emit(key if group is None else group[0], count, kept)
+            self._emit(key, count, kept)
             self.state.pop(at, None)
         else:
-            self.state[at] = [key if group is None else group[0], count, kept]
+            self.state[at] = [key, count, kept]
         self.state[_SEEN] = seen = self.state.get(_SEEN, 0) + 1
         if _AWAITED in self.state and seen >= self.state[_AWAITED]:
             self._flush()

@@ -9,14 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routilux import ErrorHandler, Routine
+from routilux import ErrorHandler, Flow, Routine
 from routilux.errors import OptionError
-from routilux.routines import FileSource, LinesSource
+from routilux.routines import Aggregate, FileSource, LinesSource
 from routilux.routines.sources import LINES_A_COMMIT
 from tests.routines.running import emitted, failure, flow_of, go_on, leave_midway, run, state_of
 from tests.runtime.kept import wait_until
 
 NO_TEXT: Any = 5
+MEGABYTE = 1024 * 1024
 TEXTS = st.text(st.sampled_from("ab\n\r é\U0001f600"), max_size=30)
 
 
@@ -212,6 +213,24 @@ def test_a_line_without_end_does_not_fill_the_memory(tmp_path: Path) -> None:
     assert f"cannot read '{tmp_path / 'long'}', line 2: it has more than max_line_bytes=6 bytes" in failure(
         LinesSource(max_line_bytes=6), {"path": str(tmp_path / "long")}, "trigger"
     )
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    "source", [LinesSource(), FileSource(encoding=None, block_bytes=MEGABYTE)], ids=["LinesSource", "FileSource"]
+)
+def test_a_file_is_read_that_is_larger_than_the_memory(source: Routine, tmp_path: Path) -> None:
+    with (tmp_path / "large").open("wb") as file:  # holes, but for the newlines
+        for number in range(1, 193):
+            file.seek(number * MEGABYTE - 1)
+            file.write(b"\n")
+    flow = Flow("large")
+    flow.add_routine(source, "source", placement="process", memory_limit=128 * MEGABYTE)
+    flow.add_routine(Aggregate(), "count")
+    flow.connect("source", "output", "count", "input")
+    state = flow.execute("source", {"path": str(tmp_path / "large")})
+    assert state.status == "completed", state.error
+    assert state.routine_states["count"]["state"]["seen"] == 192
 
 
 @pytest.mark.parametrize(
