@@ -228,13 +228,10 @@ class CsvSink(FileSink):
                 f"a row for {self._file!r} has {others}, and the columns are {list(columns)}; "
                 "name them in columns=, or use ignore_others=True"
             )
-        text = io.StringIO()
         try:
-            rows = csv.writer(text, delimiter=self.delimiter, lineterminator="\n")
-            if is_first and self.header:
-                rows.writerow(columns)
-            rows.writerow([record.get(name, self.missing) for name in columns])
-            return self._to_bytes(text.getvalue(), is_first=is_first)
+            text = self._row(columns) if is_first and self.header else ""
+            text += self._row([record.get(name, self.missing) for name in columns])
+            return self._to_bytes(text, is_first=is_first)
         except (csv.Error, UnicodeEncodeError) as error:
             raise RecordError(f"a row for {self._file!r} cannot be written: {error}") from error
 
@@ -244,6 +241,12 @@ class CsvSink(FileSink):
         if _COLUMNS not in self.state:
             self.state[_COLUMNS] = json.dumps(list(record))
         return tuple(json.loads(self.state[_COLUMNS]))
+
+    def _row(self, values: Iterable[Any]) -> str:
+        text = io.StringIO()
+        # What a line could end with is quoted only where it is part of the end that is given here.
+        csv.writer(text, delimiter=self.delimiter, lineterminator="\r\n").writerow(values)
+        return text.getvalue().removesuffix("\r\n") + "\n"
 
     def _to_bytes(self, text: str, *, is_first: bool) -> bytes:
         encoder = codecs.getincrementalencoder(self.encoding)(self.errors)

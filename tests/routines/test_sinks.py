@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from routilux import ErrorHandler, Flow
@@ -53,6 +53,7 @@ def test_lines_are_read_again_as_what_was_written(folder: Path, values: list[Any
     st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
     st.sampled_from([",", ";", "\t"]),
 )
+@example([("\r", 0, False), ("\n", 0, False), ("\r\n", 0, False)], "utf-8", ",")
 def test_rows_are_read_again_as_what_was_written(
     folder: Path, rows: list[tuple[str, int, bool]], encoding: str, delimiter: str
 ) -> None:
