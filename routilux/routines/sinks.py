@@ -213,10 +213,11 @@ class CsvSink(FileSink):
         self.delimiter = delimiter
         self.encoding = checked_encoding(encoding, "CsvSink")
         self.errors = checked_errors(errors, "CsvSink")
-        try:
-            csv.writer(io.StringIO(), delimiter=delimiter)
-        except (TypeError, ValueError) as error:
-            raise OptionError(f"CsvSink: expected delimiter to be one character, got {delimiter!r}") from error
+        given: object = delimiter  # what came may be anything
+        if not isinstance(given, str) or len(given) != 1 or given in '\r\n"':
+            raise OptionError(
+                f"CsvSink: expected delimiter to be one character that is no line end or quote, got {delimiter!r}"
+            )
 
     def _encode(self, record: Any, *, is_first: bool) -> bytes:
         if not isinstance(record, dict):

@@ -201,8 +201,12 @@ def test_what_fails_is_told(make: Any, message: dict[str, Any], told: str, tmp_p
     [
         (JsonLinesSink, "JsonLinesSink: expected path to be that of a file, got 5"),
         (lambda it: JsonLinesSink("a", default=it), "JsonLinesSink: expected default to be a function, got 5"),
-        (lambda _: CsvSink("a", delimiter="::"), "CsvSink: expected delimiter to be one character, got '::'"),
-        (lambda it: CsvSink("a", delimiter=it), "CsvSink: expected delimiter to be one character, got 5"),
+        (
+            lambda _: CsvSink("a", delimiter="::"),
+            "delimiter to be one character that is no line end or quote, got '::'",
+        ),
+        (lambda it: CsvSink("a", delimiter=it), "delimiter to be one character that is no line end or quote, got 5"),
+        (lambda _: CsvSink("a", delimiter="\n"), "delimiter to be one character that is no line end or quote"),
         (lambda _: CsvSink("a", encoding="utf-9"), "CsvSink: expected encoding to be that of a text"),
         (lambda _: CsvSink("a", errors="lenient"), "CsvSink: expected errors to be one of 'strict'"),
     ],
