@@ -47,6 +47,7 @@ def check_graph(graph: FlowGraph) -> list[Problem]:
         problems.append(Problem("error", f"flow {graph.flow_id!r}", "has no routines; add some with add_routine"))
     problems += _check_travel(graph)
     problems += _check_states(graph)
+    problems += _check_objections(graph)
     problems += [problem for link in graph.connections for problem in _check_parameters(graph, link)]
     problems += [problem for link in graph.connections for problem in _check_types(graph, link)]
     problems += _check_events(graph)
@@ -152,6 +153,13 @@ def _check_states(graph: FlowGraph) -> list[Problem]:
             )
             problems.append(Problem("error", f"routine {routine_id!r}", text))
     return problems
+
+
+def _check_objections(graph: FlowGraph) -> list[Problem]:
+    objections = (
+        (routine_id, routine.objection_to(graph.options[routine_id])) for routine_id, routine in graph.routines.items()
+    )
+    return [Problem("error", f"routine {routine_id!r}", text) for routine_id, text in objections if text is not None]
 
 
 def _check_parameters(graph: FlowGraph, link: Connection) -> list[Problem]:

@@ -29,6 +29,7 @@ from routilux.errors import (
 from routilux.model.error_handler import ErrorHandler, ErrorStrategy, checked_handler
 from routilux.model.event import Event
 from routilux.model.names import checked_name, id_from
+from routilux.model.options import RoutineOptions
 from routilux.model.slot import MergeStrategy, Slot
 from routilux.model.state_policy import ENCODED, NONE, checked_default, make_default, no_state
 from routilux.serial.kinds import fill_attributes, take_attributes
@@ -74,7 +75,7 @@ class Routine(Serializable):
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Note what the object is made with: a flow file tells it."""
         made = super().__new__(cls)
-        vars(made)[_ARGUMENTS] = (args, kwargs)
+        made._note_arguments(args, kwargs)
         return made
 
     def __init__(self) -> None:
@@ -199,6 +200,13 @@ class Routine(Serializable):
             slot: one of the slots, or the entry.
         """
         return annotations_of(slot.handler)
+
+    def objection_to(self, options: RoutineOptions) -> str | None:
+        """Tell why the routine must not run with these options of a flow; None if it may. For subclasses to override.
+
+        `Flow.check` asks, so that such a flow does not start.
+        """
+        return None
 
     @property
     def default_id(self) -> str:
@@ -327,6 +335,9 @@ class Routine(Serializable):
         self._require_init()
         return dict(self.__config) if key is None else self.__config.get(key, default)
 
+    def _note_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        vars(self)[_ARGUMENTS] = (args, kwargs)
+
     def arguments_by_name(self) -> dict[str, Any] | None:
         """Give what the object was made with, by the names of its class's parameters; None where that has none."""
         args, kwargs = vars(self).get(_ARGUMENTS, ((), {}))
@@ -374,7 +385,8 @@ class Routine(Serializable):
 
     def _fill_settings(self, fields: dict[str, Any]) -> None:
         self.set_config(**fields.pop("config", {}))
-        self.__initial_state = checked_default(self, fields.pop("state", self.__initial_state))
+        if "state" in fields:
+            self.__initial_state = checked_default(self, fields.pop("state"))
         self.set_error_handler(fields.pop("error_handler", None))
         fill_attributes(self, fields.pop("attributes", {}))
         if fields:

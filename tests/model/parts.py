@@ -53,6 +53,20 @@ class Counting(Routine):
         self.emit("done", n=n)
 
 
+class Stateless(Routine):
+    """Has no state at all."""
+
+    state_policy = "none"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("input", self.take)
+        self.define_event("gone", {"n": int, "rows": list[str]})
+
+    def take(self, n: int) -> None:
+        """Let it be."""
+
+
 @routine(events={"number": ["n"]})
 def numbers(n: int = 3) -> Iterator[int]:
     """Give numbers."""

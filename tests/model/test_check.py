@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from routilux import routine
 from routilux.model.check import Problem, cyclic_components
 from routilux.model.graph import FlowGraph
+from routilux.model.options import RoutineOptions
 from routilux.model.routine import Routine
 
 
@@ -53,6 +54,17 @@ def test_a_flow_that_is_all_right_has_no_problems() -> None:
 
 def test_a_flow_without_routines_has_one() -> None:
     assert FlowGraph("f").check() == [Problem("error", "flow 'f'", "has no routines; add some with add_routine")]
+
+
+class Picky(Sink):
+    def objection_to(self, options: RoutineOptions) -> str | None:
+        return f"not with {options.workers} workers" if options.workers > 1 else None
+
+
+def test_a_routine_may_object_to_options_of_its_flow() -> None:
+    assert told(pair(Source("a"), Picky())) == []
+    graph = pair(Source("a"), Picky(), placement="process", workers=2)
+    assert told(graph) == ["error: routine 'target': not with 2 workers"]
 
 
 # -- Parameters

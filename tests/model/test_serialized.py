@@ -20,7 +20,7 @@ from routilux.serial.errors import ForbiddenModuleError, PlainDataError, Registr
 from routilux.serial.serializable import register_serializable
 from supervisors.reasons import Crashed, Raised, record_error
 from tests.model import parts
-from tests.model.parts import Adder, Counting, Helper, keep_newest, numbers, square
+from tests.model.parts import Adder, Counting, Helper, Stateless, keep_newest, numbers, square
 
 MODULES = [parts.__name__]
 
@@ -47,6 +47,7 @@ MAKERS = [
     Adder,
     lambda: Adder(7, {"deep": [(1, 2), {3}]}),
     Counting,
+    Stateless,
     lambda: numbers,
     lambda: square,
 ]

@@ -1,0 +1,121 @@
+"""What users hand to built-in routines to be asked about each message: functions, and names of parameters.
+
+Owns how such a function is given a message (by the rules of handlers, see `Binding`), and how `Flow.check` learns what
+it needs. Never emits anything. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from routilux.context import current_turn
+from routilux.errors import OptionError, SlotArgumentError
+from routilux.model.binding import Arguments, Binding, compile_binding
+from routilux.model.names import checked_name
+from routilux.model.routine import Routine
+from routilux.model.slot import Slot
+
+INPUT = "input"
+"""The slot by which built-in routines take in."""
+OUTPUT = "output"
+"""The event by which they give."""
+Asked = str | Callable[..., Any]
+"""The name of a parameter, or a function of a message."""
+
+
+class Question:
+    """Something that is asked of each message.
+
+    Args:
+        asked: the name of a parameter, or a function, which takes parameters as a handler does.
+        where: what it is, for errors, such as `the key of Aggregate`.
+
+    Raises:
+        HandlerError: the function cannot be called with a message.
+        InvalidNameError: the name cannot be one of a parameter.
+        OptionError: it is neither.
+    """
+
+    def __init__(self, asked: Asked, where: str) -> None:
+        self._function: Callable[..., Any]
+        self._binding: Binding
+        given: object = asked  # what came may be anything
+        if isinstance(given, str):
+            self._function = self._binding = _Parameter(checked_name(given, where))
+        elif callable(given):
+            self._function, self._binding = given, compile_binding(given, where)
+        else:
+            raise OptionError(f"{where}: expected a function or the name of a parameter, got {given!r}")
+
+    def __call__(self, data: dict[str, Any]) -> Any:
+        """Ask it of a message.
+
+        Raises:
+            SlotArgumentError: the message lacks a parameter.
+        """
+        try:
+            args, kwargs = self._binding.bind(data)
+        except SlotArgumentError as error:
+            raise located(error) from None
+        return self._function(*args, **kwargs)
+
+    def lacks(self, names: frozenset[str]) -> tuple[str, ...]:
+        """Tell which parameters it needs that are not among these."""
+        return self._binding.lacks(names)
+
+
+class WholeMessage(Binding):
+    """Hands over the whole message to a handler which asks questions of it.
+
+    Args:
+        questions: what every message is asked.
+    """
+
+    __slots__ = ("_questions",)
+
+    def __init__(self, questions: Iterable[Question] = ()) -> None:
+        super().__init__()
+        self._questions = tuple(questions)
+
+    def bind(self, data: dict[str, Any]) -> Arguments:
+        """Give the message as the one argument."""
+        return (data,), {}
+
+    def lacks(self, names: frozenset[str]) -> tuple[str, ...]:
+        """Tell what any of the questions lacks."""
+        return tuple(dict.fromkeys(name for question in self._questions for name in question.lacks(names)))
+
+
+def input_slot(
+    owner: Routine, handler: Callable[[dict[str, Any]], Any], questions: Iterable[Question] = (), name: str = INPUT
+) -> Slot:
+    """Make a slot whose handler gets the whole message, and which needs what the questions need."""
+    return Slot(name, handler, owner=type(owner).__name__, binding=WholeMessage(questions))
+
+
+def located(error: SlotArgumentError, slot: str = INPUT) -> SlotArgumentError:
+    """Note in which routine it happened."""
+    turn = current_turn()
+    return error.located(slot=slot, routine_id=None if turn is None else turn.routine_id)
+
+
+class _Parameter(Binding):
+    """The value of one parameter; asked and bound in one."""
+
+    __slots__ = ()
+
+    def __init__(self, name: str) -> None:
+        super().__init__((name,), (name,))
+
+    def __call__(self, value: Any) -> Any:
+        return value
+
+    def bind(self, data: dict[str, Any]) -> Arguments:
+        (name,) = self.parameters
+        if name not in data:
+            raise SlotArgumentError(self.required, self.parameters, data)
+        return (data[name],), {}
+
+    def lacks(self, names: frozenset[str]) -> tuple[str, ...]:
+        return tuple(name for name in self.required if name not in names)

@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from routilux import Flow
+from routilux.errors import HandlerError, OptionError
+from routilux.routines import Aggregate, LinesSource, Map
+from tests.routines.running import emitted, failure, flow_of, run, state_of
+
+PLAIN: dict[str, Callable[[list[int]], Any]] = {
+    "count": len,
+    "sum": sum,
+    "mean": statistics.fmean,
+    "min": min,
+    "max": max,
+    "list": list,
+}
+ITEMS = st.lists(st.tuples(st.sampled_from("abc"), st.integers(-9, 9)), max_size=20)
+
+
+def grouped(items: list[tuple[str, int]]) -> dict[str, list[int]]:
+    groups: dict[str, list[int]] = {}
+    for key, value in items:
+        groups.setdefault(key, []).append(value)
+    return groups
+
+
+def messages_of(items: list[tuple[str, int]]) -> list[dict[str, Any]]:
+    return [{"key": key, "value": value} for key, value in items]
+
+
+def concat(text: str, value: int) -> str:
+    return f"{text},{value}"
+
+
+@given(ITEMS, st.sampled_from(list(PLAIN)))
+def test_results_are_those_of_a_plain_loop(items: list[tuple[str, int]], fold: str) -> None:
+    aggregate = Aggregate(fold, key="key")
+    state = run(aggregate, messages_of(items))
+    assert emitted(state) == []
+    assert list(aggregate.results(state_of(state)).items()) == [
+        (key, PLAIN[fold](values)) for key, values in grouped(items).items()
+    ]
+
+
+@given(ITEMS, st.sampled_from(list(PLAIN)), st.integers(1, 4))
+def test_windows_are_those_of_a_plain_loop(items: list[tuple[str, int]], fold: str, window: int) -> None:
+    aggregate = Aggregate(fold, key="key", window=window)
+    open_windows: dict[str, list[int]] = {}
+    expected = []
+    for key, value in items:
+        values = open_windows.setdefault(key, [])
+        values.append(value)
+        if len(values) == window:
+            expected.append({"key": key, "value": PLAIN[fold](values), "count": window})
+            del open_windows[key]
+    state = run(aggregate, messages_of(items))
+    assert emitted(state) == expected
+    assert aggregate.results(state_of(state)) == {key: PLAIN[fold](values) for key, values in open_windows.items()}
+
+
+@given(st.lists(ITEMS, max_size=3))
+def test_a_flush_lets_all_out_and_begins_anew(parts: list[list[tuple[str, int]]]) -> None:
+    aggregate = Aggregate(concat, key="key", initial="")
+    with flow_of(aggregate).start(keep_open=True) as job:
+        for part in parts:
+            for message in messages_of(part):
+                job.put("it", "input", message)
+            job.send("it", "flush")
+    # The two slots are one mailbox, so what was sent before a flush is in it.
+    assert emitted(job.state) == [
+        {"key": key, "value": "".join(f",{value}" for value in values), "count": len(values)}
+        for part in parts
+        for key, values in grouped(part).items()
+    ]
+    assert aggregate.results(state_of(job.state)) == {}
+
+
+def test_a_function_without_initial_begins_with_the_first_value() -> None:
+    aggregate = Aggregate(lambda best, value: max(best, value, key=len), value=lambda word: word)
+    state = run(aggregate, [{"word": word} for word in ("a", "ccc", "bb", "ddd")])
+    assert aggregate.results(state_of(state)) == {None: "ccc"}
+
+
+def test_each_group_has_an_initial_value_of_its_own() -> None:
+    def gather(found: list[int], value: int) -> list[int]:
+        found.append(value)
+        return found
+
+    aggregate = Aggregate(gather, key="key", initial=[])
+    state = run(aggregate, messages_of([("a", 1), ("b", 2), ("a", 3)]))
+    assert aggregate.results(state_of(state)) == {"a": [1, 3], "b": [2]}
+
+
+def test_keys_and_values_come_back_as_they_were() -> None:
+    aggregate = Aggregate("sum", key=lambda n: (n % 2 == 0, None, "x"), value=lambda n: Fraction(n, 3))
+    state = run(aggregate, [{"n": n} for n in range(5)])
+    assert aggregate.results(state_of(state)) == {
+        (True, None, "x"): Fraction(2),
+        (False, None, "x"): Fraction(4, 3),
+    }
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_flush_with_a_count_waits_for_so_many_values(before: bool) -> None:
+    with flow_of(Aggregate()).start(keep_open=True) as job:
+        if before:
+            job.send("it", "flush", count=3, path="else")
+        for _ in range(3):
+            job.send("it", "input")
+        if not before:
+            job.send("it", "flush", count=3)
+        job.send("it", "input")
+    assert emitted(job.state) == [{"key": None, "value": 3, "count": 3}]
+    assert state_of(job.state)["seen"] == 4
+
+
+@pytest.mark.processes
+def test_the_end_of_a_source_flushes_what_came_through_several_workers(tmp_path: Any) -> None:
+    (tmp_path / "words").write_text("".join(f"word{n % 5}\n" for n in range(300)))
+    flow = Flow("words")
+    flow.add_routine(LinesSource(tmp_path / "words", end=True), "lines")
+    flow.add_routine(Map(lambda line: line.upper()), "upper", placement="process", workers=2)
+    flow.add_routine(Aggregate(key="value"), "counts", placement="process")
+    flow.connect("lines", "output", "upper", "input")
+    flow.connect("upper", "output", "counts", "input")
+    flow.connect("lines", "end", "counts", "flush")
+    flow.output("counts", "output")
+    results = flow.execute("lines").outputs["counts", "output"]
+    assert {result["key"]: result["value"] for result in results} == {f"WORD{n}": 60 for n in range(5)}
+
+
+@pytest.mark.parametrize(
+    ("aggregate", "message", "slot", "told"),
+    [
+        (Aggregate(key="k"), {"k": []}, "input", "the key of Aggregate: expected None, a bool, number"),
+        (Aggregate(key="k"), {"l": 1}, "input", "slot 'input' of routine 'it' expected 'k', got 'l'"),
+        (Aggregate("sum"), {"n": 1}, "input", "slot 'input' of routine 'it' expected 'value', got 'n'"),
+        (Aggregate(), {"count": "all"}, "flush", "the count of a flush to be a number of values, got 'all'"),
+        (Aggregate(lambda a, b: b // a, initial=0), {"value": 1}, "input", "ZeroDivisionError"),
+    ],
+)
+def test_what_fails_is_told(aggregate: Aggregate, message: dict[str, Any], slot: str, told: str) -> None:
+    assert told in failure(aggregate, message, slot)
+
+
+def test_what_cannot_be_is_refused() -> None:
+    wrong: Any
+    with pytest.raises(OptionError, match=r"expected fold to be one of .*, got 'summ'; did you mean 'sum'\?"):
+        Aggregate("summ")
+    with pytest.raises(OptionError, match="initial is for functions, and 'sum' begins with the first value"):
+        Aggregate("sum", initial=0)
+    for wrong in (0, True, 1.5):
+        with pytest.raises(OptionError, match="expected window to be a number of values of at least 1"):
+            Aggregate(window=wrong)
+    wrong = 5
+    with pytest.raises(OptionError, match="expected fold to be one of"):
+        Aggregate(wrong)
+    with pytest.raises(HandlerError, match="the key of Aggregate"):
+        Aggregate(key=lambda *all: all)
+    with pytest.raises(OptionError, match="the value of Aggregate: expected a function or the name of a parameter"):
+        Aggregate("sum", value=wrong)
+
+
+def test_several_workers_are_refused() -> None:
+    [problem] = flow_of(Aggregate(), placement="process", workers=2).check()[:1]
+    assert "Aggregate keeps its groups in its state, and each of 2 workers would keep its own" in problem.message

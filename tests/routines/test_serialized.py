@@ -1,0 +1,98 @@
+"""Built-in routines are written with their arguments, in data and in files, and made again of them."""
+
+from __future__ import annotations
+
+import json
+import operator
+from pathlib import Path
+
+import pytest
+
+from routilux import Flow, Routine, ValueEncodingError
+from routilux.routines import (
+    Aggregate,
+    CollectSink,
+    ConditionalRouter,
+    CsvSink,
+    Deduplicate,
+    DirectorySource,
+    FileSource,
+    Filter,
+    FlatMap,
+    JsonLinesSink,
+    LinesSource,
+    Map,
+    Split,
+)
+from routilux.serial.serializable import register_serializable
+
+
+@register_serializable("routines.double")
+def double(n: int) -> dict[str, int]:
+    return {"n": 2 * n}
+
+
+def is_even(n: int) -> bool:
+    return n % 2 == 0
+
+
+MADE: list[Routine] = [
+    Map(double, into="d"),
+    FlatMap(double),
+    Split("items"),
+    Filter(is_even),
+    ConditionalRouter({"even": is_even}, default="odd"),
+    Deduplicate("n", keep=3),
+    Aggregate("sum", key="n", value="n", window=2),
+    DirectorySource(pattern="*.txt"),
+    LinesSource(),
+    FileSource(),
+    JsonLinesSink("x.jsonl"),
+    CsvSink("x.csv", columns=["n"]),
+    CollectSink(),
+]
+
+
+@pytest.mark.parametrize("made", MADE, ids=lambda made: type(made).__name__)
+def test_a_built_in_routine_comes_back(made: Routine) -> None:
+    made.set_config(level=3)
+    data = made.serialize()
+    assert data["$type"] == f"routilux.{type(made).__name__}"
+    back = type(made).deserialize(json.loads(json.dumps(data)), allow_modules=[__name__])
+    assert back.serialize() == data
+    assert (list(back.slots), list(back.events.values())) == (list(made.slots), list(made.events.values()))
+
+
+def test_a_flow_of_built_in_routines_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text("to be or not to be\n")
+    (tmp_path / "flow.toml").write_text(
+        """
+        [routines.lines]
+        use = "routilux.LinesSource"
+        [routines.sink]
+        use = "routilux.CollectSink"
+        [[connections]]
+        from = "lines.output"
+        to = "sink.input"
+        """
+    )
+    flow = Flow.from_file(tmp_path / "flow.toml")
+    state = flow.execute("lines", {"path": str(tmp_path / "words.txt")})
+    assert state.status == "completed", state.error
+    assert state.routine_states["sink"]["handled"] == 1
+    flow.to_file(tmp_path / "again.json")
+    assert Flow.from_file(tmp_path / "again.json").serialize() == flow.serialize()
+
+
+def test_a_function_without_a_name_is_refused_with_its_path() -> None:
+    flow = Flow("f")
+    flow.add_routine(Map(lambda n: n), "map")
+    with pytest.raises(ValueEncodingError) as raised:
+        flow.serialize()
+    assert raised.value.path == "Flow.routines['map'].with['function']"
+
+
+def test_functions_of_the_standard_library_are_named_by_their_modules() -> None:
+    data = Filter(operator.truth).serialize()
+    assert data["with"] == {"predicate": {"$function": "_operator:truth"}}
+    assert Filter.deserialize(data, allow_modules=["_operator"]).predicate is operator.truth
