@@ -42,6 +42,10 @@ _CLASS_NAMES = {cls: name for name, cls in CLASSES.items()}
 
 built_in = Registry()
 """The classes of this package: their names begin with `routilux.`, and are kept for ever."""
+_MAIN = "__main__"
+_OWN = "routilux."
+_READY_MADE = "routilux.routines"
+"""The module that puts the built-in routines in there; it is not imported before somebody names one."""
 
 
 class Naming:
@@ -105,7 +109,7 @@ class Naming:
             if cls not in self._by_module:
                 self._by_module[cls] = self._register(cls, name)
             return self._by_module[cls]
-        for registry in self._registries:
+        for registry in self._knowing(name):
             found = registry.find(name)
             if found is not None:
                 return found
@@ -127,7 +131,7 @@ class Naming:
         """Find a class or function, or a routine made of one; raises as `find_registration`."""
         if BETWEEN in name:
             return self._find_in_module(name)
-        for registry in self._registries:
+        for registry in self._knowing(name):
             found = registry.find_named(name)
             if found is not None:
                 return found
@@ -136,13 +140,10 @@ class Naming:
     def find_function(self, name: str) -> Any:
         """Find a function; raises as `find_registration`."""
         if BETWEEN in name:
-            found = self._find_in_module(name)
+            found, module = self._find_in_module(name), name.partition(BETWEEN)[0]
             found = found if isinstance(found, type) else getattr(found, "function", found)  # a @routine has its name
             # Of this module, and not one that it imported: allowing a module allows no other.
-            if (
-                not isinstance(found, FunctionType | BuiltinFunctionType)
-                or found.__module__ != name.partition(BETWEEN)[0]
-            ):
+            if not isinstance(found, FunctionType | BuiltinFunctionType) or module_name(found.__module__) != module:
                 raise MissingNameError(name, "is no function of that module")
             return found
         for registry in self._registries:
@@ -150,6 +151,12 @@ class Naming:
             if found is not None:
                 return found
         raise UnknownTypeError(name, 1, self._registries[1].names())
+
+    def _knowing(self, name: str) -> tuple[Registry, ...]:
+        """Give the registries, with all in them that `name` may be."""
+        if name.startswith(_OWN) and built_in.find(name) is None:
+            importlib.import_module(_READY_MADE)
+        return self._registries
 
     def _register(self, cls: type, name: str) -> Registration:
         try:
@@ -175,11 +182,12 @@ class Naming:
 
     def _find_in_module(self, name: str) -> Any:
         module, _, path = name.partition(BETWEEN)
-        packages = module.split(".")
+        packages = (_MAIN if module == module_name(_MAIN) else module).split(".")
         if not self._allowed.intersection(".".join(packages[: end + 1]) for end in range(len(packages))):
             raise ForbiddenModuleError(name, module, self._allowed)
         try:
-            found: Any = importlib.import_module(module)
+            # The program itself is there already; importing it would run it again.
+            found: Any = sys.modules["__main__"] if module == module_name(_MAIN) else importlib.import_module(module)
         except ImportError as error:
             raise MissingNameError(name, f"cannot be found ({error})") from error
         for part in path.split("."):
