@@ -20,6 +20,7 @@
     │       │   └── EmitOutsideTurnError    `emit` outside a turn of that routine
     │       ├── WaitInsideHandlerError      a handler waits for its own job
     │       ├── FlowRunningError            a flow is changed while a job of it runs
+    │       ├── ConfigInUseError            a routine's configuration is changed while a job has it
     │       ├── RoutineInUseError           a routine object runs in a job of another flow
     │       ├── ForkedJobError              a job is used in a forked copy of its program
     │       ├── JobEndedError               the job takes nothing more
@@ -51,6 +52,7 @@ from supervisors.errors import InternalError
 
 __all__ = [
     "CallerError",
+    "ConfigInUseError",
     "DuplicateConnectionError",
     "DuplicateEventError",
     "DuplicateOutputError",
@@ -340,6 +342,24 @@ class FlowRunningError(MomentError):
             f"flow {flow_id!r} cannot be changed ({attempted}) while job{'s' if many else ''} "
             f"{list_names(self.job_ids)} of it run{'' if many else 's'}; change it before the start or after the end "
             f"(job.wait()), or build another flow"
+        )
+
+
+class ConfigInUseError(MomentError):
+    """A routine's configuration was to be changed while a job has the routine, or in one of its handlers.
+
+    Args:
+        class_name: the routine's class.
+        job_ids: the jobs that have it; not empty.
+    """
+
+    def __init__(self, class_name: str, job_ids: Sequence[str]) -> None:
+        self.class_name = class_name
+        self.job_ids = tuple(job_ids)
+        super().__init__(
+            f"the configuration of a {class_name} is read-only while job{'s' if len(self.job_ids) > 1 else ''} "
+            f"{list_names(self.job_ids)} {'have' if len(self.job_ids) > 1 else 'has'} it: a worker would not hear of "
+            f"the change; set it before the start, or keep what changes in self.state"
         )
 
 

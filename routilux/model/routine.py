@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Self, TypeVar
 from routilux.context import Turn, cell, current_turn
 from routilux.conversion import annotations_of
 from routilux.errors import (
+    ConfigInUseError,
     DuplicateEventError,
     DuplicateSlotError,
     EmitOutsideTurnError,
@@ -41,6 +42,7 @@ TRIGGER = "trigger"
 OWN_PREFIX = "_Routine__"
 """How the names of the attributes begin that a routine keeps for itself (Python's name mangling)."""
 _ARGUMENTS = f"{OWN_PREFIX}arguments"
+_JOBS = f"{OWN_PREFIX}jobs"
 _T = TypeVar("_T")
 
 
@@ -95,6 +97,7 @@ class Routine(Serializable):
         state: Any = super().__getstate__()
         attributes = dict((state[0] if isinstance(state, tuple) else state) or {})
         attributes.pop(_ARGUMENTS, None)  # what it made of them travels
+        attributes.pop(_JOBS, None)
         ordered = dict(sorted(attributes.items(), key=lambda item: item[0].startswith(OWN_PREFIX)))
         return (ordered, *state[1:]) if isinstance(state, tuple) else ordered
 
@@ -326,14 +329,30 @@ class Routine(Serializable):
         self.error_handler = ErrorHandler("retry", max_retries, retry_delay, retry_backoff, is_critical=True)
 
     def set_config(self, /, **values: Any) -> None:
-        """Set configuration values, which the handlers read by `get_config`."""
+        """Set configuration values, which the handlers read by `get_config`.
+
+        Raises:
+            ConfigInUseError: a job has the routine.
+        """
         self._require_init()
+        turn = current_turn()
+        job_ids = [turn.job_id] if turn is not None and turn.routine is self else vars(self).get(_JOBS, ())
+        if job_ids:
+            raise ConfigInUseError(type(self).__name__, tuple(job_ids))
         self.__config.update(values)
 
     def get_config(self, key: str | None = None, default: Any = None) -> Any:
         """Give one configuration value, or a copy of all when `key` is None."""
         self._require_init()
         return dict(self.__config) if key is None else self.__config.get(key, default)
+
+    def note_job(self, job_id: str) -> None:
+        """Take note of a job that has the routine now; for those that run it, one at a time."""
+        vars(self)[_JOBS] = (*vars(self).get(_JOBS, ()), job_id)
+
+    def forget_job(self, job_id: str) -> None:
+        """Take note that a job has it no more."""
+        vars(self)[_JOBS] = tuple(other for other in vars(self).get(_JOBS, ()) if other != job_id)
 
     def _note_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         vars(self)[_ARGUMENTS] = (args, kwargs)

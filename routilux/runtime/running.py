@@ -16,6 +16,7 @@ from typing import NamedTuple
 from routilux.errors import RoutineInUseError
 from routilux.model.function import FunctionRoutine
 from routilux.model.graph import FlowGraph
+from routilux.model.routine import Routine
 from routilux.routing import Plan
 from routilux.runtime.job import Job
 
@@ -24,6 +25,7 @@ class _Entry(NamedTuple):
     graph: FlowGraph
     on_threads: dict[int, str]
     """Ids of the routines whose very objects run, by the object's identity."""
+    routines: tuple[Routine, ...]
 
 
 class RunningJobs:
@@ -57,7 +59,9 @@ class RunningJobs:
                     raise RoutineInUseError(
                         objects[one], graph.flow_id, other.on_threads[one], other.graph.flow_id, other_id
                     )
-            self._entries[job_id] = _Entry(graph, objects)
+            self._entries[job_id] = entry = _Entry(graph, objects, tuple(graph.routines.values()))
+            for routine in entry.routines:
+                routine.note_job(job_id)
 
     def hold(self, job: Job) -> None:
         """Keep the handle of a job until it is over; nothing happens if it is."""
@@ -68,8 +72,10 @@ class RunningJobs:
     def leave(self, job_id: str) -> None:
         """Note that a job is over."""
         with self._lock:
-            self._entries.pop(job_id, None)
+            entry = self._entries.pop(job_id, None)
             self._jobs.pop(job_id, None)
+            for routine in () if entry is None else entry.routines:
+                routine.forget_job(job_id)
 
     def of(self, graph: FlowGraph) -> tuple[str, ...]:
         """Give the ids of the running jobs of a flow, oldest first."""
@@ -84,6 +90,9 @@ class RunningJobs:
         """Know no job as running here, in a forked copy of the program."""
         self._lock = threading.Lock()  # it may have been held
         self._originals.update(self._jobs)
+        for job_id, entry in self._entries.items():
+            for routine in entry.routines:
+                routine.forget_job(job_id)
         self._entries.clear()
         self._jobs.clear()
 
