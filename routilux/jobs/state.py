@@ -140,9 +140,40 @@ class JobState(Serializable):
         """The routine that something last happened to; None before anything did."""
         return self.history[-1].routine_id if self.history else None
 
-    def get_execution_history(self, routine_id: str | None = None) -> list[ExecutionRecord]:
-        """Give the history, of one routine or of all, oldest first."""
-        return [record for record in self.history if routine_id is None or record.routine_id == routine_id]
+    def get_execution_history(
+        self,
+        routine_id: str | None = None,
+        *,
+        kind: str | Collection[str] | None = None,
+        message_id: str | None = None,
+        event: str | None = None,
+        since: float | None = None,
+        until: float | None = None,
+    ) -> list[ExecutionRecord]:
+        """Give the history, oldest first: the records for which all that is given holds.
+
+        Args:
+            routine_id: of this routine.
+            kind: of this kind, or of one of these, see `ExecutionRecord`.
+            message_id: about this message.
+            event: an emission of this event.
+            since: from this time on, in seconds since the epoch.
+            until: before this time.
+        """
+        kinds = None if kind is None else {kind} if isinstance(kind, str) else set(kind)
+        wanted = {
+            name: value
+            for name, value in (("routine_id", routine_id), ("message_id", message_id), ("event", event))
+            if value is not None
+        }
+        return [
+            record
+            for record in self.history
+            if all(getattr(record, name) == value for name, value in wanted.items())
+            and (kinds is None or record.kind in kinds)
+            and (since is None or record.at >= since)
+            and (until is None or record.at < until)
+        ]
 
     def record_execution(self, routine_id: str, kind: str, detail: str = "") -> None:
         """Add a record of one's own to this snapshot."""

@@ -24,7 +24,7 @@ from routilux.records.history_log import is_named
 from routilux.serial.errors import PlainDataError
 from routilux.serial.naming import built_in
 from routilux.serial.plain_reader import Unread
-from routilux.serial.plain_writer import Apart, AsItIs
+from routilux.serial.plain_writer import Apart, AsItIs, struct_as_it_is
 from routilux.turn.state import InPlace, Unreadable
 from routilux.turn.values import PICKLED
 from supervisors.errors import ValueDecodingError
@@ -138,7 +138,7 @@ def to_fields(parts: Parts, *, allow_pickle: bool) -> dict[str, Any]:
         checkpoint=parts.checkpoint,
     )
     return {
-        "job": AsItIs(msgspec.to_builtins(plain)),
+        "job": AsItIs(struct_as_it_is(plain)),
         "routine_states": {
             routine_id: {key: apart(value) for key, value in told.items()}
             for routine_id, told in parts.routine_states.items()
@@ -212,7 +212,7 @@ def _read_apart(value: Unread, *, allow_pickle: bool) -> Any:
 
 def _to_letter(letter: DeadLetter) -> Any:
     message = letter.message
-    return msgspec.to_builtins(
+    return struct_as_it_is(
         _Letter(
             letter.routine_id,
             message.edge,

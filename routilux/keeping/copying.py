@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from routilux.serial.plain_writer import struct_as_it_is
 from routilux.stores.base import Store, checked_job_id
 from routilux.stores.owners import this_process
 
@@ -41,7 +42,7 @@ def pack_job(store: Store, job_id: str, generation: int) -> Any:
     """
     objects = {info.name: store.get(job_id, info.name) for info in store.objects(job_id)}
     logs = {info.name: store.read(job_id, info.name) for info in store.logs(job_id)}
-    return msgspec.to_builtins(_Piece(job_id, generation, objects, logs))
+    return struct_as_it_is(_Piece(job_id, generation, objects, logs))
 
 
 def unpack_job(store: Store, data: Any) -> str:

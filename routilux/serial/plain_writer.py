@@ -24,6 +24,8 @@ from functools import partial
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType, UnionType
 from typing import Any
 
+import msgspec
+
 from routilux.serial import arrays
 from routilux.serial.kinds import EnumKind, NamedTupleKind
 from routilux.serial.makers import BULK, STANDARD, Standard, name_of_factory
@@ -108,6 +110,11 @@ class _Again:
 
     def __init__(self, node: _Node) -> None:
         self.node = node
+
+
+def struct_as_it_is(struct: Any) -> Any:
+    """Give a Struct of this package, which holds no values of users, as plain data: dicts, lists, texts and numbers."""
+    return msgspec.json.decode(msgspec.json.encode(struct))
 
 
 def write_plain(value: Any, path: str, naming: Naming) -> Any:

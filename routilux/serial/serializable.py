@@ -15,7 +15,7 @@ from routilux.serial.errors import PlainDataError, RegistrationError
 from routilux.serial.fields import WithFields
 from routilux.serial.naming import Naming, built_in
 from routilux.serial.plain_reader import read_plain
-from routilux.serial.plain_writer import TYPE, write_plain
+from routilux.serial.plain_writer import TYPE, struct_as_it_is, write_plain
 from routilux.serial.registry import Migration, default, default_name
 from supervisors.tracebacks import type_name
 from supervisors.wire.values import describe
@@ -127,7 +127,7 @@ class SerializableStruct(Serializable, msgspec.Struct, frozen=True):
     """Base of Structs of this package: written as msgspec would, and checked as it would when they are read."""
 
     def _take_fields(self) -> dict[str, Any]:
-        fields: dict[str, Any] = msgspec.to_builtins(self)
+        fields: dict[str, Any] = struct_as_it_is(self)
         return fields
 
     def _fill_fields(self, fields: dict[str, Any]) -> None:

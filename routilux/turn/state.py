@@ -27,6 +27,7 @@ import msgspec
 from routilux.errors import StateError
 from routilux.messages import StateOp
 from routilux.model.state_policy import ENCODED, EXTERNAL, IN_PLACE, NONE, VALUE, make_default
+from routilux.serial.plain_writer import struct_as_it_is
 from routilux.turn.tables import Runs
 from routilux.turn.values import PICKLED, ValueCodec
 from supervisors.errors import InternalError, ValueDecodingError, ValueEncodingError
@@ -125,7 +126,7 @@ class Unreadable:
         self.size_bytes = size_bytes
 
     def _take_fields(self) -> dict[str, Any]:
-        return {"error": msgspec.to_builtins(self.error), "size_bytes": self.size_bytes}
+        return {"error": struct_as_it_is(self.error), "size_bytes": self.size_bytes}
 
     def _fill_fields(self, fields: dict[str, Any]) -> None:
         error, size_bytes = msgspec.convert((fields["error"], fields["size_bytes"]), tuple[ErrorRecord, int])

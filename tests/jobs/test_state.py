@@ -90,6 +90,24 @@ def test_what_may_be_asked_of_a_loaded_state_is_the_same_as_of_the_live_one(tmp_
     assert (tmp_path / "job.state").stat().st_mode & 0o777 == 0o600
 
 
+def test_the_history_is_filtered_by_what_is_asked_for() -> None:
+    state = run()
+    failed = state.get_execution_history(kind="error")
+    assert [(record.routine_id, record.kind) for record in failed] == [("counter", "error")]
+    of_message = state.get_execution_history(message_id=failed[0].message_id)
+    assert [record.kind for record in of_message] == ["error", "continue"]
+    assert state.get_execution_history("counter", kind={"error", "continue"}) == of_message
+    emitted = state.get_execution_history("numbers", event="number")
+    assert [record.kind for record in emitted] == ["emit"] * 4
+    middle = emitted[2].at
+    later = state.get_execution_history(since=middle)
+    assert [*state.get_execution_history(until=middle), *later] == sorted(
+        state.history, key=lambda record: record.at >= middle
+    )
+    assert state.get_execution_history("nobody") == []
+    assert JobState.from_bytes(state.to_bytes()).get_execution_history(kind="error") == failed
+
+
 def test_a_job_without_a_store_is_saved_too_and_again_and_again() -> None:
     state = run()
     again = JobState.deserialize(JobState.deserialize(json.loads(json.dumps(state.serialize()))).serialize())

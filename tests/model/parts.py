@@ -87,3 +87,8 @@ class Helper(Serializable):
         self.friend = friend
         self.cache = object()
         self.remove_serializable_fields(["cache"])
+
+
+def double_gate(n: int) -> bool:
+    """Let even numbers through."""
+    return n % 2 == 0
