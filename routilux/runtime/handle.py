@@ -184,8 +184,7 @@ class JobHandle:
         cut = self._end.bell.wait_for(lambda: self._end.cut, countdown(timeout))
         if cut is None:
             raise JobTimeoutError(self.id, timeout or 0.0, self.status)
-        with Uninterrupted():  # no wait to speak of: its threads are on their last lines
-            self._root.wait_terminated(None)
+        self._wait_last_lines()
         return self.state
 
     def pause(
@@ -345,6 +344,7 @@ class JobHandle:
         with Uninterrupted():
             finished = asyncio.shield(asyncio.wrap_future(self._finished))
         yield from finished.__await__()
+        self._wait_last_lines()
         return self.state
 
     def end_early(self, reason: str, *, shutdown: float | None = None) -> JobState:
@@ -435,6 +435,11 @@ class JobHandle:
             # Nobody changes a state in place any more but for a handler that was left behind.
             at_rest=self._end.has_come() and not cut.figures.abandoned,
         )
+
+    def _wait_last_lines(self) -> None:
+        """Let the threads of the job, which is over, go: no wait to speak of."""
+        with Uninterrupted():
+            self._root.wait_terminated(None)
 
     def _ask(self, to: Ref, command: object, reply: Future[_Reply], attempted: str) -> _Reply:
         """Ask one of the job's actors, and wait for its answer or for the end of the job."""

@@ -38,7 +38,13 @@ COMMON = """
             self.emit("begun", pid=os.getpid())
             for _ in range(1_000):
                 self.emit("begun", pid=os.getpid())  # past the bound at which a turn's emissions go out
+            open(f"asleep-{self.job_id}", "w").close()
             time.sleep(self.seconds)
+
+    def await_sleep(job_id):
+        "Wait until the handler of a job sleeps. Where its first emission is read, it may still be within another."
+        while not os.path.exists(f"asleep-{job_id}"):
+            threading.Event().wait(0.001)
 
     def sleep_in_a_job(placement, **options):
         "Start a job whose handler sleeps; give it once it does."
@@ -47,6 +53,7 @@ COMMON = """
         flow.output("sleeper", "begun")
         job = flow.start("sleeper", **options)
         next(job.results())
+        await_sleep(job.id)
         return job
 """
 

@@ -68,8 +68,7 @@ PROGRAM = """
             threading.Event().wait(0.01)
         job_id = running.of(flow)[0]
         ledger = running.find(job_id).ledger
-        while not ledger.accounts[0].emitted:  # the handler has begun
-            threading.Event().wait(0.01)
+        await_sleep(job_id)
         print("waiting", flush=True)
         while ledger.is_open:
             threading.Event().wait(0.01)

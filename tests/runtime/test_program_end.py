@@ -96,7 +96,7 @@ def test_the_end_of_a_turn_is_waited_for_when_the_program_ends(tmp_path: Path, p
         flow.add_routine(Slow(0.5), "slow", placement=sys.argv[1])
         flow.output("slow", "begun")
         job = flow.start("slow")
-        next(job.results())
+        await_sleep(job.id)
         """,
         placement,
     )
