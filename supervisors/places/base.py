@@ -116,6 +116,16 @@ class Listener(Protocol):
         """Every worker has ended after `close`."""
 
 
+class LoopListener(Listener, Protocol):
+    """Who hands requests to a worker that runs several at once."""
+
+    def on_overdue(self, number: int, seq: int, reason: Reason) -> None:
+        """A request was ended, or given up, for the time that it took; its worker goes on.
+
+        Elsewhere a worker ends with its request (`on_lost`).
+        """
+
+
 class Place(Protocol):
     """Where requests are run."""
 
@@ -147,6 +157,14 @@ class Place(Protocol):
 
     def grant(self, number: int, seq: int) -> None:
         """Let the sender of the oldest unanswered part go on."""
+
+    def pass_by(self, number: int) -> None:
+        """Go on without the request that failed last, where those behind it were begun and wait for it.
+
+        Of places alone that run several requests at once and keep their order: there nothing is told of those that
+        were submitted after one that failed, until it is submitted again, which has to come next, or is passed by.
+        Elsewhere they have come back with the failure, and nothing happens.
+        """
 
     def hold(self) -> None:
         """Let no request go on past its next part or stop, also if it is granted; nothing if that is so already.
@@ -262,6 +280,64 @@ class Service(Protocol):
 
         No request is in progress; one that was, between two of its stops, was settled before.
         """
+
+
+class Turnstile(Protocol):
+    """What a running request may do where several run at once, on a loop: a `Port` at which nothing blocks the loop.
+
+    What it hands over is told in its turn, where the place keeps order.
+    """
+
+    def part(self, body: Any, weight: int) -> None:
+        """Send `body` ahead, and go on; while it is not granted, or the place is held, the next `await` waits."""
+
+    def confirm(self, body: Any) -> None:
+        """Send `body` ahead, out of turn, and wait until it was taken: for what takes a moment, not for room."""
+
+    def check(self) -> None:
+        """Raise `RequestAbandoned` if nobody wants the request any more."""
+
+    def stop_with(self, body: Any, weight: int) -> None:
+        """Refuse: a request on a loop stops by `stop`."""
+
+    async def stop(self, body: Any, weight: int, on_taken: Callable[[], None]) -> None:
+        """Send `body` ahead and wait for its grant, and while the place is held.
+
+        Args:
+            body: the part, opaque.
+            weight: how much it weighs, in messages it carries (at least 1).
+            on_taken: called on the loop once the listener has taken it, in the order in which it took what others sent.
+        """
+
+
+class LoopExecution(Protocol):
+    """One request being run on a loop, beside others."""
+
+    async def run(self) -> None:
+        """Run to the end; what it raises is the request's failure, and leaves nothing behind."""
+
+    @property
+    def result(self) -> Any:
+        """The result of a finished request."""
+
+    def settle(self, *, accepted: bool) -> None:
+        """The result was taken (True), or is nobody's (False); on the loop, in the order in which results are taken."""
+
+
+class LoopService(Protocol):
+    """What a worker runs that has a loop: as `Service`, with several requests at once."""
+
+    def boot(self, number: int, boot: Any) -> None:
+        """Prepare; called once, before the first request."""
+
+    def begin(self, request: Any, port: Turnstile) -> LoopExecution:
+        """Take up a request. Whatever it or its execution raises is the request's failure."""
+
+    def describe_failure(self, error: BaseException) -> Any:
+        """Turn what a request raised into the body of its failure, as `Service.describe_failure`."""
+
+    def close(self, reason: Reason) -> None:
+        """The worker ends as it was asked to; the last call, and none where it ends otherwise."""
 
 
 def tell_failure(describe: Callable[[BaseException], _Body], error: BaseException) -> _Body:
