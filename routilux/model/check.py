@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from routilux.errors import EntryError
+from routilux.model.concurrency import find_unfit
 from routilux.model.routine import OWN_PREFIX, Routine
 from routilux.model.slot import Slot
 from routilux.model.state_policy import IN_PLACE
@@ -45,6 +46,7 @@ def check_graph(graph: FlowGraph) -> list[Problem]:
         problems.append(Problem("error", f"flow {graph.flow_id!r}", "has no routines; add some with add_routine"))
     problems += _check_travel(graph)
     problems += _check_states(graph)
+    problems += _check_async(graph)
     problems += [problem for link in graph.connections for problem in _check_parameters(graph, link)]
     problems += _check_events(graph)
     problems += _check_slots(graph)
@@ -126,6 +128,22 @@ def _check_travel(graph: FlowGraph) -> list[Problem]:
         except ValueEncodingError as error:
             told = str(error).replace(f".{OWN_PREFIX}", ".")
             text = f"cannot travel to its process: {told}; make that part inside the handler, or use placement='thread'"
+            problems.append(Problem("error", f"routine {routine_id!r}", text))
+    return problems
+
+
+def _check_async(graph: FlowGraph) -> list[Problem]:
+    problems = []
+    for routine_id, routine in graph.routines.items():
+        options = graph.options[routine_id]
+        # Looked at again: slots may have been defined since it was added.
+        text = find_unfit(routine, options)
+        if options.placement == "process" and routine.is_async:
+            text = (
+                "'async' handlers run on an event loop in this program, not in a process yet; use placement='thread', "
+                "or call asyncio.run inside of a plain handler"
+            )
+        if text:
             problems.append(Problem("error", f"routine {routine_id!r}", text))
     return problems
 

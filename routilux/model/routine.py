@@ -22,6 +22,7 @@ from routilux.errors import (
     UnknownEventError,
     UnknownSlotError,
 )
+from routilux.model.binding import is_async
 from routilux.model.error_handler import ErrorHandler, ErrorStrategy, checked_handler
 from routilux.model.event import Event
 from routilux.model.names import checked_name, id_from
@@ -176,6 +177,13 @@ class Routine:
         )
 
     @property
+    def is_async(self) -> bool:
+        """Whether one of its handlers is `async`: then all of them run on an event loop."""
+        if any(slot.binding.is_async for slot in self.slots.values()):
+            return True
+        return TRIGGER not in self.slots and callable(self) and is_async(self.__call__)
+
+    @property
     def default_id(self) -> str:
         """The id it gets in a flow when none is given: its class's name in lower case."""
         return id_from(type(self).__name__.lower())
@@ -192,14 +200,13 @@ class Routine:
                 or an object that holds the state, is handed to routines on threads as it is.
 
         Raises:
-            EmitOutsideTurnError: no handler of this routine is running on this thread.
+            EmitOutsideTurnError: no handler of this routine is running on this thread, or for this task.
             UnknownEventError: there is no such event.
             ValueEncodingError: the data cannot be carried to a process that receives it.
         """
         turn = cell.turn
         if turn is None or turn.routine is not self:
-            found = "no turn runs" if turn is None else f"a turn of routine {turn.routine_id!r} runs"
-            raise EmitOutsideTurnError(type(self).__name__, event, found)
+            turn = self._turn_to_emit(event)
         if event not in self.__events:
             raise UnknownEventError(event, turn.routine_id, self.__events)
         turn.emit(event, data)
@@ -301,6 +308,13 @@ class Routine:
         """Give one configuration value, or a copy of all when `key` is None."""
         self._require_init()
         return dict(self.__config) if key is None else self.__config.get(key, default)
+
+    def _turn_to_emit(self, event: str) -> Turn:
+        turn = current_turn()
+        if turn is None or turn.routine is not self:
+            found = "no turn runs" if turn is None else f"a turn of routine {turn.routine_id!r} runs"
+            raise EmitOutsideTurnError(type(self).__name__, event, found)
+        return turn
 
     def _turn(self, what: str) -> Turn:
         turn = current_turn()

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
 from dataclasses import dataclass
-from types import CoroutineType, GeneratorType
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
 
 from msgspec.structs import replace
@@ -142,7 +142,7 @@ class TurnExecution:
             outbox.begin(message.released + (message.stepped if outbox.replays else 0))
         # None until the handler asks for the state: most turns of most routines never do.
         self._state: StateTurn | None = None
-        self._steps: _Steps | None = None
+        self._steps: Steps | None = None
         self._broken: BaseException | None = None
 
     # As the handler sees it (`routilux.context.Turn`).
@@ -255,7 +255,7 @@ class TurnExecution:
                 if steps is None:
                     returned = self._call_handler()
                     if returned is not None and isinstance(returned, _RUNNABLE):
-                        steps = self._steps = _Steps(self._checked(returned))
+                        steps = self._steps = Steps(self._checked(returned))
                 is_over = steps is None or self._advance_steps(steps)
             finally:
                 cell.turn = before
@@ -340,17 +340,21 @@ class TurnExecution:
         if isinstance(returned, Coroutine):
             returned.close()
         raise ResultError(
-            f"the handler of {self._describe()} is asynchronous; a handler is a plain function or generator"
+            f"the handler of {self._describe()} gave a {type(returned).__name__}, and is no 'async def' by itself, so "
+            "that nobody could know; write 'async def' around it"
         )
 
-    def _advance_steps(self, steps: _Steps) -> bool:
+    def _advance_steps(self, steps: Steps) -> bool:
         is_over, yielded = steps.advance()
+        self._check_yielded(yielded)
+        return is_over
+
+    def _check_yielded(self, yielded: Any) -> None:
         if yielded is not None:
             raise ResultError(
                 f"the handler of {self._describe()} yields nothing where it commits, got "
                 f"{type(yielded).__qualname__}; what is to go out is emitted"
             )
-        return is_over
 
     def _open_state(self) -> StateTurn:
         state = self._state
@@ -411,10 +415,10 @@ class TurnExecution:
 
 _NO_OPS: list[StateOp] = []
 """Of all turns that change no state; never changed itself."""
-_RUNNABLE = (GeneratorType, CoroutineType)
+_RUNNABLE = (GeneratorType, CoroutineType, AsyncGeneratorType)
 
 
-class _Steps:
+class Steps:
     """A generator that is closed outside of any turn, also where its execution was dropped without a word.
 
     Not if it was dropped as part of a reference cycle: there the garbage collector says what goes first.

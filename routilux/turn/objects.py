@@ -83,6 +83,10 @@ class ObjectState:
     def accept(self) -> None:
         """Go on from what was prepared, with the same live object."""
 
+    def follow(self, committed: Committed) -> None:
+        """Go on from another committed state."""
+        self._committed = committed
+
     def rollback(self) -> None:
         """Go back to the committed state."""
         self._live = _UNREAD
@@ -170,6 +174,10 @@ class ValueState:
         """Go on from what was prepared."""
         self._live = _UNREAD
 
+    def follow(self, committed: Committed) -> None:
+        """Go on from another committed state."""
+        self._committed = committed
+
     def rollback(self) -> None:
         """Go back to the object that was committed last."""
         self._live = _UNREAD
@@ -246,6 +254,10 @@ class InPlaceState:
     def accept(self) -> None:
         """Go on with the same live object."""
 
+    def follow(self, committed: Committed) -> None:
+        """Go on from another committed state."""
+        self._committed = committed
+
     def rollback(self) -> None:
         """Forget an object that was set; what was changed in place stays."""
         self._live = _UNREAD
@@ -288,6 +300,9 @@ class NoState:
         return []
 
     def accept(self) -> None:
+        """Do nothing."""
+
+    def follow(self, committed: Committed) -> None:
         """Do nothing."""
 
     def rollback(self) -> None:

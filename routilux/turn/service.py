@@ -73,6 +73,8 @@ class RoutineService:
         self._values = values
         self._clock = clock
         self._incarnation: Incarnation | None = None
+        self._reserved: list[str] = []
+        """Keys of the state that are not the user's."""
         self._execution: TurnExecution | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -90,6 +92,7 @@ class RoutineService:
         """
         committed = self._codec.boot(boot)
         routes, gathers = self._compile_routes(committed)
+        self._reserved = [slot_key(name) for name in gathers]
         keeps = self._codec.keeps_references
         self._execution = None
         self._incarnation = Incarnation(
@@ -100,7 +103,7 @@ class RoutineService:
             values=self._values,
             is_local=keeps,
             committed=committed,
-            state=self._open_state(committed, [slot_key(name) for name in gathers]),
+            state=self._open_state(committed, self._reserved),
             routes=routes,
             events={out.event: self._compile_exit(index, out) for index, out in enumerate(self._outgoing)},
             outbox=Outbox(
@@ -117,13 +120,8 @@ class RoutineService:
             InternalError: it came before `boot`, or by a connection that does not end here.
             FrameError: it is no request.
         """
-        incarnation = self._incarnation
-        if incarnation is None:
-            raise InternalError(f"routine {self._routine_id!r} was given a message before it was booted")
-        message: Message = request if incarnation.is_local else incarnation.codec.request(request)
-        route = incarnation.routes.get(message.edge)
-        if route is None:
-            raise InternalError(f"connection {message.edge} does not end at routine {self._routine_id!r}")
+        incarnation = self._booted()
+        message, route = self._find_route(incarnation, request)
         if self._execution is not None:
             self._execution.discard()  # nobody told how it ended
         execution = self._execution = TurnExecution(incarnation, route, message, port)
@@ -151,6 +149,19 @@ class RoutineService:
 
     def close(self, reason: Reason) -> None:
         """Do nothing: what a turn was to leave behind was committed."""
+
+    def _booted(self) -> Incarnation:
+        incarnation = self._incarnation
+        if incarnation is None:
+            raise InternalError(f"routine {self._routine_id!r} was given a message before it was booted")
+        return incarnation
+
+    def _find_route(self, incarnation: Incarnation, request: Any) -> tuple[Message, Route]:
+        message: Message = request if incarnation.is_local else incarnation.codec.request(request)
+        route = incarnation.routes.get(message.edge)
+        if route is None:
+            raise InternalError(f"connection {message.edge} does not end at routine {self._routine_id!r}")
+        return message, route
 
     def _open_state(self, committed: Committed, reserved: list[str]) -> StateTurn:
         state_type, values = self._routine.state_type, self._values

@@ -234,6 +234,10 @@ class TrackedState(MutableMapping[str, Any]):
                 if value is not _GONE and value.__class__ not in IMMUTABLE_TYPES
             }
 
+    def follow(self, committed: Committed) -> None:
+        """Go on from another committed state: other turns have committed too."""
+        self._committed = committed
+
     def rollback(self) -> None:
         """Go back to the committed state: what was touched is thrown away."""
         if self._working:

@@ -320,7 +320,7 @@ class LoopExecution(Protocol):
     def result(self) -> Any:
         """The result of a finished request."""
 
-    def settle(self, *, accepted: bool) -> None:
+    def conclude(self, *, accepted: bool) -> None:
         """The result was taken (True), or is nobody's (False); on the loop, in the order in which results are taken."""
 
 

@@ -101,7 +101,7 @@ class AsyncioLoop:
 
     def take(self, request: Request) -> None:
         """Let it know that what it handed over at its stop was taken."""
-        self._order(request.take_stop)
+        self._order(self._take, request)
 
     def answer(self, confirm: Confirm, *, is_taken: bool) -> None:
         """Let the request go on that waits for this."""
@@ -284,7 +284,11 @@ class AsyncioLoop:
     def _settle(request: Request, *, accepted: bool) -> None:
         execution, request.execution = request.execution, None
         if execution is not None:
-            execution.settle(accepted=accepted)
+            execution.conclude(accepted=accepted)
+
+    def _take(self, request: Request) -> None:
+        request.take_stop()
+        self._look(request)
 
     def _grant(self, request: Request) -> None:
         request.ungranted -= 1

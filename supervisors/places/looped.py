@@ -8,7 +8,8 @@ Theory of operation. A request that takes too long is cancelled. If it ends by t
 overdue, and the others know nothing of it. If not, there are two cases, told apart by whether the loop has come to
 carry the cancel out: then the request went on in spite of it, and is left behind alone, as a task whose result is
 dropped; else some request keeps the loop busy, and the loop is given up with its thread: the one whose code runs is the
-suspect, and all others come back.
+suspect, and all others come back. Where one is run at a time the loop is given up in either case, and a new one shares
+nothing with what goes on there.
 
 With `is_ordered` the ends of requests are told in the order in which they were submitted (`line`); one that comes to
 its end sooner waits. It stays in hand meanwhile: `limit` bounds those as well.
@@ -39,6 +40,20 @@ class Overdue(NamedTuple):
 
     seq: int
     reason: Reason
+
+
+class _Left(NamedTuple):
+    """What was given up and still ran at the last look.
+
+    Args:
+        loop: the loop it runs on.
+        is_over: tells whether it has come to its end.
+        stack: where it was when it was given up.
+    """
+
+    loop: Loop
+    is_over: Callable[[], bool]
+    stack: str
 
 
 class LoopPlace:
@@ -84,8 +99,7 @@ class LoopPlace:
         self._line = Line(is_ordered=is_ordered)
         self._dropped: dict[int, Request] = {}
         """Those that nobody wants any more, whose end was not reported."""
-        self._left: list[tuple[Callable[[], bool], str]] = []
-        """What was given up and still ran at the last look: what tells whether it is over, and its stack of then."""
+        self._left: list[_Left] = []
         self._hold = 0
         self._is_held = False
         self._look_at = math.inf
@@ -149,7 +163,7 @@ class LoopPlace:
             reason, self._unborn = self._unborn, None
             self._listener.on_lost(0, reason, Lost(None, (), ()))
             return True
-        if any(is_over() for is_over, _ in self._left):
+        if any(left.is_over() for left in self._left):
             self._note_left()
         return (self._is_closing and self._go_on_closing()) or has_sorted
 
@@ -352,27 +366,29 @@ class LoopPlace:
                 if self._give_up_late(loop, request, now):
                     return
                 continue
-            seconds = request.seconds_run(now)
-            if seconds >= self._timeout:
+            due_at, is_running = request.due_at(self._timeout, now), request.is_running
+            if is_running and due_at <= now:
                 request.expired_at = now
                 self._cancel(loop, request)
                 self._look_by(now + CANCEL_SECONDS)
                 continue
-            if seconds >= self._timeout / 2 and not request.is_warned:
+            half_at = request.due_at(self._timeout / 2, now)
+            if is_running and half_at <= now and not request.is_warned:
                 request.is_warned = True
-                slow.append((seconds, request))
-            self._look_by(now + self._timeout / (1 if request.is_warned else 2) - seconds)
+                slow.append((now - half_at, request))
+            # One that waits may go on at any time, and may then have little left.
+            self._look_by(max(due_at if request.is_warned else half_at, now if is_running else now + CANCEL_SECONDS))
         if slow:
-            seconds, request = max(slow, key=lambda found: found[0])
-            self._warn(request.seq, seconds, loop.find_stack(request))
+            over, request = max(slow, key=lambda found: found[0])
+            self._warn(request.seq, self._timeout / 2 + over, loop.find_stack(request))
 
     def _give_up_late(self, loop: Loop, request: Request, now: float) -> bool:
         """Give up a request that was cancelled and has not ended in time; tells whether the loop went with it."""
         if request.expired_at is None or now < request.expired_at + CANCEL_SECONDS:
             self._look_by((request.expired_at or now) + CANCEL_SECONDS)
             return False
-        current = loop.find_current()
-        if not request.is_cancel_heard:
+        if self._limit == 1 or not request.is_cancel_heard:
+            current = loop.find_current()
             suspect = request.seq if current is None else current
             stack = loop.find_stack(None)
             self._lose(loop, DeadlineExceeded(self._timeout, stack=stack), suspect, stack)
@@ -380,7 +396,7 @@ class LoopPlace:
         stack = loop.find_stack(request)
         request.has_ended = request.is_given_up = True
         self._line.keep(Overdue(request.seq, DeadlineExceeded(self._timeout, stack=stack)))
-        self._left.append((request.is_over, stack))
+        self._left.append(_Left(loop, request.is_over, stack))
         self._note_left()
         return False
 
@@ -393,7 +409,9 @@ class LoopPlace:
         """Be done with a loop that is given up."""
         stack = loop.find_stack(None) if stack is None else stack
         self._abandon(loop)
-        self._left.append((loop.is_over, stack))
+        # One that does not end for the sake of requests that were given up before is told of by these.
+        if not isinstance(reason, Abandoned) or all(left.loop is not loop for left in self._left):
+            self._left.append(_Left(loop, loop.is_over, stack))
         self._note_left()
         self._tell_lost(reason, suspect)
 
@@ -421,8 +439,8 @@ class LoopPlace:
         self._listener.on_lost(0, reason, lost)
 
     def _note_left(self) -> None:
-        self._left = [(is_over, stack) for is_over, stack in self._left if not is_over()]
-        self._note_abandoned(tuple(stack for _, stack in self._left))
+        self._left = [left for left in self._left if not left.is_over()]
+        self._note_abandoned(tuple(left.stack for left in self._left))
 
     def _cancel_vain(self, loop: Loop) -> None:
         """Cancel what can come to no end before the place has closed."""

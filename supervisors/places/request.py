@@ -261,7 +261,8 @@ class Request:
 
     def has_to_wait(self) -> bool:
         """Tell whether it may not pass the gate."""
-        return self.ungranted > 0 or self._gate.held_by != 0
+        # A grant may be heard of before the word that what it is for was taken.
+        return self.ungranted > 0 or self._gate.held_by != 0 or self._on_taken is not None
 
     def pass_gate(self) -> Generator[Any, Any, None]:
         """Wait at the gate for as long as it may not pass."""
@@ -293,12 +294,22 @@ class Request:
 
     # -- For its place
 
-    def seconds_run(self, now: float) -> float:
-        """Give the seconds that it has run, waits at the gate left out; 0.0 while it waits there."""
+    def due_at(self, seconds: float, now: float) -> float:
+        """Give the clock reading at which it will have run for `seconds`, waits at the gate left out.
+
+        While it waits there, or has not begun, it is what that would be if it went on now.
+        """
         begun_at, waited, waiting_since = self.clock
-        if begun_at is None or waiting_since is not None:
-            return 0.0
-        return now - begun_at - waited
+        if begun_at is None:
+            return now + seconds
+        if waiting_since is None:
+            return begun_at + waited + seconds
+        return now + max(0.0, begun_at + waited + seconds - waiting_since)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its clock goes on."""
+        return self.clock.begun_at is not None and self.clock.waiting_since is None
 
     def is_over(self) -> bool:
         """Tell whether its code, which has begun, has come to its end."""

@@ -2,7 +2,7 @@
 
 Owns the fiction of an event loop on a thread of its own: what the actor has asked for and the loop has not heard, which
 coroutine goes next, and what it waits for. Never starts a thread or a timer: `tick` makes one move. A coroutine that
-yields None goes on at any time; what it waits for otherwise is the gate.
+yields None goes on at any time; one that yields a function, once that gives True.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
+from contextvars import copy_context
 from typing import Any
 
 from supervisors.errors import InternalError
@@ -148,7 +149,7 @@ class SimulatedLoop:
         """Wait until somebody looks at the gate again."""
         self._waiting[request] = None
         try:
-            yield request
+            yield lambda: not request.has_to_wait()
         finally:
             self._waiting.pop(request, None)
 
@@ -165,7 +166,7 @@ class SimulatedLoop:
             moves.append(self._start)
         elif self._orders:
             moves.append(self._hear)
-        moves += [lambda work=work: self._step(work) for work in self._running.values() if work.can_run(self)]  # type: ignore[misc]
+        moves += [lambda work=work: self._step(work) for work in self._running.values() if work.can_run()]  # type: ignore[misc]
         if self._is_ending and not self._running and not self._has_ended:
             moves.append(self._finish)
         if not moves:
@@ -229,7 +230,7 @@ class SimulatedLoop:
     def _settle(request: Request, *, accepted: bool) -> None:
         execution, request.execution = request.execution, None
         if execution is not None:
-            execution.settle(accepted=accepted)
+            execution.conclude(accepted=accepted)
 
     @staticmethod
     def _grant(request: Request) -> None:
@@ -265,23 +266,24 @@ class _Coroutine:
         self.request = request
         self.is_cancelled = False
         self._work = work
-        self._waits = False
+        # As a task has it: what is kept by context does not mix.
+        self._context = copy_context()
+        self._is_ready: Callable[[], bool] | None = None
 
-    def can_run(self, loop: SimulatedLoop) -> bool:
+    def can_run(self) -> bool:
         """Tell whether it can make a step."""
-        return self.is_cancelled or not self._waits or not self.request.has_to_wait()
+        return self.is_cancelled or self._is_ready is None or self._is_ready()
 
     def step(self) -> bool:
         """Make a step; tells whether it has ended."""
         try:
             if self.is_cancelled:
                 self.is_cancelled = False
-                awaited = self._work.throw(SimulatedCancel())
+                self._is_ready = self._context.run(self._work.throw, SimulatedCancel())
             else:
-                awaited = self._work.send(None)
+                self._is_ready = self._context.run(self._work.send, None)
         except StopIteration:
             return True
         except SimulatedCancel:
             return True  # before its first step
-        self._waits = awaited is self.request
         return False

@@ -63,7 +63,7 @@ class Waiting:
     def result(self) -> Any:
         return encode(self._outcome)
 
-    def settle(self, *, accepted: bool) -> None:
+    def conclude(self, *, accepted: bool) -> None:
         self._bench.settle(accepted=accepted)
 
 
