@@ -243,6 +243,9 @@ class RoutineActor(Behavior):
             self._ledger.put_back(self._account, (*ran, *(() if suspect is None else (suspect,))), redelivered=True)
             self._start_worker(number)
             return
+        if self._has_line and self._holds and suspect is not None:
+            # Ahead of it is one that failed; it is run again after that, and what it does then will count.
+            lost = Lost(None, (*ran, suspect, *unbegun), ())
         self._fail(number, reason, lost, is_retryable=True, is_lost=True)
 
     def on_overdue(self, number: int, seq: int, reason: Reason) -> None:

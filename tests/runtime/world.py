@@ -156,7 +156,8 @@ class _WatchedSteps:
     def __await__(self) -> Iterator[Any]:
         error: BaseException | None = None
         while True:
-            self._note()
+            if not isinstance(error, GeneratorExit):  # of one whose program has died
+                self._note()
             try:
                 awaited = self._work.send(None) if error is None else self._work.throw(error)
             except StopIteration:
