@@ -7,6 +7,7 @@ import contextlib
 import contextvars
 import random
 import sys
+import textwrap
 import threading
 import time
 from collections import Counter
@@ -20,6 +21,7 @@ from routilux import ErrorHandler, Flow, Job, JobStatus, Routine, routine
 from routilux.errors import EmitOutsideTurnError, OutsideTurnError
 from routilux.jobs.errors import PauseTimeoutError
 from routilux.turn.outbox import COUNT_BOUND
+from tests.runtime.programs import run_program
 
 PATIENCE = 30.0
 MANY = 1_000
@@ -575,3 +577,22 @@ def test_a_background_checkpoint_waits_for_none_of_a_thousand_handlers(room: Roo
     assert numbers_of(again) == list(range(MANY))
     state = again.wait(PATIENCE)
     assert state.routine_states["waiting"]["state"] == {f"{n}": n for n in range(MANY)}
+
+
+@pytest.mark.processes
+def test_a_program_without_tasks_imports_no_asyncio(tmp_path: Path) -> None:
+    text = """
+    @routine
+    def look(n):
+        return {"found": "asyncio" in sys.modules}
+
+    flow = Flow("look")
+    flow.add_routine(look, "here")
+    flow.add_routine(look, "there", placement="process")
+    flow.connect("here", "output", "there", "input", {"found": "n"})
+    flow.output("here", "output")
+    flow.output("there", "output")
+    print([item["found"] for item in flow.execute("here", {"n": 1}).results()])
+    """
+    ended = run_program(tmp_path, textwrap.dedent(text))
+    assert (ended.code, ended.out.split("\n")[0]) == (0, "[False, False]"), ended.errors
