@@ -12,6 +12,7 @@ from itertools import zip_longest
 
 from routilux.executions import Names, RoutineNames
 from routilux.model.check import cyclic_components
+from routilux.model.concurrency import has_async
 from routilux.model.error_handler import ErrorHandler
 from routilux.model.graph import FlowGraph
 from routilux.model.options import RoutineOptions
@@ -165,7 +166,7 @@ def compile_plan(graph: FlowGraph, numbers: Sequence[str] = (), born: Sequence[s
                 incoming=incoming[index],
                 downstream=tuple(dict.fromkeys(edge.target for out in routes for edge in out if edge.cycle < 0)),
                 cycle=cycle_of.get(index, -1),
-                is_async=routine.is_async,
+                is_async=has_async(routine),
             )
         )
     return Plan(graph.flow_id, tuple(routines), outputs, tuple(edges), entries, cycles)

@@ -1,13 +1,21 @@
-"""Which routines can handle several messages at once, on an event loop.
+"""Which routines run on an event loop, and which of them can handle several messages at once.
 
-Owns that one rule. Pure. Never runs anything.
+Owns these two rules. Pure. Never runs anything.
 """
 
 from __future__ import annotations
 
+from routilux.model.binding import is_async
 from routilux.model.options import RoutineOptions
-from routilux.model.routine import Routine
+from routilux.model.routine import TRIGGER, Routine
 from routilux.model.state_policy import IN_PLACE
+
+
+def has_async(routine: Routine) -> bool:
+    """Tell whether one of its handlers is `async`: then all of them run on an event loop."""
+    if any(slot.binding.is_async for slot in routine.slots.values()):
+        return True
+    return TRIGGER not in routine.slots and callable(routine) and is_async(routine.__call__)
 
 
 def find_unfit(routine: Routine, options: RoutineOptions) -> str:
@@ -20,7 +28,7 @@ def find_unfit(routine: Routine, options: RoutineOptions) -> str:
     if options.concurrency == 1:
         return ""
     told = f"concurrency={options.concurrency}"
-    if not routine.is_async:
+    if not has_async(routine):
         return f"{told} is for 'async def' handlers: a plain one keeps its thread from start to end; leave it at 1"
     gathering = [slot.name for slot in routine.slots.values() if slot.merge_strategy != "override"]
     if gathering:

@@ -22,7 +22,6 @@ from routilux.errors import (
     UnknownEventError,
     UnknownSlotError,
 )
-from routilux.model.binding import is_async
 from routilux.model.error_handler import ErrorHandler, ErrorStrategy, checked_handler
 from routilux.model.event import Event
 from routilux.model.names import checked_name, id_from
@@ -175,13 +174,6 @@ class Routine:
             f"{type(self).__name__} cannot be the entry: it has no slot 'trigger' and no __call__; "
             f"its slots are {list(self.slots)}, which Job.send reaches"
         )
-
-    @property
-    def is_async(self) -> bool:
-        """Whether one of its handlers is `async`: then all of them run on an event loop."""
-        if any(slot.binding.is_async for slot in self.slots.values()):
-            return True
-        return TRIGGER not in self.slots and callable(self) and is_async(self.__call__)
 
     @property
     def default_id(self) -> str:
