@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from routilux.errors import EntryError
-from routilux.model.concurrency import find_unfit, has_async
+from routilux.model.concurrency import find_unfit
 from routilux.model.routine import OWN_PREFIX, Routine
 from routilux.model.slot import Slot
 from routilux.model.state_policy import IN_PLACE
@@ -138,11 +138,6 @@ def _check_async(graph: FlowGraph) -> list[Problem]:
         options = graph.options[routine_id]
         # Looked at again: slots may have been defined since it was added.
         text = find_unfit(routine, options)
-        if options.placement == "process" and has_async(routine):
-            text = (
-                "'async' handlers run on an event loop in this program, not in a process yet; use placement='thread', "
-                "or call asyncio.run inside of a plain handler"
-            )
         if text:
             problems.append(Problem("error", f"routine {routine_id!r}", text))
     return problems

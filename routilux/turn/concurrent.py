@@ -26,6 +26,7 @@ from routilux.turn.execution import Incarnation, Route, Steps, TurnExecution
 from routilux.turn.outbox import Outbox
 from routilux.turn.service import RoutineService
 from routilux.turn.state import Committed, apply_ops
+from supervisors.errors import InternalError
 from supervisors.places.base import Turnstile
 from supervisors.report import reporter
 
@@ -163,12 +164,15 @@ class ConcurrentService(RoutineService):
     def boot(self, number: int, boot: Any) -> None:
         """Compile the tables, anew and for this incarnation alone."""
         super().boot(number, boot)
-        self._shared = Shared(self._booted().committed)
+        if self._incarnation is not None:
+            self._shared = Shared(self._incarnation.committed)
 
     def begin(self, request: Any, port: Any) -> ConcurrentTurn:
         """Take up a message, with the `Turnstile` of its place; raises as `RoutineService.begin`."""
-        incarnation = self._booted()
-        message, route = self._find_route(incarnation, request)
+        incarnation, message = self._incarnation, request
+        route = None if incarnation is None else incarnation.routes.get(message.edge)
+        if incarnation is None or route is None:
+            raise InternalError(f"routine {self._routine_id!r} was not booted, or has no connection {message.edge}")
         committed = self._shared.committed
         own = replace(
             incarnation,

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec.structs import replace
 
@@ -43,6 +43,16 @@ Exit = tuple[int, bool, bool, Write | None]
 encodes or checks the data; None where it is handed on as it is."""
 
 
+class AsyncRunner(Protocol):
+    """Runs what async handlers give (`routilux.turn.blocking`)."""
+
+    def steps_of(self, work: Any) -> Generator[Any, None, None]:
+        """Give a coroutine, or an asynchronous generator, as a generator that stops where that yields."""
+
+    def close(self) -> None:
+        """Give back what it holds."""
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """From one incoming connection to a handler, compiled.
@@ -55,6 +65,7 @@ class Route:
         gather: what the slot gathers with; None where it keeps nothing.
         mapping: pairs of (parameter that comes, parameter it becomes).
         renamed: the parameters that do not keep their names.
+        is_async: whether the handler gives a coroutine or an asynchronous generator.
     """
 
     slot: str
@@ -64,6 +75,7 @@ class Route:
     gather: Gather | None
     mapping: tuple[tuple[str, str], ...]
     renamed: frozenset[str]
+    is_async: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +94,7 @@ class Incarnation:
         routes: by index of the incoming connection.
         events: by name, see `Exit`.
         outbox: the emissions of the present turn.
+        loop: runs async handlers to their end; None where there are none, or where they share a loop.
     """
 
     routine: object
@@ -95,6 +108,7 @@ class Incarnation:
     routes: dict[int, Route]
     events: dict[str, Exit]
     outbox: Outbox
+    loop: AsyncRunner | None = None
 
 
 class TurnExecution:
@@ -337,6 +351,9 @@ class TurnExecution:
     def _checked(self, returned: Any) -> Generator[Any, Any, Any]:
         if isinstance(returned, GeneratorType):
             return returned
+        loop = self._incarnation.loop
+        if loop is not None and self._route.is_async:
+            return loop.steps_of(returned)
         if isinstance(returned, Coroutine):
             returned.close()
         raise ResultError(

@@ -16,7 +16,7 @@ from routilux.messages import Message
 from routilux.model import state_policy
 from routilux.model.function import FunctionRoutine
 from routilux.turn.codec import Codec
-from routilux.turn.execution import Exit, Incarnation, Route, TurnExecution, Write
+from routilux.turn.execution import AsyncRunner, Exit, Incarnation, Route, TurnExecution, Write
 from routilux.turn.gather import Gather, make_gather, slot_key
 from routilux.turn.objects import InPlaceState, NoState, ObjectState, ValueState
 from routilux.turn.outbox import Outbox
@@ -111,6 +111,7 @@ class RoutineService:
                 atomic=self._atomic,
                 replays=isinstance(self._routine, FunctionRoutine) and not self._atomic,
             ),
+            loop=None if keeps or not any(route.is_async for route in routes.values()) else _make_loop(),
         )
 
     def begin(self, request: Any, port: Port) -> TurnExecution:
@@ -120,8 +121,13 @@ class RoutineService:
             InternalError: it came before `boot`, or by a connection that does not end here.
             FrameError: it is no request.
         """
-        incarnation = self._booted()
-        message, route = self._find_route(incarnation, request)
+        incarnation = self._incarnation
+        if incarnation is None:
+            raise InternalError(f"routine {self._routine_id!r} was given a message before it was booted")
+        message: Message = request if incarnation.is_local else incarnation.codec.request(request)
+        route = incarnation.routes.get(message.edge)
+        if route is None:
+            raise InternalError(f"connection {message.edge} does not end at routine {self._routine_id!r}")
         if self._execution is not None:
             self._execution.discard()  # nobody told how it ended
         execution = self._execution = TurnExecution(incarnation, route, message, port)
@@ -148,20 +154,9 @@ class RoutineService:
         return self._codec.failure(record_error(error), error, is_retryable=_is_one_of(error, self._retryable))
 
     def close(self, reason: Reason) -> None:
-        """Do nothing: what a turn was to leave behind was committed."""
-
-    def _booted(self) -> Incarnation:
-        incarnation = self._incarnation
-        if incarnation is None:
-            raise InternalError(f"routine {self._routine_id!r} was given a message before it was booted")
-        return incarnation
-
-    def _find_route(self, incarnation: Incarnation, request: Any) -> tuple[Message, Route]:
-        message: Message = request if incarnation.is_local else incarnation.codec.request(request)
-        route = incarnation.routes.get(message.edge)
-        if route is None:
-            raise InternalError(f"connection {message.edge} does not end at routine {self._routine_id!r}")
-        return message, route
+        """Give back what it holds: what a turn was to leave behind was committed."""
+        if self._incarnation is not None and self._incarnation.loop is not None:
+            self._incarnation.loop.close()
 
     def _open_state(self, committed: Committed, reserved: list[str]) -> StateTurn:
         state_type, values = self._routine.state_type, self._values
@@ -212,6 +207,7 @@ class RoutineService:
                 gather=gather,
                 mapping=mapping,
                 renamed=frozenset(source for source, _target in mapping),
+                is_async=slot.binding.is_async,
             )
         return routes, gathers
 
@@ -224,6 +220,12 @@ class RoutineService:
                 f"routine {self._routine_id!r} has no slot {name!r}; it has {list(self._routine.slots)}"
             )
         return slot
+
+
+def _make_loop() -> AsyncRunner:
+    from routilux.turn.blocking import BlockingLoop  # noqa: PLC0415  # a worker starts faster without
+
+    return BlockingLoop()
 
 
 def _is_one_of(error: BaseException, classes: tuple[type[BaseException], ...]) -> bool:

@@ -70,10 +70,3 @@ def test_a_slot_that_is_defined_later_is_looked_at_when_the_flow_is_started() ->
     added.define_slot("more", handler=added.handle, merge_strategy="append")
     with pytest.raises(FlowCheckError, match="'more' does"):
         flow.start(keep_open=True)
-
-
-def test_async_handlers_in_a_process_are_refused_when_the_flow_is_started() -> None:
-    flow = Flow()
-    flow.add_routine(waiting, "it", placement="process")
-    with pytest.raises(FlowCheckError, match="'async' handlers run on an event loop in this program"):
-        flow.start(keep_open=True)

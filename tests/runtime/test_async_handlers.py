@@ -596,3 +596,85 @@ def test_a_program_without_tasks_imports_no_asyncio(tmp_path: Path) -> None:
     """
     ended = run_program(tmp_path, textwrap.dedent(text))
     assert (ended.code, ended.out.split("\n")[0]) == (0, "[False, False]"), ended.errors
+
+
+class InProcess(Routine):
+    """Handles by coroutines in a worker process."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left: list[Any] = []
+        self.define_slot("input", handler=self.handle)
+        self.define_slot("steps", handler=self.step)
+        self.define_event("number", ["n"])
+
+    async def child(self, n: int) -> None:
+        await asyncio.sleep(0)
+        self.emit("number", n=n)
+
+    async def outlive(self) -> None:
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            self.left.append("cancelled")
+
+    async def handle(self, n: int) -> None:
+        self.state["count"] = self.state.get("count", 0) + 1
+        await asyncio.gather(self.child(10 * n), self.child(10 * n + 1))
+        self.left.append(asyncio.create_task(self.outlive()))
+        await asyncio.to_thread(lambda: None)
+        if n % 2 and self.attempt == 1:
+            raise ValueError(n)
+        self.state["left"] = [left if isinstance(left, str) else "task" for left in self.left]
+
+    async def step(self, n: int) -> AsyncIterator[None]:
+        for k in range(self.state.get(f"{n}", 0), 3):
+            await self.child(10 * n + k)
+            self.state[f"{n}"] = k + 1
+            if k == 1 and self.attempt == 1:
+                raise ValueError(n)
+            yield
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    ("slot", "expected"), [("input", [0, 1, 10, 11, 20, 21]), ("steps", [0, 1, 2, 10, 11, 12, 20, 21, 22])]
+)
+def test_async_handlers_run_in_processes_one_at_a_time(slot: str, expected: list[int]) -> None:
+    flow = Flow("process")
+    handler = ErrorHandler("retry", max_retries=1, retry_delay=0.0)
+    flow.add_routine(InProcess(), "it", placement="process", error_handler=handler)
+    flow.output("it", "number")
+    job = flow.start(keep_open=True)
+    for n in range(3):
+        job.send("it", slot, n=n)
+    job.close_entry()
+    assert numbers_of(job) == expected
+    state = job.wait(PATIENCE)
+    assert (state.status, state.error) == (JobStatus.COMPLETED, None)
+    kept = state.routine_states["it"]["state"]
+    if slot == "input":
+        # Each turn's task was cancelled at its end, before the next one began.
+        assert (kept["count"], kept["left"]) == (3, ["task", "cancelled"] * 3 + ["task"])
+    else:
+        assert kept == {"0": 3, "1": 3, "2": 3}
+
+
+@pytest.mark.processes
+def test_an_async_handler_in_a_process_that_takes_too_long_is_ended_with_it() -> None:
+    @routine(events={"number": ["n"]})
+    async def hang(n: int) -> int:
+        if n == 1:
+            await asyncio.sleep(PATIENCE)
+        return n
+
+    flow = Flow("hang")
+    flow.add_routine(hang, "hang", placement="process", timeout=1.0, error_handler=ErrorHandler("continue"))
+    flow.output("hang", "number")
+    job = flow.start(keep_open=True)
+    for n in range(3):
+        job.send("hang", "input", n=n)
+    job.close_entry()
+    assert numbers_of(job) == [0, 2]
+    [letter] = job.wait(PATIENCE).dead_letters
+    assert "1 s" in letter.cause
