@@ -266,7 +266,7 @@ class Routine:
 
         Raises:
             OutsideTurnError: no handler of this routine is running on this thread.
-            OnceError: the key is no text, `fn` uses its own key again, emits, or sets `self.state`.
+            OnceError: the key is no text, `fn` is asynchronous, uses its own key again, emits, or sets `self.state`.
             ValueEncodingError: the result cannot be carried; the path starts with `once('key')`.
             ValueDecodingError: the result cannot be read again; nothing was recorded.
         """

@@ -24,7 +24,7 @@ from routilux.errors import OnceError, ResultError, SlotArgumentError
 from routilux.messages import Emission, Message, Once, StateOp, TurnPart, TurnResult
 from routilux.turn.codec import Codec
 from routilux.turn.gather import Gather
-from routilux.turn.once import InsideOnce, checked_once_key
+from routilux.turn.once import InsideOnce, checked_once_key, checked_result
 from routilux.turn.outbox import Outbox
 from routilux.turn.state import Committed, StateTurn, apply_ops
 from routilux.turn.tracked import with_copies_of_views
@@ -219,7 +219,7 @@ class TurnExecution:
         before, cell.turn = cell.turn, InsideOnce(self, (*around, key))
         try:
             # As an emission: of the state itself a copy is what `fn` gave.
-            encoded = values.encode(with_copies_of_views({path: fn()})[path], path)
+            encoded = values.encode(with_copies_of_views({path: checked_result(fn(), key)})[path], path)
         finally:
             cell.turn = before
         try:
