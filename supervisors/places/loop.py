@@ -23,7 +23,7 @@ from typing import Any
 from supervisors.places.base import LoopService, RequestAbandoned, tell_failure
 from supervisors.places.copies import generation
 from supervisors.places.reports import Done, Failed, Ready
-from supervisors.places.request import Cancelled, Clock, Closed, Confirm, Drive, Request
+from supervisors.places.request import CANCEL_SECONDS, Cancelled, Clock, Closed, Confirm, Drive, Late, Request
 from supervisors.reasons import Raised, Reason, StartFailed, record_error
 from supervisors.stacks import stack_of, stack_of_coroutine
 
@@ -40,6 +40,7 @@ class AsyncioLoop:
         boot: what it is booted with.
         clock: gives the time in seconds; called by several threads.
         wake: makes the actor look for reports; called by the thread.
+        cancel_seconds: what a request that was cancelled gets before it is told of as late.
     """
 
     def __init__(
@@ -49,11 +50,14 @@ class AsyncioLoop:
         boot: Any,
         clock: Callable[[], float],
         wake: Callable[[], None],
+        *,
+        cancel_seconds: float = CANCEL_SECONDS,
     ) -> None:
         self._make_service = make_service
         self._boot = boot
         self.now = clock
         self._wake = wake
+        self._cancel_seconds = cancel_seconds
         # A daemon: one that never comes back does not keep the program from exiting.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self.generation = generation.number
@@ -68,6 +72,7 @@ class AsyncioLoop:
         self._has_ended = False
         # The thread's own.
         self.current: Request | None = None
+        self.steps = 0
         self.held_by = 0
         self._service: LoopService | None = None
         self._waiting: dict[Request, asyncio.Future[None]] = {}
@@ -159,6 +164,10 @@ class AsyncioLoop:
         """Give the number of the request whose own code runs at this moment."""
         current = self.current
         return None if current is None else current.seq
+
+    def count_steps(self) -> int:
+        """Give how many steps its requests have made."""
+        return self.steps
 
     def join(self) -> None:
         """Wait for its thread, which has told that it ended."""
@@ -279,6 +288,12 @@ class AsyncioLoop:
         request.is_cancel_heard = True
         if request.task is not None:
             request.task.cancel()
+            # By the loop's own time, behind all that was to run before: under load, too, it has had its chance.
+            self._loop.call_later(self._cancel_seconds, self._note_late, request)
+
+    def _note_late(self, request: Request) -> None:
+        if request.work is not None:
+            self.tell(Late(request.seq))
 
     @staticmethod
     def _settle(request: Request, *, accepted: bool) -> None:

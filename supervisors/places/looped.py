@@ -4,12 +4,11 @@ Owns who may be told of next, the deadlines, and what was given up: single reque
 the same, and whole loops that one of them has blocked. The actor's own thread runs no request here, so it answers at
 any time. Never runs a coroutine (`loop` does), never decides whether a lost worker is replaced.
 
-Theory of operation. A request that takes too long is cancelled. If it ends by that within `CANCEL_SECONDS`, it alone is
-overdue, and the others know nothing of it. If not, there are two cases, told apart by whether the loop has come to
-carry the cancel out: then the request went on in spite of it, and is left behind alone, as a task whose result is
-dropped; else some request keeps the loop busy, and the loop is given up with its thread: the one whose code runs is the
-suspect, and all others come back. Where one is run at a time the loop is given up in either case, and a new one shares
-nothing with what goes on there.
+Theory of operation. A request that takes too long is cancelled. If it ends by that it alone is overdue, and the others
+know nothing of it. If not, there are two cases. The loop tells that it went on in spite of the cancel (`Late`): it is
+left behind alone, as a task whose result is dropped. Or the loop tells nothing, and makes no steps either: then some
+request blocks it, and it is given up with its thread: the one whose code runs is the suspect, and all others come back.
+Where one is run at a time the loop is given up in either case, and a new one shares nothing with what goes on there.
 
 With `is_ordered` the ends of requests are told in the order in which they were submitted (`line`); one that comes to
 its end sooner waits. It stays in hand meanwhile: `limit` bounds those as well.
@@ -25,11 +24,12 @@ from supervisors.errors import InternalError
 from supervisors.places.base import CLOSED, LoopListener, Lost, Worker
 from supervisors.places.line import Line, Reported
 from supervisors.places.reports import Done, Failed, Part, Ready
-from supervisors.places.request import Cancelled, Closed, Confirm, Loop, Request, Stop
+from supervisors.places.request import CANCEL_SECONDS, Cancelled, Closed, Confirm, Late, Loop, Request, Stop
 from supervisors.reasons import Abandoned, DeadlineExceeded, Reason, StartFailed, record_error
 
-CANCEL_SECONDS = 0.5
-"""What a request that was cancelled for its time gets to come to its end (arbitrary)."""
+BLOCKED_SECONDS = 2 * CANCEL_SECONDS
+"""After which a loop counts as blocked that has made no step, nor told of a request that it was to cancel
+(arbitrary)."""
 GOODBYE_SECONDS = 0.3
 """What requests that are cancelled by a close get, and an idle loop to end by itself (arbitrary); less than an actor
 gets beyond the time of its shutdown."""
@@ -279,6 +279,8 @@ class LoopPlace:
                 self._forget(loop, reason)
             case Confirm(seq, body):
                 self._take_confirmed(loop, seq, report, body)
+            case Late(seq):
+                self._give_up_late(loop, seq)
             case Part(seq) | Stop(seq):
                 if seq in self._requests:
                     self._line.keep(report)
@@ -300,10 +302,11 @@ class LoopPlace:
                 request.has_ended = True
             return
         request.has_ended = True
-        if request.expired_at is not None:
+        if self._is_cancelling:
+            self._end_at = self._clock() + GOODBYE_SECONDS
+        if request.is_expired:
             # However it has ended: its time was over, and it was cancelled.
-            reason = DeadlineExceeded(self._timeout)
-            self._line.keep(Overdue(report.seq, reason))
+            self._line.keep(Overdue(report.seq, DeadlineExceeded(self._timeout, stack=request.stack)))
         elif not isinstance(report, Cancelled):
             self._line.keep(report)
 
@@ -362,15 +365,13 @@ class LoopPlace:
         for request in list(self._requests.values()):
             if request.has_ended:
                 continue
-            if request.expired_at is not None:
-                if self._give_up_late(loop, request, now):
+            if request.is_expired:
+                if self._give_up_blocked(loop, request, now):
                     return
                 continue
             due_at, is_running = request.due_at(self._timeout, now), request.is_running
             if is_running and due_at <= now:
-                request.expired_at = now
-                self._cancel(loop, request)
-                self._look_by(now + CANCEL_SECONDS)
+                self._expire(loop, request, now)
                 continue
             half_at = request.due_at(self._timeout / 2, now)
             if is_running and half_at <= now and not request.is_warned:
@@ -382,23 +383,41 @@ class LoopPlace:
             over, request = max(slow, key=lambda found: found[0])
             self._warn(request.seq, self._timeout / 2 + over, loop.find_stack(request))
 
-    def _give_up_late(self, loop: Loop, request: Request, now: float) -> bool:
-        """Give up a request that was cancelled and has not ended in time; tells whether the loop went with it."""
-        if request.expired_at is None or now < request.expired_at + CANCEL_SECONDS:
-            self._look_by((request.expired_at or now) + CANCEL_SECONDS)
-            return False
-        if self._limit == 1 or not request.is_cancel_heard:
-            current = loop.find_current()
-            suspect = request.seq if current is None else current
-            stack = loop.find_stack(None)
-            self._lose(loop, DeadlineExceeded(self._timeout, stack=stack), suspect, stack)
-            return True
+    def _expire(self, loop: Loop, request: Request, now: float) -> None:
+        request.is_expired = True
+        # Before it is cancelled, and is there no more.
+        request.stack = loop.find_stack(request)
+        request.steps, request.judged_at = loop.count_steps(), now + BLOCKED_SECONDS
+        self._look_by(request.judged_at)
+        self._cancel(loop, request)
+
+    def _give_up_blocked(self, loop: Loop, request: Request, now: float) -> bool:
+        """Give the loop up if it has come to nothing since a request was to be cancelled; tells whether."""
+        if request.judged_at <= now:
+            if loop.count_steps() == request.steps:
+                current = loop.find_current()
+                stack = loop.find_stack(None)
+                suspect = request.seq if current is None else current
+                self._lose(loop, DeadlineExceeded(self._timeout, stack=stack), suspect, stack)
+                return True
+            request.steps, request.judged_at = loop.count_steps(), now + BLOCKED_SECONDS
+        self._look_by(request.judged_at)
+        return False
+
+    def _give_up_late(self, loop: Loop, seq: int) -> None:
+        """Give up a request that went on though it was cancelled for its time."""
+        request = self._requests.get(seq)
+        if request is None or not request.is_expired or request.has_ended:
+            return
         stack = loop.find_stack(request)
+        reason = DeadlineExceeded(self._timeout, stack=stack)
+        if self._limit == 1:
+            self._lose(loop, reason, seq, stack)
+            return
         request.has_ended = request.is_given_up = True
-        self._line.keep(Overdue(request.seq, DeadlineExceeded(self._timeout, stack=stack)))
+        self._line.keep(Overdue(seq, reason))
         self._left.append(_Left(loop, request.is_over, stack))
         self._note_left()
-        return False
 
     def _look_by(self, at: float) -> None:
         self._look_at = min(self._look_at, at)

@@ -21,6 +21,9 @@ from supervisors.places.copies import generation, leave_copy
 from supervisors.places.reports import Part
 from supervisors.reasons import Reason
 
+CANCEL_SECONDS = 0.5
+"""What a request that was cancelled for its time gets to come to its end (arbitrary)."""
+
 
 class Stop(NamedTuple):
     """A request has come to a stop, and handed over a part there."""
@@ -38,6 +41,12 @@ class Confirm(NamedTuple):
 
 class Cancelled(NamedTuple):
     """A request that was cancelled has ended, whatever it has made of that."""
+
+    seq: int
+
+
+class Late(NamedTuple):
+    """A request was cancelled `CANCEL_SECONDS` ago, on a loop that went on meanwhile, and has not ended."""
 
     seq: int
 
@@ -69,7 +78,7 @@ class Loop(Protocol):
         """Begin requests, in order."""
 
     def cancel(self, request: Request) -> None:
-        """Cancel a request: its next step raises inside of it. `Cancelled` is told when it has ended."""
+        """Cancel a request: its next step raises inside of it. `Cancelled` is told when it has ended, or `Late`."""
 
     def take(self, request: Request) -> None:
         """Let it know that its listener took what it handed over at its stop."""
@@ -110,6 +119,9 @@ class Loop(Protocol):
     def find_current(self) -> int | None:
         """Give the number of the request whose own code runs at this moment."""
 
+    def count_steps(self) -> int:
+        """Give how many steps its requests have made: while none is made it is idle, or blocked."""
+
     def join(self) -> None:
         """Wait for its thread, which has told that it ended."""
 
@@ -119,6 +131,8 @@ class Gate(Protocol):
 
     current: Request | None
     """Whose code runs."""
+    steps: int
+    """How many steps its requests have made."""
     held_by: int
     """The number of the hold that is in force; 0 for none."""
     generation: int
@@ -170,15 +184,18 @@ class Request:
         "body",
         "clock",
         "execution",
-        "expired_at",
         "granted",
         "has_ended",
         "is_cancel_heard",
         "is_cancelled",
+        "is_expired",
         "is_given_up",
         "is_warned",
+        "judged_at",
         "parked_by",
         "seq",
+        "stack",
+        "steps",
         "task",
         "ungranted",
         "work",
@@ -207,7 +224,13 @@ class Request:
         # Of its place alone.
         self.has_ended = False
         """Whether its end was reported, told or not."""
-        self.expired_at: float | None = None
+        self.is_expired = False
+        """Whether its time is over, and it was cancelled for that."""
+        self.stack = ""
+        """Where it was then."""
+        self.steps = 0
+        self.judged_at = 0.0
+        """How many steps its loop had made, and when it is looked at again whether it makes any."""
         self.is_cancelled = False
         self.is_warned = False
         self.granted: deque[bool] = deque()
@@ -340,6 +363,7 @@ class Drive:
         error: BaseException | None = None
         while True:
             gate.current = request
+            gate.steps += 1
             try:
                 awaited = work.send(value) if error is None else work.throw(error)
             except StopIteration:

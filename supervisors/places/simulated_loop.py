@@ -17,7 +17,7 @@ from supervisors.errors import InternalError
 from supervisors.places.base import LoopService, tell_failure
 from supervisors.places.copies import generation
 from supervisors.places.reports import Done, Failed, Ready
-from supervisors.places.request import Cancelled, Clock, Closed, Confirm, Drive, Request
+from supervisors.places.request import Cancelled, Clock, Closed, Confirm, Drive, Late, Request
 from supervisors.reasons import Raised, Reason, StartFailed, record_error
 
 
@@ -52,6 +52,7 @@ class SimulatedLoop:
         self._start_failure = start_failure
         self.generation = generation.number
         self.current: Request | None = None
+        self.steps = 0
         self.held_by = 0
         self._service: LoopService | None = None
         self._orders: deque[Callable[[], None]] = deque()
@@ -133,6 +134,10 @@ class SimulatedLoop:
         """Give the number of the request whose own code runs."""
         return None if self.current is None else self.current.seq
 
+    def count_steps(self) -> int:
+        """Give how many steps its requests have made."""
+        return self.steps
+
     def join(self) -> None:
         """Do nothing."""
 
@@ -167,6 +172,7 @@ class SimulatedLoop:
         elif self._orders:
             moves.append(self._hear)
         moves += [lambda work=work: self._step(work) for work in self._running.values() if work.can_run()]  # type: ignore[misc]
+        moves += [lambda work=work: self._tell_late(work) for work in self._running.values() if work.is_late]  # type: ignore[misc]
         if self._is_ending and not self._running and not self._has_ended:
             moves.append(self._finish)
         if not moves:
@@ -214,6 +220,10 @@ class SimulatedLoop:
             self._settle(request, accepted=False)
             report = Cancelled(request.seq)
         self.tell(report)
+
+    def _tell_late(self, work: _Coroutine) -> None:
+        work.is_late = False
+        self.tell(Late(work.request.seq))
 
     def _step(self, work: _Coroutine) -> None:
         if work.step():
@@ -265,6 +275,8 @@ class _Coroutine:
     def __init__(self, request: Request, work: Coroutine[Any, Any, None]) -> None:
         self.request = request
         self.is_cancelled = False
+        self.is_late = False
+        """Whether it has gone on though it was cancelled, and that was not told."""
         self._work = work
         # As a task has it: what is kept by context does not mix.
         self._context = copy_context()
@@ -280,6 +292,7 @@ class _Coroutine:
             if self.is_cancelled:
                 self.is_cancelled = False
                 self._is_ready = self._context.run(self._work.throw, SimulatedCancel())
+                self.is_late = True
             else:
                 self._is_ready = self._context.run(self._work.send, None)
         except StopIteration:

@@ -179,7 +179,7 @@ def test_a_cancelled_job_cancels_a_thousand_handlers_when_their_time_is_over(roo
     state = job.wait(PATIENCE)
     assert (state.status, room.cancelled) == (JobStatus.CANCELLED, MANY)
     figures = state.routine_states["waiting"]["stats"]
-    assert (figures["waiting"], figures["in_hand"], figures["abandoned"]) == (MANY, 0, 0)
+    assert (figures["waiting"], figures["in_hand"]) == (MANY, 0)
 
 
 def test_a_timeout_cancels_the_turns_that_take_too_long_and_no_others(room: Room) -> None:
