@@ -380,6 +380,9 @@ class Drive:
                 value = yield awaited
                 if request.looks_at_gate:
                     yield from request.pass_gate()
+            except GeneratorExit:
+                work.close()  # its loop is no more: what it awaits may be gone before it
+                raise
             except BaseException as raised:  # noqa: BLE001  it is raised where the coroutine waits
                 error = raised
 

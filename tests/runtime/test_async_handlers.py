@@ -16,6 +16,7 @@ from routilux import ErrorHandler, JobStatus, Routine
 from routilux.jobs.errors import PauseTimeoutError
 from tests.runtime.waiting import (
     PATIENCE,
+    Deed,
     Room,
     Waiting,
     numbers_of,
@@ -198,3 +199,30 @@ def test_random_failures_and_waits_lose_and_double_nothing(ordered: bool) -> Non
     assert (sorted(came) if not ordered else came) == list(range(500))
     assert all(count.sent == count.handled for count in state.connections if not count.label.endswith("output"))
     assert set(state.routine_states["waiting"]["state"]) == {f"{n}" for n in range(500)}
+
+
+def test_a_loop_that_is_lost_behind_one_that_failed_costs_no_order_and_no_try() -> None:
+    freed = threading.Event()
+    runs: Counter[int] = Counter()
+
+    async def work(self: Routine, n: int) -> None:
+        runs[n] += 1
+        if n == 0 and self.attempt <= 2:
+            raise ValueError(n)
+        if n == 1 and runs[n] == 1:
+            await asyncio.sleep(0.05)
+            freed.wait(PATIENCE)  # while the first one waits for its next try
+        self.emit("number", n=(n, self.attempt))
+
+    handler = ErrorHandler("retry", max_retries=3, retry_delay=2.0, retry_backoff=1.0)
+    flow = waiting_flow(Deed(work), concurrency=4, timeout=0.2, error_handler=handler)
+    try:
+        state = flow.execute("numbers", {"count": 4})
+    finally:
+        freed.set()
+    assert [item["n"] for item in state.outputs["waiting", "number"]] == [(0, 3), (1, 1), (2, 1), (3, 1)]
+    told = state.routine_states["waiting"]
+    assert (told["failed"], told["restarts"], runs[1]) == (2, 1, 2)
+    for thread in threading.enumerate():
+        if "/loop " in thread.name:
+            thread.join(PATIENCE)

@@ -156,8 +156,7 @@ class _WatchedSteps:
     def __await__(self) -> Iterator[Any]:
         error: BaseException | None = None
         while True:
-            if not isinstance(error, GeneratorExit):  # of one whose program has died
-                self._note()
+            self._note()
             try:
                 awaited = self._work.send(None) if error is None else self._work.throw(error)
             except StopIteration:
@@ -165,6 +164,9 @@ class _WatchedSteps:
             error = None
             try:
                 yield awaited
+            except GeneratorExit:
+                self._work.close()  # its program has died
+                raise
             except BaseException as raised:  # noqa: BLE001  it is raised where the coroutine waits
                 error = raised
 
