@@ -15,7 +15,7 @@ starts. Whatever is left of a turn when it is over finds none.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
@@ -110,13 +110,11 @@ class ConcurrentTurn(TurnExecution):
     async def _run_on(self, returned: Any) -> None:
         if isinstance(returned, AsyncGeneratorType):
             await self._run_async_steps(returned)
-        elif isinstance(returned, CoroutineType):
-            await returned
         elif isinstance(returned, GeneratorType):
             self._steps = steps = Steps(returned)
             while not self._advance_steps(steps):
                 await self._stop()
-        elif isinstance(returned, Awaitable):
+        elif self._route.is_async or isinstance(returned, CoroutineType):
             await returned
 
     async def _run_async_steps(self, steps: AsyncGenerator[Any, None]) -> None:

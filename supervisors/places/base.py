@@ -1,7 +1,7 @@
-"""What a place is: somewhere that numbered requests are run, one at a time per worker.
+"""What a place is: somewhere that numbered requests are run, one at a time per worker, or several on a loop.
 
 Owns the protocols between whoever hands requests out (the listener) and the places that run
-them: the actor's own thread, child processes, or a script in the tests. Knows nothing of what
+them: the actor's own thread, an event loop, child processes, or a script in the tests. Knows nothing of what
 a request means: requests and results are opaque, numbered by their sender.
 
 A worker has a number (0, 1, ...) that stays, and an incarnation that is new with every start.
@@ -9,7 +9,8 @@ A request that was submitted comes back exactly once: by `on_done`, by `on_faile
 numbers that `on_failed`, `on_lost` or `on_returned` give back. One that its listener refused (`on_part`) does not.
 
 A place can be held: then no request's own code goes on past its next part or stop, wherever it runs, until the
-place is released; what was not begun comes back, and nothing else is taken. A worker that waits so is *parked*.
+place is released; what was not begun comes back, and nothing else is taken. A worker that waits so is *parked*. On a
+loop nothing waits inside of a part: there the request goes on to its next `await`.
 """
 
 from __future__ import annotations
