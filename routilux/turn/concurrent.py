@@ -6,8 +6,8 @@ Owns the committed state as these turns see it, and the run of a turn that waits
 Theory of operation. Each turn has an outbox and a view on the state of its own. Commits are made elsewhere, on the
 actor's thread, and are told here in the order in which they were made (`conclude`, and what was given to `stop`); what
 they change goes into the committed state of this service. A turn that is in progress goes on with the state it began
-with: if there is one, a commit changes a copy. So turns do not see what others do while they run, reading the same key
-twice gives the same, and of two that change the same key the one that commits last wins.
+with: while there are others, a commit makes a new version (`layers`). So turns do not see what others do while they
+run, reading the same key twice gives the same, and of two that change the same key the one that commits last wins.
 
 Which turn a piece of code runs for is told by its context (`routilux.context.scope`), also in the tasks that a handler
 starts. Whatever is left of a turn when it is over finds none.
@@ -15,7 +15,7 @@ starts. Whatever is left of a turn when it is over finds none.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
@@ -23,9 +23,10 @@ from typing import Any
 from routilux.context import Scope, scope
 from routilux.messages import Message, StateOp, TurnPart
 from routilux.turn.execution import Incarnation, Route, Steps, TurnExecution
+from routilux.turn.layers import Versions
 from routilux.turn.outbox import Outbox
 from routilux.turn.service import RoutineService
-from routilux.turn.state import Committed, apply_ops
+from routilux.turn.state import Committed
 from supervisors.errors import InternalError
 from supervisors.places.base import Turnstile
 from supervisors.report import reporter
@@ -41,16 +42,22 @@ class Shared:
     """
 
     def __init__(self, committed: Committed) -> None:
-        self.committed = committed
+        self._versions = Versions(committed)
         self.turns = 0
         """Turns in progress."""
 
-    def commit(self, ops: list[StateOp]) -> Committed:
+    @property
+    def committed(self) -> Mapping[str, Any]:
+        """What a turn that begins now sees."""
+        return self._versions.newest
+
+    def commit(self, ops: list[StateOp]) -> Mapping[str, Any]:
         """Change what turns that begin from now on see; gives it."""
         if ops:
             if self.turns > 1:
-                self.committed = self.committed.copy()
-            apply_ops(self.committed, ops)
+                self._versions.change_copy(ops)
+            else:
+                self._versions.change(ops)
         return self.committed
 
 
@@ -174,7 +181,6 @@ class ConcurrentService(RoutineService):
         committed = self._shared.committed
         own = replace(
             incarnation,
-            committed=committed,
             state=self._open_state(committed, self._reserved),
             outbox=Outbox(self._clock, atomic=self._atomic, replays=incarnation.outbox.replays),
         )

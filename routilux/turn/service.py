@@ -7,7 +7,7 @@ runs: that is its codec's to say. Travels to a child process as its arguments, n
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -22,7 +22,7 @@ from routilux.turn.objects import InPlaceState, NoState, ObjectState, ValueState
 from routilux.turn.outbox import Outbox
 from routilux.turn.state import Committed, StateTurn, only_scalar
 from routilux.turn.tables import Incoming, Outgoing, Receives, Runs
-from routilux.turn.tracked import TrackedState
+from routilux.turn.tracked import TrackedState, find_reserved
 from routilux.turn.values import PICKLED, ValueCodec, check_of
 from supervisors.errors import InternalError
 from supervisors.places.base import Port
@@ -73,7 +73,7 @@ class RoutineService:
         self._values = values
         self._clock = clock
         self._incarnation: Incarnation | None = None
-        self._reserved: list[str] = []
+        self._reserved: tuple[str, ...] = ()
         """Keys of the state that are not the user's."""
         self._execution: TurnExecution | None = None
 
@@ -92,7 +92,7 @@ class RoutineService:
         """
         committed = self._codec.boot(boot)
         routes, gathers = self._compile_routes(committed)
-        self._reserved = [slot_key(name) for name in gathers]
+        self._reserved = find_reserved(committed, *map(slot_key, gathers))
         keeps = self._codec.keeps_references
         self._execution = None
         self._incarnation = Incarnation(
@@ -158,7 +158,7 @@ class RoutineService:
         if self._incarnation is not None and self._incarnation.loop is not None:
             self._incarnation.loop.close()
 
-    def _open_state(self, committed: Committed, reserved: list[str]) -> StateTurn:
+    def _open_state(self, committed: Mapping[str, Any], reserved: tuple[str, ...]) -> StateTurn:
         state_type, values = self._routine.state_type, self._values
         match self._routine.state_policy:
             case state_policy.VALUE:
