@@ -24,7 +24,7 @@ from supervisors.errors import InternalError
 from supervisors.places.base import CLOSED, LoopListener, Lost, Worker
 from supervisors.places.line import Line, Reported
 from supervisors.places.reports import Done, Failed, Part, Ready
-from supervisors.places.request import CANCEL_SECONDS, Cancelled, Closed, Confirm, Late, Loop, Request, Stop
+from supervisors.places.request import CANCEL_SECONDS, Cancelled, Closed, Confirm, Late, Loop, Overdue, Request, Stop
 from supervisors.reasons import Abandoned, DeadlineExceeded, Reason, StartFailed, record_error
 
 BLOCKED_SECONDS = 2 * CANCEL_SECONDS
@@ -33,13 +33,6 @@ BLOCKED_SECONDS = 2 * CANCEL_SECONDS
 GOODBYE_SECONDS = 0.3
 """What requests that are cancelled by a close get, and an idle loop to end by itself (arbitrary); less than an actor
 gets beyond the time of its shutdown."""
-
-
-class Overdue(NamedTuple):
-    """A request went on though it was cancelled for its time."""
-
-    seq: int
-    reason: Reason
 
 
 class _Left(NamedTuple):
@@ -239,6 +232,7 @@ class LoopPlace:
 
     def on_tick(self, now: float) -> None:
         """Cancel what has run out of its time, and give up what was cancelled in vain."""
+        self._sort_reports()  # what has ended is not late
         loop = self._loop
         if loop is None:
             return
@@ -306,7 +300,8 @@ class LoopPlace:
             self._end_at = self._clock() + GOODBYE_SECONDS
         if request.is_expired:
             # However it has ended: its time was over, and it was cancelled.
-            self._line.keep(Overdue(report.seq, DeadlineExceeded(self._timeout, stack=request.stack)))
+            reason = DeadlineExceeded(self._timeout, stack=request.stack, is_cancelled=True)
+            self._line.keep(Overdue(report.seq, reason))
         elif not isinstance(report, Cancelled):
             self._line.keep(report)
 
@@ -358,9 +353,6 @@ class LoopPlace:
 
     def _look_at_requests(self, loop: Loop, now: float) -> None:
         self._look_at = math.inf
-        self._sort_reports()  # what has ended is not late
-        if self._loop is not loop:
-            return
         slow: list[tuple[float, Request]] = []
         for request in list(self._requests.values()):
             if request.has_ended:
@@ -410,12 +402,11 @@ class LoopPlace:
         if request is None or not request.is_expired or request.has_ended:
             return
         stack = loop.find_stack(request)
-        reason = DeadlineExceeded(self._timeout, stack=stack)
         if self._limit == 1:
-            self._lose(loop, reason, seq, stack)
+            self._lose(loop, DeadlineExceeded(self._timeout, stack=stack), seq, stack)
             return
         request.has_ended = request.is_given_up = True
-        self._line.keep(Overdue(seq, reason))
+        self._line.keep(Overdue(seq, DeadlineExceeded(self._timeout, stack=stack, is_cancelled=True)))
         self._left.append(_Left(loop, request.is_over, stack))
         self._note_left()
 

@@ -51,6 +51,13 @@ class Late(NamedTuple):
     seq: int
 
 
+class Overdue(NamedTuple):
+    """A request was cancelled for its time, and has ended by that or was left behind; what a place makes of that."""
+
+    seq: int
+    reason: Reason
+
+
 class Closed(NamedTuple):
     """The loop has ended.
 
