@@ -65,10 +65,9 @@ class Bell:
         found = look()
         if found is not None:
             return found
-        waiter = Mailbox(lock=self._lock)
+        waiter = self.make_waiter()
         try:
-            with self._lock:
-                self._waiters.append(waiter)
+            self.enter(waiter)
             while True:
                 # Read before looking: a ring in between keeps the waiter from falling asleep.
                 seen = waiter.rings
@@ -78,9 +77,22 @@ class Bell:
                     return found
                 waiter.sleep(seen, NOTICE_SECONDS if left is None else min(left, NOTICE_SECONDS))
         finally:
-            with self._lock:
-                if waiter in self._waiters:
-                    self._waiters.remove(waiter)
+            self.leave(waiter)
+
+    def make_waiter(self) -> Mailbox:
+        """Give what a waiter is rung by; for those who wait by means of their own."""
+        return Mailbox(lock=self._lock)
+
+    def enter(self, waiter: Mailbox) -> None:
+        """Ring `waiter` too, from now on."""
+        with self._lock:
+            self._waiters.append(waiter)
+
+    def leave(self, waiter: Mailbox) -> None:
+        """Ring it no more; nothing if it is not there."""
+        with self._lock:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
 
     def ring_held(self) -> list[Mailbox]:
         """Ring all that wait; give those that are to be unparked."""

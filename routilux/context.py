@@ -1,13 +1,18 @@
-"""The turn that the present thread is in.
+"""The turn that the present thread, or the present task of its event loop, is in.
 
 Owns one thread-local cell: set around a handler's run by whoever runs it, read by
 `Routine.emit` and `Routine.state`. Never decides anything.
+
+Of turns that share a thread, since they wait by `await`, each runs in a context of its own (`contextvars`), which holds
+its `Scope`. Tasks that a handler starts get a copy of that context, and so the same scope: they are in the turn while
+that goes on, and in none when it is over. What is in the cell goes before: it is set while a plain function runs.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any, Protocol
 
 
@@ -68,9 +73,36 @@ cell = Cell()
 """
 
 
+class Scope:
+    """A turn as the tasks see it that run for it.
+
+    Args:
+        turn: the turn; None once it is over.
+    """
+
+    __slots__ = ("_thread", "turn")
+
+    def __init__(self, turn: Turn) -> None:
+        self.turn: Turn | None = turn
+        self._thread = threading.get_ident()
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this is the thread that the turn runs on: a context may have been carried to another."""
+        return self._thread == threading.get_ident()
+
+
+scope: ContextVar[Scope | None] = ContextVar("routilux.turn", default=None)
+"""That of the turn which the present task runs for."""
+
+
 def current_turn() -> Turn | None:
-    """Give the turn this thread is in, or None outside of any."""
-    return cell.turn
+    """Give the turn this thread, or the present task on it, is in, or None outside of any."""
+    turn = cell.turn
+    if turn is not None:
+        return turn
+    found = scope.get()
+    return found.turn if found is not None and found.is_here else None
 
 
 def enter_turn(turn: Turn | None) -> Turn | None:

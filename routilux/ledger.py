@@ -199,6 +199,28 @@ class Ledger(Dispositions):
             self._wake(rung)
         return taken
 
+    def take_forward(self, account: Account, ticket: int) -> list[tuple[int, Message]]:
+        """Take in hand what was set aside, ahead of all that is in hand: for turns that commit in their order.
+
+        Args:
+            account: the routine's.
+            ticket: of what was set aside.
+
+        Returns:
+            As `take`; none either if there is no such ticket any more.
+        """
+        with self.lock:
+            if not self._gate_open or account.is_stopping or account.is_pressed or ticket not in account.in_retry:
+                return []
+            wait = account.in_retry.pop(ticket)
+            taken = list(enumerate(wait.messages, self._delivery + 1))
+            self._delivery += len(taken)
+            behind = account.in_hand.copy()
+            account.in_hand.clear()
+            account.in_hand.update(taken)
+            account.in_hand.update(behind)
+        return taken
+
     def has_room(self, account: Account) -> bool:
         """Whether a turn of the routine that streams may release more (R3); while the gate is held it may not."""
         with self.lock:

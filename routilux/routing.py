@@ -12,6 +12,7 @@ from itertools import zip_longest
 
 from routilux.executions import Names, RoutineNames
 from routilux.model.check import cyclic_components
+from routilux.model.concurrency import has_async
 from routilux.model.error_handler import ErrorHandler
 from routilux.model.graph import FlowGraph
 from routilux.model.options import RoutineOptions
@@ -71,6 +72,7 @@ class RoutinePlan:
         incoming: slot and mapping for each edge that ends here.
         downstream: accounts that press back on it.
         cycle: index of the cycle it lies in, or -1.
+        is_async: whether its handlers run on an event loop.
     """
 
     index: int
@@ -84,6 +86,7 @@ class RoutinePlan:
     incoming: dict[int, Incoming]
     downstream: tuple[int, ...]
     cycle: int
+    is_async: bool = False
 
     @property
     def is_process(self) -> bool:
@@ -93,7 +96,7 @@ class RoutinePlan:
     @property
     def has_deadlines(self) -> bool:
         """Whether the place its handlers run at has to be told the time."""
-        return self.is_process or self.options.timeout is not None
+        return self.is_process or self.is_async or self.options.timeout is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +166,7 @@ def compile_plan(graph: FlowGraph, numbers: Sequence[str] = (), born: Sequence[s
                 incoming=incoming[index],
                 downstream=tuple(dict.fromkeys(edge.target for out in routes for edge in out if edge.cycle < 0)),
                 cycle=cycle_of.get(index, -1),
+                is_async=has_async(routine),
             )
         )
     return Plan(graph.flow_id, tuple(routines), outputs, tuple(edges), entries, cycles)

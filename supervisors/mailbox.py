@@ -227,6 +227,18 @@ class Mailbox:
         if self._parker is parker:  # else the flag is that of another reader, which may sleep
             self._sleeping = False
 
+    def fall_asleep(self, seen: int) -> bool:
+        """Note that the reader goes to sleep by means of its own: it is unparked when the mailbox is rung.
+
+        Returns:
+            False if it was rung since `seen`: then the reader is to look again.
+        """
+        with self.lock:
+            if self._rings != seen:
+                return False
+            self._sleeping = True
+            return True
+
     def unpark(self) -> None:
         """Wake the reader; for those who were told so by a `*_held` method."""
         self._parker.unpark()

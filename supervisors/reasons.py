@@ -157,20 +157,24 @@ class Killed(msgspec.Struct, frozen=True, tag=True):
 
 
 class DeadlineExceeded(msgspec.Struct, frozen=True, tag=True):
-    """It took longer than it was allowed: its process was ended, or its thread abandoned.
+    """It took longer than it was allowed: its process was ended, it was cancelled, or its thread abandoned.
 
     Args:
         seconds: what it was allowed.
         pid: process id it had, or None on a thread.
         stack: the Python stacks of its threads at that moment, as text of several lines; empty where they were not had.
+        is_cancelled: whether it was cancelled, on a loop that goes on.
     """
 
     seconds: float
     pid: int | None = None
     stack: str = ""
+    is_cancelled: bool = False
 
     def __str__(self) -> str:
         end = "was ended" if self.pid is not None else "its thread was abandoned"
+        if self.is_cancelled:
+            end = "was cancelled"
         return f"took longer than {self.seconds:g} s and {end}"
 
 

@@ -40,7 +40,7 @@ class Binding:
         required: those of them without a default.
     """
 
-    __slots__ = ("parameters", "pick", "required")
+    __slots__ = ("is_async", "parameters", "pick", "required")
 
     takes_any = True
     """Whether data with other names than `parameters` reaches the handler too."""
@@ -54,6 +54,8 @@ class Binding:
         self.parameters = parameters
         self.required = required
         self.pick = None
+        self.is_async = False
+        """Whether the handler is `async`: a coroutine function or an asynchronous generator."""
 
     def bind(self, data: dict[str, Any]) -> Arguments:
         """Turn `data` into arguments; it is kept where it is handed over whole, and never changed.
@@ -183,9 +185,24 @@ def compile_binding(handler: Callable[..., Any], where: str) -> Binding:
         where: what it handles, for errors, such as `slot 'source' of Parse`.
 
     Raises:
-        HandlerError: it cannot be called, is asynchronous, takes `*args`, or does not show its signature.
+        HandlerError: it cannot be called, takes `*args`, or does not show its signature.
     """
-    signature = _read_signature(handler, where)
+    binding = _compile(handler, _read_signature(handler, where))
+    binding.is_async = is_async(handler)
+    return binding
+
+
+def is_async(handler: Callable[..., Any]) -> bool:
+    """Tell whether calling `handler` gives a coroutine or an asynchronous generator, by how it was defined."""
+    while isinstance(handler, functools.partial):
+        handler = handler.func
+    for function in (handler, getattr(type(handler), "__call__", None)):  # noqa: B004 - the function itself is wanted
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            return True
+    return False
+
+
+def _compile(handler: Callable[..., Any], signature: list[Parameter]) -> Binding:
     if not signature:
         return NoArguments()
     if len(signature) == 1 and signature[0].kind is not Parameter.VAR_KEYWORD:
@@ -203,11 +220,6 @@ def compile_binding(handler: Callable[..., Any], where: str) -> Binding:
 def _read_signature(handler: Callable[..., Any], where: str) -> list[Parameter]:
     if not callable(handler):
         raise HandlerError(f"the handler of {where} is something to call, got {type(handler).__qualname__}")
-    if _is_asynchronous(handler):
-        raise HandlerError(
-            f"the handler of {where} is asynchronous ({_name(handler)}); handlers are plain functions or generators "
-            "so far: 'async def' is not supported yet"
-        )
     try:
         parameters = list(inspect.signature(handler).parameters.values())
     except (TypeError, ValueError) as error:
@@ -242,15 +254,6 @@ def _is_plain(handler: Callable[..., Any], signature: list[Parameter]) -> bool:
 
 def _fixed_names(handler: Callable[..., Any]) -> frozenset[str]:
     return frozenset(handler.keywords) if isinstance(handler, functools.partial) else frozenset()
-
-
-def _is_asynchronous(handler: Callable[..., Any]) -> bool:
-    while isinstance(handler, functools.partial):
-        handler = handler.func
-    for function in (handler, getattr(type(handler), "__call__", None)):  # noqa: B004 - the function itself is wanted
-        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-            return True
-    return False
 
 
 def _name(handler: Callable[..., Any]) -> str:

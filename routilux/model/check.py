@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from routilux.errors import EntryError
 from routilux.fitting import can_fit, tell_annotation
 from routilux.model.binding import WholeDict
+from routilux.model.concurrency import find_unfit
 from routilux.model.routine import OWN_PREFIX, Routine
 from routilux.model.slot import Slot
 from routilux.model.state_policy import IN_PLACE
@@ -48,6 +49,7 @@ def check_graph(graph: FlowGraph) -> list[Problem]:
     problems += _check_travel(graph)
     problems += _check_states(graph)
     problems += _check_objections(graph)
+    problems += _check_async(graph)
     problems += [problem for link in graph.connections for problem in _check_parameters(graph, link)]
     problems += [problem for link in graph.connections for problem in _check_types(graph, link)]
     problems += _check_events(graph)
@@ -130,6 +132,17 @@ def _check_travel(graph: FlowGraph) -> list[Problem]:
         except ValueEncodingError as error:
             told = str(error).replace(f".{OWN_PREFIX}", ".")
             text = f"cannot travel to its process: {told}; make that part inside the handler, or use placement='thread'"
+            problems.append(Problem("error", f"routine {routine_id!r}", text))
+    return problems
+
+
+def _check_async(graph: FlowGraph) -> list[Problem]:
+    problems = []
+    for routine_id, routine in graph.routines.items():
+        options = graph.options[routine_id]
+        # Looked at again: slots may have been defined since it was added.
+        text = find_unfit(routine, options)
+        if text:
             problems.append(Problem("error", f"routine {routine_id!r}", text))
     return problems
 

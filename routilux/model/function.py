@@ -15,8 +15,8 @@ from __future__ import annotations
 import functools
 import importlib
 import sys
-from collections.abc import Callable, Generator, Iterable, Mapping
-from types import GeneratorType
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterable, Mapping
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, NamedTuple, overload
 
 from routilux.conversion import annotations_of
@@ -43,9 +43,9 @@ class FunctionRoutine(Routine):
 
     With one event a returned dict is that event's data; another value is emitted under the
     event's only parameter. With several, a pair `(event, data)` says which. None emits nothing. A
-    generator emits each value it yields, and commits there (R4). Run again, it begins anew, and what was out
-    already is dropped by its position, unless the routine is `atomic`. Called like the function it is,
-    the object calls the plain function. It may stand in a flow several times.
+    generator, also an asynchronous one, emits each value it yields, and commits there (R4). Run again, it begins anew,
+    and what was out already is dropped by its position, unless the routine is `atomic`. Called like the function it
+    is, the object calls the plain function. It may stand in a flow several times.
 
     Args:
         function: the function; it takes data as any handler does.
@@ -196,12 +196,27 @@ class FunctionRoutine(Routine):
                 )
         self.emit(name, **data)
 
-    def _handle(self, /, *args: Any, **kwargs: Any) -> Generator[None, None, None] | None:
+    def _handle(self, /, *args: Any, **kwargs: Any) -> _Handling:
         result = self._function(*args, **kwargs)
         if isinstance(result, GeneratorType):
             return self._emit_each(result)
+        if isinstance(result, CoroutineType):
+            return self._emit_awaited(result)
+        if isinstance(result, AsyncGeneratorType):
+            return self._emit_each_awaited(result)
         self.emit_result(result)
         return None
+
+    async def _emit_awaited(self, result: Awaitable[Any]) -> None:
+        self.emit_result(await result)
+
+    async def _emit_each_awaited(self, results: AsyncGenerator[Any, None]) -> AsyncGenerator[None, None]:
+        try:
+            async for result in results:
+                self.emit_result(result)
+                yield
+        finally:
+            await results.aclose()
 
     def _emit_each(self, results: Generator[Any, None, Any]) -> Generator[None, None, None]:
         try:
@@ -212,6 +227,10 @@ class FunctionRoutine(Routine):
             self.emit_result(end.value)
         finally:
             results.close()
+
+
+_Handling = Generator[None, None, None] | Coroutine[Any, Any, None] | AsyncGenerator[None, None] | None
+"""What a handler gives that is not over when it returns."""
 
 
 class _Name(NamedTuple):

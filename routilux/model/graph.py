@@ -23,6 +23,7 @@ from routilux.errors import (
 )
 from routilux.hints import describe_names
 from routilux.model.check import Problem, check_graph
+from routilux.model.concurrency import find_unfit
 from routilux.model.connection import Connection
 from routilux.model.error_handler import ErrorHandler, checked_handler
 from routilux.model.function import FunctionRoutine
@@ -105,7 +106,8 @@ class FlowGraph(Serializable):
             DuplicateRoutineError: the id, or the object, is in the flow already (the object of a
                 function may be there several times).
             InvalidNameError: the id cannot be one.
-            OptionError: an option is unknown or has a value it cannot have, or its class's `state_policy` has.
+            OptionError: an option is unknown or has a value it cannot have, also for this routine (`concurrency`), or
+                its class's `state_policy` has.
             NotInitializedError: its class forgot `super().__init__()`.
             FlowRunningError: a job of the flow runs.
         """
@@ -124,7 +126,11 @@ class FlowGraph(Serializable):
                 f"make another {type(routine).__name__}() for {chosen!r}"
             )
         check_policy(routine, f"routine {chosen!r}")
-        self._options[chosen] = RoutineOptions.of(chosen, options)
+        checked = RoutineOptions.of(chosen, options)
+        unfit = find_unfit(routine, checked)
+        if unfit:
+            raise OptionError(f"routine {chosen!r}: {unfit}")
+        self._options[chosen] = checked
         self._routines[chosen] = routine
         self._ids_of_objects[id(routine)] = chosen
         return chosen

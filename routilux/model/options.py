@@ -16,6 +16,8 @@ from routilux.hints import describe_names
 from routilux.model.error_handler import ErrorHandler, checked_handler
 
 PLACEMENTS = ("thread", "process")
+_LEAST = (("workers", 1), ("concurrency", 1), ("capacity", 1), ("max_restarts", 0), ("max_abandoned", 0))
+"""Options that are whole numbers, with the least they can be."""
 LEAST_MEMORY_BYTES = 16 * 1024 * 1024
 """Least `memory_limit`: with less no worker starts."""
 
@@ -37,6 +39,11 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
             also bounds what a worker may ask for over what it starts with, so that most of what goes over it is
             a `MemoryError` at its line; there each thread of a handler counts 8 MiB for its stack, and each
             program that it starts is bound likewise.
+        concurrency: messages that a routine with `async` handlers handles at once, waiting for what they await. All of
+            them see the state as it was committed when they began; of two that set the same key, the one that commits
+            last wins.
+        ordered: whether turns that run at once commit in the order in which their messages were taken; False: as they
+            come to their end, which gives up order.
         error_handler: what follows failures; None: the routine's own, else the flow's.
         atomic: whether nothing a turn emits goes out before its commit, however much it is (R3).
         capacity: messages its mailbox holds before it holds back those who send.
@@ -51,6 +58,8 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
     timeout: float | None = None
     max_abandoned: int = 3
     memory_limit: int | None = None
+    concurrency: int = 1
+    ordered: bool = True
     error_handler: ErrorHandler | None = None
     atomic: bool = False
     capacity: int = 1_000
@@ -88,7 +97,7 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
         """Give the first option with a value it cannot have, and what it can be."""
         if self.placement not in PLACEMENTS:
             return "placement", f"one of {PLACEMENTS}"
-        for name, least in (("workers", 1), ("capacity", 1), ("max_restarts", 0), ("max_abandoned", 0)):
+        for name, least in _LEAST:
             if not _is_whole(getattr(self, name), least):
                 return name, f"a whole number of at least {least}"
         for name, is_right, expected in (
@@ -100,14 +109,22 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
                 f"a whole number of bytes, at least {LEAST_MEMORY_BYTES}, or None",
             ),
             ("atomic", isinstance(self.atomic, bool), "True or False"),
+            ("ordered", isinstance(self.ordered, bool), "True or False"),
         ):
             if not is_right:
                 return name, expected
-        if self.placement == "thread":
-            if self.workers != 1:
-                return "workers", "1 on a thread (placement='process' has several)"
-            if self.memory_limit is not None:
-                return "memory_limit", "None on a thread, which shares its memory (use placement='process')"
+        return self._find_misplaced()
+
+    def _find_misplaced(self) -> tuple[str, str] | None:
+        """Give the first option that does not go with the placement, and what it can be there."""
+        if self.placement == "process":
+            if self.concurrency != 1:
+                return "concurrency", "1 in a process (workers=n handles n messages at once)"
+            return None
+        if self.workers != 1:
+            return "workers", "1 on a thread (placement='process' has several)"
+        if self.memory_limit is not None:
+            return "memory_limit", "None on a thread, which shares its memory (use placement='process')"
         return None
 
 

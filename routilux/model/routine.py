@@ -228,14 +228,13 @@ class Routine(Serializable):
                 or an object that holds the state, is handed to routines on threads as it is.
 
         Raises:
-            EmitOutsideTurnError: no handler of this routine is running on this thread.
+            EmitOutsideTurnError: no handler of this routine is running on this thread, or for this task.
             UnknownEventError: there is no such event.
             ValueEncodingError: the data cannot be carried to a process that receives it.
         """
         turn = cell.turn
         if turn is None or turn.routine is not self:
-            found = "no turn runs" if turn is None else f"a turn of routine {turn.routine_id!r} runs"
-            raise EmitOutsideTurnError(type(self).__name__, event, found)
+            turn = self._turn_to_emit(event)
         if event not in self.__events:
             raise UnknownEventError(event, turn.routine_id, self.__events)
         turn.emit(event, data)
@@ -303,7 +302,7 @@ class Routine(Serializable):
 
         Raises:
             OutsideTurnError: no handler of this routine is running on this thread.
-            OnceError: the key is no text, `fn` uses its own key again, emits, or sets `self.state`.
+            OnceError: the key is no text, `fn` is asynchronous, uses its own key again, emits, or sets `self.state`.
             ValueEncodingError: the result cannot be carried; the path starts with `once('key')`.
             ValueDecodingError: the result cannot be read again; nothing was recorded.
         """
@@ -410,6 +409,13 @@ class Routine(Serializable):
         fill_attributes(self, fields.pop("attributes", {}))
         if fields:
             raise WiringError(f"a routine has no {list(fields)}")
+
+    def _turn_to_emit(self, event: str) -> Turn:
+        turn = current_turn()
+        if turn is None or turn.routine is not self:
+            found = "no turn runs" if turn is None else f"a turn of routine {turn.routine_id!r} runs"
+            raise EmitOutsideTurnError(type(self).__name__, event, found)
+        return turn
 
     def _turn(self, what: str) -> Turn:
         turn = current_turn()

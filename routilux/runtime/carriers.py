@@ -3,13 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
 from routilux.messages import Emission, Message, TurnFailure, TurnPart, TurnResult
 from routilux.turn.codec import decode_failure, decode_part, decode_result, encode_boot, encode_request
 from routilux.turn.tables import Outgoing
 from routilux.turn.values import PICKLED, ValueCodec
 from supervisors.errors import FrameError
+
+
+class Carrier(Protocol):
+    """How messages and results look to a place; one for threads, one for processes."""
+
+    @property
+    def keeps_references(self) -> bool:
+        """Whether everything is what it is, so that the carrier need not be asked."""
+
+    def request(self, message: Message) -> Any:
+        """The form in which a message is submitted."""
+
+    def boot(self, committed: dict[str, Any]) -> Any:
+        """The form in which a worker gets the committed state it starts with."""
+
+    def result(self, body: Any) -> TurnResult:
+        """Read a finished turn."""
+
+    def part(self, body: Any) -> TurnPart:
+        """Read a part of a running turn."""
+
+    def failure(self, body: Any) -> TurnFailure:
+        """Read how a turn failed."""
 
 
 class LocalCarrier:

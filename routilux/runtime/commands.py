@@ -8,9 +8,30 @@ from typing import NamedTuple
 from routilux.jobs.checkpoints import Pause
 from routilux.jobs.errors import CheckpointFailedError
 from routilux.jobs.recorder import CheckpointInfo
+from routilux.messages import Message
 from routilux.stores.errors import FencedError
 from supervisors.policy import Strategy
 from supervisors.reasons import Reason
+
+
+class Case(NamedTuple):
+    """A failure that waits for its verdict, as its routine's actor keeps it.
+
+    Args:
+        held: deliveries that stay in hand with the message, before it, oldest first.
+        delivery: the message's own; None when a worker was lost without one.
+        message: the message.
+        reason: what happened.
+        worker: number of the worker.
+        holds: whether the routine takes nothing until it is settled.
+    """
+
+    held: tuple[int, ...]
+    delivery: int | None
+    message: Message | None
+    reason: Reason
+    worker: int
+    holds: bool
 
 
 class Failure(NamedTuple):

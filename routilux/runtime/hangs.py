@@ -17,6 +17,8 @@ _TOLD_OF_THREADS = (
 )
 _TOLD_OF_PROCESSES = ("has not ended its processes in time: its thread in this program is still at that", "")
 
+_TOLD_OF_TASKS = ("has a handler that was cancelled and went on", "")
+
 _log = reporter("routilux")
 
 
@@ -46,10 +48,14 @@ def warn_slow(account: Account, origin: Mapping[str, str], delivery: int, second
 
 def warn_left_behind(account: Account, origin: Mapping[str, str], stack: str) -> None:
     """Warn at a job's end of a thread that did not come to its end; arguments as for `warn_slow`."""
+    if account.plan.is_process:
+        told = _TOLD_OF_PROCESSES
+    else:
+        told = _TOLD_OF_TASKS if account.plan.is_async else _TOLD_OF_THREADS
     _log.warning(
         "job's end: routine %r %s; it is left behind and what it commits is refused%s\n%s",
         account.plan.id,
-        *_TOLD_OF_PROCESSES if account.plan.is_process else _TOLD_OF_THREADS,
+        *told,
         _printable_lines(stack),
         extra=origin,
     )

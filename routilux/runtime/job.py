@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import reprlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self
 
-from routilux.accounts import Account, Output, Tap
+from routilux.accounts import Account, Tap
 from routilux.dead_letters import DeadLetter
 from routilux.errors import (
     JobEndedError,
@@ -28,8 +28,9 @@ from routilux.ledger import Admission
 from routilux.messages import Payload
 from routilux.runtime.handle import JobHandle
 from routilux.runtime.interrupts import Uninterrupted
+from routilux.runtime.results import ResultIterator
 from routilux.runtime.signals import ending_on_sigterm, note_resume
-from routilux.runtime.stream import Item, Stream
+from routilux.runtime.stream import Stream
 from routilux.runtime.waits import countdown
 
 STREAM_CAPACITY = 10_000
@@ -170,12 +171,13 @@ class Job(JobHandle):
         with Uninterrupted():
             self._ledger.close_entry()
 
-    def results(self, routine_id: str | None = None, event: str | None = None) -> Iterator[Item]:
+    def results(self, routine_id: str | None = None, event: str | None = None) -> ResultIterator:
         """Iterate over the results of the declared outputs, as they come, until the job is over.
 
-        Each result is handed over once, to one of those who iterate. A bounded output presses back on
-        the flow until its results are taken. Ctrl-C while one is being handed over can cost its reader that one.
-        One that cannot be read here is passed over: it becomes a dead letter of the routine that emitted it.
+        By `for`, or in a task by `async for`, which does not block its loop while it waits. Each result is handed over
+        once, to one of those who iterate. A bounded output presses back on the flow until its results are taken.
+        Ctrl-C while one is being handed over can cost its reader that one. One that cannot be read here is passed over:
+        it becomes a dead letter of the routine that emitted it.
 
         Args:
             routine_id: only outputs of this routine; None for all.
@@ -185,7 +187,7 @@ class Job(JobHandle):
             UnknownOutputError: no declared output fits.
         """
         self.require_outside("job.results()")
-        return self._iterate(self._results.select(routine_id, event))
+        return ResultIterator(self._results, self._results.select(routine_id, event), self.require_outside)
 
     def collect(self) -> None:
         """Gather all results until the job is over; the final state has them in `outputs`."""
@@ -280,14 +282,6 @@ class Job(JobHandle):
             return codec.encode(data, "data")
         codec.check(data, "data")
         return dict(data)
-
-    def _iterate(self, outputs: tuple[Output, ...]) -> Iterator[Item]:
-        while True:
-            self.require_outside("reading results")
-            taken = self._results.take(outputs)
-            if taken is None:
-                return
-            yield taken[1]
 
     def _why_closed(self) -> str:
         if self.is_over:

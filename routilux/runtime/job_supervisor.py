@@ -268,10 +268,11 @@ class JobSupervisor(Behavior):
             strategy, delay, gives_up = decision.strategy, decision.delay, decision.gives_up
         restart_delay: float | None = None
         error = f"routine {routine.id!r}: {cause}"
-        if failure.is_lost and strategy not in {Strategy.STOP, Strategy.SKIP}:
-            restart_delay = self._restart_delay(failure, ctx)
+        if strategy not in {Strategy.STOP, Strategy.SKIP}:
             too_many = self._describe_abandoned(failure)
-            if restart_delay is None or too_many:
+            if failure.is_lost:
+                restart_delay = self._restart_delay(failure, ctx)
+            if too_many or (failure.is_lost and restart_delay is None):
                 loop = too_many or self._describe_loop(failure.routine)
                 error += f" ({loop})"
                 strategy, delay, gives_up, restart_delay = Strategy.STOP, 0.0, False, None
@@ -308,12 +309,19 @@ class JobSupervisor(Behavior):
 
     def _describe_abandoned(self, failure: Failure) -> str:
         """Say that the routine has given up more threads than it may; "" if it has not."""
-        limit = self._ledger.plan.routines[failure.routine].options.max_abandoned
+        routine = self._ledger.plan.routines[failure.routine]
+        limit = routine.options.max_abandoned
         if failure.abandoned <= limit:
             return ""
+        advice = (
+            "a handler that is cancelled has to let CancelledError pass"
+            if routine.is_async
+            else "a thread cannot be ended, a process can: use placement='process'"
+        )
+        what = "tasks" if routine.is_async else "threads"
         return (
-            f"threads of it that were abandoned and are still in their handlers: {failure.abandoned}, "
-            f"max_abandoned is {limit}; a thread cannot be ended, a process can: use placement='process'"
+            f"{what} of it that were abandoned and are still in their handlers: {failure.abandoned}, "
+            f"max_abandoned is {limit}; {advice}"
         )
 
     # -- The end

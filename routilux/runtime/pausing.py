@@ -191,7 +191,8 @@ class Pausing:
         account = self._ledger.accounts[index]
         with self._ledger.lock:
             message = next(iter(account.in_hand.values()), None)
-        stack = "" if account.plan.is_process else self._stack_of(index)
+        # Elsewhere than on the actor's thread nothing is to be seen there.
+        stack = "" if account.plan.is_process or account.plan.is_async else self._stack_of(index)
         return BusyRoutine(account.plan.id, "" if message is None else message.id, now - self._since, stack)
 
     def _take_asked(self) -> list[PauseJob]:

@@ -21,6 +21,9 @@ from supervisors.reasons import Shutdown
 REQUEUED = Shutdown("the job is paused")
 """Why a worker is ended whose message is to be run again after a pause."""
 
+DROPPED = Shutdown("nobody waits for its turns any more")
+"""Why a worker is ended all of whose messages were put back."""
+
 
 class Rest:
     """The rest of one routine.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import Self
 
 from routilux.accounts import Output
 from routilux.errors import UnknownOutputError
@@ -19,6 +20,43 @@ from routilux.runtime.interrupts import Uninterrupted
 from routilux.runtime.stream import Item, read_payload
 from supervisors.errors import ValueDecodingError
 from supervisors.reasons import Raised, record_error
+
+
+class ResultIterator:
+    """Results as they come, an iterator that ends with the job; in a program of tasks, an asynchronous one.
+
+    Several threads or tasks may share one: each result is handed over once.
+
+    Args:
+        results: the job's.
+        outputs: those that are read.
+        check: refuses a wait that would have no end.
+    """
+
+    def __init__(self, results: Results, outputs: tuple[Output, ...], check: Callable[[str], None]) -> None:
+        self._results = results
+        self._outputs = outputs
+        self._check = check
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Item:
+        self._check("reading results")
+        taken = self._results.take(self._outputs)
+        if taken is None:
+            raise StopIteration
+        return taken[1]
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Item:
+        self._check("reading results")
+        taken = await self._results.take_awaited(self._outputs)
+        if taken is None:
+            raise StopAsyncIteration
+        return taken[1]
 
 
 class Results:
@@ -61,19 +99,30 @@ class Results:
         """Give the results that were collected before the job was resumed."""
         return [read_payload(message.payload, self._codec) for message in output.collected]
 
+    async def take_awaited(self, outputs: tuple[Output, ...]) -> tuple[Output, Item] | None:
+        """As `take`, for a task: what is cancelled while it waits has taken nothing."""
+        from routilux.runtime.awaiting import wait_for  # noqa: PLC0415  # who awaits has it
+
+        found = await wait_for(self._ledger.results_bell, lambda: self._look(outputs, self._ledger.take_output))
+        return self._told(found)
+
     def _take(
         self, outputs: tuple[Output, ...], take: Callable[[Output], Message | None]
     ) -> tuple[Output, Item] | None:
+        return self._told(self._ledger.results_bell.wait_for(lambda: self._look(outputs, take), lambda: None) or ())
 
-        def look() -> tuple[tuple[Output, Item], ...] | None:
-            # In this order: what a job that is over has left is all there will be.
-            over = self._is_over()
-            taken = self._try_take(outputs, take)
-            if taken is None:
-                return () if over else None
-            return (taken,)
+    def _look(
+        self, outputs: tuple[Output, ...], take: Callable[[Output], Message | None]
+    ) -> tuple[tuple[Output, Item], ...] | None:
+        """Give the next result, alone; empty when there will be none, None while there is none."""
+        # In this order: what a job that is over has left is all there will be.
+        over = self._is_over()
+        taken = self._try_take(outputs, take)
+        if taken is None:
+            return () if over else None
+        return (taken,)
 
-        found = self._ledger.results_bell.wait_for(look, lambda: None)
+    def _told(self, found: tuple[tuple[Output, Item], ...]) -> tuple[Output, Item] | None:
         if not found:
             self._failures.tell_left_out()
             return None

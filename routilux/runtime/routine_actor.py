@@ -5,6 +5,8 @@ waits stays in the mailbox. Everything its place tells comes on the actor's own 
 fails is reported to the supervisor, and until the verdict arrives the message stays in hand.
 A routine with one worker takes nothing meanwhile, nor while a message waits for its retry:
 that is how order is kept. A pool goes on with its other messages: it gave up order.
+Where turns run at once and commit in their order, those behind one that failed wait in the place, run but not
+committed; what is tried again goes there ahead of them. What ends that order gives all of them back.
 A message that its place cannot carry fails as if its handler had raised, and no sooner: first
 those before it are settled, since one of them may yet come back to be handled ahead of it.
 
@@ -15,12 +17,14 @@ leads to, and never touches another routine's messages but by the ledger.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from routilux.accounts import Account
 from routilux.ledger import Ledger
-from routilux.messages import Message, Once, TurnFailure, TurnPart, TurnResult
+from routilux.messages import Message, Once
+from routilux.runtime.carriers import Carrier
 from routilux.runtime.commands import (
+    Case,
     Failure,
     Hold,
     Hurry,
@@ -32,11 +36,11 @@ from routilux.runtime.commands import (
     Verdict,
     WorkerDue,
 )
-from routilux.runtime.rest import REQUEUED, Rest
+from routilux.runtime.rest import DROPPED, REQUEUED, Rest
 from supervisors.behavior import Behavior, Context
 from supervisors.errors import FrameError, InternalError
 from supervisors.messages import Terminate
-from supervisors.places.base import Listener, Lost, Place, RequestAbandoned
+from supervisors.places.base import LoopListener, Lost, Place, RequestAbandoned
 from supervisors.policy import Strategy
 from supervisors.reasons import (
     DeadlineExceeded,
@@ -49,29 +53,6 @@ from supervisors.reasons import (
 )
 
 
-class Carrier(Protocol):
-    """How messages and results look to a place; one for threads, one for processes."""
-
-    @property
-    def keeps_references(self) -> bool:
-        """Whether everything is what it is, so that the carrier need not be asked."""
-
-    def request(self, message: Message) -> Any:
-        """The form in which a message is submitted."""
-
-    def boot(self, committed: dict[str, Any]) -> Any:
-        """The form in which a worker gets the committed state it starts with."""
-
-    def result(self, body: Any) -> TurnResult:
-        """Read a finished turn."""
-
-    def part(self, body: Any) -> TurnPart:
-        """Read a part of a running turn."""
-
-    def failure(self, body: Any) -> TurnFailure:
-        """Read how a turn failed."""
-
-
 class Journal(Protocol):
     """Where what is done once is written down (`routilux.jobs.journal`)."""
 
@@ -82,28 +63,8 @@ class Journal(Protocol):
 class PlaceMaker(Protocol):
     """Makes the place a routine runs at, once its actor has started."""
 
-    def __call__(self, listener: Listener, ctx: Context, wait: Callable[[], bool]) -> Place:
+    def __call__(self, listener: LoopListener, ctx: Context, wait: Callable[[], bool]) -> Place:
         """Make it; `wait` is for places that run requests on the actor's own thread."""
-
-
-class Case(NamedTuple):
-    """A failure that waits for its verdict.
-
-    Args:
-        held: deliveries that stay in hand with the message, before it, oldest first.
-        delivery: the message's own; None when a worker was lost without one.
-        message: the message.
-        reason: what happened.
-        worker: number of the worker.
-        holds: whether the routine takes nothing until it is settled.
-    """
-
-    held: tuple[int, ...]
-    delivery: int | None
-    message: Message | None
-    reason: Reason
-    worker: int
-    holds: bool
 
 
 class RoutineActor(Behavior):
@@ -147,6 +108,12 @@ class RoutineActor(Behavior):
         self._shutdown = shutdown
         self._workers = account.plan.options.workers
         self._is_pool = self._workers > 1
+        options = account.plan.options
+        self._keeps_order = not self._is_pool and (options.concurrency == 1 or options.ordered)
+        self._has_line = options.concurrency > 1 and options.ordered
+        """Whether turns run at once and commit in their order."""
+        self._due: set[int] = set()
+        """Tickets of what is to be tried again ahead of what is in hand."""
         self._cases: dict[int, Case] = {}
         self._next_case = 0
         self._holds = 0
@@ -177,8 +144,11 @@ class RoutineActor(Behavior):
             case Verdict():
                 self._carry_out(message)
             case RetryDue(ticket, holds):
-                self._ledger.put_forward(self._account, ticket)
-                self._holds -= holds
+                if self._has_line and holds:
+                    self._due.add(ticket)
+                else:
+                    self._ledger.put_forward(self._account, ticket)
+                    self._holds -= holds
             case WorkerDue(worker):
                 if not self._is_closing and not self._account.is_skipped:
                     self._account.restarts += 1
@@ -200,6 +170,8 @@ class RoutineActor(Behavior):
         """Hand out what there is room for, and run what is to be run here."""
         if self._ungranted:
             self._grant_parts()
+        if self._due:
+            self._hand_out_due()
         worked = self._hand_out()
         if worked:
             self._place.flush()
@@ -264,12 +236,21 @@ class RoutineActor(Behavior):
         self._ungranted = [entry for entry in self._ungranted if entry[0] != number]
         self._publish_pids()
         suspect, ran, unbegun = lost
+        if reason == DROPPED:
+            return
         if self._rest.is_requeueing and not self._is_closing and (suspect is not None or ran or reason == REQUEUED):
             self._ledger.put_back(self._account, unbegun)
             self._ledger.put_back(self._account, (*ran, *(() if suspect is None else (suspect,))), redelivered=True)
             self._start_worker(number)
             return
+        if self._has_line and self._holds and suspect is not None:
+            # Ahead of it is one that failed; it is run again after that, and what it does then will count.
+            lost = Lost(None, (*ran, suspect, *unbegun), ())
         self._fail(number, reason, lost, is_retryable=True, is_lost=True)
+
+    def on_overdue(self, number: int, seq: int, reason: Reason) -> None:
+        """A turn took too long; the others of its worker go on."""
+        self._fail(number, reason, Lost(seq, (), ()), is_retryable=True, is_lost=False, is_crash=True)
 
     def on_closed(self) -> None:
         """All workers have ended: so does this actor. Their process ids are nobody's from here on."""
@@ -310,6 +291,22 @@ class RoutineActor(Behavior):
             account.note_running()
         return worked
 
+    def _hand_out_due(self) -> None:
+        """Hand out what is to be tried again, the oldest first, ahead of all that is in hand."""
+        ledger, account = self._ledger, self._account
+        for ticket, wait in tuple(account.in_retry.items()):
+            if not wait.holds:
+                continue
+            if ticket not in self._due or self._is_closing or self._place.room(0) < len(wait.messages):
+                return
+            taken = ledger.take_forward(account, ticket)
+            if not taken:
+                return
+            self._due.discard(ticket)
+            self._holds -= wait.holds
+            self._place.submit(0, taken)
+            account.note_running()
+
     def _submit_written(self, number: int, taken: list[tuple[int, Message]]) -> None:
         for delivery, message in taken:
             try:
@@ -349,7 +346,7 @@ class RoutineActor(Behavior):
         if self._journal is not None:
             self._journal.record(message, once)
         self._fruitful[number] = True
-        if any(waiting == number for waiting, _ in self._ungranted):
+        if (number, seq) in self._ungranted:
             # Grants come in the order of the parts: what was emitted before waits for room.
             self._ungranted.append((number, seq))
         else:
@@ -368,24 +365,29 @@ class RoutineActor(Behavior):
             self._ctx.mailbox.sleep(seen, None)
         return True
 
-    def _fail(self, number: int, reason: Reason, lost: Lost, *, is_retryable: bool, is_lost: bool) -> None:
+    def _fail(
+        self, number: int, reason: Reason, lost: Lost, *, is_retryable: bool, is_lost: bool, is_crash: bool = False
+    ) -> None:
         suspect, ran, unbegun = lost
         account, ledger = self._account, self._ledger
         # From a word that made no sense, or a signal that asked it to end, to its end a worker may have gone on.
         may_have_run = isinstance(reason, ProtocolError | DeadlineExceeded)
         if self._is_closing or ledger.is_ending:
             # The job is ending: nobody will decide, and what was cut short counts as no try.
+            if self._has_line and not is_lost:
+                self._give_back_all()
+                return
             ledger.put_back(account, unbegun, redelivered=may_have_run)
             ledger.put_back(account, (*ran, *(() if suspect is None else (suspect,))), redelivered=True)
             return
         ledger.put_back(account, unbegun, redelivered=may_have_run)
-        holds = not self._is_pool and suspect is not None
+        holds = self._keeps_order and suspect is not None
         if not holds:
             ledger.put_back(account, ran, redelivered=True)
             ran = ()
         message = None
         if suspect is not None:
-            message = ledger.count_failure(account, suspect, reason, self._ctx.now(), is_crash=is_lost)
+            message = ledger.count_failure(account, suspect, reason, self._ctx.now(), is_crash=is_lost or is_crash)
             if message is None:
                 # Given up while it ran, and put back (`Pausing`): how that try ended is nobody's any more.
                 ledger.put_back(account, ran, redelivered=True)
@@ -446,19 +448,32 @@ class RoutineActor(Behavior):
                 if not account.is_skipped:
                     account.status = "error_continued"
                 ledger.put_back(account, case.held, redelivered=True)
+                self._place.pass_by(case.worker)
             case Strategy.SKIP:
                 account.status = "skipped"
                 ledger.skip_routine(account, now)
                 ledger.put_back(account, case.held, redelivered=True)
+                if self._has_line:
+                    self._give_back_all()
             case Strategy.STOP:
                 account.status = "failed"
+                if self._has_line:
+                    self._give_back_all(but=(*case.held, delivery))
                 ledger.put_back(account, (*case.held, delivery), redelivered=is_crash)
         self._holds -= case.holds
+
+    def _give_back_all(self, but: tuple[int, ...] = ()) -> None:
+        """Put back all that is in hand, in its order: what its turns come to is nobody's any more."""
+        in_hand = [delivery for delivery in self._account.in_hand if delivery not in but]
+        self._ledger.put_back(self._account, in_hand, redelivered=True)
+        self._place.kill(0, DROPPED)
 
     def _close(self) -> None:
         if self._is_closing:
             return
         self._is_closing = True
+        if self._cases and self._has_line:
+            self._give_back_all()
         for case in self._cases.values():
             if case.delivery is not None:
                 self._ledger.put_back(self._account, (*case.held, case.delivery), redelivered=True)

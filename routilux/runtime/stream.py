@@ -6,13 +6,16 @@ Owns the reader's side of a tap. Runs on its reader's thread, and never presses 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from routilux.accounts import Tap
 from routilux.messages import Payload
 from routilux.runtime.interrupts import Uninterrupted
 from routilux.turn.values import PICKLED, ValueCodec
-from supervisors.parking import NOTICE_SECONDS
+from supervisors.parking import NOTICE_SECONDS, LockParker
+
+if TYPE_CHECKING:
+    from routilux.runtime.awaiting import TaskParker
 
 Item = dict[str, Any]
 """What an event was emitted with, by parameter name."""
@@ -35,8 +38,9 @@ class Tapped(Protocol):
 class Stream:
     """What an event emits, from now on; an iterator that ends with the job.
 
-    For one reader. `missed` counts what came while its reader was too slow. An item that cannot be read
-    here raises `ValueDecodingError` at the line that asks for it; the next one can be asked for after it.
+    In a task, an asynchronous one. For one reader. `missed` counts what came while its reader was too slow. An item
+    that cannot be read here raises `ValueDecodingError` at the line that asks for it; the next one can be asked for
+    after it.
 
     Args:
         job: whose event it is.
@@ -50,6 +54,8 @@ class Stream:
         self._job = job
         self._tap = tap
         self._close = close
+        self._parker: TaskParker | None = None
+        """Where the task waits that has read last; None where a thread has."""
 
     @property
     def missed(self) -> int:
@@ -68,6 +74,9 @@ class Stream:
     def __next__(self) -> Item:
         self._job.require_outside("reading a stream")
         mailbox = self._tap.mailbox
+        if self._parker is not None:
+            self._parker = None
+            mailbox.attach(LockParker())
         while True:
             seen = mailbox.rings
             over = self._job.is_over
@@ -77,6 +86,27 @@ class Stream:
             if over:
                 raise StopIteration
             mailbox.sleep(seen, NOTICE_SECONDS)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Item:
+        from routilux.runtime.awaiting import TaskParker, wait_rung  # noqa: PLC0415  # who awaits has it
+
+        self._job.require_outside("reading a stream")
+        mailbox, parker = self._tap.mailbox, self._parker
+        if parker is None or not parker.is_here:
+            parker = self._parker = TaskParker()
+            mailbox.attach(parker)
+        while True:
+            seen = mailbox.rings
+            over = self._job.is_over
+            payload = mailbox.try_take()
+            if payload is not None:
+                return read_payload(payload, self._codec)  # type: ignore[arg-type]  # as above
+            if over:
+                raise StopAsyncIteration
+            await wait_rung(mailbox, seen, parker)
 
 
 def read_payload(payload: Payload, codec: ValueCodec) -> Item:

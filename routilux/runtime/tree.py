@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
-from typing import Any, NamedTuple
+from itertools import count
+from typing import Any, NamedTuple, TypeVar
 
 from routilux.accounts import Account
 from routilux.errors import FlowCheckError, JobEndedError, NotPortableError
@@ -39,7 +40,8 @@ from routilux.runtime.running import running
 from routilux.runtime.signals import note_resume
 from routilux.serial.registry import default as registry
 from routilux.stores.errors import FencedError
-from routilux.turn.codec import LocalCodec, WireCodec
+from routilux.turn.codec import LocalCodec, LoopCodec, WireCodec
+from routilux.turn.concurrent import ConcurrentService
 from routilux.turn.service import RoutineService
 from routilux.turn.state import begin_state
 from routilux.turn.values import PICKLED, ValueCodec
@@ -48,7 +50,8 @@ from supervisors.behavior import Context
 from supervisors.errors import ValueEncodingError
 from supervisors.locking import BriefLock
 from supervisors.parking import Poller
-from supervisors.places.base import Listener, Place
+from supervisors.places.base import Listener, LoopListener, Place
+from supervisors.places.looped import LoopPlace
 from supervisors.places.process.output import show_output
 from supervisors.places.process.place import ProcessPlace
 from supervisors.places.thread import ThreadPlace
@@ -60,6 +63,7 @@ from supervisors.wire.values import encode_code
 Warn = Callable[[int, float, str], None]
 """Told once of a message that takes long: its delivery number, for how many seconds, and where its handler is."""
 
+_Service = TypeVar("_Service", bound=RoutineService)
 _log = reporter("routilux")
 _LEFT_RUNNING = "job {!r} of flow {!r} still ran when the program ended and was cancelled; wait for it with job.wait()"
 _LEFT_TO_RESUME = "job {!r} of flow {!r} still ran when the program ended and was paused; resume it with Flow.resume()"
@@ -317,17 +321,22 @@ def _carry_service(routine: RoutinePlan, job_id: str, codec: ValueCodec) -> byte
 
 
 def _make_service(routine: RoutinePlan, job_id: str, codec: ValueCodec, *, is_local: bool) -> RoutineService:
-    handler = routine.error_handler
-    return RoutineService(
+    return _service_of(RoutineService, routine, job_id, codec, LocalCodec() if is_local else WireCodec(codec))
+
+
+def _service_of(
+    kind: type[_Service], routine: RoutinePlan, job_id: str, values: ValueCodec, codec: LocalCodec | WireCodec
+) -> _Service:
+    return kind(
         routine.routine,
         routine.id,
         routine.incoming,
         routine.outgoing,
         job_id=job_id,
         atomic=routine.options.atomic,
-        retryable=handler.retryable_exceptions,
-        codec=LocalCodec() if is_local else WireCodec(codec),
-        values=codec,
+        retryable=routine.error_handler.retryable_exceptions,
+        codec=codec,
+        values=values,
     )
 
 
@@ -348,11 +357,12 @@ def _actor_maker(
         carrier = LocalCarrier()
         timeout = routine.options.timeout
         codec = ledger.codec
-        make_place = (
-            _thread_place(routine, job_id, codec)
-            if timeout is None
-            else _timed_place(account, job_id, codec, timeout, warn)
-        )
+        if routine.is_async:
+            make_place = _loop_place(account, job_id, codec, warn)
+        elif timeout is None:
+            make_place = _thread_place(routine, job_id, codec)
+        else:
+            make_place = _timed_place(account, job_id, codec, timeout, warn)
 
     def make(report: Callable[[Any], None]) -> RoutineActor:
         return RoutineActor(
@@ -388,6 +398,37 @@ def _timed_place(account: Account, job_id: str, codec: ValueCodec, timeout: floa
             ctx.now,
             ctx.mailbox.ring,
             timeout=timeout,
+            warn=warn,
+            note_abandoned=account.note_abandoned,
+        )
+
+    return make
+
+
+def _loop_place(account: Account, job_id: str, codec: ValueCodec, warn: Warn) -> PlaceMaker:
+    from supervisors.places.loop import AsyncioLoop  # noqa: PLC0415  # all others start a tenth faster without
+
+    routine = account.plan
+    options = routine.options
+
+    def make(listener: LoopListener, ctx: Context, wait: Callable[[], bool]) -> Place:  # noqa: ARG001  nothing runs here
+        incarnations = count(1)
+
+        def make_service() -> ConcurrentService:
+            return _service_of(ConcurrentService, routine, job_id, codec, LoopCodec())
+
+        def make_loop(boot: Any) -> AsyncioLoop:
+            name = f"{ctx.ref.path}/loop {next(incarnations)}"
+            return AsyncioLoop(name, make_service, boot, ctx.now, ctx.mailbox.ring)
+
+        return LoopPlace(
+            make_loop,
+            listener,
+            ctx.now,
+            limit=options.concurrency,
+            # One at a time has no order to be kept.
+            is_ordered=options.ordered and options.concurrency > 1,
+            timeout=options.timeout,
             warn=warn,
             note_abandoned=account.note_abandoned,
         )

@@ -88,6 +88,21 @@ class LocalCodec:
         return TurnFailure(record, is_retryable, error)
 
 
+class LoopCodec(LocalCodec):
+    """For turns that run at once, beside the actor: everything is what it is, but for the committed state.
+
+    Commits are made on another thread, in the middle of these turns: they see the copy that their service keeps.
+    """
+
+    __slots__ = ()
+
+    applies_ops = True
+
+    def boot(self, boot: Committed) -> Committed:
+        """A copy of the ledger's dict."""
+        return {key: list(value) if value.__class__ is list else value for key, value in boot.items()}
+
+
 class WireCodec:
     """For a child process: bytes in, bytes out.
 

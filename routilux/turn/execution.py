@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
 from dataclasses import dataclass
-from types import CoroutineType, GeneratorType
-from typing import Any
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from typing import Any, Protocol
 
 from msgspec.structs import replace
 
@@ -24,7 +24,7 @@ from routilux.errors import OnceError, ResultError, SlotArgumentError
 from routilux.messages import Emission, Message, Once, StateOp, TurnPart, TurnResult
 from routilux.turn.codec import Codec
 from routilux.turn.gather import Gather
-from routilux.turn.once import InsideOnce, checked_once_key
+from routilux.turn.once import InsideOnce, checked_once_key, checked_result
 from routilux.turn.outbox import Outbox
 from routilux.turn.state import Committed, StateTurn, apply_ops
 from routilux.turn.tracked import with_copies_of_views
@@ -43,6 +43,16 @@ Exit = tuple[int, bool, bool, Write | None]
 encodes or checks the data; None where it is handed on as it is."""
 
 
+class AsyncRunner(Protocol):
+    """Runs what async handlers give (`routilux.turn.blocking`)."""
+
+    def steps_of(self, work: Any) -> Generator[Any, None, None]:
+        """Give a coroutine, or an asynchronous generator, as a generator that stops where that yields."""
+
+    def close(self) -> None:
+        """Give back what it holds."""
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """From one incoming connection to a handler, compiled.
@@ -55,6 +65,7 @@ class Route:
         gather: what the slot gathers with; None where it keeps nothing.
         mapping: pairs of (parameter that comes, parameter it becomes).
         renamed: the parameters that do not keep their names.
+        is_async: whether the handler gives a coroutine or an asynchronous generator.
     """
 
     slot: str
@@ -64,6 +75,7 @@ class Route:
     gather: Gather | None
     mapping: tuple[tuple[str, str], ...]
     renamed: frozenset[str]
+    is_async: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +94,7 @@ class Incarnation:
         routes: by index of the incoming connection.
         events: by name, see `Exit`.
         outbox: the emissions of the present turn.
+        loop: runs async handlers to their end; None where there are none, or where they share a loop.
     """
 
     routine: object
@@ -95,6 +108,7 @@ class Incarnation:
     routes: dict[int, Route]
     events: dict[str, Exit]
     outbox: Outbox
+    loop: AsyncRunner | None = None
 
 
 class TurnExecution:
@@ -142,7 +156,7 @@ class TurnExecution:
             outbox.begin(message.released + (message.stepped if outbox.replays else 0))
         # None until the handler asks for the state: most turns of most routines never do.
         self._state: StateTurn | None = None
-        self._steps: _Steps | None = None
+        self._steps: Steps | None = None
         self._broken: BaseException | None = None
 
     # As the handler sees it (`routilux.context.Turn`).
@@ -205,7 +219,7 @@ class TurnExecution:
         before, cell.turn = cell.turn, InsideOnce(self, (*around, key))
         try:
             # As an emission: of the state itself a copy is what `fn` gave.
-            encoded = values.encode(with_copies_of_views({path: fn()})[path], path)
+            encoded = values.encode(with_copies_of_views({path: checked_result(fn(), key)})[path], path)
         finally:
             cell.turn = before
         try:
@@ -255,7 +269,7 @@ class TurnExecution:
                 if steps is None:
                     returned = self._call_handler()
                     if returned is not None and isinstance(returned, _RUNNABLE):
-                        steps = self._steps = _Steps(self._checked(returned))
+                        steps = self._steps = Steps(self._checked(returned))
                 is_over = steps is None or self._advance_steps(steps)
             finally:
                 cell.turn = before
@@ -337,20 +351,27 @@ class TurnExecution:
     def _checked(self, returned: Any) -> Generator[Any, Any, Any]:
         if isinstance(returned, GeneratorType):
             return returned
+        loop = self._incarnation.loop
+        if loop is not None and self._route.is_async:
+            return loop.steps_of(returned)
         if isinstance(returned, Coroutine):
             returned.close()
         raise ResultError(
-            f"the handler of {self._describe()} is asynchronous; a handler is a plain function or generator"
+            f"the handler of {self._describe()} gave a {type(returned).__name__}, and is no 'async def' by itself, so "
+            "that nobody could know; write 'async def' around it"
         )
 
-    def _advance_steps(self, steps: _Steps) -> bool:
+    def _advance_steps(self, steps: Steps) -> bool:
         is_over, yielded = steps.advance()
+        self._check_yielded(yielded)
+        return is_over
+
+    def _check_yielded(self, yielded: Any) -> None:
         if yielded is not None:
             raise ResultError(
                 f"the handler of {self._describe()} yields nothing where it commits, got "
                 f"{type(yielded).__qualname__}; what is to go out is emitted"
             )
-        return is_over
 
     def _open_state(self) -> StateTurn:
         state = self._state
@@ -411,10 +432,10 @@ class TurnExecution:
 
 _NO_OPS: list[StateOp] = []
 """Of all turns that change no state; never changed itself."""
-_RUNNABLE = (GeneratorType, CoroutineType)
+_RUNNABLE = (GeneratorType, CoroutineType, AsyncGeneratorType)
 
 
-class _Steps:
+class Steps:
     """A generator that is closed outside of any turn, also where its execution was dropped without a word.
 
     Not if it was dropped as part of a reference cycle: there the garbage collector says what goes first.

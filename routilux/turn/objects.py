@@ -5,12 +5,13 @@ Owns the views for the policies that keep an object; see `state` for the rules t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from routilux.errors import StateError
 from routilux.messages import StateOp
 from routilux.model.state_policy import IN_PLACE, VALUE, make_default, no_state
-from routilux.turn.state import OBJECT_KEY, Committed, Held, Live, from_committed
+from routilux.turn.state import OBJECT_KEY, Held, Live, from_committed
 from routilux.turn.values import PICKLED, ValueCodec, check_of
 
 
@@ -34,7 +35,7 @@ class ObjectState:
 
     __slots__ = ("_codec", "_committed", "_live", "_state_type")
 
-    def __init__(self, committed: Committed, state_type: type, codec: ValueCodec = PICKLED) -> None:
+    def __init__(self, committed: Mapping[str, Any], state_type: type, codec: ValueCodec = PICKLED) -> None:
         self._codec = codec
         self._committed = committed
         self._state_type = state_type
@@ -83,6 +84,10 @@ class ObjectState:
     def accept(self) -> None:
         """Go on from what was prepared, with the same live object."""
 
+    def follow(self, committed: Mapping[str, Any]) -> None:
+        """Go on from another committed state."""
+        self._committed = committed
+
     def rollback(self) -> None:
         """Go back to the committed state."""
         self._live = _UNREAD
@@ -108,7 +113,7 @@ class ValueState:
 
     def __init__(
         self,
-        committed: Committed,
+        committed: Mapping[str, Any],
         state_type: type | None = None,
         codec: ValueCodec = PICKLED,
         *,
@@ -170,6 +175,10 @@ class ValueState:
         """Go on from what was prepared."""
         self._live = _UNREAD
 
+    def follow(self, committed: Mapping[str, Any]) -> None:
+        """Go on from another committed state."""
+        self._committed = committed
+
     def rollback(self) -> None:
         """Go back to the object that was committed last."""
         self._live = _UNREAD
@@ -199,7 +208,9 @@ class InPlaceState:
 
     __slots__ = ("_check", "_committed", "_live", "_state_type")
 
-    def __init__(self, committed: Committed, state_type: type | None = None, codec: ValueCodec = PICKLED) -> None:
+    def __init__(
+        self, committed: Mapping[str, Any], state_type: type | None = None, codec: ValueCodec = PICKLED
+    ) -> None:
         self._committed = committed
         self._state_type = dict if state_type is None else state_type
         self._check = check_of(codec)
@@ -246,6 +257,10 @@ class InPlaceState:
     def accept(self) -> None:
         """Go on with the same live object."""
 
+    def follow(self, committed: Mapping[str, Any]) -> None:
+        """Go on from another committed state."""
+        self._committed = committed
+
     def rollback(self) -> None:
         """Forget an object that was set; what was changed in place stays."""
         self._live = _UNREAD
@@ -288,6 +303,9 @@ class NoState:
         return []
 
     def accept(self) -> None:
+        """Do nothing."""
+
+    def follow(self, committed: Mapping[str, Any]) -> None:
         """Do nothing."""
 
     def rollback(self) -> None:

@@ -7,6 +7,7 @@ turn, an emission or another state, would be missing then.
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import CoroutineType
 from typing import Any, NoReturn, Protocol
 
 from routilux.context import Turn
@@ -101,3 +102,17 @@ def checked_once_key(key: object) -> str:
     except UnicodeEncodeError as error:
         raise OnceError(f"a key of once must be valid Unicode, got {key!r}") from error
     return str.__str__(key)
+
+
+def checked_result(result: Any, key: str) -> Any:
+    """Give what the function of `key` gave.
+
+    Raises:
+        OnceError: it is a coroutine: nothing was done so far.
+    """
+    if isinstance(result, CoroutineType):
+        result.close()
+        raise OnceError(
+            f"the function of once({key!r}) is asynchronous; expected a plain one, which has done it at its end"
+        )
+    return result

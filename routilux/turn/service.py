@@ -7,7 +7,7 @@ runs: that is its codec's to say. Travels to a child process as its arguments, n
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -16,13 +16,13 @@ from routilux.messages import Message
 from routilux.model import state_policy
 from routilux.model.function import FunctionRoutine
 from routilux.turn.codec import Codec
-from routilux.turn.execution import Exit, Incarnation, Route, TurnExecution, Write
+from routilux.turn.execution import AsyncRunner, Exit, Incarnation, Route, TurnExecution, Write
 from routilux.turn.gather import Gather, make_gather, slot_key
 from routilux.turn.objects import InPlaceState, NoState, ObjectState, ValueState
 from routilux.turn.outbox import Outbox
 from routilux.turn.state import Committed, StateTurn, only_scalar
 from routilux.turn.tables import Incoming, Outgoing, Receives, Runs
-from routilux.turn.tracked import TrackedState
+from routilux.turn.tracked import TrackedState, find_reserved
 from routilux.turn.values import PICKLED, ValueCodec, check_of
 from supervisors.errors import InternalError
 from supervisors.places.base import Port
@@ -73,6 +73,8 @@ class RoutineService:
         self._values = values
         self._clock = clock
         self._incarnation: Incarnation | None = None
+        self._reserved: tuple[str, ...] = ()
+        """Keys of the state that are not the user's."""
         self._execution: TurnExecution | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -90,6 +92,7 @@ class RoutineService:
         """
         committed = self._codec.boot(boot)
         routes, gathers = self._compile_routes(committed)
+        self._reserved = find_reserved(committed, *map(slot_key, gathers))
         keeps = self._codec.keeps_references
         self._execution = None
         self._incarnation = Incarnation(
@@ -100,7 +103,7 @@ class RoutineService:
             values=self._values,
             is_local=keeps,
             committed=committed,
-            state=self._open_state(committed, [slot_key(name) for name in gathers]),
+            state=self._open_state(committed, self._reserved),
             routes=routes,
             events={out.event: self._compile_exit(index, out) for index, out in enumerate(self._outgoing)},
             outbox=Outbox(
@@ -108,6 +111,7 @@ class RoutineService:
                 atomic=self._atomic,
                 replays=isinstance(self._routine, FunctionRoutine) and not self._atomic,
             ),
+            loop=None if keeps or not any(route.is_async for route in routes.values()) else _make_loop(),
         )
 
     def begin(self, request: Any, port: Port) -> TurnExecution:
@@ -150,9 +154,11 @@ class RoutineService:
         return self._codec.failure(record_error(error), error, is_retryable=_is_one_of(error, self._retryable))
 
     def close(self, reason: Reason) -> None:
-        """Do nothing: what a turn was to leave behind was committed."""
+        """Give back what it holds: what a turn was to leave behind was committed."""
+        if self._incarnation is not None and self._incarnation.loop is not None:
+            self._incarnation.loop.close()
 
-    def _open_state(self, committed: Committed, reserved: list[str]) -> StateTurn:
+    def _open_state(self, committed: Mapping[str, Any], reserved: tuple[str, ...]) -> StateTurn:
         state_type, values = self._routine.state_type, self._values
         match self._routine.state_policy:
             case state_policy.VALUE:
@@ -201,6 +207,7 @@ class RoutineService:
                 gather=gather,
                 mapping=mapping,
                 renamed=frozenset(source for source, _target in mapping),
+                is_async=slot.binding.is_async,
             )
         return routes, gathers
 
@@ -213,6 +220,12 @@ class RoutineService:
                 f"routine {self._routine_id!r} has no slot {name!r}; it has {list(self._routine.slots)}"
             )
         return slot
+
+
+def _make_loop() -> AsyncRunner:
+    from routilux.turn.blocking import BlockingLoop  # noqa: PLC0415  # a worker starts faster without
+
+    return BlockingLoop()
 
 
 def _is_one_of(error: BaseException, classes: tuple[type[BaseException], ...]) -> bool:

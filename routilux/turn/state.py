@@ -68,6 +68,9 @@ class StateTurn(Protocol):
     def accept(self) -> None:
         """Go on from what was prepared; its operations have been applied to the committed state."""
 
+    def follow(self, committed: Mapping[str, Any]) -> None:
+        """Take `committed`, which holds what was prepared, for the committed state from here on."""
+
     def rollback(self) -> None:
         """Go back to the committed state."""
 

@@ -49,6 +49,10 @@ class Binds(Protocol):
         It gives these arguments, and raises `KeyError` where `bind` is to be asked instead.
         """
 
+    @property
+    def is_async(self) -> bool:
+        """Whether the handler gives a coroutine or an asynchronous generator."""
+
     def bind(self, data: dict[str, Any]) -> tuple[Iterable[Any], Mapping[str, Any]]:
         """Turn what came into positional and named arguments."""
 

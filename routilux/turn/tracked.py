@@ -13,7 +13,6 @@ from routilux.messages import StateOp
 from routilux.turn.state import (
     IMMUTABLE_TYPES,
     RESERVED_PREFIX,
-    Committed,
     checked_items,
     checked_key,
     from_committed,
@@ -48,7 +47,7 @@ class TrackedState(MutableMapping[str, Any]):
 
     Args:
         committed: the committed state; kept, never changed.
-        reserved: keys of it that are the runtime's, or will be.
+        reserved: keys of it that are the runtime's, or will be; None to look for them.
         codec: how values are encoded.
         commit: gives the committed form of a value, by its key.
     """
@@ -57,15 +56,15 @@ class TrackedState(MutableMapping[str, Any]):
 
     def __init__(
         self,
-        committed: Committed,
-        reserved: Iterable[str] = (),
+        committed: Mapping[str, Any],
+        reserved: Iterable[str] | None = None,
         codec: ValueCodec = PICKLED,
         commit: Callable[[str, Any, ValueCodec], Any] = to_committed,
     ) -> None:
         self._committed = committed
         self._codec = codec
         self._commit = commit
-        self._reserved = tuple({*reserved, *(key for key in committed if key[:1] == RESERVED_PREFIX)})
+        self._reserved = find_reserved(committed) if reserved is None else tuple(reserved)
         # What this turn touched: a live value, or _GONE for a deleted key.
         self._working: dict[str, Any] = {}
         # Keys that came minus keys that went, against committed.
@@ -234,6 +233,10 @@ class TrackedState(MutableMapping[str, Any]):
                 if value is not _GONE and value.__class__ not in IMMUTABLE_TYPES
             }
 
+    def follow(self, committed: Mapping[str, Any]) -> None:
+        """Go on from another committed state: other turns have committed too."""
+        self._committed = committed
+
     def rollback(self) -> None:
         """Go back to the committed state: what was touched is thrown away."""
         if self._working:
@@ -266,7 +269,7 @@ class TrackedState(MutableMapping[str, Any]):
         for key in tuple(reversed(working)):
             if key not in committed and working.get(key) is not _GONE:
                 yield key
-        for key in reversed(committed):
+        for key in reversed(committed):  # type: ignore[arg-type]  # a dict, or a `layers.Version`
             if key[:1] != RESERVED_PREFIX and working.get(key) is not _GONE:
                 yield key
 
@@ -276,6 +279,11 @@ class TrackedState(MutableMapping[str, Any]):
             yield key
             if len(self) != count:
                 raise RuntimeError("state changed size during iteration")
+
+
+def find_reserved(committed: Iterable[str], *more: str) -> tuple[str, ...]:
+    """Give the keys of `committed` that are the runtime's, and `more` of them that may come; each once."""
+    return tuple({*more, *(key for key in committed if key[:1] == RESERVED_PREFIX)})
 
 
 def with_copies_of_views(data: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""What a place is: somewhere that numbered requests are run, one at a time per worker.
+"""What a place is: somewhere that numbered requests are run, one at a time per worker, or several on a loop.
 
 Owns the protocols between whoever hands requests out (the listener) and the places that run
-them: the actor's own thread, child processes, or a script in the tests. Knows nothing of what
+them: the actor's own thread, an event loop, child processes, or a script in the tests. Knows nothing of what
 a request means: requests and results are opaque, numbered by their sender.
 
 A worker has a number (0, 1, ...) that stays, and an incarnation that is new with every start.
@@ -9,7 +9,8 @@ A request that was submitted comes back exactly once: by `on_done`, by `on_faile
 numbers that `on_failed`, `on_lost` or `on_returned` give back. One that its listener refused (`on_part`) does not.
 
 A place can be held: then no request's own code goes on past its next part or stop, wherever it runs, until the
-place is released; what was not begun comes back, and nothing else is taken. A worker that waits so is *parked*.
+place is released; what was not begun comes back, and nothing else is taken. A worker that waits so is *parked*. On a
+loop nothing waits inside of a part: there the request goes on to its next `await`.
 """
 
 from __future__ import annotations
@@ -116,6 +117,16 @@ class Listener(Protocol):
         """Every worker has ended after `close`."""
 
 
+class LoopListener(Listener, Protocol):
+    """Who hands requests to a worker that runs several at once."""
+
+    def on_overdue(self, number: int, seq: int, reason: Reason) -> None:
+        """A request was ended, or given up, for the time that it took; its worker goes on.
+
+        Elsewhere a worker ends with its request (`on_lost`).
+        """
+
+
 class Place(Protocol):
     """Where requests are run."""
 
@@ -147,6 +158,14 @@ class Place(Protocol):
 
     def grant(self, number: int, seq: int) -> None:
         """Let the sender of the oldest unanswered part go on."""
+
+    def pass_by(self, number: int) -> None:
+        """Go on without the request that failed last, where those behind it were begun and wait for it.
+
+        Of places alone that run several requests at once and keep their order: there nothing is told of those that
+        were submitted after one that failed, until it is submitted again, which has to come next, or is passed by.
+        Elsewhere they have come back with the failure, and nothing happens.
+        """
 
     def hold(self) -> None:
         """Let no request go on past its next part or stop, also if it is granted; nothing if that is so already.
@@ -262,6 +281,64 @@ class Service(Protocol):
 
         No request is in progress; one that was, between two of its stops, was settled before.
         """
+
+
+class Turnstile(Protocol):
+    """What a running request may do where several run at once, on a loop: a `Port` at which nothing blocks the loop.
+
+    What it hands over is told in its turn, where the place keeps order.
+    """
+
+    def part(self, body: Any, weight: int) -> None:
+        """Send `body` ahead, and go on; while it is not granted, or the place is held, the next `await` waits."""
+
+    def confirm(self, body: Any) -> None:
+        """Send `body` ahead, out of turn, and wait until it was taken: for what takes a moment, not for room."""
+
+    def check(self) -> None:
+        """Raise `RequestAbandoned` if nobody wants the request any more."""
+
+    def stop_with(self, body: Any, weight: int) -> None:
+        """Refuse: a request on a loop stops by `stop`."""
+
+    async def stop(self, body: Any, weight: int, on_taken: Callable[[], None]) -> None:
+        """Send `body` ahead and wait for its grant, and while the place is held.
+
+        Args:
+            body: the part, opaque.
+            weight: how much it weighs, in messages it carries (at least 1).
+            on_taken: called on the loop once the listener has taken it, in the order in which it took what others sent.
+        """
+
+
+class LoopExecution(Protocol):
+    """One request being run on a loop, beside others."""
+
+    async def run(self) -> None:
+        """Run to the end; what it raises is the request's failure, and leaves nothing behind."""
+
+    @property
+    def result(self) -> Any:
+        """The result of a finished request."""
+
+    def conclude(self, *, accepted: bool) -> None:
+        """The result was taken (True), or is nobody's (False); on the loop, in the order in which results are taken."""
+
+
+class LoopService(Protocol):
+    """What a worker runs that has a loop: as `Service`, with several requests at once."""
+
+    def boot(self, number: int, boot: Any) -> None:
+        """Prepare; called once, before the first request."""
+
+    def begin(self, request: Any, port: Turnstile) -> LoopExecution:
+        """Take up a request. Whatever it or its execution raises is the request's failure."""
+
+    def describe_failure(self, error: BaseException) -> Any:
+        """Turn what a request raised into the body of its failure, as `Service.describe_failure`."""
+
+    def close(self, reason: Reason) -> None:
+        """The worker ends as it was asked to; the last call, and none where it ends otherwise."""
 
 
 def tell_failure(describe: Callable[[BaseException], _Body], error: BaseException) -> _Body:

@@ -144,6 +144,9 @@ class ScriptedPlace:
         if worker.ungranted and worker.seq == seq:
             worker.ungranted.popleft()
 
+    def pass_by(self, number: int) -> None:
+        """Do nothing: what stood behind it has come back."""
+
     def hold(self) -> None:
         """Send the word; each worker hears it in one of the next moves."""
         if not self._is_held:

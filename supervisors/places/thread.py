@@ -189,6 +189,9 @@ class ThreadPlace:
             raise
         self.check()
 
+    def pass_by(self, number: int) -> None:
+        """Do nothing: what stood behind it has come back."""
+
     def hold(self) -> None:
         """Take no further step; what was not begun comes back inside this call."""
         if not self._is_held:

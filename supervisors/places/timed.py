@@ -132,6 +132,9 @@ class TimedThreadPlace:
         if self._helper is not None and seq == self._seq:
             self._helper.grant()
 
+    def pass_by(self, number: int) -> None:
+        """Do nothing: nothing stood behind it."""
+
     def hold(self) -> None:
         """Let the request not go on past its next part or stop; one that was not begun comes back inside this call."""
         if self._is_held:

@@ -181,11 +181,6 @@ class AsyncCall:
     ("handler", "words"),
     [
         (takes_args, ["'*values'", "takes_args", "**kwargs"]),
-        (coroutine, ["asynchronous", "coroutine", "not supported yet"]),
-        (async_generator, ["asynchronous", "async_generator"]),
-        (AsyncCall(), ["asynchronous", "AsyncCall"]),
-        (functools.partial(coroutine, a=1), ["asynchronous"]),
-        (functools.partial(AsyncCall(), a=1), ["asynchronous"]),
         ("parse", ["something to call", "got str"]),
         (None, ["something to call", "got NoneType"]),
         (max, ["does not show which parameters it takes", "max", "wrap it in a function"]),
@@ -285,3 +280,23 @@ def test_any_handler_sees_what_the_naive_model_says(handler: Callable[..., Any],
         assert set(caught.value.missing) == expected
     else:
         assert call(handler, data) == expected
+
+
+def takes_coroutine(a: Any) -> Any:
+    return coroutine(a)
+
+
+@pytest.mark.parametrize(
+    ("handler", "expected"),
+    [
+        (coroutine, True),
+        (async_generator, True),
+        (AsyncCall(), True),
+        (functools.partial(coroutine, a=1), True),
+        (functools.partial(AsyncCall(), a=1), True),
+        (by_name, False),
+        (takes_coroutine, False),
+    ],
+)
+def test_an_async_handler_is_known_by_its_definition(handler: Any, expected: bool) -> None:
+    assert compile_binding(handler, "slot 'in' of Parse").is_async is expected

@@ -98,13 +98,10 @@ def test_options_that_cannot_be_are_refused(options: dict[str, Any]) -> None:
         returning(None, **options)
 
 
-async def asynchronous(a: Any) -> None: ...
-
-
 def with_args(*a: Any) -> None: ...
 
 
-@pytest.mark.parametrize("function", [asynchronous, with_args, max, 7])
+@pytest.mark.parametrize("function", [with_args, max, 7])
 def test_a_function_that_cannot_be_a_handler_is_refused(function: Any) -> None:
     with pytest.raises(HandlerError):
         routine(function)

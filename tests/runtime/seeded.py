@@ -32,12 +32,15 @@ from routilux.runtime.routine_actor import RoutineActor
 from routilux.serial.registry import default as registry
 from routilux.stores.base import Store
 from routilux.stores.owners import this_process
-from routilux.turn.codec import LocalCodec, WireCodec
+from routilux.turn.codec import LocalCodec, LoopCodec, WireCodec
+from routilux.turn.concurrent import ConcurrentService
 from routilux.turn.service import RoutineService
 from routilux.turn.state import begin_state, decode_state
 from routilux.turn.values import PICKLED, ValueCodec
 from supervisors.locking import BriefLock
+from supervisors.places.looped import LoopPlace
 from supervisors.places.scripted import Faults, ScriptedPlace
+from supervisors.places.simulated_loop import SimulatedLoop
 from supervisors.places.thread import ThreadPlace
 from supervisors.testing import StepHost
 
@@ -255,6 +258,40 @@ class SeededJob:
             past.restore(ledger, Clocks(self.host.now(), self.wall))
         return ledger
 
+    def _codec_for(self, routine: RoutinePlan) -> Any:
+        if routine.is_process:
+            return WireCodec(self.codec)
+        return LoopCodec() if routine.is_async else LocalCodec()
+
+    def _make_looped(self, routine: RoutinePlan, make_service: Any, listener: Any, ctx: Any) -> LoopPlace:
+        loops: list[SimulatedLoop] = []
+        draw = random.Random(f"{self._seed}:{routine.id}")
+        options = routine.options
+
+        def make_loop(boot: Any) -> SimulatedLoop:
+            loop = SimulatedLoop(make_service, boot, draw, ctx.now, start_failure=self._faults.start_failure)
+            loops.append(loop)
+            return loop
+
+        def act() -> bool:
+            acted = [loop for loop in draw.sample(loops, len(loops)) if loop.tick()][:1]
+            if acted:
+                ctx.mailbox.ring()
+            return bool(acted)
+
+        self.host.add_source(act, f"loop {routine.id}")
+        account = self.ledger.accounts[routine.index]
+        return LoopPlace(
+            make_loop,
+            listener,
+            ctx.now,
+            limit=options.concurrency,
+            is_ordered=options.ordered and options.concurrency > 1,
+            timeout=options.timeout,
+            warn=lambda *_: None,
+            note_abandoned=account.note_abandoned,
+        )
+
     def _tell_root(self, message: object) -> None:
         self.root.signal(message)
 
@@ -267,7 +304,7 @@ class SeededJob:
         account = self.ledger.accounts[routine.index]
 
         def make_service() -> RoutineService:
-            service = RoutineService(
+            service = (ConcurrentService if routine.is_async else RoutineService)(
                 routine.routine,
                 routine.id,
                 routine.incoming,
@@ -275,7 +312,9 @@ class SeededJob:
                 job_id=JOB,
                 atomic=routine.options.atomic,
                 retryable=routine.error_handler.retryable_exceptions,
-                codec=WireCodec(self.codec) if routine.is_process else LocalCodec(),
+                codec=WireCodec(self.codec)
+                if routine.is_process
+                else (LoopCodec if routine.is_async else LocalCodec)(),
                 values=self.codec,
                 clock=self.host.now,
             )
@@ -283,6 +322,8 @@ class SeededJob:
             return watched
 
         def make_place(listener: Any, ctx: Any, wait: Any) -> Any:
+            if routine.is_async:
+                return self._make_looped(routine, make_service, listener, ctx)
             if not routine.is_process:
                 return ThreadPlace(make_service, listener, ctx.now, wait)
             place = ScriptedPlace(
@@ -318,7 +359,7 @@ class SeededJob:
                 carrier,
                 make_place,
                 told,
-                has_deadlines=routine.is_process,
+                has_deadlines=routine.is_process or routine.is_async,
                 journal=self._journal,
             )
 

@@ -7,7 +7,7 @@ runners: each is begun from what the one before it has left in the store.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
@@ -116,14 +116,15 @@ class _Watched:
         job = self._world.job
         message = WireCodec(job.codec).request(request) if self._plan.is_process else request
         self._world.note_begun(self._plan, message)
-        return _WatchedExecution(self._world, self._plan, self._service.begin(request, port))
+        return _WatchedExecution(self._world, self._plan, self._service.begin(request, port), port)
 
 
 class _WatchedExecution:
-    def __init__(self, world: World, plan: Any, execution: Any) -> None:
+    def __init__(self, world: World, plan: Any, execution: Any, port: Any) -> None:
         self._world = world
         self._plan = plan
         self._execution = execution
+        self._port = port
 
     @property
     def result(self) -> Any:
@@ -133,6 +134,41 @@ class _WatchedExecution:
         self._world.note_step(self._plan)
         done: bool = self._execution.advance()
         return done
+
+    async def run(self) -> None:
+        await _WatchedSteps(self.note_step, self._execution.run())
+
+    def note_step(self) -> None:
+        if not self._port.is_given_up:  # what was given up comes to its end at any time
+            self._world.note_step(self._plan)
+
+    def conclude(self, *, accepted: bool) -> None:
+        self._execution.conclude(accepted=accepted)
+
+
+class _WatchedSteps:
+    """Awaits a coroutine, and notes each of its steps."""
+
+    def __init__(self, note: Callable[[], None], work: Coroutine[Any, Any, None]) -> None:
+        self._note = note
+        self._work = work
+
+    def __await__(self) -> Iterator[Any]:
+        error: BaseException | None = None
+        while True:
+            self._note()
+            try:
+                awaited = self._work.send(None) if error is None else self._work.throw(error)
+            except StopIteration:
+                return
+            error = None
+            try:
+                yield awaited
+            except GeneratorExit:
+                self._work.close()  # its program has died
+                raise
+            except BaseException as raised:  # noqa: BLE001  it is raised where the coroutine waits
+                error = raised
 
 
 class World:

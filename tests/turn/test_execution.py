@@ -578,7 +578,7 @@ def test_a_handler_that_turns_out_to_be_asynchronous_is_an_error() -> None:
 
     worker = Worker(Does(lambda self: work()))
 
-    with pytest.raises(ResultError, match="asynchronous"):
+    with pytest.raises(ResultError, match="gave a coroutine, and is no 'async def' by itself"):
         worker.run()
 
 

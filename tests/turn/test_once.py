@@ -318,3 +318,15 @@ def test_it_exists_only_while_a_handler_runs() -> None:
 
 def test_what_was_recorded_is_a_pair() -> None:
     assert Once("a", b"x") == ("a", b"x")
+
+
+@PLACES
+def test_an_asynchronous_function_is_refused(is_local: bool) -> None:
+    async def pay() -> int:
+        raise AssertionError
+
+    def handle(self: Trying) -> None:
+        with pytest.raises(OnceError, match=r"the function of once\('a'\) is asynchronous"):
+            self.once("a", pay)
+
+    assert recorded(run(handle, is_local=is_local)) == {}

@@ -15,7 +15,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from routilux.errors import StateError
 from routilux.messages import StateOp
 from routilux.turn.state import apply_ops, decode_state, encode_initial
-from routilux.turn.tracked import TrackedState
+from routilux.turn.tracked import TrackedState, find_reserved
 from supervisors.errors import ValueEncodingError
 
 
@@ -135,7 +135,7 @@ def test_a_size_that_changes_while_keys_are_iterated_is_an_error_as_of_a_dict() 
 
 def test_reserved_keys_never_show() -> None:
     committed = {"a": 1, "\0slot:in": [b"x"]}
-    state = TrackedState(committed, ["\0slot:other"])
+    state = TrackedState(committed, find_reserved(committed, "\0slot:other"))
     apply_ops(committed, [StateOp("append", "\0slot:other", b"y")])
 
     assert (state, len(state), list(state), list(reversed(state))) == ({"a": 1}, 1, ["a"], ["a"])

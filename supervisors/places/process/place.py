@@ -153,6 +153,9 @@ class ProcessPlace:
         if child is not None:
             child.grant(seq)
 
+    def pass_by(self, number: int) -> None:
+        """Do nothing: what stood behind it has come back."""
+
     def hold(self) -> None:
         """Tell all workers to stay at their next part or stop; what they had not begun comes back when they do."""
         if not self._is_held:

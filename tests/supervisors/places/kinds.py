@@ -8,12 +8,63 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from supervisors.places.loop import AsyncioLoop
+from supervisors.places.looped import LoopPlace
 from supervisors.places.scripted import ScriptedPlace
+from supervisors.places.simulated_loop import SimulatedLoop
 from supervisors.places.thread import ThreadPlace
 from supervisors.places.timed import TimedThreadPlace
+from supervisors.wire.values import decode, encode
 from tests.supervisors.places.bench import PATIENCE, Bench, Driver
 
-KINDS = ("thread", "timed", "process", "scripted")
+KINDS = ("thread", "timed", "process", "scripted", "looped", "simulated")
+LOOPED = ("looped", "simulated")
+"""Places that run several requests at once."""
+
+
+class Turnover:
+    """Lets others go on."""
+
+    def __await__(self) -> Iterator[None]:
+        yield
+
+
+class LoopBench(Bench):
+    """A bench whose verbs may wait."""
+
+    def begin(self, request: bytes, port: Any) -> Any:
+        verb, *arguments = decode(request)
+        return Waiting(self, getattr(self, verb)(port, *arguments))
+
+    async def stream(self, port: Any, count: int, weight: int) -> Any:
+        for index in range(count):
+            port.part(encode(index), weight)
+            await Turnover()
+        return count
+
+    async def steps(self, port: Any, count: int, weight: int) -> Any:
+        for index in range(count):
+            await port.stop(encode(index), weight, lambda: None)
+        return count
+
+
+class Waiting:
+    """The execution of one verb on a loop."""
+
+    def __init__(self, bench: Bench, outcome: Any) -> None:
+        self._bench = bench
+        self._outcome = outcome
+
+    async def run(self) -> None:
+        if hasattr(self._outcome, "__await__"):
+            self._outcome = await self._outcome
+
+    @property
+    def result(self) -> Any:
+        return encode(self._outcome)
+
+    def conclude(self, *, accepted: bool) -> None:
+        self._bench.settle(accepted=accepted)
 
 
 class AnyDriver(Driver):
@@ -23,6 +74,7 @@ class AnyDriver(Driver):
         self.kind = kind
         self.inside: Callable[[], bool] = lambda: False
         """What a place on this thread does while a part waits."""
+        self.loop: SimulatedLoop | None = None
         super().__init__(**options)
 
     def make_place(self, workers: int, service: Any, **options: Any) -> Any:
@@ -30,6 +82,8 @@ class AnyDriver(Driver):
             return super().make_place(workers, service, **options)
         if self.kind == "scripted":
             return ScriptedPlace(Bench, self, random.Random(0), clock=time.monotonic)
+        if self.kind in LOOPED:
+            return self._make_looped(options)
         if self.kind == "thread":
             return ThreadPlace(Bench, self, time.monotonic, self._wait)
         return TimedThreadPlace(
@@ -38,6 +92,24 @@ class AnyDriver(Driver):
             self,
             time.monotonic,
             self.poller.unpark,
+            timeout=options.get("timeout", PATIENCE),
+            warn=lambda *told: self.warned.append(told),
+            note_abandoned=lambda _stacks: None,
+        )
+
+    def _make_looped(self, options: dict[str, Any]) -> LoopPlace:
+        def make_loop(boot: Any) -> Any:
+            if self.kind == "looped":
+                return AsyncioLoop("bench", LoopBench, boot, time.monotonic, self.poller.unpark)
+            self.loop = SimulatedLoop(LoopBench, boot, random.Random(0), time.monotonic)
+            return self.loop
+
+        return LoopPlace(
+            make_loop,
+            self,
+            time.monotonic,
+            limit=options.get("limit", 1),
+            is_ordered=True,
             timeout=options.get("timeout", PATIENCE),
             warn=lambda *told: self.warned.append(told),
             note_abandoned=lambda _stacks: None,
@@ -62,8 +134,17 @@ class AnyDriver(Driver):
         """Let one thing happen, if it does within `patience` seconds."""
         self.place.on_tick(time.monotonic())
         self.hand_out()
-        if not (self.place.tick() if self.kind == "scripted" else self.place.advance()) and self.kind != "thread":
-            self.poller.park(0.0 if self.kind == "scripted" else patience)
+        if not self._advance() and self.kind != "thread":
+            self.poller.park(0.0 if self.kind in ("scripted", "simulated") else patience)
+
+    def _advance(self) -> bool:
+        if self.kind == "scripted":
+            moved: bool = self.place.tick()
+            return moved
+        if self.kind == "simulated" and self.loop is not None:
+            moved = self.loop.tick()
+            return self.place.advance() or moved
+        return bool(self.place.advance())
 
     def rest(self) -> None:
         """Let pass what may happen, if anything does."""

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from supervisors.places.base import PART_BOUND, Lost
+from supervisors.places.base import CLOSED, PART_BOUND, Lost
 from supervisors.reasons import Killed
-from tests.supervisors.places.kinds import KINDS, AnyDriver, driven
+from tests.supervisors.places.kinds import KINDS, LOOPED, AnyDriver, driven
 
 pytestmark = pytest.mark.processes
 every_kind = pytest.mark.parametrize("kind", KINDS)
-beside_its_actor = pytest.mark.parametrize("kind", ["timed", "process"])
+beside_its_actor = pytest.mark.parametrize("kind", ["timed", "process", "looped"])
 """Places that wait inside of parts, and have limits of time."""
 
 
@@ -142,7 +142,7 @@ def test_what_was_not_begun_comes_back_and_is_run_later_in_order(kind: str) -> N
         driver.run(lambda: len(driver.done) == 200)
         behind = [("echo", index) for index in range(20)]
         seq = park(driver, 5, *behind)
-        assert (driver.returned != []) == (kind != "timed")
+        assert (driver.returned != []) == (kind in {"thread", "process", "scripted"})
         assert not driver.failed
         driver.rest()
         assert len(driver.done) == 200
@@ -161,7 +161,7 @@ def test_a_parked_request_is_given_back_by_a_close(kind: str) -> None:
         driver.place.close(30.0)
         driver.run(lambda: driver.closed)
         [(_, _, lost)] = driver.lost
-    assert lost == Lost(seq, (), ())
+    assert lost == (Lost(None, (seq,), ()) if kind in LOOPED else Lost(seq, (), ()))
     assert (len(driver.parts), driver.done, driver.failed) == (1, {}, [])
 
 
@@ -252,6 +252,9 @@ def test_a_request_that_is_parked_inside_of_a_part_comes_back(kind: str, how: st
             assert [lost for _, _, lost in driver.lost] == [Lost(seq, (), ())]
         else:
             driver.close(30.0)
+            if kind == "looped":  # it is cancelled
+                assert [(reason, lost) for _, reason, lost in driver.lost] == [(CLOSED, Lost(None, (seq,), ()))]
+                return
             assert [(number, returned) for number, _, returned in driver.failed] == [(seq, ())]
             assert driver.failed[0][1].startswith("RequestAbandoned")
         assert driver.place.is_still

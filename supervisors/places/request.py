@@ -1,0 +1,409 @@
+"""A request that is run on a loop, beside others: its coroutine, step by step, and what it may do meanwhile.
+
+Owns what is true of one request, its clock, and the gate at which it waits for grants and the end of a hold. Knows no
+event loop: how a coroutine waits, and what carries reports, is its `Loop`'s.
+
+Theory of operation. A request belongs to its loop's thread, which alone runs its coroutine. What the place reads of it
+on the actor's thread are single references that are swapped: the clock, the number of the hold that it is parked by.
+`Drive` passes every step of the coroutine on: so it is known which request a loop is in, and one that has handed over a
+part goes no further than its next `await` while that is not granted. Nothing here ever blocks the loop but `confirm`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, NamedTuple, Protocol
+
+from supervisors.errors import InternalError
+from supervisors.places.base import RequestAbandoned
+from supervisors.places.copies import generation, leave_copy
+from supervisors.places.reports import Part
+from supervisors.reasons import Reason
+
+CANCEL_SECONDS = 0.5
+"""What a request that was cancelled for its time gets to come to its end (arbitrary)."""
+
+
+class Stop(NamedTuple):
+    """A request has come to a stop, and handed over a part there."""
+
+    seq: int
+    body: Any
+
+
+class Confirm(NamedTuple):
+    """A request handed over a part out of turn, and waits for the answer."""
+
+    seq: int
+    body: Any
+
+
+class Cancelled(NamedTuple):
+    """A request that was cancelled has ended, whatever it has made of that."""
+
+    seq: int
+
+
+class Late(NamedTuple):
+    """A request was cancelled `CANCEL_SECONDS` ago, on a loop that went on meanwhile, and has not ended."""
+
+    seq: int
+
+
+class Overdue(NamedTuple):
+    """A request was cancelled for its time, and has ended by that or was left behind; what a place makes of that."""
+
+    seq: int
+    reason: Reason
+
+
+class Closed(NamedTuple):
+    """The loop has ended.
+
+    Args:
+        reason: what went wrong; None where it ended as asked.
+    """
+
+    reason: Reason | None
+
+
+class Loop(Protocol):
+    """Runs requests beside one another, elsewhere. Called on the actor's thread, but for what says otherwise."""
+
+    def start(self) -> None:
+        """Start it; `Ready` is told once its service has booted.
+
+        Raises:
+            RuntimeError, OSError: the system gave no thread, or no descriptors.
+        """
+
+    def make_request(self, seq: int, body: Any) -> Request:
+        """Make a request for `submit`."""
+
+    def submit(self, requests: list[Request]) -> None:
+        """Begin requests, in order."""
+
+    def cancel(self, request: Request) -> None:
+        """Cancel a request: its next step raises inside of it. `Cancelled` is told when it has ended, or `Late`."""
+
+    def take(self, request: Request) -> None:
+        """Let it know that its listener took what it handed over at its stop."""
+
+    def answer(self, confirm: Confirm, *, is_taken: bool) -> None:
+        """Let a request go on that waits for the answer to a part."""
+
+    def settle(self, request: Request, *, accepted: bool) -> None:
+        """Let it know that its result was taken, or was not."""
+
+    def grant(self, request: Request) -> None:
+        """Grant the oldest part that is not."""
+
+    def hold(self, number: int) -> None:
+        """Let no request pass the gate."""
+
+    def release(self) -> None:
+        """Let them pass."""
+
+    def close(self, reason: Reason) -> None:
+        """End it: no request is in it any more. `Closed` is told."""
+
+    def abandon(self) -> None:
+        """Cancel all it runs, and let it end by itself when that has ended; nothing is wanted of it any more."""
+
+    def next_report(self) -> Any | None:
+        """Take the oldest report; None where there is none."""
+
+    def has_reports(self) -> bool:
+        """Whether a report waits."""
+
+    def is_over(self) -> bool:
+        """Whether everything it ran has ended."""
+
+    def find_stack(self, request: Request | None) -> str:
+        """Give where a request is, or for None the loop's thread."""
+
+    def find_current(self) -> int | None:
+        """Give the number of the request whose own code runs at this moment."""
+
+    def count_steps(self) -> int:
+        """Give how many steps its requests have made: while none is made it is idle, or blocked."""
+
+    def join(self) -> None:
+        """Wait for its thread, which has told that it ended."""
+
+
+class Gate(Protocol):
+    """What a request needs of its loop, on the loop's own thread."""
+
+    current: Request | None
+    """Whose code runs."""
+    steps: int
+    """How many steps its requests have made."""
+    held_by: int
+    """The number of the hold that is in force; 0 for none."""
+    generation: int
+    """That of the program in which it was started (`copies`)."""
+
+    def now(self) -> float:
+        """Give the time in seconds."""
+
+    def tell(self, report: Any) -> None:
+        """Hand a report to the actor."""
+
+    def wait_at_gate(self, request: Request) -> Generator[Any, Any, Any]:
+        """Wait until somebody looks at the gate again; to be delegated to, and to be cancelled."""
+
+    def tell_parked(self) -> None:
+        """Make the actor look whether all is still."""
+
+    def wait_answered(self, confirm: Confirm) -> bool:
+        """Wait for the answer; gives whether the part was taken."""
+
+
+class Clock(NamedTuple):
+    """What is known of a request's time.
+
+    Args:
+        begun_at: when it began; None before.
+        waited: seconds that it has waited at the gate since.
+        waiting_since: since when it waits there now; None while it does not.
+    """
+
+    begun_at: float | None = None
+    waited: float = 0.0
+    waiting_since: float | None = None
+
+
+class Request:
+    """One request in a loop's hands (the `Turnstile` of its own code).
+
+    Args:
+        seq: its number.
+        body: the request itself.
+        gate: its loop.
+    """
+
+    __slots__ = (
+        "_gate",
+        "_looks",
+        "_on_taken",
+        "body",
+        "clock",
+        "execution",
+        "granted",
+        "has_ended",
+        "is_cancel_heard",
+        "is_cancelled",
+        "is_expired",
+        "is_given_up",
+        "is_warned",
+        "judged_at",
+        "parked_by",
+        "seq",
+        "stack",
+        "steps",
+        "task",
+        "ungranted",
+        "work",
+    )
+
+    def __init__(self, seq: int, body: Any, gate: Gate) -> None:
+        self.seq = seq
+        self.body = body
+        self._gate = gate
+        # Of its loop.
+        self.task: Any = None
+        self.execution: Any = None
+        self.work: Coroutine[Any, Any, None] | None = None
+        """Its own coroutine while that runs."""
+        self.ungranted = 0
+        self._looks = False
+        self._on_taken: Callable[[], None] | None = None
+        self.is_cancel_heard = False
+        """Whether it was cancelled by its place, and has come to know that."""
+        # Of its loop, and read by its place.
+        self.clock = Clock()
+        self.parked_by = 0
+        """The number of the hold that it is parked by; 0 while it goes on."""
+        # Of its place, and read by its loop.
+        self.is_given_up = False
+        # Of its place alone.
+        self.has_ended = False
+        """Whether its end was reported, told or not."""
+        self.is_expired = False
+        """Whether its time is over, and it was cancelled for that."""
+        self.stack = ""
+        """Where it was then."""
+        self.steps = 0
+        self.judged_at = 0.0
+        """How many steps its loop had made, and when it is looked at again whether it makes any."""
+        self.is_cancelled = False
+        self.is_warned = False
+        self.granted: deque[bool] = deque()
+        """Of each part that was told and is not granted, whether its sender waits for that grant."""
+
+    # -- Turnstile
+
+    def part(self, body: Any, weight: int) -> None:
+        """Send `body` ahead; while it is not granted the next `await` waits."""
+        self.check()
+        if generation.number != self._gate.generation:
+            return  # nobody takes what a copy hands over
+        self.ungranted += 1
+        self._looks = True
+        self._gate.tell(Part(self.seq, body))
+
+    def confirm(self, body: Any) -> None:
+        """Send `body` ahead, out of turn, and wait until it was taken."""
+        self.check()
+        if generation.number != self._gate.generation:
+            return
+        confirm = Confirm(self.seq, body)
+        self._gate.tell(confirm)
+        if not self._gate.wait_answered(confirm):
+            raise RequestAbandoned
+
+    def check(self) -> None:
+        """Raise `RequestAbandoned` if nobody wants the request any more."""
+        if self.is_given_up:
+            raise RequestAbandoned
+
+    def stop_with(self, body: Any, weight: int) -> None:
+        """Refuse; raises `InternalError`."""
+        raise InternalError("a request on a loop stops by `stop`")
+
+    async def stop(self, body: Any, weight: int, on_taken: Callable[[], None]) -> None:
+        """Send `body` ahead and wait for its grant, and while the place is held."""
+        self.check()
+        self._on_taken = on_taken
+        self.ungranted += 1
+        self._gate.tell(Stop(self.seq, body))
+        await _Pass(self)
+
+    # -- For its loop
+
+    def take_stop(self) -> None:
+        """Its listener took what it handed over at its stop."""
+        on_taken, self._on_taken = self._on_taken, None
+        if on_taken is not None:
+            on_taken()
+
+    def has_to_wait(self) -> bool:
+        """Tell whether it may not pass the gate."""
+        # A grant may be heard of before the word that what it is for was taken.
+        return self.ungranted > 0 or self._gate.held_by != 0 or self._on_taken is not None
+
+    def pass_gate(self) -> Generator[Any, Any, None]:
+        """Wait at the gate for as long as it may not pass."""
+        gate = self._gate
+        self._looks = False
+        if not self.has_to_wait():
+            return
+        begun_at, waited, _ = self.clock
+        since = gate.now()
+        self.clock = Clock(begun_at, waited, since)
+        try:
+            while self.has_to_wait():
+                self.note_hold(gate.held_by)
+                yield from gate.wait_at_gate(self)
+        finally:
+            self.parked_by = 0
+            self.clock = Clock(begun_at, waited + gate.now() - since, None)
+
+    def note_hold(self, number: int) -> None:
+        """It waits at the gate: with the hold of that number it is parked."""
+        self.parked_by = number
+        if number:
+            self._gate.tell_parked()
+
+    @property
+    def looks_at_gate(self) -> bool:
+        """Whether it has handed over a part since it last passed the gate."""
+        return self._looks
+
+    # -- For its place
+
+    def due_at(self, seconds: float, now: float) -> float:
+        """Give the clock reading at which it will have run for `seconds`, waits at the gate left out.
+
+        While it waits there, or has not begun, it is what that would be if it went on now.
+        """
+        begun_at, waited, waiting_since = self.clock
+        if begun_at is None:
+            return now + seconds
+        if waiting_since is None:
+            return begun_at + waited + seconds
+        return now + max(0.0, begun_at + waited + seconds - waiting_since)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its clock goes on."""
+        return self.clock.begun_at is not None and self.clock.waiting_since is None
+
+    def is_over(self) -> bool:
+        """Tell whether its code, which has begun, has come to its end."""
+        return self.work is None
+
+    def is_still(self, hold: int) -> bool:
+        """Tell whether none of its code runs before the end of that hold."""
+        return self.has_ended or self.parked_by == hold
+
+
+class Drive:
+    """Awaits the coroutine of a request step by step.
+
+    Args:
+        request: whose it is.
+        work: its coroutine.
+        gate: its loop.
+    """
+
+    def __init__(self, request: Request, work: Coroutine[Any, Any, None], gate: Gate) -> None:
+        self._request = request
+        self._work = work
+        self._gate = gate
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        request, work, gate = self._request, self._work, self._gate
+        value: Any = None
+        error: BaseException | None = None
+        while True:
+            gate.current = request
+            gate.steps += 1
+            try:
+                awaited = work.send(value) if error is None else work.throw(error)
+            except StopIteration:
+                _leave_if_copy(gate)
+                return
+            except BaseException as raised:
+                _leave_if_copy(gate, raised)
+                raise
+            finally:
+                gate.current = None
+            _leave_if_copy(gate)
+            value, error = None, None
+            try:
+                value = yield awaited
+                if request.looks_at_gate:
+                    yield from request.pass_gate()
+            except GeneratorExit:
+                work.close()  # its loop is no more: what it awaits may be gone before it
+                raise
+            except BaseException as raised:  # noqa: BLE001  it is raised where the coroutine waits
+                error = raised
+
+
+class _Pass:
+    """Awaits the gate."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        yield from self._request.pass_gate()
+
+
+def _leave_if_copy(gate: Gate, error: BaseException | None = None) -> None:
+    if generation.number != gate.generation:
+        leave_copy(error)
