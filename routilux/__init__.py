@@ -32,6 +32,7 @@ from routilux.records.registry import register
 from routilux.records.value_errors import ValueReadingError
 from routilux.runtime.job import Job
 from routilux.stores.errors import JobExistsError, JobOwnedError, StoreError, UnknownJobError
+from routilux.tracking.tracker import ExecutionTracker
 from routilux.turn.state import InPlace, Unreadable
 from routilux.version import VERSION
 from supervisors.errors import ValueEncodingError
@@ -46,6 +47,7 @@ __all__ = [
     "ErrorStrategy",
     "Event",
     "ExecutionRecord",
+    "ExecutionTracker",
     "Flow",
     "InPlace",
     "Job",

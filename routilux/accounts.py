@@ -15,6 +15,7 @@ from routilux.dead_letters import DeadLetters
 from routilux.ids import key_of_text
 from routilux.messages import Message, Payload
 from routilux.routing import Edge, OutputPlan, RoutinePlan
+from routilux.tracking.meters import Spent
 from supervisors.mailbox import Lock, Mailbox
 from supervisors.parking import NOTICE_SECONDS
 
@@ -109,7 +110,43 @@ class Account:
         lock: the job's lock.
     """
 
-    takes_bytes: bool
+    # CPython 3.11 finds the attributes of an object with thirty or more of them by a slower way, which is felt here.
+    __slots__ = (
+        "abandoned",
+        "alone",
+        "committed",
+        "dead",
+        "dead_letters",
+        "emitted",
+        "error",
+        "failed",
+        "handled",
+        "in_hand",
+        "in_retry",
+        "index",
+        "is_at_boundary",
+        "is_in_place",
+        "is_pressing",
+        "is_skipped",
+        "is_stopping",
+        "mailbox",
+        "peak_waiting",
+        "pids",
+        "plan",
+        "pressed_by",
+        "presses_on",
+        "restarts",
+        "retries",
+        "skipped",
+        "spent",
+        "status",
+        "takes_bytes",
+        "taps",
+        "turns",
+        "versions",
+        "waits",
+        "ways",
+    )
 
     def __init__(self, plan: RoutinePlan, lock: Lock) -> None:
         self.plan = plan
@@ -143,6 +180,14 @@ class Account:
         self.status = "pending"
         self.error: str | None = None
         """The last failure, in one line."""
+        self.turns: list[float] = []
+        """Seconds that turns took which were committed since somebody looked (`Holdings.fetch_times_held`)."""
+        self.waits: list[float] = []
+        """Seconds that the messages of these had waited: all the time since they were sent, but for the turn itself."""
+        self.peak_waiting = 0
+        """Messages in its mailbox at most, as far as they were there when it took some."""
+        self.spent = (Spent(),) * plan.options.workers
+        """What the processes have used that have ended, by worker."""
         self.pids: tuple[int | None, ...] = (None,) * plan.options.workers
         self.abandoned: tuple[str, ...] = ()
         """Where each of its threads was when it was given up; of those alone that have not come back."""
@@ -163,6 +208,12 @@ class Account:
         """Note that the job is over with all messages of this routine handled."""
         if self.status == "running":
             self.status = "completed"
+
+    def note_ended(self, worker: int, cpu_seconds: float, peak_bytes: int | None) -> None:
+        """Note what the process of a worker has used, which has ended."""
+        before = self.spent[worker]
+        now = Spent(before.cpu_seconds + cpu_seconds, max(before.peak_bytes, peak_bytes or 0))
+        self.spent = (*self.spent[:worker], now, *self.spent[worker + 1 :])
 
     def note_abandoned(self, stacks: tuple[str, ...]) -> None:
         """Note which of its threads were given up and still run."""

@@ -19,6 +19,7 @@ from routilux.facts import FACTS_BATCH, Fact
 from routilux.ids import key_of_text
 from routilux.messages import Message, Once, add_once
 from routilux.routing import GONE, OutputPlan, Plan
+from routilux.tracking.meters import Measured, Measures, Times
 from routilux.turn.values import PICKLED, ValueCodec
 from supervisors.errors import InternalError
 from supervisors.locking import BriefLock
@@ -44,6 +45,13 @@ class EdgeCount(NamedTuple):
     def is_conserved(self) -> bool:
         """Whether every message is accounted for."""
         return self.sent == (self.handled + self.waiting + self.in_hand + self.in_retry + self.dead + self.skipped)
+
+
+class SentAt(NamedTuple):
+    """When a message was first and last sent by a connection: clock readings, None for never."""
+
+    first: float | None
+    last: float | None
 
 
 class Holdings:
@@ -73,6 +81,7 @@ class Holdings:
         "_entry_open",
         "_facts",
         "_facts_told",
+        "_first_at",
         "_gate_open",
         "_handled",
         "_has_stopped",
@@ -80,6 +89,7 @@ class Holdings:
         "_is_ending",
         "_is_quiet",
         "_is_stopping_in_place",
+        "_last_at",
         "_memos",
         "_notify_facts",
         "_notify_overflow",
@@ -99,6 +109,7 @@ class Holdings:
         "codec",
         "job_id",
         "lock",
+        "measures",
         "outputs",
         "outside",
         "plan",
@@ -157,6 +168,8 @@ class Holdings:
         self._handled = [0] * count
         self._dead = [0] * count
         self._skipped = [0] * count
+        self._first_at: list[float | None] = [None] * count
+        self._last_at: list[float | None] = [None] * count
         self._delivery = 0
         self._outstanding = 0
         self._entry_open = True
@@ -171,6 +184,8 @@ class Holdings:
         self._is_stopping_in_place = False
         """Whether a checkpoint has routines stop whose state is read in place, beside a hold of the gate."""
         self._memos: dict[int, tuple[Once, ...]] = {}
+        self.measures: Measures | None = None
+        """What earlier runners of the job have measured; None for a new job."""
 
     # -- Looking in
 
@@ -180,6 +195,15 @@ class Holdings:
         self._facts.clear()
         self._facts_told = False
         return facts
+
+    def fetch_times_held(self) -> list[Times]:
+        """Take what turns took that were committed since this was last called; for those who hold the lock."""
+        times = []
+        for account in self.accounts:
+            if account.turns:
+                times.append(Times(account.index, account.turns, account.waits))
+                account.turns, account.waits = [], []
+        return times
 
     def counts(self) -> list[EdgeCount]:
         """Count every connection's messages, each place looked at, in one cut."""
@@ -212,6 +236,10 @@ class Holdings:
             )
             for index, edge in enumerate(self.plan.edges)
         ]
+
+    def sent_at_held(self) -> list[SentAt]:
+        """Tell when messages were sent, by connection; for those who hold the lock."""
+        return list(map(SentAt, self._first_at, self._last_at))
 
     def check(self) -> None:
         """Check the conservation of messages (R7).
@@ -246,6 +274,8 @@ class Holdings:
             outputs=tuple(copy_output(output) for output in self.outputs),
             is_entry_open=self._entry_open,
             memos=self._memos.copy(),
+            first_at=self._first_at.copy(),
+            last_at=self._last_at.copy(),
         )
 
     def restore(self, books: Books, memos: dict[int, tuple[Once, ...]]) -> None:
@@ -260,9 +290,12 @@ class Holdings:
         self._memos = dict(books.memos)
         for key, added in memos.items():
             self._memos[key] = add_once(self._memos.get(key, ()), added)
+        self.measures = Measures(0.0, books.seconds, tuple(held.measured or Measured() for held in books.accounts))
         with self.lock:
             self._sent[:], self._handled[:] = books.sent, books.handled
             self._dead[:], self._skipped[:] = books.dead, books.skipped
+            for index, at in enumerate(books.first_at):
+                self._first_at[index], self._last_at[index] = at, books.last_at[index]
             self._entry_open = books.is_entry_open
             for account, held in zip(self.accounts, books.accounts, strict=True):
                 self._restore_account(account, held)
@@ -291,6 +324,7 @@ class Holdings:
         account.error, account.is_skipped = held.error, held.is_skipped
         for name, count in held.counts.items():
             setattr(account, name, count)
+        account.spent = (*held.spent, *account.spent)[: len(account.spent)]
         for letter in held.letters:
             account.dead_letters.add(letter)
         if account.is_skipped:  # the others of its pool still had something in hand: nobody will take that here

@@ -15,6 +15,7 @@ from routilux.jobs.machine import JobStatus
 from routilux.jobs.recorder import CheckpointInfo
 from routilux.jobs.state_file import Parts, PausePoint, read_state, write_state
 from routilux.stores.single_file import read_file, write_file
+from routilux.tracking.tracker import ExecutionTracker
 
 
 class Starter(Protocol):
@@ -39,6 +40,7 @@ class RoutineFigures(NamedTuple):
         in_hand: messages being handled.
         in_retry: messages that wait for their next try.
         abandoned: threads that were given up and are still in their handlers.
+        peak_waiting: messages in its mailbox at most.
     """
 
     handled: int = 0
@@ -52,6 +54,7 @@ class RoutineFigures(NamedTuple):
     in_hand: int = 0
     in_retry: int = 0
     abandoned: int = 0
+    peak_waiting: int = 0
 
 
 class JobState:
@@ -75,6 +78,7 @@ class JobState:
         history: the history at that moment.
         pause_points: the pauses it had, oldest first, also those before it was resumed.
         checkpoint: the newest that the program which runs it has made durable; None for none.
+        tracker: executions, flow of events and metrics at that moment; None makes one that knows of nothing.
     """
 
     def __init__(  # noqa: PLR0913  a snapshot has as many parts as it has
@@ -93,6 +97,7 @@ class JobState:
         outputs: dict[tuple[str, str], list[Any]] | None = None,
         pause_points: Sequence[PausePoint] = (),
         checkpoint: CheckpointInfo | None = None,
+        tracker: ExecutionTracker | None = None,
     ) -> None:
         self.job_id = job_id
         self.flow_id = flow_id
@@ -106,6 +111,7 @@ class JobState:
         self.outputs = outputs if outputs is not None else {}
         self.pause_points = list(pause_points)
         self.checkpoint = checkpoint
+        self.tracker = tracker or ExecutionTracker(job_id, flow_id, str(status), updated_at, 0.0, (), ())
         self._cut = history
         self._records: list[ExecutionRecord] | None = None
         self._own_records: list[ExecutionRecord] = []
@@ -229,6 +235,7 @@ class JobState:
             outputs=self.outputs,
             pause_points=self.pause_points,
             checkpoint=self.checkpoint,
+            tracker=self.tracker,
         )
 
     @staticmethod

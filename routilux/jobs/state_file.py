@@ -30,6 +30,7 @@ from routilux.records.history_log import is_named
 from routilux.records.packing import Unpacker, pack
 from routilux.records.registry import default as registry
 from routilux.records.schema import MessageImage
+from routilux.tracking.tracker import ExecutionTracker
 from routilux.turn.state import InPlace, Unreadable, decode_for_reader
 from supervisors.errors import ValueDecodingError, ValueEncodingError
 from supervisors.reasons import ErrorRecord, Reason, record_error
@@ -85,6 +86,7 @@ class Parts(NamedTuple):
     outputs: dict[tuple[str, str], list[Any]]
     pause_points: list[PausePoint]
     checkpoint: CheckpointInfo | None
+    tracker: ExecutionTracker | None
 
 
 class _Lost(msgspec.Struct, frozen=True, tag="unreadable"):
@@ -157,6 +159,7 @@ class _State(msgspec.Struct, frozen=True):
     outputs: list[_Output]
     pause_points: list[_Point]
     checkpoint: CheckpointInfo | None
+    tracker: ExecutionTracker | None = None
 
 
 _read = Unpacker(_State, DamagedStateError).unpack
@@ -244,6 +247,7 @@ def _to_struct(parts: Parts, codec: Carried) -> _State:
             for index, point in enumerate(parts.pause_points)
         ],
         checkpoint=parts.checkpoint,
+        tracker=parts.tracker,
     )
 
 
@@ -310,6 +314,7 @@ def _from_struct(state: _State, codec: Carried) -> Parts:
             for point in state.pause_points
         ],
         checkpoint=state.checkpoint,
+        tracker=state.tracker,
     )
 
 
