@@ -14,7 +14,8 @@ from routilux.jobs.history import HistoryCut
 from routilux.jobs.machine import JobStatus
 from routilux.jobs.recorder import CheckpointInfo
 from routilux.jobs.state_file import Parts, PausePoint, read_state, write_state
-from routilux.stores.single_file import read_file, write_file
+from routilux.stores.single_file import read_file, write_file, write_parts
+from routilux.tracking.trace import write_trace
 from routilux.tracking.tracker import ExecutionTracker
 
 
@@ -207,6 +208,14 @@ class JobState:
             StoreWriteError: it could not be written; what was there is as it was.
         """
         write_file(path, self.serialize(allow_pickle=allow_pickle))
+
+    def write_trace(self, path: str | os.PathLike[str]) -> None:
+        """Write the history that is in memory as a trace file, as `Job.write_trace`.
+
+        Raises:
+            StoreWriteError: it could not be written; what was there is as it was.
+        """
+        write_parts(path, write_trace(f"{self.flow_id}, job {self.job_id}", self.history, self.created_at))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, allow_pickle: bool = False) -> Self:

@@ -132,7 +132,7 @@ def _track_image(routine: RoutineImage, *, is_process: bool) -> RoutineTrack:
     return RoutineTrack(
         routine.id,
         routine.status,
-        {**routine.figures, **held, "peak_waiting": peak},
+        {**routine.figures, **held, "abandoned": 0, "peak_waiting": peak},
         routine.measured or Measured(),
         tuple(workers),
     )

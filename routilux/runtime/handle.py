@@ -35,6 +35,7 @@ from routilux.jobs.recorder import CheckpointInfo
 from routilux.jobs.state import JobState
 from routilux.jobs.state_file import PausePoint
 from routilux.jobs.tracks import track_cut
+from routilux.keeping.history import StoredHistory
 from routilux.ledger import Ledger
 from routilux.model.options import checked_shutdown
 from routilux.records.schema import PausePoint as KeptPoint
@@ -45,6 +46,8 @@ from routilux.runtime.interrupts import Uninterrupted
 from routilux.runtime.keeping import Kept
 from routilux.runtime.results import Results
 from routilux.runtime.waits import Arrival, End, countdown
+from routilux.stores.single_file import write_parts
+from routilux.tracking.trace import write_trace
 from routilux.tracking.tracker import ExecutionTracker
 from routilux.turn.state import decode_for_reader, decode_state
 from supervisors.actor import PykkaRef
@@ -147,6 +150,25 @@ class JobHandle:
     def tracker(self) -> ExecutionTracker:
         """How the job does now: executions, flow of events and metrics, with what its workers use."""
         return self._track(self._cut())
+
+    def write_trace(self, path: str | os.PathLike[str]) -> None:
+        """Write how the job went as a trace file, which Perfetto's viewer and Chrome's `about:tracing` open.
+
+        Each turn is a slice on the track of its routine, each failure and decision a mark. Of a job with a store it is
+        the complete history, but for the last moments of one that runs; else the newest 10,000 records.
+
+        Args:
+            path: the file, which only this user may read; one that is there is replaced.
+
+        Raises:
+            StoreWriteError: it could not be written; what was there is as it was.
+        """
+        if self._kept is None:
+            self.state.write_trace(path)
+            return
+        self.require_here()
+        records = StoredHistory(self._kept.store, self.id).records()
+        write_parts(path, write_trace(f"{self.flow_id}, job {self.id}", records, self._created_at))
 
     @property
     def dead_letters(self) -> list[DeadLetter]:
