@@ -129,7 +129,10 @@ class Account:
         "is_pressing",
         "is_skipped",
         "is_stopping",
+        "longest",
         "mailbox",
+        "measured",
+        "next_sample",
         "peak_waiting",
         "pids",
         "plan",
@@ -137,18 +140,19 @@ class Account:
         "presses_on",
         "restarts",
         "retries",
+        "sample_every",
+        "samples",
+        "seconds",
         "skipped",
         "spent",
         "status",
         "takes_bytes",
         "taps",
-        "turns",
         "versions",
-        "waits",
         "ways",
     )
 
-    def __init__(self, plan: RoutinePlan, lock: Lock) -> None:
+    def __init__(self, plan: RoutinePlan, lock: Lock) -> None:  # noqa: PLR0915  an account has as many sides
         self.plan = plan
         self.index = plan.index
         self.takes_bytes = plan.is_process
@@ -180,10 +184,16 @@ class Account:
         self.status = "pending"
         self.error: str | None = None
         """The last failure, in one line."""
-        self.turns: list[float] = []
-        """Seconds that turns took which were committed since somebody looked (`Holdings.fetch_times_held`)."""
-        self.waits: list[float] = []
-        """Seconds that the messages of these had waited: all the time since they were sent, but for the turn itself."""
+        self.measured = 0
+        """How much of `handled` was taken by `Holdings.fetch_times_held`; what follows is of those since."""
+        self.seconds = 0.0
+        self.longest = 0.0
+        self.samples: list[tuple[float, float]] = []
+        """Of every so-manieth turn, the seconds it took, and those its message had waited: all the time since it was
+        sent, but for the turn itself."""
+        self.sample_every = 1
+        self.next_sample = 1
+        """What `handled` is after the next one of these."""
         self.peak_waiting = 0
         """Messages in its mailbox at most, as far as they were there when it took some."""
         self.spent = (Spent(),) * plan.options.workers

@@ -72,6 +72,9 @@ class Ledger(Dispositions):
                 else key_of_text(f"{self.job_id}:{name}")
             )
             self._append(way, payload, key_of_child(base, way.key), at, rung)
+            self._last_at[edge] = at
+            if self._first_at[edge] is None:
+                self._first_at[edge] = at
         self._wake(rung)
         return Admission.ADMITTED
 
@@ -210,7 +213,7 @@ class Ledger(Dispositions):
                 return not account.is_at_boundary  # the way there has to be free
             return self._gate_open and not account.is_pressed
 
-    def commit(
+    def commit(  # noqa: C901  one function: what every turn passes is spelled out here
         self, account: Account, worker: int, delivery: int, result: TurnResult, at: float, seconds: float
     ) -> bool:
         """Commit a finished turn (R1): state, emissions, acknowledgement and record, at once.
@@ -241,11 +244,15 @@ class Ledger(Dispositions):
                 account.versions[worker] += 1
             if emissions:
                 events = self._append_emissions(account, message, emissions, at, rung)
-            account.turns.append(seconds)
-            account.waits.append(at - seconds - message.sent_at)
             edge = message.edge
             self._handled[edge] += 1
-            account.handled += 1
+            account.handled = handled = account.handled + 1
+            account.seconds += seconds
+            if seconds > account.longest:  # noqa: PLR1730  as above
+                account.longest = seconds
+            if handled == account.next_sample:
+                account.next_sample = handled + account.sample_every
+                account.samples.append((seconds, at - seconds - message.sent_at))
             self._outstanding -= 1
             is_full = self._note(
                 Fact("committed", account.index, edge, to_bytes(message.key), message.failures + 1, at, seconds, events)
@@ -402,9 +409,6 @@ class Ledger(Dispositions):
     def _append(self, way: Way, payload: Payload, key: int, at: float, rung: list[Mailbox]) -> None:
         index = way.index
         self._sent[index] = seq = self._sent[index] + 1
-        self._last_at[index] = at
-        if seq == 1:
-            self._first_at[index] = at
         account = way.account
         if account is None:
             rung += self.results_bell.ring_held()

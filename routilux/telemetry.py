@@ -2,7 +2,7 @@
 
 Owns the instruments and their names. All are observable: nothing is recorded while messages are handled, and a job is
 looked at when the reader of the meter asks, on its thread. One look serves all instruments of a collection. The names
-and units follow OpenTelemetry's conventions: dots, no unit in a name, no `_total`.
+and units follow OpenTelemetry's conventions: no unit in a name, and no `_total`.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def export_metrics(meter: Meter, jobs: Callable[[], Iterable[Job]]) -> None:
 
     def observe(read: Read, _options: object) -> list[Any]:
         return [
-            Observation(value, {"job": tracker.job_id, "flow": tracker.flow_id, **attributes})
+            Observation(value, {"job_id": tracker.job_id, "flow_id": tracker.flow_id, **attributes})
             for tracker in look.take()
             for value, attributes in read(tracker)
         ]
@@ -96,7 +96,7 @@ class _Look:
 def _instruments() -> Iterator[tuple[str, str, str, str, Read]]:
     """Give each instrument's kind, name, unit, meaning, and what reads it."""
     for metric in METRICS:
-        name = "routilux." + metric.name.removesuffix("_total").replace("_", ".")
+        name = "routilux." + metric.name.removesuffix("_total")
         yield metric.kind, name, metric.unit, metric.told, partial(_read_field, metric.field)
     for name, field, what in (
         ("routilux.turn", "execution_time", "turns took that committed"),

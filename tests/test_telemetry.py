@@ -65,7 +65,7 @@ def test_each_instrument_tells_what_the_tracker_tells(meter: FakeMeter) -> None:
     job = finished()
     export_metrics(meter, lambda: [job])
     kind, observe, unit = meter.made["routilux.handled"]
-    base = {"job": job.id, "flow": "squares"}
+    base = {"job_id": job.id, "flow_id": "squares"}
     assert [(seen.value, seen.attributes) for seen in observe(None)] == [
         (1, {**base, "routine": "count"}),
         (5, {**base, "routine": "square"}),

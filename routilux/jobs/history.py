@@ -69,11 +69,11 @@ class History:
         kept_from = self._total - len(self._facts)
         while (oldest := self._budget.oldest) is not None and oldest < kept_from:
             self._budget.give_back(oldest)
-        # Nearly all facts have none, and every turn makes a fact.
-        with_reason = [(number, fact.reason) for number, fact in enumerate(added, first) if fact.reason is not None]
-        for number, reason in with_reason:
-            if number >= kept_from:
-                for over in self._budget.take(number, weigh(reason)):
+        if not [fact for fact in added if fact.reason is not None]:
+            return  # so it is nearly always, and every turn makes a fact
+        for number, fact in enumerate(added, first):
+            if fact.reason is not None and number >= kept_from:
+                for over in self._budget.take(number, weigh(fact.reason)):
                     self._shorten(over - kept_from)
 
     @property

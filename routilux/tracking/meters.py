@@ -18,18 +18,27 @@ RECENT_SECONDS = 60
 """What "lately" is: the last minute."""
 
 
+SAMPLES = 16
+"""Turns of a routine that are samples in any case of each batch of facts; of `n` times as many about every n-th is.
+With all of them measuring cost a job of trivial turns a twentieth of its processor time (`benchmarks.keeping`)."""
+
+
 class Times(NamedTuple):
     """What the turns of one routine took that were committed since this was last asked for.
 
     Args:
         routine: index of the routine.
-        turns: seconds that each took.
-        waits: seconds that the message of each had waited.
+        turns: how many there were.
+        seconds: what they took together.
+        longest: what one of them took at most.
+        samples: of the first and of every so-manieth, the seconds it took, and those its message had waited.
     """
 
     routine: int
-    turns: list[float]
-    waits: list[float]
+    turns: int
+    seconds: float
+    longest: float
+    samples: list[tuple[float, float]]
 
 
 class Spent(NamedTuple):
@@ -132,12 +141,13 @@ class Meters:
             return
         meters, second = self._meters, int(facts[0].at)
         is_one_second = second == int(facts[-1].at)
-        for routine, turns, waits in times:
+        for routine, count, seconds, longest, samples in times:
             meter = meters[routine]
-            meter.turns.extend(turns)
-            meter.waits.extend(waits)
+            turns, waits = zip(*samples, strict=True)
+            meter.turns.add(turns, count, seconds, longest)
+            meter.waits.add(waits, count, sum(waits) * count / len(waits), max(waits))
             if is_one_second:
-                meter.recent.add(second, len(turns))
+                meter.recent.add(second, count)
         if not is_one_second:  # of a job that is not very busy
             for fact in facts:
                 if fact.kind == "committed":

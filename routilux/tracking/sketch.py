@@ -9,8 +9,8 @@ mantissa. So each octave has 128 buckets of equal width, none is wider than 1/12
 its middle is at most 1/257 = 0.39 % away from any in it. There are 65,536 buckets at most, whatever comes; between one
 microsecond and one day there are 4,700.
 
-A busy job brings more durations than can be looked at one by one without being felt (`benchmarks.keeping`). Where many
-come at once, their number, sum and greatest are exact, and buckets count every n-th for n.
+Whoever has more durations than can be looked at one by one adds their number, sum and greatest, which are exact, and
+some of them, by which the others are counted too.
 """
 
 from __future__ import annotations
@@ -26,8 +26,6 @@ from msgspec import Meta
 
 RELATIVE_ACCURACY = 1 / 257
 """By how much of itself a quantile may be wrong at most, for values from 1e-38 to 1e38."""
-SAMPLED = 32
-"""Values of a batch that are looked at in any case; of `n` times as many about every n-th is (arbitrary)."""
 _SIGN = 0x8000
 _UPPER_HALF = 1 if sys.byteorder == "little" else 0
 _SINGLE = struct.Struct(">f")
@@ -54,21 +52,28 @@ class Sketch(msgspec.Struct, array_like=True):
 
     def extend(self, values: Sequence[float]) -> None:
         """Add values, in seconds; a negative one is zero to quantiles."""
-        if not values:
-            return
-        size = len(values)
-        # Odd, and not always from the first one on: what comes in a rhythm is met at each of its beats.
-        step = 1 if size <= SAMPLED else size // SAMPLED | 1
-        sampled = values[self.count % step :: step]
-        self.count += size
-        self.total += sum(values)
-        self.greatest = max(self.greatest, max(values))  # noqa: PLW3301  unpacked, they would be copied
-        singles = struct.pack(f"{len(sampled)}f", *sampled)
+        if values:
+            self.add(values, len(values), sum(values), max(values))
+
+    def add(self, samples: Sequence[float], count: int, total: float, greatest: float) -> None:
+        """Add values of which some are known: in its bucket each of these stands for its share of all.
+
+        Args:
+            samples: those that are known, one at least.
+            count: how many there are in all.
+            total: the sum of all.
+            greatest: the greatest of all.
+        """
+        self.count += count
+        self.total += total
+        self.greatest = max(self.greatest, greatest)
+        each = count // len(samples)
+        singles = struct.pack(f"{len(samples)}f", *samples)
         buckets = self.buckets
         bucket = 0
         for bucket in memoryview(singles).cast("H")[_UPPER_HALF::2].tolist():
-            buckets[bucket] = buckets.get(bucket, 0) + step
-        buckets[bucket] += size - len(sampled) * step
+            buckets[bucket] = buckets.get(bucket, 0) + each
+        buckets[bucket] += count - len(samples) * each
 
     def merge(self, other: Sketch) -> None:
         """Add all that another one has seen."""

@@ -114,7 +114,7 @@ class ExecutionTracker(msgspec.Struct, frozen=True):
     def to_prometheus(self) -> str:
         """Give all that is told here as text that Prometheus reads (its exposition format, version 0.0.4)."""
         performances = [self._tell(track) for track in self.tracks]
-        return write_metrics({"job": self.job_id, "flow": self.flow_id}, self.seconds, performances, self.flows)
+        return write_metrics({"job_id": self.job_id, "flow_id": self.flow_id}, self.seconds, performances, self.flows)
 
     def to_dict(self) -> dict[str, Any]:
         """Give all that is told here as dicts, lists, numbers and text, which `json.dump` takes."""

@@ -12,7 +12,7 @@ def committed(*times: float, routine: int = 0) -> list[Fact]:
 
 
 def took(*turns: float, routine: int = 0) -> list[Times]:
-    return [Times(routine, list(turns), [0.0] * len(turns))]
+    return [Times(routine, len(turns), sum(turns), max(turns), [(seconds, 0.0) for seconds in turns])]
 
 
 def test_turns_of_the_last_minute_are_those_of_the_last_minute() -> None:
@@ -65,3 +65,12 @@ def test_what_earlier_runners_have_measured_is_part_of_it_and_stays_theirs() -> 
     assert (now.seconds, now.routines[0].turns.count, now.routines[0].turns.greatest) == (45.0, 3, 2.5)
     assert (now.routines[0].recent, now.routines[0].recent_seconds) == (1, 5.0)
     assert turns.count == 2
+
+
+def test_of_a_batch_of_which_some_are_known_each_of_these_stands_for_its_share() -> None:
+    meters = Meters(1)
+    meters.extend([Times(0, 100, 60.0, 9.0, [(0.5, 1.0), (0.25, 3.0), (0.5, 5.0)])], committed(1.0))
+    (found,) = meters.measure(1.0).routines
+    assert (found.turns.count, found.turns.mean, found.turns.greatest) == (100, 0.6, 9.0)
+    assert (sum(found.turns.buckets.values()), sorted(found.turns.buckets.values())) == (100, [33, 67])
+    assert (found.waits.count, found.waits.mean, found.waits.greatest) == (100, 3.0, 5.0)

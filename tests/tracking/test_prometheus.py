@@ -4,23 +4,10 @@ from __future__ import annotations
 
 import re
 
-from routilux.tracking.meters import Measured
-from routilux.tracking.performance import EventFlow, WorkerUsage
-from routilux.tracking.sketch import Sketch
-from routilux.tracking.tracker import ExecutionTracker, RoutineTrack
+from tests.tracking.samples import tracker
 
-_LABEL = r'[a-z]+="(?:[^"\\\n]|\\["\\n])*"'
+_LABEL = r'[a-z_]+="(?:[^"\\\n]|\\["\\n])*"'
 _SAMPLE = re.compile(rf"routilux_[a-z_]+\{{{_LABEL}(?:,{_LABEL})*\}} [-+.0-9e]+")
-
-
-def tracker(routine_id: str = "parse") -> ExecutionTracker:
-    turns = Sketch()
-    turns.extend([0.5, 0.5, 1.0])
-    figures = {"handled": 3, "failed": 1, "waiting": 2, "peak_waiting": 7, "retries": 1, "restarts": 1}
-    worker = WorkerUsage(0, 12.5, 4242, 1 << 20, 2 << 20)
-    track = RoutineTrack(routine_id, "running", figures, Measured(turns, Sketch(), 3, 60.0), (worker,))
-    flow = EventFlow("read", "file", routine_id, "source", 5, 3, 2, 0, 0, 1.0, 2.0, f"read.file -> {routine_id}.source")
-    return ExecutionTracker("nightly", "census", "running", 100.0, 30.0, (track,), (flow,))
 
 
 def test_each_line_is_one_of_the_format() -> None:
@@ -38,7 +25,8 @@ def test_each_line_is_one_of_the_format() -> None:
 
 def test_its_numbers_are_those_of_the_tracker() -> None:
     lines = tracker().to_prometheus().splitlines()
-    where = 'job="nightly",flow="census",routine="parse"'
+    whole = 'job_id="nightly",flow_id="census"'
+    where = f'{whole},routine="parse"'
     for line in (
         f"routilux_handled_total{{{where}}} 3",
         f"routilux_failed_total{{{where}}} 1",
@@ -49,8 +37,8 @@ def test_its_numbers_are_those_of_the_tracker() -> None:
         f"routilux_wait_seconds_count{{{where}}} 0",
         f'routilux_worker_cpu_seconds_total{{{where},worker="0"}} 12.5',
         f'routilux_worker_resident_bytes{{{where},worker="0"}} {1 << 20}',
-        'routilux_sent_total{job="nightly",flow="census",source="read",event="file",target="parse",slot="source"} 5',
-        'routilux_run_seconds_total{job="nightly",flow="census"} 30.0',
+        f'routilux_sent_total{{{whole},source="read",event="file",target="parse",slot="source"}} 5',
+        f"routilux_run_seconds_total{{{whole}}} 30.0",
     ):
         assert line in lines, line
 

@@ -3,54 +3,17 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from routilux import ErrorHandler, ExecutionTracker, Flow, Job, JobState, Routine, routine
+from routilux import ExecutionTracker, Flow, Job, JobState, routine
 from routilux.jobs.tracks import track_image
 from routilux.keeping.finding import latest
 from routilux.stores import FileStore
-
-
-class Pair(Routine):
-    """Emits two for each; raises for 13, and waits at 7 until it is let go."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.gate = threading.Event()
-        self.define_slot("trigger", handler=self.handle)
-        self.define_event("item", ["n"])
-
-    def handle(self, n: int) -> None:
-        if n == 13:
-            raise ValueError(n)
-        if n == 7:
-            assert self.gate.wait(30)
-        self.emit("item", n=n)
-        self.emit("item", n=-n)
-
-
-class Sum(Routine):
-    def __init__(self) -> None:
-        super().__init__()
-        self.define_slot("input", handler=self.handle)
-
-    def handle(self, n: int) -> None:
-        self.state["total"] = self.state.get("total", 0) + n
-
-
-def pairs(placement: str = "thread") -> tuple[Flow, Pair]:
-    flow, pair = Flow("pairs"), Pair()
-    flow.add_routine(pair, "pair", error_handler=ErrorHandler("continue"))
-    flow.add_routine(Sum(), "sum", placement=placement)
-    flow.connect("pair", "item", "sum", "input")
-    return flow, pair
+from tests.tracking.samples import Sum, one, pairs, wait_until
 
 
 def still(tracker: ExecutionTracker) -> ExecutionTracker:
@@ -65,20 +28,6 @@ def still(tracker: ExecutionTracker) -> ExecutionTracker:
         for flow in tracker.flows
     )
     return replace(tracker, at=0.0, seconds=0.0, tracks=tracks, flows=flows)
-
-
-def one(tracker: ExecutionTracker, routine_id: str) -> Any:
-    found = tracker.get_routine_performance(routine_id)
-    assert found is not None
-    return found
-
-
-def wait_until(job: Job, is_so: Callable[[ExecutionTracker], bool]) -> ExecutionTracker:
-    """Look until it is so; each look waits for the state actor's answer."""
-    end = time.monotonic() + 60.0
-    while not is_so(tracker := job.tracker):
-        assert time.monotonic() < end, tracker
-    return tracker
 
 
 def test_a_routine_that_runs_is_told_of_as_one_that_is_over() -> None:

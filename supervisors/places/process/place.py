@@ -42,6 +42,7 @@ class ProcessPlace:
         inherited: descriptors that each worker keeps open until it ends, and passes to nothing it starts: a file that
             is locked by them stays so while any worker lives, also one that outlives the program. They are the
             caller's, to be open whenever a worker is started, and none of the first three.
+        note_ended: called with (worker, processor seconds, peak memory in bytes or None) when a process has ended.
     """
 
     def __init__(  # noqa: PLR0913  a place has that many sides
