@@ -33,6 +33,7 @@ from routilux.serial.errors import ValueReadingError
 from routilux.serial.registry import register
 from routilux.serial.serializable import Serializable, register_serializable
 from routilux.stores.errors import JobExistsError, JobOwnedError, StoreError, UnknownJobError
+from routilux.tracking.tracker import ExecutionTracker
 from routilux.turn.state import InPlace, Unreadable
 from routilux.version import VERSION
 from supervisors.errors import ValueEncodingError
@@ -47,6 +48,7 @@ __all__ = [
     "ErrorStrategy",
     "Event",
     "ExecutionRecord",
+    "ExecutionTracker",
     "Flow",
     "InPlace",
     "Job",

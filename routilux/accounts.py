@@ -15,6 +15,7 @@ from routilux.dead_letters import DeadLetters
 from routilux.ids import key_of_text
 from routilux.messages import Message, Payload
 from routilux.routing import Edge, OutputPlan, RoutinePlan
+from routilux.tracking.meters import Spent
 from supervisors.mailbox import Lock, Mailbox
 from supervisors.parking import NOTICE_SECONDS
 
@@ -121,9 +122,49 @@ class Account:
         lock: the job's lock.
     """
 
-    takes_bytes: bool
+    # CPython 3.11 finds the attributes of an object with thirty or more of them by a slower way, which is felt here.
+    __slots__ = (
+        "abandoned",
+        "alone",
+        "committed",
+        "dead",
+        "dead_letters",
+        "emitted",
+        "error",
+        "failed",
+        "handled",
+        "in_hand",
+        "in_retry",
+        "index",
+        "is_at_boundary",
+        "is_in_place",
+        "is_pressing",
+        "is_skipped",
+        "is_stopping",
+        "longest",
+        "mailbox",
+        "measured",
+        "next_sample",
+        "peak_waiting",
+        "pids",
+        "plan",
+        "pressed_by",
+        "presses_on",
+        "restarts",
+        "retries",
+        "sample_every",
+        "samples",
+        "seconds",
+        "skipped",
+        "spent",
+        "status",
+        "takes_bytes",
+        "taps",
+        "versions",
+        "ways",
+    )
 
-    def __init__(self, plan: RoutinePlan, lock: Lock) -> None:
+    def __init__(self, plan: RoutinePlan, lock: Lock) -> None:  # noqa: PLR0915  an account has as many sides
         self.plan = plan
         self.index = plan.index
         self.takes_bytes = plan.is_process
@@ -155,6 +196,20 @@ class Account:
         self.status = "pending"
         self.error: str | None = None
         """The last failure, in one line."""
+        self.measured = 0
+        """How much of `handled` was taken by `Holdings.fetch_times_held`; what follows is of those since."""
+        self.seconds = 0.0
+        self.longest = 0.0
+        self.samples: list[tuple[float, float]] = []
+        """Of every so-manieth turn, the seconds it took, and those its message had waited: all the time since it was
+        sent, but for the turn itself."""
+        self.sample_every = 1
+        self.next_sample = 1
+        """What `handled` is after the next one of these."""
+        self.peak_waiting = 0
+        """Messages in its mailbox at most, as far as they were there when it took some."""
+        self.spent = (Spent(),) * plan.options.workers
+        """What the processes have used that have ended, by worker."""
         self.pids: tuple[int | None, ...] = (None,) * plan.options.workers
         self.abandoned: tuple[str, ...] = ()
         """Where each of its threads was when it was given up; of those alone that have not come back."""
@@ -175,6 +230,12 @@ class Account:
         """Note that the job is over with all messages of this routine handled."""
         if self.status == "running":
             self.status = "completed"
+
+    def note_ended(self, worker: int, cpu_seconds: float, peak_bytes: int | None) -> None:
+        """Note what the process of a worker has used, which has ended."""
+        before = self.spent[worker]
+        now = Spent(before.cpu_seconds + cpu_seconds, max(before.peak_bytes, peak_bytes or 0))
+        self.spent = (*self.spent[:worker], now, *self.spent[worker + 1 :])
 
     def note_abandoned(self, stacks: tuple[str, ...]) -> None:
         """Note which of its threads were given up and still run."""

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 from routilux.accounts import Account, Output, RetryWait
 from routilux.dead_letters import DeadLetter
 from routilux.messages import Message, Once
+from routilux.tracking.meters import Measured, Spent
 from supervisors.errors import InternalError
 
-COUNTS = ("handled", "failed", "skipped", "dead", "retries", "restarts", "emitted")
+COUNTS = ("handled", "failed", "skipped", "dead", "retries", "restarts", "emitted", "peak_waiting")
 """The counts of an account that belong to the job and not to the moment."""
 
 
@@ -32,6 +33,8 @@ class AccountBooks(NamedTuple):
         error: its last failure in one line.
         is_skipped: whether it is skipped for the rest of the job.
         counts: what it did, by the names of `COUNTS`.
+        spent: what its processes have used that have ended, by worker.
+        measured: what its turns took; None where that was not asked for.
     """
 
     committed: tuple[dict[str, Any] | None, ...]
@@ -44,6 +47,8 @@ class AccountBooks(NamedTuple):
     error: str | None
     is_skipped: bool
     counts: dict[str, int]
+    spent: tuple[Spent, ...] = ()
+    measured: Measured | None = None
 
     @property
     def held(self) -> Iterator[Message]:
@@ -68,6 +73,9 @@ class Books(NamedTuple):
         outputs: what the outputs hold, in the order of the plan.
         is_entry_open: whether it takes messages from outside.
         memos: by the keys of messages that have not come again yet, what was done once for them by an earlier runner.
+        first_at, last_at: clock readings when a message was first and last sent, by index of the connection; None for
+            never.
+        seconds: how long the job has run, in all its programs together.
     """
 
     sent: list[int]
@@ -78,6 +86,9 @@ class Books(NamedTuple):
     outputs: tuple[OutputBooks, ...]
     is_entry_open: bool
     memos: Mapping[int, tuple[Once, ...]] = MappingProxyType({})
+    first_at: Sequence[float | None] = ()
+    last_at: Sequence[float | None] = ()
+    seconds: float = 0.0
 
     def check(self, labels: Sequence[str]) -> None:
         """Check the conservation of messages (R7).
@@ -128,6 +139,7 @@ def copy_account(account: Account, known: Versions) -> AccountBooks:
         error=account.error,
         is_skipped=account.is_skipped,
         counts={name: getattr(account, name) for name in COUNTS},
+        spent=account.spent,
     )
 
 

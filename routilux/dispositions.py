@@ -250,7 +250,7 @@ class Dispositions(Holdings):
             owner.dead -= 1
             self._dead[before.edge] -= 1
             # Another message: the letter is in its owner's hands. What its turn released stays released (R3).
-            message = replace(before, failures=0, crashes=0, redelivered=True)
+            message = replace(before, sent_at=at, failures=0, crashes=0, redelivered=True)
             if way.account is None:
                 rung += self.results_bell.ring_held()
             else:

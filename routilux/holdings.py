@@ -19,6 +19,7 @@ from routilux.facts import FACTS_BATCH, Fact
 from routilux.ids import key_of_text
 from routilux.messages import Message, Once, add_once
 from routilux.routing import GONE, OutputPlan, Plan
+from routilux.tracking.meters import SAMPLES, Measured, Measures, Times
 from routilux.turn.values import PICKLED, ValueCodec
 from supervisors.errors import InternalError
 from supervisors.locking import BriefLock
@@ -46,6 +47,21 @@ class EdgeCount(NamedTuple):
         return self.sent == (self.handled + self.waiting + self.in_hand + self.in_retry + self.dead + self.skipped)
 
 
+class SentAt(NamedTuple):
+    """When a message was first and last sent by a connection: clock readings, None for never."""
+
+    first: float | None
+    last: float | None
+
+
+class _Emitting(NamedTuple):
+    """A connection from a routine: its index, the routine's, and the event's."""
+
+    edge: int
+    routine: int
+    event: int
+
+
 class Holdings:
     """The places of all messages of one job, and what became of those that are gone.
 
@@ -68,11 +84,14 @@ class Holdings:
     # CPython 3.11 finds the attributes of an object with thirty or more of them by a slower way, which is felt here.
     __slots__ = (
         "_cycle_limit",
+        "_dated",
         "_dead",
         "_delivery",
+        "_emitting",
         "_entry_open",
         "_facts",
         "_facts_told",
+        "_first_at",
         "_gate_open",
         "_handled",
         "_has_stopped",
@@ -80,6 +99,7 @@ class Holdings:
         "_is_ending",
         "_is_quiet",
         "_is_stopping_in_place",
+        "_last_at",
         "_memos",
         "_notify_facts",
         "_notify_overflow",
@@ -99,6 +119,7 @@ class Holdings:
         "codec",
         "job_id",
         "lock",
+        "measures",
         "outputs",
         "outside",
         "plan",
@@ -106,7 +127,7 @@ class Holdings:
         "room_bell",
     )
 
-    def __init__(  # noqa: PLR0913  what a job is to its books, spelled out once
+    def __init__(  # noqa: PLR0913, PLR0915  what a job is to its books, spelled out once
         self,
         plan: Plan,
         lock: BriefLock,
@@ -157,6 +178,16 @@ class Holdings:
         self._handled = [0] * count
         self._dead = [0] * count
         self._skipped = [0] * count
+        self._emitting = [
+            _Emitting(way.index, account.index, event)
+            for account in self.accounts
+            for event, ways in enumerate(account.ways)
+            for way in ways
+        ]
+        self._dated = [0] * count
+        """How many were sent by each when its times were looked for last."""
+        self._first_at: list[float | None] = [None] * count
+        self._last_at: list[float | None] = [None] * count
         self._delivery = 0
         self._outstanding = 0
         self._entry_open = True
@@ -171,6 +202,8 @@ class Holdings:
         self._is_stopping_in_place = False
         """Whether a checkpoint has routines stop whose state is read in place, beside a hold of the gate."""
         self._memos: dict[int, tuple[Once, ...]] = {}
+        self.measures: Measures | None = None
+        """What earlier runners of the job have measured; None for a new job."""
 
     # -- Looking in
 
@@ -179,7 +212,24 @@ class Holdings:
         facts = list(self._facts)
         self._facts.clear()
         self._facts_told = False
+        self._date_connections(facts)
         return facts
+
+    def fetch_times_held(self) -> list[Times]:
+        """Take what turns took that were committed since this was last called; for those who hold the lock."""
+        times = []
+        for account in self.accounts:
+            count = account.handled - account.measured
+            if count:
+                times.append(Times(account.index, count, account.seconds, account.longest, account.samples))
+                account.measured = account.handled
+                account.seconds = account.longest = 0.0
+                account.samples = []
+                # The first of each batch, so that of none nothing is known; and an odd step, so that of what comes in
+                # a rhythm each beat is met.
+                account.next_sample = account.handled + 1
+                account.sample_every = 1 if count <= SAMPLES else count // SAMPLES | 1
+        return times
 
     def counts(self) -> list[EdgeCount]:
         """Count every connection's messages, each place looked at, in one cut."""
@@ -212,6 +262,10 @@ class Holdings:
             )
             for index, edge in enumerate(self.plan.edges)
         ]
+
+    def sent_at_held(self) -> list[SentAt]:
+        """Tell when messages were sent, by connection; for those who hold the lock."""
+        return list(map(SentAt, self._first_at, self._last_at))
 
     def check(self) -> None:
         """Check the conservation of messages (R7).
@@ -246,6 +300,8 @@ class Holdings:
             outputs=tuple(copy_output(output) for output in self.outputs),
             is_entry_open=self._entry_open,
             memos=self._memos.copy(),
+            first_at=self._first_at.copy(),
+            last_at=self._last_at.copy(),
         )
 
     def restore(self, books: Books, memos: dict[int, tuple[Once, ...]]) -> None:
@@ -260,9 +316,13 @@ class Holdings:
         self._memos = dict(books.memos)
         for key, added in memos.items():
             self._memos[key] = add_once(self._memos.get(key, ()), added)
+        self.measures = Measures(0.0, books.seconds, tuple(held.measured or Measured() for held in books.accounts))
         with self.lock:
             self._sent[:], self._handled[:] = books.sent, books.handled
             self._dead[:], self._skipped[:] = books.dead, books.skipped
+            self._dated = self._sent.copy()
+            for index, at in enumerate(books.first_at):
+                self._first_at[index], self._last_at[index] = at, books.last_at[index]
             self._entry_open = books.is_entry_open
             for account, held in zip(self.accounts, books.accounts, strict=True):
                 self._restore_account(account, held)
@@ -282,6 +342,19 @@ class Holdings:
 
     # -- For those who hold the lock
 
+    def _date_connections(self, facts: list[Fact]) -> None:
+        """Note when the connections from routines were used that were; those from outside are dated as that happens.
+
+        Every emission is in one of the facts. In a busy job the last ones tell of all connections, and few others are
+        looked at.
+        """
+        sent, dated = self._sent, self._dated
+        used = [emitting for emitting in self._emitting if sent[emitting.edge] != dated[emitting.edge]]
+        if used:
+            self._dated = sent.copy()
+            _date(self._first_at, [one for one in used if self._first_at[one.edge] is None], facts)
+            _date(self._last_at, used, reversed(facts))
+
     def _restore_account(self, account: Account, held: AccountBooks) -> None:
         for worker, committed in enumerate(held.committed[: len(account.committed)]):
             if committed is not None:
@@ -291,6 +364,9 @@ class Holdings:
         account.error, account.is_skipped = held.error, held.is_skipped
         for name, count in held.counts.items():
             setattr(account, name, count)
+        account.measured = account.handled
+        account.next_sample = account.handled + 1
+        account.spent = (*held.spent, *account.spent)[: len(account.spent)]
         for letter in held.letters:
             account.dead_letters.add(letter)
         if account.is_skipped:  # the others of its pool still had something in hand: nobody will take that here
@@ -364,3 +440,20 @@ class Holdings:
         if self._overflow >= 0:
             cycle, self._overflow = self._overflow, -1
             self._notify_overflow(cycle)
+
+
+def _date(dates: list[float | None], used: list[_Emitting], facts: Iterable[Fact]) -> None:
+    """Set the dates of connections by the first of the facts that tells of each."""
+    wanted: dict[int, dict[int, list[int]]] = {}
+    for edge, routine, event in used:
+        wanted.setdefault(routine, {}).setdefault(event, []).append(edge)
+    for fact in facts:
+        if not wanted:
+            return
+        events = wanted.get(fact.routine)
+        if events and fact.events:
+            for event in events.keys() & fact.events:
+                for edge in events.pop(event):
+                    dates[edge] = fact.at
+            if not events:
+                del wanted[fact.routine]

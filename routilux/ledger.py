@@ -50,13 +50,14 @@ class Ledger(Dispositions):
 
     # -- What goes in
 
-    def admit(self, edge: int, payload: Payload, name: str | None = None) -> Admission:
+    def admit(self, edge: int, payload: Payload, name: str | None = None, at: float = 0.0) -> Admission:
         """Append a message from outside, if its receiver has room for it.
 
         Args:
             edge: the connection by which it comes in.
             payload: its data.
             name: what it is known by outside, from which its id follows; None: its id is its own alone.
+            at: clock reading.
         """
         rung: list[Mailbox] = []
         way = self._ways[edge]
@@ -70,7 +71,10 @@ class Ledger(Dispositions):
                 if name is None
                 else key_of_text(f"{self.job_id}:{name}")
             )
-            self._append(way, payload, key_of_child(base, way.key), rung)
+            self._append(way, payload, key_of_child(base, way.key), at, rung)
+            self._last_at[edge] = at
+            if self._first_at[edge] is None:
+                self._first_at[edge] = at
         self._wake(rung)
         return Admission.ADMITTED
 
@@ -186,8 +190,11 @@ class Ledger(Dispositions):
         try:
             if not self._gate_open or account.is_stopping or account.is_pressed:
                 return []
+            depth = len(waiting)
+            if depth > account.peak_waiting:  # noqa: PLR1730  a call costs more; it grows between two takes alone
+                account.peak_waiting = depth
             first = self._delivery + 1
-            self._delivery = last = self._delivery + min(limit, len(waiting))
+            self._delivery = last = self._delivery + min(limit, depth)
             popleft = waiting.popleft
             taken = [(delivery, popleft()) for delivery in range(first, last + 1)]
             account.in_hand.update(taken)
@@ -228,7 +235,7 @@ class Ledger(Dispositions):
                 return not account.is_at_boundary  # the way there has to be free
             return self._gate_open and not account.is_pressed
 
-    def commit(
+    def commit(  # noqa: C901  one function: what every turn passes is spelled out here
         self, account: Account, worker: int, delivery: int, result: TurnResult, at: float, seconds: float
     ) -> bool:
         """Commit a finished turn (R1): state, emissions, acknowledgement and record, at once.
@@ -258,10 +265,16 @@ class Ledger(Dispositions):
                 apply_ops(account.committed[worker], ops)
                 account.versions[worker] += 1
             if emissions:
-                events = self._append_emissions(account, message, emissions, rung)
+                events = self._append_emissions(account, message, emissions, at, rung)
             edge = message.edge
             self._handled[edge] += 1
-            account.handled += 1
+            account.handled = handled = account.handled + 1
+            account.seconds += seconds
+            if seconds > account.longest:  # noqa: PLR1730  as above
+                account.longest = seconds
+            if handled == account.next_sample:
+                account.next_sample = handled + account.sample_every
+                account.samples.append((seconds, at - seconds - message.sent_at))
             self._outstanding -= 1
             is_full = self._note(
                 Fact("committed", account.index, edge, to_bytes(message.key), message.failures + 1, at, seconds, events)
@@ -290,7 +303,7 @@ class Ledger(Dispositions):
             message = account.in_hand.get(delivery)
             if message is None:
                 return False
-            events = self._append_emissions(account, message, part.emissions, rung)
+            events = self._append_emissions(account, message, part.emissions, at, rung)
             released = message.released + len(part.emissions)
             if part.state is None:
                 account.in_hand[delivery] = replace(message, released=released)
@@ -393,7 +406,7 @@ class Ledger(Dispositions):
         return message
 
     def _append_emissions(
-        self, account: Account, message: Message, emissions: list[Emission], rung: list[Mailbox]
+        self, account: Account, message: Message, emissions: list[Emission], at: float, rung: list[Mailbox]
     ) -> tuple[int, ...]:
         ways = account.ways
         account.emitted += len(emissions)
@@ -406,7 +419,7 @@ class Ledger(Dispositions):
                 if payload is None:
                     detail = f"an emission on {way.edge.label} carries no data"
                     raise InternalError(detail)
-                self._append(way, payload, key_of_child(base, way.key), rung)
+                self._append(way, payload, key_of_child(base, way.key), at, rung)
             base += STEP
             if account.taps:
                 data = reference if reference is not None else encoded
@@ -415,7 +428,7 @@ class Ledger(Dispositions):
             return account.alone[emissions[0].event]
         return tuple([emission.event for emission in emissions])
 
-    def _append(self, way: Way, payload: Payload, key: int, rung: list[Mailbox]) -> None:
+    def _append(self, way: Way, payload: Payload, key: int, at: float, rung: list[Mailbox]) -> None:
         index = way.index
         self._sent[index] = seq = self._sent[index] + 1
         account = way.account
@@ -429,7 +442,7 @@ class Ledger(Dispositions):
             self._outstanding += 1
             if way.edge.cycle >= 0 and seq % _CYCLE_CHECK_EVERY == 0:
                 self._check_cycle(way.edge.cycle)
-        message = Message(index, seq, payload, key)
+        message = Message(index, seq, payload, key, at)
         if self._memos and key in self._memos:
             message = replace(message, once=self._memos.pop(key))
         if way.mailbox.append_held(message):

@@ -40,6 +40,7 @@ class Message(msgspec.Struct, frozen=True):
         seq: its number on that connection, from 1, in commit order.
         payload: the emitted data.
         key: its identity, see `ids`.
+        sent_at: clock reading when it came into its mailbox; when the job went on, where it came with a checkpoint.
         failures: tries that ended badly, deaths included.
         crashes: those of them that were deaths of the process.
         redelivered: whether it may have run before without its commit having arrived.
@@ -52,6 +53,7 @@ class Message(msgspec.Struct, frozen=True):
     seq: int
     payload: Payload
     key: int
+    sent_at: float = 0.0
     failures: int = 0
     crashes: int = 0
     redelivered: bool = False

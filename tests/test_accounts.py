@@ -1,4 +1,4 @@
-"""Where threads from outside wait: each for itself, until there is something or its time is over."""
+"""Accounts, and where threads from outside wait: each for itself, until there is something or its time is over."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import threading
 
 import pytest
 
-from routilux.accounts import Bell
+from routilux import Flow, routine
+from routilux.accounts import Account, Bell
+from routilux.routing import compile_plan
+from routilux.tracking.meters import Spent
 
 
 def ring(bell: Bell, lock: threading.Lock) -> None:
@@ -74,3 +77,18 @@ def test_a_waiter_that_is_interrupted_waits_no_more() -> None:
     with lock:
         assert bell.ring_held() == []
     assert bell._waiters == []
+
+
+@routine(events={})
+def nothing(data: object) -> None:
+    """Do nothing."""
+
+
+def test_what_the_processes_of_a_worker_have_used_is_summed_up() -> None:
+    flow = Flow("accounts")
+    flow.add_routine(nothing, "nothing", placement="process", workers=2)
+    account = Account(compile_plan(flow).routines[0], threading.Lock())
+    assert account.spent == (Spent(), Spent())
+    for cpu_seconds, peak_bytes in ((1.5, 4_000), (2.0, None), (0.5, 3_000)):
+        account.note_ended(1, cpu_seconds, peak_bytes)
+    assert account.spent == (Spent(), Spent(4.0, 4_000))

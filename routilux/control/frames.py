@@ -15,6 +15,7 @@ from msgspec import Meta
 from routilux.control.errors import ProtocolError
 from routilux.jobs.recorder import CheckpointInfo
 from routilux.jobs.state import RoutineFigures
+from routilux.tracking.tracker import ExecutionTracker
 from supervisors.text import cut, printable
 
 MAX_COMMAND_BYTES = 64 * 1024
@@ -94,7 +95,13 @@ class Status(_Frame, frozen=True):
     job_id: str
 
 
-Command: TypeAlias = Pause | Resume | Cancel | Checkpoint | Leave | Status
+class Metrics(_Frame, frozen=True):
+    """Tell all that is measured of it."""
+
+    job_id: str
+
+
+Command: TypeAlias = Pause | Resume | Cancel | Checkpoint | Leave | Status | Metrics
 
 
 class Kept(_Frame, frozen=True):
@@ -143,6 +150,12 @@ class Now(_Frame, frozen=True):
     checkpoint: CheckpointInfo | None
 
 
+class Tracked(_Frame, frozen=True):
+    """What is measured of the job."""
+
+    tracker: ExecutionTracker
+
+
 class Refused(_Frame, frozen=True):
     """The job does not do it: the name of the error, and its text."""
 
@@ -150,7 +163,7 @@ class Refused(_Frame, frozen=True):
     text: str
 
 
-Answer: TypeAlias = Kept | Resumed | Ended | Now | Refused
+Answer: TypeAlias = Kept | Resumed | Ended | Now | Tracked | Refused
 
 _encoder = msgspec.msgpack.Encoder()
 _read_command = msgspec.msgpack.Decoder(Command)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from routilux.accounts import Account
 from routilux.dead_letters import DeadLetter
 from routilux.facts import Fact
-from routilux.holdings import EdgeCount
+from routilux.holdings import EdgeCount, SentAt
 from routilux.jobs.checkpoints import (
     PAUSE_POINTS,
     BoundaryOverdue,
@@ -34,6 +34,7 @@ from routilux.jobs.state import RoutineFigures
 from routilux.ledger import Ledger
 from routilux.records.schema import PausePoint
 from routilux.routing import names_of
+from routilux.tracking.meters import Measures, Meters, Spent, Times
 from supervisors.behavior import Behavior, Context, Ref
 from supervisors.errors import InternalError
 from supervisors.reasons import Reason
@@ -74,6 +75,8 @@ class RoutineCut(NamedTuple):
     figures: RoutineFigures
     committed: list[dict[str, object]]
     error: str | None
+    pids: tuple[int | None, ...]
+    spent: tuple[Spent, ...]
 
 
 class JobCut(NamedTuple):
@@ -84,6 +87,8 @@ class JobCut(NamedTuple):
     updated_at: float
     routines: tuple[RoutineCut, ...]
     connections: list[EdgeCount]
+    sent_at: list[SentAt]
+    measures: Measures
     dead_letters: list[DeadLetter]
     history: HistoryCut
     pause_points: list[PausePoint]
@@ -155,12 +160,13 @@ class StateActor(Behavior):
         self._report = report
         self._checkpoints = checkpoints
         self._history = History(names_of(ledger.plan), wall_offset)
+        self._meters = Meters(len(ledger.accounts), ledger.measures)
         self._updated_at = 0.0
         self._pauses: list[PausePoint] = []
         self._paused_at = (0, False)
         """Where the job was paused, see `_mark`."""
         if checkpoints is not None:
-            checkpoints.take_facts = self._take_in
+            checkpoints.take_in = self._take_in_cut
         self.status = JobStatus.PENDING
         """Read by anyone; changed here alone."""
         self.error: str | None = None
@@ -168,6 +174,7 @@ class StateActor(Behavior):
     def on_start(self, ctx: Context) -> None:
         """Note when the job began."""
         self._updated_at = ctx.now() + self._wall_offset
+        self._meters.begin(ctx.now())
 
     def on_message(self, message: object, ctx: Context) -> None:
         """Take facts in, change the status, or answer."""
@@ -207,10 +214,10 @@ class StateActor(Behavior):
         """Give the job as it is between two commits."""
         ledger = self._ledger
         with ledger.lock:
-            facts = ledger.fetch_facts_held()
-            routines, connections, letters = _cut_books_held(ledger)
+            facts, times = ledger.fetch_facts_held(), ledger.fetch_times_held()
+            routines, connections, sent_at, letters = _cut_books_held(ledger)
         if facts:
-            self._take_in(facts, now)
+            self._take_in(facts, times, now)
         letters.sort(key=lambda letter: letter.at)
         return JobCut(
             self.status,
@@ -218,6 +225,8 @@ class StateActor(Behavior):
             self._updated_at,
             routines,
             connections,
+            sent_at,
+            self._meters.measure(now),
             letters,
             self._history.cut(),
             self.pause_points,
@@ -235,14 +244,19 @@ class StateActor(Behavior):
 
     def _fetch(self, ctx: Context) -> None:
         with self._ledger.lock:
-            facts = self._ledger.fetch_facts_held()
-        self._take_in(facts, ctx.now())
+            facts, times = self._ledger.fetch_facts_held(), self._ledger.fetch_times_held()
+        self._take_in(facts, times, ctx.now())
 
-    def _take_in(self, facts: list[Fact], now: float) -> None:
+    def _take_in(self, facts: list[Fact], times: list[Times], now: float) -> None:
         self._history.extend(facts)
+        self._meters.extend(times, facts)
         if self._checkpoints is not None:
             self._checkpoints.keep_facts(facts)
         self._updated_at = now + self._wall_offset
+
+    def _take_in_cut(self, facts: list[Fact], times: list[Times], now: float) -> Measures:
+        self._take_in(facts, times, now)
+        return self._meters.measure(now)
 
     def _move(self, to: JobStatus, error: str | None, ctx: Context) -> None:
         if is_final(to):
@@ -326,9 +340,9 @@ def _answer(reply: Future[CheckpointInfo], outcome: Outcome) -> None:
 def cut_again(cut: JobCut, ledger: Ledger) -> JobCut:
     """Give the last cut of a job that is over with its books as they are now: results are still being read."""
     with ledger.outside:
-        routines, connections, letters = _cut_books_held(ledger)
+        routines, connections, sent_at, letters = _cut_books_held(ledger)
     letters.sort(key=lambda letter: letter.at)
-    return cut._replace(routines=routines, connections=connections, dead_letters=letters)
+    return cut._replace(routines=routines, connections=connections, sent_at=sent_at, dead_letters=letters)
 
 
 def count_held(account: Account) -> RoutineFigures:
@@ -345,14 +359,18 @@ def count_held(account: Account) -> RoutineFigures:
         in_hand=len(account.in_hand),
         in_retry=account.retrying,
         abandoned=len(account.abandoned),
+        peak_waiting=max(account.peak_waiting, len(account.mailbox)),
     )
 
 
-def _cut_books_held(ledger: Ledger) -> tuple[tuple[RoutineCut, ...], list[EdgeCount], list[DeadLetter]]:
+def _cut_books_held(
+    ledger: Ledger,
+) -> tuple[tuple[RoutineCut, ...], list[EdgeCount], list[SentAt], list[DeadLetter]]:
     routines = tuple(_cut_routine(account) for account in ledger.accounts)
-    return routines, ledger.counts_held(), [letter for account in ledger.accounts for letter in account.dead_letters]
+    letters = [letter for account in ledger.accounts for letter in account.dead_letters]
+    return routines, ledger.counts_held(), ledger.sent_at_held(), letters
 
 
 def _cut_routine(account: Account) -> RoutineCut:
     committed = [dict(state) for state in account.committed]
-    return RoutineCut(account.status, count_held(account), committed, account.error)
+    return RoutineCut(account.status, count_held(account), committed, account.error, account.pids, account.spent)

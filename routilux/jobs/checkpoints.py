@@ -25,6 +25,7 @@ from routilux.jobs.recorder import CheckpointInfo, KeepFacts, NotSaved, Save, Sa
 from routilux.ledger import Ledger
 from routilux.records.schema import PausePoint
 from routilux.stores.errors import FencedError
+from routilux.tracking.meters import Measures, Times
 from routilux.turn.state import to_stored
 from supervisors.behavior import Context, Ref, Timer
 from supervisors.errors import ValueEncodingError
@@ -112,8 +113,8 @@ class Checkpoints:
         self._every = every
         self.pause_points = pause_points
         self._wall_offset = wall_offset
-        self.take_facts: Callable[[list[Fact], float], None] = lambda _facts, _now: None
-        """Takes note of the facts that were fetched at a cut, and of when that was."""
+        self.take_in: Callable[[list[Fact], list[Times], float], Measures | None] = lambda _facts, _times, _now: None
+        """Takes note of what was fetched at a cut, and of when that was; gives what was measured up to it."""
         self._failed = failed
         self._taken_over = taken_over
         self._recorder: Ref | None = None
@@ -240,11 +241,13 @@ class Checkpoints:
     def _write(self, cause: str, status: str, error: str | None, points: list[PausePoint], ctx: Context) -> None:
         ledger, started = self._ledger, time.perf_counter()
         with ledger.lock:
-            facts = ledger.fetch_facts_held()
+            facts, times = ledger.fetch_facts_held(), ledger.fetch_times_held()
             books = ledger.copy_held(self._known)
             once = self._journal.position
         seconds = time.perf_counter() - started
-        self.take_facts(facts, ctx.now())
+        measures = self.take_in(facts, times, ctx.now())
+        if measures is not None:
+            books = _add_measures(books, measures)
         failure: CheckpointFailedError | None = None
         try:
             books = self._encode_in_place(books)
@@ -305,3 +308,10 @@ class Checkpoints:
                 self._timer = None
         elif self._every is not None and self._timer is None:
             self._timer = ctx.set_timer(self._every, CheckpointDue())
+
+
+def _add_measures(books: Books, measures: Measures) -> Books:
+    accounts = tuple(
+        account._replace(measured=measured) for account, measured in zip(books.accounts, measures.routines, strict=True)
+    )
+    return books._replace(accounts=accounts, seconds=measures.seconds)

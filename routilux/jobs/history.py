@@ -69,6 +69,8 @@ class History:
         kept_from = self._total - len(self._facts)
         while (oldest := self._budget.oldest) is not None and oldest < kept_from:
             self._budget.give_back(oldest)
+        if not [fact for fact in added if fact.reason is not None]:
+            return  # so it is nearly always, and every turn makes a fact
         for number, fact in enumerate(added, first):
             if fact.reason is not None and number >= kept_from:
                 for over in self._budget.take(number, weigh(fact.reason)):

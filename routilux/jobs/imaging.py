@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -86,6 +87,8 @@ def image_routine(routine_id: str, held: AccountBooks, clocks: Clocks, codec: Va
             for letter in held.letters
         ],
         figures=held.counts,
+        measured=held.measured,
+        spent=list(held.spent),
     )
 
 
@@ -104,6 +107,7 @@ def image_job(
     pause_points: list[PausePoint],
     history: HistoryPosition,
     once: HistoryPosition,
+    clocks: Clocks,
     codec: ValueCodec,
 ) -> JobImage:
     """Give the image of what belongs to the job as a whole."""
@@ -126,6 +130,9 @@ def image_job(
         ],
         once=once,
         memos=[MemoImage(to_bytes(key), dict(memo)) for key, memo in books.memos.items()],
+        first_at=[_to_wall(at, clocks) for at in books.first_at],
+        last_at=[_to_wall(at, clocks) for at in books.last_at],
+        seconds=books.seconds,
     )
 
 
@@ -253,6 +260,9 @@ def read_books(image: Image, plan: Plan, clocks: Clocks, codec: ValueCodec) -> B
         outputs=tuple(_read_output(outputs.get((output.routine_id, output.event))) for output in plan.outputs),
         is_entry_open=job.is_entry_open,
         memos={from_bytes(memo.key): _read_once(memo.once) for memo in job.memos},
+        first_at=_read_times(job.first_at, len(plan.edges), clocks),
+        last_at=_read_times(job.last_at, len(plan.edges), clocks),
+        seconds=job.seconds,
     )
 
 
@@ -261,14 +271,14 @@ _NEW = AccountBooks((), (), (), (), (), (), "pending", None, is_skipped=False, c
 
 
 def _read_routine(image: RoutineImage, clocks: Clocks) -> AccountBooks:
+    read = partial(read_message, sent_at=clocks.now)
     return AccountBooks(
         committed=(),
         versions=(),
-        in_hand=tuple(map(read_message, image.in_hand)),
-        waiting=tuple(map(read_message, image.waiting)),
+        in_hand=tuple(map(read, image.in_hand)),
+        waiting=tuple(map(read, image.waiting)),
         retries=tuple(
-            RetryWait(list(map(read_message, wait.messages)), clocks.now + wait.seconds, wait.holds)
-            for wait in image.retries
+            RetryWait(list(map(read, wait.messages)), clocks.now + wait.seconds, wait.holds) for wait in image.retries
         ),
         letters=tuple(
             DeadLetter(
@@ -280,7 +290,19 @@ def _read_routine(image: RoutineImage, clocks: Clocks) -> AccountBooks:
         error=image.error,
         is_skipped=image.is_skipped,
         counts=image.figures,
+        spent=tuple(image.spent),
+        measured=image.measured,
     )
+
+
+def _to_wall(at: float | None, clocks: Clocks) -> float | None:
+    return None if at is None else max(0.0, at + clocks.wall_offset)
+
+
+def _read_times(times: Sequence[float | None], count: int, clocks: Clocks) -> list[float | None]:
+    """Give clock readings for as many connections as there are."""
+    known = [None if at is None else at - clocks.wall_offset for at in times]
+    return known + [None] * (count - len(known))
 
 
 def _read_output(image: OutputImage | None) -> OutputBooks:
@@ -306,13 +328,19 @@ def image_message(message: Message, codec: ValueCodec) -> MessageImage:
     )
 
 
-def read_message(image: MessageImage) -> Message:
-    """Give the message that an image is of."""
+def read_message(image: MessageImage, sent_at: float = 0.0) -> Message:
+    """Give the message that an image is of.
+
+    Args:
+        image: the image.
+        sent_at: clock reading from which it waits, where anybody looks at that.
+    """
     return Message(
         image.edge,
         image.seq,
         image.payload,
         from_bytes(image.key),
+        sent_at,
         image.failures,
         image.crashes,
         image.redelivered,

@@ -290,7 +290,7 @@ class Recorder(Behavior):
         routines = [imaging.image_routine(id_, account, clocks, custody.codec) for id_, account in held]
         states = [state for id_, account in held for state in imaging.image_states(id_, account, custody.codec)]
         position = HistoryPosition(custody.lease.generation, self._length)
-        job = imaging.image_job(books, self._plan, asked.pause_points, position, asked.once, custody.codec)
+        job = imaging.image_job(books, self._plan, asked.pause_points, position, asked.once, clocks, custody.codec)
         if custody.codec.allow_pickle:
             self._needs |= imaging.find_needs(job, routines, states)
         header = Header(

@@ -23,7 +23,9 @@ from routilux.serial.serializable import (
     to_document,
     unpack_document,
 )
-from routilux.stores.single_file import read_file, write_file
+from routilux.stores.single_file import read_file, write_file, write_parts
+from routilux.tracking.trace import write_trace
+from routilux.tracking.tracker import ExecutionTracker
 
 
 class Starter(Protocol):
@@ -48,6 +50,7 @@ class RoutineFigures(NamedTuple):
         in_hand: messages being handled.
         in_retry: messages that wait for their next try.
         abandoned: threads that were given up and are still in their handlers.
+        peak_waiting: messages in its mailbox at most.
     """
 
     handled: int = 0
@@ -61,6 +64,7 @@ class RoutineFigures(NamedTuple):
     in_hand: int = 0
     in_retry: int = 0
     abandoned: int = 0
+    peak_waiting: int = 0
 
 
 @built_in.register("routilux.JobState")
@@ -85,6 +89,7 @@ class JobState(Serializable):
         history: the history at that moment.
         pause_points: the newest 1,000 pauses it had, oldest first, also those before it was resumed.
         checkpoint: the newest that the program which runs it has made durable; None for none.
+        tracker: executions, flow of events and metrics at that moment; None makes one that knows of nothing.
     """
 
     def __init__(  # noqa: PLR0913  a snapshot has as many parts as it has
@@ -103,6 +108,7 @@ class JobState(Serializable):
         outputs: dict[tuple[str, str], list[Any]] | None = None,
         pause_points: Sequence[PausePoint] = (),
         checkpoint: CheckpointInfo | None = None,
+        tracker: ExecutionTracker | None = None,
     ) -> None:
         self.job_id = job_id
         self.flow_id = flow_id
@@ -116,6 +122,7 @@ class JobState(Serializable):
         self.outputs = outputs if outputs is not None else {}
         self.pause_points = list(pause_points)
         self.checkpoint = checkpoint
+        self.tracker = tracker or ExecutionTracker(job_id, flow_id, str(status), updated_at, 0.0, (), ())
         self._cut = history
         self._records: list[ExecutionRecord] | None = None
         self._own_records: list[ExecutionRecord] = []
@@ -250,6 +257,14 @@ class JobState(Serializable):
         """
         write_file(path, seal(self.to_bytes(allow_pickle=allow_pickle)))
 
+    def write_trace(self, path: str | os.PathLike[str]) -> None:
+        """Write the history that is in memory as a trace file, as `Job.write_trace`.
+
+        Raises:
+            StoreWriteError: it could not be written; what was there is as it was.
+        """
+        write_parts(path, write_trace(f"{self.flow_id}, job {self.job_id}", self.history, self.created_at))
+
     @classmethod
     def load(
         cls, path: str | os.PathLike[str], *, allow_modules: Collection[str] = (), allow_pickle: bool = False
@@ -294,6 +309,7 @@ class JobState(Serializable):
             outputs=self.outputs,
             pause_points=self.pause_points,
             checkpoint=self.checkpoint,
+            tracker=self.tracker,
         )
 
     @staticmethod

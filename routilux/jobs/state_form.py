@@ -25,6 +25,7 @@ from routilux.serial.errors import PlainDataError
 from routilux.serial.naming import built_in
 from routilux.serial.plain_reader import Unread
 from routilux.serial.plain_writer import Apart, AsItIs, struct_as_it_is
+from routilux.tracking.tracker import ExecutionTracker
 from routilux.turn.state import InPlace, Unreadable
 from routilux.turn.values import PICKLED
 from supervisors.errors import ValueDecodingError
@@ -69,6 +70,7 @@ class Parts(NamedTuple):
     outputs: dict[tuple[str, str], list[Any]]
     pause_points: list[PausePoint]
     checkpoint: CheckpointInfo | None
+    tracker: ExecutionTracker | None
 
 
 class _Plain(msgspec.Struct, frozen=True):
@@ -147,6 +149,7 @@ def to_fields(parts: Parts, *, allow_pickle: bool) -> dict[str, Any]:
             {"letter": AsItIs(_to_letter(letter)), "data": apart(_data_of(letter))} for letter in parts.dead_letters
         ],
         "own_records": parts.own_records,
+        "tracker": parts.tracker,
         "outputs": [[routine_id, event, apart(items)] for (routine_id, event), items in parts.outputs.items()],
         "pause_points": [[*point._replace(checkpoint=apart(point.checkpoint))] for point in parts.pause_points],
     }
@@ -200,7 +203,14 @@ def _read_parts(fields: Mapping[str, Any], *, allow_pickle: bool) -> Parts:
             for at, reason, checkpoint, generation, number in fields["pause_points"]
         ],
         checkpoint=plain.checkpoint,
+        tracker=_checked_tracker(fields["tracker"]),
     )
+
+
+def _checked_tracker(tracker: object) -> ExecutionTracker:
+    if not isinstance(tracker, ExecutionTracker):
+        raise TypeError("its tracker is none")
+    return tracker
 
 
 def _read_apart(value: Unread, *, allow_pickle: bool) -> Any:
@@ -245,11 +255,11 @@ def _from_letter(told: Any, data: Any) -> DeadLetter:
         read.seq,
         b"" if is_lost else dict(data),
         int(read.key, 16),
-        read.failures,
-        read.crashes,
-        read.redelivered,
-        read.released,
-        read.stepped,
+        failures=read.failures,
+        crashes=read.crashes,
+        redelivered=read.redelivered,
+        released=read.released,
+        stepped=read.stepped,
     )
     codec = _LostCodec(data) if is_lost else PICKLED
     return DeadLetter(read.routine_id, message, read.reason, read.attempts, read.at, codec)

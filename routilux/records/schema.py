@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from routilux.serial.shape import TypeShape
+from routilux.tracking.meters import Measured, Spent
 from supervisors.reasons import Reason
 
 # The bounds are checked where an image is read.
@@ -92,7 +93,10 @@ class RoutineImage(msgspec.Struct, frozen=True):
         waiting: messages in its mailbox, oldest first.
         retries: messages that wait for their next try.
         dead_letters: the newest of those given up, oldest first.
-        figures: its counts by name: handled, failed, skipped, dead, retries, restarts, emitted.
+        figures: its counts by name: handled, failed, skipped, dead, retries, restarts, emitted, and the messages that
+            waited at most (`peak_waiting`).
+        measured: what its turns took; None where nothing is known.
+        spent: what its processes have used that have ended, by worker.
     """
 
     id: str
@@ -104,6 +108,8 @@ class RoutineImage(msgspec.Struct, frozen=True):
     retries: list[RetryImage]
     dead_letters: list[DeadLetterImage]
     figures: dict[str, Count]
+    measured: Measured | None = None
+    spent: list[Spent] = []
 
     def messages(self) -> Iterator[MessageImage]:
         """Give all messages that it holds."""
@@ -167,6 +173,9 @@ class JobImage(msgspec.Struct, frozen=True):
         outputs: the declared outputs.
         once: how far the log had come of what was done once; None where there is none.
         memos: what was done once before that, for messages that will only come again.
+        first_at, last_at: when a message was first and last sent, by number of the connection, in seconds since the
+            epoch; None for never, or where that is not known.
+        seconds: how long it has run, in all its programs together.
     """
 
     sent: list[Count]
@@ -179,6 +188,9 @@ class JobImage(msgspec.Struct, frozen=True):
     outputs: list[OutputImage]
     once: HistoryPosition | None = None
     memos: list[MemoImage] = []
+    first_at: list[Seconds | None] = []
+    last_at: list[Seconds | None] = []
+    seconds: Seconds = 0.0
 
 
 class EdgeImage(msgspec.Struct, frozen=True):

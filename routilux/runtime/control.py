@@ -26,6 +26,7 @@ from routilux.errors import OptionError
 from routilux.jobs.actor import GetCut, JobCut, TakeCheckpoint
 from routilux.jobs.checkpoints import Pause
 from routilux.jobs.recorder import CheckpointInfo
+from routilux.jobs.tracks import track_cut
 from routilux.routing import Plan
 from routilux.runtime.commands import Cancel, Leave, PauseJob, ResumeJob
 from routilux.stores.base import Lease, Store
@@ -35,6 +36,7 @@ from supervisors.behavior import Behavior, Context, Ref
 from supervisors.errors import InternalError
 from supervisors.messages import Terminate
 from supervisors.parking import Poller
+from supervisors.places.process.reap import read_usage
 from supervisors.reasons import Normal, Reason
 from supervisors.report import reporter
 
@@ -110,6 +112,7 @@ class Visitor:
         self.to_send = memoryview(b"")
         self.has_asked = False
         self.waits_for_end = False
+        self.wants_metrics = False
 
 
 def open_door(store: Store, lease: Lease) -> Door | None:
@@ -172,7 +175,7 @@ class Control(Behavior):
             case _Answered(number, future):
                 visitor = self._visitors.get(number)
                 if visitor is not None:
-                    self._answer(visitor, _tell(future, self._told.plan))
+                    self._answer(visitor, self._tell(visitor, future))
             case Terminate():
                 self._end_all()
                 ctx.stop(Normal())
@@ -258,7 +261,8 @@ class Control(Behavior):
                 told.root(ResumeJob(self._await(visitor)))
             case frames.Checkpoint():
                 told.state(TakeCheckpoint("asked", self._await(visitor)))
-            case frames.Status():
+            case frames.Status() | frames.Metrics():
+                visitor.wants_metrics = isinstance(command, frames.Metrics)
                 told.state(GetCut(self._await(visitor)))
             case frames.Cancel(_, reason, shutdown):
                 visitor.waits_for_end = True
@@ -283,6 +287,19 @@ class Control(Behavior):
             self._await_room(visitor)
         except OSError:
             self._close(visitor)
+
+    def _tell(self, visitor: Visitor, future: Future[Any]) -> frames.Answer:
+        error = future.exception()
+        if error is not None:
+            return _refuse(error)
+        result, plan = future.result(), self._told.plan
+        if isinstance(result, bool):
+            return frames.Resumed(result)
+        if not isinstance(result, JobCut):
+            return frames.Kept(result)
+        if visitor.wants_metrics:
+            return frames.Tracked(track_cut(result, plan, self._job_id, read_usage))
+        return _tell_cut(result, plan)
 
     def _send(self, visitor: Visitor) -> None:
         while visitor.to_send:
@@ -327,16 +344,6 @@ def _take_command(received: bytearray) -> frames.Command | None:
 def _signal(own: Ref, message: object) -> None:
     with contextlib.suppress(RuntimeError):  # its poller is closed: nobody waits any more
         own.signal(message)
-
-
-def _tell(future: Future[Any], plan: Plan) -> frames.Answer:
-    error = future.exception()
-    if error is not None:
-        return _refuse(error)
-    result = future.result()
-    if isinstance(result, bool):
-        return frames.Resumed(result)
-    return _tell_cut(result, plan) if isinstance(result, JobCut) else frames.Kept(result)
 
 
 def _refuse(error: BaseException) -> frames.Refused:

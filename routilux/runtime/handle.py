@@ -34,7 +34,9 @@ from routilux.jobs.machine import JobStatus
 from routilux.jobs.recorder import CheckpointInfo
 from routilux.jobs.state import JobState
 from routilux.jobs.state_form import PausePoint
+from routilux.jobs.tracks import track_cut
 from routilux.keeping.copying import pack_job
+from routilux.keeping.history import StoredHistory
 from routilux.ledger import Ledger
 from routilux.model.options import checked_shutdown
 from routilux.records.schema import PausePoint as KeptPoint
@@ -45,9 +47,13 @@ from routilux.runtime.interrupts import Uninterrupted
 from routilux.runtime.keeping import Kept
 from routilux.runtime.results import Results
 from routilux.runtime.waits import Arrival, End, countdown
+from routilux.stores.single_file import write_parts
+from routilux.tracking.trace import write_trace
+from routilux.tracking.tracker import ExecutionTracker
 from routilux.turn.state import decode_for_reader, decode_state
 from supervisors.actor import PykkaRef
 from supervisors.behavior import Ref
+from supervisors.places.process.reap import Usage, read_usage
 from supervisors.tracebacks import text_of
 from supervisors.waiting import present_actor
 
@@ -140,6 +146,30 @@ class JobHandle:
     def state(self) -> JobState:
         """The job as it is now: a snapshot between two commits."""
         return self._tell_state(self._cut())
+
+    @property
+    def tracker(self) -> ExecutionTracker:
+        """How the job does now: executions, flow of events and metrics, with what its workers use."""
+        return self._track(self._cut())
+
+    def write_trace(self, path: str | os.PathLike[str]) -> None:
+        """Write how the job went as a trace file, which Perfetto's viewer and Chrome's `about:tracing` open.
+
+        Each turn is a slice on the track of its routine, each failure and decision a mark. Of a job with a store it is
+        the complete history, but for the last moments of one that runs; else the newest 10,000 records.
+
+        Args:
+            path: the file, which only this user may read; one that is there is replaced.
+
+        Raises:
+            StoreWriteError: it could not be written; what was there is as it was.
+        """
+        if self._kept is None:
+            self.state.write_trace(path)
+            return
+        self.require_here()
+        records = StoredHistory(self._kept.store, self.id).records()
+        write_parts(path, write_trace(f"{self.flow_id}, job {self.id}", records, self._created_at))
 
     @property
     def dead_letters(self) -> list[DeadLetter]:
@@ -420,7 +450,12 @@ class JobHandle:
             outputs={output: list(items) for output, items in self._collected.items()},
             pause_points=[self._tell_point(point) for point in cut.pause_points],
             checkpoint=cut.checkpoint,
+            tracker=self._track(cut),
         )
+
+    def _track(self, cut: JobCut) -> ExecutionTracker:
+        # What were the process ids of its workers may be those of others by now.
+        return track_cut(cut, self._ledger.plan, self.id, _read_nothing if self._end.has_come() else read_usage)
 
     def _tell_point(self, kept: KeptPoint) -> PausePoint:
         value = None if kept.checkpoint is None else decode_for_reader(kept.checkpoint, self._ledger.codec)
@@ -450,3 +485,7 @@ class JobHandle:
         if answered is None:
             raise JobEndedError(self.id, self.status, attempted)
         return answered.result()
+
+
+def _read_nothing(_pid: int) -> Usage | None:
+    return None

@@ -109,7 +109,7 @@ class Job(JobHandle):
 
         def try_admit() -> Admission | None:
             with Uninterrupted():
-                admission = self._ledger.admit(edge, payload, name)
+                admission = self._ledger.admit(edge, payload, name, time.monotonic())
             if admission is not Admission.FULL:
                 return admission
             if timeout is None or timeout > 0:

@@ -455,6 +455,7 @@ def _process_place(account: Account, service: bytes, warn: Warn, inherited: tupl
             warn=warn,
             memory_limit=routine.options.memory_limit,
             inherited=inherited,
+            note_ended=account.note_ended,
         )
 
     return make

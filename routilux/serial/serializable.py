@@ -131,7 +131,7 @@ class SerializableStruct(Serializable, msgspec.Struct, frozen=True):
         return fields
 
     def _fill_fields(self, fields: dict[str, Any]) -> None:
-        read = msgspec.convert(fields, type(self))
+        read = msgspec.convert(fields, type(self), str_keys=True)  # JSON has no other keys
         for name in self.__struct_fields__:
             msgspec.structs.force_setattr(self, name, getattr(read, name))
 

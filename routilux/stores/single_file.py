@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 
 from routilux.stores.folders import TEMPORARY, check_plain, reading, writing
@@ -20,6 +21,11 @@ def write_file(path: str | os.PathLike[str], data: bytes) -> None:
     Raises:
         StoreWriteError: it could not be written; what was there is as it was.
     """
+    write_parts(path, (data,))
+
+
+def write_parts(path: str | os.PathLike[str], parts: Iterable[bytes]) -> None:
+    """As `write_file`, of parts that are made one after another; what making them raises leaves what was there."""
     target = Path(path)
     temporary = target.with_name(TEMPORARY + secrets.token_hex(8))
     with writing(f"the file {str(target)!r}"):
@@ -27,7 +33,7 @@ def write_file(path: str | os.PathLike[str], data: bytes) -> None:
         descriptor = os.open(temporary, flags, FILE_MODE)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
+                file.writelines(parts)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.rename(target)

@@ -134,7 +134,7 @@ class WireCodec:
         """
         told: _WireRequest = _decode(_request_decoder, request, "a request")
         edge, seq, attempt, redelivered, released, stepped, payload, key, once = told
-        return Message(edge, seq, payload, from_bytes(key), attempt - 1, 0, redelivered, released, stepped, once)
+        return Message(edge, seq, payload, from_bytes(key), 0.0, attempt - 1, 0, redelivered, released, stepped, once)
 
     def part(self, part: TurnPart) -> bytes:
         """Write a part for `decode_part`."""

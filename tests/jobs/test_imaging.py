@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from routilux import Flow, Routine
 from routilux.accounts import RetryWait
@@ -26,6 +28,8 @@ from routilux.records.schema import Header, HistoryPosition, Image
 from routilux.routing import compile_plan
 from routilux.serial.carried import Carried
 from routilux.serial.registry import default as registry
+from routilux.tracking.meters import Measured, Spent
+from routilux.tracking.sketch import Sketch
 from supervisors.reasons import Crashed, ErrorRecord, Raised
 
 CODEC = Carried(registry, allow_pickle=False)
@@ -58,6 +62,7 @@ def make_plan() -> Any:
 
 PLAN = make_plan()
 counts = st.integers(0, 2**40)
+quarters = st.integers(0, 40_000).map(lambda number: number / 4)
 once = st.lists(
     st.builds(Once, st.text(max_size=5), st.binary(max_size=5)), max_size=3, unique_by=lambda item: item.key
 ).map(tuple)
@@ -103,10 +108,19 @@ def accounts(draw: st.DrawFn, index: int) -> AccountBooks:
         error=draw(st.none() | st.text()),
         is_skipped=draw(st.booleans()),
         counts=dict(zip(COUNTS, draw(st.tuples(*[counts] * len(COUNTS))), strict=True)),
+        spent=tuple(draw(st.lists(st.builds(Spent, quarters, counts), max_size=2))),
+        measured=draw(st.none() | st.builds(measure, st.lists(quarters, max_size=5), quarters)),
     )
 
 
+def measure(values: list[float], recent_seconds: float) -> Measured:
+    sketch = Sketch()
+    sketch.extend(values)
+    return Measured(sketch, sketch.copy(), len(values), recent_seconds)
+
+
 edges = st.lists(counts, min_size=len(PLAN.edges), max_size=len(PLAN.edges))
+times = st.lists(st.none() | quarters, min_size=len(PLAN.edges), max_size=len(PLAN.edges))
 books = st.builds(
     Books,
     sent=edges,
@@ -117,6 +131,9 @@ books = st.builds(
     outputs=st.tuples(st.builds(OutputBooks, many, many)),
     is_entry_open=st.booleans(),
     memos=st.dictionaries(st.integers(0, 2**127 - 2), once, max_size=3),
+    first_at=times,
+    last_at=times,
+    seconds=quarters,
 )
 
 
@@ -128,10 +145,15 @@ def to_image(held: Books, clocks: Clocks) -> Image:
     return Image(
         header,
         image_topology(PLAN, {}),
-        image_job(held, PLAN, [], position, position, CODEC),
+        image_job(held, PLAN, [], position, position, clocks, CODEC),
         routines,
         [state for id_, account in zip(ids, held.accounts, strict=True) for state in image_states(id_, account, CODEC)],
     )
+
+
+def wait_anew(messages: Iterable[Message]) -> tuple[Message, ...]:
+    """Time in which nobody ran the job is no waiting."""
+    return tuple(replace(message, sent_at=HERE.now) for message in messages)
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
@@ -143,13 +165,20 @@ def test_books_come_back_as_they_were_by_other_clocks(held: Books) -> None:
     wall = THERE.wall_offset - HERE.wall_offset
     moved = tuple(
         account._replace(
-            retries=tuple(wait._replace(due_at=wait.due_at + shift) for wait in account.retries),
+            in_hand=wait_anew(account.in_hand),
+            waiting=wait_anew(account.waiting),
+            retries=tuple(
+                wait._replace(due_at=wait.due_at + shift, messages=list(wait_anew(wait.messages)))
+                for wait in account.retries
+            ),
             letters=(),
         )
         for account in held.accounts
     )
     assert again._replace(accounts=tuple(a._replace(letters=()) for a in again.accounts)) == held._replace(
-        accounts=moved
+        accounts=moved,
+        first_at=[None if at is None else at + wall for at in held.first_at],
+        last_at=[None if at is None else at + wall for at in held.last_at],
     )
     for before, after in zip(held.accounts, again.accounts, strict=True):
         for old, new in zip(before.letters, after.letters, strict=True):

@@ -172,7 +172,7 @@ class SeededJob:
         edge = self.plan.entries[routine_id, slot]
         account = self.ledger.accounts[self.plan.edges[edge].target]
         payload: Payload = self.codec.encode(data, "data") if account.takes_bytes else data
-        return self.ledger.admit(edge, payload)
+        return self.ledger.admit(edge, payload, at=self.host.now())
 
     def tell_state(self, message: object) -> None:
         """Send a command to the state actor."""

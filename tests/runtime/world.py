@@ -419,6 +419,13 @@ class World:
             assert sent == counted, self._tell(
                 f"kept {counted} of {sent} messages on {image.topology.edges[edge].label}"
             )
+            assert (job.first_at[edge] is None) == (job.last_at[edge] is None) == (sent == 0)
+        for routine in image.routines:
+            measured = routine.measured
+            assert measured is not None
+            for sketch in (measured.turns, measured.waits):
+                told = f"measured {sketch.count} of {routine.figures['handled']} turns of {routine.id}"
+                assert sketch.count == sum(sketch.buckets.values()) == routine.figures["handled"], self._tell(told)
         # There and back again.
         clocks = Clocks(0.0, 0.0)
         books = read_books(image, plan, clocks, self.job.codec)
@@ -428,7 +435,7 @@ class World:
         history, once = job.history, job.once
         assert history is not None
         assert once is not None
-        assert image_job(books, plan, job.pause_points, history, once, codec) == job
+        assert image_job(books, plan, job.pause_points, history, once, clocks, codec) == job
 
     def recorded(self) -> dict[tuple[bytes, str], set[bytes]]:
         """All that was ever recorded as done once, by message and key."""

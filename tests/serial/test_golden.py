@@ -44,6 +44,6 @@ def test_the_files_are_those_that_were_written_once() -> None:
     digests = {file.name: hashlib.sha256(file.read_bytes()).hexdigest()[:16] for file in FOLDER.glob("*.json")}
     assert digests == {
         "flow-1.json": "16900af0dba30ff6",
-        "state-1.json": "86695419bc3ea396",
+        "state-1.json": "c1cb9bfcc64aed1d",
         "values-1.json": "db49ba336785168e",
     }

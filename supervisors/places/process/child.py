@@ -133,6 +133,8 @@ class Child:
         self.end_at: float | None = None
         """Clock reading at which it is ended with `end_reason`, unless it ends before."""
         self.end_reason: Reason = CLOSED
+        self.ended: Ended | None = None
+        """How its process ended, once it was reaped."""
         self._owner = owner
         self._poller = poller
         self._birth = Birth(incarnation, max_frame_bytes, inherited)
@@ -500,7 +502,7 @@ class Child:
         end_tree(birth.pid)
         self._read(_LAST_READS)
         spawner.unguard(birth.pid)
-        ended = reap(birth.pid, birth.own_peak_bytes)
+        self.ended = ended = reap(birth.pid, birth.own_peak_bytes)
         if ended is None:
             return  # not quite over; the descriptor stays ready
         for fd, (name, lines) in self._streams.items():

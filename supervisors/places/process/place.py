@@ -42,6 +42,7 @@ class ProcessPlace:
         inherited: descriptors that each worker keeps open until it ends, and passes to nothing it starts: a file that
             is locked by them stays so while any worker lives, also one that outlives the program. They are the
             caller's, to be open whenever a worker is started, and none of the first three.
+        note_ended: called with (worker, processor seconds, peak memory in bytes or None) when a process has ended.
     """
 
     def __init__(  # noqa: PLR0913  a place has that many sides
@@ -60,6 +61,7 @@ class ProcessPlace:
         max_frame_bytes: int = MAX_FRAME_BYTES,
         start_timeout: float = START_SECONDS,
         inherited: tuple[int, ...] = (),
+        note_ended: Callable[[int, float, int | None], None] = lambda _number, _cpu_seconds, _peak_bytes: None,
     ) -> None:
         self._name = name
         self._service = service
@@ -73,6 +75,7 @@ class ProcessPlace:
         self._max_frame_bytes = max_frame_bytes
         self._start_timeout = start_timeout
         self._inherited = inherited
+        self._note_ended = note_ended
         self._children: list[Child | None] = [None] * workers
         self._limits: dict[int, Limits] = {}
         self._incarnations = [0] * workers
@@ -283,6 +286,8 @@ class ProcessPlace:
 
     def on_child_gone(self, child: Child, reason: Reason, lost: Lost) -> None:
         """Pass a loss on; when closing, only if something was in its hands or it did not end as asked."""
+        if child.ended is not None:
+            self._note_ended(child.number, child.ended.cpu_seconds, child.ended.peak_bytes)
         self._children[child.number] = None
         self._doubted[child.number] = child.link.doubted
         if len(self._doubted) > 1:

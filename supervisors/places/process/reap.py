@@ -54,11 +54,14 @@ class Ended(NamedTuple):
         signal: the signal that ended it, or None.
         exit_code: its exit code, or None (a signal ended it, or somebody else has reaped it).
         peak_bytes: its largest resident memory, or None where it cannot be told.
+        cpu_seconds: processor time, user and system, of all its threads and of what it had started and waited for; 0.0
+            where it cannot be told.
     """
 
     signal: int | None
     exit_code: int | None
     peak_bytes: int | None
+    cpu_seconds: float = 0.0
 
 
 def read_boot_id(path: Path = Path("/proc/sys/kernel/random/boot_id")) -> str:
@@ -147,7 +150,8 @@ def reap(pid: int, own_peak_bytes: int) -> Ended | None:
     code = os.waitstatus_to_exitcode(status)
     peak = figures.ru_maxrss * _PEAK_UNIT
     known = peak if peak > own_peak_bytes else None
-    return Ended(-code, None, known) if code < 0 else Ended(None, code, known)
+    spent = figures.ru_utime + figures.ru_stime
+    return Ended(-code, None, known, spent) if code < 0 else Ended(None, code, known, spent)
 
 
 def own_peak_bytes() -> int:

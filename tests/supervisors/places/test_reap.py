@@ -83,6 +83,19 @@ def test_a_death_is_noticed_and_read(
         assert ended.peak_bytes is None or ended.peak_bytes > 300_000_000
 
 
+def test_the_processor_time_of_a_process_is_known_at_its_end() -> None:
+    with start("import time\nwhile time.process_time() < 0.1: pass") as process:
+        fd = watch_death(process.pid)
+        try:
+            assert wait_readable(fd)
+        finally:
+            os.close(fd)
+        ended = reap(process.pid, 0)
+        process.returncode = 0
+    assert ended is not None
+    assert ended.cpu_seconds >= 0.09, "the kernel's clock and the process's own differ a little"
+
+
 def test_a_process_that_somebody_else_has_reaped_has_no_status() -> None:
     with start("pass") as process:
         process.wait()

@@ -1,0 +1,99 @@
+"""The quantile sketch: what it tells against exact quantiles, merged ones against one of all."""
+
+from __future__ import annotations
+
+import random
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from routilux.tracking.sketch import RELATIVE_ACCURACY, Sketch
+
+SHARES = (0.0, 0.01, 0.5, 0.9, 0.95, 0.99, 1.0)
+ROUNDING = 1e-6
+"""What a 32 bit float is off by, and more."""
+durations = st.floats(1e-9, 1e9) | st.just(0.0)
+many = st.lists(durations, min_size=1, max_size=300)
+
+
+def sketch_of(values: list[float], at_once: int = 64) -> Sketch:
+    sketch = Sketch()
+    for start in range(0, len(values), at_once):
+        sketch.extend(values[start : start + at_once])
+    return sketch
+
+
+def exact(values: list[float], share: float) -> float:
+    return sorted(values)[int(share * (len(values) - 1))]
+
+
+@given(many)
+def test_a_quantile_is_as_near_as_is_promised(values: list[float]) -> None:
+    sketch = sketch_of(values)
+    for share, found in zip(SHARES, sketch.quantiles(SHARES), strict=True):
+        wanted = exact(values, share)
+        assert abs(found - wanted) <= (RELATIVE_ACCURACY + ROUNDING) * wanted, (share, found, wanted)
+
+
+@given(many)
+def test_count_sum_and_greatest_are_exact(values: list[float]) -> None:
+    sketch = sketch_of(values, at_once=1_000)
+    assert (sketch.count, sketch.greatest) == (len(values), max(values))
+    assert sketch.mean == pytest.approx(sum(values) / len(values))
+    assert sum(sketch.buckets.values()) == len(values), (
+        "those that were not looked at are counted with their neighbours"
+    )
+
+
+@given(many, many)
+def test_merging_two_is_as_good_as_one_of_all(some: list[float], others: list[float]) -> None:
+    merged, one = sketch_of(some), sketch_of([*some, *others])
+    merged.merge(sketch_of(others))
+    assert (merged.count, merged.greatest) == (len(some) + len(others), max(*some, *others))
+    assert merged.total == pytest.approx(sum(some) + sum(others))
+    assert merged.buckets == sketch_of(some + others, at_once=1).buckets
+    assert merged.quantiles(SHARES) == one.quantiles(SHARES)
+
+
+@given(many)
+def test_it_comes_back_from_bytes_as_it_was(values: list[float]) -> None:
+    sketch = sketch_of(values)
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(sketch), type=Sketch) == sketch
+    assert msgspec.json.decode(msgspec.json.encode(sketch), type=Sketch) == sketch
+
+
+def test_a_copy_does_not_change_with_what_it_was_made_of() -> None:
+    sketch = sketch_of([0.25])
+    copied = sketch.copy()
+    sketch.extend([4.0])
+    assert copied == sketch_of([0.25])
+
+
+def test_nothing_has_quantiles_of_zero() -> None:
+    sketch = Sketch()
+    sketch.extend([])
+    assert (sketch.quantiles((0.5, 1.0)), sketch.mean, sketch) == ([0.0, 0.0], 0.0, Sketch())
+
+
+def test_what_is_below_zero_by_rounding_is_zero_to_quantiles() -> None:
+    sketch = sketch_of([-1e-12, 0.5, 0.5])
+    assert sketch.quantiles((0.0,)) == [0.0]
+    assert sketch.quantiles((1.0,)) == pytest.approx([0.5], rel=RELATIVE_ACCURACY)
+
+
+@given(many, st.integers(1, 300))
+def test_of_which_some_are_known_each_of_these_stands_for_its_share(known: list[float], more: int) -> None:
+    sketch = Sketch()
+    sketch.add(known, len(known) + more, sum(known) + more, max(known) + 1.0)
+    assert sketch.count == sum(sketch.buckets.values()) == len(known) + more
+    assert (sketch.total, sketch.greatest) == (sum(known) + more, max(known) + 1.0)
+    assert min(sketch.buckets.values()) >= (len(known) + more) // len(known)
+
+
+def test_its_memory_has_a_bound_whatever_comes() -> None:
+    draw = random.Random(7)
+    sketch = sketch_of([10 ** draw.uniform(-6, 5) for _ in range(200_000)])
+    assert len(sketch.buckets) <= 4_700
+    assert len(msgspec.msgpack.encode(sketch)) < 32_000
