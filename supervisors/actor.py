@@ -253,7 +253,7 @@ class PykkaRef(InboxRef):
         Children that were abandoned or killed are not waited for. Not to be called by these threads.
 
         Args:
-            timeout: seconds to wait at most; infinite, or None, for no end.
+            timeout: seconds to wait at most; None for no end.
         """
         clock = MonotonicClock()
         deadline = math.inf if timeout is None else clock.now() + timeout

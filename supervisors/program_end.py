@@ -17,6 +17,7 @@ A forked copy of the program has none of the threads: it forgets them all.
 from __future__ import annotations
 
 import atexit
+import math
 import os
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
@@ -39,8 +40,8 @@ class Root(Protocol):
     def watch(self, notify: Callable[[Reason], object]) -> Callable[[], bool]:
         """Call `notify` once with the reason of its end, at once if it has ended."""
 
-    def wait_terminated(self, timeout: float) -> bool:
-        """Wait until its thread, and those below it, are gone, `timeout` seconds at most; tells whether they are."""
+    def wait_terminated(self, timeout: float | None) -> bool:
+        """Wait until its thread, and those below it, are gone; tells whether they are."""
 
 
 class _Entry(NamedTuple):
@@ -83,7 +84,8 @@ class ProgramEnd:
                 if root.ref.signal(Terminate(REASON)):
                     root.log.warning("%s", root.told)
             for root in roots:
-                root.ref.wait_terminated(asked_at + root.seconds - clock.now())
+                left = None if math.isinf(root.seconds) else max(0.0, asked_at + root.seconds - clock.now())
+                root.ref.wait_terminated(left)
         except KeyboardInterrupt:
             return  # somebody is in a hurry: the system ends what is left
 
