@@ -23,7 +23,7 @@ def test_killed_programs_jobs_come_to_their_exact_ends_in_short(tmp_path: Path) 
     for shape, seed in SHORT.items():
         place = tmp_path / shape
         place.mkdir()
-        runs.append(Run(shape, seed, str(place), part=0.15))
+        runs.append(Run(shape, seed, str(place), part=0.3))
     with ThreadPoolExecutor(len(runs)) as pool:
         outcomes = list(pool.map(partial(survive, most_kills=2), runs))
     assert [(outcome.run.job_id, outcome.problems) for outcome in outcomes if outcome.problems] == []
