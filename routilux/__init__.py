@@ -25,6 +25,7 @@ from routilux.model.connection import Connection
 from routilux.model.error_handler import ErrorHandler, ErrorStrategy
 from routilux.model.event import Event
 from routilux.model.function import routine
+from routilux.model.merging import batch
 from routilux.model.routine import Routine
 from routilux.model.slot import Slot
 from routilux.records.errors import NoCheckpointError, SealError, UnsupportedFormatError
@@ -71,6 +72,7 @@ __all__ = [
     "UnsupportedFormatError",
     "ValueEncodingError",
     "ValueReadingError",
+    "batch",
     "register",
     "register_serializable",
     "routine",

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from routilux.dead_letters import DeadLetters
 from routilux.ids import key_of_text
-from routilux.messages import Message, Payload
+from routilux.merge_buffers import Lane, MergeBuffer, make_buffers
+from routilux.messages import Message, Payload, count_parts
 from routilux.routing import Edge, OutputPlan, RoutinePlan
 from routilux.tracking.meters import Spent
 from supervisors.mailbox import Lock, Mailbox
@@ -141,9 +142,11 @@ class Account:
         "is_pressing",
         "is_skipped",
         "is_stopping",
+        "joins",
         "longest",
         "mailbox",
         "measured",
+        "merged",
         "next_sample",
         "peak_waiting",
         "pids",
@@ -168,6 +171,8 @@ class Account:
         self.plan = plan
         self.index = plan.index
         self.takes_bytes = plan.is_process
+        self.joins = make_buffers(plan.joins, plan.options.capacity)
+        """By connection, where its messages wait for others; empty for nearly all routines."""
         self.mailbox = Mailbox(plan.options.capacity, lock)
         self.in_hand: dict[int, Message] = {}
         self.in_retry: dict[int, RetryWait] = {}
@@ -182,7 +187,7 @@ class Account:
         """For each event, where its emissions go; set when all accounts are there."""
         self.alone = tuple((event,) for event in range(len(plan.events)))
         """For each event, the tuple of its index: what the fact of nearly every turn names."""
-        self.presses_on: tuple[Account | Output, ...] = ()
+        self.presses_on: tuple[Account | Output | Lane, ...] = ()
         self.pressed_by: tuple[Account, ...] = ()
         self.is_pressing = False
         """Whether its senders are to wait; set at its bound, taken back at half of it."""
@@ -214,6 +219,8 @@ class Account:
         self.abandoned: tuple[str, ...] = ()
         """Where each of its threads was when it was given up; of those alone that have not come back."""
         self.handled = 0
+        self.merged = 0
+        """Those of them that were handled beside another one, in its turn."""
         self.failed = 0
         self.skipped = 0
         self.dead = 0
@@ -242,6 +249,35 @@ class Account:
         self.abandoned = stacks
 
     @property
+    def buffers(self) -> tuple[MergeBuffer, ...]:
+        """Where messages wait for others to be handled with, in the order of the slots."""
+        return tuple(dict.fromkeys(self.joins.values()))
+
+    @property
+    def merging(self) -> Iterator[Message]:
+        """What is in there, in an order in which it can be gathered again."""
+        for buffer in self.buffers:
+            yield from buffer
+
+    def drain_joins(self) -> Iterator[Message]:
+        """Give up all that waits for others to be handled with, one by one."""
+        for buffer in self.buffers:
+            yield from buffer.drain()
+
+    @property
+    def lanes(self) -> Iterator[tuple[int, Lane]]:
+        """What presses back on one connection alone, with that."""
+        for edge, buffer in self.joins.items():
+            if edge in buffer.plan.pressing:
+                yield edge, buffer.lanes[edge]
+
+    @property
+    def flush_at(self) -> float | None:
+        """Clock reading at which the first of its batches is to be handed over as it is; None for none."""
+        dates = [buffer.due_at for buffer in self.joins.values() if buffer.due_at is not None]
+        return min(dates) if dates else None
+
+    @property
     def has_stopped(self) -> bool:
         """Whether none of its turns is between two boundaries."""
         return self.is_at_boundary or not self.in_hand
@@ -249,7 +285,7 @@ class Account:
     @property
     def retrying(self) -> int:
         """Messages that wait for their next try."""
-        return sum(len(wait.messages) for wait in self.in_retry.values())
+        return sum(count_parts(wait.messages) for wait in self.in_retry.values())
 
     @property
     def is_pressed(self) -> bool:

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 from routilux.accounts import Account, Output, RetryWait
 from routilux.dead_letters import DeadLetter
-from routilux.messages import Message, Once
+from routilux.messages import Message, Once, parts_of
 from routilux.tracking.meters import Measured, Spent
 from supervisors.errors import InternalError
 
-COUNTS = ("handled", "failed", "skipped", "dead", "retries", "restarts", "emitted", "peak_waiting")
+COUNTS = ("handled", "merged", "failed", "skipped", "dead", "retries", "restarts", "emitted", "peak_waiting")
 """The counts of an account that belong to the job and not to the moment."""
 
 
@@ -35,6 +35,7 @@ class AccountBooks(NamedTuple):
         counts: what it did, by the names of `COUNTS`.
         spent: what its processes have used that have ended, by worker.
         measured: what its turns took; None where that was not asked for.
+        merging: messages that wait for others to be handled with, in an order in which they can be gathered again.
     """
 
     committed: tuple[dict[str, Any] | None, ...]
@@ -49,12 +50,14 @@ class AccountBooks(NamedTuple):
     counts: dict[str, int]
     spent: tuple[Spent, ...] = ()
     measured: Measured | None = None
+    merging: tuple[Message, ...] = ()
 
     @property
     def held(self) -> Iterator[Message]:
-        """All messages that are still to be handled."""
-        for messages in (self.in_hand, self.waiting, *(wait.messages for wait in self.retries)):
-            yield from messages
+        """All messages that are still to be handled, those of a set one by one."""
+        for messages in (self.in_hand, self.waiting, self.merging, *(wait.messages for wait in self.retries)):
+            for message in messages:
+                yield from parts_of(message)
 
 
 class OutputBooks(NamedTuple):
@@ -140,6 +143,7 @@ def copy_account(account: Account, known: Versions) -> AccountBooks:
         is_skipped=account.is_skipped,
         counts={name: getattr(account, name) for name in COUNTS},
         spent=account.spent,
+        merging=tuple(account.merging),
     )
 
 

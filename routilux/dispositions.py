@@ -15,14 +15,14 @@ from routilux.accounts import Account, Output, RetryWait
 from routilux.dead_letters import DeadLetter
 from routilux.errors import NotADeadLetterError, RoutineSkippedError
 from routilux.facts import Fact
-from routilux.holdings import Holdings
 from routilux.ids import to_bytes
-from routilux.messages import Message
+from routilux.messages import Message, count_parts, parts_of
+from routilux.restoring import Restoring
 from supervisors.mailbox import Mailbox
 from supervisors.reasons import Reason
 
 
-class Dispositions(Holdings):
+class Dispositions(Restoring):
     """The holdings of a job, with what can be done about messages that were not handled."""
 
     __slots__ = ()
@@ -125,15 +125,11 @@ class Dispositions(Holdings):
 
     def bury(self, account: Account, delivery: int, reason: Reason, at: float) -> None:
         """Make a message in hand a dead letter."""
-        gone: DeadLetter | None = None  # kept until the lock is let go
+        gone: list[DeadLetter] = []  # kept until the lock is let go
         with self.lock:
             for message in self._drop_in_hand(account, (delivery,)):
-                self._dead[message.edge] += 1
-                self._outstanding -= 1
-                account.dead += 1
-                gone = account.dead_letters.add(
-                    DeadLetter(account.plan.id, message, reason, message.failures, at, self.codec)
-                )
+                gone = self._bury(account, parts_of(message), reason, message.failures, at)
+                self._outstanding -= count_parts((message,))
             quiet = self._has_become_quiet()
         del gone
         self._wake(())
@@ -217,8 +213,12 @@ class Dispositions(Holdings):
             for wait in account.in_retry.values():
                 waiting.extend(wait.messages)
             account.in_retry.clear()
+            merging = list(account.drain_joins())
+            self._outstanding += len(merging)  # nobody was to handle them before
+            waiting += merging
             self._skip(account, waiting)
-            self._note(Fact("skipped", account.plan.index, -1, b"", 0, at, count=len(waiting)))
+            self._note(Fact("skipped", account.plan.index, -1, b"", 0, at, count=count_parts(waiting)))
+            self._relieve_lanes(account, rung)
             if account.is_pressing:
                 self._relieve(account, rung)
             quiet = self._has_become_quiet()
@@ -227,6 +227,19 @@ class Dispositions(Holdings):
             self._notify_quiet()
 
     # -- Private; the lock is held
+
+    def _bury(
+        self, account: Account, messages: Iterable[Message], reason: Reason, attempts: int, at: float
+    ) -> list[DeadLetter]:
+        """Make dead letters; gives those that are let go for them, to be dropped without the lock."""
+        gone = []
+        for message in messages:
+            self._dead[message.edge] += 1
+            account.dead += 1
+            oldest = account.dead_letters.add(DeadLetter(account.plan.id, message, reason, attempts, at, self.codec))
+            if oldest is not None:
+                gone.append(oldest)
+        return gone
 
     def _takes_nothing_back(self) -> bool:
         return self._is_ending or self._is_quiet

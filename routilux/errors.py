@@ -30,7 +30,8 @@
     │   ├── SlotArgumentError (ValueError)  the data lacks what the handler needs
     │   ├── StateError (ValueError)         a declared state that cannot be one
     │   ├── OnceError (ValueError)          `once` used as it cannot be
-    │   └── ResultError (ValueError)        what a handler or a merge function gave, and cannot
+    │   ├── ResultError (ValueError)        what a handler or a merge function gave, and cannot
+    │   └── JoinError (ValueError)          messages that cannot be handled together, or whose partner never came
     ├── JobTimeoutError (TimeoutError)      the world: a job was waited for, and has not come so far in time
     └── TransitionError (InternalError)     our own: a change of status that is not in the table
 
@@ -68,6 +69,7 @@ __all__ = [
     "InvalidNameError",
     "JobEndedError",
     "JobTimeoutError",
+    "JoinError",
     "MappingError",
     "MomentError",
     "NotADeadLetterError",
@@ -504,6 +506,10 @@ class ResultError(RoutineCodeError, ValueError):
 
 
 # ---- the world
+
+
+class JoinError(RoutineCodeError, ValueError):
+    """Messages that a slot takes together cannot be: they have a parameter in common, or one of them never came."""
 
 
 class JobTimeoutError(RoutiluxError, TimeoutError):

@@ -14,17 +14,19 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from routilux.accounts import Account, Bell, Output, Way
-from routilux.books import AccountBooks, Books, Versions, copy_account, copy_output
+from routilux.books import Books, Versions, copy_account, copy_output
 from routilux.facts import FACTS_BATCH, Fact
 from routilux.ids import key_of_text
-from routilux.messages import Message, Once, add_once
+from routilux.messages import Message, Once, Payload, add_once, count_parts, parts_of
 from routilux.routing import GONE, OutputPlan, Plan
-from routilux.tracking.meters import SAMPLES, Measured, Measures, Times
+from routilux.tracking.meters import SAMPLES, Measures, Times
 from routilux.turn.values import PICKLED, ValueCodec
 from supervisors.errors import InternalError
 from supervisors.locking import BriefLock
 from supervisors.mailbox import Lock, Mailbox
 
+_CYCLE_CHECK_EVERY = 1_024
+"""Messages of a connection between two looks at what its cycle holds (arbitrary)."""
 CYCLE_LIMIT = 1_000_000
 """Messages that may wait in one cycle before the job is stopped (DESIGN section 3)."""
 
@@ -40,11 +42,17 @@ class EdgeCount(NamedTuple):
     in_retry: int
     dead: int
     skipped: int
+    merging: int = 0
 
     @property
     def is_conserved(self) -> bool:
         """Whether every message is accounted for."""
-        return self.sent == (self.handled + self.waiting + self.in_hand + self.in_retry + self.dead + self.skipped)
+        return self.sent == self.handled + self.left + self.dead + self.skipped
+
+    @property
+    def left(self) -> int:
+        """How many are still to be handled."""
+        return self.waiting + self.in_hand + self.merging + self.in_retry
 
 
 class SentAt(NamedTuple):
@@ -70,14 +78,14 @@ class Holdings:
         lock: the job's lock.
         on_quiet: called, without the lock, when no message is left anywhere and none can come.
         on_facts: called, without the lock, when a batch of facts waits to be fetched.
-        on_overflow: called, without the lock, with a cycle that holds more than it may.
+        on_overflow: called, without the lock, with what holds more than it may, and why.
         on_stopped: called, without the lock, when a routine has come to the boundary at which it was to stop.
         waits: whether nothing is taken before `Ledger.begin`.
         job_id: the job's id.
         generation: which runner of the job this is. Both are in the keys of messages from outside: what a program that
             was killed had taken in after its last checkpoint is lost, and what comes in its place is no such message.
         outside: the same lock as the threads of the job's owner take it; None for no difference.
-        cycle_limit: messages that may wait in one cycle.
+        cycle_limit: messages that may wait in one cycle, or in one slot for others.
         codec: how the values of users are encoded, for those who read what is held here.
     """
 
@@ -134,7 +142,7 @@ class Holdings:
         *,
         on_quiet: Callable[[], None],
         on_facts: Callable[[], None],
-        on_overflow: Callable[[int], None],
+        on_overflow: Callable[[str], None],
         on_stopped: Callable[[], None] = lambda: None,
         waits: bool = False,
         job_id: str = "",
@@ -167,6 +175,11 @@ class Holdings:
             account.presses_on = tuple(self._receivers[index] for index in account.plan.downstream)
             for receiver in account.presses_on:
                 receiver.pressed_by += (account,)
+        for account in self.accounts:
+            for edge, lane in account.lanes:
+                sender = self._owners[plan.edges[edge].source]
+                sender.presses_on += (lane,)
+                lane.pressed_by = (sender,)
         nowhere = Output(OutputPlan(GONE, "", "", None), lock)
         self._ways = tuple(
             Way.along(edge, nowhere if edge.target == GONE else self._receivers[edge.target]) for edge in plan.edges
@@ -197,7 +210,8 @@ class Holdings:
         self._is_quiet = False
         self._facts: deque[Fact] = deque()
         self._facts_told = False
-        self._overflow = -1
+        self._overflow = ""
+        """What holds more than it may."""
         self._has_stopped = False
         self._is_stopping_in_place = False
         """Whether a checkpoint has routines stop whose state is read in place, beside a hold of the gate."""
@@ -239,16 +253,14 @@ class Holdings:
     def counts_held(self) -> list[EdgeCount]:
         """As `counts`, for those who hold the lock."""
         size = len(self.plan.edges)
-        waiting, in_hand, in_retry = [0] * size, [0] * size, [0] * size
+        waiting, in_hand, merging, in_retry = [0] * size, [0] * size, [0] * size, [0] * size
         for receiver in self._receivers:
-            for message in receiver.mailbox.waiting_held():
-                waiting[message.edge] += 1
+            _count_by_edge(waiting, receiver.mailbox.waiting_held())
         for account in self.accounts:
-            for message in account.in_hand.values():
-                in_hand[message.edge] += 1
+            _count_by_edge(in_hand, account.in_hand.values())
+            _count_by_edge(merging, account.merging)
             for wait in account.in_retry.values():
-                for message in wait.messages:
-                    in_retry[message.edge] += 1
+                _count_by_edge(in_retry, wait.messages)
         return [
             EdgeCount(
                 edge.label,
@@ -259,6 +271,7 @@ class Holdings:
                 in_retry[index],
                 self._dead[index],
                 self._skipped[index],
+                merging[index],
             )
             for index, edge in enumerate(self.plan.edges)
         ]
@@ -275,7 +288,9 @@ class Holdings:
         """
         with self.lock:
             wrong = [count for count in self.counts_held() if not count.is_conserved]
-            held = sum(len(a.mailbox) + len(a.in_hand) + a.retrying for a in self.accounts)
+            held = sum(
+                count_parts(a.mailbox.data) + count_parts(a.in_hand.values()) + a.retrying for a in self.accounts
+            )
             outstanding = self._outstanding
         if wrong:
             told = "; ".join(str(count) for count in wrong)
@@ -304,32 +319,6 @@ class Holdings:
             last_at=self._last_at.copy(),
         )
 
-    def restore(self, books: Books, memos: dict[int, tuple[Once, ...]]) -> None:
-        """Begin where another ledger was: once, before anything is taken or comes in.
-
-        What was in hand waits ahead of all else, and may have been run. Times are readings of this job's clock.
-
-        Args:
-            books: what the other held.
-            memos: by the keys of messages, what was done once for them since; some will only come again.
-        """
-        self._memos = dict(books.memos)
-        for key, added in memos.items():
-            self._memos[key] = add_once(self._memos.get(key, ()), added)
-        self.measures = Measures(0.0, books.seconds, tuple(held.measured or Measured() for held in books.accounts))
-        with self.lock:
-            self._sent[:], self._handled[:] = books.sent, books.handled
-            self._dead[:], self._skipped[:] = books.dead, books.skipped
-            self._dated = self._sent.copy()
-            for index, at in enumerate(books.first_at):
-                self._first_at[index], self._last_at[index] = at, books.last_at[index]
-            self._entry_open = books.is_entry_open
-            for account, held in zip(self.accounts, books.accounts, strict=True):
-                self._restore_account(account, held)
-            for output, results in zip(self.outputs, books.outputs, strict=True):
-                output.collected.extend(results.collected)
-                self._refill(output, results.waiting)
-
     @property
     def is_entry_open(self) -> bool:
         """Whether it takes messages from outside."""
@@ -355,40 +344,39 @@ class Holdings:
             _date(self._first_at, [one for one in used if self._first_at[one.edge] is None], facts)
             _date(self._last_at, used, reversed(facts))
 
-    def _restore_account(self, account: Account, held: AccountBooks) -> None:
-        for worker, committed in enumerate(held.committed[: len(account.committed)]):
-            if committed is not None:
-                account.committed[worker] = committed
-        # What it failed by waits to be tried again; the error stays told.
-        account.status = "pending" if held.status == "failed" else held.status
-        account.error, account.is_skipped = held.error, held.is_skipped
-        for name, count in held.counts.items():
-            setattr(account, name, count)
-        account.measured = account.handled
-        account.next_sample = account.handled + 1
-        account.spent = (*held.spent, *account.spent)[: len(account.spent)]
-        for letter in held.letters:
-            account.dead_letters.add(letter)
-        if account.is_skipped:  # the others of its pool still had something in hand: nobody will take that here
-            gone = list(held.held)
-            self._outstanding += len(gone)
-            self._skip(account, gone)
-            return
-        begun = [message if message.redelivered else replace(message, redelivered=True) for message in held.in_hand]
-        self._refill(account, (*begun, *held.waiting))
-        for wait in held.retries:
-            self._delivery += 1
-            account.in_retry[self._delivery] = wait._replace(messages=list(map(self._with_memos, wait.messages)))
-        self._outstanding += len(account.mailbox) + account.retrying
-
     def _with_memos(self, message: Message) -> Message:
         once = add_once(message.once, self._memos.pop(message.key, ()))
         return replace(message, once=once) if len(once) > len(message.once) else message
 
-    def _refill(self, receiver: Account | Output, messages: Iterable[Message]) -> None:
-        for message in map(self._with_memos, messages):
-            receiver.mailbox.append_held(message)
-        receiver.is_pressing = receiver.mailbox.is_full
+    def _append(self, way: Way, payload: Payload, key: int, at: float, rung: list[Mailbox]) -> None:
+        index = way.index
+        self._sent[index] = seq = self._sent[index] + 1
+        account = way.account
+        if account is None:
+            rung += self.results_bell.ring_held()
+        elif account.is_skipped:
+            self._skipped[index] += 1
+            account.skipped += 1
+            return
+        else:
+            self._outstanding += 1
+            if way.edge.cycle >= 0 and seq % _CYCLE_CHECK_EVERY == 0:
+                self._check_cycle(way.edge.cycle)
+        message = Message(index, seq, payload, key, at)
+        if self._memos and key in self._memos:
+            message = replace(message, once=self._memos.pop(key))
+        if way.mailbox.append_held(message):
+            rung.append(way.mailbox)
+        if len(way.waiting) >= way.bound:
+            way.receiver.is_pressing = True
+
+    def _check_cycle(self, cycle: int) -> None:
+        members = self.plan.cycles[cycle]
+        if sum(len(self.accounts[index].mailbox) for index in members) > self._cycle_limit:
+            names = ", ".join(self.accounts[index].plan.id for index in members)
+            self._overflow = (
+                f"the cycle of {names} holds more messages than cycle_limit allows: it makes more than it ends"
+            )
 
     def _relieve(self, receiver: Account | Output, rung: list[Mailbox]) -> None:
         # Half of the bound and not the bound itself: a sender that is woken for every single
@@ -398,6 +386,11 @@ class Holdings:
         receiver.is_pressing = False
         rung += self.room_bell.ring_held()
         rung += [sender.mailbox for sender in receiver.pressed_by if sender.mailbox.ring_held()]
+
+    def _relieve_lanes(self, account: Account, rung: list[Mailbox]) -> None:
+        for _edge, lane in account.lanes:
+            if lane.has_relieved():
+                rung += [sender.mailbox for sender in lane.pressed_by if sender.mailbox.ring_held()]
 
     def _ring_after(self, receiver: Account | Output, wake: bool, rung: list[Mailbox]) -> None:  # noqa: FBT001
         if wake:
@@ -412,10 +405,10 @@ class Holdings:
         return [replace(message, redelivered=True) for message in dropped] if redelivered else dropped
 
     def _skip(self, account: Account, messages: list[Message]) -> None:
-        for message in messages:
-            self._skipped[message.edge] += 1
-        account.skipped += len(messages)
-        self._outstanding -= len(messages)
+        _count_by_edge(self._skipped, messages)
+        count = count_parts(messages)
+        account.skipped += count
+        self._outstanding -= count
 
     def _has_become_quiet(self) -> bool:
         if self._outstanding or self._entry_open or self._is_quiet:
@@ -437,9 +430,15 @@ class Holdings:
         if self._has_stopped:
             self._has_stopped = False
             self._notify_stopped()
-        if self._overflow >= 0:
-            cycle, self._overflow = self._overflow, -1
-            self._notify_overflow(cycle)
+        if self._overflow:
+            told, self._overflow = self._overflow, ""
+            self._notify_overflow(told)
+
+
+def _count_by_edge(counts: list[int], messages: Iterable[Message]) -> None:
+    for message in messages:
+        for part in parts_of(message):
+            counts[part.edge] += 1
 
 
 def _date(dates: list[float | None], used: list[_Emitting], facts: Iterable[Fact]) -> None:

@@ -13,6 +13,7 @@ chance only, once in some 2**80 even among 2**23 messages. It is no secret, and 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
 _PRIME = 2**127 - 1
 _PARENT = 0x5E3779B97F4A7C15F39CC0605CEDC835
@@ -34,6 +35,14 @@ def key_of_turn(message_key: int, emitted: int) -> int:
 def key_of_child(base: int, connection_key: int) -> int:
     """Give the key of an emission on a connection; `base` grows by `STEP` from one to the next."""
     return (base + connection_key) % _PRIME
+
+
+def key_of_keys(keys: Iterable[int]) -> int:
+    """Give a key for several in their order."""
+    hashed = hashlib.blake2b(digest_size=KEY_BYTES)
+    for key in keys:
+        hashed.update(to_bytes(key))
+    return int.from_bytes(hashed.digest()) % _PRIME
 
 
 def to_id(key: int) -> str:

@@ -8,8 +8,8 @@ hand* under a delivery number until it is committed, put back, set aside for a r
 skipped; a commit that names a number which is not in hand comes too late and is refused, which
 is how everything that was given up is fenced off.
 
-A ledger stands on two others: `holdings` are the places and the books, `dispositions` what becomes
-of messages that were not handled. What goes in, through and out is here.
+A ledger stands on three others: `holdings` are the places and the books, `dispositions` what becomes
+of messages that were not handled, `merging` how one turn handles several. What goes in, through and out is here.
 
 Pure but for the lock it is given: no thread, no clock (times are handed in), no file.
 """
@@ -20,16 +20,14 @@ from enum import Enum
 
 from msgspec.structs import replace
 
-from routilux.accounts import Account, Output, Tap, Way
-from routilux.dispositions import Dispositions
+from routilux.accounts import Account, Output, Tap
 from routilux.facts import Fact
 from routilux.ids import STEP, key_of_child, key_of_text, key_of_turn, to_bytes
+from routilux.merging import Merging
 from routilux.messages import Emission, Message, Once, Payload, TurnPart, TurnResult
 from routilux.turn.state import apply_ops
 from supervisors.errors import InternalError
 from supervisors.mailbox import Mailbox
-
-_CYCLE_CHECK_EVERY = 1_024
 
 
 class Admission(Enum):
@@ -40,7 +38,7 @@ class Admission(Enum):
     CLOSED = "closed"
 
 
-class Ledger(Dispositions):
+class Ledger(Merging):
     """The places of all messages of one job: what goes in, through and out of them.
 
     Its arguments are those of `Holdings`.
@@ -183,6 +181,8 @@ class Ledger(Dispositions):
         waiting = account.mailbox.data
         if not waiting:
             return []
+        if account.joins:
+            return self._take_joined(account, limit)
         rung: list[Mailbox] = []
         try_acquire, release = self._try_acquire, self._release
         if not try_acquire():
@@ -267,6 +267,8 @@ class Ledger(Dispositions):
             if emissions:
                 events = self._append_emissions(account, message, emissions, at, rung)
             edge = message.edge
+            if message.parts:
+                self._note_handled_beside(account, message)
             self._handled[edge] += 1
             account.handled = handled = account.handled + 1
             account.seconds += seconds
@@ -284,7 +286,7 @@ class Ledger(Dispositions):
                 self._has_stopped = True
         finally:
             release()
-        if rung or self._overflow >= 0 or self._has_stopped:
+        if rung or self._overflow or self._has_stopped:
             self._wake(rung)
         if is_full:
             self._notify_facts()
@@ -427,30 +429,3 @@ class Ledger(Dispositions):
         if len(emissions) == 1:
             return account.alone[emissions[0].event]
         return tuple([emission.event for emission in emissions])
-
-    def _append(self, way: Way, payload: Payload, key: int, at: float, rung: list[Mailbox]) -> None:
-        index = way.index
-        self._sent[index] = seq = self._sent[index] + 1
-        account = way.account
-        if account is None:
-            rung += self.results_bell.ring_held()
-        elif account.is_skipped:
-            self._skipped[index] += 1
-            account.skipped += 1
-            return
-        else:
-            self._outstanding += 1
-            if way.edge.cycle >= 0 and seq % _CYCLE_CHECK_EVERY == 0:
-                self._check_cycle(way.edge.cycle)
-        message = Message(index, seq, payload, key, at)
-        if self._memos and key in self._memos:
-            message = replace(message, once=self._memos.pop(key))
-        if way.mailbox.append_held(message):
-            rung.append(way.mailbox)
-        if len(way.waiting) >= way.bound:
-            way.receiver.is_pressing = True
-
-    def _check_cycle(self, cycle: int) -> None:
-        members = self.plan.cycles[cycle]
-        if sum(len(self.accounts[index].mailbox) for index in members) > self._cycle_limit:
-            self._overflow = cycle

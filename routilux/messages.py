@@ -6,14 +6,16 @@ was encoded to, once, by its sender.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
-from routilux.ids import to_id
+from routilux.ids import key_of_keys, to_id
 from supervisors.reasons import ErrorRecord
 
 Payload = dict[str, Any] | bytes
+"""What one emission carries."""
 
 
 class Once(NamedTuple):
@@ -38,7 +40,7 @@ class Message(msgspec.Struct, frozen=True):
     Args:
         edge: index of the connection in the compiled plan.
         seq: its number on that connection, from 1, in commit order.
-        payload: the emitted data.
+        payload: the emitted data; none for a set.
         key: its identity, see `ids`.
         sent_at: clock reading when it came into its mailbox; when the job went on, where it came with a checkpoint.
         failures: tries that ended badly, deaths included.
@@ -47,6 +49,8 @@ class Message(msgspec.Struct, frozen=True):
         released: emissions of its turn that went out since the turn last committed (R3).
         stepped: emissions of its turn that went out by commits of the turn (R4).
         once: what its handler did that is not to be done again, oldest first.
+        parts: of a set the messages in it, which one turn handles together: it has the connection and number of the
+            last of them; none for a message by itself.
     """
 
     edge: int
@@ -60,6 +64,7 @@ class Message(msgspec.Struct, frozen=True):
     released: int = 0
     stepped: int = 0
     once: tuple[Once, ...] = ()
+    parts: tuple[Message, ...] = ()
 
     @property
     def id(self) -> str:
@@ -67,8 +72,39 @@ class Message(msgspec.Struct, frozen=True):
         return to_id(self.key)
 
 
+def parts_of(message: Message) -> tuple[Message, ...]:
+    """Give the messages that a message stands for: those in it, where it is a set, else itself."""
+    return message.parts or (message,)
+
+
+def count_parts(messages: Iterable[Message]) -> int:
+    """Count messages, each in a set for one."""
+    return sum(len(parts_of(message)) for message in messages)
+
+
+def unite(members: tuple[Message, ...]) -> Message:
+    """Make a set of messages. Its identity is that of all of them, in their order."""
+    last = members[-1]
+    return Message(
+        last.edge,
+        last.seq,
+        {},
+        key_of_keys([member.key for member in members]),
+        max(member.sent_at for member in members),
+        redelivered=any(member.redelivered for member in members),
+        parts=members,
+    )
+
+
+class Part(NamedTuple):
+    """One message of a set, as it is handed to a process: its connection, and what it carries."""
+
+    edge: int
+    payload: bytes
+
+
 class Request(msgspec.Struct, frozen=True, array_like=True):
-    """A message as it is handed to a process (encoded by msgspec)."""
+    """A message as it is handed to a process (encoded by msgspec); of a set, `parts` are what it carries."""
 
     edge: int
     seq: int
@@ -79,6 +115,7 @@ class Request(msgspec.Struct, frozen=True, array_like=True):
     payload: bytes
     key: bytes
     once: tuple[Once, ...] = ()
+    parts: tuple[Part, ...] = ()
 
 
 class Emission(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):

@@ -6,22 +6,26 @@ Pure: no thread, clock, file or process. Never routes a message itself (see `led
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 
 from routilux.executions import Names, RoutineNames
-from routilux.model.check import cyclic_components
 from routilux.model.concurrency import has_async
+from routilux.model.digraph import ancestors_of, cyclic_components, topological_order
 from routilux.model.error_handler import ErrorHandler
 from routilux.model.graph import FlowGraph
+from routilux.model.merging import MergeStrategy, batch, is_of_each_connection, is_united
 from routilux.model.options import RoutineOptions
-from routilux.model.routine import Routine
+from routilux.model.routine import Routine, find_entry
 from routilux.turn.tables import Incoming, Outgoing
 
 ENTRY = ""
 """Source of a connection that comes from outside of the flow; slot of a routine's entry."""
 
+
+END = "end"
+"""Event of the connection by which a slot hears of the end (`Slot.at_end`); its source is `ENTRY`."""
 
 GONE = -1
 """Target of a connection that is no more."""
@@ -57,6 +61,23 @@ class Edge:
 
 
 @dataclass(frozen=True, slots=True)
+class JoinPlan:
+    """A slot of which one turn handles several messages.
+
+    Args:
+        slot: its name.
+        strategy: its merge strategy.
+        edges: the connections whose messages it merges, in the flow's order.
+        pressing: those that can press back when they are ahead, for no other could be held up by that.
+    """
+
+    slot: str
+    strategy: MergeStrategy
+    edges: tuple[int, ...]
+    pressing: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
 class RoutinePlan:
     """Everything a job needs to know of one routine.
 
@@ -73,6 +94,8 @@ class RoutinePlan:
         downstream: accounts that press back on it.
         cycle: index of the cycle it lies in, or -1.
         is_async: whether its handlers run on an event loop.
+        joins: its slots of which one turn handles several messages.
+        ends: the connections by which its slots hear of the end.
     """
 
     index: int
@@ -87,6 +110,8 @@ class RoutinePlan:
     downstream: tuple[int, ...]
     cycle: int
     is_async: bool = False
+    joins: tuple[JoinPlan, ...] = ()
+    ends: tuple[int, ...] = ()
 
     @property
     def is_process(self) -> bool:
@@ -121,6 +146,10 @@ class Plan:
     """Edge for messages from outside, by (routine id, slot name or `ENTRY`)."""
     cycles: tuple[tuple[int, ...], ...]
     """Indexes of the routines of each cycle."""
+    downstream_order: tuple[int, ...] = ()
+    """Indexes of the routines, each behind all it receives from; those of a cycle beside one another."""
+    partners: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    """By connections from outside to a slot that takes something of each connection: the labels of those."""
 
 
 def compile_plan(graph: FlowGraph, numbers: Sequence[str] = (), born: Sequence[str] = ()) -> Plan:
@@ -134,15 +163,19 @@ def compile_plan(graph: FlowGraph, numbers: Sequence[str] = (), born: Sequence[s
     """
     ids = list(graph.routines)
     index_of = {routine_id: index for index, routine_id in enumerate(ids)}
-    cycles = cyclic_components(len(ids), [(index_of[c.source_id], index_of[c.target_id]) for c in graph.connections])
+    links = [(index_of[c.source_id], index_of[c.target_id]) for c in graph.connections]
+    cycles = cyclic_components(len(ids), links)
     cycle_of = {member: number for number, members in enumerate(cycles) for member in members}
     outputs = tuple(
         OutputPlan(len(ids) + number, output.routine_id, output.event, output.capacity)
         for number, output in enumerate(graph.outputs)
     )
     edges, incoming = _compile_edges(graph, index_of, cycle_of, outputs, list(zip_longest(numbers, born, fillvalue="")))
-    entries = {(ids[e.target], e.slot): e.index for e in edges if e.source == ENTRY and e.target != GONE}
+    entries = {
+        (ids[e.target], e.slot): e.index for e in edges if e.source == ENTRY and not e.event and e.target != GONE
+    }
     in_process = {index_of[routine_id] for routine_id in ids if graph.options[routine_id].placement == "process"}
+    ancestors = {id_: ancestors_of(index, links) for id_, index in index_of.items()}
     leaving: dict[tuple[str, str], list[Edge]] = {}
     for edge in edges:
         leaving.setdefault((edge.source, edge.event), []).append(edge)
@@ -167,9 +200,13 @@ def compile_plan(graph: FlowGraph, numbers: Sequence[str] = (), born: Sequence[s
                 downstream=tuple(dict.fromkeys(edge.target for out in routes for edge in out if edge.cycle < 0)),
                 cycle=cycle_of.get(index, -1),
                 is_async=has_async(routine),
+                joins=tuple(_compile_joins(routine, edges, incoming[index], ancestors)),
+                ends=tuple(e.index for e in edges if e.target == index and e.event == END and e.source == ENTRY),
             )
         )
-    return Plan(graph.flow_id, tuple(routines), outputs, tuple(edges), entries, cycles)
+    order = topological_order(len(ids), links)
+    partners = {number: labels for routine in routines for number, labels in _find_partners(routine)}
+    return Plan(graph.flow_id, tuple(routines), outputs, tuple(edges), entries, cycles, order, partners)
 
 
 def names_of(plan: Plan) -> Names:
@@ -202,7 +239,7 @@ def _compile_edges(
         else:
             edges[number] = edge
         if edge.target < len(incoming):
-            incoming[edge.target][number] = Incoming(edge.slot, edge.mapping)
+            incoming[edge.target][number] = Incoming(edge.slot, edge.mapping, edge.label, edge.source == ENTRY)
     return edges, incoming
 
 
@@ -222,6 +259,48 @@ def _list_edges(
         for slot in (ENTRY, *graph.routines[routine_id].slots):
             label = f"entry -> {routine_id}.{slot}" if slot else f"entry -> {routine_id}"
             yield Edge(0, ENTRY, "", index, slot, label, -1)
+        for name, at_end in graph.routines[routine_id].slots.items():
+            if at_end.at_end:
+                yield Edge(0, ENTRY, END, index, name, f"end -> {routine_id}.{name}", -1)
+
+
+def _compile_joins(
+    routine: Routine, edges: list[Edge], incoming: dict[int, Incoming], ancestors: Mapping[str, frozenset[int]]
+) -> Iterator[JoinPlan]:
+    entry = find_entry(routine)
+    for name, slot in routine.slots.items():
+        if not is_united(slot.merge_strategy):
+            continue
+        names = (name, ENTRY) if slot is entry else (name,)
+        ways = {number: way for number, way in incoming.items() if way.slot in names}
+        links = [edges[number] for number, way in ways.items() if not way.from_outside]
+        if slot.merge_strategy != "all":
+            yield JoinPlan(name, slot.merge_strategy, tuple(ways), frozenset())
+        elif links:
+            pressing = _find_pressing(links, ancestors)
+            yield JoinPlan(name, slot.merge_strategy, tuple(edge.index for edge in links), frozenset(pressing))
+        else:  # what comes from outside has nothing to go in step with
+            yield JoinPlan(name, batch(1), tuple(ways), frozenset())
+
+
+def _find_partners(routine: RoutinePlan) -> Iterator[tuple[int, tuple[str, ...]]]:
+    entry = find_entry(routine.routine)
+    for name, slot in routine.routine.slots.items():
+        labels = tuple(way.label for way in routine.incoming.values() if way.slot == name and not way.from_outside)
+        if labels and is_of_each_connection(slot.merge_strategy):
+            names = (name, ENTRY) if slot is entry else (name,)
+            yield from ((at, labels) for at, way in routine.incoming.items() if way.from_outside and way.slot in names)
+
+
+def _find_pressing(parties: list[Edge], ancestors: Mapping[str, frozenset[int]]) -> Iterator[int]:
+    """Give the connections whose routine can be held up without holding up what the others bring.
+
+    Where two have an ancestor in common, one that is ahead would hold up that one, and the other with it.
+    """
+    for edge in parties:
+        others = [ancestors[other.source] for other in parties if other is not edge]
+        if edge.cycle < 0 and all(ancestors[edge.source].isdisjoint(those) for those in others):
+            yield edge.index
 
 
 def _outgoing(event: str, out: tuple[Edge, ...], source: int, in_process: set[int]) -> Outgoing:

@@ -28,7 +28,7 @@ class Row(NamedTuple):
         """Messages in it, as its program or its newest checkpoint tells; None where neither does."""
         if self.standing.now is not None:
             counts = (routine.figures for routine in self.standing.now.routines)
-            return sum(figures.waiting + figures.in_hand + figures.in_retry for figures in counts)
+            return sum(figures.left for figures in counts)
         return None if self.summary.header is None else self.summary.header.messages
 
 

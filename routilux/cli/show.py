@@ -26,7 +26,7 @@ from routilux.ids import from_bytes, to_id
 from routilux.keeping.finding import Found, JobSummary, latest
 from routilux.keeping.history import StoredHistory
 from routilux.keeping.listing import Problem
-from routilux.records.schema import DeadLetterImage, Image, PausePoint, RoutineImage, StateImage
+from routilux.records.schema import DeadLetterImage, Image, PausePoint, RoutineImage, StateImage, count_each
 from routilux.serial.described import describe
 from routilux.stores.base import Store
 from routilux.turn.codec import decode_boot
@@ -54,8 +54,7 @@ class Row(NamedTuple):
     @property
     def left(self) -> int:
         """Messages that it has still to handle."""
-        image = self.image
-        return len(image.waiting) + len(image.in_hand) + sum(len(wait.messages) for wait in image.retries)
+        return count_each(self.image.held())
 
 
 COLUMNS: tuple[Column[Row], ...] = (
@@ -171,9 +170,10 @@ def to_dict(image: Image, standing: Standing, problems: list[Problem]) -> dict[s
                 "status": routine.status,
                 "error": routine.error,
                 **routine.figures,
-                "waiting": len(routine.waiting),
-                "in_hand": len(routine.in_hand),
-                "in_retry": sum(len(wait.messages) for wait in routine.retries),
+                "waiting": count_each(routine.waiting),
+                "in_hand": count_each(routine.in_hand),
+                "merging": len(routine.merging),
+                "in_retry": sum(count_each(wait.messages) for wait in routine.retries),
                 "states": [_show(_read_state(state)) for state in image.states if state.routine_id == routine.id],
             }
             for routine in image.routines

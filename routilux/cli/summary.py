@@ -52,7 +52,7 @@ COLUMNS: tuple[Column[Row], ...] = (
     Column("restarts", lambda row: tell_count(row.figures.restarts), 2),
     Column("dead", lambda row: tell_count(row.figures.dead), 1),
     Column("skipped", lambda row: tell_count(row.figures.skipped), 6),
-    Column("left", lambda row: tell_count(row.figures.waiting + row.figures.in_hand + row.figures.in_retry), 7),
+    Column("left", lambda row: tell_count(row.figures.left), 7),
 )
 
 

@@ -32,6 +32,7 @@ from routilux.jobs.machine import JobStatus, is_final, move
 from routilux.jobs.recorder import CheckpointInfo, NotSaved, Saved, TakenOver
 from routilux.jobs.state import RoutineFigures
 from routilux.ledger import Ledger
+from routilux.messages import count_parts
 from routilux.records.schema import PausePoint
 from routilux.routing import names_of
 from routilux.tracking.meters import Measures, Meters, Spent, Times
@@ -355,11 +356,13 @@ def count_held(account: Account) -> RoutineFigures:
         retries=account.retries,
         restarts=account.restarts,
         emitted=account.emitted,
-        waiting=len(account.mailbox),
-        in_hand=len(account.in_hand),
+        waiting=count_parts(account.mailbox.data) if account.joins else len(account.mailbox),
+        in_hand=count_parts(account.in_hand.values()),
         in_retry=account.retrying,
         abandoned=len(account.abandoned),
         peak_waiting=max(account.peak_waiting, len(account.mailbox)),
+        merged=account.merged,
+        merging=sum(map(len, account.buffers)),
     )
 
 

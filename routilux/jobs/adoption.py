@@ -155,20 +155,25 @@ class _Gate:
         """Give the image without what was dropped; messages that went count as skipped."""
         skipped = list(self._image.job.skipped)
 
-        def keep(messages: Iterable[MessageImage]) -> list[MessageImage]:
+        def keep(messages: Iterable[MessageImage], loose: list[MessageImage]) -> list[MessageImage]:
             kept = []
             for message in messages:
-                if self._has_way(message):
-                    kept.append(message)
-                else:
-                    skipped[message.edge] += 1
+                each = [part for part in message.each() if self._has_way(part)]
+                for part in message.each():
+                    skipped[part.edge] += not self._has_way(part)
+                if not message.parts or len(each) == len(message.parts):
+                    kept += each and [message]
+                else:  # what is left of a set waits for others
+                    loose += each
             return kept
 
         routines = []
         for routine in self._image.routines:
             before = sum(skipped)
-            retries = [replace(wait, messages=keep(wait.messages)) for wait in routine.retries]
-            in_hand, waiting = keep(routine.in_hand), keep(routine.waiting)
+            loose: list[MessageImage] = []
+            retries = [replace(wait, messages=keep(wait.messages, loose)) for wait in routine.retries]
+            in_hand, waiting = keep(routine.in_hand, loose), keep(routine.waiting, loose)
+            merging = keep(routine.merging, [])
             letters = [letter for letter in routine.dead_letters if self._has_way(letter.message)]
             if routine.id in self._now:
                 figures = {**routine.figures, "skipped": routine.figures.get("skipped", 0) + sum(skipped) - before}
@@ -177,6 +182,7 @@ class _Gate:
                         routine,
                         in_hand=in_hand,
                         waiting=waiting,
+                        merging=[*loose, *merging],
                         retries=[wait for wait in retries if wait.messages],
                         dead_letters=letters,
                         figures=figures if sum(skipped) > before else routine.figures,
@@ -187,7 +193,7 @@ class _Gate:
             if _label_of(output) in self._labels:
                 outputs.append(output)
             else:
-                keep(output.waiting)
+                keep(output.waiting, [])
         job = replace(self._image.job, skipped=skipped, outputs=outputs)
         states = [kept for state in self._image.states for kept in self._keep_state(state)]
         return replace(self._image, job=job, routines=routines, states=states)
@@ -390,12 +396,12 @@ def _label_of(output: OutputImage) -> str:
 def _values_of(image: Image) -> Iterator[bytes]:
     """Give all encoded values of users that a job holds."""
     for routine in image.routines:
-        for message in routine.messages():
-            yield from _values_in(message)
+        for message in (*routine.held(), *(letter.message for letter in routine.dead_letters)):
+            yield from message.values()
     job: JobImage = image.job
     for output in job.outputs:
         for message in (*output.waiting, *output.collected):
-            yield from _values_in(message)
+            yield from message.values()
     for memo in job.memos:
         yield from memo.once.values()
     yield from (point.checkpoint for point in job.pause_points if point.checkpoint is not None)
@@ -404,11 +410,6 @@ def _values_of(image: Image) -> Iterator[bytes]:
             for encoded in value if isinstance(value, list) else (value,):
                 if isinstance(encoded, bytes):
                     yield encoded
-
-
-def _values_in(message: MessageImage) -> Iterator[bytes]:
-    yield message.payload
-    yield from message.once.values()
 
 
 def _many(count: int, what: str) -> str:

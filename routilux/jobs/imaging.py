@@ -19,6 +19,7 @@ from routilux.books import AccountBooks, Books, OutputBooks
 from routilux.dead_letters import DeadLetter
 from routilux.ids import from_bytes, to_bytes
 from routilux.messages import Message, Once
+from routilux.model.merging import strategy_word
 from routilux.model.routine import Routine
 from routilux.records.schema import (
     DeadLetterImage,
@@ -89,6 +90,7 @@ def image_routine(routine_id: str, held: AccountBooks, clocks: Clocks, codec: Va
         figures=held.counts,
         measured=held.measured,
         spent=list(held.spent),
+        merging=[image_message(message, codec) for message in held.merging],
     )
 
 
@@ -141,11 +143,10 @@ def find_needs(job: JobImage, routines: Iterable[RoutineImage], states: Iterable
     needs: set[str] = set()
     messages = [message for output in job.outputs for message in (*output.waiting, *output.collected)]
     for routine in routines:
-        messages += [*routine.in_hand, *routine.waiting]
-        messages += [message for wait in routine.retries for message in wait.messages]
+        messages += routine.held()
         messages += [letter.message for letter in routine.dead_letters]
     for message in messages:
-        needs = needs.union(needs_of(message.payload), *map(needs_of, message.once.values()))
+        needs = needs.union(*map(needs_of, message.values()))
     needs = needs.union(*(needs_of(value) for memo in job.memos for value in memo.once.values()))
     needs = needs.union(*(needs_of(point.checkpoint) for point in job.pause_points if point.checkpoint is not None))
     for state in states:
@@ -170,7 +171,7 @@ def summarize_routine(routine_id: str, held: AccountBooks) -> RoutineSummary:
 
 def count_messages(held: AccountBooks) -> int:
     """Count the messages that are still to be handled."""
-    return len(held.in_hand) + len(held.waiting) + sum(len(wait.messages) for wait in held.retries)
+    return sum(1 for _message in held.held)
 
 
 def image_topology(plan: Plan, types: Mapping[str, TypeShape]) -> Topology:
@@ -188,10 +189,7 @@ def image_topology(plan: Plan, types: Mapping[str, TypeShape]) -> Topology:
                 kind=type(routine.routine).__qualname__,
                 placement=routine.options.placement,
                 workers=routine.options.workers,
-                slots={
-                    name: slot.merge_strategy if isinstance(slot.merge_strategy, str) else "callable"
-                    for name, slot in routine.routine.slots.items()
-                },
+                slots={name: strategy_word(slot.merge_strategy) for name, slot in routine.routine.slots.items()},
                 events=list(routine.events),
                 state=describe_state(routine.routine.state_type),
                 state_policy=routine.routine.state_policy,
@@ -292,6 +290,7 @@ def _read_routine(image: RoutineImage, clocks: Clocks) -> AccountBooks:
         counts=image.figures,
         spent=tuple(image.spent),
         measured=image.measured,
+        merging=tuple(map(read, image.merging)),
     )
 
 
@@ -314,6 +313,8 @@ def _read_output(image: OutputImage | None) -> OutputBooks:
 def image_message(message: Message, codec: ValueCodec) -> MessageImage:
     """Give the image of a message; a payload that is bytes is encoded already."""
     payload = message.payload
+    if message.parts:
+        payload = b""
     return MessageImage(
         message.edge,
         message.seq,
@@ -325,6 +326,7 @@ def image_message(message: Message, codec: ValueCodec) -> MessageImage:
         message.released,
         message.stepped,
         dict(message.once),
+        [image_message(part, codec) for part in message.parts],
     )
 
 
@@ -347,6 +349,7 @@ def read_message(image: MessageImage, sent_at: float = 0.0) -> Message:
         image.released,
         image.stepped,
         _read_once(image.once),
+        tuple([read_message(part, sent_at) for part in image.parts]),
     )
 
 

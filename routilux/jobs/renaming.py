@@ -116,9 +116,9 @@ def _rename_edge(edge: EdgeImage, rename: Mapping[str, str]) -> EdgeImage:
     if not edge.source and not edge.target:
         return edge
     source, target = rename.get(edge.source, edge.source), rename.get(edge.target, edge.target)
-    event = _part(rename, edge.source, edge.event) if edge.source else ""
+    event = _part(rename, edge.source, edge.event) if edge.source else edge.event
     slot = _part(rename, edge.target, edge.slot) if edge.slot else ""
-    left = f"{source}.{event}" if source else "entry"
+    left = f"{source}.{event}" if source else event or "entry"
     right = f"{target}.{slot}" if slot else (target or "output")
     label = f"{left} -> {right}"
     born = edge.born or (edge.label if label != edge.label else "")

@@ -51,6 +51,8 @@ class RoutineFigures(NamedTuple):
         in_retry: messages that wait for their next try.
         abandoned: threads that were given up and are still in their handlers.
         peak_waiting: messages in its mailbox at most.
+        merged: those of the handled ones that were handled beside another one, in its turn.
+        merging: messages that wait for others to be handled with.
     """
 
     handled: int = 0
@@ -65,6 +67,13 @@ class RoutineFigures(NamedTuple):
     in_retry: int = 0
     abandoned: int = 0
     peak_waiting: int = 0
+    merged: int = 0
+    merging: int = 0
+
+    @property
+    def left(self) -> int:
+        """Messages that are still to be handled."""
+        return self.waiting + self.in_hand + self.merging + self.in_retry
 
 
 @built_in.register("routilux.JobState")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from routilux.jobs.actor import JobCut, RoutineCut
-from routilux.records.schema import Image, MessageImage, RoutineImage
+from routilux.records.schema import Image, MessageImage, RoutineImage, count_each
 from routilux.routing import Plan, RoutinePlan
 from routilux.tracking.meters import Measured
 from routilux.tracking.performance import EventFlow, WorkerUsage
@@ -48,7 +48,7 @@ def track_cut(cut: JobCut, plan: Plan, job_id: str, read_usage: ReadUsage) -> Ex
             slot=edge.slot,
             count=count.sent,
             handled=count.handled,
-            waiting=count.waiting + count.in_hand + count.in_retry,
+            waiting=count.left,
             dead=count.dead,
             skipped=count.skipped,
             first_at=None if sent_at.first is None else sent_at.first + offset,
@@ -120,9 +120,10 @@ def _read_workers(plan: RoutinePlan, routine: RoutineCut, read_usage: ReadUsage)
 
 def _track_image(routine: RoutineImage, *, is_process: bool) -> RoutineTrack:
     held = {
-        "waiting": len(routine.waiting),
-        "in_hand": len(routine.in_hand),
-        "in_retry": sum(len(wait.messages) for wait in routine.retries),
+        "waiting": count_each(routine.waiting),
+        "in_hand": count_each(routine.in_hand),
+        "merging": len(routine.merging),
+        "in_retry": sum(count_each(wait.messages) for wait in routine.retries),
     }
     workers = [
         WorkerUsage(number, spent.cpu_seconds, None, None, spent.peak_bytes)
@@ -142,7 +143,7 @@ def _count_waiting(image: Image) -> dict[int, int]:
     """Count the messages that are still to be handled or read, by number of the connection."""
     messages: list[MessageImage] = [message for output in image.job.outputs for message in output.waiting]
     for routine in image.routines:
-        messages += [*routine.in_hand, *routine.waiting, *(one for wait in routine.retries for one in wait.messages)]
+        messages += routine.left()
     counts: dict[int, int] = {}
     for message in messages:
         counts[message.edge] = counts.get(message.edge, 0) + 1

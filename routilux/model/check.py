@@ -1,4 +1,4 @@
-"""What is wrong or odd about a flow, all of it at once; and which of its edges lie in cycles. Pure.
+"""What is wrong or odd about a flow, all of it at once. Pure.
 
 Owns the checks that need the whole flow; what is wrong at one call is refused there (see `graph`).
 Never changes a flow.
@@ -6,15 +6,14 @@ Never changes a flow.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from routilux.errors import EntryError
 from routilux.fitting import can_fit, tell_annotation
 from routilux.model.binding import WholeDict
 from routilux.model.concurrency import find_unfit
-from routilux.model.routine import OWN_PREFIX, Routine
-from routilux.model.slot import Slot
+from routilux.model.merging import Batching, is_of_each_connection, keeps_gathered
+from routilux.model.routine import OWN_PREFIX, find_entry
 from routilux.model.state_policy import IN_PLACE
 from supervisors.errors import ValueEncodingError
 from supervisors.wire.values import encode_code
@@ -54,72 +53,9 @@ def check_graph(graph: FlowGraph) -> list[Problem]:
     problems += [problem for link in graph.connections for problem in _check_types(graph, link)]
     problems += _check_events(graph)
     problems += _check_slots(graph)
+    problems += _check_joins(graph)
     problems += _check_reach(graph)
     return sorted(problems, key=lambda problem: problem.severity != "error")
-
-
-def cyclic_components(count: int, edges: Iterable[tuple[int, int]]) -> tuple[tuple[int, ...], ...]:
-    """Give the strongly connected components that hold a cycle, each sorted.
-
-    Tarjan's algorithm (SIAM J. Comput. 1(2), 1972), with a stack of its own instead of recursion.
-
-    Args:
-        count: nodes are numbered from 0 to `count - 1`.
-        edges: pairs of (from, to); an edge from a node to itself is a cycle.
-    """
-    following: list[list[int]] = [[] for _ in range(count)]
-    to_itself: set[int] = set()
-    for source, target in edges:
-        following[source].append(target)
-        if source == target:
-            to_itself.add(source)
-    return tuple(
-        sorted(tuple(sorted(part)) for part in _components(following) if len(part) > 1 or part[0] in to_itself)
-    )
-
-
-def _components(following: Sequence[Sequence[int]]) -> list[list[int]]:
-    order: dict[int, int] = {}
-    low: dict[int, int] = {}
-    on_path: set[int] = set()
-    path: list[int] = []
-    found: list[list[int]] = []
-    for root in range(len(following)):
-        if root in order:
-            continue
-        work = [(root, iter(following[root]))]
-        order[root] = low[root] = len(order)
-        path.append(root)
-        on_path.add(root)
-        while work:
-            node, rest = work[-1]
-            for target in rest:
-                if target not in order:
-                    order[target] = low[target] = len(order)
-                    path.append(target)
-                    on_path.add(target)
-                    work.append((target, iter(following[target])))
-                    break
-                if target in on_path:
-                    low[node] = min(low[node], order[target])
-            else:
-                work.pop()
-                if work:
-                    low[work[-1][0]] = min(low[work[-1][0]], low[node])
-                if low[node] == order[node]:
-                    at = _last_index(path, node)
-                    part = path[at:]
-                    del path[at:]
-                    on_path.difference_update(part)
-                    found.append(part)
-    return found
-
-
-def _last_index(path: list[int], node: int) -> int:
-    at = len(path) - 1
-    while path[at] != node:
-        at -= 1
-    return at
 
 
 def _check_travel(graph: FlowGraph) -> list[Problem]:
@@ -179,9 +115,8 @@ def _check_parameters(graph: FlowGraph, link: Connection) -> list[Problem]:
     event = graph.routines[link.source_id].events[link.event]
     slot = graph.routines[link.target_id].slots[link.slot]
     binding = slot.binding
-    if not event.params:
-        return []
-    missing = binding.lacks(frozenset(link.param_mapping.get(name, name) for name in event.params))
+    names = _names_that_come(graph, link)
+    missing = () if names is None else binding.lacks(names)
     if not missing:
         return []
     severity = "error" if slot.merge_strategy == "override" else "warning"
@@ -192,18 +127,38 @@ def _check_parameters(graph: FlowGraph, link: Connection) -> list[Problem]:
     return [Problem(severity, f"connection {link}", text)]
 
 
+def _names_that_come(graph: FlowGraph, link: Connection) -> frozenset[str] | None:
+    """Give the parameters that the handler of a connection's slot is called with; None where that is open."""
+    strategy = graph.routines[link.target_id].slots[link.slot].merge_strategy
+    if isinstance(strategy, Batching) and strategy.into is not None:
+        return frozenset({strategy.into})
+    links = [link]
+    if is_of_each_connection(strategy):
+        links = [other for other in graph.connections if (other.target_id, other.slot) == (link.target_id, link.slot)]
+    names = [_names_of(graph, other) for other in links]
+    return frozenset().union(*names) if all(names) else None
+
+
+def _names_of(graph: FlowGraph, link: Connection) -> frozenset[str]:
+    """Give the parameters that a connection declares, under their new names; none where that is left open."""
+    event = graph.routines[link.source_id].events[link.event]
+    return frozenset(link.param_mapping.get(name, name) for name in event.params)
+
+
 def _check_types(graph: FlowGraph, link: Connection) -> list[Problem]:
     """Find parameters whose declared type cannot be what the handler's annotation asks for."""
     types = graph.routines[link.source_id].events[link.event].types
     slot = graph.routines[link.target_id].slots[link.slot]
-    if not types or callable(slot.merge_strategy) or type(slot.binding) is WholeDict:
+    strategy = slot.merge_strategy
+    into = strategy.into if isinstance(strategy, Batching) else None
+    if not types or callable(strategy) or type(slot.binding) is WholeDict or into is not None:
         return []
     asked = graph.routines[link.target_id].slot_annotations(slot)
     problems = []
     for name, declared in types.items():
         target = link.param_mapping.get(name, name)
-        # A slot that appends hands a list of them over.
-        comes = list[declared] if slot.merge_strategy == "append" else declared  # type: ignore[valid-type]
+        # A slot that appends hands a list of them over, and so does a batch.
+        comes = list[declared] if strategy == "append" or isinstance(strategy, Batching) else declared  # type: ignore[valid-type]
         if target in asked and not can_fit(comes, asked[target]):
             text = (
                 f"the event declares {name!r} as {tell_annotation(declared)}, which is no "
@@ -228,15 +183,36 @@ def _check_slots(graph: FlowGraph) -> list[Problem]:
     problems = []
     fed = {(link.target_id, link.slot) for link in graph.connections}
     for routine_id, routine in graph.routines.items():
-        entry = _find_entry(routine)
+        entry = find_entry(routine)
         workers = graph.options[routine_id].workers
         for name, slot in routine.slots.items():
             if slot is not entry and (routine_id, name) not in fed:
                 text = "nothing is connected to it: only Job.send reaches it"
                 problems.append(Problem("warning", f"slot {name!r} of routine {routine_id!r}", text))
-            if workers > 1 and slot.merge_strategy != "override":
+            if workers > 1 and keeps_gathered(slot.merge_strategy):
                 text = f"it gathers, and each of the {workers} workers gathers for itself"
                 problems.append(Problem("warning", f"slot {name!r} of routine {routine_id!r}", text))
+    return problems
+
+
+def _check_joins(graph: FlowGraph) -> list[Problem]:
+    """Find slots that merge messages of several connections which declare a parameter of the same name."""
+    problems = []
+    links: dict[tuple[str, str], list[Connection]] = {}
+    for link in graph.connections:
+        links.setdefault((link.target_id, link.slot), []).append(link)
+    for (routine_id, name), joined in links.items():
+        strategy = graph.routines[routine_id].slots[name].merge_strategy
+        if not is_of_each_connection(strategy):
+            continue
+        declared = Counter(parameter for link in joined for parameter in _names_of(graph, link))
+        twice = sorted(parameter for parameter, count in declared.items() if count > 1)
+        if twice:
+            text = (
+                f"it merges by {strategy!r}, and more than one of its connections brings {twice}: map them to "
+                "other names, or its turns fail"
+            )
+            problems.append(Problem("warning", f"slot {name!r} of routine {routine_id!r}", text))
     return problems
 
 
@@ -246,7 +222,7 @@ def _check_reach(graph: FlowGraph) -> list[Problem]:
     for link in graph.connections:
         following.setdefault(link.source_id, []).append(link.target_id)
     fed = {link.target_id for link in graph.connections}
-    waiting = [routine_id for routine_id, routine in graph.routines.items() if _find_entry(routine) is not None]
+    waiting = [routine_id for routine_id, routine in graph.routines.items() if find_entry(routine) is not None]
     reached = set(waiting)
     while waiting:
         for target in following.get(waiting.pop(), ()):
@@ -264,10 +240,3 @@ def _check_reach(graph: FlowGraph) -> list[Problem]:
         if routine_id in fed or not routine.slots:
             problems.append(Problem("warning", f"routine {routine_id!r}", text))
     return problems
-
-
-def _find_entry(routine: Routine) -> Slot | None:
-    try:
-        return routine.entry_slot()
-    except EntryError:
-        return None

@@ -6,6 +6,7 @@ Owns these two rules. Pure. Never runs anything.
 from __future__ import annotations
 
 from routilux.model.binding import is_async
+from routilux.model.merging import keeps_gathered
 from routilux.model.options import RoutineOptions
 from routilux.model.routine import TRIGGER, Routine
 from routilux.model.state_policy import IN_PLACE
@@ -30,7 +31,7 @@ def find_unfit(routine: Routine, options: RoutineOptions) -> str:
     told = f"concurrency={options.concurrency}"
     if not has_async(routine):
         return f"{told} is for 'async def' handlers: a plain one keeps its thread from start to end; leave it at 1"
-    gathering = [slot.name for slot in routine.slots.values() if slot.merge_strategy != "override"]
+    gathering = [slot.name for slot in routine.slots.values() if keeps_gathered(slot.merge_strategy)]
     if gathering:
         return (
             f"{told} goes without slots that gather, and {gathering[0]!r} does: what it has gathered would depend on "

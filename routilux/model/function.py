@@ -23,9 +23,10 @@ from routilux.conversion import annotations_of
 from routilux.errors import ResultError
 from routilux.model.binding import compile_binding
 from routilux.model.error_handler import ErrorHandler, checked_handler
+from routilux.model.merging import MergeStrategy
 from routilux.model.names import checked_names, id_from
 from routilux.model.routine import Routine
-from routilux.model.slot import MergeStrategy, Slot
+from routilux.model.slot import Slot
 from routilux.serial.naming import built_in
 
 INPUT = "input"

@@ -27,6 +27,7 @@ from routilux.model.concurrency import find_unfit
 from routilux.model.connection import Connection
 from routilux.model.error_handler import ErrorHandler, checked_handler
 from routilux.model.function import FunctionRoutine
+from routilux.model.merging import Batching
 from routilux.model.names import checked_id
 from routilux.model.options import RoutineOptions
 from routilux.model.routine import Routine
@@ -275,8 +276,10 @@ class FlowGraph(Serializable):
     def _check_mapping(self, link: Connection) -> None:
         declared = tuple(self._routines[link.source_id].events[link.event].params)
         slot = self._routines[link.target_id].slots[link.slot]
-        # What a merge function makes of the names is its own affair.
-        takes_any = slot.binding.takes_any or callable(slot.merge_strategy)
+        strategy = slot.merge_strategy
+        # What a merge function makes of the names is its own affair, and a list of messages has room for any.
+        is_open = callable(strategy) or (isinstance(strategy, Batching) and strategy.into is not None)
+        takes_any = slot.binding.takes_any or is_open
         for source, target in link.param_mapping.items():
             if declared and source not in declared:
                 known = describe_names(source, declared, "the event declares", "")

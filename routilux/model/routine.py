@@ -29,9 +29,10 @@ from routilux.errors import (
 )
 from routilux.model.error_handler import ErrorHandler, ErrorStrategy, checked_handler
 from routilux.model.event import Event
+from routilux.model.merging import MergeStrategy
 from routilux.model.names import checked_name, id_from
 from routilux.model.options import RoutineOptions
-from routilux.model.slot import MergeStrategy, Slot
+from routilux.model.slot import Slot
 from routilux.model.state_policy import ENCODED, NONE, checked_default, make_default, no_state
 from routilux.serial.kinds import fill_attributes, take_attributes
 from routilux.serial.naming import built_in
@@ -104,7 +105,12 @@ class Routine(Serializable):
     # -- Definition
 
     def define_slot(
-        self, name: str, handler: Callable[..., Any] | None = None, merge_strategy: MergeStrategy = "override"
+        self,
+        name: str,
+        handler: Callable[..., Any] | None = None,
+        merge_strategy: MergeStrategy = "override",
+        *,
+        at_end: bool = False,
     ) -> Slot:
         """Define an input.
 
@@ -112,11 +118,13 @@ class Routine(Serializable):
             name: its name, unique in the routine.
             handler: called with each message's data, see `Binding`; None for the method `on_` and
                 that name, or of that name.
-            merge_strategy: `override`, `append` or a function, see `Slot`.
+            merge_strategy: `override`, `append`, `latest`, `all`, what `batch` gives, or a function, see `Slot`.
+            at_end: whether it is also sent one message, without parameters, when nothing else can come.
 
         Raises:
             DuplicateSlotError: there is a slot of that name.
             HandlerError: there is no handler, or it cannot be one.
+            OptionError: the merge strategy is none, or does not go with `at_end`.
             InvalidNameError: the name cannot be one.
             NotInitializedError: the class forgot `super().__init__()`.
         """
@@ -130,7 +138,7 @@ class Routine(Serializable):
             raise HandlerError(
                 f"slot {name!r} of {owner} has no handler: give one, or write a method 'on_{name}' or {name!r}"
             )
-        return self._add_slot(Slot(name, chosen, merge_strategy, owner=owner))
+        return self._add_slot(Slot(name, chosen, merge_strategy, owner=owner, at_end=at_end))
 
     def define_event(self, name: str, params: Iterable[str] | Mapping[str, Any] = ()) -> Event:
         """Define an output.
@@ -438,6 +446,14 @@ class Routine(Serializable):
     def _require_init(self) -> None:
         if f"{OWN_PREFIX}slots" not in self.__dict__:
             raise NotInitializedError(type(self).__name__)
+
+
+def find_entry(routine: Routine) -> Slot | None:
+    """Give the slot of a job's first message (`Routine.entry_slot`); None where there is none."""
+    try:
+        return routine.entry_slot()
+    except EntryError:
+        return None
 
 
 def _is_nothing(part: Any) -> bool:

@@ -8,7 +8,7 @@ A field that is added later gets a default, at the end: then both directions can
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, TypeAlias
 
 import msgspec
@@ -44,6 +44,7 @@ class MessageImage(msgspec.Struct, frozen=True, array_like=True):
         released: emissions of its turn that went out since the turn last committed (R3).
         stepped: emissions of its turn that went out by commits of the turn (R4).
         once: what `Routine.once` has recorded for it, encoded, by key.
+        parts: of a set the messages in it, which one turn handles together; its own payload is empty.
     """
 
     edge: Count
@@ -56,6 +57,24 @@ class MessageImage(msgspec.Struct, frozen=True, array_like=True):
     released: Count = 0
     stepped: Count = 0
     once: dict[str, bytes] = {}
+    parts: list[MessageImage] = []
+
+    def values(self) -> Iterator[bytes]:
+        """Give all encoded values of users in it."""
+        if not self.parts:
+            yield self.payload
+        yield from self.once.values()
+        for part in self.parts:
+            yield from part.values()
+
+    def each(self) -> Iterator[MessageImage]:
+        """Give the messages that it stands for: those in it, where it is a set, else itself."""
+        yield from self.parts or (self,)
+
+
+def count_each(messages: Iterable[MessageImage]) -> int:
+    """Count messages, each in a set for one."""
+    return sum(len(message.parts) or 1 for message in messages)
 
 
 class RetryImage(msgspec.Struct, frozen=True, array_like=True):
@@ -93,10 +112,11 @@ class RoutineImage(msgspec.Struct, frozen=True):
         waiting: messages in its mailbox, oldest first.
         retries: messages that wait for their next try.
         dead_letters: the newest of those given up, oldest first.
-        figures: its counts by name: handled, failed, skipped, dead, retries, restarts, emitted, and the messages that
-            waited at most (`peak_waiting`).
+        figures: its counts by name: handled, merged, failed, skipped, dead, retries, restarts, emitted, and the
+            messages that waited at most (`peak_waiting`).
         measured: what its turns took; None where nothing is known.
         spent: what its processes have used that have ended, by worker.
+        merging: messages that wait for others to be handled with, in an order in which they can be gathered again.
     """
 
     id: str
@@ -110,13 +130,24 @@ class RoutineImage(msgspec.Struct, frozen=True):
     figures: dict[str, Count]
     measured: Measured | None = None
     spent: list[Spent] = []
+    merging: list[MessageImage] = []
 
-    def messages(self) -> Iterator[MessageImage]:
-        """Give all messages that it holds."""
+    def held(self) -> Iterator[MessageImage]:
+        """Give all messages that are still to be handled, as they are held: sets as such."""
         yield from self.in_hand
         yield from self.waiting
+        yield from self.merging
         for wait in self.retries:
             yield from wait.messages
+
+    def left(self) -> Iterator[MessageImage]:
+        """Give all messages that are still to be handled, those of a set one by one."""
+        for message in self.held():
+            yield from message.each()
+
+    def messages(self) -> Iterator[MessageImage]:
+        """Give all messages that it holds, those of a set one by one."""
+        yield from self.left()
         for letter in self.dead_letters:
             yield letter.message
 

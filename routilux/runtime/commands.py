@@ -99,6 +99,10 @@ class WorkerDue(NamedTuple):
     worker: int
 
 
+class FlushDue(NamedTuple):
+    """The time of a batch is over, which is handed over as it is."""
+
+
 class Tick(NamedTuple):
     """A deadline of the place has come."""
 
@@ -224,6 +228,6 @@ class NotKept(NamedTuple):
 
 
 class Overflow(NamedTuple):
-    """A cycle holds more messages than it may."""
+    """Something holds more messages than it may; told in a line."""
 
-    cycle: int
+    told: str

@@ -17,6 +17,7 @@ from typing import Any, Self
 from routilux.accounts import Account, Tap
 from routilux.dead_letters import DeadLetter
 from routilux.errors import (
+    EntryError,
     JobEndedError,
     JobTimeoutError,
     OptionError,
@@ -269,6 +270,12 @@ class Job(JobHandle):
         except TypeError:
             edge = None  # what came may be anything, and need not even be able to be a key
         if edge is not None:
+            if edge in plan.partners:
+                raise EntryError(
+                    f"slot {slot!r} of routine {routine_id!r} takes something of each of its connections "
+                    f"({', '.join(plan.partners[edge])}), and a message from outside is of none of them; send it to "
+                    "where they begin"
+                )
             return edge
         for routine in plan.routines:
             if routine.id == routine_id:

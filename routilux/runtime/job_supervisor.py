@@ -195,13 +195,13 @@ class JobSupervisor(Behavior):
             case PauseJob() | ResumeJob() | PauseDue() | Rested() | Paused():
                 if self._ending is None:
                     self._pausing.handle(message, ctx)
-                    if self._is_quiet and not self._pausing.is_kept:
-                        self._end_for(Quiet(), ctx)
+                    if self._is_quiet:
+                        self._come_to_end(ctx)
                 elif isinstance(message, PauseJob | ResumeJob):
                     refuse(message, self._job_id)
-            case Quiet() if self._ending is None and self._pausing.is_kept:
-                self._is_quiet = True
-            case Quiet() | Cancel() | Leave() | NotKept() | Overflow() | Terminate():
+            case Quiet():
+                self._come_to_end(ctx)
+            case Cancel() | Leave() | NotKept() | Overflow() | Terminate():
                 self._end_for(message, ctx)
             case _:
                 detail = f"a job's supervisor was sent {message!r}"
@@ -326,10 +326,14 @@ class JobSupervisor(Behavior):
 
     # -- The end
 
-    def _end_for(self, cause: Quiet | Cancel | Leave | NotKept | Overflow | Terminate, ctx: Context) -> None:
+    def _come_to_end(self, ctx: Context) -> None:
+        """End the job, which is quiet: once it is not paused, and unless what waited for others goes on without."""
+        self._is_quiet = self._pausing.is_kept
+        if self._ending is None and not self._is_quiet and not self._ledger.drain(ctx.now()):
+            self._end(Move(JobStatus.COMPLETED), ctx)
+
+    def _end_for(self, cause: Cancel | Leave | NotKept | Overflow | Terminate, ctx: Context) -> None:
         match cause:
-            case Quiet():
-                self._end(Move(JobStatus.COMPLETED), ctx)
             case Cancel(reason, shutdown):
                 self._end(Move(JobStatus.CANCELLED, reason or "cancelled"), ctx)
                 self._hurry(shutdown, ctx)
@@ -338,8 +342,8 @@ class JobSupervisor(Behavior):
                 self._hurry(shutdown, ctx)
             case NotKept(error):
                 self._end(Move(JobStatus.FAILED, str(error)), ctx)
-            case Overflow(cycle):
-                self._end(Move(JobStatus.FAILED, self._describe_overflow(cycle)), ctx)
+            case Overflow(told):
+                self._end(Move(JobStatus.FAILED, told), ctx)
             case Terminate(reason):
                 # The program ends; what is kept can be gone on with.
                 self._end(Move(JobStatus.CANCELLED, str(reason)) if self._recorder is None else Left(str(reason)), ctx)
@@ -427,12 +431,6 @@ class JobSupervisor(Behavior):
     def _stack_of(self, index: int) -> str:
         ref = self._routines[index].ref
         return ref.stack() if isinstance(ref, LifeRef) else ""
-
-    def _describe_overflow(self, cycle: int) -> str:
-        names = [self._ledger.plan.routines[index].id for index in self._ledger.plan.cycles[cycle]]
-        return (
-            f"the cycle of {', '.join(names)} holds more messages than cycle_limit allows: it makes more than it ends"
-        )
 
 
 def _spec(

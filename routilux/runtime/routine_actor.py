@@ -26,6 +26,7 @@ from routilux.runtime.carriers import Carrier
 from routilux.runtime.commands import (
     Case,
     Failure,
+    FlushDue,
     Hold,
     Hurry,
     LetGo,
@@ -123,6 +124,7 @@ class RoutineActor(Behavior):
         self._ungranted: list[tuple[int, int]] = []
         self._is_closing = False
         self._tick_at: float | None = None
+        self._flush_at: float | None = None
         self._journal = journal
         self._rest = Rest(account, ledger, report)
 
@@ -143,6 +145,20 @@ class RoutineActor(Behavior):
         match message:
             case Verdict():
                 self._carry_out(message)
+            case RetryDue() | WorkerDue() | FlushDue() | Tick():
+                self._on_due(message, ctx.now())
+            case Hold() | Requeue() | LetGo():
+                self._rest.handle(message, self._place)
+            case Terminate():
+                self._close()
+            case Hurry(shutdown):
+                self._place.close(shutdown)
+            case _:
+                detail = f"the actor of routine {self._account.plan.id!r} was sent {message!r}"
+                raise InternalError(detail)
+
+    def _on_due(self, due: RetryDue | WorkerDue | FlushDue | Tick, now: float) -> None:
+        match due:
             case RetryDue(ticket, holds):
                 if self._has_line and holds:
                     self._due.add(ticket)
@@ -153,18 +169,12 @@ class RoutineActor(Behavior):
                 if not self._is_closing and not self._account.is_skipped:
                     self._account.restarts += 1
                     self._start_worker(worker)
+            case FlushDue():
+                self._flush_at = None
+                self._ledger.flush_due(self._account, now)
             case Tick():
                 self._tick_at = None
-                self._place.on_tick(ctx.now())
-            case Hold() | Requeue() | LetGo():
-                self._rest.handle(message, self._place)
-            case Terminate():
-                self._close()
-            case Hurry(shutdown):
-                self._place.close(shutdown)
-            case _:
-                detail = f"the actor of routine {self._account.plan.id!r} was sent {message!r}"
-                raise InternalError(detail)
+                self._place.on_tick(now)
 
     def step(self, ctx: Context) -> bool:
         """Hand out what there is room for, and run what is to be run here."""
@@ -183,6 +193,8 @@ class RoutineActor(Behavior):
                 pass
         if self._has_deadlines:
             self._set_tick(ctx)
+        if self._account.joins:
+            self._set_flush(ctx)
         if self._rest.is_held:
             self._rest.note(self._place, is_settled=not self._cases)
         return worked
@@ -479,6 +491,12 @@ class RoutineActor(Behavior):
                 self._ledger.put_back(self._account, (*case.held, case.delivery), redelivered=True)
         self._cases.clear()
         self._place.close(self._shutdown)
+
+    def _set_flush(self, ctx: Context) -> None:
+        due = self._account.flush_at
+        if due is not None and (self._flush_at is None or due < self._flush_at):
+            self._flush_at = due
+            ctx.set_timer(max(0.0, due - ctx.now()), FlushDue())
 
     def _set_tick(self, ctx: Context) -> None:
         deadline = self._place.next_deadline()

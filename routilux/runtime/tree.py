@@ -227,7 +227,7 @@ class _Wiring:
             lock,
             on_quiet=lambda: self._tell_root(Quiet()),
             on_facts=self._tell_of_facts,
-            on_overflow=lambda cycle: self._tell_root(Overflow(cycle)),
+            on_overflow=lambda told: self._tell_root(Overflow(told)),
             on_stopped=lambda: self._tell_state(Stopped()),
             waits=self._beginning.kept is not None and self._beginning.restore is None,
             job_id=self._beginning.job_id,

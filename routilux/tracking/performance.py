@@ -74,9 +74,11 @@ class RoutinePerformance(msgspec.Struct, frozen=True):
         peak_waiting: messages in its mailbox, at most.
         in_hand: messages being handled, now.
         in_retry: messages that wait for their next try, now.
+        merging: messages that wait for others to be handled with, now.
+        merged: those of the handled ones that were handled beside another one, in its turn.
         success_rate: which share of all tries committed; None before the first.
         throughput: messages handled a second, while the job ran; None before it did.
-        recent_throughput: the same for the last minute that it ran.
+        recent_throughput: turns a second, for the last minute that it ran.
         execution_time: how long the turns took that committed.
         waiting_time: how long their messages waited: from when each was sent until it was handled, but for the turn
             that committed. So tries that failed, and waits for the next one, are part of it.
@@ -96,6 +98,8 @@ class RoutinePerformance(msgspec.Struct, frozen=True):
     peak_waiting: int
     in_hand: int
     in_retry: int
+    merging: int
+    merged: int
     success_rate: float | None
     throughput: float | None
     recent_throughput: float | None
@@ -106,7 +110,7 @@ class RoutinePerformance(msgspec.Struct, frozen=True):
     @property
     def executions(self) -> int:
         """Tries in all: those that committed and those that did not."""
-        return self.handled + self.failed
+        return self.handled - self.merged + self.failed
 
     @property
     def cpu_seconds(self) -> float:
@@ -143,6 +147,8 @@ class FlowPerformance(msgspec.Struct, frozen=True):
     waiting: int
     in_hand: int
     in_retry: int
+    merging: int
+    merged: int
     success_rate: float | None
     throughput: float | None
     recent_throughput: float | None
@@ -154,7 +160,7 @@ class FlowPerformance(msgspec.Struct, frozen=True):
     @property
     def executions(self) -> int:
         """Tries in all."""
-        return self.handled + self.failed
+        return self.handled - self.merged + self.failed
 
 
 class EventFlow(msgspec.Struct, frozen=True):

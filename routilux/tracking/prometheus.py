@@ -42,6 +42,8 @@ METRICS = (
     Metric("waiting_peak", "gauge", "peak_waiting", "Messages in the mailbox at most.", "{message}"),
     Metric("in_hand", "gauge", "in_hand", "Messages being handled.", "{message}"),
     Metric("in_retry", "gauge", "in_retry", "Messages that wait for their next try.", "{message}"),
+    Metric("merging", "gauge", "merging", "Messages that wait for others to be handled with.", "{message}"),
+    Metric("merged_total", "counter", "merged", "Messages handled beside another one in its turn.", "{message}"),
 )
 """Those that are one number a routine."""
 PREFIX = "routilux_"

@@ -81,7 +81,7 @@ class ExecutionTracker(SerializableStruct, frozen=True):
         for track in self.tracks:
             turns.merge(track.measured.turns)
             waits.merge(track.measured.waits)
-        handled, failed = self._sum("handled"), self._sum("failed")
+        handled, merged, failed = (self._sum(name) for name in ("handled", "merged", "failed"))
         recent_seconds = max((track.measured.recent_seconds for track in self.tracks), default=0.0)
         return FlowPerformance(
             seconds=self.seconds,
@@ -97,7 +97,9 @@ class ExecutionTracker(SerializableStruct, frozen=True):
             waiting=self._sum("waiting"),
             in_hand=self._sum("in_hand"),
             in_retry=self._sum("in_retry"),
-            success_rate=share_of(handled, handled + failed),
+            merging=self._sum("merging"),
+            merged=merged,
+            success_rate=share_of(handled - merged, handled - merged + failed),
             throughput=rate_of(handled, self.seconds),
             recent_throughput=rate_of(sum(track.measured.recent for track in self.tracks), recent_seconds),
             execution_time=Distribution.of(turns),
@@ -133,7 +135,7 @@ class ExecutionTracker(SerializableStruct, frozen=True):
 
     def _tell(self, track: RoutineTrack) -> RoutinePerformance:
         figures, measured = track.figures, track.measured
-        handled, failed = count_of(figures, "handled"), count_of(figures, "failed")
+        handled, merged, failed = (count_of(figures, name) for name in ("handled", "merged", "failed"))
         return RoutinePerformance(
             routine_id=track.routine_id,
             status=track.status,
@@ -148,7 +150,9 @@ class ExecutionTracker(SerializableStruct, frozen=True):
             peak_waiting=count_of(figures, "peak_waiting"),
             in_hand=count_of(figures, "in_hand"),
             in_retry=count_of(figures, "in_retry"),
-            success_rate=share_of(handled, handled + failed),
+            merging=count_of(figures, "merging"),
+            merged=merged,
+            success_rate=share_of(handled - merged, handled - merged + failed),
             throughput=rate_of(handled, self.seconds),
             recent_throughput=rate_of(measured.recent, measured.recent_seconds),
             execution_time=Distribution.of(measured.turns),

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Protocol, TypeVar
 import msgspec
 
 from routilux.ids import KEY_BYTES, from_bytes, to_bytes
-from routilux.messages import Emission, Message, Once, Request, StateOp, TurnFailure, TurnPart, TurnResult
+from routilux.messages import Emission, Message, Once, Part, Request, StateOp, TurnFailure, TurnPart, TurnResult
 from routilux.turn.state import IMMUTABLE_TYPES, Committed, to_stored
 from routilux.turn.values import PICKLED, ValueCodec
 from supervisors.errors import FrameError, ValueDecodingError
@@ -133,8 +133,21 @@ class WireCodec:
             FrameError: it is something else.
         """
         told: _WireRequest = _decode(_request_decoder, request, "a request")
-        edge, seq, attempt, redelivered, released, stepped, payload, key, once = told
-        return Message(edge, seq, payload, from_bytes(key), 0.0, attempt - 1, 0, redelivered, released, stepped, once)
+        edge, seq, attempt, redelivered, released, stepped, payload, key, once, parts = told
+        return Message(
+            edge,
+            seq,
+            payload,
+            from_bytes(key),
+            0.0,
+            attempt - 1,
+            0,
+            redelivered,
+            released,
+            stepped,
+            once,
+            tuple([Message(part.edge, 0, part.payload, 0) for part in parts]),
+        )
 
     def part(self, part: TurnPart) -> bytes:
         """Write a part for `decode_part`."""
@@ -165,9 +178,7 @@ def encode_request(message: Message, values: ValueCodec = PICKLED) -> bytes:
     Raises:
         ValueEncodingError: its payload was not encoded yet, and cannot be; its path starts with `payload`.
     """
-    payload = message.payload
-    if not isinstance(payload, bytes):
-        payload = values.encode(payload, "payload")
+    payload = _NO_DATA if message.parts else _encode_payload(message, values)
     return _encoder.encode(
         Request(
             message.edge,
@@ -179,8 +190,14 @@ def encode_request(message: Message, values: ValueCodec = PICKLED) -> bytes:
             payload,
             to_bytes(message.key),
             message.once,
+            tuple([Part(part.edge, _encode_payload(part, values)) for part in message.parts]),
         )
     )
+
+
+def _encode_payload(message: Message, values: ValueCodec) -> bytes:
+    payload = message.payload
+    return payload if isinstance(payload, bytes) else values.encode(payload, "payload")
 
 
 def encode_boot(committed: Committed, values: ValueCodec = PICKLED) -> bytes:
@@ -282,8 +299,11 @@ class _WireRequest(NamedTuple):
     payload: bytes
     key: Annotated[bytes, msgspec.Meta(min_length=KEY_BYTES, max_length=KEY_BYTES)]
     once: tuple[Once, ...]
+    parts: tuple[Part, ...]
 
 
+_NO_DATA = b""
+"""Payload of a set: its parts have what it carries."""
 _NOT_NATIVE = (OverflowError, UnicodeEncodeError)
 """What msgspec raises for integers beyond 64 bits and for text with lone surrogates."""
 

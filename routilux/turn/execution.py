@@ -28,6 +28,7 @@ from routilux.turn.once import InsideOnce, checked_once_key, checked_result
 from routilux.turn.outbox import Outbox
 from routilux.turn.state import Committed, StateTurn, apply_ops
 from routilux.turn.tracked import with_copies_of_views
+from routilux.turn.uniting import Uniting, rename
 from routilux.turn.values import ValueCodec
 from supervisors.errors import ValueDecodingError
 from supervisors.places.base import Port
@@ -63,8 +64,8 @@ class Route:
         bind: turns data into its arguments.
         pick: does the same for data that is complete and needs nothing done to it, see `Binds`.
         gather: what the slot gathers with; None where it keeps nothing.
-        mapping: pairs of (parameter that comes, parameter it becomes).
-        renamed: the parameters that do not keep their names.
+        mapping: pairs of (parameter that comes, parameter it becomes); none where several messages are handled in one.
+        uniting: what makes one dict of several messages; None where each is handled by itself.
         is_async: whether the handler gives a coroutine or an asynchronous generator.
     """
 
@@ -74,7 +75,7 @@ class Route:
     pick: Callable[[dict[str, Any]], tuple[Any, ...]] | None
     gather: Gather | None
     mapping: tuple[tuple[str, str], ...]
-    renamed: frozenset[str]
+    uniting: Uniting | None = None
     is_async: bool = False
 
 
@@ -310,9 +311,14 @@ class TurnExecution:
 
     def _call_handler(self) -> Any:
         route = self._route
-        payload: Any = self._message.payload
-        encoded: bytes | None = None if type(payload) is dict else payload
-        data: dict[str, Any] = payload if encoded is None else self._decode(payload)
+        encoded: bytes | None = None
+        data: dict[str, Any]
+        if route.uniting is None:
+            payload: Any = self._message.payload
+            encoded = None if type(payload) is dict else payload
+            data = payload if encoded is None else self._decode(payload)
+        else:
+            data = route.uniting.unite(self._message.parts, self._decode)
         pick = route.pick
         if pick is not None:
             try:
@@ -325,10 +331,13 @@ class TurnExecution:
             # A copy: other receivers have the same dict, and so has the next try of this message.
             data = data.copy()
         if route.mapping:
-            data = _rename(route, data)
+            data = rename(data, route.mapping)
             encoded = None
         if route.gather is not None:
-            data = route.gather.merge(data, encoded)
+            merged = route.gather.merge(self._message.edge, data, encoded)
+            if merged is None:
+                return None
+            data = merged
         try:
             args, kwargs = route.bind(data)
         except SlotArgumentError as error:
@@ -473,11 +482,3 @@ class Steps:
 
     def __del__(self) -> None:
         self.close()
-
-
-def _rename(route: Route, data: dict[str, Any]) -> dict[str, Any]:
-    renamed = {name: value for name, value in data.items() if name not in route.renamed}
-    for source, target in route.mapping:
-        if source in data:
-            renamed[target] = data[source]
-    return renamed

@@ -9,13 +9,15 @@ it is merged again.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from routilux.errors import ResultError
 from routilux.messages import StateOp
+from routilux.model.merging import keeps_gathered
 from routilux.turn.state import RESERVED_PREFIX, Committed
-from routilux.turn.tables import Receives
+from routilux.turn.tables import Incoming, Receives
+from routilux.turn.uniting import join_parameters
 from routilux.turn.values import PICKLED, ValueCodec, check_of
 from supervisors.errors import InternalError
 
@@ -23,12 +25,16 @@ from supervisors.errors import InternalError
 class Gather(Protocol):
     """What one slot gathers."""
 
-    def merge(self, data: dict[str, Any], encoded: bytes | None) -> dict[str, Any]:
+    def merge(self, edge: int, data: dict[str, Any], encoded: bytes | None) -> dict[str, Any] | None:
         """Add what came to what is gathered, for the present turn; give what the handler gets.
 
         Args:
+            edge: the connection by which it came.
             data: what came, parameters already renamed; kept, never changed.
             encoded: the same as bytes, where it came so.
+
+        Returns:
+            Its parameters; None: the handler is not called, something is still to come.
         """
 
     def prepare(self) -> StateOp | None:
@@ -50,13 +56,19 @@ def slot_key(slot: str) -> str:
 
 
 def make_gather(
-    slot: Receives, committed: Committed, codec: ValueCodec = PICKLED, *, keeps_references: bool
+    slot: Receives,
+    committed: Committed,
+    ways: Mapping[int, Incoming],
+    codec: ValueCodec = PICKLED,
+    *,
+    keeps_references: bool,
 ) -> Gather | None:
-    """Give what `slot` gathers with, or None where it keeps nothing (`override`).
+    """Give what `slot` gathers with, or None where it keeps nothing.
 
     Args:
         slot: the slot.
         committed: the routine's committed state; kept, never changed.
+        ways: the connections to the routine, by index.
         codec: how values are encoded.
         keeps_references: whether data may be committed by reference (on a thread).
 
@@ -64,13 +76,16 @@ def make_gather(
         InternalError: the slot's strategy is none.
     """
     strategy = slot.merge_strategy
-    if strategy == "override":
+    if not keeps_gathered(strategy):
         return None
     if strategy == "append":
         return AppendGather(slot.name, committed, codec, keeps_references=keeps_references)
+    if strategy == "latest":
+        joined = {edge: way for edge, way in ways.items() if way.slot == slot.name and not way.from_outside}
+        return LatestGather(slot.name, committed, joined, codec)
     if callable(strategy):
         return CallableGather(slot.name, committed, strategy, codec)
-    raise InternalError(f"slot {slot.name!r} merges by 'override', 'append' or a callable, got {strategy!r}")
+    raise InternalError(f"slot {slot.name!r} cannot merge by {strategy!r}")
 
 
 def slot_of(key: str) -> str | None:
@@ -101,7 +116,7 @@ class AppendGather:
         self._pending: dict[str, Any] | None = None
         self._encoded: bytes | None = None
 
-    def merge(self, data: dict[str, Any], encoded: bytes | None) -> dict[str, Any]:
+    def merge(self, edge: int, data: dict[str, Any], encoded: bytes | None) -> dict[str, Any]:
         """Append every parameter to its list, and give the lists."""
         self.rollback()
         if not self._is_intact():
@@ -196,7 +211,7 @@ class CallableGather:
         self._function = function
         self._merged: dict[str, Any] | None = None
 
-    def merge(self, data: dict[str, Any], encoded: bytes | None) -> dict[str, Any]:
+    def merge(self, edge: int, data: dict[str, Any], encoded: bytes | None) -> dict[str, Any]:
         """Merge what came with what was gathered.
 
         Raises:
@@ -231,6 +246,64 @@ class CallableGather:
     def rollback(self) -> None:
         """Forget what was merged."""
         self._merged = None
+
+
+class LatestGather:
+    """Keeps the newest message of each connection.
+
+    The handler is called with all of them, at each message that comes once there is one of each. As a mutable value of
+    the state, they are encoded at the commit and decoded by the next message.
+
+    Args:
+        slot: the slot's name.
+        committed: the routine's committed state; kept, never changed.
+        ways: the slot's connections, by index; not those from outside.
+        codec: how values are encoded.
+    """
+
+    def __init__(
+        self, slot: str, committed: Committed, ways: Mapping[int, Incoming], codec: ValueCodec = PICKLED
+    ) -> None:
+        self._slot = slot
+        self._codec = codec
+        self._key = slot_key(slot)
+        self._committed = committed
+        self._ways = ways
+        self._newest: dict[int, dict[str, Any]] | None = None
+
+    def merge(self, edge: int, data: dict[str, Any], encoded: bytes | None) -> dict[str, Any] | None:
+        """Put it in the place of the one that came by its connection before; give all parameters, if all are there.
+
+        Raises:
+            JoinError: two of them have a parameter of the same name.
+        """
+        kept = self._committed.get(self._key)
+        newest = {} if kept is None else self._codec.decode(kept)
+        newest[edge] = data
+        self._newest = newest
+        if not newest.keys() >= self._ways.keys():
+            return None
+        # In the order of the connections; one that the flow does not have any more is let go.
+        self._newest = {edge: newest[edge] for edge in self._ways or (edge,)}
+        return join_parameters(self._slot, self._newest, self._ways)
+
+    def prepare(self) -> StateOp | None:
+        """Give them, encoded.
+
+        Raises:
+            ValueEncodingError: one cannot be carried; its path starts with `slot['name']`.
+        """
+        if self._newest is None:
+            return None
+        return StateOp("set", self._key, self._codec.encode(self._newest, f"slot[{self._slot!r}]"))
+
+    def accept(self) -> None:
+        """Keep them."""
+        self._newest = None
+
+    def rollback(self) -> None:
+        """Forget what the turn merged."""
+        self._newest = None
 
 
 def _references(lists: dict[str, list[Any]], name: str) -> int:

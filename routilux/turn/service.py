@@ -15,6 +15,7 @@ from routilux.errors import EntryError
 from routilux.messages import Message
 from routilux.model import state_policy
 from routilux.model.function import FunctionRoutine
+from routilux.model.merging import is_united
 from routilux.turn.codec import Codec
 from routilux.turn.execution import AsyncRunner, Exit, Incarnation, Route, TurnExecution, Write
 from routilux.turn.gather import Gather, make_gather, slot_key
@@ -23,6 +24,7 @@ from routilux.turn.outbox import Outbox
 from routilux.turn.state import Committed, StateTurn, only_scalar
 from routilux.turn.tables import Incoming, Outgoing, Receives, Runs
 from routilux.turn.tracked import TrackedState, find_reserved
+from routilux.turn.uniting import Uniting
 from routilux.turn.values import PICKLED, ValueCodec, check_of
 from supervisors.errors import InternalError
 from supervisors.places.base import Port
@@ -188,17 +190,22 @@ class RoutineService:
     def _compile_routes(self, committed: Committed) -> tuple[dict[int, Route], dict[str, Gather]]:
         routes: dict[int, Route] = {}
         gathers: dict[str, Gather] = {}
-        for edge, (name, mapping) in self._incoming.items():
+        for edge, way in self._incoming.items():
             try:
-                slot = self._find_slot(name)
+                slot = self._find_slot(way.slot)
             except EntryError:
                 continue  # every routine has that connection, and those without an entry never get a message by it
             if slot.name not in gathers:
-                keeps = self._codec.keeps_references
-                gather = make_gather(slot, committed, self._values, keeps_references=keeps)
+                gather = make_gather(
+                    slot, committed, self._incoming, self._values, keeps_references=self._codec.keeps_references
+                )
                 if gather is not None:
                     gathers[slot.name] = gather
             gather = gathers.get(slot.name)
+            uniting = None
+            if is_united(slot.merge_strategy):
+                uniting = Uniting(slot.name, slot.merge_strategy, self._incoming)
+            mapping = () if uniting is not None else way.mapping
             routes[edge] = Route(
                 slot=slot.name,
                 handler=slot.handler,
@@ -206,7 +213,7 @@ class RoutineService:
                 pick=None if mapping or gather is not None else slot.binding.pick,
                 gather=gather,
                 mapping=mapping,
-                renamed=frozenset(source for source, _target in mapping),
+                uniting=uniting,
                 is_async=slot.binding.is_async,
             )
         return routes, gathers

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
 
-MergeStrategy = str | Callable[[Any, Any], Any]
-"""`override`, `append`, or a function `(old, new) -> merged`."""
+from routilux.model.merging import MergeStrategy
 
 
 class Incoming(NamedTuple):
@@ -19,10 +18,14 @@ class Incoming(NamedTuple):
     Args:
         slot: name of the slot; empty for the routine's entry.
         mapping: pairs of (parameter that comes, parameter it becomes); the others keep their names.
+        label: how people read it.
+        from_outside: whether it comes from outside of the flow: no join waits for it.
     """
 
     slot: str
     mapping: tuple[tuple[str, str], ...]
+    label: str = ""
+    from_outside: bool = False
 
 
 class Outgoing(NamedTuple):

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routilux import routine
-from routilux.model.check import Problem, cyclic_components
+from routilux.model.check import Problem
+from routilux.model.digraph import cyclic_components
 from routilux.model.graph import FlowGraph
 from routilux.model.options import RoutineOptions
 from routilux.model.routine import Routine

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from routilux.errors import HandlerError, OptionError
+from routilux.model.merging import batch
 from routilux.model.slot import Slot
 
 
@@ -16,7 +17,7 @@ def merge(old: Any, new: Any) -> Any:
     return {**old, **new}
 
 
-@pytest.mark.parametrize("strategy", ["override", "append", merge])
+@pytest.mark.parametrize("strategy", ["override", "append", "latest", "all", batch(3), merge])
 def test_a_merge_strategy_is_a_word_or_a_function(strategy: Any) -> None:
     assert Slot("in", handle, strategy).merge_strategy == strategy
 
@@ -26,8 +27,8 @@ def test_any_other_merge_strategy_is_refused_with_what_there_is(strategy: Any) -
     with pytest.raises(OptionError) as caught:
         Slot("in", handle, strategy, owner="Parse")
     assert str(caught.value) == (
-        "slot 'in' of Parse: expected merge_strategy to be one of ('override', 'append') "
-        f"or a function (old, new) -> merged, got {strategy!r}"
+        "slot 'in' of Parse: expected merge_strategy to be one of ('override', 'append', 'latest', 'all'), "
+        f"batch(size, seconds), or a function (old, new) -> merged, got {strategy!r}"
     )
 
 

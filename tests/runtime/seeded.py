@@ -242,7 +242,7 @@ class SeededJob:
             BriefLock(),
             on_quiet=lambda: self._tell_root(Quiet()),
             on_facts=lambda: self.tell_state(FactsWait()),
-            on_overflow=lambda cycle: self._tell_root(Overflow(cycle)),
+            on_overflow=lambda told: self._tell_root(Overflow(told)),
             on_stopped=lambda: self.tell_state(Stopped()),
             job_id=JOB,
             codec=self.codec,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from routilux import ErrorHandler, Flow, Routine
+from routilux import ErrorHandler, Flow, Routine, batch
 
 PLACEMENTS = {
     "thread": ("thread", "thread", "thread", "thread"),
@@ -170,6 +170,67 @@ class _Relay(Routine):
 
     def handle(self, n: int, lap: int) -> None:
         self.emit("back", n=n, lap=lap)
+
+
+class Pairs(Routine):
+    """Takes a number from each of two arms, in step, and hands it on; -1 where the two are not the same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("input", handler=self.handle, merge_strategy="all")
+        self.define_event("number", ["n"])
+
+    def handle(self, left: int, right: int) -> None:
+        self.state["pairs"] = self.state.get("pairs", 0) + 1
+        self.emit("number", n=left if left == right else -1)
+
+
+def join(where: tuple[str, str, str, str], handler: ErrorHandler = RETRY, **options: Any) -> Flow:
+    """A source into two arms, and a routine that takes one number of each arm together."""
+    flow = Flow("join")
+    flow.add_routine(Source(), "source", placement=where[0], error_handler=handler, **options)
+    flow.add_routine(Left(), "left", placement=where[1], error_handler=handler, **options)
+    flow.add_routine(Left(), "right", placement=where[2], error_handler=handler, **options)
+    flow.add_routine(Pairs(), "pairs", placement=where[1], error_handler=handler, **options)
+    flow.add_routine(Sink(), "sink", placement=where[3], error_handler=handler, **options)
+    for arm in ("left", "right"):
+        flow.connect("source", "number", arm, "input", param_mapping={"n": "value"})
+        flow.connect(arm, "out", "pairs", "input", param_mapping={"value": arm})
+    flow.connect("pairs", "number", "sink", "input")
+    return flow
+
+
+class Bundles(Routine):
+    """Takes several numbers together, and hands each on; at the end it says how many there were."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("input", handler=self.handle, merge_strategy=batch(5))
+        self.define_slot("end", handler=self.finish, at_end=True)
+        self.define_event("number", ["n"])
+        self.define_event("total", ["n"])
+
+    def handle(self, n: list[int]) -> None:
+        self.state["count"] = self.state.get("count", 0) + len(n)
+        for number in n:
+            self.emit("number", n=number)
+
+    def finish(self) -> None:
+        self.emit("total", n=self.state.get("count", 0))
+
+
+def batches(where: tuple[str, str, str, str], handler: ErrorHandler = RETRY, **options: Any) -> Flow:
+    """A source, two routines that take several numbers together, and a sink, which hears in the end how many."""
+    flow = Flow("batches")
+    flow.add_routine(Source(), "source", placement=where[0], error_handler=handler, **options)
+    flow.add_routine(Bundles(), "a", placement=where[1], error_handler=handler, **options)
+    flow.add_routine(Bundles(), "b", placement=where[2], error_handler=handler, **options)
+    flow.add_routine(Sink(("input", "totals")), "sink", placement=where[3], error_handler=handler, **options)
+    flow.connect("source", "number", "a", "input")
+    flow.connect("a", "number", "b", "input")
+    flow.connect("b", "number", "sink", "input")
+    flow.connect("b", "total", "sink", "totals")
+    return flow
 
 
 def sums(count: int) -> dict[str, int]:

@@ -20,7 +20,14 @@ from tests.runtime import shapes
 IS_STRESS = os.environ.get("ROUTILUX_STRESS") == "1"
 COUNT = 50_000 if IS_STRESS else 3_000
 KILLS = 60 if IS_STRESS else 8
-SLOTS = {"chain": ("input",), "fan": ("x", "y", "z"), "diamond": ("x", "y"), "loop": ("input",)}
+SLOTS = {
+    "chain": ("input",),
+    "fan": ("x", "y", "z"),
+    "diamond": ("x", "y"),
+    "loop": ("input",),
+    "join": ("input",),
+    "batches": ("input",),
+}
 
 
 def check_sink(state: JobState, slots: tuple[str, ...], count: int) -> None:
@@ -29,6 +36,7 @@ def check_sink(state: JobState, slots: tuple[str, ...], count: int) -> None:
     for slot in slots:
         assert {key: sink[f"{slot}.{key}"] for key in ("last", "count", "sum")} == shapes.sums(count)
     assert "disorder" not in sink
+    assert sink.get("totals.last", count) == count
     assert all(connection.is_conserved for connection in state.connections)
     assert all(connection.sent == connection.handled for connection in state.connections)
 
@@ -60,7 +68,7 @@ def test_every_message_is_handled_once_and_in_order_on_threads_with_a_timeout(sh
 @pytest.mark.processes
 @pytest.mark.timeout(600 if IS_STRESS else 100)
 @pytest.mark.parametrize(
-    "shape", ["fan", "loop", *(pytest.param(s, marks=pytest.mark.stress) for s in ("chain", "diamond"))]
+    "shape", ["fan", "loop", "join", *(pytest.param(s, marks=pytest.mark.stress) for s in ("chain", "diamond"))]
 )
 def test_killed_workers_lose_double_and_reorder_nothing(shape: str) -> None:
     flow: Flow = getattr(shapes, shape)(shapes.PLACEMENTS["process"])

@@ -24,7 +24,14 @@ IS_STRESS = os.environ.get("ROUTILUX_STRESS") == "1"
 SEEDS = range(2_000 if IS_STRESS else 3)
 COUNT = 12
 FAULTS = Faults(crash=0.01, crash_before_commit=0.02, start_failure=0.02)
-SLOTS = {"chain": ("input",), "fan": ("x", "y", "z"), "diamond": ("x", "y"), "loop": ("input",)}
+SLOTS = {
+    "chain": ("input",),
+    "fan": ("x", "y", "z"),
+    "diamond": ("x", "y"),
+    "loop": ("input",),
+    "join": ("input",),
+    "batches": ("input",),
+}
 NEVER_GIVE_UP = ErrorHandler("retry", max_retries=10_000, retry_delay=0.05, jitter=0.5)
 EVERY = (None, 0.02, 0.3)
 
@@ -65,6 +72,7 @@ def test_every_message_once_and_in_order_over_pauses_and_power_cuts(shape: str, 
         for slot in SLOTS[shape]:
             assert {key: sink[f"{slot}.{key}"] for key in ("last", "count", "sum")} == shapes.sums(COUNT), told
         assert "disorder" not in sink, told
+        assert sink.get("totals.last", COUNT) == COUNT, told
         assert all(count.sent == count.handled for count in cut.connections), told
         check_last(world, cut, told)
 

@@ -19,6 +19,7 @@ from routilux.jobs.machine import JobStatus
 from routilux.jobs.recorder import CheckpointInfo
 from routilux.keeping.finding import load
 from routilux.keeping.listing import checkpoint_name, journal_name, list_checkpoints, list_journals, log_reading
+from routilux.messages import parts_of
 from routilux.records.log import LogReader
 from routilux.records.schema import Image
 from routilux.runtime.commands import Leave, PauseJob, Rested, ResumeJob
@@ -355,9 +356,9 @@ class World:
         """A handler begins."""
         self.note_step(plan)
         label = self.job.plan.edges[message.edge].label
-        payload = message.payload
-        data = self.job.codec.decode(payload) if isinstance(payload, bytes) else payload
-        what = (label, repr(sorted(data.items())))
+        payloads = [part.payload for part in parts_of(message)]
+        came = [self.job.codec.decode(payload) if isinstance(payload, bytes) else payload for payload in payloads]
+        what = (label, repr([sorted(data.items()) for data in came]))
         assert self.ids.setdefault(what, message.id) == message.id, self._tell(f"gave {what} another id")
         self.begun[what] = self.begun.get(what, 0) + 1
 
@@ -408,8 +409,7 @@ class World:
         job, plan = image.job, self.job.plan
         here = [[0, 0, 0] for _ in job.sent]
         for routine in image.routines:
-            waits = [message for wait in routine.retries for message in wait.messages]
-            for message in (*routine.in_hand, *routine.waiting, *waits):
+            for message in routine.left():
                 here[message.edge][0] += 1
         for output in job.outputs:
             for message in output.waiting:
@@ -424,8 +424,9 @@ class World:
             measured = routine.measured
             assert measured is not None
             for sketch in (measured.turns, measured.waits):
-                told = f"measured {sketch.count} of {routine.figures['handled']} turns of {routine.id}"
-                assert sketch.count == sum(sketch.buckets.values()) == routine.figures["handled"], self._tell(told)
+                turns = routine.figures["handled"] - routine.figures["merged"]
+                told = f"measured {sketch.count} of {turns} turns of {routine.id}"
+                assert sketch.count == sum(sketch.buckets.values()) == turns, self._tell(told)
         # There and back again.
         clocks = Clocks(0.0, 0.0)
         books = read_books(image, plan, clocks, self.job.codec)

@@ -22,13 +22,13 @@ from supervisors.wire import values
 
 def made(strategy: Any, committed: dict[str, Any] | None = None, *, keeps_references: bool = True) -> Gather:
     slot = Slot("in", lambda data: None, strategy)
-    gather = make_gather(slot, {} if committed is None else committed, keeps_references=keeps_references)
+    gather = make_gather(slot, {} if committed is None else committed, {}, keeps_references=keeps_references)
     assert gather is not None
     return gather
 
 
 def take(gather: Gather, committed: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-    merged = gather.merge(data, None)
+    merged = gather.merge(0, data, None)
     op = gather.prepare()
     apply_ops(committed, [] if op is None else [op])
     gather.accept()
@@ -36,15 +36,15 @@ def take(gather: Gather, committed: dict[str, Any], data: dict[str, Any]) -> dic
 
 
 def test_override_keeps_nothing() -> None:
-    assert make_gather(Slot("in", lambda data: None), {}, keeps_references=True) is None
+    assert make_gather(Slot("in", lambda data: None), {}, {}, keeps_references=True) is None
 
 
 def test_an_unknown_strategy_is_impossible() -> None:
     slot = Slot("in", lambda data: None)
     slot.merge_strategy = "add"
 
-    with pytest.raises(InternalError, match="got 'add'"):
-        make_gather(slot, {}, keeps_references=True)
+    with pytest.raises(InternalError, match="cannot merge by .add."):
+        make_gather(slot, {}, {}, keeps_references=True)
 
 
 @pytest.mark.parametrize("keeps_references", [True, False])
@@ -65,7 +65,7 @@ def test_an_appended_message_costs_one_chunk_whatever_was_gathered() -> None:
     for _ in range(100):
         take(gather, committed, data)
 
-    gather.merge(data, None)
+    gather.merge(0, data, None)
 
     assert gather.prepare() == StateOp("append", slot_key("in"), data)
     assert len(committed[slot_key("in")]) == 100
@@ -73,7 +73,7 @@ def test_an_appended_message_costs_one_chunk_whatever_was_gathered() -> None:
 
 def test_a_chunk_that_came_as_bytes_stays_as_it_is() -> None:
     gather = made("append", keeps_references=False)
-    gather.merge({"x": 1}, b"as it came")
+    gather.merge(0, {"x": 1}, b"as it came")
 
     op = gather.prepare()
 
@@ -84,7 +84,7 @@ def test_a_chunk_that_came_as_bytes_stays_as_it_is() -> None:
 def test_a_chunk_that_cannot_be_carried_is_named() -> None:
     gather = made("append", keeps_references=False)
     bad = (n for n in ())
-    gather.merge({"x": bad}, None)
+    gather.merge(0, {"x": bad}, None)
 
     with pytest.raises(ValueEncodingError, match=r"slot\['in'\]\['x'\]"):
         gather.prepare()
@@ -95,7 +95,7 @@ def test_a_failed_turn_s_data_is_taken_off_again() -> None:
     committed: dict[str, Any] = {}
     gather = made("append", committed)
     take(gather, committed, {"x": 1})
-    gather.merge({"x": 2, "y": 3}, None)
+    gather.merge(0, {"x": 2, "y": 3}, None)
     gather.rollback()
     gather.rollback()
 
@@ -106,16 +106,16 @@ def test_a_failed_turn_s_data_is_taken_off_again() -> None:
 def test_a_turn_that_nobody_ended_is_taken_off_by_the_next() -> None:
     committed: dict[str, Any] = {}
     gather = made("append", committed)
-    gather.merge({"x": 1}, None)
+    gather.merge(0, {"x": 1}, None)
 
-    assert gather.merge({"x": 2}, None) == {"x": [2]}
+    assert gather.merge(0, {"x": 2}, None) == {"x": [2]}
 
 
 def test_a_list_that_somebody_holds_never_changes_under_their_hands() -> None:
     committed: dict[str, Any] = {}
     gather = made("append", committed)
     held = [take(gather, committed, {"x": number})["x"] for number in range(4)]
-    failed = gather.merge({"x": 9}, None)["x"]
+    failed = gather.merge(0, {"x": 9}, None)["x"]
     gather.rollback()
 
     assert held == [[0], [0, 1], [0, 1, 2], [0, 1, 2, 3]]
@@ -129,7 +129,7 @@ def test_a_list_that_nobody_holds_is_not_copied() -> None:
     first = id(take(gather, committed, {"x": 0})["x"])
 
     assert id(take(gather, committed, {"x": 1})["x"]) == first
-    gather.merge({"x": 2}, None)
+    gather.merge(0, {"x": 2}, None)
     gather.rollback()
     assert id(take(gather, committed, {"x": 3})["x"]) == first
 
@@ -146,7 +146,7 @@ def test_a_list_whose_length_a_handler_changed_is_restored() -> None:
 def test_what_was_gathered_is_restored_from_the_committed_state(keeps_references: bool) -> None:
     committed: dict[str, Any] = {slot_key("in"): [{"x": 1}, values.encode({"x": 2, "y": 3})]}
 
-    merged = made("append", committed, keeps_references=keeps_references).merge({"x": 4}, None)
+    merged = made("append", committed, keeps_references=keeps_references).merge(0, {"x": 4}, None)
 
     assert merged == {"x": [1, 2, 4], "y": [3]}
 
@@ -154,11 +154,11 @@ def test_what_was_gathered_is_restored_from_the_committed_state(keeps_references
 def test_a_commit_that_was_refused_leaves_nothing() -> None:
     committed: dict[str, Any] = {}
     gather = made("append", committed)
-    gather.merge({"x": 1}, None)
+    gather.merge(0, {"x": 1}, None)
     gather.prepare()
     gather.accept()  # the ledger took no notice of it
 
-    assert gather.merge({"x": 2}, None) == {"x": [2]}
+    assert gather.merge(0, {"x": 2}, None) == {"x": [2]}
 
 
 def add(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
@@ -171,14 +171,14 @@ def test_a_function_merges_what_was_with_what_comes() -> None:
 
     assert [take(gather, committed, {"n": n}) for n in (1, 2, 3)] == [{"n": 1}, {"n": 3}, {"n": 6}]
     assert decode_state(committed) == {}
-    assert made(add, committed).merge({"n": 4}, None) == {"n": 10}
+    assert made(add, committed).merge(0, {"n": 4}, None) == {"n": 10}
 
 
 def test_a_function_s_merging_is_undone_by_a_failed_turn() -> None:
     committed: dict[str, Any] = {}
     gather = made(add, committed)
     take(gather, committed, {"n": 1})
-    gather.merge({"n": 5}, None)
+    gather.merge(0, {"n": 5}, None)
     gather.rollback()
 
     assert gather.prepare() is None
@@ -194,7 +194,7 @@ def test_a_function_may_change_both_of_its_dicts() -> None:
     gather = made(extend, committed)
     first, second = {"items": [1]}, {"items": [2]}
     take(gather, committed, first)
-    gather.merge(second, None)
+    gather.merge(0, second, None)
     gather.rollback()
 
     assert take(gather, committed, second) == {"items": [1, 2]}
@@ -205,7 +205,7 @@ def test_a_merge_that_changes_nothing_gives_no_operation() -> None:
     committed: dict[str, Any] = {}
     gather = made(lambda old, new: old, committed)
     take(gather, committed, {"n": 1})
-    gather.merge({"n": 2}, None)
+    gather.merge(0, {"n": 2}, None)
 
     assert gather.prepare() is None
 
@@ -217,7 +217,7 @@ def test_a_function_that_gives_no_dict_is_named(result: Any) -> None:
     take(gather, committed, {"n": 1})
 
     with pytest.raises(ResultError, match=f"of slot 'in' gives a dict, got {type(result).__name__}"):
-        gather.merge({"n": 2}, None)
+        gather.merge(0, {"n": 2}, None)
     assert gather.prepare() is None
 
 
@@ -264,7 +264,7 @@ class Gathering(RuleBasedStateMachine):
         is_held=st.booleans(),
     )
     def message(self, data: dict[str, Any], fails: bool, is_held: bool) -> None:
-        merged = self.gather.merge(data, None)
+        merged = self.gather.merge(0, data, None)
         expected = self.model([*self.accepted, data])
         assert merged == expected
         if is_held:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from routilux import Routine
 from routilux.errors import StateError
 from routilux.turn.state import Held, decode_state, from_stored, to_stored
+from routilux.turn.tables import Incoming
 from routilux.turn.values import PICKLED
 from supervisors.errors import ValueEncodingError
 from tests.turn.strict import STRICT
@@ -61,7 +62,7 @@ def of_policy(policy: str) -> Adding:
 
 
 def worker_of(policy: str, place: str, **options: Any) -> Worker:
-    incoming = {0: ("in", ()), 1: ("steps", ())}
+    incoming = {0: Incoming("in", ()), 1: Incoming("steps", ())}
     return Worker(of_policy(policy), is_local=place == "thread", incoming=incoming, **options)  # type: ignore[arg-type]
 
 
