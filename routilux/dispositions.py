@@ -129,6 +129,8 @@ class Dispositions(Restoring):
         with self.lock:
             for message in self._drop_in_hand(account, (delivery,)):
                 gone = self._bury(account, parts_of(message), reason, message.failures, at)
+                if message.parts and message.once:  # should they come together again
+                    self._memos[message.key] = message.once
                 self._outstanding -= count_parts((message,))
             quiet = self._has_become_quiet()
         del gone

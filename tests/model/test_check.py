@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from routilux import routine
 from routilux.model.check import Problem
-from routilux.model.digraph import cyclic_components
 from routilux.model.graph import FlowGraph
+from routilux.model.merging import batch
 from routilux.model.options import RoutineOptions
 from routilux.model.routine import Routine
 
@@ -242,52 +242,6 @@ def test_all_problems_come_at_once_and_errors_first() -> None:
     assert severities == ["error", "error", "warning", "warning"]
 
 
-# -- Cycles
-
-
-@pytest.mark.parametrize(
-    ("count", "edges", "expected"),
-    [
-        (0, [], ()),
-        (3, [(0, 1), (1, 2)], ()),
-        (1, [(0, 0)], ((0,),)),
-        (3, [(0, 1), (1, 0), (1, 2)], ((0, 1),)),
-        (5, [(4, 3), (3, 4), (2, 1), (1, 2), (2, 3)], ((1, 2), (3, 4))),
-        (2, [(0, 1), (0, 1)], ()),
-    ],
-)
-def test_components_that_hold_a_cycle_are_found(count: int, edges: Any, expected: Any) -> None:
-    assert cyclic_components(count, edges) == expected
-
-
-def test_ten_thousand_routines_in_a_row_and_in_a_ring_do_not_recurse() -> None:
-    count = 10_000
-    chain = [(node, node + 1) for node in range(count - 1)]
-    assert cyclic_components(count, chain) == ()
-    assert cyclic_components(count, [*chain, (count - 1, 0)]) == (tuple(range(count)),)
-
-
-@st.composite
-def graphs(draw: st.DrawFn) -> tuple[int, list[tuple[int, int]]]:
-    count = draw(st.integers(1, 7))
-    nodes = st.integers(0, count - 1)
-    return count, draw(st.lists(st.tuples(nodes, nodes), max_size=16))
-
-
-@given(graphs())
-def test_components_are_those_of_brute_force(graph: tuple[int, list[tuple[int, int]]]) -> None:
-    count, edges = graph
-    reach = [[(a, b) in edges for b in range(count)] for a in range(count)]
-    for via in range(count):
-        for a in range(count):
-            for b in range(count):
-                reach[a][b] = reach[a][b] or (reach[a][via] and reach[via][b])
-    expected = {
-        tuple(b for b in range(count) if b == a or (reach[a][b] and reach[b][a])) for a in range(count) if reach[a][a]
-    }
-    assert cyclic_components(count, edges) == tuple(sorted(expected))
-
-
 class Typed(Routine):
     def __init__(self) -> None:
         super().__init__()
@@ -338,3 +292,58 @@ def test_the_annotations_of_a_function_are_used_too() -> None:
         "warning: connection source.out -> text.input: the event declares 'n' as int, which is no str, as which the "
         "handler annotates 'n'"
     )
+
+
+# -- Slots that take several messages together
+
+
+def joined(strategy: Any, handler: Any, *links: tuple[list[str], dict[str, str]], **options: Any) -> FlowGraph:
+    """A flow of as many sources as there are links to one sink."""
+    graph = FlowGraph("f")
+    graph.add_routine(Sink(handler, strategy), "target", **options)
+    for number, (params, mapping) in enumerate(links):
+        graph.add_routine(Source(*params), f"s{number}")
+        graph.connect(f"s{number}", "out", "target", "in", mapping)
+    return graph
+
+
+@pytest.mark.parametrize("strategy", ["all", "latest"])
+def test_connections_that_bring_a_parameter_of_one_name_to_a_join_are_told(strategy: str) -> None:
+    handler = lambda **data: None  # noqa: E731  two names for one handler
+    told_of = (
+        f"warning: slot 'in' of routine 'target': it merges by {strategy!r}, and more than one of its connections brings "
+        "['n']: map them to other names, or its turns fail"
+    )
+    assert told(joined(strategy, handler, (["n"], {}), (["n"], {}))) == [told_of]
+    assert told(joined(strategy, handler, (["n"], {}), (["m"], {"m": "n"}))) == [told_of]
+    assert told(joined(strategy, handler, (["n"], {}), (["n"], {"n": "m"}))) == []
+    assert told(joined("override", handler, (["n"], {}), (["n"], {}))) == []
+
+
+@pytest.mark.parametrize("strategy", ["all", "latest"])
+def test_what_a_join_s_handler_needs_may_come_by_any_of_its_connections(strategy: str) -> None:
+    handler = lambda a, b: None  # noqa: E731
+    assert told(joined(strategy, handler, (["a"], {}), (["b"], {}))) == []
+    assert told(joined(strategy, handler, (["a"], {}), ([], {}))) == []
+    problems = told(joined(strategy, handler, (["a"], {}), (["c"], {})))
+    assert [problem.split(";")[0] for problem in problems] == [
+        "warning: connection s0.out -> target.in: the slot needs ['b'], and the event declares ['a']",
+        "warning: connection s1.out -> target.in: the slot needs ['b'], and the event declares ['c']",
+    ]
+
+
+def test_a_batch_into_one_parameter_takes_whatever_comes() -> None:
+    handler = lambda rows, *, more=(): None  # noqa: E731
+    assert told(joined(batch(5, into="rows"), handler, (["a"], {}), (["b"], {"b": "c"}))) == []
+    assert "the slot needs ['rows']" in told(joined(batch(5), handler, (["a"], {})))[0]
+
+
+@pytest.mark.parametrize("strategy", ["all", batch(3)])
+def test_messages_taken_together_go_with_any_number_of_workers(strategy: Any) -> None:
+    assert told(joined(strategy, len, (["a"], {}), placement="process", workers=2)) == []
+
+
+@pytest.mark.parametrize("strategy", ["append", "latest", max])
+def test_each_worker_gathers_for_itself(strategy: Any) -> None:
+    [problem] = told(joined(strategy, len, (["a"], {}), placement="process", workers=2))
+    assert problem.endswith("it gathers, and each of the 2 workers gathers for itself")

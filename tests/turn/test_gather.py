@@ -11,18 +11,30 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from routilux.errors import ResultError
+from routilux.errors import JoinError, ResultError
 from routilux.messages import StateOp
 from routilux.model.slot import Slot
 from routilux.turn.gather import Gather, make_gather, slot_key
 from routilux.turn.state import apply_ops, decode_state
+from routilux.turn.tables import Incoming
 from supervisors.errors import InternalError, ValueEncodingError
 from supervisors.wire import values
 
 
-def made(strategy: Any, committed: dict[str, Any] | None = None, *, keeps_references: bool = True) -> Gather:
+WAYS = {
+    1: Incoming("in", (), "a.out -> join.in"),
+    2: Incoming("in", (), "b.out -> join.in"),
+    3: Incoming("in", (), "entry -> join.in", from_outside=True),
+    4: Incoming("other", (), "a.out -> join.other"),
+}
+ENTRIES = {3: WAYS[3], 5: Incoming("in", (), "entry -> join", from_outside=True)}
+
+
+def made(
+    strategy: Any, committed: dict[str, Any] | None = None, ways: Any = WAYS, *, keeps_references: bool = True
+) -> Gather:
     slot = Slot("in", lambda data: None, strategy)
-    gather = make_gather(slot, {} if committed is None else committed, {}, keeps_references=keeps_references)
+    gather = make_gather(slot, {} if committed is None else committed, ways, keeps_references=keeps_references)
     assert gather is not None
     return gather
 
@@ -43,7 +55,7 @@ def test_an_unknown_strategy_is_impossible() -> None:
     slot = Slot("in", lambda data: None)
     slot.merge_strategy = "add"
 
-    with pytest.raises(InternalError, match="cannot merge by .add."):
+    with pytest.raises(InternalError, match=r"cannot merge by .add."):
         make_gather(slot, {}, {}, keeps_references=True)
 
 
@@ -238,6 +250,77 @@ def _folded(messages: list[dict[str, Any]]) -> dict[str, Any]:
     for message in messages[1:]:
         merged = _joined(merged, message)
     return merged
+
+
+def give(gather: Gather, committed: dict[str, Any], edge: int, data: dict[str, Any]) -> dict[str, Any] | None:
+    merged = gather.merge(edge, data, None)
+    op = gather.prepare()
+    apply_ops(committed, [] if op is None else [op])
+    gather.accept()
+    return merged
+
+
+def test_the_latest_of_each_connection_is_given_once_there_is_one_of_each() -> None:
+    committed: dict[str, Any] = {}
+    gather = made("latest", committed)
+    came = [(1, {"a": 1}), (1, {"a": 2}), (2, {"b": [3]}), (2, {"c": 4}), (1, {"a": 5})]
+
+    assert [give(gather, committed, *one) for one in came] == [
+        None,
+        None,
+        {"a": 2, "b": [3]},
+        {"a": 2, "c": 4},
+        {"a": 5, "c": 4},
+    ]
+    assert decode_state(committed) == {}
+    assert made("latest", committed).merge(2, {"b": 6}, None) == {"a": 5, "b": 6}
+
+
+def test_a_failed_turn_s_message_is_not_the_latest() -> None:
+    committed: dict[str, Any] = {}
+    gather = made("latest", committed)
+    give(gather, committed, 1, {"a": 1})
+    gather.merge(2, {"b": 2}, None)
+    gather.rollback()
+
+    assert gather.prepare() is None
+    assert give(gather, committed, 1, {"a": 3}) is None
+    assert give(gather, committed, 2, {"b": 4}) == {"a": 3, "b": 4}
+
+
+def test_the_latest_of_connections_that_bring_the_same_parameter_is_refused() -> None:
+    committed: dict[str, Any] = {}
+    gather = made("latest", committed)
+    give(gather, committed, 1, {"n": 1})
+    with pytest.raises(JoinError, match="both a.out -> join.in and b.out -> join.in bring 'n'"):
+        gather.merge(2, {"n": 2}, None)
+
+
+def test_the_latest_of_a_connection_that_is_gone_is_let_go() -> None:
+    committed: dict[str, Any] = {}
+    gather = made("latest", committed)
+    give(gather, committed, 1, {"a": 1})
+    give(gather, committed, 2, {"b": 2})
+    fewer = made("latest", committed, {2: WAYS[2]})
+
+    assert give(fewer, committed, 2, {"b": 3}) == {"b": 3}
+    more = made("latest", committed)
+    assert give(more, committed, 2, {"b": 4}) is None
+
+
+def test_what_comes_from_outside_alone_is_the_latest_by_itself() -> None:
+    committed: dict[str, Any] = {}
+    gather = made("latest", committed, ENTRIES)
+    assert give(gather, committed, 3, {"n": 1}) == {"n": 1}
+    assert give(gather, committed, 5, {"n": 2}) == {"n": 2}
+
+
+@pytest.mark.parametrize("keeps_references", [True, False])
+def test_the_latest_that_cannot_be_carried_is_named(keeps_references: bool) -> None:
+    gather = made("latest", keeps_references=keeps_references)
+    gather.merge(1, {"x": (n for n in ())}, None)
+    with pytest.raises(ValueEncodingError, match=r"slot\['in'\]"):
+        gather.prepare()
 
 
 class Gathering(RuleBasedStateMachine):
