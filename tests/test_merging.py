@@ -1,4 +1,4 @@
-"""Several messages in one turn, on the ledger alone: whatever becomes of them, each is in one place, and sets stay sets."""
+"""Several messages in one turn, on the ledger alone: each is in one place, whatever becomes of it, and sets stay sets."""
 
 from __future__ import annotations
 
@@ -258,10 +258,11 @@ def test_a_slot_that_gathers_without_end_ends_the_job_with_the_connection_that_i
     books = Books(make_plan(limit=10_000), cycle_limit=3)
     books.send("x", 4)
     books.take()
-    assert books.told == [
-        "slot 'pairs' of routine 'j' holds more messages than cycle_limit allows: x.out -> j.pairs brings more than the "
-        "others"
-    ]
+    [told] = books.told
+    assert told == (
+        "slot 'pairs' of routine 'j' holds more messages than cycle_limit allows: x.out -> j.pairs brings more than "
+        "the others"
+    )
 
 
 def test_a_ledger_begins_again_with_what_waited_and_what_was_in_hand() -> None:

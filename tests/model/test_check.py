@@ -6,8 +6,6 @@ import threading
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from routilux import routine
 from routilux.model.check import Problem
@@ -311,8 +309,8 @@ def joined(strategy: Any, handler: Any, *links: tuple[list[str], dict[str, str]]
 def test_connections_that_bring_a_parameter_of_one_name_to_a_join_are_told(strategy: str) -> None:
     handler = lambda **data: None  # noqa: E731  two names for one handler
     told_of = (
-        f"warning: slot 'in' of routine 'target': it merges by {strategy!r}, and more than one of its connections brings "
-        "['n']: map them to other names, or its turns fail"
+        f"warning: slot 'in' of routine 'target': it merges by {strategy!r}, and more than one of its connections "
+        "brings ['n']: map them to other names, or its turns fail"
     )
     assert told(joined(strategy, handler, (["n"], {}), (["n"], {}))) == [told_of]
     assert told(joined(strategy, handler, (["n"], {}), (["m"], {"m": "n"}))) == [told_of]

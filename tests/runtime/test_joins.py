@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 from pathlib import Path
@@ -213,10 +214,11 @@ def test_what_finds_no_partner_is_told_at_the_end_as_dead_letters(options: dict[
     assert job.state.status == "completed"
     assert sorted((item["left"], item["right"]) for item in results(job.state)) == [(0, 0), (1, 1), (2, 2)]
     assert [letter.data for letter in job.dead_letters] == [{"n": 3}, {"n": 4}]
-    assert {letter.cause for letter in job.dead_letters} == {
+    [cause] = {letter.cause for letter in job.dead_letters}
+    assert cause == (
         "raised JoinError: slot 'input' takes one message of each connection, and no other came by "
         "a.number -> pair.input"
-    }
+    )
     records = [record for record in job.state.get_execution_history("pair") if record.kind == "unjoined"]
     assert len(records) == 2
 
@@ -233,7 +235,7 @@ def test_the_latest_of_each_comes_with_each_message() -> None:
     # In which order the two sides come is not said; both begin with their first.
     assert got[-1] == {"left": 2, "right": 1}
     assert len(got) in {4, 3, 2}
-    for before, after in zip(got, got[1:], strict=False):
+    for before, after in itertools.pairwise(got):
         assert (after["left"] - before["left"], after["right"] - before["right"]) in {(0, 1), (1, 0)}
 
 

@@ -20,7 +20,6 @@ from routilux.turn.tables import Incoming
 from supervisors.errors import InternalError, ValueEncodingError
 from supervisors.wire import values
 
-
 WAYS = {
     1: Incoming("in", (), "a.out -> join.in"),
     2: Incoming("in", (), "b.out -> join.in"),
@@ -292,7 +291,7 @@ def test_the_latest_of_connections_that_bring_the_same_parameter_is_refused() ->
     committed: dict[str, Any] = {}
     gather = made("latest", committed)
     give(gather, committed, 1, {"n": 1})
-    with pytest.raises(JoinError, match="both a.out -> join.in and b.out -> join.in bring 'n'"):
+    with pytest.raises(JoinError, match=r"both a.out -> join.in and b.out -> join.in bring 'n'"):
         gather.merge(2, {"n": 2}, None)
 
 

@@ -23,7 +23,7 @@ WAYS = {
 
 def unite(strategy: Any, *came: tuple[int, dict[str, Any]]) -> dict[str, Any]:
     members = [Message(edge, 1, data, edge) for edge, data in came]
-    return Uniting("in", strategy, WAYS).unite(members, lambda payload: dict(payload))  # type: ignore[arg-type]
+    return Uniting("in", strategy, WAYS).unite(members, dict)  # type: ignore[arg-type]
 
 
 def test_a_join_gives_the_parameters_of_all_under_their_new_names() -> None:
@@ -36,8 +36,8 @@ def test_a_parameter_that_two_connections_bring_is_refused_and_nothing_is_lost()
     with pytest.raises(JoinError) as caught:
         unite("all", (1, {"n": 1, "x": 0}), (2, {"n": 2}), (3, {"x": 3}))
     assert str(caught.value) == (
-        "slot 'in' takes something of each of its connections, and both a.out -> join.in and c.out -> join.in bring 'x': "
-        "map one of them to another name (param_mapping)"
+        "slot 'in' takes something of each of its connections, and both a.out -> join.in and c.out -> join.in "
+        "bring 'x': map one of them to another name (param_mapping)"
     )
 
 
