@@ -1,4 +1,4 @@
-"""Several messages in one turn, on the ledger alone: each is in one place, whatever becomes of it, and sets stay sets."""
+"""Several messages in one turn, on the ledger alone: each is in one place whatever becomes of it, sets stay sets."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Column(NamedTuple, Generic[_Row]):
 COLUMNS: tuple[Column[RoutineView], ...] = (
     Column("routine", lambda routine: routine.id, 0, is_text=True),
     Column("status", lambda routine: routine.status, 6, is_text=True),
-    Column("waiting", lambda routine: tell_count(routine.figures.waiting), 1),
+    Column("waiting", lambda routine: tell_count(routine.figures.waiting + routine.figures.merging), 1),
     Column("in hand", lambda routine: tell_count(routine.figures.in_hand), 8),
     Column("handled", lambda routine: tell_count(routine.figures.handled), 0),
     Column("per s", lambda routine: tell_rate(routine.rate), 2),
@@ -177,8 +177,8 @@ def _tell_usage(worker: WorkerView) -> str:
 def _tell_routine(routine: RoutineView) -> str:
     figures = routine.figures
     parts = [f"{routine.id} {tell_count(figures.handled)} handled"]
-    if figures.waiting:
-        parts.append(f"{tell_count(figures.waiting)} waiting")
+    if figures.waiting + figures.merging:
+        parts.append(f"{tell_count(figures.waiting + figures.merging)} waiting")
     if routine.rate is not None:
         parts.append(f"{tell_rate(routine.rate)}/s")
     if routine.workers:

@@ -17,6 +17,7 @@ import enum
 import sys
 import types
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -132,12 +133,23 @@ def take_attributes(obj: Any) -> dict[str, Any]:
     Raises:
         RefusedPartError: one has no value.
     """
-    return ChosenKind(type(obj)).take(obj)
+    return _kind_of(type(obj)).take(obj)
 
 
 def fill_attributes(obj: Any, state: dict[str, Any]) -> None:
     """Set what `take_attributes` gave."""
-    ChosenKind(type(obj)).fill(obj, state)
+    _kind_of(type(obj)).fill(obj, state)
+
+
+_kinds: WeakKeyDictionary[type, ChosenKind] = WeakKeyDictionary()
+"""What a class has does not change, and finding it means going through all of its bases."""
+
+
+def _kind_of(cls: type) -> ChosenKind:
+    kind = _kinds.get(cls)
+    if kind is None:
+        kind = _kinds[cls] = ChosenKind(cls)
+    return kind
 
 
 class StructKind(ObjectKind):

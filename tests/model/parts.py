@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from routilux import Routine, routine
+from routilux import Routine, batch, routine
 from routilux.serial.serializable import Serializable, register_serializable
 
 
@@ -31,12 +31,18 @@ class Adder(Routine):
         self.define_slot("second", self.add, "append")
         self.define_slot("third", self.add, keep_newest)
         self.define_slot("fourth", self.add, total)
+        self.define_slot("fifth", self.add, batch(3, 2.0))
+        self.define_slot("sixth", self.add, "all")
+        self.define_slot("last", self.rest, at_end=True)
         self.define_event("sum", ["n", "text"])
         self.define_event("any")
 
     def add(self, n: Any) -> None:
         """Emit it, and what it makes."""
         self.emit("sum", n=n, text=str(n))
+
+    def rest(self) -> None:
+        """Hear of the end."""
 
 
 class Counting(Routine):

@@ -99,6 +99,7 @@ def test_any_flow_comes_back_as_it_was(flow: Flow) -> None:
         assert (list(other.slots), list(other.events.values())) == (list(routine.slots), list(routine.events.values()))
         for name, slot in routine.slots.items():
             assert other.slots[name].merge_strategy == slot.merge_strategy
+            assert other.slots[name].at_end == slot.at_end
             assert other.slots[name].binding.parameters == slot.binding.parameters
     pairs = [(flow.effective_error_handler(id_), back.effective_error_handler(id_)) for id_ in flow.routines]
     own = [pair for pair in pairs if pair[0] is not pair[1]]
