@@ -12,6 +12,8 @@ downstream. What then still waits in a join can never be handled, and becomes de
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from routilux.accounts import Account
 from routilux.causes import tell_cause
 from routilux.dead_letters import DeadLetter
@@ -23,6 +25,20 @@ from routilux.merge_buffers import MergeBuffer
 from routilux.messages import Message, unite
 from supervisors.mailbox import Mailbox
 from supervisors.reasons import ErrorRecord, Raised
+
+
+class GivenUp(NamedTuple):
+    """Messages for which no partner can come any more.
+
+    Args:
+        routine: index of the routine that waited for one.
+        messages: how many they are.
+        reason: what their dead letters say.
+    """
+
+    routine: int
+    messages: int
+    reason: Raised
 
 
 class Merging(Dispositions):
@@ -44,18 +60,18 @@ class Merging(Dispositions):
                     self._flush(account, buffer, rung)
         self._wake(rung)
 
-    def drain(self, at: float) -> bool:
+    def drain(self, at: float) -> list[GivenUp] | None:
         """Go on with what waits for others, in a job that is quiet.
 
         Args:
             at: clock reading.
 
         Returns:
-            Whether there is something to be handled again; False: the job is at its end.
+            None: there is something to be handled again. Else what was given up: the job is at its end.
         """
         rung: list[Mailbox] = []
         gone: list[DeadLetter] = []  # kept until the lock is let go
-        full = False
+        given_up: list[GivenUp] | None = None
         with self.lock:
             for index in self.plan.downstream_order:
                 self._drain_account(self.accounts[index], at, rung)
@@ -63,14 +79,11 @@ class Merging(Dispositions):
                     self._is_quiet = False
                     break
             else:
-                for account in self.accounts:
-                    for buffer in account.buffers:
-                        full |= self._give_up(account, buffer, at, gone)
+                buffers = [(account, buffer) for account in self.accounts for buffer in account.buffers if len(buffer)]
+                given_up = [self._give_up(account, buffer, at, gone) for account, buffer in buffers]
         del gone
         self._wake(rung)
-        if full:
-            self._notify_facts()
-        return bool(self._outstanding)
+        return given_up
 
     # -- Private
 
@@ -143,22 +156,19 @@ class Merging(Dispositions):
                 self._append(way, {}, key_of_child(key_of_text(f"{self.job_id}:end"), way.key), at, rung)
                 self._first_at[edge] = self._last_at[edge] = at
 
-    def _give_up(self, account: Account, buffer: MergeBuffer, at: float, gone: list[DeadLetter]) -> bool:
+    def _give_up(self, account: Account, buffer: MergeBuffer, at: float, gone: list[DeadLetter]) -> GivenUp:
         """Make dead letters of what waits in a join for what can never come."""
         messages = buffer.drain()
-        if not messages:
-            return False
         came = {message.edge for message in messages}
         missing = " and ".join(self.plan.edges[edge].label for edge in buffer.plan.edges if edge not in came)
         text = f"slot {buffer.plan.slot!r} takes one message of each connection, and no other came by {missing}"
         reason = Raised(ErrorRecord(JoinError.__name__, text, ""))
         gone += self._bury(account, messages, reason, 0, at)
         account.error = tell_cause(reason)
-        notes = [
-            self._note(Fact("unjoined", account.index, message.edge, to_bytes(message.key), 1, at, reason=reason))
-            for message in messages
-        ]
-        return any(notes)
+        for message in messages:
+            # All facts are fetched at the job's end, which this is.
+            self._note(Fact("unjoined", account.index, message.edge, to_bytes(message.key), 0, at, reason=reason))
+        return GivenUp(account.index, len(messages), reason)
 
     def _check_buffer(self, account: Account, buffer: MergeBuffer) -> None:
         if len(buffer) > self._cycle_limit:

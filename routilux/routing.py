@@ -6,7 +6,8 @@ Pure: no thread, clock, file or process. Never routes a message itself (see `led
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 
@@ -175,7 +176,10 @@ def compile_plan(graph: FlowGraph, numbers: Sequence[str] = (), born: Sequence[s
         (ids[e.target], e.slot): e.index for e in edges if e.source == ENTRY and not e.event and e.target != GONE
     }
     in_process = {index_of[routine_id] for routine_id in ids if graph.options[routine_id].placement == "process"}
-    ancestors = {id_: ancestors_of(index, links) for id_, index in index_of.items()}
+    ends: dict[int, list[int]] = {}
+    for edge in edges:
+        if edge.source == ENTRY and edge.event == END:
+            ends.setdefault(edge.target, []).append(edge.index)
     leaving: dict[tuple[str, str], list[Edge]] = {}
     for edge in edges:
         leaving.setdefault((edge.source, edge.event), []).append(edge)
@@ -200,8 +204,10 @@ def compile_plan(graph: FlowGraph, numbers: Sequence[str] = (), born: Sequence[s
                 downstream=tuple(dict.fromkeys(edge.target for out in routes for edge in out if edge.cycle < 0)),
                 cycle=cycle_of.get(index, -1),
                 is_async=has_async(routine),
-                joins=tuple(_compile_joins(routine, edges, incoming[index], ancestors)),
-                ends=tuple(e.index for e in edges if e.target == index and e.event == END and e.source == ENTRY),
+                joins=tuple(
+                    _compile_joins(routine, edges, incoming[index], lambda id_: ancestors_of(index_of[id_], links))
+                ),
+                ends=tuple(ends.get(index, ())),
             )
         )
     order = topological_order(len(ids), links)
@@ -265,7 +271,7 @@ def _list_edges(
 
 
 def _compile_joins(
-    routine: Routine, edges: list[Edge], incoming: dict[int, Incoming], ancestors: Mapping[str, frozenset[int]]
+    routine: Routine, edges: list[Edge], incoming: dict[int, Incoming], ancestors: Callable[[str], frozenset[int]]
 ) -> Iterator[JoinPlan]:
     entry = find_entry(routine)
     for name, slot in routine.slots.items():
@@ -292,14 +298,14 @@ def _find_partners(routine: RoutinePlan) -> Iterator[tuple[int, tuple[str, ...]]
             yield from ((at, labels) for at, way in routine.incoming.items() if way.from_outside and way.slot in names)
 
 
-def _find_pressing(parties: list[Edge], ancestors: Mapping[str, frozenset[int]]) -> Iterator[int]:
+def _find_pressing(parties: list[Edge], ancestors: Callable[[str], frozenset[int]]) -> Iterator[int]:
     """Give the connections whose routine can be held up without holding up what the others bring.
 
     Where two have an ancestor in common, one that is ahead would hold up that one, and the other with it.
     """
+    above = Counter(node for edge in parties for node in ancestors(edge.source))
     for edge in parties:
-        others = [ancestors[other.source] for other in parties if other is not edge]
-        if edge.cycle < 0 and all(ancestors[edge.source].isdisjoint(those) for those in others):
+        if edge.cycle < 0 and all(above[node] == 1 for node in ancestors(edge.source)):
             yield edge.index
 
 

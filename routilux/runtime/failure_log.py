@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 
+from routilux.merging import GivenUp
 from routilux.routing import Plan
 from routilux.runtime import reports
 from routilux.runtime.commands import Failure
@@ -51,6 +52,14 @@ class FailureLog:
         if left_out is not None:
             line = reports.tell_unreadable(routine_id, edge, message_id, reason, self._plan, left_out)
             self._write(logging.WARNING, line, reason, routine_id)
+
+    def tell_unjoined(self, given_up: GivenUp, now: float) -> None:
+        """Tell, at the job's end, of messages for which no partner can come any more."""
+        routine_id = self._plan.routines[given_up.routine].id
+        left_out = self._admit(routine_id, now, is_grave=False)
+        if left_out is not None:
+            line = reports.tell_unjoined(routine_id, given_up, left_out)
+            self._write(logging.WARNING, line, given_up.reason, routine_id)
 
     def tell_end(self, error: str) -> None:
         """Tell that the job failed, though no routine did."""

@@ -329,7 +329,12 @@ class JobSupervisor(Behavior):
     def _come_to_end(self, ctx: Context) -> None:
         """End the job, which is quiet: once it is not paused, and unless what waited for others goes on without."""
         self._is_quiet = self._pausing.is_kept
-        if self._ending is None and not self._is_quiet and not self._ledger.drain(ctx.now()):
+        if self._ending is not None or self._is_quiet:
+            return
+        given_up = self._ledger.drain(ctx.now())
+        if given_up is not None:
+            for unjoined in given_up:
+                self.failures.tell_unjoined(unjoined, ctx.now())
             self._end(Move(JobStatus.COMPLETED), ctx)
 
     def _end_for(self, cause: Cancel | Leave | NotKept | Overflow | Terminate, ctx: Context) -> None:

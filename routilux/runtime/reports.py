@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from routilux.causes import tell_cause
+from routilux.merging import GivenUp
 from routilux.routing import Plan
 from routilux.runtime.commands import Failure
 from supervisors.policy import FailurePolicy, Strategy
@@ -94,6 +95,12 @@ def tell_unreadable(routine_id: str, edge: int, message_id: str, reason: Reason,
     """Tell in one line of a result that could not be read; arguments as for `tell_failure`."""
     subject = f"routine {routine_id!r}: result {_tell_message(plan, edge, message_id)}"
     return _line(subject, reason, "given up (dead letter)", left_out)
+
+
+def tell_unjoined(routine_id: str, given_up: GivenUp, left_out: int = 0) -> str:
+    """Tell in one line of messages for which no partner can come any more; arguments as for `tell_failure`."""
+    letters = "dead letter" if given_up.messages == 1 else f"{given_up.messages:,} dead letters"
+    return _line(f"routine {routine_id!r}, at the end", given_up.reason, f"given up ({letters})", left_out)
 
 
 def tell_left_out(routine_id: str, count: int) -> str:

@@ -209,7 +209,9 @@ def pairs(strategy: str, lefts: int, rights: int, **options: Any) -> Any:
 
 @pytest.mark.processes
 @pytest.mark.parametrize("options", everywhere)
-def test_what_finds_no_partner_is_told_at_the_end_as_dead_letters(options: dict[str, Any]) -> None:
+def test_what_finds_no_partner_is_told_at_the_end_as_dead_letters(
+    options: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
     job = pairs("all", 3, 5, **options)
     assert job.state.status == "completed"
     assert sorted((item["left"], item["right"]) for item in results(job.state)) == [(0, 0), (1, 1), (2, 2)]
@@ -221,6 +223,7 @@ def test_what_finds_no_partner_is_told_at_the_end_as_dead_letters(options: dict[
     )
     records = [record for record in job.state.get_execution_history("pair") if record.kind == "unjoined"]
     assert len(records) == 2
+    assert caplog.messages == [f"routine 'pair', at the end: {cause}; given up (2 dead letters)"]
 
 
 def test_a_side_that_is_ahead_waits_for_the_other_in_bounded_memory() -> None:
