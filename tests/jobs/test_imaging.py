@@ -81,6 +81,8 @@ messages = st.builds(
     once=once,
 )
 many = st.lists(messages, max_size=3).map(tuple)
+sent = st.integers(0, int(THERE.now) * 4).map(lambda number: number / 4)
+waiting = st.lists(st.builds(lambda message, at: replace(message, sent_at=at), messages, sent), max_size=3).map(tuple)
 reasons = st.one_of(
     st.builds(Raised, st.builds(ErrorRecord, st.text(max_size=5), st.text(max_size=5), st.text(max_size=5))),
     st.builds(Crashed, signal=st.just(9), pid=st.integers(1, 2**15)),
@@ -96,12 +98,12 @@ def accounts(draw: st.DrawFn, index: int) -> AccountBooks:
         DeadLetter(routine.id, message, draw(reasons), draw(st.integers(1, 9)), draw(st.integers(0, 900)) / 4)
         for message in draw(many)
     ]
-    waits = st.builds(RetryWait, many.map(list), st.integers(1_000, 9_000).map(float), st.booleans())
+    waits = st.builds(RetryWait, waiting.map(list), st.integers(1_000, 9_000).map(float), st.booleans())
     return AccountBooks(
         committed=tuple(draw(states) for _ in range(routine.options.workers)),
         versions=(),
-        in_hand=draw(many),
-        waiting=draw(many),
+        in_hand=draw(waiting),
+        waiting=draw(waiting),
         retries=tuple(draw(st.lists(waits, max_size=2))),
         letters=tuple(letters),
         status=draw(st.sampled_from(["pending", "running", "skipped"])),
@@ -151,9 +153,9 @@ def to_image(held: Books, clocks: Clocks) -> Image:
     )
 
 
-def wait_anew(messages: Iterable[Message]) -> tuple[Message, ...]:
-    """Time in which nobody ran the job is no waiting."""
-    return tuple(replace(message, sent_at=HERE.now) for message in messages)
+def wait_on(messages: Iterable[Message]) -> tuple[Message, ...]:
+    """Each has waited for as long as it had: time in which nobody ran the job is no waiting."""
+    return tuple(replace(message, sent_at=HERE.now - (THERE.now - message.sent_at)) for message in messages)
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
@@ -165,10 +167,10 @@ def test_books_come_back_as_they_were_by_other_clocks(held: Books) -> None:
     wall = THERE.wall_offset - HERE.wall_offset
     moved = tuple(
         account._replace(
-            in_hand=wait_anew(account.in_hand),
-            waiting=wait_anew(account.waiting),
+            in_hand=wait_on(account.in_hand),
+            waiting=wait_on(account.waiting),
             retries=tuple(
-                wait._replace(due_at=wait.due_at + shift, messages=list(wait_anew(wait.messages)))
+                wait._replace(due_at=wait.due_at + shift, messages=list(wait_on(wait.messages)))
                 for wait in account.retries
             ),
             letters=(),
