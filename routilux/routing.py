@@ -17,6 +17,7 @@ from routilux.model.error_handler import ErrorHandler
 from routilux.model.graph import FlowGraph
 from routilux.model.options import RoutineOptions
 from routilux.model.routine import Routine
+from routilux.pacing import Pace
 from routilux.turn.tables import Incoming, Outgoing
 
 ENTRY = ""
@@ -73,6 +74,7 @@ class RoutinePlan:
         downstream: accounts that press back on it.
         cycle: index of the cycle it lies in, or -1.
         is_async: whether its handlers run on an event loop.
+        pace: at which its messages are taken; None: as fast as it can.
     """
 
     index: int
@@ -87,6 +89,7 @@ class RoutinePlan:
     downstream: tuple[int, ...]
     cycle: int
     is_async: bool = False
+    pace: Pace | None = None
 
     @property
     def is_process(self) -> bool:
@@ -167,6 +170,7 @@ def compile_plan(graph: FlowGraph, numbers: Sequence[str] = (), born: Sequence[s
                 downstream=tuple(dict.fromkeys(edge.target for out in routes for edge in out if edge.cycle < 0)),
                 cycle=cycle_of.get(index, -1),
                 is_async=has_async(routine),
+                pace=routine.own_pace(),
             )
         )
     return Plan(graph.flow_id, tuple(routines), outputs, tuple(edges), entries, cycles)

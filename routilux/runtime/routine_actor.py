@@ -29,6 +29,7 @@ from routilux.runtime.commands import (
     Hold,
     Hurry,
     LetGo,
+    PaceDue,
     Requeue,
     Rested,
     RetryDue,
@@ -37,6 +38,7 @@ from routilux.runtime.commands import (
     WorkerDue,
 )
 from routilux.runtime.rest import DROPPED, REQUEUED, Rest
+from routilux.runtime.turnstile import Turnstile
 from supervisors.behavior import Behavior, Context
 from supervisors.errors import FrameError, InternalError
 from supervisors.messages import Terminate
@@ -131,6 +133,8 @@ class RoutineActor(Behavior):
     def on_start(self, ctx: Context) -> None:
         """Start the workers, and the clocks of what waits for another try since the job was resumed."""
         self._ctx = ctx
+        pace = self._account.plan.pace
+        self._source: Ledger | Turnstile = self._ledger if pace is None else Turnstile(pace, self._ledger, ctx)
         self._place = self._make_place(self, ctx, self._wait_inside_turn)
         for number in range(self._workers):
             self._start_worker(number)
@@ -144,11 +148,7 @@ class RoutineActor(Behavior):
             case Verdict():
                 self._carry_out(message)
             case RetryDue(ticket, holds):
-                if self._has_line and holds:
-                    self._due.add(ticket)
-                else:
-                    self._ledger.put_forward(self._account, ticket)
-                    self._holds -= holds
+                self._end_wait(ticket, holds=holds)
             case WorkerDue(worker):
                 if not self._is_closing and not self._account.is_skipped:
                     self._account.restarts += 1
@@ -156,6 +156,8 @@ class RoutineActor(Behavior):
             case Tick():
                 self._tick_at = None
                 self._place.on_tick(ctx.now())
+            case PaceDue():
+                pass  # the step that follows takes what may be taken now
             case Hold() | Requeue() | LetGo():
                 self._rest.handle(message, self._place)
             case Terminate():
@@ -274,12 +276,12 @@ class RoutineActor(Behavior):
             if self._account.in_hand:
                 return False
             self._drains = False
-        place, ledger, account = self._place, self._ledger, self._account
+        place, source, account = self._place, self._source, self._account
         worked = False
         for number in range(self._workers):
             # One worker gets all it has room for, the workers of a pool get theirs in turns.
             room = place.room(number)
-            taken = ledger.take(account, 1 if self._is_pool else room) if room else []
+            taken = source.take(account, 1 if self._is_pool else room) if room else []
             if not taken:
                 continue
             worked = True
@@ -291,15 +293,22 @@ class RoutineActor(Behavior):
             account.note_running()
         return worked
 
+    def _end_wait(self, ticket: int, *, holds: bool) -> None:
+        if self._has_line and holds:
+            self._due.add(ticket)
+        else:
+            self._ledger.put_forward(self._account, ticket)
+            self._holds -= holds
+
     def _hand_out_due(self) -> None:
         """Hand out what is to be tried again, the oldest first, ahead of all that is in hand."""
-        ledger, account = self._ledger, self._account
+        source, account = self._source, self._account
         for ticket, wait in tuple(account.in_retry.items()):
             if not wait.holds:
                 continue
             if ticket not in self._due or self._is_closing or self._place.room(0) < len(wait.messages):
                 return
-            taken = ledger.take_forward(account, ticket)
+            taken = source.take_forward(account, ticket)
             if not taken:
                 return
             self._due.discard(ticket)
