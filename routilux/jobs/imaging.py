@@ -367,8 +367,8 @@ def _digest_source(routine: Routine) -> str:
         pass  # not known, or nothing that can be kept so
     try:
         source = inspect.getsource(code)
-    except (OSError, TypeError):  # of an interactive session, or no Python
-        return ""
+    except Exception:  # noqa: BLE001  a note only, and what all may be the matter: an interactive session, no Python,
+        return ""  # a file that was changed since, and a SystemError of CPython (its issue 106905)
     digest = hashlib.blake2b(source.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
     with contextlib.suppress(TypeError):
         _digests[code] = digest

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -192,6 +195,19 @@ def test_books_come_back_as_they_were_by_other_clocks(held: Books) -> None:
             )
             assert abs(new.at - (old.at + wall)) < 1e-3
     assert to_image(read_books(image, PLAN, THERE, CODEC), THERE) == image
+
+
+def test_a_class_whose_file_was_changed_since_into_no_python_has_no_digest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "changing.py").write_text("import routilux\n\n\nclass Changing(routilux.Routine):\n    pass\n")
+    changing = importlib.import_module("changing")
+    (tmp_path / "changing.py").write_text("class Changing(\n")
+    flow = Flow("changing")
+    flow.add_routine(changing.Changing(), "it")
+    [routine] = image_topology(compile_plan(flow), {}).routines
+    assert (routine.kind, routine.source) == ("Changing", "")
 
 
 def test_what_a_list_shows_is_what_there_is() -> None:
