@@ -42,7 +42,8 @@ class Message(msgspec.Struct, frozen=True):
         seq: its number on that connection, from 1, in commit order.
         payload: the emitted data; none for a set.
         key: its identity, see `ids`.
-        sent_at: clock reading when it came into its mailbox; when the job went on, where it came with a checkpoint.
+        sent_at: clock reading when it came into its mailbox; where it came with a checkpoint, as if the time in which
+            no program had the job had not been.
         failures: tries that ended badly, deaths included.
         crashes: those of them that were deaths of the process.
         redelivered: whether it may have run before without its commit having arrived.

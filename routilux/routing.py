@@ -19,6 +19,7 @@ from routilux.model.graph import FlowGraph
 from routilux.model.merging import MergeStrategy, batch, is_of_each_connection, is_united
 from routilux.model.options import RoutineOptions
 from routilux.model.routine import Routine, find_entry
+from routilux.pacing import Pace
 from routilux.turn.tables import Incoming, Outgoing
 
 ENTRY = ""
@@ -97,6 +98,7 @@ class RoutinePlan:
         is_async: whether its handlers run on an event loop.
         joins: its slots of which one turn handles several messages.
         ends: the connections by which its slots hear of the end.
+        pace: at which its messages are taken; None: as fast as it can.
     """
 
     index: int
@@ -113,6 +115,7 @@ class RoutinePlan:
     is_async: bool = False
     joins: tuple[JoinPlan, ...] = ()
     ends: tuple[int, ...] = ()
+    pace: Pace | None = None
 
     @property
     def is_process(self) -> bool:
@@ -208,6 +211,7 @@ def compile_plan(graph: FlowGraph, numbers: Sequence[str] = (), born: Sequence[s
                     _compile_joins(routine, edges, incoming[index], lambda id_: ancestors_of(index_of[id_], links))
                 ),
                 ends=tuple(ends.get(index, ())),
+                pace=routine.own_pace(),
             )
         )
     order = topological_order(len(ids), links)

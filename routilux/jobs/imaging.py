@@ -63,19 +63,19 @@ class Clocks(NamedTuple):
 
 def image_routine(routine_id: str, held: AccountBooks, clocks: Clocks, codec: ValueCodec) -> RoutineImage:
     """Give the image of one routine, but for its declared state."""
+
+    def image_all(messages: Iterable[Message]) -> list[MessageImage]:
+        return [image_message(message, codec, waited=max(0.0, clocks.now - message.sent_at)) for message in messages]
+
     return RoutineImage(
         id=routine_id,
         status=held.status,
         error=held.error,
         is_skipped=held.is_skipped,
-        in_hand=[image_message(message, codec) for message in held.in_hand],
-        waiting=[image_message(message, codec) for message in held.waiting],
+        in_hand=image_all(held.in_hand),
+        waiting=image_all(held.waiting),
         retries=[
-            RetryImage(
-                [image_message(message, codec) for message in wait.messages],
-                max(0.0, wait.due_at - clocks.now),
-                wait.holds,
-            )
+            RetryImage(image_all(wait.messages), max(0.0, wait.due_at - clocks.now), wait.holds)
             for wait in held.retries
         ],
         dead_letters=[
@@ -90,7 +90,7 @@ def image_routine(routine_id: str, held: AccountBooks, clocks: Clocks, codec: Va
         figures=held.counts,
         measured=held.measured,
         spent=list(held.spent),
-        merging=[image_message(message, codec) for message in held.merging],
+        merging=image_all(held.merging),
     )
 
 
@@ -269,7 +269,7 @@ _NEW = AccountBooks((), (), (), (), (), (), "pending", None, is_skipped=False, c
 
 
 def _read_routine(image: RoutineImage, clocks: Clocks) -> AccountBooks:
-    read = partial(read_message, sent_at=clocks.now)
+    read = partial(read_message, now=clocks.now)
     return AccountBooks(
         committed=(),
         versions=(),
@@ -310,8 +310,8 @@ def _read_output(image: OutputImage | None) -> OutputBooks:
     return OutputBooks(tuple(map(read_message, image.waiting)), tuple(map(read_message, image.collected)))
 
 
-def image_message(message: Message, codec: ValueCodec) -> MessageImage:
-    """Give the image of a message; a payload that is bytes is encoded already."""
+def image_message(message: Message, codec: ValueCodec, waited: float = 0.0) -> MessageImage:
+    """Give the image of a message that has waited for so long; a payload that is bytes is encoded already."""
     payload = message.payload
     if message.parts:
         payload = b""
@@ -326,30 +326,31 @@ def image_message(message: Message, codec: ValueCodec) -> MessageImage:
         message.released,
         message.stepped,
         dict(message.once),
-        [image_message(part, codec) for part in message.parts],
+        waited,
+        [image_message(part, codec, waited) for part in message.parts],
     )
 
 
-def read_message(image: MessageImage, sent_at: float = 0.0) -> Message:
+def read_message(image: MessageImage, now: float = 0.0) -> Message:
     """Give the message that an image is of.
 
     Args:
         image: the image.
-        sent_at: clock reading from which it waits, where anybody looks at that.
+        now: clock reading, where anybody looks at when it was sent.
     """
     return Message(
         image.edge,
         image.seq,
         image.payload,
         from_bytes(image.key),
-        sent_at,
+        now - image.waited,
         image.failures,
         image.crashes,
         image.redelivered,
         image.released,
         image.stepped,
         _read_once(image.once),
-        tuple([read_message(part, sent_at) for part in image.parts]),
+        tuple([read_message(part, now) for part in image.parts]),
     )
 
 
@@ -369,8 +370,8 @@ def _digest_source(routine: Routine) -> str:
         pass  # not known, or nothing that can be kept so
     try:
         source = inspect.getsource(code)
-    except (OSError, TypeError):  # of an interactive session, or no Python
-        return ""
+    except Exception:  # noqa: BLE001  a note only, and what all may be the matter: an interactive session, no Python,
+        return ""  # a file that was changed since, and a SystemError of CPython (its issue 106905)
     digest = hashlib.blake2b(source.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
     with contextlib.suppress(TypeError):
         _digests[code] = digest

@@ -34,6 +34,7 @@ from routilux.model.names import checked_name, id_from
 from routilux.model.options import RoutineOptions
 from routilux.model.slot import Slot
 from routilux.model.state_policy import ENCODED, NONE, checked_default, make_default, no_state
+from routilux.pacing import Pace
 from routilux.serial.kinds import fill_attributes, take_attributes
 from routilux.serial.naming import built_in
 from routilux.serial.serializable import Serializable
@@ -217,6 +218,10 @@ class Routine(Serializable):
 
         `Flow.check` asks, so that such a flow does not start.
         """
+        return None
+
+    def own_pace(self) -> Pace | None:
+        """Tell at which pace a job takes this routine's messages; None: as fast as it can. For built-in routines."""
         return None
 
     @property

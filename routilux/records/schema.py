@@ -44,6 +44,7 @@ class MessageImage(msgspec.Struct, frozen=True, array_like=True):
         released: emissions of its turn that went out since the turn last committed (R3).
         stepped: emissions of its turn that went out by commits of the turn (R4).
         once: what `Routine.once` has recorded for it, encoded, by key.
+        waited: seconds since it came into its mailbox, those alone in which a program had the job; 0 where nobody asks.
         parts: of a set the messages in it, which one turn handles together; its own payload is empty.
     """
 
@@ -57,6 +58,7 @@ class MessageImage(msgspec.Struct, frozen=True, array_like=True):
     released: Count = 0
     stepped: Count = 0
     once: dict[str, bytes] = {}
+    waited: Seconds = 0.0
     parts: list[MessageImage] = []
 
     def values(self) -> Iterator[bytes]:

@@ -4,6 +4,7 @@
 | --- | --- |
 | one message from another | `Map`, `FlatMap`, `Split` |
 | which messages go where | `Filter`, `ConditionalRouter`, `Deduplicate` |
+| when messages go on | `Delay`, `Throttle` |
 | many to one | `Aggregate` |
 | in | `DirectorySource`, `FileSource`, `LinesSource` |
 | out | `JsonLinesSink`, `CsvSink`, `CollectSink` |
@@ -21,12 +22,14 @@ from routilux.routines.aggregate import Aggregate
 from routilux.routines.collect import CollectSink
 from routilux.routines.conditional_router import ConditionalRouter
 from routilux.routines.deduplicate import Deduplicate
+from routilux.routines.delay import Delay
 from routilux.routines.directory import DirectorySource
 from routilux.routines.errors import FileError, FileReadError, FileWriteError, RecordError
 from routilux.routines.filter import Filter
 from routilux.routines.map import FlatMap, Map, Split
 from routilux.routines.sinks import CsvSink, JsonLinesSink
 from routilux.routines.sources import FileSource, LinesSource
+from routilux.routines.throttle import Throttle
 from routilux.serial.naming import built_in
 
 __all__ = [
@@ -35,6 +38,7 @@ __all__ = [
     "ConditionalRouter",
     "CsvSink",
     "Deduplicate",
+    "Delay",
     "DirectorySource",
     "FileError",
     "FileReadError",
@@ -47,10 +51,11 @@ __all__ = [
     "Map",
     "RecordError",
     "Split",
+    "Throttle",
 ]
 
 for _cls in (
-    *(Aggregate, CollectSink, ConditionalRouter, CsvSink, Deduplicate, DirectorySource, FileSource, Filter),
-    *(FlatMap, JsonLinesSink, LinesSource, Map, Split),
+    *(Aggregate, CollectSink, ConditionalRouter, CsvSink, Deduplicate, Delay, DirectorySource, FileSource, Filter),
+    *(FlatMap, JsonLinesSink, LinesSource, Map, Split, Throttle),
 ):
     built_in.register(f"routilux.{_cls.__name__}")(_cls)

@@ -107,6 +107,10 @@ class Tick(NamedTuple):
     """A deadline of the place has come."""
 
 
+class PaceDue(NamedTuple):
+    """The time has come at which a routine may take messages that it could not take before."""
+
+
 class Quiet(NamedTuple):
     """No message is left anywhere in the job, and none can come."""
 

@@ -30,6 +30,7 @@ from routilux.runtime.commands import (
     Hold,
     Hurry,
     LetGo,
+    PaceDue,
     Requeue,
     Rested,
     RetryDue,
@@ -38,6 +39,7 @@ from routilux.runtime.commands import (
     WorkerDue,
 )
 from routilux.runtime.rest import DROPPED, REQUEUED, Rest
+from routilux.runtime.turnstile import Turnstile
 from supervisors.behavior import Behavior, Context
 from supervisors.errors import FrameError, InternalError
 from supervisors.messages import Terminate
@@ -133,6 +135,8 @@ class RoutineActor(Behavior):
     def on_start(self, ctx: Context) -> None:
         """Start the workers, and the clocks of what waits for another try since the job was resumed."""
         self._ctx = ctx
+        pace = self._account.plan.pace
+        self._source: Ledger | Turnstile = self._ledger if pace is None else Turnstile(pace, self._ledger, ctx)
         self._place = self._make_place(self, ctx, self._wait_inside_turn)
         for number in range(self._workers):
             self._start_worker(number)
@@ -147,6 +151,8 @@ class RoutineActor(Behavior):
                 self._carry_out(message)
             case RetryDue() | WorkerDue() | FlushDue() | Tick():
                 self._on_due(message, ctx.now())
+            case PaceDue():
+                pass  # the step that follows takes what may be taken now
             case Hold() | Requeue() | LetGo():
                 self._rest.handle(message, self._place)
             case Terminate():
@@ -160,11 +166,7 @@ class RoutineActor(Behavior):
     def _on_due(self, due: RetryDue | WorkerDue | FlushDue | Tick, now: float) -> None:
         match due:
             case RetryDue(ticket, holds):
-                if self._has_line and holds:
-                    self._due.add(ticket)
-                else:
-                    self._ledger.put_forward(self._account, ticket)
-                    self._holds -= holds
+                self._end_wait(ticket, holds=holds)
             case WorkerDue(worker):
                 if not self._is_closing and not self._account.is_skipped:
                     self._account.restarts += 1
@@ -286,12 +288,12 @@ class RoutineActor(Behavior):
             if self._account.in_hand:
                 return False
             self._drains = False
-        place, ledger, account = self._place, self._ledger, self._account
+        place, source, account = self._place, self._source, self._account
         worked = False
         for number in range(self._workers):
             # One worker gets all it has room for, the workers of a pool get theirs in turns.
             room = place.room(number)
-            taken = ledger.take(account, 1 if self._is_pool else room) if room else []
+            taken = source.take(account, 1 if self._is_pool else room) if room else []
             if not taken:
                 continue
             worked = True
@@ -303,15 +305,22 @@ class RoutineActor(Behavior):
             account.note_running()
         return worked
 
+    def _end_wait(self, ticket: int, *, holds: bool) -> None:
+        if self._has_line and holds:
+            self._due.add(ticket)
+        else:
+            self._ledger.put_forward(self._account, ticket)
+            self._holds -= holds
+
     def _hand_out_due(self) -> None:
         """Hand out what is to be tried again, the oldest first, ahead of all that is in hand."""
-        ledger, account = self._ledger, self._account
+        source, account = self._source, self._account
         for ticket, wait in tuple(account.in_retry.items()):
             if not wait.holds:
                 continue
             if ticket not in self._due or self._is_closing or self._place.room(0) < len(wait.messages):
                 return
-            taken = ledger.take_forward(account, ticket)
+            taken = source.take_forward(account, ticket)
             if not taken:
                 return
             self._due.discard(ticket)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -81,6 +84,8 @@ messages = st.builds(
     once=once,
 )
 many = st.lists(messages, max_size=3).map(tuple)
+sent = st.integers(0, int(THERE.now) * 4).map(lambda number: number / 4)
+waiting = st.lists(st.builds(lambda message, at: replace(message, sent_at=at), messages, sent), max_size=3).map(tuple)
 reasons = st.one_of(
     st.builds(Raised, st.builds(ErrorRecord, st.text(max_size=5), st.text(max_size=5), st.text(max_size=5))),
     st.builds(Crashed, signal=st.just(9), pid=st.integers(1, 2**15)),
@@ -96,12 +101,12 @@ def accounts(draw: st.DrawFn, index: int) -> AccountBooks:
         DeadLetter(routine.id, message, draw(reasons), draw(st.integers(1, 9)), draw(st.integers(0, 900)) / 4)
         for message in draw(many)
     ]
-    waits = st.builds(RetryWait, many.map(list), st.integers(1_000, 9_000).map(float), st.booleans())
+    waits = st.builds(RetryWait, waiting.map(list), st.integers(1_000, 9_000).map(float), st.booleans())
     return AccountBooks(
         committed=tuple(draw(states) for _ in range(routine.options.workers)),
         versions=(),
-        in_hand=draw(many),
-        waiting=draw(many),
+        in_hand=draw(waiting),
+        waiting=draw(waiting),
         retries=tuple(draw(st.lists(waits, max_size=2))),
         letters=tuple(letters),
         status=draw(st.sampled_from(["pending", "running", "skipped"])),
@@ -151,9 +156,9 @@ def to_image(held: Books, clocks: Clocks) -> Image:
     )
 
 
-def wait_anew(messages: Iterable[Message]) -> tuple[Message, ...]:
-    """Time in which nobody ran the job is no waiting."""
-    return tuple(replace(message, sent_at=HERE.now) for message in messages)
+def wait_on(messages: Iterable[Message]) -> tuple[Message, ...]:
+    """Each has waited for as long as it had: time in which nobody ran the job is no waiting."""
+    return tuple(replace(message, sent_at=HERE.now - (THERE.now - message.sent_at)) for message in messages)
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
@@ -165,10 +170,10 @@ def test_books_come_back_as_they_were_by_other_clocks(held: Books) -> None:
     wall = THERE.wall_offset - HERE.wall_offset
     moved = tuple(
         account._replace(
-            in_hand=wait_anew(account.in_hand),
-            waiting=wait_anew(account.waiting),
+            in_hand=wait_on(account.in_hand),
+            waiting=wait_on(account.waiting),
             retries=tuple(
-                wait._replace(due_at=wait.due_at + shift, messages=list(wait_anew(wait.messages)))
+                wait._replace(due_at=wait.due_at + shift, messages=list(wait_on(wait.messages)))
                 for wait in account.retries
             ),
             letters=(),
@@ -190,6 +195,19 @@ def test_books_come_back_as_they_were_by_other_clocks(held: Books) -> None:
             )
             assert abs(new.at - (old.at + wall)) < 1e-3
     assert to_image(read_books(image, PLAN, THERE, CODEC), THERE) == image
+
+
+def test_a_class_whose_file_was_changed_since_into_no_python_has_no_digest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "changing.py").write_text("import routilux\n\n\nclass Changing(routilux.Routine):\n    pass\n")
+    changing = importlib.import_module("changing")
+    (tmp_path / "changing.py").write_text("class Changing(\n")
+    flow = Flow("changing")
+    flow.add_routine(changing.Changing(), "it")
+    [routine] = image_topology(compile_plan(flow), {}).routines
+    assert (routine.kind, routine.source) == ("Changing", "")
 
 
 def test_what_a_list_shows_is_what_there_is() -> None:

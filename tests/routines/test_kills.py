@@ -19,11 +19,13 @@ from routilux.routines import (
     CollectSink,
     CsvSink,
     Deduplicate,
+    Delay,
     DirectorySource,
     FileSource,
     FlatMap,
     JsonLinesSink,
     LinesSource,
+    Throttle,
 )
 from tests.runtime.kept import wait_until
 
@@ -48,7 +50,7 @@ def words_of(path: str, number: int, line: str) -> list[dict[str, Any]]:
 
 
 def flow_of_processes(folder: Path) -> Flow:
-    """Wire every routine that remembers something, each in a process of its own, so that any of them can be killed."""
+    """Wire routines, each in a process of its own, so that any of them can be killed."""
     flow = Flow("killed")
     flow.set_error_handler(ErrorHandler("retry", max_retries=1_000, retry_delay=0.01, retry_backoff=1.0))
     routines = {
@@ -64,13 +66,16 @@ def flow_of_processes(folder: Path) -> Flow:
         "csv": CsvSink(folder / "new.csv", fsync=False),
         "content": CollectSink("content"),
         "windows": CollectSink("value"),
+        "slower": Throttle(50, 0.02),
+        "later": Delay(0.01),
+        "last": CollectSink(),
     }  # fmt: skip
     for name, routine in routines.items():
         flow.add_routine(routine, name, placement="process", max_restarts=10_000)
     for source, target in (
         ("files", "blocks.trigger"), ("files", "lines.trigger"), ("blocks", "content"), ("lines", "words"),
         ("words", "counts"), ("words", "triples"), ("words", "new"), ("words", "all"), ("words", "json"),
-        ("new", "csv"), ("triples", "windows"),
+        ("new", "csv"), ("triples", "windows"), ("words", "slower"), ("slower", "later"), ("later", "last"),
     ):  # fmt: skip
         routine, _, slot = target.partition(".")
         flow.connect(source, "output", routine, slot or "input")
@@ -107,7 +112,7 @@ def test_all_is_as_in_a_plain_loop_whichever_process_is_killed_and_whatever_is_p
                 job.resume()
     states = {name: state["state"] for name, state in job.state.routine_states.items()}
     assert job.state.status == "completed", job.state.error
-    assert CollectSink.items(states["all"]) == words
+    assert CollectSink.items(states["all"]) == CollectSink.items(states["last"]) == words
     assert [json.loads(line) for line in (tmp_path / "all.jsonl").read_text(encoding="utf-8").splitlines()] == words
     assert flow.routines["counts"].results(states["counts"]) == Counter(word["value"] for word in words)  # type: ignore[attr-defined]
     numbers = [word["number"] for word in words]

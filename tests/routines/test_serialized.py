@@ -15,6 +15,7 @@ from routilux.routines import (
     ConditionalRouter,
     CsvSink,
     Deduplicate,
+    Delay,
     DirectorySource,
     FileSource,
     Filter,
@@ -23,6 +24,7 @@ from routilux.routines import (
     LinesSource,
     Map,
     Split,
+    Throttle,
 )
 from routilux.serial.serializable import register_serializable
 
@@ -43,6 +45,8 @@ MADE: list[Routine] = [
     Filter(is_even),
     ConditionalRouter({"even": is_even}, default="odd"),
     Deduplicate("n", keep=3),
+    Delay(1.5),
+    Throttle(2, seconds=0.5),
     Aggregate("sum", key="n", value="n", window=2),
     DirectorySource(pattern="*.txt"),
     LinesSource(),
@@ -69,10 +73,22 @@ def test_a_flow_of_built_in_routines_is_a_file(tmp_path: Path) -> None:
         """
         [routines.lines]
         use = "routilux.LinesSource"
+        [routines.slower]
+        use = "routilux.Throttle"
+        with = { count = 5, seconds = 0.01 }
+        [routines.later]
+        use = "routilux.Delay"
+        with = { seconds = 0 }
         [routines.sink]
         use = "routilux.CollectSink"
         [[connections]]
         from = "lines.output"
+        to = "slower.input"
+        [[connections]]
+        from = "slower.output"
+        to = "later.input"
+        [[connections]]
+        from = "later.output"
         to = "sink.input"
         """
     )
