@@ -22,6 +22,7 @@ from typing import Any, Protocol
 from routilux.accounts import Account
 from routilux.ledger import Ledger
 from routilux.messages import Message, Once
+from routilux.runtime.alarm import Alarm
 from routilux.runtime.carriers import Carrier
 from routilux.runtime.commands import (
     Case,
@@ -125,8 +126,6 @@ class RoutineActor(Behavior):
         self._fruitful = [False] * self._workers
         self._ungranted: list[tuple[int, int]] = []
         self._is_closing = False
-        self._tick_at: float | None = None
-        self._flush_at: float | None = None
         self._journal = journal
         self._rest = Rest(account, ledger, report)
 
@@ -135,6 +134,7 @@ class RoutineActor(Behavior):
     def on_start(self, ctx: Context) -> None:
         """Start the workers, and the clocks of what waits for another try since the job was resumed."""
         self._ctx = ctx
+        self._ticks, self._flushes = Alarm(ctx, Tick()), Alarm(ctx, FlushDue())
         pace = self._account.plan.pace
         self._source: Ledger | Turnstile = self._ledger if pace is None else Turnstile(pace, self._ledger, ctx)
         self._place = self._make_place(self, ctx, self._wait_inside_turn)
@@ -166,16 +166,20 @@ class RoutineActor(Behavior):
     def _on_due(self, due: RetryDue | WorkerDue | FlushDue | Tick, now: float) -> None:
         match due:
             case RetryDue(ticket, holds):
-                self._end_wait(ticket, holds=holds)
+                if self._has_line and holds:
+                    self._due.add(ticket)
+                else:
+                    self._ledger.put_forward(self._account, ticket)
+                    self._holds -= holds
             case WorkerDue(worker):
                 if not self._is_closing and not self._account.is_skipped:
                     self._account.restarts += 1
                     self._start_worker(worker)
             case FlushDue():
-                self._flush_at = None
+                self._flushes.reset()
                 self._ledger.flush_due(self._account, now)
             case Tick():
-                self._tick_at = None
+                self._ticks.reset()
                 self._place.on_tick(now)
 
     def step(self, ctx: Context) -> bool:
@@ -194,9 +198,9 @@ class RoutineActor(Behavior):
             while not control and advance():
                 pass
         if self._has_deadlines:
-            self._set_tick(ctx)
+            self._ticks.set(self._place.next_deadline())
         if self._account.joins:
-            self._set_flush(ctx)
+            self._flushes.set(self._account.flush_at)
         if self._rest.is_held:
             self._rest.note(self._place, is_settled=not self._cases)
         return worked
@@ -304,13 +308,6 @@ class RoutineActor(Behavior):
         if worked:
             account.note_running()
         return worked
-
-    def _end_wait(self, ticket: int, *, holds: bool) -> None:
-        if self._has_line and holds:
-            self._due.add(ticket)
-        else:
-            self._ledger.put_forward(self._account, ticket)
-            self._holds -= holds
 
     def _hand_out_due(self) -> None:
         """Hand out what is to be tried again, the oldest first, ahead of all that is in hand."""
@@ -500,15 +497,3 @@ class RoutineActor(Behavior):
                 self._ledger.put_back(self._account, (*case.held, case.delivery), redelivered=True)
         self._cases.clear()
         self._place.close(self._shutdown)
-
-    def _set_flush(self, ctx: Context) -> None:
-        due = self._account.flush_at
-        if due is not None and (self._flush_at is None or due < self._flush_at):
-            self._flush_at = due
-            ctx.set_timer(max(0.0, due - ctx.now()), FlushDue())
-
-    def _set_tick(self, ctx: Context) -> None:
-        deadline = self._place.next_deadline()
-        if deadline is not None and (self._tick_at is None or deadline < self._tick_at):
-            self._tick_at = deadline
-            ctx.set_timer(max(0.0, deadline - ctx.now()), Tick())
