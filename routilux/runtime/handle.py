@@ -51,6 +51,7 @@ from routilux.stores.single_file import write_parts
 from routilux.tracking.trace import write_trace
 from routilux.tracking.tracker import ExecutionTracker
 from routilux.turn.state import decode_for_reader, decode_state
+from routilux.turn.stats import add_up
 from supervisors.actor import PykkaRef
 from supervisors.behavior import Ref
 from supervisors.places.process.reap import Usage, read_usage
@@ -432,7 +433,7 @@ class JobHandle:
             routine_states[routine.id] = {
                 "status": account.status,
                 "state": states[0] if len(states) == 1 else states,
-                "stats": figures,
+                "stats": {**add_up(account.committed), **figures},
                 **{key: figures[key] for key in ("handled", "failed", "skipped", "dead", "retries", "restarts")},
                 "error": account.error,
             }
