@@ -95,7 +95,10 @@ def test_what_may_be_asked_of_a_loaded_state_is_the_same_as_of_the_live_one(tmp_
     loaded = JobState.load(tmp_path / "job.state")
     assert told(loaded) == told(state)
     assert loaded.status is JobStatus.COMPLETED
-    assert len(loaded.dead_letters) == 1
+    [letter] = loaded.dead_letters
+    [error] = loaded.get_execution_history(kind="error")
+    assert state.created_at <= letter.at <= state.updated_at
+    assert letter.at == pytest.approx(error.at)
     assert loaded.checkpoint is not None
     assert loaded.results()[0] == {"n": 0, "when": WHEN}
     assert repr(loaded) == repr(state)
