@@ -6,7 +6,9 @@ examples run is held by `test_docs`. Members that are for other rooms of the pac
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import pkgutil
 import re
 from collections.abc import Iterator
 from enum import Enum
@@ -122,6 +124,21 @@ def test_each_public_member_is_told_where_its_class_is(package: ModuleType, name
         members -= set(dir(routilux.Serializable))  # told once, there
     missing = {member for member in members if not re.search(rf"\b{member}\b", text)}
     assert missing <= FOR_OTHER_ROOMS.get(name, set())
+
+
+def _errors() -> list[str]:
+    for module in pkgutil.walk_packages(routilux.__path__, "routilux."):
+        if module.name != "routilux.__main__" and not module.name.startswith("routilux.cli"):
+            importlib.import_module(module.name)
+    found: list[type[BaseException]] = [routilux.RoutiluxError]
+    for error in found:
+        found += [kind for kind in error.__subclasses__() if kind not in found]
+    return [kind.__name__ for kind in found if not kind.__module__.startswith(("routilux.cli", "tests"))]
+
+
+@pytest.mark.parametrize("name", _errors())
+def test_each_error_is_told_somewhere(name: str) -> None:
+    assert any(re.search(rf"\b{name}\b", page.read_text(encoding="utf-8")) for page in PAGES)
 
 
 def test_nobody_is_excused_that_is_not_there() -> None:
