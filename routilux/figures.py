@@ -41,3 +41,8 @@ class RoutineFigures(NamedTuple):
 def figures_in(stats: Mapping[str, Any]) -> RoutineFigures:
     """Give the figures in `JobState.routine_states[id]["stats"]`, which holds a routine's own numbers as well."""
     return RoutineFigures(**{name: stats[name] for name in RoutineFigures._fields})
+
+
+def numbers_in(stats: Mapping[str, Any]) -> dict[str, int | float]:
+    """Give the routine's own numbers in there."""
+    return {name: value for name, value in stats.items() if name not in RoutineFigures._fields}
