@@ -13,7 +13,28 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
+
+_D = TypeVar("_D")
+
+
+class Stats(Protocol):
+    """Numbers of a routine, by name; the names and numbers that come in are checked already."""
+
+    def read(self) -> dict[str, int | float]:
+        """Give all."""
+
+    def get(self, name: str, default: _D) -> int | float | _D:
+        """Give one, or `default`."""
+
+    def set(self, name: str, value: float) -> None:
+        """Make it `value`."""
+
+    def add(self, name: str, amount: float) -> None:
+        """Add to it, from 0."""
+
+    def reset(self) -> None:
+        """Forget all."""
 
 
 class Turn(Protocol):
@@ -46,6 +67,10 @@ class Turn(Protocol):
     @property
     def state(self) -> Any:
         """The routine's declared state, as last committed plus what this turn did."""
+
+    @property
+    def stats(self) -> Stats:
+        """The routine's numbers, as last committed plus what this turn did."""
 
     def set_state(self, value: Any) -> None:
         """Replace the whole declared state."""

@@ -29,7 +29,7 @@ class DeadLetter(NamedTuple):
         reason: what went wrong the last time, with traceback, signal or exit code; of an old one
             only what fits in a line (`REASONS_BYTES`).
         attempts: how often it was tried.
-        at: clock reading, in seconds.
+        at: when it was given up, in seconds since the epoch; of one in a ledger, a clock reading.
         codec: how the values of its job are encoded.
     """
 

@@ -29,6 +29,7 @@
     ├── RoutineCodeError                    code of a routine, while it handles a message
     │   ├── SlotArgumentError (ValueError)  the data lacks what the handler needs
     │   ├── StateError (ValueError)         a declared state that cannot be one
+    │   ├── StatError (ValueError)          a stat that cannot be one
     │   ├── OnceError (ValueError)          `once` used as it cannot be
     │   ├── ResultError (ValueError)        what a handler or a merge function gave, and cannot
     │   └── JoinError (ValueError)          messages that cannot be handled together, or whose partner never came
@@ -84,6 +85,7 @@ __all__ = [
     "RoutineInUseError",
     "RoutineSkippedError",
     "SlotArgumentError",
+    "StatError",
     "StateError",
     "TransitionError",
     "UnknownEventError",
@@ -495,6 +497,10 @@ class SlotArgumentError(RoutineCodeError, ValueError):
 
 class StateError(RoutineCodeError, ValueError):
     """A routine's declared state cannot be what it was set to."""
+
+
+class StatError(RoutineCodeError, ValueError):
+    """A routine's stat has a name that cannot be one, or is set to what is no number."""
 
 
 class OnceError(RoutineCodeError, ValueError):

@@ -137,7 +137,7 @@ class StateOp(NamedTuple):
     """One change of a routine's committed state.
 
     Args:
-        kind: `set`, `del` or `append` (one more element of a gathered list).
+        kind: `set`, `del`, `append` (one more element of a gathered list) or `add` (to a number).
         key: what it changes.
         value: encoded bytes, or a value of an exact immutable type, kept as it is; None for `del`.
     """

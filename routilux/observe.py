@@ -13,8 +13,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from routilux.accounts import Account
+from routilux.figures import RoutineFigures
 from routilux.jobs.actor import count_held
-from routilux.jobs.state import RoutineFigures
 from routilux.runtime.job import Job
 from supervisors.places.process.reap import Usage, read_usage
 

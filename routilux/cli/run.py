@@ -22,6 +22,7 @@ from routilux.control.client import ask
 from routilux.control.frames import Answer, Resume, Resumed
 from routilux.conversion import convert_text
 from routilux.errors import EntryError, FlowCheckError, NotPortableError, OptionError
+from routilux.figures import figures_in, numbers_in
 from routilux.flow import Flow
 from routilux.hints import describe_names
 from routilux.jobs.machine import JobStatus
@@ -210,7 +211,8 @@ def to_json(state: JobState) -> str:
             routine_id: {
                 "status": routine["status"],
                 "error": _raw(routine["error"]),
-                **routine["stats"],
+                **figures_in(routine["stats"])._asdict(),
+                "stats": numbers_in(routine["stats"]),
                 "state": _raw(routine["state"]),
             }
             for routine_id, routine in state.routine_states.items()

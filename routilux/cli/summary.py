@@ -14,8 +14,9 @@ import msgspec
 from routilux.cli.picture import Column, lay_out, tell_bytes, tell_count, tell_rate, tell_seconds
 from routilux.cli.target import OWN_FOLDERS
 from routilux.dead_letters import DeadLetter
+from routilux.figures import RoutineFigures, figures_in
 from routilux.jobs.machine import JobStatus
-from routilux.jobs.state import JobState, RoutineFigures
+from routilux.jobs.state import JobState
 from supervisors.reasons import Crashed, OutOfMemory, Raised, Reason, StartFailed
 from supervisors.text import cut, printable
 
@@ -84,7 +85,7 @@ def summarize(state: JobState, width: int = 100) -> str:
     lines = [printable(head)]
     lines += _tell_error(state, width)
     rows = [
-        Row(routine_id, told["status"], RoutineFigures(**told["stats"]), seconds)
+        Row(routine_id, told["status"], figures_in(told["stats"]), seconds)
         for routine_id, told in state.routine_states.items()
     ]
     titles, table = lay_out(COLUMNS, rows, width)

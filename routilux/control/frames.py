@@ -13,8 +13,8 @@ import msgspec
 from msgspec import Meta
 
 from routilux.control.errors import ProtocolError
+from routilux.figures import RoutineFigures
 from routilux.jobs.recorder import CheckpointInfo
-from routilux.jobs.state import RoutineFigures
 from routilux.tracking.tracker import ExecutionTracker
 from supervisors.text import cut, printable
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from routilux.accounts import Account
 from routilux.dead_letters import DeadLetter
 from routilux.facts import Fact
+from routilux.figures import RoutineFigures
 from routilux.holdings import EdgeCount, SentAt
 from routilux.jobs.checkpoints import (
     PAUSE_POINTS,
@@ -30,7 +31,6 @@ from routilux.jobs.errors import CheckpointFailedError
 from routilux.jobs.history import History, HistoryCut
 from routilux.jobs.machine import JobStatus, is_final, move
 from routilux.jobs.recorder import CheckpointInfo, NotSaved, Saved, TakenOver
-from routilux.jobs.state import RoutineFigures
 from routilux.ledger import Ledger
 from routilux.messages import count_parts
 from routilux.records.schema import PausePoint

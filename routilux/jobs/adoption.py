@@ -313,7 +313,8 @@ class _Gate:
         names = {id_ for id_ in self._before if id_ not in self._now}
         names |= {edge.label for edge in self._image.topology.edges if edge.label not in self._labels}
         for id_, states in self._states.items():
-            if any(state.declared or id_ not in self._now for state in states):
+            now = self._now.get(id_)
+            if any(state.declared or now is None or state.worker >= now.workers for state in states):
                 names.add(f"{id_}.state")
             gathered = {key for state in states for key in state.gathered}
             names |= {f"{id_}.{slot}" for slot in self._before[id_].slots if slot_key(slot) in gathered}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, Protocol, Self
 
 from routilux.dead_letters import DeadLetter
 from routilux.executions import ExecutionRecord
@@ -35,47 +35,6 @@ class Starter(Protocol):
         """Wait until a job is over; True if it is."""
 
 
-class RoutineFigures(NamedTuple):
-    """The counts of one routine: exact, for the whole job.
-
-    Args:
-        handled: messages whose turn committed.
-        failed: tries that ended badly, deaths included.
-        skipped: messages passed over because the routine is skipped.
-        dead: messages given up, results that could not be read among them, and not redelivered.
-        retries: messages that were set aside to be tried again.
-        restarts: workers that were replaced.
-        emitted: emissions that were committed or released.
-        waiting: messages in its mailbox.
-        in_hand: messages being handled.
-        in_retry: messages that wait for their next try.
-        abandoned: threads that were given up and are still in their handlers.
-        peak_waiting: messages in its mailbox at most.
-        merged: those of the handled ones that were handled beside another one, in its turn.
-        merging: messages that wait for others to be handled with.
-    """
-
-    handled: int = 0
-    failed: int = 0
-    skipped: int = 0
-    dead: int = 0
-    retries: int = 0
-    restarts: int = 0
-    emitted: int = 0
-    waiting: int = 0
-    in_hand: int = 0
-    in_retry: int = 0
-    abandoned: int = 0
-    peak_waiting: int = 0
-    merged: int = 0
-    merging: int = 0
-
-    @property
-    def left(self) -> int:
-        """Messages that are still to be handled."""
-        return self.waiting + self.in_hand + self.merging + self.in_retry
-
-
 @built_in.register("routilux.JobState")
 class JobState(Serializable):
     """A job as it was at one moment.
@@ -87,7 +46,8 @@ class JobState(Serializable):
         routine_states: by routine id, a dict with `status`, `state` (the declared state; a list by
             worker number where there are several; `Unreadable` for a value that cannot be decoded here,
             `InPlace` for one that is changed in place while the job runs),
-            `stats` (`RoutineFigures` as a dict), `handled`, `failed`, `skipped`, `dead`, `retries`,
+            `stats` (a dict of `RoutineFigures`, and of the numbers that it set itself, see `Routine.stats`: the sum of
+            each over its workers), `handled`, `failed`, `skipped`, `dead`, `retries`,
             `restarts` and `error` (the last failure in one line, control characters escaped, or None).
         connections: what became of the messages of each connection.
         dead_letters: messages given up, oldest first; the newest of each routine (see `dead_letters`).

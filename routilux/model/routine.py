@@ -12,7 +12,7 @@ from inspect import Parameter
 from types import MappingProxyType
 from typing import Any, ClassVar, Self, TypeVar
 
-from routilux.context import Turn, cell, current_turn
+from routilux.context import Stats, Turn, cell, current_turn
 from routilux.conversion import annotations_of
 from routilux.errors import (
     ConfigInUseError,
@@ -34,6 +34,7 @@ from routilux.model.names import checked_name, id_from
 from routilux.model.options import RoutineOptions
 from routilux.model.slot import Slot
 from routilux.model.state_policy import ENCODED, NONE, checked_default, make_default, no_state
+from routilux.model.stats import HasStats, InitialStats, Number
 from routilux.pacing import Pace
 from routilux.serial.kinds import fill_attributes, take_attributes
 from routilux.serial.naming import built_in
@@ -49,8 +50,8 @@ _T = TypeVar("_T")
 
 
 @built_in.register("routilux.Routine")
-class Routine(Serializable):
-    """Slots, events and a declared state; subclass it and define them in `__init__`.
+class Routine(HasStats, Serializable):
+    """Slots, events, a declared state and numbers; subclass it and define them in `__init__`.
 
     `self.state` is the declared state (R5): a dict, or an object of the class that `state_type`
     names. Inside a handler it is what was last committed plus what this turn did; set in
@@ -88,6 +89,7 @@ class Routine(Serializable):
         self.__events: dict[str, Event] = {}
         self.__config: dict[str, Any] = {}
         self.__initial_state: Any = make_default(self.state_type, self.state_policy)
+        self.__stats = InitialStats()
         self.error_handler: ErrorHandler | None = None
 
     def __repr__(self) -> str:
@@ -273,6 +275,12 @@ class Routine(Serializable):
         self.__initial_state = checked_default(self, value)
 
     @property
+    def initial_stats(self) -> dict[str, Number]:
+        """The numbers that each of its jobs begins with, see `stats`."""
+        self._require_init()
+        return self.__stats.read()
+
+    @property
     def job_id(self) -> str:
         """Id of the job that the message being handled belongs to."""
         return self._turn("job_id").job_id
@@ -409,6 +417,7 @@ class Routine(Serializable):
         settings = {
             "config": self.__config,
             "state": self.__initial_state,
+            "stats": self.initial_stats,
             "error_handler": attributes.pop("error_handler"),
             "attributes": {name: part for name, part in attributes.items() if not name.startswith(OWN_PREFIX)},
         }
@@ -418,10 +427,24 @@ class Routine(Serializable):
         self.set_config(**fields.pop("config", {}))
         if "state" in fields:
             self.__initial_state = checked_default(self, fields.pop("state"))
+        for name, value in fields.pop("stats", {}).items():
+            self.set_stat(name, value)
         self.set_error_handler(fields.pop("error_handler", None))
         fill_attributes(self, fields.pop("attributes", {}))
         if fields:
             raise WiringError(f"a routine has no {list(fields)}")
+
+    def _find_stats(self, attempted: str | None) -> Stats:
+        turn = current_turn()
+        if turn is not None and turn.routine is self:
+            return turn.stats
+        self._require_init()
+        if attempted is not None and vars(self).get(_JOBS):
+            raise OutsideTurnError(
+                f"{type(self).__name__}.{attempted} is for the handlers of the routine, on their own threads, while a "
+                f"job has it, as has {list(vars(self)[_JOBS])}"
+            )
+        return self.__stats
 
     def _turn_to_emit(self, event: str) -> Turn:
         turn = current_turn()

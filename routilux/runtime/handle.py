@@ -51,6 +51,7 @@ from routilux.stores.single_file import write_parts
 from routilux.tracking.trace import write_trace
 from routilux.tracking.tracker import ExecutionTracker
 from routilux.turn.state import decode_for_reader, decode_state
+from routilux.turn.stats import add_up
 from supervisors.actor import PykkaRef
 from supervisors.behavior import Ref
 from supervisors.places.process.reap import Usage, read_usage
@@ -174,7 +175,7 @@ class JobHandle:
     @property
     def dead_letters(self) -> list[DeadLetter]:
         """The messages given up so far, oldest first."""
-        return self._cut().dead_letters
+        return _tell_letters(self._cut())
 
     @property
     def last_checkpoint(self) -> CheckpointInfo | None:
@@ -432,7 +433,7 @@ class JobHandle:
             routine_states[routine.id] = {
                 "status": account.status,
                 "state": states[0] if len(states) == 1 else states,
-                "stats": figures,
+                "stats": {**add_up(account.committed), **figures},
                 **{key: figures[key] for key in ("handled", "failed", "skipped", "dead", "retries", "restarts")},
                 "error": account.error,
             }
@@ -442,7 +443,7 @@ class JobHandle:
             status=cut.status,
             routine_states=routine_states,
             connections=cut.connections,
-            dead_letters=cut.dead_letters,
+            dead_letters=_tell_letters(cut),
             created_at=self._created_at,
             updated_at=cut.updated_at,
             error=cut.error,
@@ -485,6 +486,11 @@ class JobHandle:
         if answered is None:
             raise JobEndedError(self.id, self.status, attempted)
         return answered.result()
+
+
+def _tell_letters(cut: JobCut) -> list[DeadLetter]:
+    # As the history tells its times: a clock reading means nothing to who reads the state elsewhere.
+    return [letter._replace(at=letter.at + cut.history.wall_offset) for letter in cut.dead_letters]
 
 
 def _read_nothing(_pid: int) -> Usage | None:

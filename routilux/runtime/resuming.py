@@ -240,7 +240,7 @@ def _restoring(image: Image, plan: Plan, kept: Kept, wanted: Wanted) -> Callable
 
 
 def _migrate(state: StateImage, plan: Plan, kept: Kept, wanted: Wanted) -> StateImage:
-    """Turn a declared state into one of the kind that its routine declares now; what its slots gathered stays."""
+    """Turn a declared state into one of the kind that its routine declares now; gathered data and numbers stay."""
     function, is_dropped = wanted.migrate.get(state.routine_id), f"{state.routine_id}.state" in wanted.drop
     if function is None and not is_dropped:
         return state
@@ -252,8 +252,8 @@ def _migrate(state: StateImage, plan: Plan, kept: Kept, wanted: Wanted) -> State
         # A function that changes the old one and gives nothing back must not make it None.
         made = checked_default(routine, function(_read_state(stored, kept)))
         new = encode_initial(made, routine.state_policy, kept.codec)
-    gathered = {key: value for key, value in stored.items() if is_reserved(key)}
-    return StateImage(state.routine_id, state.worker, encode_boot({**gathered, **new}, kept.codec))
+    own = {key: value for key, value in stored.items() if is_reserved(key)}
+    return StateImage(state.routine_id, state.worker, encode_boot({**new, **own}, kept.codec))
 
 
 def _read_state(stored: Mapping[str, Any], kept: Kept) -> Any:

@@ -16,7 +16,7 @@ import msgspec
 
 from routilux.ids import KEY_BYTES, from_bytes, to_bytes
 from routilux.messages import Emission, Message, Once, Part, Request, StateOp, TurnFailure, TurnPart, TurnResult
-from routilux.turn.state import IMMUTABLE_TYPES, Committed, to_stored
+from routilux.turn.state import IMMUTABLE_TYPES, RESERVED_PREFIX, STAT_PREFIX, Committed, to_stored
 from routilux.turn.values import PICKLED, ValueCodec
 from supervisors.errors import FrameError, ValueDecodingError
 from supervisors.reasons import ErrorRecord
@@ -265,7 +265,7 @@ def decode_failure(body: bytes) -> TurnFailure:
 class _WireOp(NamedTuple):
     """A `StateOp` as a process may send it; msgspec knows no union of text and bytes, see `_check_ops`."""
 
-    kind: Literal["set", "del", "append"]
+    kind: Literal["set", "del", "append", "add"]
     key: str
     value: Any
 
@@ -309,6 +309,9 @@ _NOT_NATIVE = (OverflowError, UnicodeEncodeError)
 
 _FLAT_TYPES = IMMUTABLE_TYPES | {bytes}
 """Types of which a committed value may be."""
+_NUMBERS = frozenset({int, float})
+_OF_KIND = {"append": frozenset({bytes}), "add": _NUMBERS}
+"""Types of which the value of an operation may be, where these are fewer."""
 
 _encoder = msgspec.msgpack.Encoder()
 _boot_decoder = msgspec.msgpack.Decoder(dict[str, Any])
@@ -334,7 +337,10 @@ def _check_emissions(emissions: list[Emission], body: bytes) -> None:
 
 def _check_ops(ops: list[_WireOp], body: bytes) -> None:
     for kind, key, value in ops:
-        if value.__class__ not in _FLAT_TYPES or (kind == "append" and value.__class__ is not bytes):
+        # What is added to has to be a number, and what is added.
+        is_stat = key[:1] == RESERVED_PREFIX and key.startswith(STAT_PREFIX)
+        expected = _OF_KIND.get(kind, _FLAT_TYPES) if not is_stat or kind == "del" else _NUMBERS
+        if value.__class__ not in expected or (kind == "add") > is_stat:
             raise FrameError(
                 f"{len(body)} bytes are no result: the value of {kind} {key!r} is a {type(value).__name__}"
             )
@@ -345,7 +351,10 @@ def _carried(ops: list[StateOp], values: ValueCodec) -> list[StateOp]:
 
 
 def _carry(key: str, value: Any, values: ValueCodec) -> Any:
-    # An immutable value may always travel encoded: bytes in a committed state are decoded when read.
+    # An immutable value may always travel encoded: bytes in a committed state are decoded when read. But for a
+    # number, which is added to, and always travels as it is.
+    if key.startswith(STAT_PREFIX):
+        return value
     return values.encode(value, f"state[{key!r}]") if value.__class__ in IMMUTABLE_TYPES else value
 
 

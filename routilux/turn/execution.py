@@ -27,6 +27,7 @@ from routilux.turn.gather import Gather
 from routilux.turn.once import InsideOnce, checked_once_key, checked_result
 from routilux.turn.outbox import Outbox
 from routilux.turn.state import Committed, StateTurn, apply_ops
+from routilux.turn.stats import StateAndStats, TurnStats
 from routilux.turn.tracked import with_copies_of_views
 from routilux.turn.uniting import Uniting, rename
 from routilux.turn.values import ValueCodec
@@ -92,6 +93,7 @@ class Incarnation:
         is_local: whether they are what they are, so that the codec need not be asked.
         committed: the committed state.
         state: the turns' view on it.
+        reserved: keys of it that are the runtime's, or will be.
         routes: by index of the incoming connection.
         events: by name, see `Exit`.
         outbox: the emissions of the present turn.
@@ -106,6 +108,7 @@ class Incarnation:
     is_local: bool
     committed: Committed
     state: StateTurn
+    reserved: dict[str, None]
     routes: dict[int, Route]
     events: dict[str, Exit]
     outbox: Outbox
@@ -191,6 +194,15 @@ class TurnExecution:
     def state(self) -> Any:
         """The declared state, as last committed plus what this turn did."""
         return self._open_state().value
+
+    @property
+    def stats(self) -> TurnStats:
+        """The routine's numbers, as last committed plus what this turn did."""
+        state = self._open_state()
+        if not isinstance(state, StateAndStats):
+            # In its place: a turn without numbers has nothing to look at, or to carry, for their sake.
+            self._state = state = StateAndStats(state, self._incarnation.reserved)
+        return state.stats
 
     def set_state(self, value: Any) -> None:
         """Replace the whole declared state.

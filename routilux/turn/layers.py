@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from routilux.messages import StateOp
+from routilux.model.stats import add
 from routilux.turn.state import Committed, apply_ops
 from supervisors.errors import InternalError
 
@@ -107,9 +108,17 @@ class Versions:
         """
         layer = self._layer.copy()
         for kind, key, value in ops:
-            if kind not in {"set", "del"}:
-                raise InternalError(f"turns that run at once set or delete a key, got {kind!r} for {key!r}")
-            layer[key] = value if kind == "set" else _GONE
+            match kind:
+                case "set":
+                    layer[key] = value
+                case "del":
+                    layer[key] = _GONE
+                case "add":
+                    layer[key] = add(Version(self._base, layer).get(key, 0), value)
+                case _:
+                    raise InternalError(
+                        f"turns that run at once set or delete a key, or add to it, got {kind!r} for {key!r}"
+                    )
         self._layer = layer
         if len(layer) > LEAST_LAYER and len(layer) ** 2 > len(self._base):
             self._merge(self._base.copy())

@@ -42,6 +42,11 @@ class ObjectState:
         self._live: Any = _UNREAD
 
     @property
+    def committed(self) -> Mapping[str, Any]:
+        """The committed state."""
+        return self._committed
+
+    @property
     def value(self) -> Any:
         """The live object of this turn.
 
@@ -127,6 +132,11 @@ class ValueState:
         self._live: Any = _UNREAD
         self._known: tuple[bytes, Any] = (b"", _UNREAD)
         self._prepared = self._known
+
+    @property
+    def committed(self) -> Mapping[str, Any]:
+        """The committed state."""
+        return self._committed
 
     @property
     def value(self) -> Any:
@@ -217,6 +227,11 @@ class InPlaceState:
         self._live: Any = _UNREAD
 
     @property
+    def committed(self) -> Mapping[str, Any]:
+        """The committed state."""
+        return self._committed
+
+    @property
     def value(self) -> Any:
         """The live object.
 
@@ -270,13 +285,20 @@ class NoState:
     """What a routine has that keeps nothing.
 
     Args:
+        committed: the committed state, of keys that are the runtime's; kept, never changed.
         name: what it is called in errors.
     """
 
-    __slots__ = ("_name",)
+    __slots__ = ("_committed", "_name")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, committed: Mapping[str, Any], name: str) -> None:
+        self._committed = committed
         self._name = name
+
+    @property
+    def committed(self) -> Mapping[str, Any]:
+        """The committed state."""
+        return self._committed
 
     @property
     def value(self) -> Any:
@@ -306,7 +328,8 @@ class NoState:
         """Do nothing."""
 
     def follow(self, committed: Mapping[str, Any]) -> None:
-        """Do nothing."""
+        """Go on from another committed state."""
+        self._committed = committed
 
     def rollback(self) -> None:
         """Do nothing."""

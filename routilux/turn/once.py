@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import CoroutineType
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, TypeVar
 
-from routilux.context import Turn
+from routilux.context import Stats, Turn
 from routilux.errors import OnceError
+
+_D = TypeVar("_D")
 
 
 class RunsOnce(Turn, Protocol):
@@ -70,6 +72,11 @@ class InsideOnce:
         """The declared state, to be read."""
         return self._turn.state
 
+    @property
+    def stats(self) -> StatsInsideOnce:
+        """The routine's numbers, to be read."""
+        return StatsInsideOnce(self._turn.stats, self._refusal)
+
     def set_state(self, value: Any) -> NoReturn:
         """Refuse; raises `OnceError`."""
         raise self._refusal("replace the state")
@@ -87,6 +94,41 @@ class InsideOnce:
             f"the function of once({self._keys[-1]!r}) in routine {self.routine_id!r} cannot {what}: when the message "
             "is run again the function is not; do that with its result, outside of it"
         )
+
+
+class StatsInsideOnce:
+    """A routine's numbers while such a function runs.
+
+    Args:
+        stats: those of the turn.
+        refusal: gives the error for what they are not to be changed by.
+    """
+
+    __slots__ = ("_refusal", "_stats")
+
+    def __init__(self, stats: Stats, refusal: Callable[[str], OnceError]) -> None:
+        self._stats = stats
+        self._refusal = refusal
+
+    def read(self) -> dict[str, int | float]:
+        """Give all, by name."""
+        return self._stats.read()
+
+    def get(self, name: str, default: _D) -> int | float | _D:
+        """Give one, or `default`."""
+        return self._stats.get(name, default)
+
+    def set(self, name: str, value: float) -> NoReturn:
+        """Refuse; raises `OnceError`."""
+        raise self._refusal(f"set the stat {name!r}")
+
+    def add(self, name: str, amount: float) -> NoReturn:
+        """Refuse; raises `OnceError`."""
+        raise self._refusal(f"increment the stat {name!r}")
+
+    def reset(self) -> NoReturn:
+        """Refuse; raises `OnceError`."""
+        raise self._refusal("reset the stats")
 
 
 def checked_once_key(key: object) -> str:

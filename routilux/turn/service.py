@@ -75,8 +75,8 @@ class RoutineService:
         self._values = values
         self._clock = clock
         self._incarnation: Incarnation | None = None
-        self._reserved: tuple[str, ...] = ()
-        """Keys of the state that are not the user's."""
+        self._reserved: dict[str, None] = {}
+        """Keys of the state that are not the user's; of each incarnation its own."""
         self._execution: TurnExecution | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -106,6 +106,7 @@ class RoutineService:
             is_local=keeps,
             committed=committed,
             state=self._open_state(committed, self._reserved),
+            reserved=self._reserved,
             routes=routes,
             events={out.event: self._compile_exit(index, out) for index, out in enumerate(self._outgoing)},
             outbox=Outbox(
@@ -160,7 +161,7 @@ class RoutineService:
         if self._incarnation is not None and self._incarnation.loop is not None:
             self._incarnation.loop.close()
 
-    def _open_state(self, committed: Mapping[str, Any], reserved: tuple[str, ...]) -> StateTurn:
+    def _open_state(self, committed: Mapping[str, Any], reserved: dict[str, None]) -> StateTurn:
         state_type, values = self._routine.state_type, self._values
         match self._routine.state_policy:
             case state_policy.VALUE:
@@ -168,7 +169,7 @@ class RoutineService:
             case state_policy.IN_PLACE:
                 return InPlaceState(committed, state_type, values)
             case state_policy.NONE:
-                return NoState(self._routine_id)
+                return NoState(committed, self._routine_id)
             case state_policy.EXTERNAL:
                 return TrackedState(committed, reserved, values, only_scalar)
             case _ if state_type is None or state_type is dict:

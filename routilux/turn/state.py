@@ -27,6 +27,7 @@ import msgspec
 from routilux.errors import StateError
 from routilux.messages import StateOp
 from routilux.model.state_policy import ENCODED, EXTERNAL, IN_PLACE, NONE, VALUE, make_default
+from routilux.model.stats import add
 from routilux.serial.plain_writer import struct_as_it_is
 from routilux.turn.tables import Runs
 from routilux.turn.values import PICKLED, ValueCodec
@@ -43,6 +44,8 @@ OBJECT_KEY = ""
 """The one key of a state that is an object (`msgspec.Struct` or dataclass) and not a dict."""
 RESERVED_PREFIX = "\0"
 """First character of the keys that belong to the runtime and never show in a state."""
+STAT_PREFIX = f"{RESERVED_PREFIX}stat:"
+"""How the keys begin under which a routine's numbers are kept (see `stats`): int or float, as they are."""
 _DICTS = frozenset({ENCODED, EXTERNAL})
 """Policies by which a state without a class is kept key by key."""
 _TOLD_CHARACTERS = 300
@@ -51,6 +54,10 @@ _TOLD_CHARACTERS = 300
 
 class StateTurn(Protocol):
     """A declared state as the turns of one incarnation use it."""
+
+    @property
+    def committed(self) -> Mapping[str, Any]:
+        """The committed state that it is a view of."""
 
     @property
     def value(self) -> Any:
@@ -107,8 +114,10 @@ def apply_ops(committed: Committed, ops: Iterable[StateOp]) -> None:
             committed.pop(key, None)
         elif kind == "append":
             committed.setdefault(key, []).append(value)
+        elif kind == "add":
+            committed[key] = add(committed.get(key, 0), value)
         else:
-            raise InternalError(f"a state operation is of kind 'set', 'del' or 'append', got {kind!r} for {key!r}")
+            raise InternalError(f"a state operation is 'set', 'del', 'append' or 'add', got {kind!r} for {key!r}")
 
 
 class Unreadable:
@@ -192,9 +201,10 @@ def decode_for_reader(value: Any, codec: ValueCodec) -> Any:
 
 def begin_state(routine: Runs, codec: ValueCodec = PICKLED, *, by_reference: bool = False) -> Committed:
     """Give the committed state that a routine's worker begins with; raises as `encode_initial`."""
+    stats = {f"{STAT_PREFIX}{name}": value for name, value in routine.initial_stats.items()}
     if routine.state_policy == NONE:
-        return {}
-    return encode_initial(routine.state, routine.state_policy, codec, by_reference=by_reference)
+        return stats
+    return encode_initial(routine.state, routine.state_policy, codec, by_reference=by_reference) | stats
 
 
 def encode_initial(

@@ -99,5 +99,9 @@ class Runs(Protocol):
     def state_policy(self) -> str:
         """How its state is kept, see `routilux.model.state_policy`."""
 
+    @property
+    def initial_stats(self) -> Mapping[str, int | float]:
+        """The numbers that its jobs begin with."""
+
     def entry_slot(self) -> Receives:
         """The slot that takes messages from outside."""

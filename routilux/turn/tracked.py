@@ -47,7 +47,7 @@ class TrackedState(MutableMapping[str, Any]):
 
     Args:
         committed: the committed state; kept, never changed.
-        reserved: keys of it that are the runtime's, or will be; None to look for them.
+        reserved: keys of it that are the runtime's, or will be; None to look for them. Kept: more of them may come.
         codec: how values are encoded.
         commit: gives the committed form of a value, by its key.
     """
@@ -57,14 +57,14 @@ class TrackedState(MutableMapping[str, Any]):
     def __init__(
         self,
         committed: Mapping[str, Any],
-        reserved: Iterable[str] | None = None,
+        reserved: dict[str, None] | None = None,
         codec: ValueCodec = PICKLED,
         commit: Callable[[str, Any, ValueCodec], Any] = to_committed,
     ) -> None:
         self._committed = committed
         self._codec = codec
         self._commit = commit
-        self._reserved = find_reserved(committed) if reserved is None else tuple(reserved)
+        self._reserved = find_reserved(committed) if reserved is None else reserved
         # What this turn touched: a live value, or _GONE for a deleted key.
         self._working: dict[str, Any] = {}
         # Keys that came minus keys that went, against committed.
@@ -177,6 +177,11 @@ class TrackedState(MutableMapping[str, Any]):
     # As a transaction.
 
     @property
+    def committed(self) -> Mapping[str, Any]:
+        """The committed state."""
+        return self._committed
+
+    @property
     def value(self) -> TrackedState:
         """What the handler sees: this object."""
         return self
@@ -281,9 +286,9 @@ class TrackedState(MutableMapping[str, Any]):
                 raise RuntimeError("state changed size during iteration")
 
 
-def find_reserved(committed: Iterable[str], *more: str) -> tuple[str, ...]:
-    """Give the keys of `committed` that are the runtime's, and `more` of them that may come; each once."""
-    return tuple({*more, *(key for key in committed if key[:1] == RESERVED_PREFIX)})
+def find_reserved(committed: Iterable[str], *more: str) -> dict[str, None]:
+    """Give the keys of `committed` that are the runtime's, and `more` of them that may come; each once, in order."""
+    return dict.fromkeys((*more, *(key for key in committed if key[:1] == RESERVED_PREFIX)))
 
 
 def with_copies_of_views(data: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from routilux import Flow, Routine
 from routilux.cli.main import main
+from routilux.cli.run import to_json
 
 FLOWS = """
 import os
@@ -343,3 +345,23 @@ def test_a_result_that_cannot_be_written_is_told_in_one_line(flows: Path) -> Non
     assert done.returncode == 1
     assert done.stderr.endswith("\nroutilux: cannot write to stdout: No space left on device\n")
     assert "Traceback" not in done.stderr
+
+
+class Naming(Routine):
+    """Counts under names that the object has otherwise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("trigger", self.count)
+
+    def count(self) -> None:
+        for name in ("status", "state", "rows"):
+            self.increment_stat(name)
+
+
+def test_numbers_of_a_routine_are_told_apart_from_the_figures() -> None:
+    flow = Flow("named")
+    flow.add_routine(Naming(), "it")
+    told = json.loads(to_json(flow.execute("it")))["routines"]["it"]
+    assert told["stats"] == {"status": 1, "state": 1, "rows": 1}
+    assert (told["status"], told["state"], told["handled"]) == ("completed", {}, 1)

@@ -14,7 +14,7 @@ from routilux.cli.picture import (
     tell_rate,
     tell_seconds,
 )
-from routilux.jobs.state import RoutineFigures
+from routilux.figures import RoutineFigures
 from routilux.observe import WorkerView
 from tests.cli.views import busy_job, routine
 

@@ -6,9 +6,10 @@ from typing import Any
 
 from routilux.dead_letters import DeadLetter
 from routilux.executions import Names
+from routilux.figures import RoutineFigures
 from routilux.jobs.history import HistoryCut
 from routilux.jobs.machine import JobStatus
-from routilux.jobs.state import JobState, RoutineFigures
+from routilux.jobs.state import JobState
 from routilux.messages import Message
 from routilux.observe import JobView, RoutineView, WorkerView
 from supervisors.reasons import ErrorRecord, Raised, Reason

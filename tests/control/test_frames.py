@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from routilux.control import frames
 from routilux.control.errors import ProtocolError
+from routilux.figures import RoutineFigures
 from routilux.jobs.recorder import CheckpointInfo
-from routilux.jobs.state import RoutineFigures
 
 INFO = CheckpointInfo(1, 2, "pause", 3.0, 4, 5, 0.1, 0.2, 0.3)
 COMMANDS: list[frames.Command] = [

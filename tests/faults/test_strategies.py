@@ -75,6 +75,17 @@ def test_a_critical_routine_stops_the_job_whatever_the_strategy_tolerates(strate
     assert decisions(state)[-1] == "stop"
 
 
+def test_a_routine_set_as_critical_is_tried_again_and_then_stops_the_job() -> None:
+    flow = Flow("critical")
+    flow.set_error_handler(ErrorHandler("continue"))
+    routine = Worker(raise_plainly)
+    routine.set_as_critical(max_retries=2, retry_delay=0.0)
+    flow.add_routine(routine, "worker")
+    flow.output("worker", "handled")
+    state = flow.execute("worker", {"n": BAD})
+    assert (state.status, decisions(state)) == ("failed", ["retry", "retry", "stop"])
+
+
 def test_the_routines_own_handler_comes_before_the_flows() -> None:
     flow = Flow("own")
     flow.set_error_handler(ErrorHandler("stop"))

@@ -259,7 +259,10 @@ def test_what_no_file_can_tell_is_refused_with_its_place(tmp_path: Path) -> None
 
     changed = Lines(Path("x"))
     changed.limit = 7
+    counted = Lines(Path("x"))
+    counted.set_stat("lines", 1)
     for flow, says in (
+        (flow_of(counted), "routines.a: its stats changed after it was made"),
         (flow_of(changed), "routines.a: its attributes changed after it was made"),
         (flow_of(Lines(b"x")), "routines.a.with.path: a bytes cannot be told in a file"),  # type: ignore[arg-type]
         (flow_of(Unregistered(a=lambda: 1)), "routines.a.with.a: a function cannot be told"),

@@ -21,6 +21,7 @@ from routilux.serial.carried import Carried
 from routilux.serial.registry import Registry
 from routilux.turn.codec import decode_boot
 from routilux.turn.gather import slot_key
+from routilux.turn.stats import stat_key
 from tests.jobs.shapes import (
     CODEC,
     External,
@@ -277,6 +278,17 @@ def test_fewer_workers_with_states_are_refused() -> None:
     assert [decode_boot(state.body) for state in resume(idle, now).image.states] == [{"n": 1}]
 
 
+def test_numbers_of_workers_that_are_no_more_are_refused_and_dropped_with_their_states() -> None:
+    before, now = Flow("pool"), Flow("pool")
+    before.add_routine(Free(), "a", placement="process", workers=2)
+    now.add_routine(Free(), "a", placement="process", workers=1)
+    counts = {stat_key("n"): 1}
+    image = image_of(before, states={"a": [counts, counts]})
+    (loss,) = losses(image, now)
+    assert loss.startswith("the declared states of 1 worker of routine 'a', which had 2 and has 1: ")
+    assert [decode_boot(state.body) for state in resume(image, now, drop=("a.state",)).image.states] == [counts]
+
+
 def test_a_dropped_state_leaves_what_slots_have_gathered_and_the_reverse() -> None:
     image = image_of(chain("a", "b", b=Node({"input": "append"})), states={"b": {**GATHERED, "x": 1}})
     flow = chain("a", "b", b=Node({"input": "append"}))
@@ -490,6 +502,8 @@ def cases(draw: st.DrawFn) -> tuple[Image, Flow]:  # noqa: C901  a flow and a jo
             held |= {
                 slot_key(name): [b"\x01"] for name, slot in routine.slots.items() if slot.merge_strategy == "append"
             }
+        if draw(st.booleans()):
+            held[stat_key("n")] = 1
         if routine.state_policy != "none" and draw(st.booleans()):
             held["" if routine.state_policy == "value" else "k"] = CODEC.encode([1])
         states[id_] = held

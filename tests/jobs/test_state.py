@@ -3,6 +3,8 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
+import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -71,7 +73,18 @@ def told(state: JobState) -> dict[str, Any]:
         "results": state.results("counter", "count"),
         "pause_points": state.pause_points,
         "checkpoint": state.checkpoint,
+        "tracker": state.tracker,
+        "performance": [state.tracker.get_routine_performance(id_) for id_ in state.tracker.routine_ids],
+        "flow": (state.tracker.get_flow_performance(), state.tracker.event_flow(), state.tracker.to_prometheus()),
+        "trace": _trace_of(state),
+        "routines": {id_: state.get_routine_state(id_) for id_ in (*state.routine_states, "nobody")},
     }
+
+
+def _trace_of(state: JobState) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        state.write_trace(Path(folder, "trace.json"))
+        return Path(folder, "trace.json").read_text()
 
 
 def test_what_may_be_asked_of_a_loaded_state_is_the_same_as_of_the_live_one(tmp_path: Path) -> None:
@@ -82,12 +95,84 @@ def test_what_may_be_asked_of_a_loaded_state_is_the_same_as_of_the_live_one(tmp_
     loaded = JobState.load(tmp_path / "job.state")
     assert told(loaded) == told(state)
     assert loaded.status is JobStatus.COMPLETED
-    assert len(loaded.dead_letters) == 1
+    [letter] = loaded.dead_letters
+    [error] = loaded.get_execution_history(kind="error")
+    assert state.created_at <= letter.at <= state.updated_at
+    assert letter.at == pytest.approx(error.at)
     assert loaded.checkpoint is not None
     assert loaded.results()[0] == {"n": 0, "when": WHEN}
     assert repr(loaded) == repr(state)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["job.state", "jobs"]
     assert (tmp_path / "job.state").stat().st_mode & 0o777 == 0o600
+
+
+class Held(Counter):
+    """Waits at the third number until the test opens the gate; counts by numbers too."""
+
+    def __init__(self, is_open: threading.Event) -> None:
+        super().__init__()
+        self.is_open = is_open
+        self.has_come = threading.Event()
+
+    def count(self, n: int) -> None:
+        self.increment_stat("numbers")
+        if n == 2:
+            self.has_come.set()
+            assert self.is_open.wait(60)
+        super().count(n)
+
+
+def states_of_a_life(end: str, store: Path) -> Iterator[tuple[str, JobState]]:
+    """Give what a job tells of itself while it runs, is paused, and after it has come to its end."""
+    is_open = threading.Event()
+    held = Held(is_open)
+    flow = Flow("counting")
+    flow.add_routine(numbers, "numbers")
+    flow.add_routine(held, "counter", error_handler=ErrorHandler("stop" if end == "failed" else "continue"))
+    flow.connect("numbers", "number", "counter", "input")
+    flow.output("counter", "count")
+    job = flow.start("numbers", {"upto": 4}, store=store, keep_open=end != "failed")
+    assert held.has_come.wait(60)
+    yield "running", job.state
+    if end == "failed":
+        is_open.set()
+        yield "failed", job.wait(60)
+        return
+    threading.Timer(0.01, is_open.set).start()
+    job.pause("lunch", {"at": 2})
+    yield "paused", job.state
+    match end:
+        case "completed":
+            job.resume()
+            job.close_entry()
+            job.collect()
+            job.wait(60)
+        case "cancelled":
+            job.cancel_and_wait("enough")
+        case _:
+            job.leave("home")
+    yield end, job.state
+
+
+@pytest.mark.parametrize("end", ["completed", "failed", "cancelled", "left"])
+def test_of_a_job_at_any_moment_the_same_may_be_asked_live_and_loaded(end: str, tmp_path: Path) -> None:
+    moments = []
+    for moment, state in states_of_a_life(end, tmp_path / "jobs"):
+        moments.append(moment)
+        assert state.status == ("paused" if moment == "left" else moment)
+        told_of = state.routine_states["counter"]
+        assert told_of["stats"]["numbers"] == told_of["handled"] == len(told_of["state"]["seen"])
+        for number, loaded in enumerate(loaded_in_each_way(state, tmp_path)):
+            assert {*vars(loaded)} == {*vars(state)}
+            assert told(loaded) == told(state), (moment, number)
+    assert moments == (["running", "failed"] if end == "failed" else ["running", "paused", end])
+
+
+def loaded_in_each_way(state: JobState, folder: Path) -> Iterator[JobState]:
+    state.save(folder / "job.state")
+    yield JobState.load(folder / "job.state")
+    yield JobState.from_bytes(state.to_bytes())
+    yield JobState.deserialize(json.loads(json.dumps(state.serialize())))
 
 
 def test_the_history_is_filtered_by_what_is_asked_for() -> None:

@@ -15,7 +15,9 @@ from supervisors.errors import InternalError
 
 KEYS = [f"k{n}" for n in range(40)]
 ops = st.lists(
-    st.tuples(st.sampled_from(["set", "del"]), st.sampled_from(KEYS), st.integers()).map(lambda op: StateOp(*op)),
+    st.tuples(st.sampled_from(["set", "del", "add"]), st.sampled_from(KEYS), st.integers(-99, 99)).map(
+        lambda op: StateOp(*op)
+    ),
     max_size=8,
 )
 
@@ -34,7 +36,9 @@ def check(version: Mapping[str, Any], expected: dict[str, Any]) -> None:
                 version[key]
 
 
-@given(begin=st.dictionaries(st.sampled_from(KEYS), st.integers()), commits=st.lists(st.tuples(ops, st.booleans())))
+@given(
+    begin=st.dictionaries(st.sampled_from(KEYS), st.integers(-99, 99)), commits=st.lists(st.tuples(ops, st.booleans()))
+)
 def test_each_version_is_what_a_copy_would_be(begin: dict[str, int], commits: list[tuple[list[StateOp], bool]]) -> None:
     model: dict[str, Any] = dict(begin)
     versions = Versions(dict(begin))
@@ -46,6 +50,8 @@ def test_each_version_is_what_a_copy_would_be(begin: dict[str, int], commits: li
         for kind, key, value in changes:
             if kind == "set":
                 model[key] = value
+            elif kind == "add":
+                model[key] = model.get(key, 0) + value
             else:
                 model.pop(key, None)
         check(versions.newest, model)

@@ -186,7 +186,7 @@ def test_a_state_in_place_that_may_be_changed_is_not_handed_out() -> None:
 
 
 def test_a_routine_without_a_state_says_so() -> None:
-    state = NoState("r")
+    state = NoState({}, "r")
     state.begin()
     with pytest.raises(StateError, match="r has no state: its state_policy is 'none'"):
         _ = state.value

@@ -49,8 +49,8 @@ def test_apply_ops_sets_deletes_and_appends_in_order() -> None:
 
 
 def test_apply_ops_refuses_an_unknown_kind() -> None:
-    with pytest.raises(InternalError, match="'set', 'del' or 'append', got 'add'"):
-        apply_ops({}, [StateOp("add", "a", 1)])
+    with pytest.raises(InternalError, match="'append' or 'add', got 'grow'"):
+        apply_ops({}, [StateOp("grow", "a", 1)])
 
 
 def test_an_initial_state_keeps_immutable_values_and_encodes_the_others() -> None:
