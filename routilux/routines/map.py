@@ -92,7 +92,7 @@ class FlatMap(Map):
     As `Map`, for a function that gives an iterable: a list, a generator, None for nothing. Each of its items becomes a
     message. Of a generator never more is held than what R3 allows, so it may give millions; a message that is run again
     asks it again, and drops what was out already by its position: it has to give the same, or the routine is declared
-    `atomic=True`.
+    `atomic=True`. The items of a set go out sorted, by kind and value, since sets have another order in each process.
 
     Args:
         function: gives the items.
@@ -103,6 +103,7 @@ class FlatMap(Map):
         InvalidNameError: `into` cannot be the name of a parameter.
 
     In a job:
+        RecordError: the function gives a set of other things than can be keys (`Deduplicate`).
         ResultError: the function gives no iterable, or a text or dict, which are meant whole; or as for `Map`.
         SlotArgumentError: the message lacks a parameter of the function.
         What the function raises.
@@ -130,7 +131,7 @@ class FlatMap(Map):
                 f"the function of {type(self).__name__} gives an iterable of results (a list, a generator, None for "
                 f"nothing), got {type(results).__qualname__}; Map is for one result"
             )
-        for result in results:
+        for result in _in_order(results, "an item of a set from FlatMap's function"):
             self._give(data, result)
 
 
@@ -190,16 +191,15 @@ class Split(ReadyMade):
                 f"Split expected its parameter {self.parameter!r} to be a list or another iterable that can be read "
                 f"again when the message is, got {type(items).__qualname__}; make a list of it, or use FlatMap"
             )
-        if isinstance(items, set | frozenset):
-            items = sorted(items, key=self._key)
         others = {name: value for name, value in data.items() if name != self.parameter}
-        for number, item in enumerate(items):
+        for number, item in enumerate(_in_order(items, "an item of a set for Split")):
             place = {} if self.index is None else {self.index: number}
             self.emit(OUTPUT, **{**others, self.into: item, **place})
 
-    @staticmethod
-    def _key(item: Any) -> str:
-        return key_text(item, "an item of a set for Split")
+
+def _in_order(items: Iterable[Any], where: str) -> Iterable[Any]:
+    """Give the items in an order that is the same each time: that of a set is another one in each process."""
+    return sorted(items, key=lambda item: key_text(item, where)) if isinstance(items, set | frozenset) else items
 
 
 def _has_parts(value: object) -> bool:

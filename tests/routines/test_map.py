@@ -102,6 +102,7 @@ def test_functions_travel_to_several_workers(routine: Map) -> None:
         ),
         (Split("items"), {"items": "abc"}, "got str"),
         (Split("items"), {"items": iter([1])}, "that can be read again when the message is, got list_iterator; make a"),
+        (FlatMap(lambda n: {n}), {"n": 1j}, "an item of a set from FlatMap's function: expected None, a bool, number"),
         (Split("items"), {"items": {1j}}, "an item of a set for Split: expected None, a bool, number, text, bytes or"),
         (Split("items"), {"item": []}, "slot 'input' of routine 'it' expected 'items', got 'item'"),
         (Map(lambda a, b: a + b), {"a": 1}, "slot 'input' of routine 'it' expected 'b', got 'a'"),
@@ -142,9 +143,11 @@ def test_a_set_is_split_in_the_same_order_in_each_process() -> None:
     expected = [0.5, 9, 10, None, "a", "b", (1, "z"), (2, "y"), b"x"]
     for kind in (set, frozenset):
         state = run(Split("items", index="at"), [{"items": kind(items)}])
-        found = [item["items"] for item in sorted(emitted(state), key=lambda item: item["at"])]
+        found = [item["items"] for item in emitted(state)]
         assert sorted(found, key=expected.index) == expected
         assert found == sorted(items, key=lambda item: key_text(item, "it"))
+        state = run(FlatMap(lambda items: items), [{"items": kind(items)}])
+        assert [item["value"] for item in emitted(state)] == found
 
 
 class DyingSplit(Split):
