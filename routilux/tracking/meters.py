@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from routilux.facts import Fact
-from routilux.tracking.sketch import Sketch
+from routilux.tracking.sketch import Histogram, Sketch
 
 RECENT_SECONDS = 60
 """What "lately" is: the last minute."""
@@ -107,8 +107,8 @@ class Recent:
 
 
 class _Meter(NamedTuple):
-    turns: Sketch
-    waits: Sketch
+    turns: Histogram
+    waits: Histogram
     recent: Recent
 
 
@@ -123,7 +123,7 @@ class Meters:
     def __init__(self, routines: int, before: Measures | None = None) -> None:
         self._seconds_before = 0.0 if before is None else before.seconds
         known = (Measured(),) * routines if before is None else before.routines
-        self._meters = tuple(_Meter(one.turns.copy(), one.waits.copy(), Recent()) for one in known)
+        self._meters = tuple(_Meter(Histogram(one.turns), Histogram(one.waits), Recent()) for one in known)
         self._began_at = 0.0
 
     def begin(self, now: float) -> None:
@@ -154,14 +154,14 @@ class Meters:
                     meters[fact.routine].recent.add(int(fact.at), 1)
 
     def measure(self, now: float) -> Measures:
-        """Give what was measured so far, by copies."""
+        """Give what was measured so far; it does not change with what comes."""
         ran = max(0.0, now - self._began_at)
         window = min(float(RECENT_SECONDS), ran)
         return Measures(
             now,
             self._seconds_before + ran,
             tuple(
-                Measured(meter.turns.copy(), meter.waits.copy(), meter.recent.count(now), window)
+                Measured(meter.turns.sketch(), meter.waits.sketch(), meter.recent.count(now), window)
                 for meter in self._meters
             ),
         )

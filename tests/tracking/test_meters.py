@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from routilux.facts import Fact
 from routilux.tracking.meters import RECENT_SECONDS, Measured, Measures, Meters, Recent, Times
-from routilux.tracking.sketch import Sketch
+from tests.tracking.samples import sketch_of
 
 
 def committed(*times: float, routine: int = 0) -> list[Fact]:
@@ -55,9 +55,8 @@ def test_nothing_that_came_is_nothing_measured() -> None:
 
 
 def test_what_earlier_runners_have_measured_is_part_of_it_and_stays_theirs() -> None:
-    turns = Sketch()
-    turns.extend([0.5, 1.5])
-    before = Measures(0.0, 40.0, (Measured(turns, turns.copy(), 2, 40.0),))
+    turns = sketch_of([0.5, 1.5])
+    before = Measures(0.0, 40.0, (Measured(turns, turns, 2, 40.0),))
     meters = Meters(1, before)
     meters.begin(100.0)
     meters.extend(took(2.5), committed(101.0))
