@@ -6,6 +6,7 @@ it is handed durations in batches, and the clock's readings with them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -149,9 +150,9 @@ class Meters:
             if is_one_second:
                 meter.recent.add(second, count)
         if not is_one_second:  # of a job that is not very busy
-            for fact in facts:
-                if fact.kind == "committed":
-                    meters[fact.routine].recent.add(int(fact.at), 1)
+            counts = Counter([(fact.routine, int(fact.at)) for fact in facts if fact.kind == "committed"])
+            for (routine, at), count in counts.items():
+                meters[routine].recent.add(at, count)
 
     def measure(self, now: float) -> Measures:
         """Give what was measured so far; it does not change with what comes."""
