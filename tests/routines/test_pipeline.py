@@ -1,238 +1,58 @@
-"""A pipeline of built-in routines alone over a real folder, the sources of Python, beside a plain loop."""
+"""A pipeline of built-in routines alone has the counts of a plain loop, wherever it runs and whatever is killed."""
 
 from __future__ import annotations
 
-import csv
-import json
 import os
-import re
-from collections import Counter
-from collections.abc import Iterator
+import random
+import signal
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 
 from routilux import Flow, JobState
-from routilux.routines import (
-    Aggregate,
-    CollectSink,
-    ConditionalRouter,
-    CsvSink,
-    Deduplicate,
-    DirectorySource,
-    FileSource,
-    Filter,
-    FlatMap,
-    JsonLinesSink,
-    LinesSource,
-    Map,
-    Split,
+from routilux.observe import observe
+from tests.routines.census import (
+    MANY,
+    PLACEMENTS,
+    SOME,
+    Found,
+    found_by,
+    make_folder,
+    pipeline,
+    plain_loop,
+    words_counted,
 )
+from tests.runtime.kept import wait_until
 
-SOURCES = Path(os.__file__).parent
-SOME = ("json", "wsgiref")
-MANY = (*SOME, "asyncio", "collections", "email", "logging", "concurrent", "encodings", "html", "http", "importlib", "multiprocessing",
-        "unittest", "urllib", "xml")  # fmt: skip
-WIDTH = 2_000
-"""Bytes of a line at most."""
-WINDOW = 50
-WORD = re.compile(r"[a-z_]{3,}")
-MANY_WORKERS = frozenset({"sizes", "text", "kinds", "words", "modules", "each"})
-"""Those that remember nothing."""
-PLACEMENTS = ("thread", "process", "mixed", "pool")
+ROOT = Path(__file__).resolve().parents[2]
+SECONDS = 60.0
+"""How long a program may take (arbitrary)."""
 
 
-# ---- What is handed to the routines, and to the loop
+def check(flow: Flow, state: JobState, folder: Path, *, in_order: bool = True) -> None:
+    """Compare all figures with those of the loop.
 
-
-def size_of(content: bytes) -> int:
-    return len(content)
-
-
-def has_text(line: str) -> bool:
-    return bool(line.strip())
-
-
-def is_import(line: str) -> bool:
-    return line.lstrip().startswith(("import ", "from "))
-
-
-def is_definition(line: str) -> bool:
-    return line.lstrip().startswith(("def ", "class ", "async def "))
-
-
-def words_in(line: str) -> list[dict[str, str]]:
-    return [{"word": word} for word in WORD.findall(line)]
-
-
-def modules_in(line: str) -> dict[str, Any]:
-    first, *names = line.replace(",", " ").split()
-    return {"modules": names[:1] if first == "from" else [name for name in names if name.isidentifier()]}
-
-
-def first_letters(word: str) -> str:
-    return word[:3]
-
-
-# ---- The folder
-
-
-def make_folder(root: Path, packages: tuple[str, ...]) -> None:
-    """Link packages of the standard library into a folder, beside files of all kinds."""
-    root.mkdir()
-    for name in packages:
-        (root / name).symlink_to(SOURCES / name, target_is_directory=True)
-    (root / "again").symlink_to(root, target_is_directory=True)  # a circle
-    (root / "gone.py").symlink_to(root / "nothing")
-    (root / "linked.py").symlink_to(SOURCES / "this.py")
-    (root / "notes.md").write_text("is not asked for\n")
-    os.mkfifo(root / "pipe.py")
-    files = {
-        "empty": b"",
-        "blank": b"\n\n \n",
-        "no_end": b"import os\ndef last(): pass",
-        "returns": b"import sys\r\nclass Returns:\r\n",
-        "latin": "import é_module\ndef fine(): pass\n".encode("latin-1"),
-        "late": b"def one(): pass\n" * 300 + "é".encode("latin-1") + b"\ndef never(): pass\n",
-        "wide": b"def short(): pass\n" + b"x" * (WIDTH + 1) + b"\ndef never(): pass\n",
-    }
-    for name, content in files.items():
-        (root / f"{name}.py").write_bytes(content)
-
-
-class Found(NamedTuple):
-    """What a folder comes to, whatever the order is in which it is looked at."""
-
-    files: list[str]
-    bytes: int
-    words: dict[str, int]
-    longest: dict[str, str]
-    windows: dict[str, int]
-    definitions: Counter[str]
-    modules: set[str]
-    unreadable: Counter[tuple[str, int | None]]
-    rest: int
-
-
-def plain_loop(root: Path) -> Found:
-    """The same without routilux."""
-    files, definitions, modules, unreadable, letters = [], [], set(), [], Counter[str]()
-    words: Counter[str] = Counter()
-    longest: dict[str, str] = {}
-    per_file: Counter[str] = Counter()
-    size = rest = 0
-    for path in walk(root):
-        files.append(str(path))
-        size += path.stat().st_size
-        for number, raw in enumerate(path.read_bytes().split(b"\n"), start=1):
-            try:
-                line = raw.removesuffix(b"\r").decode()
-            except UnicodeDecodeError:
-                line = None
-            if line is None or len(raw) + 1 > WIDTH:
-                unreadable.append((str(path), number))
-                break
-            if not line.strip():
-                continue
-            per_file[str(path)] += 1
-            if is_import(line):
-                modules.update(modules_in(line)["modules"])
-            if is_definition(line):
-                definitions.append(line)
-            rest += not is_import(line) and not is_definition(line)
-            for word in WORD.findall(line):
-                words[word] += 1
-                letters[word[:3]] += 1
-                longest[word[:3]] = max(longest.get(word[:3], ""), word, key=len)
-    windows = {path: count // WINDOW for path, count in per_file.items() if count >= WINDOW}
-    return Found(files, size, dict(words), longest, windows, Counter(definitions), modules, Counter(unreadable), rest)
-
-
-def walk(root: Path) -> Iterator[Path]:
-    """Give its Python files, with those of the packages, and never those of the circle."""
-    for path in sorted(root.iterdir(), key=lambda path: path.name):
-        if path.is_dir() and path.name != "again":
-            yield from walk(path)
-        elif path.suffix == ".py" and path.is_file():
-            yield path
-
-
-# ---- The pipeline
-
-
-def pipeline(into: Path, placement: str) -> Flow:
-    """Wire every built-in routine; `mixed` are threads and processes in turn, `pool` as many workers as may be."""
-    routines = {
-        "files": DirectorySource(pattern="*.py", follow_links=True),
-        "whole": FileSource(encoding=None),
-        "sizes": Map(size_of),
-        "bytes": Aggregate("sum"),
-        "lines": LinesSource(max_line_bytes=WIDTH, unreadable="event"),
-        "unreadable": CollectSink(),
-        "text": Filter(has_text),
-        "windows": Aggregate(key="path", window=WINDOW),
-        "full": CollectSink("key"),
-        "kinds": ConditionalRouter({"import": is_import, "definition": is_definition}, default="rest", match="all"),
-        "rest": Aggregate(),
-        "words": FlatMap(words_in),
-        "counts": Aggregate(key="word"),
-        "longest": Aggregate(lambda best, word: max(best, word, key=len), key=first_letters, value="word", initial=""),
-        "modules": Map(modules_in),
-        "each": Split("modules", into="module"),
-        "new": Deduplicate("module"),
-        "names": CsvSink(into / "modules.csv", columns=["module"], fsync=False),
-        "definitions": JsonLinesSink(into / "definitions.jsonl", parameter="line", fsync=False),
-        "paths": CollectSink("path"),
-    }
-    flow = Flow("sources")
-    for number, (name, routine) in enumerate(routines.items()):
-        options: dict[str, Any] = {"placement": "thread"}
-        if placement in {"process", "pool"} or (placement == "mixed" and number % 2):
-            options = {"placement": "process"}
-        if placement == "pool" and name in MANY_WORKERS:
-            options["workers"] = 2
-        flow.add_routine(routine, name, **options)
-    for source, event, target, slot in (
-        ("files", "output", "lines", "trigger"), ("files", "output", "whole", "trigger"),
-        ("files", "output", "paths", "input"), ("whole", "output", "sizes", "input"),
-        ("sizes", "output", "bytes", "input"), ("lines", "unreadable", "unreadable", "input"),
-        ("lines", "output", "text", "input"), ("text", "output", "windows", "input"),
-        ("windows", "output", "full", "input"), ("text", "output", "kinds", "input"),
-        ("text", "output", "words", "input"), ("kinds", "rest", "rest", "input"),
-        ("kinds", "import", "modules", "input"), ("kinds", "definition", "definitions", "input"),
-        ("words", "output", "counts", "input"), ("words", "output", "longest", "input"),
-        ("modules", "output", "each", "input"), ("each", "output", "new", "input"), ("new", "output", "names", "input"),
-    ):  # fmt: skip
-        flow.connect(source, event, target, slot)
-    return flow
-
-
-def found_by(flow: Flow, state: JobState, into: Path) -> Found:
-    """Read what the pipeline came to: out of its routines' states, and of its files."""
-    states = {name: told["state"] for name, told in state.routine_states.items()}
-
-    def results(name: str) -> dict[Any, Any]:
-        aggregate = flow.routines[name]
-        assert isinstance(aggregate, Aggregate)
-        return aggregate.results(states[name])
-
-    with (into / "modules.csv").open(encoding="utf-8", newline="") as file:
-        modules = [row["module"] for row in csv.DictReader(file)]
-    assert len(modules) == len(set(modules))
-    lines = (into / "definitions.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
-    unreadable = [(told["path"], told["line"]) for told in CollectSink.items(states["unreadable"])]
-    return Found(
-        CollectSink.items(states["paths"]),
-        results("bytes")[None],
-        results("counts"),
-        results("longest"),
-        Counter(CollectSink.items(states["full"])),
-        Counter(map(json.loads, lines)),
-        set(modules),
-        Counter(unreadable),
-        results("rest")[None],
-    )
+    Args:
+        flow: the pipeline.
+        state: how it ended.
+        folder: where it was.
+        in_order: whether words came in their order, so that the first one of the longest is the same.
+    """
+    assert state.status == "completed", state.error
+    expected, found = plain_loop(folder / "root"), found_by(flow, state, folder)
+    counted = {"lines": len(expected.files), "counts": sum(expected.words.values()), "rest": expected.rest,
+               "definitions": sum(expected.definitions.values()), "names": len(expected.modules)}  # fmt: skip
+    assert {name: state.routine_states[name]["handled"] for name in counted} == counted
+    if not in_order:
+        expected, found = (
+            figures._replace(longest={key: str(len(word)) for key, word in figures.longest.items()})
+            for figures in (expected, found)
+        )
+    for name in Found._fields:
+        assert getattr(found, name) == getattr(expected, name), name
 
 
 @pytest.mark.processes
@@ -240,24 +60,57 @@ def found_by(flow: Flow, state: JobState, into: Path) -> Found:
 @pytest.mark.parametrize("packages", [SOME, pytest.param(MANY, marks=pytest.mark.stress)], ids=["some", "many"])
 def test_the_counts_are_those_of_a_plain_loop(packages: tuple[str, ...], placement: str, tmp_path: Path) -> None:
     make_folder(tmp_path / "root", packages)
-    expected = plain_loop(tmp_path / "root")
     flow = pipeline(tmp_path, placement)
     assert [problem for problem in flow.check() if problem.severity == "error"] == []
     state = flow.execute("files", {"root": str(tmp_path / "root")})
-    assert state.status == "completed", state.error
-    found = found_by(flow, state, tmp_path)
-    if placement == "pool":  # which one of the longest came first is not the same
-        expected, found = (
-            figures._replace(longest={key: str(len(word)) for key, word in figures.longest.items()})
-            for figures in (expected, found)
-        )
-    for name in Found._fields:
-        assert getattr(found, name) == getattr(expected, name), name
-    tracker = state.tracker
-    whole = tracker.get_flow_performance()
-    assert (whole.failed, whole.dead) == (0, 0)
-    for flow_ in tracker.event_flow():
-        assert flow_.count == flow_.handled
-    counted = {"lines": len(expected.files), "counts": sum(expected.words.values()), "rest": expected.rest,
-               "definitions": sum(expected.definitions.values()), "names": len(expected.modules)}  # fmt: skip
-    assert {name: state.routine_states[name]["handled"] for name in counted} == counted
+    check(flow, state, tmp_path, in_order=placement != "pool")
+    whole = state.tracker.get_flow_performance()
+    assert (whole.failed, whole.dead, whole.waiting) == (0, 0, 0)
+    assert all(connection.count == connection.handled for connection in state.tracker.event_flow())
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("placement", ["mixed", pytest.param("pool", marks=pytest.mark.stress)])
+def test_they_are_when_workers_are_killed_and_the_job_is_paused(placement: str, tmp_path: Path) -> None:
+    make_folder(tmp_path / "root", SOME)
+    flow, draw = pipeline(tmp_path, placement), random.Random(3)
+    # Kept open, so that it is not over before the last one is killed.
+    with flow.start("files", {"root": str(tmp_path / "root")}, keep_open=True) as job:
+        for words in range(200, 3_200, 600):
+            wait_until(lambda at=words: words_counted(job.state) >= at)
+            pids = [pid for routine in observe(job).routines for pid in routine.pids]
+            with suppress(ProcessLookupError):  # it may be one that was killed before
+                os.kill(draw.choice(pids), signal.SIGKILL)
+            if words == 1_400:
+                job.pause()
+                job.resume()
+    # What a killed worker of a pool had in hand comes behind what the others had.
+    check(flow, job.state, tmp_path, in_order=placement != "pool")
+    assert sum(state["restarts"] for state in job.state.routine_states.values()) > 0
+
+
+def run_until(folder: Path, placement: str, words: int) -> int:
+    """Run the program, and kill it once it has counted so many words; gives how it ended."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.routines.census", folder, placement],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as program:
+        assert program.stdout is not None
+        for told in program.stdout:
+            if int(told) >= words:
+                program.kill()
+        return program.wait(SECONDS)
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("placement", ["thread", pytest.param("mixed", marks=pytest.mark.stress)])
+def test_they_are_when_the_program_is_killed_and_the_job_resumed(placement: str, tmp_path: Path) -> None:
+    make_folder(tmp_path / "root", SOME)
+    for words in (1, 1_000, 2_500):
+        assert run_until(tmp_path, placement, words) == -signal.SIGKILL
+    assert run_until(tmp_path, placement, sys.maxsize) == 0
+    check(pipeline(tmp_path, placement), JobState.load(tmp_path / "state"), tmp_path)
