@@ -211,6 +211,13 @@ class Routine(Serializable):
         """
         return None
 
+    def needs_alone(self) -> str | None:
+        """Tell what it needs to itself in a flow, such as the file it writes; None for nothing. For subclasses.
+
+        `Flow.check` asks, so that a flow does not start in which two routines need the same.
+        """
+        return None
+
     @property
     def default_id(self) -> str:
         """The id it gets in a flow when none is given: its class's name in lower case."""

@@ -15,6 +15,7 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, ClassVar
 
 from routilux.errors import OptionError
@@ -75,6 +76,12 @@ class FileSink(OneWorker):
                 "writing beside its successor; leave the timeout out, or use placement='process'"
             )
         return super().objection_to(options)
+
+    def needs_alone(self) -> str:
+        """Need its file, by whatever name and links."""
+        with suppress(ValueError):  # a zero character: its first message will tell
+            return f"the file {os.path.realpath(self._file)!r}"
+        return f"the file {self._file!r}"
 
     def write(self, data: dict[str, Any]) -> None:
         """Write the record of one message."""

@@ -158,7 +158,7 @@ class FlowPerformance(msgspec.Struct, frozen=True):
 
 
 class EventFlow(msgspec.Struct, frozen=True):
-    """What went along one connection. Counts are the ledger's: `count` is the sum of the other five.
+    """What went along one connection. Counts are the ledger's: `count` is the sum of the other four.
 
     Args:
         source: the routine that emits; empty for messages from outside.

@@ -23,6 +23,7 @@ import sys
 from array import array
 from collections import deque
 from collections.abc import Sequence
+from itertools import compress
 from typing import Annotated, TypeAlias
 
 import msgspec
@@ -132,12 +133,10 @@ class Histogram:
 
     def sketch(self) -> Sketch:
         """Give what was counted so far."""
-        buckets = {
-            octave << _OCTAVE_BITS | at: count
-            for octave, counts in self._octaves.items()
-            for at, count in enumerate(counts)
-            if count
-        }
+        buckets: dict[int, int] = {}
+        for octave, counts in self._octaves.items():
+            first = octave << _OCTAVE_BITS
+            buckets.update(zip(compress(range(first, first + len(counts)), counts), filter(None, counts), strict=True))
         return Sketch(self._count, self._total, self._greatest, buckets)
 
     def _octave(self, number: int) -> array[int]:

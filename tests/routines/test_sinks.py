@@ -17,7 +17,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from routilux import ErrorHandler, Flow
-from routilux.errors import InvalidNameError, OptionError
+from routilux.errors import FlowCheckError, InvalidNameError, OptionError
 from routilux.routines import CsvSink, JsonLinesSink
 from tests.routines.killed import RECORDS
 from tests.routines.running import failure, flow_of, run, state_of
@@ -243,3 +243,19 @@ def test_several_workers_and_threads_that_may_be_left_behind_are_refused() -> No
     assert "each of 2 workers would keep its own" in objection(placement="process", workers=2)
     assert "JsonLinesSink goes without a timeout on a thread" in objection(timeout=5.0)
     assert objection(placement="process", timeout=5.0) == objection() == ""
+
+
+def test_two_sinks_of_one_file_are_refused_by_whatever_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path / "out")
+    for first, second in (("out", "out"), ("out", tmp_path / "out"), ("./out", b"link"), ("a\0", "a\0")):
+        flow = Flow("refused")
+        flow.add_routine(JsonLinesSink(first), "one")
+        flow.add_routine(CsvSink(tmp_path / "else"), "other")
+        flow.add_routine(CsvSink(second), "two")
+        [problem] = [problem for problem in flow.check() if problem.severity == "error"]
+        assert problem.where == "routine 'two'"
+        assert problem.message.startswith("needs the file '")
+        assert problem.message.endswith(" to itself, and so does routine 'one'")
+        with pytest.raises(FlowCheckError):
+            flow.start(keep_open=True)
