@@ -45,7 +45,7 @@ WIDTH = 2_000
 """Bytes of a line at most."""
 WINDOW = 50
 WORD = re.compile(r"[a-z_]{3,}")
-MANY_WORKERS = frozenset({"sizes", "text", "kinds", "words", "modules", "each"})
+MANY_WORKERS = frozenset({"whole", "sizes", "text", "kinds", "words", "modules", "each"})
 """Those that remember nothing."""
 PLACEMENTS = ("thread", "process", "mixed", "pool")
 
