@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from routilux.context import current_turn
+from routilux.conversion import annotations_of
 from routilux.errors import HandlerError, OptionError, SlotArgumentError
-from routilux.model.binding import Arguments, Binding, compile_binding, is_async
+from routilux.model.binding import Arguments, Binding, WholeDict, compile_binding, is_async
 from routilux.model.names import checked_name
 from routilux.model.routine import Routine
 from routilux.model.slot import Slot
@@ -67,6 +68,13 @@ class Question:
         """Tell which parameters it needs that are not among these."""
         return self._binding.lacks(names)
 
+    def annotations(self) -> dict[str, Any]:
+        """Give the types that the parameters it takes are annotated as, by name; none for what takes all in one."""
+        if type(self._binding) is WholeDict:
+            return {}
+        known = annotations_of(self._function)
+        return {name: known[name] for name in self._binding.parameters if name in known}
+
 
 class WholeMessage(Binding):
     """Hands over the whole message to a handler which asks questions of it.
@@ -88,6 +96,10 @@ class WholeMessage(Binding):
     def lacks(self, names: frozenset[str]) -> tuple[str, ...]:
         """Tell what any of the questions lacks."""
         return tuple(dict.fromkeys(name for question in self._questions for name in question.lacks(names)))
+
+    def annotations(self) -> dict[str, Any]:
+        """Tell as which types the questions take parameters; of several the first one counts."""
+        return {name: hint for question in reversed(self._questions) for name, hint in question.annotations().items()}
 
 
 def input_slot(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from routilux import Routine
+from routilux import Flow, Routine, routine
 from routilux.errors import HandlerError
 from routilux.routines import Aggregate, ConditionalRouter, Deduplicate, Filter, FlatMap, JsonLinesSink, Map
 
@@ -52,3 +52,42 @@ def test_a_function_that_would_have_to_be_awaited_is_refused_and_not_taken_for_t
 def test_a_function_that_yields_is_refused_where_one_answer_is_asked_for(what: str) -> None:
     with pytest.raises(HandlerError, match=f"^{what} gives one answer, got a function that yields; FlatMap takes such"):
         MAKES[what](answers)
+
+
+@routine(events={"out": {"n": int, "data": int}})
+def numbers(n: int) -> dict[str, int]:
+    return {"n": n, "data": n}
+
+
+def text_length(n: str) -> int:
+    return len(n)
+
+
+def size(data: dict[str, Any]) -> int:
+    return len(data)
+
+
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        (Map(text_length), True),
+        (Filter(text_length), True),
+        (ConditionalRouter({"a": text_length}), True),
+        (Aggregate("sum", key="n", value=text_length), True),
+        (Filter("n"), False),
+        (Map(size), False),
+        (Deduplicate(), False),
+        (Map(lambda n: n), False),
+    ],
+    ids=range(8),
+)  # fmt: skip
+def test_types_are_those_that_functions_take_and_not_those_of_the_handler_behind_them(
+    made: Routine, told: bool
+) -> None:
+    flow = Flow("typed")
+    flow.add_routine(numbers, "numbers")
+    flow.add_routine(made, "made")
+    flow.connect("numbers", "out", "made", "input")
+    problems = [problem.message for problem in flow.check() if problem.where.startswith("connection")]
+    expected = "the event declares 'n' as int, which is no str, as which the handler annotates 'n'"
+    assert problems == ([expected] if told else [])
