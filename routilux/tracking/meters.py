@@ -75,7 +75,7 @@ class Measures(NamedTuple):
 
     Args:
         at: clock reading at which that was.
-        seconds: how long it has run, in all its programs together.
+        seconds: how long it has run, in all its programs together; pauses do not count.
         routines: of each routine, in the plan's order.
     """
 
@@ -126,10 +126,23 @@ class Meters:
         known = (Measured(),) * routines if before is None else before.routines
         self._meters = tuple(_Meter(Histogram(one.turns), Histogram(one.waits), Recent()) for one in known)
         self._began_at = 0.0
+        self._stopped_at: float | None = None
+        self._paused_seconds = 0.0
 
     def begin(self, now: float) -> None:
         """Take note of when the job begins to run here."""
         self._began_at = now
+
+    def stop(self, now: float) -> None:
+        """Let no time pass from here on: the job is paused, or over; nothing happens if it is so already."""
+        if self._stopped_at is None:
+            self._stopped_at = now
+
+    def go_on(self, now: float) -> None:
+        """Let time pass again; nothing happens if it does."""
+        if self._stopped_at is not None:
+            self._paused_seconds += now - self._stopped_at
+            self._stopped_at = None
 
     def extend(self, times: Iterable[Times], facts: Sequence[Fact]) -> None:
         """Take in what turns took.
@@ -140,8 +153,9 @@ class Meters:
         """
         if not facts:
             return
-        meters, second = self._meters, int(facts[0].at)
-        is_one_second = second == int(facts[-1].at)
+        meters, paused = self._meters, self._paused_seconds
+        second = int(facts[0].at - paused)
+        is_one_second = second == int(facts[-1].at - paused)
         for routine, count, seconds, longest, samples in times:
             meter = meters[routine]
             turns, waits = zip(*samples, strict=True)
@@ -150,19 +164,20 @@ class Meters:
             if is_one_second:
                 meter.recent.add(second, count)
         if not is_one_second:  # of a job that is not very busy
-            counts = Counter([(fact.routine, int(fact.at)) for fact in facts if fact.kind == "committed"])
+            counts = Counter([(fact.routine, int(fact.at - paused)) for fact in facts if fact.kind == "committed"])
             for (routine, at), count in counts.items():
                 meters[routine].recent.add(at, count)
 
     def measure(self, now: float) -> Measures:
         """Give what was measured so far; it does not change with what comes."""
-        ran = max(0.0, now - self._began_at)
+        clock = (now if self._stopped_at is None else self._stopped_at) - self._paused_seconds
+        ran = max(0.0, clock - self._began_at)
         window = min(float(RECENT_SECONDS), ran)
         return Measures(
             now,
             self._seconds_before + ran,
             tuple(
-                Measured(meter.turns.sketch(), meter.waits.sketch(), meter.recent.count(now), window)
+                Measured(meter.turns.sketch(), meter.waits.sketch(), meter.recent.count(clock), window)
                 for meter in self._meters
             ),
         )

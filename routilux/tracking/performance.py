@@ -125,7 +125,7 @@ class FlowPerformance(msgspec.Struct, frozen=True):
     Its fields are those of `RoutinePerformance`, but for these.
 
     Args:
-        seconds: how long it has run, in all its programs together.
+        seconds: how long it has run, in all its programs together; pauses do not count.
         routines: how many it has.
         sent: messages sent by all its connections.
     """
