@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from routilux.errors import CallerError
 from routilux.runtime.job import Job
-from routilux.tracking.performance import Distribution, RoutinePerformance
+from routilux.tracking.performance import Distribution, RoutinePerformance, sum_sent
 from routilux.tracking.prometheus import METRICS
 from routilux.tracking.tracker import ExecutionTracker
 
@@ -104,7 +104,7 @@ def _instruments() -> Iterator[tuple[str, str, str, str, Read]]:
     ):
         yield "gauge", f"{name}.duration", "s", f"How long the {what}, by quantile.", partial(_read_quantiles, field)
         yield "counter", f"{name}.time", "s", f"How long the {what}, in sum.", partial(_read_sum, field)
-    yield "counter", "routilux.sent", "{message}", "Messages sent by a connection.", _read_flows
+    yield "counter", "routilux.sent", "{message}", "Messages sent from an event to a slot.", _read_flows
     yield "counter", "routilux.worker.cpu.time", "s", "Processor time of a worker's processes.", _read_cpu
     yield "gauge", "routilux.worker.memory", "By", "Memory that a worker's process holds.", _read_memory
 
@@ -134,8 +134,8 @@ def _read_sum(field: str, tracker: ExecutionTracker) -> Found:
 
 
 def _read_flows(tracker: ExecutionTracker) -> Found:
-    for flow in tracker.event_flow():
-        yield flow.count, {"source": flow.source, "event": flow.event, "target": flow.target, "slot": flow.slot}
+    for ends, sent in sum_sent(tracker.event_flow()):
+        yield sent, ends
 
 
 def _read_cpu(tracker: ExecutionTracker) -> Found:

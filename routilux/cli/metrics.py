@@ -13,12 +13,10 @@ import msgspec
 
 from routilux.cli.output import width_of, write_result
 from routilux.cli.picture import Column, lay_out, tell_bytes, tell_count, tell_rate, tell_seconds
-from routilux.cli.stored import STATUS_SECONDS, read_key, tell_time
-from routilux.cli.target import UsageError
+from routilux.cli.stored import STATUS_SECONDS, check_routine, read_key, read_records, tell_time
 from routilux.control.client import ask
 from routilux.control.errors import ControlError
 from routilux.control.frames import Metrics, Tracked
-from routilux.hints import describe_names
 from routilux.jobs.tracks import track_image
 from routilux.keeping.finding import latest
 from routilux.keeping.history import StoredHistory
@@ -83,13 +81,12 @@ FLOWS: tuple[Column[EventFlow], ...] = (
 def show_metrics(store: Store, owner: Owner | None, options: argparse.Namespace) -> int:
     """Write how a job does: as tables, as JSON, or as text for Prometheus."""
     tracker, problems = _find(store, owner, options)
-    if options.routine is not None and options.routine not in tracker.routine_ids:
-        known = describe_names(options.routine, tracker.routine_ids, "its routines are", "it has none")
-        raise UsageError(f"--routine: the job has no routine {options.routine!r}; {known}")
+    if options.routine is not None:
+        check_routine(options.routine, tracker.routine_ids)
     if options.prometheus:
-        write_result(tracker.to_prometheus())
+        write_result(_only(tracker, options.routine).to_prometheus())
     elif options.json:
-        write_result(msgspec.json.encode(tracker.to_dict()).decode() + "\n")
+        write_result(msgspec.json.encode(_only(tracker, options.routine).to_dict()).decode() + "\n")
     else:
         write_result("\n".join(tell_metrics(tracker, width_of(sys.stdout), options.routine)) + "\n")
     return _tell_problems(problems)
@@ -100,7 +97,7 @@ def show_trace(store: Store, options: argparse.Namespace) -> int:
     header = latest(store, options.job, key=read_key(options)).image.header
     history = StoredHistory(store, options.job)
     title = f"{header.flow_id}, job {header.job_id}"
-    write_parts(options.trace, write_trace(title, history.records(options.routine), header.job_created_at))
+    write_parts(options.trace, write_trace(title, read_records(store, history, options), header.job_created_at))
     return _tell_problems(history.problems)
 
 
@@ -124,6 +121,14 @@ def tell_metrics(tracker: ExecutionTracker, width: int, routine_id: str | None =
         yield from ("", titles, *lines)
     titles, lines = lay_out(FLOWS, tracker.event_flow(routine_id), width)
     yield from ("", titles, *lines)
+
+
+def _only(tracker: ExecutionTracker, routine_id: str | None) -> ExecutionTracker:
+    """Give what is known of one routine alone; None: of all."""
+    if routine_id is None:
+        return tracker
+    tracks = tuple(track for track in tracker.tracks if track.routine_id == routine_id)
+    return msgspec.structs.replace(tracker, tracks=tracks, flows=tuple(tracker.event_flow(routine_id)))
 
 
 def _find(store: Store, owner: Owner | None, options: argparse.Namespace) -> tuple[ExecutionTracker, list[Problem]]:

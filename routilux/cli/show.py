@@ -17,11 +17,20 @@ from routilux.causes import tell_cause
 from routilux.cli.metrics import show_metrics, show_trace
 from routilux.cli.output import width_of, write_result
 from routilux.cli.picture import Column, lay_out, tell_count
-from routilux.cli.stored import LOST, Standing, find_job, find_store, how_to_resume, read_key, stand, tell_time
-from routilux.cli.target import UsageError
+from routilux.cli.stored import (
+    LOST,
+    Standing,
+    check_routine,
+    find_job,
+    find_store,
+    how_to_resume,
+    read_key,
+    read_records,
+    stand,
+    tell_time,
+)
 from routilux.errors import RoutiluxError
 from routilux.executions import ExecutionRecord
-from routilux.hints import describe_names
 from routilux.ids import from_bytes, to_id
 from routilux.keeping.finding import Found, JobSummary, latest
 from routilux.keeping.history import StoredHistory
@@ -84,7 +93,7 @@ def show(options: argparse.Namespace) -> int:
 def show_history(store: Store, options: argparse.Namespace) -> int:
     """Write the complete history, record for record, oldest first; JSON is an object a line."""
     history = StoredHistory(store, options.job)
-    for record in history.records(options.routine):
+    for record in read_records(store, history, options):
         write_result((_record_to_json(record) if options.json else _tell_record(record)) + "\n", flush=False)
     write_result("")
     for problem in history.problems:
@@ -202,12 +211,8 @@ def to_dict(image: Image, standing: Standing, problems: list[Problem]) -> dict[s
 
 
 def _only(image: Image, routine_id: str) -> Image:
+    check_routine(routine_id, [routine.id for routine in image.routines])
     routines = [routine for routine in image.routines if routine.id == routine_id]
-    if not routines:
-        known = describe_names(
-            routine_id, [routine.id for routine in image.routines], "its routines are", "it has none"
-        )
-        raise UsageError(f"--routine: the job has no routine {routine_id!r}; {known}")
     states = [state for state in image.states if state.routine_id == routine_id]
     return msgspec.structs.replace(image, routines=routines, states=states)
 

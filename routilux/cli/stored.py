@@ -9,6 +9,7 @@ import argparse
 import re
 import shlex
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,9 +18,11 @@ from routilux.control.client import ask
 from routilux.control.errors import ControlError
 from routilux.control.frames import Now, Status
 from routilux.errors import CallerError, RoutiluxError
+from routilux.executions import ExecutionRecord
 from routilux.hints import describe_names
 from routilux.jobs.errors import NotResumableError, ResumeRefusedError
-from routilux.keeping.finding import JobSummary
+from routilux.keeping.finding import JobSummary, latest
+from routilux.keeping.history import StoredHistory
 from routilux.records.errors import KeyMissingError
 from routilux.stores.base import Owner, Store, checked_job_id
 from routilux.stores.errors import JobExistsError, JobOwnedError, StoreError, StoreReadError, UnknownJobError
@@ -72,6 +75,32 @@ def add_key(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--key-file", metavar="FILE", help="file with the 16 to 64 secret bytes that checkpoints are sealed with"
     )
+
+
+def check_routine(routine_id: str, known: Sequence[str]) -> None:
+    """Refuse a routine that a job does not have.
+
+    Raises:
+        UsageError: it has none of that id; it names those it has.
+    """
+    if routine_id not in known:
+        told = describe_names(routine_id, known, "its routines are", "it has none")
+        raise UsageError(f"--routine: the job has no routine {routine_id!r}; {told}")
+
+
+def read_records(store: Store, history: StoredHistory, options: argparse.Namespace) -> Iterator[ExecutionRecord]:
+    """Give the history of a job, or of the routine that is asked for, which may be one that its flow has no more.
+
+    Raises:
+        UsageError: there is no such routine, nor a record of one.
+    """
+    has_records = False
+    for record in history.records(options.routine):
+        has_records = True
+        yield record
+    if options.routine is not None and not has_records:
+        image = latest(store, options.job, key=read_key(options)).image
+        check_routine(options.routine, [routine.id for routine in image.routines])
 
 
 def find_store(options: argparse.Namespace) -> Store:

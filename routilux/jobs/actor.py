@@ -262,6 +262,7 @@ class StateActor(Behavior):
     def _move(self, to: JobStatus, error: str | None, ctx: Context) -> None:
         if is_final(to):
             self._fetch(ctx)
+            self._meters.stop(ctx.now())
             try:
                 self._ledger.check()
             except InternalError as mismatch:
@@ -269,6 +270,8 @@ class StateActor(Behavior):
         self.error = error
         self._updated_at = ctx.now() + self._wall_offset
         self.status = move(self.status, to)
+        if to is JobStatus.RUNNING:
+            self._meters.go_on(ctx.now())
         if self._checkpoints is None:
             return
         if is_final(to):
@@ -282,6 +285,7 @@ class StateActor(Behavior):
     def _pause(self, pause: Pause, ctx: Context) -> None:
         def end(outcome: Outcome) -> None:
             if isinstance(outcome, CheckpointFailedError):
+                self._meters.go_on(ctx.now())
                 self._report(Paused(None, outcome))
             elif (
                 isinstance(outcome, CheckpointInfo) and self.status is JobStatus.RUNNING
@@ -290,6 +294,7 @@ class StateActor(Behavior):
                 self._report(Paused(outcome))
 
         self._paused_at = self._mark(ctx)
+        self._meters.stop(ctx.now())  # what is kept of it and what it tells from here on are the same
         if self._checkpoints is not None:
             self._checkpoints.want(Wish("pause", end, pause), ctx)
             return
@@ -306,6 +311,7 @@ class StateActor(Behavior):
                 self._checkpoints.cut_last(str(self.status), None, ctx)
             return
         self._fetch(ctx)
+        self._meters.stop(ctx.now())
         try:
             self._ledger.check()
         except InternalError:

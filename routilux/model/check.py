@@ -48,6 +48,7 @@ def check_graph(graph: FlowGraph) -> list[Problem]:
     problems += _check_travel(graph)
     problems += _check_states(graph)
     problems += _check_objections(graph)
+    problems += _check_needs(graph)
     problems += _check_async(graph)
     problems += [problem for link in graph.connections for problem in _check_parameters(graph, link)]
     problems += [problem for link in graph.connections for problem in _check_types(graph, link)]
@@ -109,6 +110,17 @@ def _check_objections(graph: FlowGraph) -> list[Problem]:
         (routine_id, routine.objection_to(graph.options[routine_id])) for routine_id, routine in graph.routines.items()
     )
     return [Problem("error", f"routine {routine_id!r}", text) for routine_id, text in objections if text is not None]
+
+
+def _check_needs(graph: FlowGraph) -> list[Problem]:
+    problems = []
+    owners: dict[str, str] = {}
+    for routine_id, routine in graph.routines.items():
+        thing = routine.needs_alone()
+        if thing is not None and owners.setdefault(thing, routine_id) != routine_id:
+            text = f"needs {thing} to itself, and so does routine {owners[thing]!r}"
+            problems.append(Problem("error", f"routine {routine_id!r}", text))
+    return problems
 
 
 def _check_parameters(graph: FlowGraph, link: Connection) -> list[Problem]:

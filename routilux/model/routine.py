@@ -226,6 +226,13 @@ class Routine(HasStats, Serializable):
         """Tell at which pace a job takes this routine's messages; None: as fast as it can. For built-in routines."""
         return None
 
+    def needs_alone(self) -> str | None:
+        """Tell what it needs to itself in a flow, such as the file it writes; None for nothing. For subclasses.
+
+        `Flow.check` asks, so that a flow does not start in which two routines need the same.
+        """
+        return None
+
     @property
     def default_id(self) -> str:
         """The id it gets in a flow when none is given: its class's name in lower case."""

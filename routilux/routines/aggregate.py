@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from routilux.errors import OptionError
 from routilux.hints import did_you_mean
 from routilux.model.slot import Slot
-from routilux.routines.asking import OUTPUT, Asked, Question, input_slot
+from routilux.routines.asking import OUTPUT, Asked, Question, checked_function, input_slot
 from routilux.routines.errors import RecordError
 from routilux.routines.folds import FOLDS, Fold, Reduce
 from routilux.routines.keys import key_text
@@ -53,7 +53,7 @@ class Aggregate(OneWorker):
         window: values of a window; None: until the flush.
 
     Raises:
-        HandlerError: a function cannot be called with a message.
+        HandlerError: a function cannot be called with a message, is `async`, or yields.
         InvalidNameError: the name of a parameter cannot be one.
         OptionError: the fold is none, `initial` is given for a named one, or the window is no number of at least 1.
 
@@ -144,7 +144,7 @@ class Aggregate(OneWorker):
 
 def _checked_fold(fold: object, initial: tuple[Any, ...]) -> Fold:
     if callable(fold):
-        return Reduce(fold, initial)
+        return Reduce(checked_function(fold, "the fold of Aggregate"), initial)
     if not isinstance(fold, str) or fold not in FOLDS:
         raise OptionError(
             f"Aggregate: expected fold to be one of {list(FOLDS)}, or a function (result so far, value) -> result, "

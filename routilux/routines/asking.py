@@ -6,12 +6,14 @@ it needs. Never emits anything. Pure.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from routilux.context import current_turn
-from routilux.errors import OptionError, SlotArgumentError
-from routilux.model.binding import Arguments, Binding, compile_binding
+from routilux.conversion import annotations_of
+from routilux.errors import HandlerError, OptionError, SlotArgumentError
+from routilux.model.binding import Arguments, Binding, WholeDict, compile_binding, is_async
 from routilux.model.names import checked_name
 from routilux.model.routine import Routine
 from routilux.model.slot import Slot
@@ -30,21 +32,23 @@ class Question:
     Args:
         asked: the name of a parameter, or a function, which takes parameters as a handler does.
         where: what it is, for errors, such as `the key of Aggregate`.
+        may_yield: whether the function may be a generator.
 
     Raises:
-        HandlerError: the function cannot be called with a message.
+        HandlerError: the function cannot be called with a message, or gives no answer, see `checked_function`.
         InvalidNameError: the name cannot be one of a parameter.
         OptionError: it is neither.
     """
 
-    def __init__(self, asked: Asked, where: str) -> None:
+    def __init__(self, asked: Asked, where: str, *, may_yield: bool = False) -> None:
         self._function: Callable[..., Any]
         self._binding: Binding
         given: object = asked  # what came may be anything
         if isinstance(given, str):
             self._function = self._binding = _Parameter(checked_name(given, where))
         elif callable(given):
-            self._function, self._binding = given, compile_binding(given, where)
+            self._function = checked_function(given, where, may_yield=may_yield)
+            self._binding = compile_binding(given, where)
         else:
             raise OptionError(f"{where}: expected a function or the name of a parameter, got {given!r}")
 
@@ -63,6 +67,13 @@ class Question:
     def lacks(self, names: frozenset[str]) -> tuple[str, ...]:
         """Tell which parameters it needs that are not among these."""
         return self._binding.lacks(names)
+
+    def annotations(self) -> dict[str, Any]:
+        """Give the types that the parameters it takes are annotated as, by name; none for what takes all in one."""
+        if type(self._binding) is WholeDict:
+            return {}
+        known = annotations_of(self._function)
+        return {name: known[name] for name in self._binding.parameters if name in known}
 
 
 class WholeMessage(Binding):
@@ -86,6 +97,10 @@ class WholeMessage(Binding):
         """Tell what any of the questions lacks."""
         return tuple(dict.fromkeys(name for question in self._questions for name in question.lacks(names)))
 
+    def annotations(self) -> dict[str, Any]:
+        """Tell as which types the questions take parameters; of several the first one counts."""
+        return {name: hint for question in reversed(self._questions) for name, hint in question.annotations().items()}
+
 
 def input_slot(
     owner: Routine, handler: Callable[[dict[str, Any]], Any], questions: Iterable[Question] = (), name: str = INPUT
@@ -94,10 +109,31 @@ def input_slot(
     return Slot(name, handler, owner=type(owner).__name__, binding=WholeMessage(questions))
 
 
+def checked_function(function: Callable[..., Any], where: str, *, may_yield: bool = False) -> Callable[..., Any]:
+    """Give a function if calling it gives its answer.
+
+    What a coroutine function gives stands for an answer, and so does a generator: as a condition both are true always.
+
+    Raises:
+        HandlerError: it is `async`; or yields, and may not.
+    """
+    if is_async(function):
+        raise HandlerError(
+            f"{where} is a plain function, got an 'async' one; write a routine with an 'async def' handler instead"
+        )
+    if not may_yield and _yields(function):
+        raise HandlerError(f"{where} gives one answer, got a function that yields; FlatMap takes such")
+    return function
+
+
 def located(error: SlotArgumentError, slot: str = INPUT) -> SlotArgumentError:
     """Note in which routine it happened."""
     turn = current_turn()
     return error.located(slot=slot, routine_id=None if turn is None else turn.routine_id)
+
+
+def _yields(function: Callable[..., Any]) -> bool:
+    return any(map(inspect.isgeneratorfunction, (function, getattr(type(function), "__call__", None))))  # noqa: B004  the function itself is wanted
 
 
 class _Parameter(Binding):

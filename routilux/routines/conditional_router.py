@@ -27,7 +27,7 @@ class ConditionalRouter(ReadyMade):
 
     Raises:
         DuplicateEventError: `default` is the name of a route.
-        HandlerError: a function cannot be called with a message.
+        HandlerError: a function cannot be called with a message, is `async`, or yields.
         InvalidNameError: a name cannot be one of an event, or of a parameter.
         OptionError: there are no routes, a condition is neither a function nor a name, or `match` is no such word.
 

@@ -30,7 +30,7 @@ class Deduplicate(OneWorker):
         keep: how many keys are remembered; None for all.
 
     Raises:
-        HandlerError: the function cannot be called with a message.
+        HandlerError: the function cannot be called with a message, is `async`, or yields.
         InvalidNameError, OptionError: the key is neither a function nor the name of a parameter.
         OptionError: `keep` is no number of at least 1.
 

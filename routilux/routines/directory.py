@@ -5,6 +5,7 @@ Owns the walk and its order. Opens no file.
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import os
 from collections.abc import Iterable
@@ -40,9 +41,9 @@ class DirectorySource(Source):
             with its case; or several, of which one has to match.
         recursive: whether folders within are gone into.
         follow_links: whether links to folders are, too.
-        unreadable: what follows when a folder cannot be listed: `error` fails the message, with `FileReadError`, before
-            anything is emitted; `event` emits `unreadable` with `path`, `line` (None) and `error`, a text, for each
-            such folder, and then the files.
+        unreadable: what follows when a folder cannot be listed, or may not be known where a link leads: `error` fails
+            the message, with `FileReadError`, before anything is emitted; `event` emits `unreadable` with `path`,
+            `line` (None) and `error`, a text, for each such folder or link, and then the files.
         end: whether to emit `end` behind the last file, with `root` and `count`, the number of files.
 
     Raises:
@@ -115,12 +116,14 @@ class DirectorySource(Source):
         waiting = [_Entry("", is_folder=True, inside=frozenset())]  # a stack: the next one last
         while waiting:
             entry = waiting.pop()
-            if not entry.is_folder:
-                names.append(entry.name)
-                continue
             path = str(Path(root, entry.name))
             try:
-                waiting += reversed(self._entries(path, entry))
+                if entry.error is not None:
+                    raise entry.error
+                if entry.is_folder:
+                    waiting += reversed(self._entries(path, entry))
+                else:
+                    names.append(entry.name)
             except (OSError, ValueError) as error:  # ValueError: a zero character
                 detail = reason_of(error) if isinstance(error, OSError) else str(error)
                 if self.unreadable == ERROR:
@@ -141,11 +144,14 @@ class DirectorySource(Source):
         chosen = []
         for entry in entries:
             name = f"{folder.name}/{entry.name}" if folder.name else entry.name
-            if _is_folder(entry, follow_links=self.follow_links):
-                if self.recursive:
-                    chosen.append(_Entry(name, is_folder=True, inside=inside))
-            elif self._matches(entry.name) and _is_file(entry):
-                chosen.append(_Entry(name, is_folder=False, inside=inside))
+            try:
+                if _is_folder(entry, follow_links=self.follow_links):
+                    if self.recursive:
+                        chosen.append(_Entry(name, is_folder=True, inside=inside))
+                elif self._matches(entry.name) and _is_file(entry):
+                    chosen.append(_Entry(name, is_folder=False, inside=inside))
+            except OSError as error:
+                chosen.append(_Entry(name, is_folder=False, inside=inside, error=error))
         return chosen
 
     def _matches(self, name: str) -> bool:
@@ -159,25 +165,36 @@ class _Entry(NamedTuple):
         name: relative to the root; empty for that itself.
         is_folder: which of the two.
         inside: the folders that it is in, by device and number; known where links are followed.
+        error: why it is not known what it is; None where it is.
     """
 
     name: str
     is_folder: bool
     inside: frozenset[tuple[int, int]]
+    error: OSError | None = None
 
 
 def _is_folder(entry: os.DirEntry[str], *, follow_links: bool) -> bool:
     try:
         return entry.is_dir(follow_symlinks=follow_links)
-    except OSError:  # a link that leads to itself
-        return False
+    except OSError as error:
+        if _leads_nowhere(error):
+            return False
+        raise
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_file()
-    except OSError:  # as above
-        return False
+    except OSError as error:
+        if _leads_nowhere(error):
+            return False
+        raise
+
+
+def _leads_nowhere(error: OSError) -> bool:
+    """Tell whether a link leads to itself, or where nothing can be; else it is not known what the error hides."""
+    return error.errno in {errno.ELOOP, errno.ENOTDIR, errno.ENAMETOOLONG}
 
 
 def _checked_patterns(pattern: object) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ class Filter(ReadyMade):
             is then looked at itself.
 
     Raises:
-        HandlerError: the function cannot be called with a message.
+        HandlerError: the function cannot be called with a message, is `async`, or yields.
         InvalidNameError, OptionError: it is neither a function nor the name of a parameter.
 
     In a job:

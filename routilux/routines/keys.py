@@ -36,7 +36,7 @@ def _write(key: Any, where: str) -> str:
     if key is None:
         return "none"
     if isinstance(key, str):
-        return f"s{len(key)}:{key}"
+        return f"s{len(key)}:{str.__str__(key)}"  # of an enum of texts its text, as it is equal to that
     if isinstance(key, int):
         return f"i{int(key):x}"
     if isinstance(key, float):

@@ -5,7 +5,7 @@ Owns how a result becomes a message. Remembers nothing, so there may be any numb
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from routilux.errors import HandlerError, ResultError
@@ -13,6 +13,7 @@ from routilux.model.names import checked_name
 from routilux.model.state_policy import NONE
 from routilux.routines.asking import OUTPUT, Question, input_slot
 from routilux.routines.errors import RecordError
+from routilux.routines.keys import key_text
 from routilux.routines.ready_made import ReadyMade
 
 VALUE = "value"
@@ -31,7 +32,7 @@ class Map(ReadyMade):
         into: the parameter that the result is added as; None: the result is all that goes on.
 
     Raises:
-        HandlerError: the function cannot be called with a message.
+        HandlerError: the function cannot be called with a message, is `async`, or yields.
         InvalidNameError: `into` cannot be the name of a parameter.
 
     In a job:
@@ -51,6 +52,8 @@ class Map(ReadyMade):
     """
 
     state_policy: ClassVar[str] = NONE
+    gives_many: ClassVar[bool] = False
+    """Whether the function gives several results, and so may yield them."""
 
     def __init__(self, function: Callable[..., Any], *, into: str | None = None) -> None:
         super().__init__()
@@ -60,7 +63,7 @@ class Map(ReadyMade):
             raise HandlerError(f"{name}: expected a function of a message, got {given!r}")
         self.function = function
         self.into = None if into is None else checked_name(into, f"the result of {name}")
-        self._question = Question(function, f"the function of {name}")
+        self._question = Question(function, f"the function of {name}", may_yield=self.gives_many)
         self._add_slot(input_slot(self, self.take, [self._question]))
         self.define_event(OUTPUT)
 
@@ -89,17 +92,18 @@ class FlatMap(Map):
     As `Map`, for a function that gives an iterable: a list, a generator, None for nothing. Each of its items becomes a
     message. Of a generator never more is held than what R3 allows, so it may give millions; a message that is run again
     asks it again, and drops what was out already by its position: it has to give the same, or the routine is declared
-    `atomic=True`.
+    `atomic=True`. The items of a set go out sorted, by kind and value, since sets have another order in each process.
 
     Args:
         function: gives the items.
         into: the parameter that an item is added as; None: the item is all that goes on.
 
     Raises:
-        HandlerError: the function cannot be called with a message.
+        HandlerError: the function cannot be called with a message, or is `async`.
         InvalidNameError: `into` cannot be the name of a parameter.
 
     In a job:
+        RecordError: the function gives a set of other things than can be keys (`Deduplicate`).
         ResultError: the function gives no iterable, or a text or dict, which are meant whole; or as for `Map`.
         SlotArgumentError: the message lacks a parameter of the function.
         What the function raises.
@@ -115,6 +119,8 @@ class FlatMap(Map):
         [{'line': 'to be', 'word': 'to'}, {'line': 'to be', 'word': 'be'}]
     """
 
+    gives_many: ClassVar[bool] = True
+
     def take(self, data: dict[str, Any]) -> None:
         """Handle one message."""
         results = self._question(data)
@@ -125,7 +131,7 @@ class FlatMap(Map):
                 f"the function of {type(self).__name__} gives an iterable of results (a list, a generator, None for "
                 f"nothing), got {type(results).__qualname__}; Map is for one result"
             )
-        for result in results:
+        for result in _in_order(results, "an item of a set from FlatMap's function"):
             self._give(data, result)
 
 
@@ -134,8 +140,11 @@ class Split(ReadyMade):
 
     Slot `input`, event `output`. An empty parameter gives no message. `FlatMap` splits text.
 
+    The items go out in their order, those of a set sorted by kind and value: a set itself has them in another order in
+    each process, and what was out already when a message is run again is known by its position.
+
     Args:
-        parameter: the parameter, which is a list, tuple, set or other iterable.
+        parameter: the parameter, which is a list, tuple, set or other iterable that can be read again.
         into: the parameter of an item; None: the same.
         index: the parameter in which the place of the item is told, from 0; None: it is not told.
 
@@ -143,7 +152,8 @@ class Split(ReadyMade):
         InvalidNameError: one of them cannot be the name of a parameter.
 
     In a job:
-        RecordError: the parameter is no iterable, or a text or dict.
+        RecordError: the parameter is no iterable, or a text or dict, or an iterator, which can be read only once; or a
+            set of other things than can be keys (`Deduplicate`).
         SlotArgumentError: the message lacks the parameter.
 
     Example:
@@ -176,10 +186,20 @@ class Split(ReadyMade):
                 f"Split expected its parameter {self.parameter!r} to be a list or another iterable, "
                 f"got {type(items).__qualname__}"
             )
+        if isinstance(items, Iterator):
+            raise RecordError(
+                f"Split expected its parameter {self.parameter!r} to be a list or another iterable that can be read "
+                f"again when the message is, got {type(items).__qualname__}; make a list of it, or use FlatMap"
+            )
         others = {name: value for name, value in data.items() if name != self.parameter}
-        for number, item in enumerate(items):
+        for number, item in enumerate(_in_order(items, "an item of a set for Split")):
             place = {} if self.index is None else {self.index: number}
             self.emit(OUTPUT, **{**others, self.into: item, **place})
+
+
+def _in_order(items: Iterable[Any], where: str) -> Iterable[Any]:
+    """Give the items in an order that is the same each time: that of a set is another one in each process."""
+    return sorted(items, key=lambda item: key_text(item, where)) if isinstance(items, set | frozenset) else items
 
 
 def _has_parts(value: object) -> bool:

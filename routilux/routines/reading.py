@@ -46,7 +46,7 @@ class Decoding:
 
     def __init__(self, encoding: str, errors: str, owner: str) -> None:
         self.encoding = checked_encoding(encoding, owner)
-        self.errors = checked_errors(errors, owner)
+        self.errors = checked_errors(errors, UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), owner)
         # A mark at the start of the file is none anywhere else.
         self._later = "utf-8" if self.encoding == "utf-8-sig" else self.encoding
 
@@ -62,6 +62,8 @@ class Decoding:
             byte, at = error.object[error.start], error.start
             detail = f"byte 0x{byte:02x} at {at:,} is not {self.encoding} ({error.reason}); errors= goes on past it"
             raise FileReadError(path, detail, line) from error
+        except UnicodeError as error:  # of a codec that does not tell where
+            raise FileReadError(path, f"it is not {self.encoding} ({error})", line) from error
 
     def has_plain_newlines(self) -> bool:
         """Tell whether a line ends with the byte of a newline, as in all encodings but UTF-16 and UTF-32."""
@@ -75,7 +77,8 @@ def opened(path: str, at: int = 0) -> Iterator[BinaryIO]:
     """Open a regular file at a place in it.
 
     Raises:
-        FileReadError: it cannot be opened, is no regular file, or is shorter than that.
+        FileReadError: it cannot be opened, is no regular file, or is shorter than that; or, at the end, than what was
+            read of it.
     """
     try:
         # Not to wait for somebody who writes into a pipe: it is refused.
@@ -87,9 +90,13 @@ def opened(path: str, at: int = 0) -> Iterator[BinaryIO]:
     with _as_file(descriptor, path) as file:
         size = os.fstat(descriptor).st_size
         if size < at:
-            raise FileReadError(path, f"{at:,} bytes of it were read before, and now it has {size:,}")
+            raise _shortened(path, at, size)
         file.seek(at)
         yield file
+        # Not of a file that has no size at all and is read nevertheless, such as those below /proc.
+        now, read = os.fstat(descriptor).st_size, file.tell()
+        if now < read and now != size:
+            raise _shortened(path, read, now)
 
 
 def read_lines(path: str, at: int, number: int, decoding: Decoding, max_bytes: int) -> Generator[Line, None, None]:
@@ -142,23 +149,34 @@ def checked_encoding(encoding: object, owner: str) -> str:
         OptionError: there is no such encoding of text.
     """
     if isinstance(encoding, str):
-        with suppress(LookupError):
+        with suppress(LookupError, ValueError):  # ValueError: a zero character, or one that does not do with `ignore`
             b"a".decode(encoding, "ignore")
             return codecs.lookup(encoding).name
     raise OptionError(f"{owner}: expected encoding to be that of a text, such as 'utf-8', got {encoding!r}")
 
 
-def checked_errors(errors: object, owner: str) -> str:
-    """Give a way with text that is not in an encoding.
+def checked_errors(errors: object, example: UnicodeError, owner: str) -> str:
+    """Give a way with what is not in an encoding.
+
+    Args:
+        errors: the way.
+        example: something that it has to do with: some ways are for writing alone.
+        owner: whose it is, for errors.
 
     Raises:
         OptionError: there is no such way.
     """
     if isinstance(errors, str):
-        with suppress(LookupError):
-            codecs.lookup_error(errors)
+        with suppress(LookupError, ValueError, TypeError):
+            way = codecs.lookup_error(errors)
+            with suppress(UnicodeError):  # `strict` raises it
+                way(example)
             return errors
     raise OptionError(f"{owner}: expected errors to be one of 'strict', 'replace', 'ignore', ..., got {errors!r}")
+
+
+def _shortened(path: str, read: int, size: int) -> FileReadError:
+    return FileReadError(path, f"{read:,} bytes of it were read before, and now it has {size:,}")
 
 
 def _as_file(descriptor: int, path: str) -> BinaryIO:

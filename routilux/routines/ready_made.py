@@ -9,10 +9,17 @@ from typing import Any
 
 from routilux.errors import WiringError
 from routilux.model.routine import Routine
+from routilux.model.slot import Slot
+from routilux.routines.asking import WholeMessage
 
 
 class ReadyMade(Routine):
     """A routine that is all told by the arguments of its class, and by what is set of every routine."""
+
+    def slot_annotations(self, slot: Slot) -> dict[str, Any]:
+        """Give the types that the functions it was handed take parameters as; its own handlers take any."""
+        binding = slot.binding
+        return binding.annotations() if isinstance(binding, WholeMessage) else super().slot_annotations(slot)
 
     def _take_fields(self) -> dict[str, Any]:
         settings = self._take_settings()

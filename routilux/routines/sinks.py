@@ -15,13 +15,14 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, ClassVar
 
 from routilux.errors import OptionError
 from routilux.model.names import checked_names
 from routilux.model.options import RoutineOptions
 from routilux.model.state_policy import EXTERNAL
-from routilux.routines.asking import Question, input_slot
+from routilux.routines.asking import Question, checked_function, input_slot
 from routilux.routines.errors import RecordError
 from routilux.routines.one_worker import OneWorker
 from routilux.routines.reading import checked_encoding, checked_errors
@@ -76,6 +77,12 @@ class FileSink(OneWorker):
             )
         return super().objection_to(options)
 
+    def needs_alone(self) -> str:
+        """Need its file, by whatever name and links."""
+        with suppress(ValueError):  # a zero character: its first message will tell
+            return f"the file {os.path.realpath(self._file)!r}"
+        return f"the file {self._file!r}"
+
     def write(self, data: dict[str, Any]) -> None:
         """Write the record of one message."""
         end = self.state.get(_END, 0)
@@ -102,9 +109,9 @@ class JsonLinesSink(FileSink):
             holds when programs are killed, but not when the machine loses power.
 
     Raises:
-        HandlerError: `default` is no function.
+        HandlerError: `default` is `async`, or yields.
         InvalidNameError: `parameter` cannot be the name of one.
-        OptionError: the path is none.
+        OptionError: the path is none, or `default` no function.
 
     In a job:
         RecordError: the record cannot be told in JSON (NaN and infinity cannot either).
@@ -135,7 +142,7 @@ class JsonLinesSink(FileSink):
         super().__init__(path, parameter, fsync=fsync)
         if default is not None and not callable(default):
             raise OptionError(f"JsonLinesSink: expected default to be a function, got {default!r}")
-        self.default = default
+        self.default = None if default is None else checked_function(default, "the default of JsonLinesSink")
 
     def _encode(self, record: Any, *, is_first: bool) -> bytes:
         try:
@@ -175,7 +182,8 @@ class CsvSink(FileSink):
         OptionError: an option cannot have that value.
 
     In a job:
-        RecordError: a message has a parameter that is no column, or the row is no dict, or cannot be written so.
+        RecordError: a message has a parameter that is no column, or the row is no dict by names, or cannot be written
+            so; or the first one has no parameters, and so no columns.
         FileWriteError: the file cannot be written, or is shorter than the job has left it.
         SlotArgumentError: the message lacks `parameter`.
 
@@ -206,13 +214,17 @@ class CsvSink(FileSink):
         fsync: bool = True,
     ) -> None:
         super().__init__(path, parameter, fsync=fsync)
-        self.columns = None if columns is None else checked_names(columns, "the columns of CsvSink")
+        self.columns = None if columns is None else checked_names(columns, "columns of CsvSink")
+        if self.columns == ():
+            raise OptionError("CsvSink: expected columns to be one name at least, or None, got none")
         self.header = header
         self.missing = missing
         self.ignore_others = ignore_others
         self.delimiter = delimiter
         self.encoding = checked_encoding(encoding, "CsvSink")
-        self.errors = checked_errors(errors, "CsvSink")
+        self.errors = checked_errors(errors, UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogate"), "CsvSink")
+        if not self._has_rows():
+            raise OptionError(f"CsvSink: in {encoding!r} rows cannot be written one by one")
         given: object = delimiter  # what came may be anything
         if not isinstance(given, str) or len(given) != 1 or given in '\r\n"':
             raise OptionError(
@@ -222,6 +234,8 @@ class CsvSink(FileSink):
     def _encode(self, record: Any, *, is_first: bool) -> bytes:
         if not isinstance(record, dict):
             raise RecordError(f"a row for {self._file!r} is a dict by columns, got {type(record).__qualname__}")
+        if not all(isinstance(name, str) for name in record):
+            raise RecordError(f"a row for {self._file!r} is a dict by names, got the names {list(record)}")
         columns = self._columns_of(record)
         if not self.ignore_others and len(record.keys() & set(columns)) < len(record):
             others = [name for name in record if name not in columns]
@@ -240,6 +254,8 @@ class CsvSink(FileSink):
         if self.columns is not None:
             return self.columns
         if _COLUMNS not in self.state:
+            if not record:
+                raise RecordError(f"the first row for {self._file!r} has no parameters: name the columns in columns=")
             self.state[_COLUMNS] = json.dumps(list(record))
         return tuple(json.loads(self.state[_COLUMNS]))
 
@@ -248,6 +264,14 @@ class CsvSink(FileSink):
         # What a line could end with is quoted only where it is part of the end that is given here.
         csv.writer(text, delimiter=self.delimiter, lineterminator="\r\n").writerow(values)
         return text.getvalue().removesuffix("\r\n") + "\n"
+
+    def _has_rows(self) -> bool:
+        """Tell whether rows that are encoded one by one are the text of a file: in some encodings they are not."""
+        try:
+            written = self._to_bytes("a\n", is_first=True) + self._to_bytes("b\n", is_first=False)
+            return written.decode(self.encoding) == "a\nb\n"
+        except UnicodeError:
+            return False
 
     def _to_bytes(self, text: str, *, is_first: bool) -> bytes:
         encoder = codecs.getincrementalencoder(self.encoding)(self.errors)

@@ -68,10 +68,14 @@ class Source(OneWorker):
         return self._default
 
     def _as_text(self, path: object, wrong: type[Exception]) -> str:
+        told = f"{type(self).__name__}: expected {self.parameter} to be a path, got {path!r}"
         try:
-            return os.fsdecode(path)  # type: ignore[arg-type]  # what came may be anything, and is refused
+            text = os.fsdecode(path)  # type: ignore[arg-type]  # what came may be anything, and is refused
         except TypeError as error:
-            raise wrong(f"{type(self).__name__}: expected {self.parameter} to be a path, got {path!r}") from error
+            raise wrong(told) from error
+        if not text:  # as a folder it would be the present one, which hardly anybody means by that
+            raise wrong(told)
+        return text
 
     def _give_up(self, error: FileReadError) -> None:
         """Tell that something could not be read."""

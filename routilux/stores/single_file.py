@@ -27,7 +27,7 @@ def write_file(path: str | os.PathLike[str], data: bytes) -> None:
 def write_parts(path: str | os.PathLike[str], parts: Iterable[bytes]) -> None:
     """As `write_file`, of parts that are made one after another; what making them raises leaves what was there."""
     target = Path(path)
-    temporary = target.with_name(TEMPORARY + secrets.token_hex(8))
+    temporary = target.parent / (TEMPORARY + secrets.token_hex(8))
     with writing(f"the file {str(target)!r}"):
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(temporary, flags, FILE_MODE)

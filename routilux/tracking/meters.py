@@ -6,13 +6,14 @@ it is handed durations in batches, and the clock's readings with them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from routilux.facts import Fact
-from routilux.tracking.sketch import Sketch
+from routilux.tracking.sketch import Histogram, Sketch
 
 RECENT_SECONDS = 60
 """What "lately" is: the last minute."""
@@ -74,7 +75,7 @@ class Measures(NamedTuple):
 
     Args:
         at: clock reading at which that was.
-        seconds: how long it has run, in all its programs together.
+        seconds: how long it has run, in all its programs together; pauses do not count.
         routines: of each routine, in the plan's order.
     """
 
@@ -107,8 +108,8 @@ class Recent:
 
 
 class _Meter(NamedTuple):
-    turns: Sketch
-    waits: Sketch
+    turns: Histogram
+    waits: Histogram
     recent: Recent
 
 
@@ -123,12 +124,25 @@ class Meters:
     def __init__(self, routines: int, before: Measures | None = None) -> None:
         self._seconds_before = 0.0 if before is None else before.seconds
         known = (Measured(),) * routines if before is None else before.routines
-        self._meters = tuple(_Meter(one.turns.copy(), one.waits.copy(), Recent()) for one in known)
+        self._meters = tuple(_Meter(Histogram(one.turns), Histogram(one.waits), Recent()) for one in known)
         self._began_at = 0.0
+        self._stopped_at: float | None = None
+        self._paused_seconds = 0.0
 
     def begin(self, now: float) -> None:
         """Take note of when the job begins to run here."""
         self._began_at = now
+
+    def stop(self, now: float) -> None:
+        """Let no time pass from here on: the job is paused, or over; nothing happens if it is so already."""
+        if self._stopped_at is None:
+            self._stopped_at = now
+
+    def go_on(self, now: float) -> None:
+        """Let time pass again; nothing happens if it does."""
+        if self._stopped_at is not None:
+            self._paused_seconds += now - self._stopped_at
+            self._stopped_at = None
 
     def extend(self, times: Iterable[Times], facts: Sequence[Fact]) -> None:
         """Take in what turns took.
@@ -139,8 +153,9 @@ class Meters:
         """
         if not facts:
             return
-        meters, second = self._meters, int(facts[0].at)
-        is_one_second = second == int(facts[-1].at)
+        meters, paused = self._meters, self._paused_seconds
+        second = int(facts[0].at - paused)
+        is_one_second = second == int(facts[-1].at - paused)
         for routine, count, seconds, longest, samples in times:
             meter = meters[routine]
             turns, waits = zip(*samples, strict=True)
@@ -149,19 +164,20 @@ class Meters:
             if is_one_second:
                 meter.recent.add(second, count)
         if not is_one_second:  # of a job that is not very busy
-            for fact in facts:
-                if fact.kind == "committed":
-                    meters[fact.routine].recent.add(int(fact.at), 1)
+            counts = Counter([(fact.routine, int(fact.at - paused)) for fact in facts if fact.kind == "committed"])
+            for (routine, at), count in counts.items():
+                meters[routine].recent.add(at, count)
 
     def measure(self, now: float) -> Measures:
-        """Give what was measured so far, by copies."""
-        ran = max(0.0, now - self._began_at)
+        """Give what was measured so far; it does not change with what comes."""
+        clock = (now if self._stopped_at is None else self._stopped_at) - self._paused_seconds
+        ran = max(0.0, clock - self._began_at)
         window = min(float(RECENT_SECONDS), ran)
         return Measures(
             now,
             self._seconds_before + ran,
             tuple(
-                Measured(meter.turns.copy(), meter.waits.copy(), meter.recent.count(now), window)
+                Measured(meter.turns.sketch(), meter.waits.sketch(), meter.recent.count(clock), window)
                 for meter in self._meters
             ),
         )

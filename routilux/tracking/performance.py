@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -129,7 +129,7 @@ class FlowPerformance(msgspec.Struct, frozen=True):
     Its fields are those of `RoutinePerformance`, but for these.
 
     Args:
-        seconds: how long it has run, in all its programs together.
+        seconds: how long it has run, in all its programs together; pauses do not count.
         routines: how many it has.
         sent: messages sent by all its connections.
     """
@@ -164,7 +164,7 @@ class FlowPerformance(msgspec.Struct, frozen=True):
 
 
 class EventFlow(msgspec.Struct, frozen=True):
-    """What went along one connection. Counts are the ledger's: `count` is the sum of the other five.
+    """What went along one connection. Counts are the ledger's: `count` is the sum of the other four.
 
     Args:
         source: the routine that emits; empty for messages from outside.
@@ -193,6 +193,18 @@ class EventFlow(msgspec.Struct, frozen=True):
     first_at: float | None
     last_at: float | None
     label: str
+
+
+def sum_sent(flows: Iterable[EventFlow]) -> list[tuple[dict[str, str], int]]:
+    """Give how many messages went from where to where, each pair of places once.
+
+    Several connections may have the same ends, with different mappings; and those that a flow has no more have none.
+    """
+    sums: dict[tuple[str, str, str, str], int] = {}
+    for flow in flows:
+        ends = (flow.source, flow.event, flow.target, flow.slot)
+        sums[ends] = sums.get(ends, 0) + flow.count
+    return [(dict(zip(("source", "event", "target", "slot"), ends, strict=True)), sent) for ends, sent in sums.items()]
 
 
 def to_plain(value: object) -> Any:

@@ -1,4 +1,4 @@
-"""A quantile sketch: the distribution of many durations in little memory. Pure.
+"""Quantile sketches: the distribution of many durations in little memory. Pure.
 
 Theory of operation. This is a DDSketch (Masson, Rim, Lee, "DDSketch: a fast and fully-mergeable quantile sketch with
 relative-error guarantees", PVLDB 12(12), 2019): values are counted in buckets that grow with the value, so that a
@@ -6,8 +6,11 @@ quantile is told with a bounded relative error, and two sketches are merged by a
 value is found by the linear interpolation of its binary logarithm, as in the fast mappings of that paper's own
 implementations: it is the upper half of the value as a 32 bit float, which is a sign, 8 bits of exponent and 7 bits of
 mantissa. So each octave has 128 buckets of equal width, none is wider than 1/128 of its lower bound, and the value in
-its middle is at most 1/257 = 0.39 % away from any in it. There are 65,536 buckets at most, whatever comes; between one
+its middle is at most 1/257 = 0.39 % away from any in it. There are 32,768 buckets at most, whatever comes; between one
 microsecond and one day there are 4,700.
+
+Who counts (`Histogram`) has a row of counters for each octave; what is told, sent and kept of it (`Sketch`) are the
+buckets in which there is something.
 
 Whoever has more durations than can be looked at one by one adds their number, sum and greatest, which are exact, and
 some of them, by which the others are counted too.
@@ -17,8 +20,10 @@ from __future__ import annotations
 
 import struct
 import sys
+from array import array
 from collections import deque
 from collections.abc import Sequence
+from itertools import compress
 from typing import Annotated, TypeAlias
 
 import msgspec
@@ -27,12 +32,14 @@ from msgspec import Meta
 RELATIVE_ACCURACY = 1 / 257
 """By how much of itself a quantile may be wrong at most, for values from 1e-38 to 1e38."""
 _SIGN = 0x8000
+_OCTAVE_BITS = 7
+_IN_OCTAVE = (1 << _OCTAVE_BITS) - 1
 _UPPER_HALF = 1 if sys.byteorder == "little" else 0
 _SINGLE = struct.Struct(">f")
 
 
 Count: TypeAlias = Annotated[int, Meta(ge=0)]
-Bucket: TypeAlias = Annotated[int, Meta(ge=0, le=0xFFFF)]
+Bucket: TypeAlias = Annotated[int, Meta(ge=0, le=0x7FFF)]
 
 
 class Sketch(msgspec.Struct, array_like=True):
@@ -50,31 +57,6 @@ class Sketch(msgspec.Struct, array_like=True):
     greatest: float = 0.0
     buckets: dict[Bucket, Count] = {}
 
-    def extend(self, values: Sequence[float]) -> None:
-        """Add values, in seconds; a negative one is zero to quantiles."""
-        if values:
-            self.add(values, len(values), sum(values), max(values))
-
-    def add(self, samples: Sequence[float], count: int, total: float, greatest: float) -> None:
-        """Add values of which some are known: in its bucket each of these stands for its share of all.
-
-        Args:
-            samples: those that are known, one at least.
-            count: how many there are in all.
-            total: the sum of all.
-            greatest: the greatest of all.
-        """
-        self.count += count
-        self.total += total
-        self.greatest = max(self.greatest, greatest)
-        each = count // len(samples)
-        singles = struct.pack(f"{len(samples)}f", *samples)
-        buckets = self.buckets
-        bucket = 0
-        for bucket in memoryview(singles).cast("H")[_UPPER_HALF::2].tolist():
-            buckets[bucket] = buckets.get(bucket, 0) + each
-        buckets[bucket] += count - len(samples) * each
-
     def merge(self, other: Sketch) -> None:
         """Add all that another one has seen."""
         self.count += other.count
@@ -82,10 +64,6 @@ class Sketch(msgspec.Struct, array_like=True):
         self.greatest = max(self.greatest, other.greatest)
         for bucket, count in other.buckets.items():
             self.buckets[bucket] = self.buckets.get(bucket, 0) + count
-
-    def copy(self) -> Sketch:
-        """Give one that does not change with this one."""
-        return Sketch(self.count, self.total, self.greatest, self.buckets.copy())
 
     def quantiles(self, shares: Sequence[float]) -> list[float]:
         """Give the values that shares of all are not above, within `RELATIVE_ACCURACY` of themselves.
@@ -99,7 +77,7 @@ class Sketch(msgspec.Struct, array_like=True):
         found: list[float] = []
         below = 0
         ranks = deque(share * (self.count - 1) for share in shares)
-        for bucket in sorted(self.buckets, key=_order):
+        for bucket in sorted(self.buckets):
             below += self.buckets[bucket]
             while ranks and below > ranks[0]:
                 ranks.popleft()
@@ -112,13 +90,63 @@ class Sketch(msgspec.Struct, array_like=True):
         return self.total / self.count if self.count else 0.0
 
 
-def _order(bucket: int) -> int:
-    return bucket if bucket < _SIGN else -1
+class Histogram:
+    """Counts durations for sketches, in memory that does not grow with their number.
+
+    It takes a kilobyte for each octave, which is from a duration to its double, in which there was any: some twenty of
+    them for turns of microseconds and waits of seconds, forty for all between a microsecond and a week.
+
+    Args:
+        before: what was counted already.
+    """
+
+    __slots__ = ("_count", "_greatest", "_octaves", "_total")
+
+    def __init__(self, before: Sketch = Sketch()) -> None:  # noqa: B008  it is only read
+        self._count, self._total, self._greatest = before.count, before.total, before.greatest
+        self._octaves: dict[int, array[int]] = {}
+        """By the number of the octave, how many there were in each of its buckets."""
+        for bucket, count in before.buckets.items():
+            self._octave(bucket >> _OCTAVE_BITS)[bucket & _IN_OCTAVE] += count
+
+    def add(self, samples: Sequence[float], count: int, total: float, greatest: float) -> None:
+        """Count values of which some are known: in its bucket each of these stands for its share of all.
+
+        Args:
+            samples: those that are known, in seconds, one at least; a negative one is zero to quantiles.
+            count: how many there are in all.
+            total: the sum of all.
+            greatest: the greatest of all.
+        """
+        self._count += count
+        self._total += total
+        self._greatest = max(self._greatest, greatest)
+        octaves = self._octaves
+        each, more = divmod(count, len(samples))
+        each_of_first = each + more  # what does not share out is counted with it
+        singles = struct.pack(f"{len(samples)}f", *samples)
+        for half in memoryview(singles).cast("H")[_UPPER_HALF::2].tolist():
+            bucket = half if half < _SIGN else 0
+            octave = octaves.get(bucket >> _OCTAVE_BITS) or self._octave(bucket >> _OCTAVE_BITS)
+            octave[bucket & _IN_OCTAVE] += each_of_first
+            each_of_first = each
+
+    def sketch(self) -> Sketch:
+        """Give what was counted so far."""
+        buckets: dict[int, int] = {}
+        for octave, counts in self._octaves.items():
+            first = octave << _OCTAVE_BITS
+            buckets.update(zip(compress(range(first, first + len(counts)), counts), filter(None, counts), strict=True))
+        return Sketch(self._count, self._total, self._greatest, buckets)
+
+    def _octave(self, number: int) -> array[int]:
+        counts = self._octaves.get(number)
+        if counts is None:
+            counts = self._octaves[number] = array("Q", bytes(8 << _OCTAVE_BITS))
+        return counts
 
 
 def _middle(bucket: int) -> float:
     """Give the value from which no other in the bucket is further away, by its share."""
-    if bucket >= _SIGN:
-        return 0.0
     lower, upper = (_SINGLE.unpack((half << 16).to_bytes(4, "big"))[0] for half in (bucket, bucket + 1))
     return float(2.0 * lower * upper / (lower + upper))

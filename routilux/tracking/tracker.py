@@ -50,7 +50,7 @@ class ExecutionTracker(SerializableStruct, frozen=True):
         flow_id: its flow.
         status: the job's word.
         at: which moment, in seconds since the epoch.
-        seconds: how long the job has run, in all its programs together.
+        seconds: how long the job has run, in all its programs together; pauses do not count.
         tracks: its routines, in the flow's order.
         flows: its connections, in the flow's order.
     """

@@ -64,8 +64,25 @@ def test_one_routine_is_told_of_alone(capsys: pytest.CaptureFixture[str]) -> Non
     started().leave()
     _status, out, _err = told(capsys, "--metrics", "--routine", "pair")
     assert "\nsum " not in out
-    status, _out, err = told(capsys, "--metrics", "--routine", "pai")
-    assert (status, "did you mean 'pair'?" in err) == (2, True)
+    _status, out, _err = told(capsys, "--prometheus", "--routine", "pair")
+    assert set(re.findall(r'routine="(\w+)"', out)) == {"pair"}
+    assert set(re.findall(r'target="(\w*)"', out)) == {"sum", "pair"}
+    shown = json.loads(told(capsys, "--metrics", "--json", "--routine", "pair")[1])
+    assert (list(shown["routines"]), shown["flow"]["handled"]) == (["pair"], 1)
+
+
+@pytest.mark.parametrize("words", [("--metrics",), ("--prometheus",), ("--history",), ("--trace", "t.json"), ()])
+def test_a_routine_that_the_job_does_not_have_is_refused(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    started().leave()
+    status, out, err = told(capsys, *words, "--routine", "pai")
+    assert (status, out) == (2, "")
+    assert (
+        err
+        == "routilux: --routine: the job has no routine 'pai'; its routines are 'pair', 'sum'; did you mean 'pair'?\n"
+    )
+    assert not Path("t.json").exists()
 
 
 def test_metrics_for_prometheus(capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,6 +105,8 @@ def test_a_trace_of_the_whole_history_is_written(capsys: pytest.CaptureFixture[s
     assert sum(event["ph"] == "X" for event in events) == 4
     status, _out, err = told(capsys, "--trace", "nowhere/trace.json")
     assert (status, err.startswith("routilux: the file 'nowhere/trace.json'")) == (1, True)
+    status, _out, err = told(capsys, "--trace", ".")
+    assert (status, err.startswith("routilux: the file '.' could not be written: ")) == (1, True)
 
 
 def test_what_is_shown_fits_a_narrow_terminal_and_is_printable() -> None:

@@ -32,8 +32,8 @@ from routilux.routing import compile_plan
 from routilux.serial.carried import Carried
 from routilux.serial.registry import default as registry
 from routilux.tracking.meters import Measured, Spent
-from routilux.tracking.sketch import Sketch
 from supervisors.reasons import Crashed, ErrorRecord, Raised
+from tests.tracking.samples import sketch_of
 
 CODEC = Carried(registry, allow_pickle=False)
 THERE = Clocks(1_000.0, 1_700_000_000.0)
@@ -119,9 +119,7 @@ def accounts(draw: st.DrawFn, index: int) -> AccountBooks:
 
 
 def measure(values: list[float], recent_seconds: float) -> Measured:
-    sketch = Sketch()
-    sketch.extend(values)
-    return Measured(sketch, sketch.copy(), len(values), recent_seconds)
+    return Measured(sketch_of(values), sketch_of(values), len(values), recent_seconds)
 
 
 edges = st.lists(counts, min_size=len(PLAN.edges), max_size=len(PLAN.edges))

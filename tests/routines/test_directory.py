@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import fnmatch
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +113,7 @@ def test_what_is_asked_of_no_folder_is_told() -> None:
         DirectorySource(), {"path": "x"}, "trigger"
     )
     assert "DirectorySource: expected root to be a path, got 5" in failure(DirectorySource(), {"root": 5}, "trigger")
+    assert "DirectorySource: expected root to be a path, got ''" in failure(DirectorySource(), {"root": ""}, "trigger")
 
 
 @pytest.mark.parametrize("pattern", ["", [], "a/*.log", 5, ["*.log", ""]])
@@ -125,3 +128,43 @@ def test_what_cannot_be_is_refused() -> None:
         DirectorySource(number)
     with pytest.raises(OptionError, match="DirectorySource: expected unreadable to be 'error' or 'event', got 'x'"):
         DirectorySource(unreadable="x")
+
+
+@contextmanager
+def as_ordinary_user() -> Iterator[None]:
+    """Let modes of files mean something, also to who may do all."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.parametrize("follow_links", [False, True])
+def test_what_may_not_be_looked_into_is_an_error_or_an_event_and_hides_nothing_else(
+    follow_links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "locked").mkdir()
+    (tmp_path / "locked" / "file").touch()
+    (tmp_path / "open").touch()
+    (tmp_path / "link").symlink_to("locked/file")
+    for broken in ("open/none", "x" * 300, "none"):
+        (tmp_path / f"broken {len(broken)}").symlink_to(broken)
+    monkeypatch.chdir(tmp_path)
+    tmp_path.chmod(0o755)
+    (tmp_path / "locked").chmod(0)
+    try:
+        with as_ordinary_user():
+            state = flow_of(DirectorySource(".", unreadable="event", follow_links=follow_links)).execute()
+            failed = flow_of(DirectorySource(".", follow_links=follow_links)).execute()
+    finally:
+        (tmp_path / "locked").chmod(0o755)
+    denied = [(item["path"], item["error"]) for item in emitted(state, "unreadable")]
+    assert denied == [("link", "Permission denied"), ("locked", "Permission denied")]
+    assert [item["name"] for item in emitted(state)] == ["open"]
+    assert failed.status == "failed"
+    assert "cannot read 'link': Permission denied" in str(failed.error)
+    assert failed.outputs["it", "output"] == []

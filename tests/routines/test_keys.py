@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from enum import Enum, IntEnum
 from typing import Any
 
 import pytest
@@ -38,3 +39,17 @@ def test_long_and_broken_texts_are_told_apart() -> None:
 def test_what_cannot_be_a_key_is_refused(key: Any) -> None:
     with pytest.raises(RecordError, match="it: expected None, a bool, number, text, bytes or a tuple of such, got "):
         key_text(key, "it")
+
+
+class Color(str, Enum):  # noqa: UP042  whose own text is another
+    RED = "red"
+
+
+class Size(IntEnum):
+    ONE = 1
+
+
+def test_a_member_of_an_enum_has_the_text_of_what_it_is_equal_to() -> None:
+    for key, equal in ((Color.RED, "red"), (Size.ONE, 1)):
+        assert key == equal
+        assert key_text(key, "it") == key_text(equal, "it")

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routilux import Flow
+from routilux import ErrorHandler, Flow
 from routilux.errors import HandlerError, InvalidNameError
 from routilux.routines import FlatMap, Map, Split
+from routilux.routines.keys import key_text
 from tests.routines.running import emitted, failure, flow_of, run
 
 NUMBERS = st.lists(st.integers(-9, 9), max_size=8)
@@ -97,6 +101,9 @@ def test_functions_travel_to_several_workers(routine: Map) -> None:
             "Split expected its parameter 'items' to be a list or another iterable, got int",
         ),
         (Split("items"), {"items": "abc"}, "got str"),
+        (Split("items"), {"items": iter([1])}, "that can be read again when the message is, got list_iterator; make a"),
+        (FlatMap(lambda n: {n}), {"n": 1j}, "an item of a set from FlatMap's function: expected None, a bool, number"),
+        (Split("items"), {"items": {1j}}, "an item of a set for Split: expected None, a bool, number, text, bytes or"),
         (Split("items"), {"item": []}, "slot 'input' of routine 'it' expected 'items', got 'item'"),
         (Map(lambda a, b: a + b), {"a": 1}, "slot 'input' of routine 'it' expected 'b', got 'a'"),
         (Map(lambda n: 1 // n), {"n": 0}, "ZeroDivisionError"),
@@ -129,3 +136,41 @@ def test_what_remembers_nothing_takes_several_workers() -> None:
     for routine in (Map(double), FlatMap(double), Split("items")):
         problems = flow_of(routine, placement="process", workers=2).check()
         assert [problem for problem in problems if problem.severity == "error"] == []
+
+
+def test_a_set_is_split_in_the_same_order_in_each_process() -> None:
+    items = {"b", "a", 10, 9, None, b"x", (2, "y"), (1, "z"), 0.5}
+    expected = [0.5, 9, 10, None, "a", "b", (1, "z"), (2, "y"), b"x"]
+    for kind in (set, frozenset):
+        state = run(Split("items", index="at"), [{"items": kind(items)}])
+        found = [item["items"] for item in emitted(state)]
+        assert sorted(found, key=expected.index) == expected
+        assert found == sorted(items, key=lambda item: key_text(item, "it"))
+        state = run(FlatMap(lambda items: items), [{"items": kind(items)}])
+        assert [item["value"] for item in emitted(state)] == found
+
+
+class DyingSplit(Split):
+    """Kills its process once, behind so many items."""
+
+    def __init__(self, parameter: str, died: Path) -> None:
+        super().__init__(parameter)
+        self.died = died
+        self.count = 0
+
+    def emit(self, event: str, /, **data: Any) -> None:
+        super().emit(event, **data)
+        self.count += 1
+        if self.count == 2_500 and not self.died.exists():
+            self.died.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.processes
+def test_each_item_of_a_large_set_goes_out_once_when_the_worker_is_killed_in_the_middle(tmp_path: Path) -> None:
+    # The next process has another order of sets, and 2,000 are out already: they are known by their positions alone.
+    items = {f"item {n}" for n in range(4_000)}
+    split = DyingSplit("items", tmp_path / "died")
+    state = run(split, [{"items": items}], placement="process", error_handler=ErrorHandler("retry", retry_delay=0.0))
+    assert state.routine_states["it"]["restarts"] == 1
+    assert sorted(item["items"] for item in emitted(state)) == sorted(items)

@@ -17,7 +17,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from routilux import ErrorHandler, Flow
-from routilux.errors import InvalidNameError, OptionError
+from routilux.errors import FlowCheckError, InvalidNameError, OptionError
 from routilux.routines import CsvSink, JsonLinesSink
 from tests.routines.killed import RECORDS
 from tests.routines.running import failure, flow_of, run, state_of
@@ -74,6 +74,8 @@ def test_a_file_is_what_a_plain_loop_writes(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == "".join(f'{{"name": "é", "n": {n}}}\n' for n in range(3)).encode()
     run(CsvSink(tmp_path / "b", header=False, columns=["n", "x"], missing="-", ignore_others=True), messages)
     assert (tmp_path / "b").read_bytes() == b"0,-\n1,-\n2,-\n"
+    run(CsvSink(tmp_path / "c", errors="xmlcharrefreplace", encoding="ascii"), messages[:1])
+    assert (tmp_path / "c").read_bytes() == b"name,n\n&#233;,0\n"
 
 
 def test_a_record_may_be_one_parameter(tmp_path: Path) -> None:
@@ -187,8 +189,11 @@ def test_what_is_no_file_to_write_is_told(tmp_path: Path) -> None:
         (lambda path: CsvSink(path, columns=["x"]), {"x": 1, "y": 2}, "has ['y'], and the columns are ['x']; name"),
         (lambda path: CsvSink(path, parameter="x"), {"x": 1}, "is a dict by columns, got int"),
         (lambda path: CsvSink(path, encoding="ascii"), {"x": "é"}, "cannot be written: 'ascii' codec can't encode"),
+        (CsvSink, {}, "has no parameters: name the columns in columns="),
+        (lambda path: CsvSink(path, parameter="x"), {"x": {(1, 2): 3}}, "is a dict by names, got the names [(1, 2)]"),
+        (lambda path: CsvSink(path, parameter="x"), {"x": {b"k": 3}}, "is a dict by names, got the names [b'k']"),
     ],
-    ids=range(6),
+    ids=range(9),
 )  # fmt: skip
 def test_what_fails_is_told(make: Any, message: dict[str, Any], told: str, tmp_path: Path) -> None:
     error = failure(make(tmp_path / "out"), message)
@@ -208,7 +213,12 @@ def test_what_fails_is_told(make: Any, message: dict[str, Any], told: str, tmp_p
         (lambda it: CsvSink("a", delimiter=it), "delimiter to be one character that is no line end or quote, got 5"),
         (lambda _: CsvSink("a", delimiter="\n"), "delimiter to be one character that is no line end or quote"),
         (lambda _: CsvSink("a", encoding="utf-9"), "CsvSink: expected encoding to be that of a text"),
+        (lambda _: CsvSink("a", encoding="undefined"), "that of a text, such as 'utf-8', got 'undefined'"),
+        (lambda _: CsvSink("a", encoding="utf\0"), "that of a text, such as 'utf-8', got 'utf\\x00'"),
+        (lambda _: CsvSink("a", encoding="punycode"), "CsvSink: in 'punycode' rows cannot be written one by one"),
         (lambda _: CsvSink("a", errors="lenient"), "CsvSink: expected errors to be one of 'strict'"),
+        (lambda _: CsvSink("a", errors="strict\0"), "'strict', 'replace', 'ignore', ..., got 'strict\\x00'"),
+        (lambda _: CsvSink("a", columns=[]), "CsvSink: expected columns to be one name at least, or None, got none"),
     ],
 )
 def test_what_cannot_be_is_refused(make: Callable[[Any], Any], told: str) -> None:
@@ -220,7 +230,7 @@ def test_what_cannot_be_is_refused(make: Callable[[Any], Any], told: str) -> Non
 def test_columns_are_names_and_each_is_there_once() -> None:
     columns: Any
     for columns in ("text", ["a", "a"], [""]):
-        with pytest.raises(InvalidNameError):
+        with pytest.raises(InvalidNameError, match="columns of CsvSink"):
             CsvSink("a", columns=columns)
 
 
@@ -233,3 +243,19 @@ def test_several_workers_and_threads_that_may_be_left_behind_are_refused() -> No
     assert "each of 2 workers would keep its own" in objection(placement="process", workers=2)
     assert "JsonLinesSink goes without a timeout on a thread" in objection(timeout=5.0)
     assert objection(placement="process", timeout=5.0) == objection() == ""
+
+
+def test_two_sinks_of_one_file_are_refused_by_whatever_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path / "out")
+    for first, second in (("out", "out"), ("out", tmp_path / "out"), ("./out", b"link"), ("a\0", "a\0")):
+        flow = Flow("refused")
+        flow.add_routine(JsonLinesSink(first), "one")
+        flow.add_routine(CsvSink(tmp_path / "else"), "other")
+        flow.add_routine(CsvSink(second), "two")
+        [problem] = [problem for problem in flow.check() if problem.severity == "error"]
+        assert problem.where == "routine 'two'"
+        assert problem.message.startswith("needs the file '")
+        assert problem.message.endswith(" to itself, and so does routine 'one'")
+        with pytest.raises(FlowCheckError):
+            flow.start(keep_open=True)

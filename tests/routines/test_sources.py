@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from routilux import ErrorHandler, Flow, Routine
 from routilux.errors import OptionError
 from routilux.routines import Aggregate, FileSource, LinesSource
-from routilux.routines.sources import LINES_A_COMMIT
+from routilux.routines.sources import LINES_A_COMMIT, Source
 from tests.routines.running import emitted, failure, flow_of, go_on, leave_midway, run, state_of
 from tests.runtime.kept import wait_until
 
@@ -198,6 +198,13 @@ def test_bytes_that_are_not_in_the_encoding_are_replaced_where_that_is_wanted(tm
     assert emitted(state)[401]["line"] == "café"
 
 
+def test_a_codec_that_does_not_say_where_it_fails_is_told_as_others(tmp_path: Path) -> None:
+    (tmp_path / "odd").write_bytes(b"99999999")
+    told = failure(FileSource(encoding="punycode"), {"path": str(tmp_path / "odd")}, "trigger")
+    assert f"FileReadError: cannot read '{tmp_path / 'odd'}': " in told
+    assert "not punycode (" in told
+
+
 def test_a_file_that_became_shorter_while_the_job_was_left_is_told(tmp_path: Path) -> None:
     file = tmp_path / "lines"
     file.write_text("line\n" * 3_000)
@@ -239,6 +246,7 @@ def test_a_file_is_read_that_is_larger_than_the_memory(source: Routine, tmp_path
         (LinesSource(), {}, "slot 'trigger' of routine 'it' expected 'path', got no parameters"),
         (LinesSource(), {"path": 5}, "LinesSource: expected path to be a path, got 5"),
         (FileSource(), {"path": "/no/such"}, "cannot read '/no/such': No such file or directory"),
+        (FileSource(), {"path": ""}, "FileSource: expected path to be a path, got ''"),
     ],
 )
 def test_what_fails_is_told(source: Routine, message: dict[str, Any], told: str) -> None:
@@ -252,11 +260,18 @@ def test_what_fails_is_told(source: Routine, message: dict[str, Any], told: str)
         (lambda: LinesSource(encoding="hex"), "expected encoding to be that of a text, such as 'utf-8', got 'hex'"),
         (lambda: FileSource(encoding=NO_TEXT), "expected encoding to be that of a text, such as 'utf-8', got 5"),
         (lambda: LinesSource(encoding="utf-16"), "a file in 'utf-16' is not read by lines; use FileSource and FlatMap"),
+        (lambda: LinesSource(encoding="idna"), "expected encoding to be that of a text, such as 'utf-8', got 'idna'"),
+        (lambda: LinesSource(encoding="utf\0"), "expected encoding to be that of a text, such as 'utf-8', got 'utf"),
         (lambda: FileSource(errors="lenient"), "expected errors to be one of 'strict', 'replace', 'ignore', ..."),
+        (
+            lambda: LinesSource(errors="xmlcharrefreplace"),
+            "errors to be one of 'strict', 'replace', 'ignore', ..., got",
+        ),
         (lambda: LinesSource(unreadable="skip"), "expected unreadable to be 'error' or 'event', got 'skip'"),
         (lambda: LinesSource(max_line_bytes=0), "expected max_line_bytes to be a number of bytes of at least 1, got 0"),
         (lambda: FileSource(block_bytes=5), "blocks are bytes, since a character may lie in two of them"),
         (lambda: FileSource(NO_TEXT), "FileSource: expected path to be a path, got 5"),
+        (lambda: LinesSource(""), "LinesSource: expected path to be a path, got ''"),
     ],
 )
 def test_what_cannot_be_is_refused(make: Callable[[], Any], told: str) -> None:
@@ -269,3 +284,34 @@ def test_several_workers_are_refused_where_there_is_a_place_to_keep() -> None:
     for source in (LinesSource(), FileSource(encoding=None, block_bytes=9)):
         [problem] = flow_of(source, placement="process", workers=2).check()[:1]
         assert "keeps its place in its state, and each of 2 workers would keep its own" in problem.message
+
+
+@pytest.mark.parametrize("source", [
+    LinesSource(), FileSource(encoding=None, block_bytes=9), LinesSource(unreadable="event"),
+], ids=["LinesSource", "FileSource", "event"])  # fmt: skip
+def test_a_file_that_becomes_shorter_while_it_is_read_is_told(source: Source, tmp_path: Path) -> None:
+    file = tmp_path / "lines"
+    file.write_text("line one\n" * 100_000)
+    flow = Flow("shortened")
+    flow.add_routine(source, "it", error_handler=ErrorHandler("continue"))
+    flow.output("it", "output", capacity=5)  # it goes no further than somebody reads
+    if source.unreadable == "event":
+        flow.output("it", "unreadable")
+    with flow.start("it", {"path": str(file)}) as job:
+        results = job.results()
+        next(results)
+        os.truncate(file, 4)
+        told = [item for item in results if "error" in item]
+    expected = "bytes of it were read before, and now it has 4"
+    if source.unreadable == "event":
+        [event] = told
+        assert (event["path"], event["error"].partition(" ")[2]) == (str(file), expected)
+    else:
+        [letter] = job.state.dead_letters
+        assert letter.cause.endswith(expected)
+
+
+def test_a_file_that_has_no_size_and_is_read_nevertheless_is_read() -> None:
+    expected = Path("/proc/self/limits").read_text()
+    assert [item["line"] for item in emitted(flow_of(LinesSource("/proc/self/limits")).execute())] == lines_of(expected)
+    assert emitted(flow_of(FileSource("/proc/self/limits")).execute())[0]["content"] == expected

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from routilux import ErrorHandler, ExecutionTracker, Flow, Job, Routine
 from routilux.tracking.meters import Measured
 from routilux.tracking.performance import EventFlow, WorkerUsage
-from routilux.tracking.sketch import Sketch
+from routilux.tracking.sketch import Histogram, Sketch
 from routilux.tracking.tracker import RoutineTrack
 
 
@@ -63,9 +63,21 @@ def wait_until(job: Job, is_so: Callable[[ExecutionTracker], bool]) -> Execution
     return tracker
 
 
+def count(histogram: Histogram, values: Sequence[float]) -> None:
+    """Count values that are all known."""
+    if values:
+        histogram.add(values, len(values), sum(values), max(values))
+
+
+def sketch_of(values: Sequence[float], at_once: int = 64) -> Sketch:
+    histogram = Histogram()
+    for start in range(0, len(values), at_once):
+        count(histogram, values[start : start + at_once])
+    return histogram.sketch()
+
+
 def tracker(routine_id: str = "parse") -> ExecutionTracker:
-    turns = Sketch()
-    turns.extend([0.5, 0.5, 1.0])
+    turns = sketch_of([0.5, 0.5, 1.0])
     figures = {"handled": 3, "failed": 1, "waiting": 2, "peak_waiting": 7, "retries": 1, "restarts": 1}
     worker = WorkerUsage(0, 12.5, 4242, 1 << 20, 2 << 20)
     track = RoutineTrack(routine_id, "running", figures, Measured(turns, Sketch(), 3, 60.0), (worker,))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from routilux.facts import Fact
 from routilux.tracking.meters import RECENT_SECONDS, Measured, Measures, Meters, Recent, Times
-from routilux.tracking.sketch import Sketch
+from tests.tracking.samples import sketch_of
 
 
 def committed(*times: float, routine: int = 0) -> list[Fact]:
@@ -55,9 +55,8 @@ def test_nothing_that_came_is_nothing_measured() -> None:
 
 
 def test_what_earlier_runners_have_measured_is_part_of_it_and_stays_theirs() -> None:
-    turns = Sketch()
-    turns.extend([0.5, 1.5])
-    before = Measures(0.0, 40.0, (Measured(turns, turns.copy(), 2, 40.0),))
+    turns = sketch_of([0.5, 1.5])
+    before = Measures(0.0, 40.0, (Measured(turns, turns, 2, 40.0),))
     meters = Meters(1, before)
     meters.begin(100.0)
     meters.extend(took(2.5), committed(101.0))
@@ -74,3 +73,24 @@ def test_of_a_batch_of_which_some_are_known_each_of_these_stands_for_its_share()
     assert (found.turns.count, found.turns.mean, found.turns.greatest) == (100, 0.6, 9.0)
     assert (sum(found.turns.buckets.values()), sorted(found.turns.buckets.values())) == (100, [33, 67])
     assert (found.waits.count, found.waits.mean, found.waits.greatest) == (100, 3.0, 5.0)
+
+
+def test_time_does_not_pass_while_a_job_is_paused() -> None:
+    meters = Meters(1)
+    meters.begin(10.0)
+    meters.extend(took(0.1), committed(20.5))
+    meters.stop(30.0)
+    meters.stop(35.0)
+    paused = meters.measure(500.0)
+    assert (paused.at, paused.seconds, paused.routines[0].recent, paused.routines[0].recent_seconds) == (
+        500.0,
+        20.0,
+        1,
+        20.0,
+    )
+    meters.go_on(1_030.0)
+    meters.go_on(1_040.0)
+    meters.extend(took(0.1, 0.1), committed(1_031.5, 1_032.5))
+    now = meters.measure(1_040.0)
+    assert (now.seconds, now.routines[0].recent, now.routines[0].recent_seconds) == (30.0, 3, 30.0)
+    assert [meters.measure(at).routines[0].recent for at in (1_079.9, 1_080.0, 1_092.9)] == [3, 2, 0]

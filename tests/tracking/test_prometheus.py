@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from msgspec.structs import replace
+
 from tests.tracking.samples import tracker
 
 _LABEL = r'[a-z_]+="(?:[^"\\\n]|\\["\\n])*"'
@@ -41,6 +43,17 @@ def test_its_numbers_are_those_of_the_tracker() -> None:
         f"routilux_run_seconds_total{{{whole}}} 30.0",
     ):
         assert line in lines, line
+
+
+def test_connections_with_the_same_ends_are_one_series_and_so_are_those_that_are_gone() -> None:
+    found = tracker()
+    (flow,) = found.flows
+    gone = replace(flow, source="", event="", target="", slot="", count=3)
+    lines = replace(found, flows=(flow, replace(flow, count=4), gone, gone)).to_prometheus().splitlines()
+    assert [line.partition(",source=")[2] for line in lines if line.startswith("routilux_sent_total")] == [
+        '"read",event="file",target="parse",slot="source"} 9',
+        '"",event="",target="",slot=""} 6',
+    ]
 
 
 def test_text_of_others_stays_within_its_label() -> None:

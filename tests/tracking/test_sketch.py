@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routilux.tracking.sketch import RELATIVE_ACCURACY, Sketch
+from routilux.tracking.sketch import RELATIVE_ACCURACY, Histogram, Sketch
+from tests.tracking.samples import count, sketch_of
 
 SHARES = (0.0, 0.01, 0.5, 0.9, 0.95, 0.99, 1.0)
 ROUNDING = 1e-6
 """What a 32 bit float is off by, and more."""
 durations = st.floats(1e-9, 1e9) | st.just(0.0)
 many = st.lists(durations, min_size=1, max_size=300)
-
-
-def sketch_of(values: list[float], at_once: int = 64) -> Sketch:
-    sketch = Sketch()
-    for start in range(0, len(values), at_once):
-        sketch.extend(values[start : start + at_once])
-    return sketch
 
 
 def exact(values: list[float], share: float) -> float:
@@ -64,16 +59,20 @@ def test_it_comes_back_from_bytes_as_it_was(values: list[float]) -> None:
     assert msgspec.json.decode(msgspec.json.encode(sketch), type=Sketch) == sketch
 
 
-def test_a_copy_does_not_change_with_what_it_was_made_of() -> None:
-    sketch = sketch_of([0.25])
-    copied = sketch.copy()
-    sketch.extend([4.0])
-    assert copied == sketch_of([0.25])
+@given(many, many)
+def test_a_histogram_goes_on_from_a_sketch_which_does_not_change_with_it(some: list[float], more: list[float]) -> None:
+    before = sketch_of(some)
+    histogram = Histogram(before)
+    assert histogram.sketch() == before
+    count(histogram, more)
+    after = histogram.sketch()
+    assert before == sketch_of(some)
+    assert (after.count, after.greatest) == (len(some) + len(more), max(*some, *more))
+    assert after.buckets == sketch_of(some + more, at_once=1).buckets
 
 
 def test_nothing_has_quantiles_of_zero() -> None:
-    sketch = Sketch()
-    sketch.extend([])
+    sketch = Histogram().sketch()
     assert (sketch.quantiles((0.5, 1.0)), sketch.mean, sketch) == ([0.0, 0.0], 0.0, Sketch())
 
 
@@ -85,15 +84,28 @@ def test_what_is_below_zero_by_rounding_is_zero_to_quantiles() -> None:
 
 @given(many, st.integers(1, 300))
 def test_of_which_some_are_known_each_of_these_stands_for_its_share(known: list[float], more: int) -> None:
-    sketch = Sketch()
-    sketch.add(known, len(known) + more, sum(known) + more, max(known) + 1.0)
+    histogram = Histogram()
+    histogram.add(known, len(known) + more, sum(known) + more, max(known) + 1.0)
+    sketch = histogram.sketch()
     assert sketch.count == sum(sketch.buckets.values()) == len(known) + more
     assert (sketch.total, sketch.greatest) == (sum(known) + more, max(known) + 1.0)
     assert min(sketch.buckets.values()) >= (len(known) + more) // len(known)
 
 
-def test_its_memory_has_a_bound_whatever_comes() -> None:
+def test_its_memory_has_a_bound_whatever_comes_and_does_not_grow_with_how_much_does() -> None:
     draw = random.Random(7)
-    sketch = sketch_of([10 ** draw.uniform(-6, 5) for _ in range(200_000)])
+    histogram = Histogram()
+    used = []
+    tracemalloc.start()
+    try:
+        for _ in range(2):
+            for _ in range(100):
+                count(histogram, [10 ** draw.uniform(-6, 5) for _ in range(1_000)])
+            used.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert used[1] - used[0] < 1_000, "where something was counted there is room"
+    assert used[1] < 50_000
+    sketch = histogram.sketch()
     assert len(sketch.buckets) <= 4_700
     assert len(msgspec.msgpack.encode(sketch)) < 32_000

@@ -93,9 +93,13 @@ def test_a_kept_job_is_told_of_as_the_running_one() -> None:
     with flow.start("pair", {"n": 1}, store=store, job_id="a", keep_open=True) as job:
         job.send("pair", "trigger", n=13)
         job.pause()
-        assert still(track_image(latest(store, "a").image)) == still(job.tracker)
+        paused = track_image(latest(store, "a").image)
+        assert still(paused) == still(job.tracker)
+        assert paused.seconds == job.tracker.seconds, "no time passes in a pause"
         job.resume()
-    assert still(track_image(latest(store, "a").image)) == still(job.tracker)
+    over = track_image(latest(store, "a").image)
+    assert still(over) == still(job.tracker)
+    assert paused.seconds < over.seconds == job.tracker.seconds
 
 
 def test_a_resumed_job_goes_on_with_what_was_measured() -> None:
