@@ -150,11 +150,11 @@ class SimulatedLoop:
     def tell_parked(self) -> None:
         """Do nothing: the actor looks after each move."""
 
-    def wait_at_gate(self, request: Request) -> Generator[Any, Any, Any]:
-        """Wait until somebody looks at the gate again."""
+    def wait_at_gate(self, request: Request, is_open: Callable[[], bool]) -> Generator[Any, Any, Any]:
+        """Wait until the gate is open."""
         self._waiting[request] = None
         try:
-            yield lambda: not request.has_to_wait()
+            yield is_open
         finally:
             self._waiting.pop(request, None)
 
@@ -228,7 +228,7 @@ class SimulatedLoop:
             request.execution = None
             heard = request.is_cancel_heard
             report = Failed(request.seq, None if heard else tell_failure(service.describe_failure, error))
-        request.work = None
+        request.end()
         if request.is_cancel_heard:
             self._settle(request, accepted=False)
             report = Cancelled(request.seq)
@@ -257,7 +257,7 @@ class SimulatedLoop:
 
     @staticmethod
     def _grant(request: Request) -> None:
-        request.ungranted -= 1
+        request.take_grant()
 
     def _hold(self, number: int) -> None:
         self.held_by = number
@@ -268,8 +268,8 @@ class SimulatedLoop:
     def _end(self, reason: Reason | None) -> None:
         self._is_ending = True
         self._closing = self._closing or reason
-        for work in self._running.values():
-            work.is_cancelled = True
+        for request, work in self._running.items():
+            request.is_cancel_heard = work.is_cancelled = True
 
     def _finish(self) -> None:
         self._has_ended = True
