@@ -7,10 +7,10 @@ keeps nothing of a job: what a handler sees of its turn comes from `routilux.con
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from inspect import Parameter
 from types import MappingProxyType
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar, overload
 
 from routilux.context import Turn, cell, current_turn
 from routilux.conversion import annotations_of
@@ -284,7 +284,11 @@ class Routine(Serializable):
         """
         return self._turn("redelivered").redelivered
 
-    def once(self, key: str, fn: Callable[[], _T]) -> _T:
+    @overload
+    def once(self, key: str, fn: Callable[[], Coroutine[Any, Any, _T]]) -> Coroutine[Any, Any, _T]: ...
+    @overload
+    def once(self, key: str, fn: Callable[[], _T]) -> _T: ...
+    def once(self, key: str, fn: Callable[[], Any]) -> Any:
         """Run `fn` once for the message being handled: what it gave is recorded, and given again when the message is.
 
         For what a handler does to the world outside, so that a retry, the death of a worker or a resume of the job
@@ -295,19 +299,19 @@ class Routine(Serializable):
         Args:
             key: names what is done, within this message; used again it gives the same result.
             fn: called without arguments; may read `self.state`, and may use `once` with other keys. If it raises,
-                nothing is recorded.
+                nothing is recorded. In an `async def` handler it may be an `async def` itself.
 
         Returns:
-            What `fn` gave, decoded anew at each call.
+            What `fn` gave, decoded anew at each call; of an `async def` it is to be awaited.
 
         Raises:
             OutsideTurnError: no handler of this routine is running on this thread.
-            OnceError: the key is no text, `fn` is asynchronous, uses its own key again, emits, or sets `self.state`.
+            OnceError: the key is no text; `fn` gives a coroutine, or is `async` in a plain handler; it uses its own
+                key again, or another task is doing the same; it emits, or sets `self.state`.
             ValueEncodingError: the result cannot be carried; the path starts with `once('key')`.
             ValueDecodingError: the result cannot be read again; nothing was recorded.
         """
-        result: _T = self._turn("once").once(key, fn)
-        return result
+        return self._turn("once").once(key, fn)
 
     # -- Settings
 
