@@ -25,7 +25,18 @@ from typing import Any
 from supervisors.places.base import LoopService, RequestAbandoned, tell_failure
 from supervisors.places.copies import generation
 from supervisors.places.reports import Done, Failed, Ready
-from supervisors.places.request import CANCEL_SECONDS, Cancelled, Clock, Closed, Confirm, Drive, Driven, Late, Request
+from supervisors.places.request import (
+    CANCEL_SECONDS,
+    Broken,
+    Cancelled,
+    Clock,
+    Closed,
+    Confirm,
+    Drive,
+    Driven,
+    Late,
+    Request,
+)
 from supervisors.reasons import Raised, Reason, StartFailed, record_error
 from supervisors.stacks import stack_of, stack_of_coroutine
 
@@ -247,14 +258,13 @@ class AsyncioLoop:
 
     def _carry_out(self) -> None:
         orders = self._orders
-        try:
-            while orders:
-                act, args = orders[0]
+        while orders:
+            act, args = orders[0]
+            try:
                 act(*args)
-                orders.popleft()  # now: what came meanwhile need not have woken the loop
-        except BaseException as error:  # noqa: BLE001  it is raised by the loop's thread, whose end it is
-            self._error = error
-            self._loop.stop()
+            except BaseException as error:  # noqa: BLE001  what it runs is not to suffer: it is cancelled, and ends
+                self.tell(Broken(Raised(record_error(error))))
+            orders.popleft()  # now: what came meanwhile need not have woken the loop
 
     def _begin(self, requests: list[Request]) -> None:
         if self._is_ending:

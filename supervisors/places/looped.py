@@ -24,15 +24,26 @@ from supervisors.errors import InternalError
 from supervisors.places.base import CLOSED, LoopListener, Lost, Worker
 from supervisors.places.line import Line, Reported
 from supervisors.places.reports import Done, Failed, Part, Ready
-from supervisors.places.request import CANCEL_SECONDS, Cancelled, Closed, Confirm, Late, Loop, Overdue, Request, Stop
+from supervisors.places.request import (
+    CANCEL_SECONDS,
+    Broken,
+    Cancelled,
+    Closed,
+    Confirm,
+    Late,
+    Loop,
+    Overdue,
+    Request,
+    Stop,
+)
 from supervisors.reasons import Abandoned, DeadlineExceeded, Reason, StartFailed, record_error
 
 BLOCKED_SECONDS = 2 * CANCEL_SECONDS
 """After which a loop counts as blocked that has made no step, nor told of a request that it was to cancel
 (arbitrary)."""
 GOODBYE_SECONDS = 0.3
-"""What requests that are cancelled by a close get, and an idle loop to end by itself (arbitrary); less than an actor
-gets beyond the time of its shutdown."""
+"""What requests that are cancelled by a close or a kill get, and an idle loop to end by itself (arbitrary); less than
+an actor gets beyond the time of its shutdown."""
 
 
 class _Left(NamedTuple):
@@ -42,11 +53,13 @@ class _Left(NamedTuple):
         loop: the loop it runs on.
         is_over: tells whether it has come to its end.
         stack: where it was when it was given up.
+        told_at: clock reading from which it counts; one that was ended though nothing was wrong with it gets a moment.
     """
 
     loop: Loop
     is_over: Callable[[], bool]
     stack: str
+    told_at: float
 
 
 class LoopPlace:
@@ -201,7 +214,8 @@ class LoopPlace:
     def kill(self, number: int, reason: Reason) -> None:
         """Give the loop up, and what it runs with it."""
         if number == 0 and self._loop is not None:
-            self._lose(self._loop, reason, next(iter(self._requests)) if len(self._requests) == 1 else None)
+            suspect = next(iter(self._requests)) if len(self._requests) == 1 else None
+            self._lose(self._loop, reason, suspect, told_at=self._clock() + GOODBYE_SECONDS)
 
     def close(self, timeout: float, reason: Reason = CLOSED) -> None:
         """Ask the loop to end because of `reason`; what is in hand is cancelled when `timeout` seconds are over.
@@ -227,13 +241,16 @@ class LoopPlace:
 
     def next_deadline(self) -> float | None:
         """Clock reading at which a request, or the loop that ends, may have run out of its time."""
-        at = min(self._look_at, self._end_at)
+        now = self._clock()
+        at = min(self._look_at, self._end_at, *(left.told_at for left in self._left if left.told_at > now))
         return None if at == math.inf else at
 
     def on_tick(self, now: float) -> None:
         """Cancel what has run out of its time, and give up what was cancelled in vain."""
         self._sort_reports()  # what has ended is not late
         loop = self._loop
+        if self._left:
+            self._note_left()
         if loop is None:
             return
         if self._look_at <= now:
@@ -271,6 +288,8 @@ class LoopPlace:
                 self._listener.on_ready(0)
             case Closed(reason):
                 self._forget(loop, reason)
+            case Broken(reason):
+                self._lose(loop, reason, None, told_at=self._clock() + GOODBYE_SECONDS)
             case Confirm(seq, body):
                 self._take_confirmed(loop, seq, report, body)
             case Late(seq):
@@ -407,7 +426,7 @@ class LoopPlace:
             return
         request.has_ended = request.is_given_up = True
         self._line.keep(Overdue(seq, DeadlineExceeded(self._timeout, stack=stack, is_cancelled=True)))
-        self._left.append(_Left(loop, request.is_over, stack))
+        self._left.append(_Left(loop, request.is_over, stack, self._clock()))
         self._note_left()
 
     def _look_by(self, at: float) -> None:
@@ -415,13 +434,15 @@ class LoopPlace:
 
     # -- The end
 
-    def _lose(self, loop: Loop, reason: Reason, suspect: int | None, stack: str | None = None) -> None:
+    def _lose(
+        self, loop: Loop, reason: Reason, suspect: int | None, stack: str | None = None, *, told_at: float = -math.inf
+    ) -> None:
         """Be done with a loop that is given up."""
         stack = loop.find_stack(None) if stack is None else stack
         self._abandon(loop)
         # One that does not end for the sake of requests that were given up before is told of by these.
         if not isinstance(reason, Abandoned) or all(left.loop is not loop for left in self._left):
-            self._left.append(_Left(loop, loop.is_over, stack))
+            self._left.append(_Left(loop, loop.is_over, stack, told_at))
         self._note_left()
         self._tell_lost(reason, suspect)
 
@@ -450,7 +471,8 @@ class LoopPlace:
 
     def _note_left(self) -> None:
         self._left = [left for left in self._left if not left.is_over()]
-        self._note_abandoned(tuple(left.stack for left in self._left))
+        now = self._clock()
+        self._note_abandoned(tuple(left.stack for left in self._left if left.told_at <= now))
 
     def _cancel_vain(self, loop: Loop) -> None:
         """Cancel what can come to no end before the place has closed."""
@@ -487,7 +509,8 @@ class LoopPlace:
         return True
 
     def _finish_closing(self) -> bool:
-        if self._is_closed:
+        now = self._clock()
+        if self._is_closed or any(left.told_at > now and not left.is_over() for left in self._left):
             return False
         self._is_closed = True
         if self._left:

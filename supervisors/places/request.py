@@ -63,6 +63,12 @@ class Overdue(NamedTuple):
     reason: Reason
 
 
+class Broken(NamedTuple):
+    """The loop could not do what it was asked to: it is to be given up."""
+
+    reason: Reason
+
+
 class Closed(NamedTuple):
     """The loop has ended.
 

@@ -19,6 +19,7 @@ from tests.runtime.waiting import (
     Deed,
     Room,
     Waiting,
+    join_loops,
     numbers_of,
     wait_until,
     waiting_flow,
@@ -80,14 +81,50 @@ def test_a_pause_may_put_a_thousand_handlers_back_to_be_run_again(room: Room) ->
 
 
 def test_a_cancelled_job_cancels_a_thousand_handlers_when_their_time_is_over(room: Room) -> None:
+    """Whether the last of them has ended when the job has is not promised.
+
+    The job's end is: `shutdown` seconds and a moment after. On a machine so busy that the cancelled ones get nothing
+    done in that moment, their loop is left behind, and ends by itself; so what is exact about it at any load is below.
+    That none is left behind where time stands still is shown of the place, with a thousand as well
+    (`supervisors/places/test_looped.py`).
+    """
     job = waiting_flow(Waiting(room), concurrency=MANY).start("numbers", {"count": MANY})
     room.wait_for(MANY)
     job.cancel("enough", shutdown=0.1)
     state = job.wait(PATIENCE)
-    assert state.status == JobStatus.CANCELLED
-    wait_until(lambda: room.cancelled == MANY)
-    figures = state.routine_states["waiting"]["stats"]
+    told = state.routine_states["waiting"]
+    figures = told["stats"]
+    assert (state.status, told["handled"], told["failed"], told["state"]) == (JobStatus.CANCELLED, 0, 0, {})
     assert (figures["waiting"], figures["in_hand"]) == (MANY, 0)
+    join_loops()
+    assert (room.cancelled, room.inside) == (MANY, 0)  # each once
+    assert numbers_of(job) == []
+
+
+def test_a_timeout_cancels_each_of_a_thousand_turns(room: Room) -> None:
+    handler = ErrorHandler("continue")
+    flow = waiting_flow(Waiting(room), concurrency=MANY, timeout=0.5, error_handler=handler)
+    state = flow.execute("numbers", {"count": MANY})
+    told = state.routine_states["waiting"]
+    assert (state.status, room.cancelled, room.inside) == (JobStatus.COMPLETED, MANY, 0)
+    assert (told["failed"], told["restarts"], told["stats"]["abandoned"]) == (MANY, 0, 0)
+    assert [letter.data for letter in state.dead_letters] == [{"n": n} for n in range(MANY)]
+    assert {letter.cause for letter in state.dead_letters} == {"took longer than 0.5 s and was cancelled"}
+
+
+def test_a_stop_leaves_none_behind_that_lets_itself_be_cancelled(room: Room, caplog: pytest.LogCaptureFixture) -> None:
+    class Failing(Waiting):
+        async def handle(self, n: int) -> None:
+            if n == 0:
+                while room.inside < 3:  # noqa: ASYNC110  until the others wait
+                    await asyncio.sleep(0)
+                raise ValueError(n)
+            await super().handle(n)
+
+    state = waiting_flow(Failing(room), concurrency=4).execute("numbers", {"count": 4})
+    assert (state.status, room.cancelled) == (JobStatus.FAILED, 3)
+    assert state.routine_states["waiting"]["stats"]["abandoned"] == 0
+    assert "left behind" not in caplog.text
 
 
 def test_a_timeout_cancels_the_turns_that_take_too_long_and_no_others(room: Room) -> None:
@@ -172,9 +209,7 @@ def test_a_handler_that_blocks_the_loop_is_given_up_with_it_and_the_others_run_a
     told = state.routine_states["waiting"]
     assert (told["failed"], told["retries"], told["restarts"]) == (1, 1, 1)
     assert runs[2] == 2
-    for thread in threading.enumerate():
-        if "/loop " in thread.name:
-            thread.join(PATIENCE)
+    join_loops()
 
 
 @pytest.mark.parametrize("ordered", [True, False])
@@ -225,6 +260,4 @@ def test_a_loop_that_is_lost_behind_one_that_failed_costs_no_order_and_no_try() 
     assert [item["n"] for item in state.outputs["waiting", "number"]] == [(0, 3), (1, 1), (2, 1), (3, 1)]
     told = state.routine_states["waiting"]
     assert (told["failed"], told["restarts"], runs[1]) == (2, 1, 2)
-    for thread in threading.enumerate():
-        if "/loop " in thread.name:
-            thread.join(PATIENCE)
+    join_loops()

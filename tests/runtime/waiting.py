@@ -103,6 +103,13 @@ def wait_until(is_so: Callable[[], object]) -> None:
         threading.Event().wait(0.001)
 
 
+def join_loops() -> None:
+    """Wait for loops that were left behind."""
+    for thread in threading.enumerate():
+        if "/loop " in thread.name:
+            thread.join(PATIENCE)
+
+
 def numbers_of(job: Job) -> list[int]:
     return [item["n"] for item in job.results()]
 

@@ -573,6 +573,92 @@ def test_a_killed_loop_gives_all_back_and_cancels_it() -> None:
     assert world.ended == [CLOSED]
 
 
+def test_a_loop_that_is_killed_is_left_behind_only_if_it_does_not_end_in_a_moment() -> None:
+    for is_stubborn in (False, True):
+        with looped() as world:
+            entered = threading.Event()
+
+            async def wait(port: Any, *, is_stubborn: bool = is_stubborn, entered: threading.Event = entered) -> None:
+                entered.set()
+                if is_stubborn:
+                    world.opened.wait(PATIENCE)
+                await forever(port)
+
+            world.ask(wait)
+            world.hand_out()
+            assert entered.wait(PATIENCE)
+            world.place.kill(0, Killed())
+            assert [told for told in world.abandoned if told] == []
+            world.place.close(5.0)
+            if is_stubborn:
+                assert not world.place.advance()
+                assert not world.closed
+                assert world.place.next_deadline() is not None
+                world.tick(GOODBYE_SECONDS)
+            world.run(lambda: world.closed)
+            assert len([told for told in world.abandoned if told]) >= is_stubborn
+            assert is_stubborn or not any(world.abandoned)
+
+
+def test_a_loop_that_cannot_do_what_it_was_asked_to_is_given_up_and_what_it_runs_ends() -> None:
+    ended: list[str] = []
+
+    async def wait(port: Any) -> None:
+        try:
+            await forever(port)
+        finally:
+            ended.append("cancelled")
+
+    with looped(is_ordered=False) as world:
+        waiting = world.ask(wait)
+        good = world.ask(giving("good"))
+        Running.conclude, conclude = _raise, Running.conclude  # type: ignore[method-assign]
+        try:
+            world.hand_out()
+            world.run(lambda: world.lost)
+        finally:
+            Running.conclude = conclude  # type: ignore[method-assign]
+        [(reason, lost)] = world.lost
+        assert isinstance(reason, Raised)
+        assert "no conclusion" in str(reason)
+        assert (lost, list(world.done)) == (Lost(None, (waiting,), ()), [good])
+        world.place.start(0, None)
+        world.run(lambda: world.ready == 2)
+        world.close()
+    assert ended == ["cancelled"]
+    assert not any(world.abandoned)
+
+
+def _raise(_running: Running, *, accepted: bool) -> None:
+    raise ValueError("no conclusion")
+
+
+def test_a_thousand_requests_that_are_cancelled_by_a_close_are_each_cancelled_once_and_none_is_left_behind() -> None:
+    cancelled: list[int] = []
+
+    def waiting(n: int) -> Work:
+        async def wait(port: Any) -> None:
+            try:
+                await forever(port)
+            except asyncio.CancelledError:
+                cancelled.append(n)
+                await asyncio.sleep(0)
+                raise
+
+        return wait
+
+    with looped(limit=1_000) as world:
+        seqs = [world.ask(waiting(n)) for n in range(1_000)]
+        world.hand_out()
+        world.settle()
+        world.place.close(1.0)
+        world.tick(1.0)
+        world.run(lambda: world.closed)
+    assert sorted(cancelled) == list(range(1_000))
+    assert world.lost == [(CLOSED, Lost(None, tuple(seqs), ()))]
+    assert (world.done, world.failed, world.abandoned, world.ended) == ({}, [], [], [CLOSED])
+
+
 def test_a_close_lets_requests_end_in_their_order_and_cancels_what_takes_longer() -> None:
     event = asyncio.Event()
     with looped() as world:
