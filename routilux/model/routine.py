@@ -12,7 +12,7 @@ from inspect import Parameter
 from types import MappingProxyType
 from typing import Any, ClassVar, Self, TypeVar, overload
 
-from routilux.context import Turn, cell, current_turn
+from routilux.context import Turn, cell, current_turn, is_astray
 from routilux.conversion import annotations_of
 from routilux.errors import (
     ConfigInUseError,
@@ -241,11 +241,15 @@ class Routine(Serializable):
 
     @property
     def state(self) -> Any:
-        """The declared state: in a handler the turn's, elsewhere what each job begins with."""
+        """The declared state: in a handler the turn's, elsewhere what each job begins with.
+
+        Raises:
+            OutsideTurnError: this runs for an async handler of this routine, after its turn or on another thread.
+        """
         turn = current_turn()
         if turn is not None and turn.routine is self:
             return turn.state
-        self._require_init()
+        self._require_elsewhere()
         if self.state_policy == NONE:
             raise no_state(type(self).__name__)
         return self.__initial_state
@@ -256,7 +260,7 @@ class Routine(Serializable):
         if turn is not None and turn.routine is self:
             turn.set_state(value)
             return
-        self._require_init()
+        self._require_elsewhere()
         self.__initial_state = checked_default(self, value)
 
     @property
@@ -438,6 +442,14 @@ class Routine(Serializable):
                 method: Callable[..., Any] = getattr(self, name)
                 return method
         return None
+
+    def _require_elsewhere(self) -> None:
+        self._require_init()
+        if is_astray(self):
+            # What a job begins with is not meant here, and a change to it would be lost without a word.
+            raise OutsideTurnError(
+                f"{type(self).__name__}.state: the turn that began this is over, or runs on another thread"
+            )
 
     def _require_init(self) -> None:
         if f"{OWN_PREFIX}slots" not in self.__dict__:

@@ -80,7 +80,7 @@ class ConcurrentTurn(TurnExecution):
         super().__init__(incarnation, route, message, port)
         self._turnstile = port
         self._shared = shared
-        self._scope = Scope(self)
+        self._scope = Scope(self, self.routine)
         self._is_open = True
         shared.turns += 1
 

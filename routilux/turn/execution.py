@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from msgspec.structs import replace
 
-from routilux.context import cell, enter_turn
+from routilux.context import Scope, cell, enter_turn, scope
 from routilux.errors import ResultError, SlotArgumentError
 from routilux.messages import Emission, Message, Once, StateOp, TurnPart, TurnResult
 from routilux.turn.codec import Codec
@@ -368,6 +368,7 @@ class TurnExecution:
             return returned
         loop = self._incarnation.loop
         if loop is not None and self._route.is_async:
+            scope.set(Scope(None, self.routine))  # for threads that it hands work to
             return loop.steps_of(returned)
         if isinstance(returned, Coroutine):
             returned.close()

@@ -83,7 +83,7 @@ async def _await_once(turn: DoesOnce, key: str, fn: Callable[[], Awaitable[Any]]
         return _encode(turn, key, await fn())
 
     turn.doing.add(key)
-    before = scope.set(Scope(inside))  # for the tasks that it starts
+    before = scope.set(Scope(inside, turn.routine))  # for the tasks that it starts
     try:
         encoded = await _Inside(inside, do())
     finally:

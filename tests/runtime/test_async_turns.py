@@ -102,7 +102,13 @@ def test_a_task_that_outlives_its_turn_gets_an_error_and_reaches_no_other_turn()
 
     async def child(self: Routine) -> None:
         await turns_over.wait()
-        for use in (lambda: self.emit("number", n=-1), lambda: self.message_id):
+        uses = (
+            lambda: self.emit("number", n=-1),
+            lambda: self.message_id,
+            lambda: self.state,
+            lambda: setattr(self, "state", {}),
+        )
+        for use in uses:
             try:
                 use()
             except RuntimeError as error:
@@ -117,7 +123,7 @@ def test_a_task_that_outlives_its_turn_gets_an_error_and_reaches_no_other_turn()
         self.emit("number", n=n)
 
     state = run_deed(leave, count=2, concurrency=1)
-    assert [type(error) for error in caught] == [EmitOutsideTurnError, OutsideTurnError]
+    assert [type(error) for error in caught] == [EmitOutsideTurnError, *[OutsideTurnError] * 3]
     assert [item["n"] for item in state.outputs["waiting", "number"]] == [1]
 
 
@@ -138,6 +144,33 @@ def test_another_thread_is_in_no_turn_even_with_the_context_of_one() -> None:
     state = run_deed(use_threads, count=1)
     assert state.status == JobStatus.COMPLETED, state.error
     assert len(caught) == 2
+
+
+class Handing(Routine):
+    """Hands work to a thread, which cannot have the state."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("input", handler=self.handle)
+        self.define_event("number", ["n"])
+
+    def work(self) -> str:
+        try:
+            return f"{self.state}"
+        except OutsideTurnError as error:
+            return type(error).__name__
+
+    async def handle(self, n: int) -> None:
+        self.state["n"] = n
+        self.emit("number", n=await asyncio.to_thread(self.work))
+        self.emit("number", n=Handing().work())  # of another object it is what a job would begin with
+
+
+@pytest.mark.parametrize("placement", ["thread", pytest.param("process", marks=pytest.mark.processes)])
+def test_a_thread_of_a_handler_gets_no_state_that_is_not_its_turns(placement: str) -> None:
+    state = waiting_flow(Handing(), placement=placement).execute("numbers", {"count": 2})
+    assert [item["n"] for item in state.outputs["waiting", "number"]] == ["OutsideTurnError", "{}"] * 2
+    assert state.routine_states["waiting"]["state"] == {"n": 1}
 
 
 @pytest.mark.parametrize(
