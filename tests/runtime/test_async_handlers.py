@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from routilux import ErrorHandler, JobStatus, Routine
+from routilux.errors import JobEndedError
 from routilux.jobs.errors import PauseTimeoutError
 from tests.runtime.waiting import (
     PATIENCE,
@@ -236,6 +237,49 @@ def test_random_failures_and_waits_lose_and_double_nothing(ordered: bool) -> Non
     assert (sorted(came) if not ordered else came) == list(range(500))
     assert all(count.sent == count.handled for count in state.connections if not count.label.endswith("output"))
     assert set(state.routine_states["waiting"]["state"]) == {f"{n}" for n in range(500)}
+
+
+@pytest.mark.parametrize(("seed", "ordered"), [(1, True), (2, False), (3, True)])
+def test_tasks_pauses_and_turns_put_back_lose_and_double_nothing(seed: int, ordered: bool) -> None:
+    draw = random.Random(seed)
+
+    class Drawn(Routine):
+        def __init__(self) -> None:
+            super().__init__()
+            self.define_slot("input", handler=self.handle)
+            self.define_event("number", ["n"])
+
+        async def child(self, n: int, k: int) -> None:
+            for j in range(5):
+                await asyncio.sleep(draw.random() / 1_000)
+                self.emit("number", n=(n, k, j))
+
+        async def handle(self, n: int) -> None:
+            async with asyncio.TaskGroup() as group:
+                for k in range(3):
+                    group.create_task(self.child(n, k))
+            self.state[f"{n}"] = n
+            if draw.random() < 0.1:
+                raise ValueError(n)
+
+    handler = ErrorHandler("retry", max_retries=1_000, retry_delay=0.0)
+    flow = waiting_flow(Drawn(), capacity=50, concurrency=10, ordered=ordered, atomic=True, error_handler=handler)
+    job = flow.start("numbers", {"count": 60})
+    came: list[tuple[int, int, int]] = []
+    for item in job.results():
+        came.append(item["n"])
+        if draw.random() < 0.05:
+            with contextlib.suppress(PauseTimeoutError, JobEndedError):
+                job.pause(timeout=draw.choice([0.0, 5.0]), on_timeout=draw.choice(["abort", "requeue"]))
+                sent = [count.sent for count in job.state.connections]
+                assert sent == [count.sent for count in job.state.connections]
+                job.resume()
+    assert sorted(came) == [(n, k, j) for n in range(60) for k in range(3) for j in range(5)]
+    numbers = [n for n, _, _ in came]
+    assert not ordered or numbers == sorted(numbers)
+    state = job.wait(PATIENCE)
+    assert (state.status, state.error) == (JobStatus.COMPLETED, None)
+    assert state.routine_states["waiting"]["state"] == {f"{n}": n for n in range(60)}
 
 
 def test_a_loop_that_is_lost_behind_one_that_failed_costs_no_order_and_no_try() -> None:

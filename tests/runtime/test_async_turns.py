@@ -146,6 +146,28 @@ def test_another_thread_is_in_no_turn_even_with_the_context_of_one() -> None:
     assert len(caught) == 2
 
 
+def test_what_a_turn_sets_in_its_context_its_tasks_see_and_no_other_turn(room: Room) -> None:
+    tag = contextvars.ContextVar("tag", default=-1)
+    before: list[int] = []
+
+    async def child(self: Routine) -> None:
+        await asyncio.sleep(0)
+        self.emit("number", n=tag.get())
+
+    async def work(self: Routine, n: int) -> None:
+        before.append(tag.get())
+        tag.set(n)
+        await room.wait()
+        await asyncio.create_task(child(self))
+
+    job = waiting_flow(Deed(work), concurrency=3).start("numbers", {"count": 3})
+    room.wait_for(3)
+    room.open()
+    assert numbers_of(job) == [0, 1, 2]
+    assert before == [-1, -1, -1]
+    job.wait(PATIENCE)
+
+
 class Handing(Routine):
     """Hands work to a thread, which cannot have the state."""
 

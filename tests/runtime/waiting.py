@@ -86,12 +86,12 @@ class Waiting(Routine):
         self.emit("number", n=n)
 
 
-def waiting_flow(added: Routine, **options: Any) -> Flow:
+def waiting_flow(added: Routine, *, capacity: int | None = None, **options: Any) -> Flow:
     flow = Flow("waiting")
     flow.add_routine(Numbers(), "numbers")
     flow.add_routine(added, "waiting", **options)
     flow.connect("numbers", "number", "waiting", "input")
-    flow.output("waiting", "number")
+    flow.output("waiting", "number", capacity=capacity)
     return flow
 
 
