@@ -408,8 +408,10 @@ class LoopPlace:
             if loop.count_steps() == request.steps:
                 current = loop.find_current()
                 stack = loop.find_stack(None)
-                suspect = request.seq if current is None else current
-                self._lose(loop, DeadlineExceeded(self._timeout, stack=stack), suspect, stack)
+                suspect = request if current is None else self._requests.get(current, request)
+                # One that has time left is not given up for that, but for what it has kept others from.
+                seconds = self._timeout if suspect.due_at(self._timeout, now) <= now else BLOCKED_SECONDS
+                self._lose(loop, DeadlineExceeded(seconds, stack=stack), suspect.seq, stack)
                 return True
             request.steps, request.judged_at = loop.count_steps(), now + BLOCKED_SECONDS
         self._look_by(request.judged_at)

@@ -539,6 +539,29 @@ def test_a_request_that_blocks_the_loop_is_the_suspect_and_the_loop_is_given_up(
     assert world.done == {again: "again"}
 
 
+def test_one_that_blocks_the_loop_within_its_own_time_is_told_of_what_it_blocked_for() -> None:
+    entered = threading.Event()
+
+    with looped(timeout=20.0) as world:
+
+        async def block(_port: Any) -> None:
+            entered.set()
+            world.opened.wait(PATIENCE)
+
+        world.ask(forever)
+        world.hand_out()
+        world.settle()
+        world.tick(15.0)
+        blocking = world.ask(block)
+        world.hand_out()
+        assert entered.wait(PATIENCE)
+        world.tick(5.0)
+        world.tick(BLOCKED_SECONDS)
+        [(reason, lost)] = world.lost
+        assert isinstance(reason, DeadlineExceeded)
+        assert (reason.seconds, lost.suspect) == (BLOCKED_SECONDS, blocking)
+
+
 def test_one_at_a_time_a_request_that_goes_on_is_given_up_with_its_loop() -> None:
     release = asyncio.Event()
 
