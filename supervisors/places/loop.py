@@ -24,6 +24,7 @@ from typing import Any
 
 from supervisors.places.base import LoopService, RequestAbandoned, tell_failure
 from supervisors.places.copies import generation
+from supervisors.places.drive import Drive, Driven
 from supervisors.places.reports import Done, Failed, Ready
 from supervisors.places.request import (
     CANCEL_SECONDS,
@@ -32,8 +33,6 @@ from supervisors.places.request import (
     Clock,
     Closed,
     Confirm,
-    Drive,
-    Driven,
     Late,
     Request,
 )

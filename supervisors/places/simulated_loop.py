@@ -16,8 +16,9 @@ from typing import Any
 from supervisors.errors import InternalError
 from supervisors.places.base import LoopService, tell_failure
 from supervisors.places.copies import generation
+from supervisors.places.drive import Drive
 from supervisors.places.reports import Done, Failed, Ready
-from supervisors.places.request import Cancelled, Clock, Closed, Confirm, Drive, Late, Request
+from supervisors.places.request import Cancelled, Clock, Closed, Confirm, Late, Request
 from supervisors.reasons import Raised, Reason, StartFailed, record_error
 
 
