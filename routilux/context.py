@@ -102,13 +102,15 @@ class Scope:
     """A turn as the tasks see it that run for it.
 
     Args:
-        turn: the turn; None once it is over.
+        turn: the turn; None once it is over, and where its own thread finds it in its cell.
+        routine: the routine object that it is a turn of.
     """
 
-    __slots__ = ("_thread", "turn")
+    __slots__ = ("_thread", "routine", "turn")
 
-    def __init__(self, turn: Turn) -> None:
+    def __init__(self, turn: Turn | None, routine: object) -> None:
         self.turn: Turn | None = turn
+        self.routine = routine
         self._thread = threading.get_ident()
 
     @property
@@ -128,6 +130,12 @@ def current_turn() -> Turn | None:
         return turn
     found = scope.get()
     return found.turn if found is not None and found.is_here else None
+
+
+def is_astray(routine: object) -> bool:
+    """Tell whether an async handler of `routine` has begun this, which runs after its turn or on another thread."""
+    found = scope.get()
+    return found is not None and found.routine is routine and current_turn() is None
 
 
 def enter_turn(turn: Turn | None) -> Turn | None:

@@ -32,8 +32,9 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
             that keeps its place in the state, belongs on one.
         timeout: seconds a handler may take; None for no limit. A process that takes longer is ended. A
             thread cannot be ended: it is abandoned, what it commits later is refused, and the routine goes on
-            on a new one.
-        max_abandoned: abandoned threads that may still be in their handlers; with more the job is stopped.
+            on a new one. An `async` handler is cancelled, and abandoned as a thread only if it goes on.
+        max_abandoned: abandoned threads, or tasks of `async` handlers, that may still be in their handlers; with more
+            the job is stopped.
         memory_limit: bytes that each worker of a process routine may hold resident, with all that it has
             started; one that holds more while it handles a message is ended. None for no limit. On Linux it
             also bounds what a worker may ask for over what it starts with, so that most of what goes over it is

@@ -7,12 +7,12 @@ keeps nothing of a job: what a handler sees of its turn comes from `routilux.con
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from inspect import Parameter
 from types import MappingProxyType
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar, overload
 
-from routilux.context import Stats, Turn, cell, current_turn
+from routilux.context import Stats, Turn, cell, current_turn, is_astray
 from routilux.conversion import annotations_of
 from routilux.errors import (
     ConfigInUseError,
@@ -263,11 +263,15 @@ class Routine(HasStats, Serializable):
 
     @property
     def state(self) -> Any:
-        """The declared state: in a handler the turn's, elsewhere what each job begins with."""
+        """The declared state: in a handler the turn's, elsewhere what each job begins with.
+
+        Raises:
+            OutsideTurnError: this runs for an async handler of this routine, after its turn or on another thread.
+        """
         turn = current_turn()
         if turn is not None and turn.routine is self:
             return turn.state
-        self._require_init()
+        self._require_elsewhere()
         if self.state_policy == NONE:
             raise no_state(type(self).__name__)
         return self.__initial_state
@@ -278,7 +282,7 @@ class Routine(HasStats, Serializable):
         if turn is not None and turn.routine is self:
             turn.set_state(value)
             return
-        self._require_init()
+        self._require_elsewhere()
         self.__initial_state = checked_default(self, value)
 
     @property
@@ -312,7 +316,11 @@ class Routine(HasStats, Serializable):
         """
         return self._turn("redelivered").redelivered
 
-    def once(self, key: str, fn: Callable[[], _T]) -> _T:
+    @overload
+    def once(self, key: str, fn: Callable[[], Coroutine[Any, Any, _T]]) -> Coroutine[Any, Any, _T]: ...
+    @overload
+    def once(self, key: str, fn: Callable[[], _T]) -> _T: ...
+    def once(self, key: str, fn: Callable[[], Any]) -> Any:
         """Run `fn` once for the message being handled: what it gave is recorded, and given again when the message is.
 
         For what a handler does to the world outside, so that a retry, the death of a worker or a resume of the job
@@ -323,19 +331,19 @@ class Routine(HasStats, Serializable):
         Args:
             key: names what is done, within this message; used again it gives the same result.
             fn: called without arguments; may read `self.state`, and may use `once` with other keys. If it raises,
-                nothing is recorded.
+                nothing is recorded. In an `async def` handler it may be an `async def` itself.
 
         Returns:
-            What `fn` gave, decoded anew at each call.
+            What `fn` gave, decoded anew at each call; of an `async def` it is to be awaited.
 
         Raises:
             OutsideTurnError: no handler of this routine is running on this thread.
-            OnceError: the key is no text, `fn` is asynchronous, uses its own key again, emits, or sets `self.state`.
+            OnceError: the key is no text; `fn` gives a coroutine, or is `async` in a plain handler; it uses its own
+                key again, or another task is doing the same; it emits, or sets `self.state`.
             ValueEncodingError: the result cannot be carried; the path starts with `once('key')`.
             ValueDecodingError: the result cannot be read again; nothing was recorded.
         """
-        result: _T = self._turn("once").once(key, fn)
-        return result
+        return self._turn("once").once(key, fn)
 
     # -- Settings
 
@@ -477,6 +485,14 @@ class Routine(HasStats, Serializable):
                 method: Callable[..., Any] = getattr(self, name)
                 return method
         return None
+
+    def _require_elsewhere(self) -> None:
+        self._require_init()
+        if is_astray(self):
+            # What a job begins with is not meant here, and a change to it would be lost without a word.
+            raise OutsideTurnError(
+                f"{type(self).__name__}.state: the turn that began this is over, or runs on another thread"
+            )
 
     def _require_init(self) -> None:
         if f"{OWN_PREFIX}slots" not in self.__dict__:

@@ -80,7 +80,7 @@ class ConcurrentTurn(TurnExecution):
         super().__init__(incarnation, route, message, port)
         self._turnstile = port
         self._shared = shared
-        self._scope = Scope(self)
+        self._scope = Scope(self, self.routine)
         self._is_open = True
         shared.turns += 1
 
@@ -129,6 +129,8 @@ class ConcurrentTurn(TurnExecution):
             async for yielded in steps:
                 self._check_yielded(yielded)
                 await self._stop()
+        except GeneratorExit:
+            raise  # its loop is no more, so nothing can be awaited: it is closed as it is dropped
         except BaseException:
             await self._close_steps(steps)
             raise
@@ -147,9 +149,9 @@ class ConcurrentTurn(TurnExecution):
         emissions = self._incarnation.outbox.commit_step()
 
         def take() -> None:
-            committed = self._shared.commit(ops)
+            # Whether it has asked for its state so far or not: what it sees from here on is what is committed now.
+            self._incarnation.state.follow(self._shared.commit(ops))
             if self._state is not None:
-                self._state.follow(committed)
                 self._state.accept()
 
         part = self._incarnation.codec.part(TurnPart(emissions, ops))
@@ -164,6 +166,7 @@ class ConcurrentTurn(TurnExecution):
 class ConcurrentService(RoutineService):
     """A `LoopService` whose requests are the messages of one routine; its arguments are those of `RoutineService`."""
 
+    _is_shared = True
     _shared: Shared
 
     def boot(self, number: int, boot: Any) -> None:

@@ -19,12 +19,12 @@ from typing import Any, Protocol
 
 from msgspec.structs import replace
 
-from routilux.context import cell, enter_turn
-from routilux.errors import OnceError, ResultError, SlotArgumentError
+from routilux.context import Scope, cell, enter_turn, scope
+from routilux.errors import ResultError, SlotArgumentError
 from routilux.messages import Emission, Message, Once, StateOp, TurnPart, TurnResult
 from routilux.turn.codec import Codec
 from routilux.turn.gather import Gather
-from routilux.turn.once import InsideOnce, checked_once_key, checked_result
+from routilux.turn.once import run_once
 from routilux.turn.outbox import Outbox
 from routilux.turn.state import Committed, StateTurn, apply_ops
 from routilux.turn.stats import StateAndStats, TurnStats
@@ -129,6 +129,7 @@ class TurnExecution:
 
     __slots__ = (
         "_broken",
+        "_doing",
         "_incarnation",
         "_message",
         "_ops",
@@ -143,6 +144,7 @@ class TurnExecution:
 
     # Set when the turn is over; each attribute set at the start would cost every turn.
     _ops: list[StateOp]
+    _doing: set[str]
     touched: bool
     """Whether the finished turn had to do with the state or with what its slot gathers."""
     result: Any
@@ -214,35 +216,48 @@ class TurnExecution:
 
     def once(self, key: str, fn: Callable[[], Any]) -> Any:
         """Give what `fn` gave for this message and key; it runs only if that was never recorded, see `Routine.once`."""
-        return self.run_once(key, fn, ())
+        return run_once(self, key, fn, ())
 
-    def run_once(self, key: str, fn: Callable[[], Any], around: tuple[str, ...]) -> Any:
-        """As `once`, from within functions of the keys `around`."""
-        key = checked_once_key(key)
-        if key in around:
-            raise OnceError(f"once({key!r}) in routine {self.routine_id!r} is used within its own function")
-        values = self._incarnation.values
-        for recorded in self._message.once:
-            if recorded.key == key:
-                return values.decode(recorded.value)
+    # As `once` sees it (`routilux.turn.once.DoesOnce`).
+
+    @property
+    def awaits(self) -> bool:
+        """Whether its handler is `async`."""
+        return self._route.is_async
+
+    @property
+    def values(self) -> ValueCodec:
+        """How values are encoded."""
+        return self._incarnation.values
+
+    @property
+    def recorded(self) -> tuple[Once, ...]:
+        """What was done once for its message."""
+        return self._message.once
+
+    @property
+    def doing(self) -> set[str]:
+        """Keys of what its tasks are doing once at this moment."""
+        doing: set[str] | None = getattr(self, "_doing", None)
+        if doing is None:
+            doing = self._doing = set()
+        return doing
+
+    def check_wanted(self) -> None:
+        """Raise what it was broken by, or `RequestAbandoned`, if it comes to nothing, and may have no more effects."""
         if self._broken is not None:
-            raise self._broken  # swallowed before: this turn comes to nothing
-        self._port.check()  # nor does one that was given up have any more effects
-        path = f"once({key!r})"
-        before, cell.turn = cell.turn, InsideOnce(self, (*around, key))
+            raise self._broken  # swallowed before
+        self._port.check()
+
+    def record(self, once: Once) -> None:
+        """Have it written down, and wait for that."""
         try:
-            # As an emission: of the state itself a copy is what `fn` gave.
-            encoded = values.encode(with_copies_of_views({path: checked_result(fn(), key)})[path], path)
-        finally:
-            cell.turn = before
-        try:
-            # Before it is recorded: what cannot be read again would fail each later try of the message.
-            result = values.decode(encoded)
-        except ValueDecodingError as error:
-            error.add_note(f"It is what the function of {path} gave.")
+            self._port.confirm(self._incarnation.codec.part(TurnPart([], None, once)))
+        except BaseException as error:
+            # Nobody knows whether it was recorded.
+            self._broken = error
             raise
-        self._record(Once(key, encoded))
-        return result
+        self._message = replace(self._message, once=(*self._message.once, once))
 
     def emit(self, event: str, data: dict[str, Any]) -> None:
         """Hold one emission until the commit; releases what is held at the bounds of R3, and may wait there.
@@ -374,6 +389,7 @@ class TurnExecution:
             return returned
         loop = self._incarnation.loop
         if loop is not None and self._route.is_async:
+            scope.set(Scope(None, self.routine))  # for threads that it hands work to
             return loop.steps_of(returned)
         if isinstance(returned, Coroutine):
             returned.close()
@@ -412,15 +428,6 @@ class TurnExecution:
         except BaseException as error:
             self._broken = error
             raise
-
-    def _record(self, once: Once) -> None:
-        try:
-            self._port.confirm(self._incarnation.codec.part(TurnPart([], None, once)))
-        except BaseException as error:
-            # Nobody knows whether it was recorded.
-            self._broken = error
-            raise
-        self._message = replace(self._message, once=(*self._message.once, once))
 
     def _commit_step(self) -> None:
         incarnation = self._incarnation

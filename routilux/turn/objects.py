@@ -31,15 +31,23 @@ class ObjectState:
         committed: the committed state; kept, never changed.
         state_type: the object's class; made without arguments where nothing was committed yet.
         codec: how it is encoded.
+        is_shared: whether other turns commit while this one goes on; then it is not written where it was only read,
+            see `TrackedState`.
     """
 
-    __slots__ = ("_codec", "_committed", "_live", "_state_type")
+    __slots__ = ("_codec", "_committed", "_is_shared", "_live", "_prepared", "_read", "_state_type")
 
-    def __init__(self, committed: Mapping[str, Any], state_type: type, codec: ValueCodec = PICKLED) -> None:
+    def __init__(
+        self, committed: Mapping[str, Any], state_type: type, codec: ValueCodec = PICKLED, *, is_shared: bool = False
+    ) -> None:
         self._codec = codec
         self._committed = committed
         self._state_type = state_type
+        self._is_shared = is_shared
         self._live: Any = _UNREAD
+        # Of a shared state what the live object was read from (None: the default), and what was prepared last.
+        self._read: Any = _UNREAD
+        self._prepared: Any = None
 
     @property
     def committed(self) -> Mapping[str, Any]:
@@ -55,15 +63,14 @@ class ObjectState:
             StateError: what was committed is of another class.
         """
         if self._live is _UNREAD:
-            encoded = self._committed.get(OBJECT_KEY, _UNREAD)
-            self._live = self._checked(
-                self._state_type() if encoded is _UNREAD else from_committed(encoded, self._codec)
-            )
+            encoded = self._committed.get(OBJECT_KEY)
+            self._live = self._checked(self._decode(encoded))
+            self._read = encoded
         return self._live
 
     def begin(self) -> None:
         """Start a turn from the committed state."""
-        self._live = _UNREAD
+        self.rollback()
 
     def replace(self, value: Any) -> None:
         """Make `value` the whole state.
@@ -82,12 +89,17 @@ class ObjectState:
         if self._live is _UNREAD:
             return []
         encoded = self._codec.encode(self._live, "state")
-        if encoded == self._committed.get(OBJECT_KEY):
+        self._prepared = encoded
+        is_read = self._is_shared and self._read is not _UNREAD
+        before = self._read if is_read else self._committed.get(OBJECT_KEY)
+        if encoded == before or (is_read and encoded == self._codec.encode(self._decode(before), "state")):
             return []
         return [StateOp("set", OBJECT_KEY, encoded)]
 
     def accept(self) -> None:
         """Go on from what was prepared, with the same live object."""
+        if self._live is not _UNREAD:
+            self._read = self._prepared
 
     def follow(self, committed: Mapping[str, Any]) -> None:
         """Go on from another committed state."""
@@ -95,7 +107,10 @@ class ObjectState:
 
     def rollback(self) -> None:
         """Go back to the committed state."""
-        self._live = _UNREAD
+        self._live = self._read = _UNREAD
+
+    def _decode(self, encoded: Any) -> Any:
+        return self._state_type() if encoded is None else from_committed(encoded, self._codec)
 
     def _checked(self, value: Any) -> Any:
         return _checked(value, self._state_type)

@@ -50,6 +50,9 @@ class RoutineService:
         clock: gives seconds on a clock that never goes back.
     """
 
+    _is_shared = False
+    """Whether several turns may be in progress, each with a view on the state of its own."""
+
     def __init__(  # noqa: PLR0913  what a turn needs of a job, spelled out once
         self,
         routine: Runs,
@@ -171,11 +174,11 @@ class RoutineService:
             case state_policy.NONE:
                 return NoState(committed, self._routine_id)
             case state_policy.EXTERNAL:
-                return TrackedState(committed, reserved, values, only_scalar)
+                return TrackedState(committed, reserved, values, only_scalar, is_shared=self._is_shared)
             case _ if state_type is None or state_type is dict:
-                return TrackedState(committed, reserved, values)
+                return TrackedState(committed, reserved, values, is_shared=self._is_shared)
             case _:
-                return ObjectState(committed, state_type, values)
+                return ObjectState(committed, state_type, values, is_shared=self._is_shared)
 
     def _compile_exit(self, index: int, out: Outgoing) -> Exit:
         keeps, values = self._codec.keeps_references, self._values

@@ -50,9 +50,12 @@ class TrackedState(MutableMapping[str, Any]):
         reserved: keys of it that are the runtime's, or will be; None to look for them. Kept: more of them may come.
         codec: how values are encoded.
         commit: gives the committed form of a value, by its key.
+        is_shared: whether other turns commit while this one goes on. Then what it has only read must not be written:
+            it would undo what they did. So it is told apart from what has changed where the bytes cannot tell (a set,
+            or an object of a class, may be encoded in another order than it came in), and by what was read.
     """
 
-    __slots__ = ("_codec", "_commit", "_committed", "_growth", "_reserved", "_working")
+    __slots__ = ("_codec", "_commit", "_committed", "_growth", "_prepared", "_read", "_reserved", "_working")
 
     def __init__(
         self,
@@ -60,6 +63,8 @@ class TrackedState(MutableMapping[str, Any]):
         reserved: dict[str, None] | None = None,
         codec: ValueCodec = PICKLED,
         commit: Callable[[str, Any, ValueCodec], Any] = to_committed,
+        *,
+        is_shared: bool = False,
     ) -> None:
         self._committed = committed
         self._codec = codec
@@ -69,6 +74,9 @@ class TrackedState(MutableMapping[str, Any]):
         self._working: dict[str, Any] = {}
         # Keys that came minus keys that went, against committed.
         self._growth = 0
+        # Of a shared state what was read of mutable values, encoded, and what was prepared last; else None.
+        self._read: dict[str, Any] | None = {} if is_shared else None
+        self._prepared: dict[str, Any] = {}
 
     # As a dict.
 
@@ -211,6 +219,8 @@ class TrackedState(MutableMapping[str, Any]):
         Raises:
             ValueEncodingError: a value that cannot be carried; its path starts with `state['key']`.
         """
+        if self._read is not None:
+            return self._prepare_shared(self._read)
         ops: list[StateOp] = []
         committed = self._committed
         for key, value in self._working.items():
@@ -237,6 +247,10 @@ class TrackedState(MutableMapping[str, Any]):
                 for key, value in working.items()
                 if value is not _GONE and value.__class__ not in IMMUTABLE_TYPES
             }
+        if self._read is not None:
+            # What others did to a key that is still touched stays unseen, and is undone only by a change to it.
+            self._read = {key: self._prepared[key] for key in self._working}
+            self._growth = sum(key not in self._committed for key in self._working)
 
     def follow(self, committed: Mapping[str, Any]) -> None:
         """Go on from another committed state: other turns have committed too."""
@@ -246,7 +260,27 @@ class TrackedState(MutableMapping[str, Any]):
         """Go back to the committed state: what was touched is thrown away."""
         if self._working:
             self._working = {}
+            if self._read:
+                self._read = {}
         self._growth = 0
+
+    def _prepare_shared(self, read: dict[str, Any]) -> list[StateOp]:
+        ops: list[StateOp] = []
+        self._prepared = prepared = {}
+        for key, value in self._working.items():
+            before = read[key] if key in read else self._committed.get(key, _GONE)
+            if value is _GONE:
+                if before is not _GONE:
+                    ops.append(StateOp("del", key, None))
+                continue
+            prepared[key] = after = self._commit(key, value, self._codec)
+            if not is_same(before, after) and not (key in read and self._is_encoded_anew(key, before, after)):
+                ops.append(StateOp("set", key, after))
+        return ops
+
+    def _is_encoded_anew(self, key: str, before: Any, after: Any) -> bool:
+        """Tell whether `after` is what comes of reading `before` and leaving it as it is."""
+        return is_same(self._commit(key, from_committed(before, self._codec), self._codec), after)
 
     def _touch(self, key: str, encoded: Any) -> Any:
         if is_reserved(key):
@@ -254,6 +288,8 @@ class TrackedState(MutableMapping[str, Any]):
         value = from_committed(encoded, self._codec)
         if value.__class__ not in IMMUTABLE_TYPES:
             self._working[key] = value
+            if self._read is not None:
+                self._read[key] = encoded
         return value
 
     def _snapshot(self) -> dict[str, Any]:

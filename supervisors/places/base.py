@@ -290,7 +290,7 @@ class Turnstile(Protocol):
     """
 
     def part(self, body: Any, weight: int) -> None:
-        """Send `body` ahead, and go on; while it is not granted, or the place is held, the next `await` waits."""
+        """Send `body` ahead, and go on; the next `await` waits where a `Port` would: for room, or the end of a hold."""
 
     def confirm(self, body: Any) -> None:
         """Send `body` ahead, out of turn, and wait until it was taken: for what takes a moment, not for room."""
@@ -302,7 +302,7 @@ class Turnstile(Protocol):
         """Refuse: a request on a loop stops by `stop`."""
 
     async def stop(self, body: Any, weight: int, on_taken: Callable[[], None]) -> None:
-        """Send `body` ahead and wait for its grant, and while the place is held.
+        """Send `body` ahead and wait until it was taken, and for what `part` waits for.
 
         Args:
             body: the part, opaque.

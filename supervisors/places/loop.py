@@ -14,21 +14,35 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import threading
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import Context, ContextVar
 from functools import partial
 from typing import Any
 
 from supervisors.places.base import LoopService, RequestAbandoned, tell_failure
 from supervisors.places.copies import generation
+from supervisors.places.drive import Drive, Driven
 from supervisors.places.reports import Done, Failed, Ready
-from supervisors.places.request import CANCEL_SECONDS, Cancelled, Clock, Closed, Confirm, Drive, Late, Request
+from supervisors.places.request import (
+    CANCEL_SECONDS,
+    Broken,
+    Cancelled,
+    Clock,
+    Closed,
+    Confirm,
+    Late,
+    Request,
+)
 from supervisors.reasons import Raised, Reason, StartFailed, record_error
 from supervisors.stacks import stack_of, stack_of_coroutine
 
 _STOPPING = (KeyboardInterrupt, SystemExit)
 """What asyncio lets out of its loop when a task raises it; the task has it too, and whoever awaits that."""
+_request: ContextVar[Request | None] = ContextVar("supervisors.request", default=None)
+"""The one that the present task runs for: its own, or one that it has started."""
 
 
 class AsyncioLoop:
@@ -75,8 +89,9 @@ class AsyncioLoop:
         self.steps = 0
         self.held_by = 0
         self._service: LoopService | None = None
-        self._waiting: dict[Request, asyncio.Future[None]] = {}
-        """Those at the gate."""
+        self._running: set[Request] = set()
+        self._waiting: dict[Request, list[tuple[Callable[[], bool], asyncio.Future[None]]]] = {}
+        """Those at the gate: what says of each of their coroutines that it may go on, and lets it."""
         self._is_ending = False
         self._ended: asyncio.Task[None] | None = None
         self._error: BaseException | None = None
@@ -86,6 +101,7 @@ class AsyncioLoop:
     def start(self) -> None:
         """Make the loop and start its thread."""
         self._loop = asyncio.new_event_loop()
+        self._loop.set_task_factory(self._make_task)
         try:
             self._thread.start()
         except RuntimeError:
@@ -185,14 +201,17 @@ class AsyncioLoop:
         """Make the actor look whether all is still."""
         self._wake()
 
-    def wait_at_gate(self, request: Request) -> Generator[Any, Any, Any]:
-        """Wait until somebody looks at the gate again."""
-        opened = self._loop.create_future()
-        self._waiting[request] = opened
+    def wait_at_gate(self, request: Request, is_open: Callable[[], bool]) -> Generator[Any, Any, Any]:
+        """Wait until the gate is open for a coroutine of the request."""
+        waiting = self._waiting.setdefault(request, [])
+        entry = (is_open, self._loop.create_future())
+        waiting.append(entry)
         try:
-            yield from opened
+            yield from entry[1]
         finally:
-            self._waiting.pop(request, None)
+            waiting.remove(entry)
+            if not waiting:
+                self._waiting.pop(request, None)
 
     def wait_answered(self, confirm: Confirm) -> bool:
         """Wait for the answer, the whole loop with it: the actor answers at once."""
@@ -238,23 +257,37 @@ class AsyncioLoop:
 
     def _carry_out(self) -> None:
         orders = self._orders
-        try:
-            while orders:
-                act, args = orders[0]
+        while orders:
+            act, args = orders[0]
+            try:
                 act(*args)
-                orders.popleft()  # now: what came meanwhile need not have woken the loop
-        except BaseException as error:  # noqa: BLE001  it is raised by the loop's thread, whose end it is
-            self._error = error
-            self._loop.stop()
+            except BaseException as error:  # noqa: BLE001  what it runs is not to suffer: it is cancelled, and ends
+                self.tell(Broken(Raised(record_error(error))))
+            orders.popleft()  # now: what came meanwhile need not have woken the loop
 
     def _begin(self, requests: list[Request]) -> None:
         if self._is_ending:
             return
         for request in requests:
+            self._running.add(request)
             request.task = task = self._loop.create_task(self._run_request(request))
             task.add_done_callback(partial(self._note_done, request))
 
+    def _make_task(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        work: Coroutine[Any, Any, Any] | Generator[Any, None, Any],
+        context: Context | None = None,
+        **options: Any,
+    ) -> asyncio.Task[Any]:
+        """Make a task; of a request's own tasks each step is passed on by `Drive`, as those of the request itself."""
+        request = _request.get() if context is None else context.get(_request)
+        if request is not None and inspect.iscoroutine(work):
+            work = Driven(request, work, self)
+        return asyncio.Task(work, loop=loop, context=context, **options)
+
     async def _run_request(self, request: Request) -> None:
+        _request.set(request)
         service = self._service
         started = self.now()
         request.clock = Clock(started)
@@ -269,7 +302,8 @@ class AsyncioLoop:
         except BaseException as error:  # noqa: BLE001  whatever a request raises is its failure
             request.execution = None
             report = Failed(request.seq, None if service is None else self._describe(request, service, error))
-        request.work = None
+        request.end()
+        self._look(request)
         if request.is_cancel_heard:
             self._settle(request, accepted=False)
             report = Cancelled(request.seq)
@@ -277,6 +311,7 @@ class AsyncioLoop:
 
     def _note_done(self, request: Request, _task: asyncio.Task[None]) -> None:
         request.task = None
+        self._running.discard(request)
         if request.clock.begun_at is None:
             self.tell(Cancelled(request.seq))  # before its first step
 
@@ -306,7 +341,7 @@ class AsyncioLoop:
         self._look(request)
 
     def _grant(self, request: Request) -> None:
-        request.ungranted -= 1
+        request.take_grant()
         self._look(request)
 
     def _hold(self, number: int) -> None:
@@ -318,11 +353,13 @@ class AsyncioLoop:
                 self._look(request)
 
     def _look(self, request: Request) -> None:
-        opened = self._waiting.get(request)
-        if opened is not None and not opened.done() and not request.has_to_wait():
-            opened.set_result(None)
+        for is_open, opened in self._waiting.get(request, ()):
+            if not opened.done() and is_open():
+                opened.set_result(None)
 
     def _end(self, reason: Reason | None) -> None:
+        for request in self._running:
+            request.is_cancel_heard = True
         if not self._is_ending:
             self._is_ending = True
             self._ended = self._loop.create_task(self._end_all(reason))

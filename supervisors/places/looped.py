@@ -18,35 +18,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 from supervisors.errors import InternalError
 from supervisors.places.base import CLOSED, LoopListener, Lost, Worker
+from supervisors.places.left import LeftBehind
 from supervisors.places.line import Line, Reported
 from supervisors.places.reports import Done, Failed, Part, Ready
-from supervisors.places.request import CANCEL_SECONDS, Cancelled, Closed, Confirm, Late, Loop, Overdue, Request, Stop
+from supervisors.places.request import (
+    CANCEL_SECONDS,
+    Broken,
+    Cancelled,
+    Closed,
+    Confirm,
+    Late,
+    Loop,
+    Overdue,
+    Request,
+    Stop,
+)
 from supervisors.reasons import Abandoned, DeadlineExceeded, Reason, StartFailed, record_error
 
 BLOCKED_SECONDS = 2 * CANCEL_SECONDS
 """After which a loop counts as blocked that has made no step, nor told of a request that it was to cancel
 (arbitrary)."""
 GOODBYE_SECONDS = 0.3
-"""What requests that are cancelled by a close get, and an idle loop to end by itself (arbitrary); less than an actor
-gets beyond the time of its shutdown."""
-
-
-class _Left(NamedTuple):
-    """What was given up and still ran at the last look.
-
-    Args:
-        loop: the loop it runs on.
-        is_over: tells whether it has come to its end.
-        stack: where it was when it was given up.
-    """
-
-    loop: Loop
-    is_over: Callable[[], bool]
-    stack: str
+"""What requests that are cancelled by a close or a kill get, and an idle loop to end by itself (arbitrary); less than
+an actor gets beyond the time of its shutdown."""
 
 
 class LoopPlace:
@@ -82,7 +80,6 @@ class LoopPlace:
         self._limit = limit
         self._timeout = math.inf if timeout is None else timeout
         self._warn = warn
-        self._note_abandoned = note_abandoned
         self._loop: Loop | None = None
         self._unborn: Reason | None = None
         self._incarnation = 0
@@ -92,7 +89,7 @@ class LoopPlace:
         self._line = Line(is_ordered=is_ordered)
         self._dropped: dict[int, Request] = {}
         """Those that nobody wants any more, whose end was not reported."""
-        self._left: list[_Left] = []
+        self._left = LeftBehind(clock, note_abandoned)
         self._hold = 0
         self._is_held = False
         self._look_at = math.inf
@@ -156,8 +153,7 @@ class LoopPlace:
             reason, self._unborn = self._unborn, None
             self._listener.on_lost(0, reason, Lost(None, (), ()))
             return True
-        if any(left.is_over() for left in self._left):
-            self._note_left()
+        self._left.look()
         return (self._is_closing and self._go_on_closing()) or has_sorted
 
     def grant(self, number: int, seq: int) -> None:
@@ -201,7 +197,8 @@ class LoopPlace:
     def kill(self, number: int, reason: Reason) -> None:
         """Give the loop up, and what it runs with it."""
         if number == 0 and self._loop is not None:
-            self._lose(self._loop, reason, next(iter(self._requests)) if len(self._requests) == 1 else None)
+            suspect = next(iter(self._requests)) if len(self._requests) == 1 else None
+            self._lose(self._loop, reason, suspect, moment=GOODBYE_SECONDS)
 
     def close(self, timeout: float, reason: Reason = CLOSED) -> None:
         """Ask the loop to end because of `reason`; what is in hand is cancelled when `timeout` seconds are over.
@@ -227,13 +224,14 @@ class LoopPlace:
 
     def next_deadline(self) -> float | None:
         """Clock reading at which a request, or the loop that ends, may have run out of its time."""
-        at = min(self._look_at, self._end_at)
+        at = min(self._look_at, self._end_at, self._left.next_at())
         return None if at == math.inf else at
 
     def on_tick(self, now: float) -> None:
         """Cancel what has run out of its time, and give up what was cancelled in vain."""
         self._sort_reports()  # what has ended is not late
         loop = self._loop
+        self._left.tell()
         if loop is None:
             return
         if self._look_at <= now:
@@ -271,6 +269,8 @@ class LoopPlace:
                 self._listener.on_ready(0)
             case Closed(reason):
                 self._forget(loop, reason)
+            case Broken(reason):
+                self._lose(loop, reason, None, moment=GOODBYE_SECONDS)
             case Confirm(seq, body):
                 self._take_confirmed(loop, seq, report, body)
             case Late(seq):
@@ -389,8 +389,10 @@ class LoopPlace:
             if loop.count_steps() == request.steps:
                 current = loop.find_current()
                 stack = loop.find_stack(None)
-                suspect = request.seq if current is None else current
-                self._lose(loop, DeadlineExceeded(self._timeout, stack=stack), suspect, stack)
+                suspect = request if current is None else self._requests.get(current, request)
+                # One that has time left is not given up for that, but for what it has kept others from.
+                seconds = self._timeout if suspect.due_at(self._timeout, now) <= now else BLOCKED_SECONDS
+                self._lose(loop, DeadlineExceeded(seconds, stack=stack), suspect.seq, stack)
                 return True
             request.steps, request.judged_at = loop.count_steps(), now + BLOCKED_SECONDS
         self._look_by(request.judged_at)
@@ -407,22 +409,22 @@ class LoopPlace:
             return
         request.has_ended = request.is_given_up = True
         self._line.keep(Overdue(seq, DeadlineExceeded(self._timeout, stack=stack, is_cancelled=True)))
-        self._left.append(_Left(loop, request.is_over, stack))
-        self._note_left()
+        self._left.add(loop, request.is_over, stack)
 
     def _look_by(self, at: float) -> None:
         self._look_at = min(self._look_at, at)
 
     # -- The end
 
-    def _lose(self, loop: Loop, reason: Reason, suspect: int | None, stack: str | None = None) -> None:
+    def _lose(
+        self, loop: Loop, reason: Reason, suspect: int | None, stack: str | None = None, *, moment: float = 0.0
+    ) -> None:
         """Be done with a loop that is given up."""
         stack = loop.find_stack(None) if stack is None else stack
         self._abandon(loop)
         # One that does not end for the sake of requests that were given up before is told of by these.
-        if not isinstance(reason, Abandoned) or all(left.loop is not loop for left in self._left):
-            self._left.append(_Left(loop, loop.is_over, stack))
-        self._note_left()
+        if not isinstance(reason, Abandoned) or not self._left.holds(loop):
+            self._left.add(loop, loop.is_over, stack, moment)
         self._tell_lost(reason, suspect)
 
     def _abandon(self, loop: Loop) -> None:
@@ -447,10 +449,6 @@ class LoopPlace:
         self._dropped.clear()
         self._look_at = math.inf
         self._listener.on_lost(0, reason, lost)
-
-    def _note_left(self) -> None:
-        self._left = [left for left in self._left if not left.is_over()]
-        self._note_abandoned(tuple(left.stack for left in self._left))
 
     def _cancel_vain(self, loop: Loop) -> None:
         """Cancel what can come to no end before the place has closed."""
@@ -487,10 +485,9 @@ class LoopPlace:
         return True
 
     def _finish_closing(self) -> bool:
-        if self._is_closed:
+        if self._is_closed or self._left.is_any_ending():
             return False
         self._is_closed = True
-        if self._left:
-            self._note_left()
+        self._left.tell()
         self._listener.on_closed()
         return True

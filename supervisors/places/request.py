@@ -1,12 +1,16 @@
-"""A request that is run on a loop, beside others: its coroutine, step by step, and what it may do meanwhile.
+"""A request that is run on a loop, beside others: its coroutines, step by step, and what it may do meanwhile.
 
 Owns what is true of one request, its clock, and the gate at which it waits for grants and the end of a hold. Knows no
 event loop: how a coroutine waits, and what carries reports, is its `Loop`'s.
 
 Theory of operation. A request belongs to its loop's thread, which alone runs its coroutine. What the place reads of it
 on the actor's thread are single references that are swapped: the clock, the number of the hold that it is parked by.
-`Drive` passes every step of the coroutine on: so it is known which request a loop is in, and one that has handed over a
-part goes no further than its next `await` while that is not granted. Nothing here ever blocks the loop but `confirm`.
+One that has handed over much goes no further than its next `await` while that is not granted, whichever of its
+coroutines it was (`drive` brings each of them to the gate). It is the same with a hold: once the request has handed
+over something, none of them goes on. Nothing here ever blocks the loop but `confirm`.
+
+Where order is kept, what a request hands over is told in its turn, and so is granted late. Therefore it does not wait
+for each grant, but for room below `PART_BOUND`: it may have in its hands what the request at the head waits for.
 """
 
 from __future__ import annotations
@@ -16,8 +20,8 @@ from collections.abc import Callable, Coroutine, Generator
 from typing import Any, NamedTuple, Protocol
 
 from supervisors.errors import InternalError
-from supervisors.places.base import RequestAbandoned
-from supervisors.places.copies import generation, leave_copy
+from supervisors.places.base import PART_BOUND, RequestAbandoned
+from supervisors.places.copies import generation
 from supervisors.places.reports import Part
 from supervisors.reasons import Reason
 
@@ -55,6 +59,12 @@ class Overdue(NamedTuple):
     """A request was cancelled for its time, and has ended by that or was left behind; what a place makes of that."""
 
     seq: int
+    reason: Reason
+
+
+class Broken(NamedTuple):
+    """The loop could not do what it was asked to: it is to be given up."""
+
     reason: Reason
 
 
@@ -151,8 +161,8 @@ class Gate(Protocol):
     def tell(self, report: Any) -> None:
         """Hand a report to the actor."""
 
-    def wait_at_gate(self, request: Request) -> Generator[Any, Any, Any]:
-        """Wait until somebody looks at the gate again; to be delegated to, and to be cancelled."""
+    def wait_at_gate(self, request: Request, is_open: Callable[[], bool]) -> Generator[Any, Any, Any]:
+        """Wait until the gate is open for a coroutine of the request; to be delegated to, and to be cancelled."""
 
     def tell_parked(self) -> None:
         """Make the actor look whether all is still."""
@@ -185,6 +195,7 @@ class Request:
     """
 
     __slots__ = (
+        "_at_gate",
         "_gate",
         "_looks",
         "_on_taken",
@@ -217,11 +228,14 @@ class Request:
         self.execution: Any = None
         self.work: Coroutine[Any, Any, None] | None = None
         """Its own coroutine while that runs."""
-        self.ungranted = 0
+        self.ungranted: deque[int] = deque()
+        """The weights of what it has handed over that was not granted."""
         self._looks = False
+        self._at_gate = 0
+        """How many of its coroutines wait at the gate."""
         self._on_taken: Callable[[], None] | None = None
         self.is_cancel_heard = False
-        """Whether it was cancelled by its place, and has come to know that."""
+        """Whether it was cancelled, by its place or with its loop, and has come to know that: the gate lets it pass."""
         # Of its loop, and read by its place.
         self.clock = Clock()
         self.parked_by = 0
@@ -246,13 +260,11 @@ class Request:
     # -- Turnstile
 
     def part(self, body: Any, weight: int) -> None:
-        """Send `body` ahead; while it is not granted the next `await` waits."""
+        """Send `body` ahead; while too much is not granted the next `await` waits."""
         self.check()
         if generation.number != self._gate.generation:
             return  # nobody takes what a copy hands over
-        self.ungranted += 1
-        self._looks = True
-        self._gate.tell(Part(self.seq, body))
+        self._hand_over(Part(self.seq, body), weight)
 
     def confirm(self, body: Any) -> None:
         """Send `body` ahead, out of turn, and wait until it was taken."""
@@ -274,12 +286,16 @@ class Request:
         raise InternalError("a request on a loop stops by `stop`")
 
     async def stop(self, body: Any, weight: int, on_taken: Callable[[], None]) -> None:
-        """Send `body` ahead and wait for its grant, and while the place is held."""
+        """Send `body` ahead and wait until it was taken, while too much is not granted, and while the place is held."""
         self.check()
         self._on_taken = on_taken
-        self.ungranted += 1
-        self._gate.tell(Stop(self.seq, body))
+        self._hand_over(Stop(self.seq, body), weight)
         await _Pass(self)
+
+    def _hand_over(self, report: Part | Stop, weight: int) -> None:
+        self.ungranted.append(weight)
+        self._looks = True
+        self._gate.tell(report)
 
     # -- For its loop
 
@@ -289,27 +305,63 @@ class Request:
         if on_taken is not None:
             on_taken()
 
-    def has_to_wait(self) -> bool:
-        """Tell whether it may not pass the gate."""
-        # A grant may be heard of before the word that what it is for was taken.
-        return self.ungranted > 0 or self._gate.held_by != 0 or self._on_taken is not None
+    def take_grant(self) -> None:
+        """The oldest of what it handed over was granted."""
+        if self.ungranted:
+            self.ungranted.popleft()
+
+    def end(self) -> None:
+        """Its own coroutine has ended: what is left of its tasks waits for nobody."""
+        self.work = None
+        self.ungranted.clear()
+        self._looks = False
 
     def pass_gate(self) -> Generator[Any, Any, None]:
-        """Wait at the gate for as long as it may not pass."""
-        gate = self._gate
-        self._looks = False
-        if not self.has_to_wait():
-            return
-        begun_at, waited, _ = self.clock
-        since = gate.now()
-        self.clock = Clock(begun_at, waited, since)
-        try:
-            while self.has_to_wait():
-                self.note_hold(gate.held_by)
-                yield from gate.wait_at_gate(self)
-        finally:
+        """Wait at the gate for as long as none of its coroutines may pass."""
+        return self._wait(self._may_pass)
+
+    def wait_taken(self) -> Generator[Any, Any, None]:
+        """Wait until what it handed over at its stop was taken, and it may pass."""
+        # A grant may be heard of before the word that what it is for was taken.
+        return self._wait(lambda: self._on_taken is None and self._may_pass())
+
+    def _may_pass(self) -> bool:
+        if not self._looks or self.is_cancel_heard:
+            return True
+        return self._gate.held_by == 0 and sum(self.ungranted) < PART_BOUND
+
+    def _wait(self, is_open: Callable[[], bool]) -> Generator[Any, Any, None]:
+        gate, raised = self._gate, None
+        if not is_open():
+            self._enter_gate()
+            try:
+                while not is_open():
+                    self.note_hold(gate.held_by)
+                    try:
+                        yield from gate.wait_at_gate(self, is_open)
+                    except GeneratorExit:
+                        raise
+                    except BaseException as error:
+                        if self.is_cancel_heard or not gate.held_by:
+                            raise
+                        raised = error  # a time of its own that is over: it hears of that when it goes on
+            finally:
+                self._leave_gate()
+        self._looks = bool(self.ungranted)
+        if raised is not None:
+            raise raised
+
+    def _enter_gate(self) -> None:
+        self._at_gate += 1
+        if self._at_gate == 1:
+            self.clock = self.clock._replace(waiting_since=self._gate.now())
+
+    def _leave_gate(self) -> None:
+        self._at_gate -= 1
+        begun_at, waited, since = self.clock
+        if self._at_gate == 0 and since is not None:
             self.parked_by = 0
-            self.clock = Clock(begun_at, waited + gate.now() - since, None)
+            self.clock = Clock(begun_at, waited + self._gate.now() - since, None)
 
     def note_hold(self, number: int) -> None:
         """It waits at the gate: with the hold of that number it is parked."""
@@ -319,7 +371,7 @@ class Request:
 
     @property
     def looks_at_gate(self) -> bool:
-        """Whether it has handed over a part since it last passed the gate."""
+        """Whether it has handed over something since it last passed the gate, or that is not granted."""
         return self._looks
 
     # -- For its place
@@ -350,60 +402,11 @@ class Request:
         return self.has_ended or self.parked_by == hold
 
 
-class Drive:
-    """Awaits the coroutine of a request step by step.
-
-    Args:
-        request: whose it is.
-        work: its coroutine.
-        gate: its loop.
-    """
-
-    def __init__(self, request: Request, work: Coroutine[Any, Any, None], gate: Gate) -> None:
-        self._request = request
-        self._work = work
-        self._gate = gate
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        request, work, gate = self._request, self._work, self._gate
-        value: Any = None
-        error: BaseException | None = None
-        while True:
-            gate.current = request
-            gate.steps += 1
-            try:
-                awaited = work.send(value) if error is None else work.throw(error)
-            except StopIteration:
-                _leave_if_copy(gate)
-                return
-            except BaseException as raised:
-                _leave_if_copy(gate, raised)
-                raise
-            finally:
-                gate.current = None
-            _leave_if_copy(gate)
-            value, error = None, None
-            try:
-                value = yield awaited
-                if request.looks_at_gate:
-                    yield from request.pass_gate()
-            except GeneratorExit:
-                work.close()  # its loop is no more: what it awaits may be gone before it
-                raise
-            except BaseException as raised:  # noqa: BLE001  it is raised where the coroutine waits
-                error = raised
-
-
 class _Pass:
-    """Awaits the gate."""
+    """Awaits the end of a stop."""
 
     def __init__(self, request: Request) -> None:
         self._request = request
 
     def __await__(self) -> Generator[Any, Any, None]:
-        yield from self._request.pass_gate()
-
-
-def _leave_if_copy(gate: Gate, error: BaseException | None = None) -> None:
-    if generation.number != gate.generation:
-        leave_copy(error)
+        yield from self._request.wait_taken()

@@ -16,8 +16,9 @@ from typing import Any
 from supervisors.errors import InternalError
 from supervisors.places.base import LoopService, tell_failure
 from supervisors.places.copies import generation
+from supervisors.places.drive import Drive
 from supervisors.places.reports import Done, Failed, Ready
-from supervisors.places.request import Cancelled, Clock, Closed, Confirm, Drive, Late, Request
+from supervisors.places.request import Cancelled, Clock, Closed, Confirm, Late, Request
 from supervisors.reasons import Raised, Reason, StartFailed, record_error
 
 
@@ -150,11 +151,11 @@ class SimulatedLoop:
     def tell_parked(self) -> None:
         """Do nothing: the actor looks after each move."""
 
-    def wait_at_gate(self, request: Request) -> Generator[Any, Any, Any]:
-        """Wait until somebody looks at the gate again."""
+    def wait_at_gate(self, request: Request, is_open: Callable[[], bool]) -> Generator[Any, Any, Any]:
+        """Wait until the gate is open."""
         self._waiting[request] = None
         try:
-            yield lambda: not request.has_to_wait()
+            yield is_open
         finally:
             self._waiting.pop(request, None)
 
@@ -163,6 +164,19 @@ class SimulatedLoop:
         return True
 
     # -- The simulation
+
+    def drop(self) -> None:
+        """End where it is, as its program: what runs is closed where it waits, and nothing more is told.
+
+        For whoever makes no move of it any more. A coroutine that is left to the garbage collector is closed whenever
+        that comes by, in the middle of something else.
+        """
+        self._has_ended = True
+        self._orders.clear()
+        while self._running:
+            _, work = self._running.popitem()
+            work.close()
+        self._reports.clear()
 
     def tick(self) -> bool:
         """Make one move, drawn from all that are possible; False when there is none."""
@@ -199,7 +213,7 @@ class SimulatedLoop:
 
     def _begin(self, request: Request) -> None:
         if not self._is_ending:
-            self._running[request] = _Coroutine(request, self._run_request(request))
+            self._running[request] = _Coroutine(request, self._run_request)
 
     async def _run_request(self, request: Request) -> None:
         service = self._service
@@ -215,7 +229,7 @@ class SimulatedLoop:
             request.execution = None
             heard = request.is_cancel_heard
             report = Failed(request.seq, None if heard else tell_failure(service.describe_failure, error))
-        request.work = None
+        request.end()
         if request.is_cancel_heard:
             self._settle(request, accepted=False)
             report = Cancelled(request.seq)
@@ -244,7 +258,7 @@ class SimulatedLoop:
 
     @staticmethod
     def _grant(request: Request) -> None:
-        request.ungranted -= 1
+        request.take_grant()
 
     def _hold(self, number: int) -> None:
         self.held_by = number
@@ -255,8 +269,8 @@ class SimulatedLoop:
     def _end(self, reason: Reason | None) -> None:
         self._is_ending = True
         self._closing = self._closing or reason
-        for work in self._running.values():
-            work.is_cancelled = True
+        for request, work in self._running.items():
+            request.is_cancel_heard = work.is_cancelled = True
 
     def _finish(self) -> None:
         self._has_ended = True
@@ -270,14 +284,15 @@ class SimulatedLoop:
 
 
 class _Coroutine:
-    """A request's coroutine, and what it waits for."""
+    """A request's coroutine, which is made by its first step, and what it waits for."""
 
-    def __init__(self, request: Request, work: Coroutine[Any, Any, None]) -> None:
+    def __init__(self, request: Request, run: Callable[[Request], Coroutine[Any, Any, None]]) -> None:
         self.request = request
         self.is_cancelled = False
         self.is_late = False
         """Whether it has gone on though it was cancelled, and that was not told."""
-        self._work = work
+        self._run = run
+        self._work: Coroutine[Any, Any, None] | None = None
         # As a task has it: what is kept by context does not mix.
         self._context = copy_context()
         self._is_ready: Callable[[], bool] | None = None
@@ -288,15 +303,22 @@ class _Coroutine:
 
     def step(self) -> bool:
         """Make a step; tells whether it has ended."""
+        is_cancelled, self.is_cancelled = self.is_cancelled, False
+        if self._work is None:
+            if is_cancelled:
+                return True
+            self._work = self._context.run(self._run, self.request)
         try:
-            if self.is_cancelled:
-                self.is_cancelled = False
+            if is_cancelled:
                 self._is_ready = self._context.run(self._work.throw, SimulatedCancel())
                 self.is_late = True
             else:
                 self._is_ready = self._context.run(self._work.send, None)
         except StopIteration:
             return True
-        except SimulatedCancel:
-            return True  # before its first step
         return False
+
+    def close(self) -> None:
+        """End it where it waits."""
+        if self._work is not None:
+            self._context.run(self._work.close)

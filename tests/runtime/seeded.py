@@ -102,6 +102,7 @@ class SeededJob:
         self._max_request_bytes = max_request_bytes
         self._watch = watch
         self.wall = wall
+        self._loops: list[SimulatedLoop] = []
         self.log: list[object] = []
         """Reports of the routines to their supervisor, in order."""
         self.not_kept: list[CheckpointFailedError] = []
@@ -187,12 +188,20 @@ class SeededJob:
     def run(self, max_steps: int = 100_000) -> JobCut:
         """Run to the end, checking the books at every step."""
         self.ledger.close_entry()
-        for _ in range(max_steps):
-            if not self.host.step():
-                break
-            self.ledger.check()
-        self.host.run(max_steps)
+        try:
+            for _ in range(max_steps):
+                if not self.host.step():
+                    break
+                self.ledger.check()
+            self.host.run(max_steps)
+        finally:
+            self.close()
         return self.finished.result(timeout=0)
+
+    def close(self) -> None:
+        """Be done with it, whether it has come to its end or its program dies: what handlers still wait for is over."""
+        for loop in self._loops:
+            loop.drop()
 
     def run_until(self, is_enough: Callable[[], bool], max_steps: int = 20_000) -> None:
         """Make steps until `is_enough`, checking the books at every one; it has to come to that."""
@@ -271,6 +280,7 @@ class SeededJob:
         def make_loop(boot: Any) -> SimulatedLoop:
             loop = SimulatedLoop(make_service, boot, draw, ctx.now, start_failure=self._faults.start_failure)
             loops.append(loop)
+            self._loops.append(loop)
             return loop
 
         def act() -> bool:

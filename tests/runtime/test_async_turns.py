@@ -8,14 +8,15 @@ import sys
 import textwrap
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from routilux import ErrorHandler, Flow, JobStatus, Routine, routine
-from routilux.errors import EmitOutsideTurnError, OutsideTurnError
-from routilux.turn.outbox import COUNT_BOUND
+from routilux.errors import EmitOutsideTurnError, OnceError, OutsideTurnError
+from routilux.turn.outbox import COUNT_BOUND, SECONDS_BOUND
 from tests.runtime.programs import run_program
 from tests.runtime.waiting import (
     PATIENCE,
@@ -101,7 +102,13 @@ def test_a_task_that_outlives_its_turn_gets_an_error_and_reaches_no_other_turn()
 
     async def child(self: Routine) -> None:
         await turns_over.wait()
-        for use in (lambda: self.emit("number", n=-1), lambda: self.message_id):
+        uses = (
+            lambda: self.emit("number", n=-1),
+            lambda: self.message_id,
+            lambda: self.state,
+            lambda: setattr(self, "state", {}),
+        )
+        for use in uses:
             try:
                 use()
             except RuntimeError as error:
@@ -116,7 +123,7 @@ def test_a_task_that_outlives_its_turn_gets_an_error_and_reaches_no_other_turn()
         self.emit("number", n=n)
 
     state = run_deed(leave, count=2, concurrency=1)
-    assert [type(error) for error in caught] == [EmitOutsideTurnError, OutsideTurnError]
+    assert [type(error) for error in caught] == [EmitOutsideTurnError, *[OutsideTurnError] * 3]
     assert [item["n"] for item in state.outputs["waiting", "number"]] == [1]
 
 
@@ -137,6 +144,55 @@ def test_another_thread_is_in_no_turn_even_with_the_context_of_one() -> None:
     state = run_deed(use_threads, count=1)
     assert state.status == JobStatus.COMPLETED, state.error
     assert len(caught) == 2
+
+
+def test_what_a_turn_sets_in_its_context_its_tasks_see_and_no_other_turn(room: Room) -> None:
+    tag = contextvars.ContextVar("tag", default=-1)
+    before: list[int] = []
+
+    async def child(self: Routine) -> None:
+        await asyncio.sleep(0)
+        self.emit("number", n=tag.get())
+
+    async def work(self: Routine, n: int) -> None:
+        before.append(tag.get())
+        tag.set(n)
+        await room.wait()
+        await asyncio.create_task(child(self))
+
+    job = waiting_flow(Deed(work), concurrency=3).start("numbers", {"count": 3})
+    room.wait_for(3)
+    room.open()
+    assert numbers_of(job) == [0, 1, 2]
+    assert before == [-1, -1, -1]
+    job.wait(PATIENCE)
+
+
+class Handing(Routine):
+    """Hands work to a thread, which cannot have the state."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("input", handler=self.handle)
+        self.define_event("number", ["n"])
+
+    def work(self) -> str:
+        try:
+            return f"{self.state}"
+        except OutsideTurnError as error:
+            return type(error).__name__
+
+    async def handle(self, n: int) -> None:
+        self.state["n"] = n
+        self.emit("number", n=await asyncio.to_thread(self.work))
+        self.emit("number", n=Handing().work())  # of another object it is what a job would begin with
+
+
+@pytest.mark.parametrize("placement", ["thread", pytest.param("process", marks=pytest.mark.processes)])
+def test_a_thread_of_a_handler_gets_no_state_that_is_not_its_turns(placement: str) -> None:
+    state = waiting_flow(Handing(), placement=placement).execute("numbers", {"count": 2})
+    assert [item["n"] for item in state.outputs["waiting", "number"]] == ["OutsideTurnError", "{}"] * 2
+    assert state.routine_states["waiting"]["state"] == {"n": 1}
 
 
 @pytest.mark.parametrize(
@@ -288,6 +344,182 @@ def test_what_is_done_once_is_not_done_again(tmp_path: Path) -> None:
     state = flow.execute("numbers", {"count": 8}, store=tmp_path / "jobs")
     assert sorted(done) == list(range(8))
     assert [item["n"][0] for item in state.outputs["waiting", "number"]] == list(range(8))
+
+
+@pytest.mark.parametrize("placement", ["thread", pytest.param("process", marks=pytest.mark.processes)])
+def test_what_waits_is_done_once_too(placement: str, tmp_path: Path) -> None:
+    flow = Flow("paying")
+    handler = ErrorHandler("retry", max_retries=1, retry_delay=0.0)
+    flow.add_routine(Paying(tmp_path), "waiting", placement=placement, error_handler=handler)
+    flow.output("waiting", "number")
+    job = flow.start(keep_open=True, store=tmp_path / "jobs")
+    for n in range(4):
+        job.send("waiting", "input", n=n)
+    job.close_entry()
+    assert [item["n"] for item in job.results()] == [(n, f"receipt for {n}") for n in range(4)]
+    assert sorted((tmp_path / "paid").read_text().split()) == ["0", "1", "2", "3"]
+    assert job.wait(PATIENCE).routine_states["waiting"]["retries"] == 4
+
+
+class Paying(Routine):
+    """Pays once for each message, by a function that waits, and fails after that at the first try."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.paid = folder / "paid"
+        self.define_slot("input", handler=self.handle)
+        self.define_event("number", ["n"])
+
+    async def pay(self, n: int) -> str:
+        await asyncio.sleep(0)
+        with self.paid.open("a") as paid:
+            paid.write(f"{n}\n")
+        return self.once("receipt", lambda: f"receipt for {n}")
+
+    async def handle(self, n: int) -> None:
+        receipt = await self.once("pay", partial(self.pay, n))
+        if self.attempt == 1:
+            raise ValueError(n)
+        self.emit("number", n=(n, receipt))
+
+
+def test_what_is_done_once_may_wait_and_may_not_touch_its_turn() -> None:
+    told: list[str] = []
+
+    def note(error: BaseException) -> None:
+        told.append(f"{type(error).__name__}: {error}")
+
+    async def refused(self: Routine) -> int:
+        await asyncio.sleep(0)
+        for use in (lambda: self.emit("number", n=-1), lambda: setattr(self, "state", {}), lambda: self.once("a", int)):
+            try:
+                use()
+            except OnceError as error:
+                note(error)
+
+        async def child() -> None:
+            self.emit("number", n=-2)
+
+        await asyncio.gather(child(), return_exceptions=True)
+        return len(self.state)
+
+    async def work(self: Routine, n: int) -> None:
+        self.state["n"] = n
+        first = asyncio.ensure_future(self.once("a", partial(refused, self)))
+        await asyncio.sleep(0)
+        self.emit("number", n="beside it")  # the turn goes on meanwhile
+        try:
+            await self.once("a", partial(refused, self))
+        except OnceError as error:
+            note(error)
+        self.emit("number", n=await first)
+        self.emit("number", n=await self.once("a", partial(refused, self)))
+        try:
+            self.once("b", lambda: asyncio.sleep(0))
+        except OnceError as error:
+            note(error)
+
+    state = run_deed(work, count=1)
+    assert state.status == JobStatus.COMPLETED, state.error
+    assert [item["n"] for item in state.outputs["waiting", "number"]] == ["beside it", 1, 1]
+    assert len(told) == 5
+    for words in (
+        "cannot emit",
+        "cannot replace",
+        "gave a coroutine",
+        "done by another task",
+        "within its own function",
+    ):
+        assert any(words in text for text in told), words
+
+
+def test_what_is_done_once_and_ends_after_its_turn_is_not_recorded() -> None:
+    caught: list[BaseException] = []
+    is_over = asyncio.Event()
+
+    async def late() -> int:
+        await is_over.wait()
+        return 1
+
+    async def work(self: Routine, n: int) -> None:
+        async def leave() -> None:
+            try:
+                await self.once("late", late)
+            except OutsideTurnError as error:
+                caught.append(error)
+
+        if n == 0:
+            tasks.append(asyncio.create_task(leave()))
+            await asyncio.sleep(0)
+            return
+        is_over.set()
+        await tasks[0]
+        self.emit("number", n=n)
+
+    tasks: list[Any] = []
+    state = run_deed(work, count=2)
+    assert [item["n"] for item in state.outputs["waiting", "number"]] == [1]
+    assert "nothing was recorded" in str(caught[0])
+
+
+def test_a_plain_handler_cannot_do_once_what_waits() -> None:
+    async def pay() -> None: ...
+
+    class Plain(Routine):
+        def __init__(self) -> None:
+            super().__init__()
+            self.define_slot("input", handler=self.handle)
+            self.define_event("number", ["n"])
+
+        def handle(self, n: int) -> None:
+            self.once("pay", pay)
+
+    state = waiting_flow(Plain(), error_handler=ErrorHandler("continue")).execute("numbers", {"count": 1})
+    assert "a plain handler cannot await it" in state.dead_letters[0].cause
+
+
+def test_a_turn_that_emits_now_and_then_holds_no_lock_for_ever_that_the_first_one_waits_for() -> None:
+    second_has_it, lock = asyncio.Event(), asyncio.Lock()
+
+    async def work(self: Routine, n: int) -> None:
+        if n == 0:
+            await second_has_it.wait()
+        async with lock:
+            second_has_it.set()
+            for _ in range(3):
+                self.emit("number", n=n)
+                await asyncio.sleep(SECONDS_BOUND)  # so that the next one is let out early
+
+    state = run_deed(work, count=2, concurrency=2)
+    assert [item["n"] for item in state.outputs["waiting", "number"]] == [0, 0, 0, 1, 1, 1]
+
+
+def test_what_the_tasks_of_a_handler_emit_waits_for_room_too() -> None:
+    made = 0
+
+    async def child(self: Routine) -> None:
+        nonlocal made
+        for _ in range(10 * COUNT_BOUND):
+            self.emit("number", n=made)
+            made += 1
+            if made % 100 == 0:
+                await asyncio.sleep(0)
+
+    async def work(self: Routine, n: int) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(child(self))
+
+    flow = Flow("much")
+    flow.add_routine(Deed(work), "much")
+    flow.output("much", "number", capacity=COUNT_BOUND)
+    job = flow.start(keep_open=True)
+    job.send("much", "input", n=0)
+    job.close_entry()
+    results = job.results()
+    came = [next(results)["n"] for _ in range(COUNT_BOUND // 2)]
+    assert made <= 3 * COUNT_BOUND
+    came += [item["n"] for item in results]
+    assert came == list(range(10 * COUNT_BOUND))
 
 
 def test_a_background_checkpoint_waits_for_none_of_a_thousand_handlers(room: Room, tmp_path: Path) -> None:

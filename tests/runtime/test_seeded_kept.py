@@ -35,10 +35,7 @@ SLOTS = {
 NEVER_GIVE_UP = ErrorHandler("retry", max_retries=10_000, retry_delay=0.05, jitter=0.5)
 EVERY = (None, 0.02, 0.3)
 
-pytestmark = [
-    pytest.mark.timeout(6_000 if IS_STRESS else 300),
-    pytest.mark.filterwarnings("ignore"),
-]
+pytestmark = pytest.mark.timeout(6_000 if IS_STRESS else 300)
 
 
 @pytest.fixture(autouse=True)

@@ -86,12 +86,12 @@ class Waiting(Routine):
         self.emit("number", n=n)
 
 
-def waiting_flow(added: Routine, **options: Any) -> Flow:
+def waiting_flow(added: Routine, *, capacity: int | None = None, **options: Any) -> Flow:
     flow = Flow("waiting")
     flow.add_routine(Numbers(), "numbers")
     flow.add_routine(added, "waiting", **options)
     flow.connect("numbers", "number", "waiting", "input")
-    flow.output("waiting", "number")
+    flow.output("waiting", "number", capacity=capacity)
     return flow
 
 
@@ -101,6 +101,13 @@ def wait_until(is_so: Callable[[], object]) -> None:
     while not is_so():
         assert time.monotonic() < end
         threading.Event().wait(0.001)
+
+
+def join_loops() -> None:
+    """Wait for loops that were left behind."""
+    for thread in threading.enumerate():
+        if "/loop " in thread.name:
+            thread.join(PATIENCE)
 
 
 def numbers_of(job: Job) -> list[int]:

@@ -225,7 +225,10 @@ class World:
 
     def _run(self, max_runners: int) -> JobCut:
         for runner in range(max_runners):
-            cut = self._run_one(spared=runner > max_runners - 10)
+            try:
+                cut = self._run_one(spared=runner > max_runners - 10)
+            finally:
+                self.job.close()
             if cut is not None and cut.status is not JobStatus.PAUSED:
                 return cut
             self._resume()

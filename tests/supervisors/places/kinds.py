@@ -74,7 +74,7 @@ class AnyDriver(Driver):
         self.kind = kind
         self.inside: Callable[[], bool] = lambda: False
         """What a place on this thread does while a part waits."""
-        self.loop: SimulatedLoop | None = None
+        self._loops: list[SimulatedLoop] = []
         super().__init__(**options)
 
     def make_place(self, workers: int, service: Any, **options: Any) -> Any:
@@ -101,8 +101,9 @@ class AnyDriver(Driver):
         def make_loop(boot: Any) -> Any:
             if self.kind == "looped":
                 return AsyncioLoop("bench", LoopBench, boot, time.monotonic, self.poller.unpark)
-            self.loop = SimulatedLoop(LoopBench, boot, random.Random(0), time.monotonic)
-            return self.loop
+            loop = SimulatedLoop(LoopBench, boot, random.Random(0), time.monotonic)
+            self._loops.append(loop)
+            return loop
 
         return LoopPlace(
             make_loop,
@@ -141,8 +142,8 @@ class AnyDriver(Driver):
         if self.kind == "scripted":
             moved: bool = self.place.tick()
             return moved
-        if self.kind == "simulated" and self.loop is not None:
-            moved = self.loop.tick()
+        if self.kind == "simulated":
+            moved = any(loop.tick() for loop in self._loops)
             return self.place.advance() or moved
         return bool(self.place.advance())
 
@@ -151,6 +152,12 @@ class AnyDriver(Driver):
         end = time.monotonic() + 0.02
         while time.monotonic() < end:
             self.move(0.002)
+
+    def abort(self) -> None:
+        self.place.abort()
+        for loop in self._loops:
+            loop.drop()
+        self.poller.close()
 
     def close(self, timeout: float = 0.0) -> None:
         self.place.close(timeout)
@@ -173,5 +180,4 @@ def driven(
             driver.place.release()
             driver.close(PATIENCE)
     finally:
-        driver.place.abort()
-        driver.poller.close()
+        driver.abort()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import sys
 import threading
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from supervisors.errors import InternalError
-from supervisors.places.base import CLOSED, Lost, RequestAbandoned
+from supervisors.places.base import CLOSED, PART_BOUND, Lost, RequestAbandoned
 from supervisors.places.loop import AsyncioLoop
 from supervisors.places.looped import BLOCKED_SECONDS, GOODBYE_SECONDS, LoopPlace
 from supervisors.reasons import Abandoned, DeadlineExceeded, Killed, Raised, Reason, Shutdown, StartFailed
@@ -216,7 +217,7 @@ def test_a_part_is_told_in_its_turn_and_waited_for_at_the_next_await() -> None:
     event, passed = asyncio.Event(), []
 
     async def part(port: Any) -> None:
-        port.part("a", 1)
+        port.part("a", PART_BOUND)
         passed.append("no wait")
         await asyncio.sleep(0)
         passed.append("granted")
@@ -237,6 +238,142 @@ def test_a_part_is_told_in_its_turn_and_waited_for_at_the_next_await() -> None:
         world.grant()
         world.run(lambda: second in world.done)
     assert passed == ["no wait", "granted"]
+
+
+def test_a_little_that_is_not_granted_keeps_no_request_from_going_on() -> None:
+    """It may hold what the request at the head waits for: a lock, or a place in a semaphore."""
+
+    async def first(_port: Any) -> None:
+        await entered.wait()
+        async with lock:
+            pass
+
+    async def second(port: Any) -> None:
+        async with lock:
+            entered.set()
+            port.part("a", PART_BOUND - 1)
+            await asyncio.sleep(0)
+
+    entered, lock = asyncio.Event(), asyncio.Lock()
+    with looped() as world:
+        seqs = [world.ask(first), world.ask(second)]
+        world.run(lambda: len(world.done) == 2)
+    assert (list(world.done), world.parts) == (seqs, [(seqs[1], "a")])
+
+
+def test_what_a_task_of_a_request_hands_over_is_waited_for_by_whichever_goes_on_next() -> None:
+    passed: list[str] = []
+
+    async def child(port: Any, name: str) -> str:
+        port.part(name, PART_BOUND)
+        await asyncio.sleep(0)
+        passed.append(name)
+        return name
+
+    async def leave(port: Any) -> None:
+        port.part("left", PART_BOUND)
+
+    async def part(port: Any) -> Any:
+        names = await asyncio.gather(child(port, "a"), child(port, "b"))
+        await asyncio.create_task(leave(port))
+        passed.append("end")
+        return names
+
+    with looped() as world:
+        world.grants = False
+        seq = world.ask(part)
+        world.run(lambda: len(world.parts) == 2)
+        world.settle()
+        assert passed == []
+        world.grants = True
+        world.grant()
+        world.run(lambda: len(world.parts) == 3)
+        world.run(lambda: world.done)
+    assert (world.done, passed) == ({seq: ["a", "b"]}, ["a", "b", "end"])
+
+
+def test_none_of_a_requests_tasks_goes_on_while_the_place_is_held() -> None:
+    passed: list[str] = []
+    held, release = asyncio.Event(), asyncio.Event()
+
+    async def child() -> None:
+        await release.wait()
+        passed.append("child")
+
+    async def part(port: Any) -> None:
+        task = asyncio.create_task(child())
+        await held.wait()
+        port.part("a", 1)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0):
+                await asyncio.sleep(0)
+                await release.wait()
+        passed.append("own")
+        await task
+
+    with looped() as world:
+        seq = world.ask(part)
+        world.hand_out()
+        world.place.hold()
+        loop = world.place._loop
+        assert isinstance(loop, AsyncioLoop)
+        loop._order(held.set)
+        world.run(lambda: world.place.is_still)
+        loop._order(release.set)
+        world.settle()
+        assert passed == []
+        assert world.place.is_still
+        world.place.release()
+        world.run(lambda: seq in world.done)
+    assert sorted(passed) == ["child", "own"]
+
+
+def test_a_task_that_is_left_over_waits_for_no_grant_of_a_request_that_is_over() -> None:
+    passed: list[str] = []
+    kept = []
+
+    async def child(port: Any) -> None:
+        port.part("a", PART_BOUND)
+        await asyncio.sleep(0)
+        passed.append("went on")
+
+    async def leave(port: Any) -> None:
+        kept.append(asyncio.create_task(child(port)))
+        kept[0].add_done_callback(lambda _: passed.append("done"))
+        event = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_soon(event.cancel)
+        with contextlib.suppress(asyncio.CancelledError):
+            await event
+        raise ValueError
+
+    with looped() as world:
+        world.grants = False
+        world.ask(leave)
+        world.run(lambda: world.parts)
+        world.settle()
+        world.grants = True
+        world.grant()
+        world.run(lambda: world.failed)
+        world.settle()
+        assert passed == ["went on", "done"]
+
+
+def test_a_task_that_is_cancelled_before_its_first_step_was_awaited() -> None:
+    async def child() -> None: ...
+
+    async def cancel(_port: Any) -> str:
+        task = asyncio.create_task(child(), name="child")
+        told = repr(task)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        return told
+
+    with looped() as world:
+        seq = world.ask(cancel)
+        world.run(lambda: world.done)
+    gc.collect()
+    assert "child()" in world.done[seq]
 
 
 def test_a_stop_is_known_to_be_taken_before_the_request_goes_on() -> None:
@@ -284,7 +421,7 @@ def test_a_request_whose_part_is_refused_is_cancelled_and_nothing_more_is_told_o
     ended: list[type[BaseException]] = []
 
     async def part(port: Any) -> None:
-        port.part("a", 1)
+        port.part("a", PART_BOUND)
         try:
             await asyncio.sleep(0)
         except BaseException as error:
@@ -356,7 +493,7 @@ def test_a_request_that_goes_on_though_it_was_cancelled_is_left_behind_alone() -
 
 def test_time_at_the_gate_is_no_part_of_the_time_that_a_request_may_take() -> None:
     async def part(port: Any) -> str:
-        port.part("a", 1)
+        port.part("a", PART_BOUND)
         await asyncio.sleep(0)
         return "done"
 
@@ -402,6 +539,29 @@ def test_a_request_that_blocks_the_loop_is_the_suspect_and_the_loop_is_given_up(
     assert world.done == {again: "again"}
 
 
+def test_one_that_blocks_the_loop_within_its_own_time_is_told_of_what_it_blocked_for() -> None:
+    entered = threading.Event()
+
+    with looped(timeout=20.0) as world:
+
+        async def block(_port: Any) -> None:
+            entered.set()
+            world.opened.wait(PATIENCE)
+
+        world.ask(forever)
+        world.hand_out()
+        world.settle()
+        world.tick(15.0)
+        blocking = world.ask(block)
+        world.hand_out()
+        assert entered.wait(PATIENCE)
+        world.tick(5.0)
+        world.tick(BLOCKED_SECONDS)
+        [(reason, lost)] = world.lost
+        assert isinstance(reason, DeadlineExceeded)
+        assert (reason.seconds, lost.suspect) == (BLOCKED_SECONDS, blocking)
+
+
 def test_one_at_a_time_a_request_that_goes_on_is_given_up_with_its_loop() -> None:
     release = asyncio.Event()
 
@@ -434,6 +594,92 @@ def test_a_killed_loop_gives_all_back_and_cancels_it() -> None:
         with pytest.raises(InternalError, match="there is one"):
             world.place.start(0, None)
     assert world.ended == [CLOSED]
+
+
+def test_a_loop_that_is_killed_is_left_behind_only_if_it_does_not_end_in_a_moment() -> None:
+    for is_stubborn in (False, True):
+        with looped() as world:
+            entered = threading.Event()
+
+            async def wait(port: Any, *, is_stubborn: bool = is_stubborn, entered: threading.Event = entered) -> None:
+                entered.set()
+                if is_stubborn:
+                    world.opened.wait(PATIENCE)
+                await forever(port)
+
+            world.ask(wait)
+            world.hand_out()
+            assert entered.wait(PATIENCE)
+            world.place.kill(0, Killed())
+            assert [told for told in world.abandoned if told] == []
+            world.place.close(5.0)
+            if is_stubborn:
+                assert not world.place.advance()
+                assert not world.closed
+                assert world.place.next_deadline() is not None
+                world.tick(GOODBYE_SECONDS)
+            world.run(lambda: world.closed)
+            assert len([told for told in world.abandoned if told]) >= is_stubborn
+            assert is_stubborn or not any(world.abandoned)
+
+
+def test_a_loop_that_cannot_do_what_it_was_asked_to_is_given_up_and_what_it_runs_ends() -> None:
+    ended: list[str] = []
+
+    async def wait(port: Any) -> None:
+        try:
+            await forever(port)
+        finally:
+            ended.append("cancelled")
+
+    with looped(is_ordered=False) as world:
+        waiting = world.ask(wait)
+        good = world.ask(giving("good"))
+        Running.conclude, conclude = _raise, Running.conclude  # type: ignore[method-assign]
+        try:
+            world.hand_out()
+            world.run(lambda: world.lost)
+        finally:
+            Running.conclude = conclude  # type: ignore[method-assign]
+        [(reason, lost)] = world.lost
+        assert isinstance(reason, Raised)
+        assert "no conclusion" in str(reason)
+        assert (lost, list(world.done)) == (Lost(None, (waiting,), ()), [good])
+        world.place.start(0, None)
+        world.run(lambda: world.ready == 2)
+        world.close()
+    assert ended == ["cancelled"]
+    assert not any(world.abandoned)
+
+
+def _raise(_running: Running, *, accepted: bool) -> None:
+    raise ValueError("no conclusion")
+
+
+def test_a_thousand_requests_that_are_cancelled_by_a_close_are_each_cancelled_once_and_none_is_left_behind() -> None:
+    cancelled: list[int] = []
+
+    def waiting(n: int) -> Work:
+        async def wait(port: Any) -> None:
+            try:
+                await forever(port)
+            except asyncio.CancelledError:
+                cancelled.append(n)
+                await asyncio.sleep(0)
+                raise
+
+        return wait
+
+    with looped(limit=1_000) as world:
+        seqs = [world.ask(waiting(n)) for n in range(1_000)]
+        world.hand_out()
+        world.settle()
+        world.place.close(1.0)
+        world.tick(1.0)
+        world.run(lambda: world.closed)
+    assert sorted(cancelled) == list(range(1_000))
+    assert world.lost == [(CLOSED, Lost(None, tuple(seqs), ()))]
+    assert (world.done, world.failed, world.abandoned, world.ended) == ({}, [], [], [CLOSED])
 
 
 def test_a_close_lets_requests_end_in_their_order_and_cancels_what_takes_longer() -> None:
