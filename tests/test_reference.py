@@ -31,7 +31,15 @@ FOR_OTHER_ROOMS = {
     "ExecutionTracker": {"flows", "tracks"},
     "Flow": {"wait_for"},
     "Job": {"end_early", "ledger", "pack", "require_here", "require_outside"},
-    "Routine": {"arguments_by_name", "entry_slot", "forget_job", "initial_stats", "note_job", "slot_annotations"},
+    "Routine": {
+        "arguments_by_name",
+        "entry_slot",
+        "forget_job",
+        "initial_stats",
+        "note_job",
+        "own_pace",
+        "slot_annotations",
+    },
     "LifeRef": {"life"},
 }
 """Members that users have no need for, by class."""

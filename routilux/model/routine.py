@@ -271,7 +271,7 @@ class Routine(HasStats, Serializable):
         turn = current_turn()
         if turn is not None and turn.routine is self:
             return turn.state
-        self._require_elsewhere()
+        self._require_elsewhere("state")
         if self.state_policy == NONE:
             raise no_state(type(self).__name__)
         return self.__initial_state
@@ -282,7 +282,7 @@ class Routine(HasStats, Serializable):
         if turn is not None and turn.routine is self:
             turn.set_state(value)
             return
-        self._require_elsewhere()
+        self._require_elsewhere("state")
         self.__initial_state = checked_default(self, value)
 
     @property
@@ -453,7 +453,7 @@ class Routine(HasStats, Serializable):
         turn = current_turn()
         if turn is not None and turn.routine is self:
             return turn.stats
-        self._require_init()
+        self._require_elsewhere("stats")
         if attempted is not None and vars(self).get(_JOBS):
             raise OutsideTurnError(
                 f"{type(self).__name__}.{attempted} is for the handlers of the routine, on their own threads, while a "
@@ -486,12 +486,12 @@ class Routine(HasStats, Serializable):
                 return method
         return None
 
-    def _require_elsewhere(self) -> None:
+    def _require_elsewhere(self, what: str) -> None:
         self._require_init()
         if is_astray(self):
             # What a job begins with is not meant here, and a change to it would be lost without a word.
             raise OutsideTurnError(
-                f"{type(self).__name__}.state: the turn that began this is over, or runs on another thread"
+                f"{type(self).__name__}.{what}: the turn that began this is over, or runs on another thread"
             )
 
     def _require_init(self) -> None:

@@ -41,8 +41,8 @@ class Adder(Routine):
         """Emit it, and what it makes."""
         self.emit("sum", n=n, text=str(n))
 
-    def rest(self) -> None:
-        """Hear of the end."""
+    def rest(self, n: Any = None) -> None:
+        """Hear of the end, or of a number."""
 
 
 class Counting(Routine):

@@ -107,6 +107,8 @@ def test_a_task_that_outlives_its_turn_gets_an_error_and_reaches_no_other_turn()
             lambda: self.message_id,
             lambda: self.state,
             lambda: setattr(self, "state", {}),
+            lambda: self.stats(),
+            lambda: self.increment_stat("n"),
         )
         for use in uses:
             try:
@@ -123,7 +125,7 @@ def test_a_task_that_outlives_its_turn_gets_an_error_and_reaches_no_other_turn()
         self.emit("number", n=n)
 
     state = run_deed(leave, count=2, concurrency=1)
-    assert [type(error) for error in caught] == [EmitOutsideTurnError, *[OutsideTurnError] * 3]
+    assert [type(error) for error in caught] == [EmitOutsideTurnError, *[OutsideTurnError] * 5]
     assert [item["n"] for item in state.outputs["waiting", "number"]] == [1]
 
 
