@@ -107,7 +107,7 @@ def test_a_task_that_outlives_its_turn_gets_an_error_and_reaches_no_other_turn()
             lambda: self.message_id,
             lambda: self.state,
             lambda: setattr(self, "state", {}),
-            lambda: self.stats(),
+            self.stats,
             lambda: self.increment_stat("n"),
         )
         for use in uses:
