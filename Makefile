@@ -5,6 +5,9 @@
 PYTHON ?=
 # More arguments for the command behind a target, for instance: make test ARGS="-k ledger -x"
 ARGS ?=
+# How many processes share the tests of `make test`; 0 has them run in the one that tells of them, as a debugger needs it:
+# make test WORKERS=0 ARGS="--pdb tests/model"
+WORKERS ?= 2
 # How long `make soak` goes on, and what it draws its jobs from: make soak MINUTES=60 ARGS="--seed 5"
 MINUTES ?= 10
 # How many jobs of each shape `make kills` kills and resumes.
@@ -32,8 +35,8 @@ heal: $(RUNTIME) ## Kill the workers of a supervision tree while they work, and 
 	$(BIN)/python examples/healing.py $(ARGS)
 
 .PHONY: test
-test: $(DEV) ## Run the tests (ten minutes on two cores at most)
-	$(BIN)/python -m pytest $(ARGS)
+test: $(DEV) ## Run the tests in WORKERS processes, which is two (ten minutes on two cores at most)
+	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 .PHONY: faults
 faults: $(DEV) ## Run every fault at each placement by each strategy, fuzz the decoders, kill 500 programs (half an hour)

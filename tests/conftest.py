@@ -20,12 +20,12 @@ settings.load_profile("tests")
 
 
 def pytest_configure() -> None:
-    """Mark this run's processes before the first one is started, let them hear Ctrl-C, and keep what they compile.
+    """Mark the processes of tests before the first is started, let them hear Ctrl-C, and keep what they compile.
 
     Ctrl-C is ignored below a background job of a shell, which programs that a test starts inherit. And each of
     their thousands would compile both packages anew where the environment says to write no bytecode.
     """
-    leaks.mark_run()
+    leaks.mark_processes()
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

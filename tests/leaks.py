@@ -4,8 +4,12 @@ Owns the comparison of before and after. Never ends a thread or closes a descrip
 over is reported. Only left-over processes are ended, once reported, so that one failure stays one.
 
 A process is taken for ours when it descends from this one, zombie or not, or when it carries this
-run's mark in its environment. The mark is inherited, so a process whose parent has died is found
-too, and processes that happen to run beside the tests are not taken for leaks.
+one's mark in its environment. The mark is inherited, so a process whose parent has died is found
+too, and processes that happen to run beside the tests are not taken for leaks: neither those of
+other programs nor, where pytest-xdist shares the tests out, those of the other workers' tests.
+
+A shared-memory name belongs to no process that could be asked. So one that stays is told by all
+workers whose test was running when it came; one that comes and goes is waited for.
 """
 
 from __future__ import annotations
@@ -25,10 +29,11 @@ import psutil
 DEADLINE = 5.0
 """Seconds that an end already under way may take (arbitrary, generous on a busy machine)."""
 MARK = "ROUTILUX_TEST_RUN"
-"""Environment variable by which the processes of one test run are known."""
+"""Environment variable by which those are known that descend from one process that runs tests."""
+SHARED_MEMORY = Path("/dev/shm")
+"""Where the names of shared memory are."""
 
 _OWN_FDS = Path("/proc/self/fd")
-_SHARED_MEMORY = Path("/dev/shm")
 
 
 class Holdings(NamedTuple):
@@ -37,21 +42,31 @@ class Holdings(NamedTuple):
     pids: frozenset[int]
     threads: frozenset[threading.Thread]
     descriptors: Counter[str]
+    shared_memory: Path
     shared_names: frozenset[str]
 
 
-def mark_run() -> None:
-    """Mark the environment, once, before anything is started."""
-    os.environ.setdefault(MARK, uuid.uuid4().hex)
+def mark_processes() -> None:
+    """Mark the environment of all that this process will start, once, before the first of them.
+
+    It is a new mark also where the environment brings one: a worker has that of the process that shares the tests out,
+    and so has its neighbour.
+    """
+    os.environ[MARK] = uuid.uuid4().hex
 
 
-def take_stock() -> Holdings:
-    """List what is held now."""
+def take_stock(shared_memory: Path = SHARED_MEMORY) -> Holdings:
+    """List what is held now.
+
+    Args:
+        shared_memory: the folder of shared-memory names.
+    """
     return Holdings(
         pids=frozenset(psutil.pids()),
         threads=frozenset(threading.enumerate()),
         descriptors=Counter(_descriptors()),
-        shared_names=_shared_names(),
+        shared_memory=shared_memory,
+        shared_names=_shared_names(shared_memory),
     )
 
 
@@ -77,7 +92,7 @@ def find_leaks(before: Holdings, deadline: float = DEADLINE) -> list[str]:
 
 
 def _leaks(before: Holdings) -> list[str]:
-    now = take_stock()
+    now = take_stock(before.shared_memory)
     processes = [_describe(process) for process in _new_processes(before, now)]
     threads = [f"thread {thread.name!r} (daemon={thread.daemon})" for thread in now.threads - before.threads]
     descriptors = [f"descriptor of {target}" for target in (now.descriptors - before.descriptors).elements()]
@@ -130,7 +145,7 @@ def _descriptors() -> list[str]:
     return targets
 
 
-def _shared_names() -> frozenset[str]:
+def _shared_names(shared_memory: Path) -> frozenset[str]:
     with contextlib.suppress(OSError):
-        return frozenset(str(path) for path in _SHARED_MEMORY.iterdir())
+        return frozenset(str(path) for path in shared_memory.iterdir())
     return frozenset()

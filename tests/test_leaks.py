@@ -7,9 +7,9 @@ import socket
 import subprocess
 import sys
 import threading
-import uuid
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -78,14 +78,46 @@ def test_a_grandchild_whose_parent_has_ended_is_found() -> None:
     assert [line for line in found if line.startswith("process ")]
 
 
-def test_a_shared_memory_name_is_found() -> None:
-    # By its file and not by multiprocessing, whose resource tracker is a process that stays.
-    before = leaks.take_stock()
-    name = Path(f"/dev/shm/routilux-test-{uuid.uuid4().hex}")
+@pytest.mark.processes
+def test_a_process_of_another_worker_is_not_found() -> None:
+    # What pytest-xdist starts beside this process: it marks its own, as conftest.py has it do, and starts a process.
+    neighbour = f"""
+import subprocess, sys
+from tests import leaks
+leaks.mark_processes()
+print("ready", flush=True)
+sys.stdin.readline()
+with subprocess.Popen([sys.executable, "-c", {_WAIT_FOR_STDIN!r}], stdin=subprocess.PIPE) as child:
+    print(child.pid, flush=True)
+    sys.stdin.read()
+"""
+    middle = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {neighbour!r}])"
+    command = [sys.executable, "-W", "ignore", "-c", middle]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as ended:
+        assert ended.stdin is not None
+        assert ended.stdout is not None
+        assert ended.stdout.readline() == "ready\n"
+        ended.wait(leaks.DEADLINE)
+        before = leaks.take_stock()
+        ended.stdin.write("start\n")
+        ended.stdin.flush()
+        child = psutil.Process(int(ended.stdout.readline()))
+        assert child.pid not in before.pids
+        assert leaks.find_leaks(before, deadline=0) == []
+        assert child.is_running()
+
+
+def test_a_shared_memory_name_is_found(tmp_path: Path) -> None:
+    # By its file and not by multiprocessing, whose resource tracker is a process that stays. Elsewhere than all names,
+    # where every other test that runs just now would find it.
+    before = leaks.take_stock(shared_memory=tmp_path)
+    name = tmp_path / "psm_test"
     name.touch()
-    found = leaks.find_leaks(before, deadline=0)
-    name.unlink()
-    assert found == [str(name)]
+    assert leaks.find_leaks(before, deadline=0) == [str(name)]
+
+
+def test_the_names_of_shared_memory_are_looked_at() -> None:
+    assert leaks.take_stock().shared_memory == leaks.SHARED_MEMORY == Path("/dev/shm")
 
 
 @given(st.integers())

@@ -8,11 +8,15 @@ import pytest
 
 from tests.runtime.programs import run_program
 
-pytestmark = [pytest.mark.processes, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+pytestmark = pytest.mark.processes
 
 FORK = """
+    import warnings
     from routilux import JobState
     from routilux.errors import ForkedJobError
+
+    # From Python 3.12 on, of each fork of a program with threads: what such a program does is what is tested.
+    warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
 
     @routine
     def double(n):

@@ -390,7 +390,7 @@ def test_a_syntax_error_shows_where() -> None:
         {"text": "\ud800", "filename": "\ud800", "lineno": 1, "offset": 1},
         {"msg": 3, "lineno": None},
     ],
-    ids=repr,
+    ids=["kinds", "large", "negative", "surrogates", "message"],
 )
 def test_a_syntax_error_with_odd_fields_is_told(fields: dict[str, Any]) -> None:
     error = SyntaxError("odd", ("file.py", 1, 1, "text"))

@@ -169,7 +169,9 @@ def test_a_result_is_read_strictly(emission: Any, op: Any) -> None:
         decode_part(body)
 
 
-@pytest.mark.parametrize("value", [[1], [[b""]], {}, msgspec.msgpack.Ext(1, b"")], ids=repr)
+@pytest.mark.parametrize(
+    "value", [[1], [[b""]], {}, msgspec.msgpack.Ext(1, b"")], ids=["number", "short", "map", "extension"]
+)
 def test_a_boot_is_read_strictly(value: Any) -> None:
     with pytest.raises(FrameError):
         wire.boot(msgspec.msgpack.encode({"k": value}))

@@ -67,7 +67,8 @@ if pid == 0:
 os.waitpid(pid, 0)
 spawner.release()
 """
-    command = [sys.executable, "-W", "always::ResourceWarning", "-c", program]
+    # What Python 3.12 says of a fork in a program with threads is no word of ours.
+    command = [sys.executable, "-W", "always::ResourceWarning", "-W", "ignore::DeprecationWarning", "-c", program]
     ended = subprocess.run(command, capture_output=True, text=True, check=True)
     assert ended.stderr == ""
 
