@@ -12,13 +12,14 @@ from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 
 from routilux.executions import Names, RoutineNames
+from routilux.model.check import find_entry
 from routilux.model.concurrency import has_async
 from routilux.model.digraph import ancestors_of, cyclic_components, topological_order
 from routilux.model.error_handler import ErrorHandler
 from routilux.model.graph import FlowGraph
 from routilux.model.merging import MergeStrategy, batch, is_of_each_connection, is_united
 from routilux.model.options import RoutineOptions
-from routilux.model.routine import Routine, find_entry
+from routilux.model.routine import Routine
 from routilux.pacing import Pace
 from routilux.turn.tables import Incoming, Outgoing
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from routilux.errors import EntryError
 from routilux.fitting import can_fit, tell_annotation
 from routilux.model.binding import WholeDict
 from routilux.model.concurrency import find_unfit
 from routilux.model.merging import Batching, is_of_each_connection, keeps_gathered
-from routilux.model.routine import OWN_PREFIX, find_entry
+from routilux.model.routine import OWN_PREFIX, Routine
+from routilux.model.slot import Slot
 from routilux.model.state_policy import IN_PLACE
 from supervisors.errors import ValueEncodingError
 from supervisors.wire.values import encode_code
@@ -252,3 +254,11 @@ def _check_reach(graph: FlowGraph) -> list[Problem]:
         if routine_id in fed or not routine.slots:
             problems.append(Problem("warning", f"routine {routine_id!r}", text))
     return problems
+
+
+def find_entry(routine: Routine) -> Slot | None:
+    """Give the slot of a job's first message (`Routine.entry_slot`); None where there is none."""
+    try:
+        return routine.entry_slot()
+    except EntryError:
+        return None

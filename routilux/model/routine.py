@@ -6,9 +6,7 @@ keeps nothing of a job: what a handler sees of its turn comes from `routilux.con
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from inspect import Parameter
 from types import MappingProxyType
 from typing import Any, ClassVar, Self, TypeVar, overload
 
@@ -27,6 +25,7 @@ from routilux.errors import (
     UnknownSlotError,
     WiringError,
 )
+from routilux.model.arguments import named_arguments
 from routilux.model.error_handler import ErrorHandler, ErrorStrategy, checked_handler
 from routilux.model.event import Event
 from routilux.model.merging import MergeStrategy
@@ -394,19 +393,7 @@ class Routine(HasStats, Serializable):
 
     def arguments_by_name(self) -> dict[str, Any] | None:
         """Give what the object was made with, by the names of its class's parameters; None where that has none."""
-        args, kwargs = vars(self).get(_ARGUMENTS, ((), {}))
-        try:
-            signature = inspect.signature(type(self))
-            bound = signature.bind(*args, **kwargs).arguments
-        except (TypeError, ValueError):
-            return None
-        kinds = {name: signature.parameters[name].kind for name in bound}
-        if any(kind in {Parameter.VAR_POSITIONAL, Parameter.POSITIONAL_ONLY} for kind in kinds.values()):
-            return None
-        named = {name: part for name, part in bound.items() if kinds[name] is not Parameter.VAR_KEYWORD}
-        for name in bound.keys() - named.keys():
-            named.update(bound[name])
-        return named
+        return named_arguments(type(self), *vars(self).get(_ARGUMENTS, ((), {})))
 
     # -- As plain data
 
@@ -497,14 +484,6 @@ class Routine(HasStats, Serializable):
     def _require_init(self) -> None:
         if f"{OWN_PREFIX}slots" not in self.__dict__:
             raise NotInitializedError(type(self).__name__)
-
-
-def find_entry(routine: Routine) -> Slot | None:
-    """Give the slot of a job's first message (`Routine.entry_slot`); None where there is none."""
-    try:
-        return routine.entry_slot()
-    except EntryError:
-        return None
 
 
 def _is_nothing(part: Any) -> bool:

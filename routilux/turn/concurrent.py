@@ -22,11 +22,12 @@ from typing import Any
 
 from routilux.context import Scope, scope
 from routilux.messages import Message, StateOp, TurnPart
-from routilux.turn.execution import Incarnation, Route, Steps, TurnExecution
+from routilux.turn.execution import Incarnation, Route, TurnExecution
 from routilux.turn.layers import Versions
 from routilux.turn.outbox import Outbox
 from routilux.turn.service import RoutineService
 from routilux.turn.state import Committed
+from routilux.turn.steps import Steps
 from supervisors.errors import InternalError
 from supervisors.places.base import Turnstile
 from supervisors.report import reporter

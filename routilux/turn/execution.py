@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from msgspec.structs import replace
 
-from routilux.context import Scope, cell, enter_turn, scope
+from routilux.context import Scope, cell, scope
 from routilux.errors import ResultError, SlotArgumentError
 from routilux.messages import Emission, Message, Once, StateOp, TurnPart, TurnResult
 from routilux.turn.codec import Codec
@@ -28,15 +28,12 @@ from routilux.turn.once import run_once
 from routilux.turn.outbox import Outbox
 from routilux.turn.state import Committed, StateTurn, apply_ops
 from routilux.turn.stats import StateAndStats, TurnStats
+from routilux.turn.steps import Steps
 from routilux.turn.tracked import with_copies_of_views
 from routilux.turn.uniting import Uniting, rename
 from routilux.turn.values import ValueCodec
 from supervisors.errors import ValueDecodingError
 from supervisors.places.base import Port
-from supervisors.report import reporter
-
-_log = reporter("routilux")
-
 
 Write = Callable[[Any, str], bytes | None]
 """Gives the bytes for a value, by its path, or None where it only holds that there could be some."""
@@ -461,43 +458,3 @@ class TurnExecution:
 _NO_OPS: list[StateOp] = []
 """Of all turns that change no state; never changed itself."""
 _RUNNABLE = (GeneratorType, CoroutineType, AsyncGeneratorType)
-
-
-class Steps:
-    """A generator that is closed outside of any turn, also where its execution was dropped without a word.
-
-    Not if it was dropped as part of a reference cycle: there the garbage collector says what goes first.
-    """
-
-    __slots__ = ("_generator",)
-
-    def __init__(self, generator: Generator[Any, Any, Any]) -> None:
-        self._generator: Generator[Any, Any, Any] | None = generator
-
-    def advance(self) -> tuple[bool, Any]:
-        """Run to the next stop: (whether it is over, what it yielded)."""
-        if self._generator is None:
-            return True, None
-        try:
-            return False, next(self._generator)
-        except StopIteration:
-            self._generator = None
-            return True, None
-
-    def close(self) -> None:
-        """Let the generator's `finally` blocks run; what they raise is logged, since nobody waits for it."""
-        generator, self._generator = self._generator, None
-        if generator is None:
-            return
-        before = enter_turn(None)
-        try:
-            generator.close()
-        except BaseException:  # noqa: BLE001
-            _log.exception("a generator handler raised while it was closed")
-        finally:
-            # One that went on is closed once more as it is dropped, which is still outside of any turn.
-            del generator
-            enter_turn(before)
-
-    def __del__(self) -> None:
-        self.close()
