@@ -186,7 +186,7 @@ def _check_slots(graph: FlowGraph) -> list[Problem]:
         entry = find_entry(routine)
         workers = graph.options[routine_id].workers
         for name, slot in routine.slots.items():
-            if slot is not entry and (routine_id, name) not in fed:
+            if slot is not entry and not slot.at_end and (routine_id, name) not in fed:
                 text = "nothing is connected to it: only Job.send reaches it"
                 problems.append(Problem("warning", f"slot {name!r} of routine {routine_id!r}", text))
             if workers > 1 and keeps_gathered(slot.merge_strategy):

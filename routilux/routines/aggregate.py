@@ -10,9 +10,7 @@ from typing import Any, ClassVar
 
 from routilux.errors import OptionError
 from routilux.hints import did_you_mean
-from routilux.model.slot import Slot
-from routilux.routines.asking import OUTPUT, Asked, Question, input_slot
-from routilux.routines.errors import RecordError
+from routilux.routines.asking import END, OUTPUT, Asked, Question, input_slot
 from routilux.routines.folds import FOLDS, Fold, Reduce
 from routilux.routines.keys import key_text
 from routilux.routines.map import VALUE
@@ -20,7 +18,6 @@ from routilux.routines.one_worker import OneWorker
 
 FLUSH = "flush"
 _GROUP = "group "
-_SEEN, _AWAITED = "seen", "awaited"
 _NOTHING: Any = object()
 
 
@@ -32,13 +29,9 @@ class Aggregate(OneWorker):
     When a value goes out:
 
     - with `window=n`, each time a key has n values; then it begins anew for that key;
-    - at a message to the slot `flush`, for all keys, in the order in which they came up; then all begin anew.
-
-    No routine is told that nothing more will come: only the job as a whole comes to its end. What was not flushed then
-    stays in the state, where `results` reads it. To have it emitted, send a message to `flush`: from outside
-    (`Job.send`, in a job that is kept open), or from the event `end` of a source. That one overtakes what is still on
-    its way through other routines, and therefore has a `count`: `flush` waits until so many values have come in the
-    whole job. So it is exact where each message of the source becomes one value here.
+    - when nothing else can come, for all keys, in the order in which they came up: it has a slot `end`, to which the
+      job itself sends. That leaves them in the state, where `results` reads them also while the job runs;
+    - at a message to the slot `flush`, in the same order; then all begin anew.
 
     It takes one worker, on a thread or in a process. Its state holds a value a key. With `list`, or a function that
     gathers, a value costs as much as all that its group holds: use those with windows, or for short lists.
@@ -50,7 +43,7 @@ class Aggregate(OneWorker):
             bytes, or a tuple of such. None: all messages are one group, whose key is None.
         value: the name of a parameter, or a function of the message, that gives what is taken in. `count` asks none.
         initial: what a function is called with first; left out, it begins with the first value.
-        window: values of a window; None: until the flush.
+        window: values of a window; None: all until a flush, or the end.
 
     Raises:
         HandlerError: a function cannot be called with a message.
@@ -58,7 +51,7 @@ class Aggregate(OneWorker):
         OptionError: the fold is none, `initial` is given for a named one, or the window is no number of at least 1.
 
     In a job:
-        RecordError: a key is of another type, or `count` is no number.
+        RecordError: a key is of another type.
         SlotArgumentError: the message lacks a parameter.
         What the functions raise; TypeError: values that cannot be added, or compared.
 
@@ -67,9 +60,12 @@ class Aggregate(OneWorker):
         >>> flow = Flow("sales")
         >>> sales = Aggregate("sum", key="shop", value="euros")
         >>> _ = flow.add_routine(sales, "sales")
+        >>> _ = flow.output("sales", "output")
         >>> with flow.start(keep_open=True) as job:
         ...     for shop, euros in [("north", 5), ("south", 1), ("north", 2)]:
         ...         job.send("sales", "input", shop=shop, euros=euros)
+        >>> job.state.outputs["sales", "output"]
+        [{'key': 'north', 'value': 7, 'count': 2}, {'key': 'south', 'value': 1, 'count': 1}]
         >>> sales.results(job.state.routine_states["sales"]["state"])
         {'north': 7, 'south': 1}
     """
@@ -94,7 +90,8 @@ class Aggregate(OneWorker):
         self._key = None if key is None else Question(key, "the key of Aggregate")
         self._value = Question(value, "the value of Aggregate") if self._fold.asks_value else None
         self._add_slot(input_slot(self, self.take, [asked for asked in (self._key, self._value) if asked is not None]))
-        self._add_slot(Slot(FLUSH, self.flush, owner=type(self).__name__))
+        self.define_slot(FLUSH, self.flush)
+        self.define_slot(END, self.end, at_end=True)
         self.define_event(OUTPUT, ["key", "value", "count"])
 
     def take(self, data: dict[str, Any]) -> None:
@@ -111,21 +108,19 @@ class Aggregate(OneWorker):
             self.state.pop(at, None)
         else:
             self.state[at] = [key, count, kept]
-        self.state[_SEEN] = seen = self.state.get(_SEEN, 0) + 1
-        if _AWAITED in self.state and seen >= self.state[_AWAITED]:
-            self._flush()
 
-    def flush(self, count: int | None = None, **_others: Any) -> None:
-        """Let all groups out, and begin anew; with a `count`, once so many values have come in the whole job."""
-        if count is not None and (isinstance(count, bool) or not isinstance(count, int)):
-            raise RecordError(f"Aggregate expected the count of a flush to be a number of values, got {count!r}")
-        if count is None or count <= self.state.get(_SEEN, 0):
-            self._flush()
-        else:
-            self.state[_AWAITED] = count
+    def flush(self) -> None:
+        """Let all groups out, and begin anew."""
+        for at in self._groups():
+            self._emit(*self.state.pop(at))
+
+    def end(self) -> None:
+        """Let all groups out when nothing else can come, and leave them where they are read."""
+        for at in self._groups():
+            self._emit(*self.state[at])
 
     def results(self, state: Mapping[str, Any]) -> dict[Any, Any]:
-        """Give what is not flushed, by key, in the order in which the keys came up.
+        """Give what was not flushed, by key, in the order in which the keys came up.
 
         Args:
             state: the routine's state, as `JobState.routine_states` has it under `state`.
@@ -133,10 +128,8 @@ class Aggregate(OneWorker):
         groups = [state[at] for at in state if at.startswith(_GROUP)]
         return {key: self._fold.result(kept, count) for key, count, kept in groups}
 
-    def _flush(self) -> None:
-        self.state.pop(_AWAITED, None)
-        for at in [at for at in self.state if at.startswith(_GROUP)]:
-            self._emit(*self.state.pop(at))
+    def _groups(self) -> list[str]:
+        return [at for at in self.state if at.startswith(_GROUP)]
 
     def _emit(self, key: Any, count: int, kept: Any) -> None:
         self.emit(OUTPUT, key=key, value=self._fold.result(kept, count), count=count)

@@ -20,6 +20,8 @@ INPUT = "input"
 """The slot by which built-in routines take in."""
 OUTPUT = "output"
 """The event by which they give."""
+END = "end"
+"""The slot by which those that keep something back hear that nothing else can come."""
 Asked = str | Callable[..., Any]
 """The name of a parameter, or a function of a message."""
 
