@@ -22,6 +22,8 @@ OUTPUT = "output"
 """The event by which they give."""
 END = "end"
 """The slot by which those that keep something back hear that nothing else can come."""
+ITEMS = "items"
+"""The parameter that has the messages of a batch."""
 Asked = str | Callable[..., Any]
 """The name of a parameter, or a function of a message."""
 
@@ -32,6 +34,7 @@ class Question:
     Args:
         asked: the name of a parameter, or a function, which takes parameters as a handler does.
         where: what it is, for errors, such as `the key of Aggregate`.
+        slot: by which the messages come.
 
     Raises:
         HandlerError: the function cannot be called with a message.
@@ -39,9 +42,10 @@ class Question:
         OptionError: it is neither.
     """
 
-    def __init__(self, asked: Asked, where: str) -> None:
+    def __init__(self, asked: Asked, where: str, *, slot: str = INPUT) -> None:
         self._function: Callable[..., Any]
         self._binding: Binding
+        self._slot = slot
         given: object = asked  # what came may be anything
         if isinstance(given, str):
             self._function = self._binding = _Parameter(checked_name(given, where))
@@ -59,7 +63,7 @@ class Question:
         try:
             args, kwargs = self._binding.bind(data)
         except SlotArgumentError as error:
-            raise located(error) from None
+            raise located(error, self._slot) from None
         return self._function(*args, **kwargs)
 
     def lacks(self, names: frozenset[str]) -> tuple[str, ...]:
