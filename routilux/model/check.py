@@ -129,8 +129,9 @@ def _check_parameters(graph: FlowGraph, link: Connection) -> list[Problem]:
 
 def _names_that_come(graph: FlowGraph, link: Connection) -> frozenset[str] | None:
     """Give the parameters that the handler of a connection's slot is called with; None where that is open."""
-    strategy = graph.routines[link.target_id].slots[link.slot].merge_strategy
-    if isinstance(strategy, Batching) and strategy.into is not None:
+    slot = graph.routines[link.target_id].slots[link.slot]
+    strategy = slot.merge_strategy
+    if isinstance(strategy, Batching) and strategy.into is not None and not slot.binding.asks_each:
         return frozenset({strategy.into})
     links = [link]
     if is_of_each_connection(strategy):

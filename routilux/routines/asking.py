@@ -12,6 +12,7 @@ from typing import Any
 from routilux.context import current_turn
 from routilux.errors import OptionError, SlotArgumentError
 from routilux.model.binding import Arguments, Binding, compile_binding
+from routilux.model.merging import batch
 from routilux.model.names import checked_name
 from routilux.model.routine import Routine
 from routilux.model.slot import Slot
@@ -93,11 +94,35 @@ class WholeMessage(Binding):
         return tuple(dict.fromkeys(name for question in self._questions for name in question.lacks(names)))
 
 
+class WholeBatch(WholeMessage):
+    """Hands over the messages of a batch in a list, to a handler which asks questions of each."""
+
+    __slots__ = ()
+
+    asks_each = True
+
+    def bind(self, data: dict[str, Any]) -> Arguments:
+        """Give the list as the one argument."""
+        return (data[ITEMS],), {}
+
+
 def input_slot(
     owner: Routine, handler: Callable[[dict[str, Any]], Any], questions: Iterable[Question] = (), name: str = INPUT
 ) -> Slot:
     """Make a slot whose handler gets the whole message, and which needs what the questions need."""
     return Slot(name, handler, owner=type(owner).__name__, binding=WholeMessage(questions))
+
+
+def batch_slot(
+    owner: Routine,
+    handler: Callable[[list[dict[str, Any]]], Any],
+    questions: Iterable[Question],
+    size: int,
+    seconds: float,
+) -> Slot:
+    """As `input_slot`, for a handler which gets several whole messages."""
+    strategy = batch(size, seconds, into=ITEMS)
+    return Slot(INPUT, handler, strategy, owner=type(owner).__name__, binding=WholeBatch(questions))
 
 
 def located(error: SlotArgumentError, slot: str = INPUT) -> SlotArgumentError:

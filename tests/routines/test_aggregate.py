@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routilux import Flow
+from routilux import ErrorHandler, Flow
 from routilux.errors import HandlerError, OptionError
 from routilux.routines import Aggregate, LinesSource, Map
 from tests.routines.running import emitted, failure, flow_of, run, state_of
@@ -70,6 +70,34 @@ def test_windows_are_those_of_a_plain_loop(items: list[tuple[str, int]], fold: s
     state = run(aggregate, messages_of(items))
     assert emitted(state) == expected + outputs_of(open_windows, fold)
     assert aggregate.results(state_of(state)) == {key: PLAIN[fold](values) for key, values in open_windows.items()}
+
+
+@given(ITEMS, st.sampled_from(list(PLAIN)), st.integers(1, 7))
+def test_windows_by_time_are_those_of_a_plain_loop(items: list[tuple[str, int]], fold: str, most: int) -> None:
+    """As far as they are full; the times are those of `test_windows.py`."""
+    state = run(Aggregate(fold, key="key", seconds=3_600.0, most=most), messages_of(items))
+    windows = [items[at : at + most] for at in range(0, len(items), most)]
+    assert emitted(state) == [told for window in windows for told in outputs_of(grouped(window), fold)]
+    assert state_of(state) == {}
+
+
+@pytest.mark.processes
+def test_windows_by_time_may_have_several_workers() -> None:
+    messages = [{"n": n} for n in range(100)]
+    aggregate = Aggregate("sum", value="n", seconds=3_600.0, most=7)
+    windows = emitted(run(aggregate, messages, placement="process", workers=3))
+    expected = [sum(range(at, min(at + 7, 100))) for at in range(0, 100, 7)]
+    assert sorted(window["value"] for window in windows) == sorted(expected)
+
+
+def test_a_message_that_cannot_be_taken_in_fails_its_window() -> None:
+    aggregate = Aggregate("sum", seconds=3_600.0, most=2)
+    messages = [{"value": 1}, {"value": "two"}, {"value": 3}, {"value": 4}]
+    with flow_of(aggregate, error_handler=ErrorHandler("continue")).start(keep_open=True) as job:
+        for message in messages:
+            job.put("it", "input", message)
+    assert emitted(job.state) == [{"key": None, "value": 7, "count": 2}]
+    assert [letter.data for letter in job.dead_letters] == messages[:2]
 
 
 @given(st.lists(ITEMS, max_size=3), st.booleans())
@@ -158,6 +186,13 @@ def test_what_cannot_be_is_refused() -> None:
     for wrong in (0, True, 1.5):
         with pytest.raises(OptionError, match="expected window to be a number of values of at least 1"):
             Aggregate(window=wrong)
+        with pytest.raises(OptionError, match="expected most to be a number of values of at least 1"):
+            Aggregate(seconds=1.0, most=wrong)
+    for wrong in (0, True, "1", float("nan")):
+        with pytest.raises(OptionError, match="expected seconds to be a number above 0"):
+            Aggregate(seconds=wrong)
+    with pytest.raises(OptionError, match="Aggregate: a window ends by its number of values or by time"):
+        Aggregate(window=5, seconds=1.0)
     wrong = 5
     with pytest.raises(OptionError, match="expected fold to be one of"):
         Aggregate(wrong)
@@ -165,6 +200,17 @@ def test_what_cannot_be_is_refused() -> None:
         Aggregate(key=lambda *all: all)
     with pytest.raises(OptionError, match="the value of Aggregate: expected a function or the name of a parameter"):
         Aggregate("sum", value=wrong)
+
+
+@pytest.mark.parametrize("seconds", [None, 1.0])
+def test_what_messages_lack_is_told_before_anything_runs(seconds: float | None) -> None:
+    flow = flow_of(Aggregate("sum", key="path", seconds=seconds))
+    flow.add_routine(LinesSource("x"), "lines")
+    flow.connect("lines", "output", "it", "input", {"line": "value"})
+    flow.connect("lines", "output", "it", "input", {"path": "key"})
+    [told] = [str(problem) for problem in flow.check() if "connection" in problem.where]
+    assert "connection lines.output -> it.input" in told
+    assert "the slot needs ['path', 'value'], and the event declares ['path', 'number', 'line']" in told
 
 
 def test_several_workers_are_refused() -> None:

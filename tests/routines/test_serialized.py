@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import operator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,7 +39,7 @@ def is_even(n: int) -> bool:
     return n % 2 == 0
 
 
-MADE: list[Routine] = [
+MADE: list[Any] = [
     Map(double, into="d"),
     FlatMap(double),
     Split("items"),
@@ -46,6 +47,7 @@ MADE: list[Routine] = [
     ConditionalRouter({"even": is_even}, default="odd"),
     Deduplicate("n", keep=3),
     Aggregate("sum", key="n", value="n", window=2),
+    pytest.param(Aggregate(seconds=0.5, most=100), id="Aggregate by time"),
     Batch(5, 1.5),
     Join("n", sides=["a", "b"]),
     DirectorySource(pattern="*.txt"),
