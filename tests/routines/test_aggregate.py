@@ -164,6 +164,18 @@ def test_what_came_through_several_workers_goes_out_once_it_has_all_come(tmp_pat
     assert (result["key"], sorted(result["value"])) == (60, [f"WORD{n}" for n in range(5)])
 
 
+def test_in_a_cycle_the_end_is_told_once_and_what_comes_round_after_it_stays_in_the_state() -> None:
+    flow = flow_of(Aggregate())
+    flow.add_routine(Map(lambda count: {"again": count}), "again")
+    flow.connect("it", "output", "again", "input")
+    flow.connect("again", "output", "it", "input")
+    with flow.start(keep_open=True) as job:
+        for _ in range(2):
+            job.send("it", "input")
+    assert emitted(job.state) == [{"key": None, "value": 2, "count": 2}]
+    assert Aggregate().results(state_of(job.state)) == {None: 3}
+
+
 @pytest.mark.parametrize(
     ("aggregate", "message", "slot", "told"),
     [
