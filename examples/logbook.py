@@ -6,7 +6,7 @@
 No routine is written here: the functions below are handed to those of `routilux.routines`.
 
     files ─► lines ─► parse ─► levels                   how many lines of each level
-                        ├────► speed ─► means           means.jsonl: mean milliseconds, for each 100 lines of a service
+                        ├────► speed ─► means           means.jsonl: mean milliseconds, 100 lines of a service at a time
                         └────► alarm ─► errors          errors.jsonl: each line that tells of an error
                                   └───► new ─► kinds    kinds.csv: the first line of each kind of error
 
@@ -41,7 +41,7 @@ from routilux.routines import (
 LINE = re.compile(r"(?P<time>\S+) (?P<service>\S+) (?P<level>[A-Z]+) (?P<ms>\d+) ms (?P<text>.*)")
 ALARMING = ("ERROR", "CRITICAL")
 WINDOW = 100
-"""Lines of a service in one mean."""
+"""Lines of a service in one mean; there are fewer in its last one."""
 
 
 def parse(path: str, number: int, line: str) -> list[dict[str, Any]]:

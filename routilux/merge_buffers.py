@@ -145,7 +145,11 @@ class Batch:
         self._messages: list[Message] = []
 
     def add(self, message: Message) -> tuple[Message, ...] | None:
-        """Take a message in; give the batch if it is full."""
+        """Take a message in; give the batch if it is full, or was over when this one came."""
+        due = self.due_at
+        if due is not None and message.sent_at > due:  # its routine was busy all the time
+            members, self._messages = tuple(self._messages), [message]
+            return members
         self._messages.append(message)
         return self.flush() if len(self._messages) >= self._batching.size else None
 

@@ -44,6 +44,8 @@ class Binding:
 
     takes_any = True
     """Whether data with other names than `parameters` reaches the handler too."""
+    asks_each = False
+    """Whether it needs its parameters of each message, where a batch comes as a list of them."""
     pick: Callable[[dict[str, Any]], tuple[Any, ...]] | None
     """For a plain function of two parameters or more, none with a default: gives its arguments, by position.
 

@@ -143,8 +143,9 @@ def _check_parameters(graph: FlowGraph, link: Connection) -> list[Problem]:
 
 def _names_that_come(graph: FlowGraph, link: Connection) -> frozenset[str] | None:
     """Give the parameters that the handler of a connection's slot is called with; None where that is open."""
-    strategy = graph.routines[link.target_id].slots[link.slot].merge_strategy
-    if isinstance(strategy, Batching) and strategy.into is not None:
+    slot = graph.routines[link.target_id].slots[link.slot]
+    strategy = slot.merge_strategy
+    if isinstance(strategy, Batching) and strategy.into is not None and not slot.binding.asks_each:
         return frozenset({strategy.into})
     links = [link]
     if is_of_each_connection(strategy):
@@ -200,7 +201,7 @@ def _check_slots(graph: FlowGraph) -> list[Problem]:
         entry = find_entry(routine)
         workers = graph.options[routine_id].workers
         for name, slot in routine.slots.items():
-            if slot is not entry and (routine_id, name) not in fed:
+            if slot is not entry and not slot.at_end and (routine_id, name) not in fed:
                 text = "nothing is connected to it: only Job.send reaches it"
                 problems.append(Problem("warning", f"slot {name!r} of routine {routine_id!r}", text))
             if workers > 1 and keeps_gathered(slot.merge_strategy):

@@ -14,6 +14,7 @@ from routilux.context import current_turn
 from routilux.conversion import annotations_of
 from routilux.errors import HandlerError, OptionError, SlotArgumentError
 from routilux.model.binding import Arguments, Binding, WholeDict, compile_binding, is_async
+from routilux.model.merging import batch
 from routilux.model.names import checked_name
 from routilux.model.routine import Routine
 from routilux.model.slot import Slot
@@ -22,6 +23,10 @@ INPUT = "input"
 """The slot by which built-in routines take in."""
 OUTPUT = "output"
 """The event by which they give."""
+END = "end"
+"""The slot by which those that keep something back hear that nothing else can come."""
+ITEMS = "items"
+"""The parameter that has the messages of a batch."""
 Asked = str | Callable[..., Any]
 """The name of a parameter, or a function of a message."""
 
@@ -32,6 +37,7 @@ class Question:
     Args:
         asked: the name of a parameter, or a function, which takes parameters as a handler does.
         where: what it is, for errors, such as `the key of Aggregate`.
+        slot: by which the messages come.
         may_yield: whether the function may be a generator.
 
     Raises:
@@ -40,9 +46,10 @@ class Question:
         OptionError: it is neither.
     """
 
-    def __init__(self, asked: Asked, where: str, *, may_yield: bool = False) -> None:
+    def __init__(self, asked: Asked, where: str, *, slot: str = INPUT, may_yield: bool = False) -> None:
         self._function: Callable[..., Any]
         self._binding: Binding
+        self._slot = slot
         given: object = asked  # what came may be anything
         if isinstance(given, str):
             self._function = self._binding = _Parameter(checked_name(given, where))
@@ -61,7 +68,7 @@ class Question:
         try:
             args, kwargs = self._binding.bind(data)
         except SlotArgumentError as error:
-            raise located(error) from None
+            raise located(error, self._slot) from None
         return self._function(*args, **kwargs)
 
     def lacks(self, names: frozenset[str]) -> tuple[str, ...]:
@@ -102,11 +109,35 @@ class WholeMessage(Binding):
         return {name: hint for question in reversed(self._questions) for name, hint in question.annotations().items()}
 
 
+class WholeBatch(WholeMessage):
+    """Hands over the messages of a batch in a list, to a handler which asks questions of each."""
+
+    __slots__ = ()
+
+    asks_each = True
+
+    def bind(self, data: dict[str, Any]) -> Arguments:
+        """Give the list as the one argument."""
+        return (data[ITEMS],), {}
+
+
 def input_slot(
     owner: Routine, handler: Callable[[dict[str, Any]], Any], questions: Iterable[Question] = (), name: str = INPUT
 ) -> Slot:
     """Make a slot whose handler gets the whole message, and which needs what the questions need."""
     return Slot(name, handler, owner=type(owner).__name__, binding=WholeMessage(questions))
+
+
+def batch_slot(
+    owner: Routine,
+    handler: Callable[[list[dict[str, Any]]], Any],
+    questions: Iterable[Question],
+    size: int,
+    seconds: float,
+) -> Slot:
+    """As `input_slot`, for a handler which gets several whole messages."""
+    strategy = batch(size, seconds, into=ITEMS)
+    return Slot(INPUT, handler, strategy, owner=type(owner).__name__, binding=WholeBatch(questions))
 
 
 def checked_function(function: Callable[..., Any], where: str, *, may_yield: bool = False) -> Callable[..., Any]:

@@ -16,7 +16,7 @@ from routilux.errors import OptionError
 from routilux.model.routine import TRIGGER
 from routilux.routines.asking import OUTPUT
 from routilux.routines.errors import FileReadError, reason_of
-from routilux.routines.sources import END, ERROR, FilePath, Source, Steps
+from routilux.routines.sources import ERROR, FilePath, Source, Steps
 
 _NEXT = "next"
 
@@ -44,7 +44,6 @@ class DirectorySource(Source):
         unreadable: what follows when a folder cannot be listed, or may not be known where a link leads: `error` fails
             the message, with `FileReadError`, before anything is emitted; `event` emits `unreadable` with `path`,
             `line` (None) and `error`, a text, for each such folder or link, and then the files.
-        end: whether to emit `end` behind the last file, with `root` and `count`, the number of files.
 
     Raises:
         OptionError: an option cannot have that value.
@@ -77,7 +76,6 @@ class DirectorySource(Source):
         recursive: bool = True,
         follow_links: bool = False,
         unreadable: str = ERROR,
-        end: bool = False,
     ) -> None:
         super().__init__(root, unreadable)
         self.root = root
@@ -85,11 +83,8 @@ class DirectorySource(Source):
         self.pattern = pattern if isinstance(pattern, str) else self._patterns
         self.recursive = recursive
         self.follow_links = follow_links
-        self.end = end
         self.define_slot(TRIGGER, handler=self.walk)
         self.define_event(OUTPUT, ["path", "name"])
-        if end:
-            self.define_event(END, ["root", "count"])
 
     def walk(self, root: FilePath | None = None, **others: Any) -> Steps:
         """Emit the files of one folder."""
@@ -105,8 +100,6 @@ class DirectorySource(Source):
                 name = names[number - len(failures)]
                 self.emit(OUTPUT, path=str(Path(where, name)), name=name)
             yield
-        if self.end:
-            self.emit(END, root=where, count=len(names))
         self.state.pop(key, None)
 
     def _list(self, root: str) -> tuple[list[str], list[tuple[str, str]]]:

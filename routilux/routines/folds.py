@@ -77,7 +77,8 @@ class Listing(Fold):
         return [value]
 
     def add(self, kept: Any, value: Any) -> Any:
-        return [*kept, value]
+        kept.append(value)  # nobody else has it: a failed turn is rolled back to what is encoded
+        return kept
 
 
 class Reduce(Fold):

@@ -24,7 +24,6 @@ from routilux.routines.errors import FileReadError, RecordError
 from routilux.routines.one_worker import OneWorker
 from routilux.routines.reading import Decoding, opened, read_block, read_lines
 
-END = "end"
 UNREADABLE = "unreadable"
 ERROR, EVENT = "error", "event"
 MAX_LINE_BYTES = 16 * 1024 * 1024
@@ -104,7 +103,6 @@ class LinesSource(Source):
         unreadable: what follows when a file cannot be opened, or not be read on: `error` fails the message, with
             `FileReadError`; `event` emits `unreadable` with `path`, `line` (None where it is about the whole file) and
             `error`, a text. What was read before is out either way.
-        end: whether to emit `end` behind the last line, with `path` and `count`, the number of lines.
 
     Raises:
         OptionError: an option cannot have that value.
@@ -134,21 +132,17 @@ class LinesSource(Source):
         errors: str = "strict",
         max_line_bytes: int = MAX_LINE_BYTES,
         unreadable: str = ERROR,
-        end: bool = False,
     ) -> None:
         super().__init__(path, unreadable)
         self.path = path
         self.encoding = encoding
         self.errors = errors
         self.max_line_bytes = checked_size(max_line_bytes, "max_line_bytes", self)
-        self.end = end
         self._decoding = Decoding(encoding, errors, "LinesSource")
         if not self._decoding.has_plain_newlines():
             raise OptionError(f"LinesSource: a file in {encoding!r} is not read by lines; use FileSource and FlatMap")
         self.define_slot(TRIGGER, handler=self.read)
         self.define_event(OUTPUT, ["path", "number", "line"])
-        if end:
-            self.define_event(END, ["path", "count"])
 
     def read(self, path: FilePath | None = None, **others: Any) -> Steps:
         """Read one file."""
@@ -168,9 +162,6 @@ class LinesSource(Source):
                 self.state[at_key], self.state[number_key] = at, number
                 yield  # the lines before are out, whatever follows
             self._give_up(error)
-        else:
-            if self.end:
-                self.emit(END, path=where, count=number)
         self.state.pop(at_key, None)
         self.state.pop(number_key, None)
 

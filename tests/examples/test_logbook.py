@@ -29,7 +29,7 @@ class Figures(NamedTuple):
 
     levels: dict[str, int]
     errors: list[dict[str, Any]]
-    windows: dict[str, int]
+    windows: Counter[tuple[str, int]]
     kinds: set[tuple[str, str]]
 
 
@@ -48,9 +48,15 @@ def plain_loop(folder: Path) -> Figures:
     return Figures(
         dict(levels),
         sorted(errors, key=by_place),
-        {service: count // logbook.WINDOW for service, count in services.items()},
+        Counter(window for service, count in services.items() for window in windows_of(service, count)),
         {logbook.kind(error["service"], error["text"]) for error in errors},
     )
+
+
+def windows_of(service: str, count: int) -> list[tuple[str, int]]:
+    """Give the windows of a service with the lines in each."""
+    full, rest = divmod(count, logbook.WINDOW)
+    return [(service, logbook.WINDOW)] * full + [(service, rest)] * (rest > 0)
 
 
 def figures(state: JobState, into: Path) -> Figures:
@@ -60,10 +66,12 @@ def figures(state: JobState, into: Path) -> Figures:
         kinds = [logbook.kind(row["service"], row["text"]) for row in csv.DictReader(file)]
     assert len(kinds) == len(set(kinds))
     means = [json.loads(line) for line in (into / "means.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert {mean["count"] for mean in means} == {logbook.WINDOW}
     errors = [json.loads(line) for line in (into / "errors.jsonl").read_text(encoding="utf-8").splitlines()]
     return Figures(
-        logbook.levels(state), sorted(errors, key=by_place), Counter(mean["key"] for mean in means), set(kinds)
+        logbook.levels(state),
+        sorted(errors, key=by_place),
+        Counter((mean["key"], mean["count"]) for mean in means),
+        set(kinds),
     )
 
 

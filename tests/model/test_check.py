@@ -137,6 +137,12 @@ def test_a_slot_that_nothing_feeds_is_odd_unless_it_is_the_entry() -> None:
     ]
 
 
+def test_a_slot_that_hears_of_the_end_needs_nothing_that_feeds_it() -> None:
+    sink = Sink()
+    sink.define_slot("end", lambda: None, at_end=True)
+    assert told(pair(Source(), sink)) == []
+
+
 @routine(events=[])
 def function(a: Any) -> None: ...
 

@@ -152,7 +152,7 @@ def plain_loop(root: Path) -> Found:
                 words[word] += 1
                 letters[word[:3]] += 1
                 longest[word[:3]] = max(longest.get(word[:3], ""), word, key=len)
-    windows = {path: count // WINDOW for path, count in per_file.items() if count >= WINDOW}
+    windows = {path: -(-count // WINDOW) for path, count in per_file.items()}
     return Found(files, size, dict(words), longest, windows, Counter(definitions), modules, Counter(unreadable), rest)
 
 

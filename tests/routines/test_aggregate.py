@@ -3,13 +3,14 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routilux import Flow
+from routilux import ErrorHandler, Flow
 from routilux.errors import HandlerError, OptionError
 from routilux.routines import Aggregate, LinesSource, Map
 from tests.routines.running import emitted, failure, flow_of, run, state_of
@@ -36,6 +37,10 @@ def messages_of(items: list[tuple[str, int]]) -> list[dict[str, Any]]:
     return [{"key": key, "value": value} for key, value in items]
 
 
+def outputs_of(groups: dict[str, list[int]], fold: str) -> list[dict[str, Any]]:
+    return [{"key": key, "value": PLAIN[fold](values), "count": len(values)} for key, values in groups.items()]
+
+
 def concat(text: str, value: int) -> str:
     return f"{text},{value}"
 
@@ -44,9 +49,10 @@ def concat(text: str, value: int) -> str:
 def test_results_are_those_of_a_plain_loop(items: list[tuple[str, int]], fold: str) -> None:
     aggregate = Aggregate(fold, key="key")
     state = run(aggregate, messages_of(items))
-    assert emitted(state) == []
+    expected = grouped(items)
+    assert emitted(state) == outputs_of(expected, fold)
     assert list(aggregate.results(state_of(state)).items()) == [
-        (key, PLAIN[fold](values)) for key, values in grouped(items).items()
+        (key, PLAIN[fold](values)) for key, values in expected.items()
     ]
 
 
@@ -62,25 +68,59 @@ def test_windows_are_those_of_a_plain_loop(items: list[tuple[str, int]], fold: s
             expected.append({"key": key, "value": PLAIN[fold](values), "count": window})
             del open_windows[key]
     state = run(aggregate, messages_of(items))
-    assert emitted(state) == expected
+    assert emitted(state) == expected + outputs_of(open_windows, fold)
     assert aggregate.results(state_of(state)) == {key: PLAIN[fold](values) for key, values in open_windows.items()}
 
 
-@given(st.lists(ITEMS, max_size=3))
-def test_a_flush_lets_all_out_and_begins_anew(parts: list[list[tuple[str, int]]]) -> None:
+@given(ITEMS, st.sampled_from(list(PLAIN)), st.integers(1, 7))
+def test_windows_by_time_are_those_of_a_plain_loop(items: list[tuple[str, int]], fold: str, most: int) -> None:
+    """As far as they are full; the times are those of `test_windows.py`."""
+    state = run(Aggregate(fold, key="key", seconds=3_600.0, most=most), messages_of(items))
+    windows = [items[at : at + most] for at in range(0, len(items), most)]
+    assert emitted(state) == [told for window in windows for told in outputs_of(grouped(window), fold)]
+    assert state_of(state) == {}
+
+
+@pytest.mark.processes
+def test_windows_by_time_may_have_several_workers() -> None:
+    messages = [{"n": n} for n in range(100)]
+    aggregate = Aggregate("sum", value="n", seconds=3_600.0, most=7)
+    windows = emitted(run(aggregate, messages, placement="process", workers=3))
+    expected = [sum(range(at, min(at + 7, 100))) for at in range(0, 100, 7)]
+    assert sorted(window["value"] for window in windows) == sorted(expected)
+
+
+def test_a_message_that_cannot_be_taken_in_fails_its_window() -> None:
+    aggregate = Aggregate("sum", seconds=3_600.0, most=2)
+    messages = [{"value": 1}, {"value": "two"}, {"value": 3}, {"value": 4}]
+    with flow_of(aggregate, error_handler=ErrorHandler("continue")).start(keep_open=True) as job:
+        for message in messages:
+            job.put("it", "input", message)
+    assert emitted(job.state) == [{"key": None, "value": 7, "count": 2}]
+    assert [letter.data for letter in job.dead_letters] == messages[:2]
+
+
+@given(st.lists(ITEMS, max_size=3), st.booleans())
+def test_a_flush_lets_all_out_and_begins_anew(parts: list[list[tuple[str, int]]], last: bool) -> None:
     aggregate = Aggregate(concat, key="key", initial="")
     with flow_of(aggregate).start(keep_open=True) as job:
         for part in parts:
             for message in messages_of(part):
                 job.put("it", "input", message)
             job.send("it", "flush")
+        if last:
+            job.put("it", "input", {"key": "last", "value": 1})
     # The two slots are one mailbox, so what was sent before a flush is in it.
-    assert emitted(job.state) == [
-        {"key": key, "value": "".join(f",{value}" for value in values), "count": len(values)}
-        for part in parts
-        for key, values in grouped(part).items()
-    ]
-    assert aggregate.results(state_of(job.state)) == {}
+    assert (
+        emitted(job.state)
+        == [
+            {"key": key, "value": "".join(f",{value}" for value in values), "count": len(values)}
+            for part in parts
+            for key, values in grouped(part).items()
+        ]
+        + [{"key": "last", "value": ",1", "count": 1}] * last
+    )
+    assert aggregate.results(state_of(job.state)) == ({"last": ",1"} if last else {})
 
 
 def test_a_function_without_initial_begins_with_the_first_value() -> None:
@@ -108,33 +148,32 @@ def test_keys_and_values_come_back_as_they_were() -> None:
     }
 
 
-@pytest.mark.parametrize("before", [True, False])
-def test_a_flush_with_a_count_waits_for_so_many_values(before: bool) -> None:
-    with flow_of(Aggregate()).start(keep_open=True) as job:
-        if before:
-            job.send("it", "flush", count=3, path="else")
-        for _ in range(3):
-            job.send("it", "input")
-        if not before:
-            job.send("it", "flush", count=3)
-        job.send("it", "input")
-    assert emitted(job.state) == [{"key": None, "value": 3, "count": 3}]
-    assert state_of(job.state)["seen"] == 4
-
-
 @pytest.mark.processes
-def test_the_end_of_a_source_flushes_what_came_through_several_workers(tmp_path: Any) -> None:
+def test_what_came_through_several_workers_goes_out_once_it_has_all_come(tmp_path: Path) -> None:
     (tmp_path / "words").write_text("".join(f"word{n % 5}\n" for n in range(300)))
     flow = Flow("words")
-    flow.add_routine(LinesSource(tmp_path / "words", end=True), "lines")
+    flow.add_routine(LinesSource(tmp_path / "words"), "lines")
     flow.add_routine(Map(lambda line: line.upper()), "upper", placement="process", workers=2)
     flow.add_routine(Aggregate(key="value"), "counts", placement="process")
+    flow.add_routine(Aggregate(key="count", value="key", fold="list"), "alike")
     flow.connect("lines", "output", "upper", "input")
     flow.connect("upper", "output", "counts", "input")
-    flow.connect("lines", "end", "counts", "flush")
-    flow.output("counts", "output")
-    results = flow.execute("lines").outputs["counts", "output"]
-    assert {result["key"]: result["value"] for result in results} == {f"WORD{n}": 60 for n in range(5)}
+    flow.connect("counts", "output", "alike", "input")
+    flow.output("alike", "output")
+    [result] = flow.execute("lines").outputs["alike", "output"]
+    assert (result["key"], sorted(result["value"])) == (60, [f"WORD{n}" for n in range(5)])
+
+
+def test_in_a_cycle_the_end_is_told_once_and_what_comes_round_after_it_stays_in_the_state() -> None:
+    flow = flow_of(Aggregate())
+    flow.add_routine(Map(lambda count: {"again": count}), "again")
+    flow.connect("it", "output", "again", "input")
+    flow.connect("again", "output", "it", "input")
+    with flow.start(keep_open=True) as job:
+        for _ in range(2):
+            job.send("it", "input")
+    assert emitted(job.state) == [{"key": None, "value": 2, "count": 2}]
+    assert Aggregate().results(state_of(job.state)) == {None: 3}
 
 
 @pytest.mark.parametrize(
@@ -143,7 +182,6 @@ def test_the_end_of_a_source_flushes_what_came_through_several_workers(tmp_path:
         (Aggregate(key="k"), {"k": []}, "input", "the key of Aggregate: expected None, a bool, number"),
         (Aggregate(key="k"), {"l": 1}, "input", "slot 'input' of routine 'it' expected 'k', got 'l'"),
         (Aggregate("sum"), {"n": 1}, "input", "slot 'input' of routine 'it' expected 'value', got 'n'"),
-        (Aggregate(), {"count": "all"}, "flush", "the count of a flush to be a number of values, got 'all'"),
         (Aggregate(lambda a, b: b // a, initial=0), {"value": 1}, "input", "ZeroDivisionError"),
     ],
 )
@@ -160,6 +198,13 @@ def test_what_cannot_be_is_refused() -> None:
     for wrong in (0, True, 1.5):
         with pytest.raises(OptionError, match="expected window to be a number of values of at least 1"):
             Aggregate(window=wrong)
+        with pytest.raises(OptionError, match="expected most to be a number of values of at least 1"):
+            Aggregate(seconds=1.0, most=wrong)
+    for wrong in (0, True, "1", float("nan")):
+        with pytest.raises(OptionError, match="expected seconds to be a number above 0"):
+            Aggregate(seconds=wrong)
+    with pytest.raises(OptionError, match="Aggregate: a window ends by its number of values or by time"):
+        Aggregate(window=5, seconds=1.0)
     wrong = 5
     with pytest.raises(OptionError, match="expected fold to be one of"):
         Aggregate(wrong)
@@ -167,6 +212,17 @@ def test_what_cannot_be_is_refused() -> None:
         Aggregate(key=lambda *all: all)
     with pytest.raises(OptionError, match="the value of Aggregate: expected a function or the name of a parameter"):
         Aggregate("sum", value=wrong)
+
+
+@pytest.mark.parametrize("seconds", [None, 1.0])
+def test_what_messages_lack_is_told_before_anything_runs(seconds: float | None) -> None:
+    flow = flow_of(Aggregate("sum", key="path", seconds=seconds))
+    flow.add_routine(LinesSource("x"), "lines")
+    flow.connect("lines", "output", "it", "input", {"line": "value"})
+    flow.connect("lines", "output", "it", "input", {"path": "key"})
+    [told] = [str(problem) for problem in flow.check() if "connection" in problem.where]
+    assert "connection lines.output -> it.input" in told
+    assert "the slot needs ['path', 'value'], and the event declares ['path', 'number', 'line']" in told
 
 
 def test_several_workers_are_refused() -> None:

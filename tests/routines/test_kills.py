@@ -16,6 +16,7 @@ from routilux import ErrorHandler, Flow
 from routilux.observe import observe
 from routilux.routines import (
     Aggregate,
+    Batch,
     CollectSink,
     CsvSink,
     Deduplicate,
@@ -23,6 +24,7 @@ from routilux.routines import (
     DirectorySource,
     FileSource,
     FlatMap,
+    Join,
     JsonLinesSink,
     LinesSource,
     Throttle,
@@ -66,6 +68,13 @@ def flow_of_processes(folder: Path) -> Flow:
         "csv": CsvSink(folder / "new.csv", fsync=False),
         "content": CollectSink("content"),
         "windows": CollectSink("value"),
+        "sums": Aggregate("sum", key="path", value="number", seconds=0.02),
+        "summed": CollectSink(),
+        "batches": Batch(7, seconds=0.02),
+        "batched": CollectSink("items"),
+        "first": Join(lambda path, number: (path, number)),
+        "firsts": CollectSink(),
+        "seconds": CollectSink("message"),
         "slower": Throttle(50, 0.02),
         "later": Delay(0.01),
         "last": CollectSink(),
@@ -75,10 +84,13 @@ def flow_of_processes(folder: Path) -> Flow:
     for source, target in (
         ("files", "blocks.trigger"), ("files", "lines.trigger"), ("blocks", "content"), ("lines", "words"),
         ("words", "counts"), ("words", "triples"), ("words", "new"), ("words", "all"), ("words", "json"),
-        ("new", "csv"), ("triples", "windows"), ("words", "slower"), ("slower", "later"), ("later", "last"),
+        ("new", "csv"), ("triples", "windows"), ("words", "sums"), ("sums", "summed"), ("words", "batches"),
+        ("batches", "batched"), ("lines", "first.left"), ("words", "first.right"), ("first", "firsts"),
+        ("words", "slower"), ("slower", "later"), ("later", "last"),
     ):  # fmt: skip
         routine, _, slot = target.partition(".")
         flow.connect(source, "output", routine, slot or "input")
+    flow.connect("first", "unmatched", "seconds", "input")
     return flow
 
 
@@ -94,6 +106,25 @@ def first_by_newest(words: list[dict[str, Any]], keep: int) -> list[dict[str, An
         if len(newest) > keep:
             del newest[next(iter(newest))]
     return first
+
+
+def check_what_was_merged(states: dict[str, Any], words: list[dict[str, Any]]) -> None:
+    sums: Counter[str] = Counter()
+    for window in CollectSink.items(states["summed"]):
+        sums[window["key"]] += window["value"]
+    expected: Counter[str] = Counter()
+    for word in words:
+        expected[word["path"]] += word["number"]
+    assert sums == expected
+    batches = CollectSink.items(states["batched"])
+    assert [word for batch in batches for word in batch] == words
+    assert all(0 < len(batch) <= 7 for batch in batches)
+    # A line has two words: the first one goes with it, and the second one finds no line.
+    firsts = CollectSink.items(states["firsts"])
+    assert [{name: told[name] for name in ("path", "number", "value")} for told in firsts] == words[::2]
+    assert all(told["line"].split()[0] == told["value"] for told in firsts)
+    assert CollectSink.items(states["seconds"]) == words[1::2]
+    assert states["first"] == {}
 
 
 @pytest.mark.processes
@@ -116,7 +147,8 @@ def test_all_is_as_in_a_plain_loop_whichever_process_is_killed_and_whatever_is_p
     assert [json.loads(line) for line in (tmp_path / "all.jsonl").read_text(encoding="utf-8").splitlines()] == words
     assert flow.routines["counts"].results(states["counts"]) == Counter(word["value"] for word in words)  # type: ignore[attr-defined]
     numbers = [word["number"] for word in words]
-    assert CollectSink.items(states["windows"]) == [numbers[at : at + 3] for at in range(0, len(numbers) - 2, 3)]
+    assert CollectSink.items(states["windows"]) == [numbers[at : at + 3] for at in range(0, len(numbers), 3)]
+    check_what_was_merged(states, words)
     files = sorted((tmp_path / "files").iterdir())
     assert b"".join(CollectSink.items(states["content"])) == b"".join(file.read_bytes() for file in files)
     with (tmp_path / "new.csv").open(encoding="utf-8", newline="") as file:

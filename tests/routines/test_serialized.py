@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import operator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from routilux import Flow, Routine, ValueEncodingError
 from routilux.routines import (
     Aggregate,
+    Batch,
     CollectSink,
     ConditionalRouter,
     CsvSink,
@@ -20,6 +22,7 @@ from routilux.routines import (
     FileSource,
     Filter,
     FlatMap,
+    Join,
     JsonLinesSink,
     LinesSource,
     Map,
@@ -38,7 +41,7 @@ def is_even(n: int) -> bool:
     return n % 2 == 0
 
 
-MADE: list[Routine] = [
+MADE: list[Any] = [
     Map(double, into="d"),
     FlatMap(double),
     Split("items"),
@@ -48,6 +51,9 @@ MADE: list[Routine] = [
     Delay(1.5),
     Throttle(2, seconds=0.5),
     Aggregate("sum", key="n", value="n", window=2),
+    pytest.param(Aggregate(seconds=0.5, most=100), id="Aggregate by time"),
+    Batch(5, 1.5),
+    Join("n", sides=["a", "b"]),
     DirectorySource(pattern="*.txt"),
     LinesSource(),
     FileSource(),
@@ -98,6 +104,38 @@ def test_a_flow_of_built_in_routines_is_a_file(tmp_path: Path) -> None:
     assert state.routine_states["sink"]["handled"] == 1
     flow.to_file(tmp_path / "again.json")
     assert Flow.from_file(tmp_path / "again.json").serialize() == flow.serialize()
+
+
+def test_a_flow_that_joins_and_batches_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "flow.toml").write_text(
+        """
+        [routines.join]
+        use = "routilux.Join"
+        with = { key = "n", sides = ["a", "b"] }
+        [routines.batch]
+        use = "routilux.Batch"
+        with = { size = 2, seconds = 3600.0 }
+        [[connections]]
+        from = "join.output"
+        to = "batch.input"
+        [[outputs]]
+        event = "join.unmatched"
+        [[outputs]]
+        event = "batch.output"
+        """
+    )
+    flow = Flow.from_file(tmp_path / "flow.toml")
+    flow.to_file(tmp_path / "again.json")
+    again = Flow.from_file(tmp_path / "again.json")
+    assert again.serialize() == flow.serialize()
+    for one in (flow, again, Flow.deserialize(flow.serialize())):
+        with one.start(keep_open=True) as job:
+            for n in range(3):
+                job.send("join", "a", n=n)
+            job.send("join", "b", n=1, of="b")
+        assert job.state.status == "completed", job.state.error
+        assert job.state.outputs["batch", "output"] == [{"items": [{"n": 1, "of": "b"}], "count": 1}]
+        assert [left["key"] for left in job.state.outputs["join", "unmatched"]] == [0, 2]
 
 
 def test_a_function_without_a_name_is_refused_with_its_path() -> None:

@@ -70,7 +70,7 @@ def flow() -> Flow:
     made.add_routine(square, "square")
     made.add_routine(Stateless(), "stateless")
     made.add_routine(Filter(double_gate), "filter", error_handler=handler)
-    made.add_routine(LinesSource("words.txt", end=True), "lines")
+    made.add_routine(LinesSource("words.txt", encoding="latin-1"), "lines")
     made.routines["other"].set_config(level=(1, 2))
     made.routines["other"].set_error_handler(handler)
     made.routines["other"].state = {"seen": {1}}
