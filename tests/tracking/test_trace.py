@@ -49,6 +49,12 @@ def test_a_failure_and_what_was_decided_are_marks() -> None:
     assert found[-1]["args"] == {"message": "ab12", "attempt": 2, "detail": r"raised ValueError:\x1b[2J \udc80"}
 
 
+@pytest.mark.parametrize("kind", ["stop", "continue", "skip", "skipped", "redelivered", "unjoined"])
+def test_whatever_became_of_a_message_but_a_turn_is_a_mark(kind: str) -> None:
+    found = events(ExecutionRecord("parse", kind, 2.0))
+    assert [event["name"] for event in found if event["ph"] == "i"] == [kind]
+
+
 def test_turns_at_a_time_have_a_track_each() -> None:
     found = events(completed(2.0, 1.0), completed(2.5, 1.0), completed(3.0, 1.0))
     assert [event["tid"] for event in found if event["ph"] == "X"] == [0, 1, 0]
