@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from routilux.errors import EntryError
 from routilux.fitting import can_fit, tell_annotation
-from routilux.model.binding import WholeDict
+from routilux.model.binding import NoArguments, WholeDict
 from routilux.model.concurrency import find_unfit
 from routilux.model.merging import Batching, is_of_each_connection, keeps_gathered
 from routilux.model.routine import OWN_PREFIX, Routine
 from routilux.model.slot import Slot
-from routilux.model.state_policy import IN_PLACE
+from routilux.model.state_policy import IN_PLACE, NONE
 from supervisors.errors import ValueEncodingError
 from supervisors.wire.values import encode_code
 
@@ -170,13 +170,15 @@ def _check_types(graph: FlowGraph, link: Connection) -> list[Problem]:
         return []
     asked = graph.routines[link.target_id].slot_annotations(slot)
     problems = []
+    # A slot that appends hands a list of them over, and so does a batch.
+    is_listed = strategy == "append" or isinstance(strategy, Batching)
     for name, declared in types.items():
         target = link.param_mapping.get(name, name)
-        # A slot that appends hands a list of them over, and so does a batch.
-        comes = list[declared] if strategy == "append" or isinstance(strategy, Batching) else declared  # type: ignore[valid-type]
+        comes = list[declared] if is_listed else declared  # type: ignore[valid-type]
         if target in asked and not can_fit(comes, asked[target]):
+            listed = f", of which the slot makes {tell_annotation(comes)}" if is_listed else ""
             text = (
-                f"the event declares {name!r} as {tell_annotation(declared)}, which is no "
+                f"the event declares {name!r} as {tell_annotation(declared)}{listed}, which is no "
                 f"{tell_annotation(asked[target])}, as which the handler annotates {target!r}"
             )
             problems.append(Problem("warning", f"connection {link}", text))
@@ -201,11 +203,16 @@ def _check_slots(graph: FlowGraph) -> list[Problem]:
         entry = find_entry(routine)
         workers = graph.options[routine_id].workers
         for name, slot in routine.slots.items():
-            if slot is not entry and not slot.at_end and (routine_id, name) not in fed:
+            # One whose handler takes nothing is a signal, such as `flush`: Job.send may well be all that it is for.
+            needs_feeding = not slot.at_end and type(slot.binding) is not NoArguments
+            if slot is not entry and needs_feeding and (routine_id, name) not in fed:
                 text = "nothing is connected to it: only Job.send reaches it"
                 problems.append(Problem("warning", f"slot {name!r} of routine {routine_id!r}", text))
             if workers > 1 and keeps_gathered(slot.merge_strategy):
                 text = f"it gathers, and each of the {workers} workers gathers for itself"
+                problems.append(Problem("warning", f"slot {name!r} of routine {routine_id!r}", text))
+            if workers > 1 and slot.at_end and routine.state_policy != NONE:
+                text = f"one of the {workers} workers hears of the end, and it knows the state of no other"
                 problems.append(Problem("warning", f"slot {name!r} of routine {routine_id!r}", text))
     return problems
 

@@ -143,6 +143,12 @@ def test_a_slot_that_hears_of_the_end_needs_nothing_that_feeds_it() -> None:
     assert told(pair(Source(), sink)) == []
 
 
+def test_a_slot_that_takes_nothing_is_a_signal_that_may_be_for_job_send_alone() -> None:
+    sink = Sink()
+    sink.define_slot("flush", lambda: None)
+    assert told(pair(Source(), sink)) == []
+
+
 @routine(events=[])
 def function(a: Any) -> None: ...
 
@@ -256,6 +262,9 @@ class Typed(Routine):
 def takes(n: str, path: str | None = None, free: bytes = b"") -> None: ...
 
 
+def takes_number(n: int) -> None: ...
+
+
 def takes_lists(n: list[int], path: list[bytes]) -> None: ...
 
 
@@ -273,7 +282,16 @@ def takes_text(n: str) -> None: ...
             {"path": "n", "n": "free"},
             ["'n' as int, which is no bytes, as which the handler annotates 'free'"],
         ),
-        (Sink(takes_lists, "append"), None, ["'path' as str, which is no list[bytes]"]),
+        (
+            Sink(takes_lists, "append"),
+            None,
+            ["'path' as str, of which the slot makes list[str], which is no list[bytes]"],
+        ),
+        (
+            Sink(takes_number, batch(2)),
+            None,
+            ["'n' as int, of which the slot makes list[int], which is no int, as which"],
+        ),
         (Sink(takes, lambda old, new: new), None, []),
         (Sink(lambda data: None), None, []),
         (Sink(lambda **data: None), None, []),
@@ -351,3 +369,15 @@ def test_messages_taken_together_go_with_any_number_of_workers(strategy: Any) ->
 def test_each_worker_gathers_for_itself(strategy: Any) -> None:
     [problem] = told(joined(strategy, len, (["a"], {}), placement="process", workers=2))
     assert problem.endswith("it gathers, and each of the 2 workers gathers for itself")
+
+
+@pytest.mark.parametrize("policy", ["encoded", "none"])
+def test_one_of_several_workers_hears_of_the_end_which_is_odd_where_each_has_a_state(policy: str) -> None:
+    class Ending(Sink):
+        state_policy = policy
+
+    sink = Ending()
+    sink.define_slot("end", lambda: None, at_end=True)
+    where = "warning: slot 'end' of routine 'target'"
+    odd = [f"{where}: one of the 2 workers hears of the end, and it knows the state of no other"]
+    assert told(pair(Source(), sink, placement="process", workers=2)) == (odd if policy == "encoded" else [])
