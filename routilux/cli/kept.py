@@ -97,7 +97,9 @@ def _add(
 def _add_resume(commands: Commands) -> None:
     resumer = _add(commands, "resume", resume, "go on with a job")
     resumer.add_argument(
-        "--flow", metavar="FLOW", help="MODULE:FLOW or path/file.py:flow; default: what it was started from here"
+        "--flow",
+        metavar="FLOW",
+        help="MODULE:FLOW, path/file.py:flow or a flow file; default: what it was started from here",
     )
     resumer.add_argument(
         "--rename", action="append", default=[], metavar="OLD=NEW", help="what a routine, slot or event is called now"

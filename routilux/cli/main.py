@@ -35,7 +35,10 @@ EXAMPLES = """examples:
 exit status:
   0 the job completed, 1 it failed or could not be started, 2 usage, 3 it is paused, 4 it was cancelled, 130 interrupted
 """
-TARGET_HELP = "MODULE:FLOW or path/file.py:flow; a Flow, or a function without arguments that gives one"
+TARGET_HELP = (
+    "MODULE:FLOW or path/file.py:flow; a Flow, or a function without arguments that gives one. Or a flow file (.toml, "
+    ".yaml, .json), and with ':' the modules that it may use, as flow.toml:shop,mill"
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

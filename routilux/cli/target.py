@@ -1,4 +1,4 @@
-"""Finding the flow that a command names: `MODULE:FLOW` or `path/file.py:flow`.
+"""Finding the flow that a command names: `MODULE:FLOW`, `path/file.py:flow`, or a flow file.
 
 Owns the import of the user's module, under the name that workers can import it by. Never runs a
 flow.
@@ -16,6 +16,8 @@ from typing import Any
 
 from routilux.errors import RoutiluxError
 from routilux.flow import Flow
+from routilux.flowfile.errors import FlowFileError
+from routilux.flowfile.formats import is_flow_file
 from routilux.hints import describe_names
 from supervisors.text import printable
 
@@ -60,14 +62,19 @@ def load_flow(target: str) -> Flow:
     Args:
         target: `MODULE:FLOW` or `path/file.py:flow`; dots in the second part lead into objects.
             It names a `Flow`, or something that gives one when it is called without arguments.
+            Or a flow file, by its ending, and behind a colon the modules whose routines it may name, with commas
+            between them; these are found in its folder too, and are imported.
 
     Raises:
         UsageError: there is no such module, file or attribute, or it is no flow.
-        BrokenFlowError: the user's code raised.
+        BrokenFlowError: the user's code raised, or the flow file describes no flow.
     """
+    named = _flow_file(target)
+    if named is not None:
+        return _read_flow_file(*named)
     where, separator, attribute = target.rpartition(":")
     if not separator or not where or not attribute:
-        raise UsageError(f"expected MODULE:FLOW or path/file.py:flow, got {target!r}")
+        raise UsageError(f"expected MODULE:FLOW, path/file.py:flow or a flow file, got {target!r}")
     module = _import_file(where) if where.endswith(".py") else _import_module(where)
     found = _find(module, attribute)
     if callable(found) and not isinstance(found, Flow):
@@ -79,8 +86,11 @@ def load_flow(target: str) -> Flow:
 
 def absolute_target(target: str) -> str:
     """Give a target that means the same in every folder, where it names a file."""
+    if is_flow_file(target):
+        return str(Path(target).resolve())
     where, separator, attribute = target.rpartition(":")
-    return f"{Path(where).resolve()}{separator}{attribute}" if where.endswith(".py") else target
+    is_file = where.endswith(".py") or is_flow_file(where)
+    return f"{Path(where).resolve()}{separator}{attribute}" if is_file else target
 
 
 def describe_error(error: BaseException) -> str:
@@ -88,6 +98,26 @@ def describe_error(error: BaseException) -> str:
     where = _user_line(error.__traceback__)
     text = str(error).strip()
     return f"{type(error).__name__}{f': {text}' if text else ''}{f' ({where})' if where else ''}"
+
+
+def _flow_file(target: str) -> tuple[str, list[str]] | None:
+    """Give the flow file that a target names, and the modules it may use; None where it names no such file."""
+    if is_flow_file(target):
+        return target, []
+    file, _, modules = target.rpartition(":")
+    return (file, modules.split(",")) if is_flow_file(file) else None
+
+
+def _read_flow_file(file: str, modules: list[str]) -> Flow:
+    for name in modules:
+        _put_on_path(str(Path(file).resolve().parent))
+        _import_module(name)
+    try:
+        return Flow.from_file(file, allow_modules=modules)
+    except OSError as error:
+        raise UsageError(f"{file!r} cannot be read: {error.strerror}") from error
+    except (FlowFileError, ImportError) as error:
+        raise BrokenFlowError(str(error)) from error
 
 
 def _import_module(name: str) -> ModuleType:

@@ -28,6 +28,11 @@ class Format(NamedTuple):
     write: Callable[[Any], str]
 
 
+def is_flow_file(name: str) -> bool:
+    """Tell whether a file of that name is a flow file, by its ending."""
+    return Path(name).suffix.lower() in FORMATS
+
+
 def read_content(path: str | os.PathLike[str]) -> Any:
     """Give the content of a file.
 

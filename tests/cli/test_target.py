@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from routilux import Flow
-from routilux.cli.target import BrokenFlowError, UsageError, load_flow
+from routilux.cli.target import BrokenFlowError, UsageError, absolute_target, load_flow
 
 FLOWS = """
 from routilux import Flow, routine
@@ -112,6 +112,53 @@ def test_what_is_not_there_is_told_with_what_is() -> None:
 @pytest.mark.parametrize("target", ["", "tflows", ":flow", "tflows:", "a b:flow", "dir/x:flow"])
 def test_what_is_no_target_is_told(target: str) -> None:
     assert refusal(target).startswith("expected ")
+
+
+FLOW_FILE = """
+flow = "told"
+[routines.double]
+use = "tmill:Double"
+with = { by = 2 }
+[routines.keep]
+use = "routilux.Filter"
+with = { predicate = "n" }
+[[connections]]
+from = "double.output"
+to = "keep.input"
+"""
+MILL = """
+from routilux import Routine, register_serializable
+
+class Double(Routine):
+    def __init__(self, by: int) -> None:
+        super().__init__()
+        self.define_slot("trigger", lambda n: None)
+        self.define_event("output", ["n"])
+
+register_serializable("tmill.Double")(Double)
+"""
+
+
+def test_a_flow_file_is_a_target_with_the_modules_that_it_may_use(folder: Path) -> None:
+    (folder / "deep").mkdir()
+    (folder / "deep" / "tmill.py").write_text(MILL)
+    file = folder / "deep" / "told.toml"
+    file.write_text(FLOW_FILE)
+    flow = load_flow("deep/told.toml:tmill,json")
+    assert (flow.flow_id, list(flow.routines)) == ("told", ["double", "keep"])
+    file.write_text(FLOW_FILE.replace("tmill:Double", "tmill.Double"))
+    assert load_flow("deep/told.toml:tmill").flow_id == "told"
+    assert absolute_target("deep/told.toml:tmill") == f"{file}:tmill"
+    assert absolute_target("deep/told.toml") == str(file)
+
+
+def test_what_is_wrong_with_a_flow_file_is_told_with_its_place(folder: Path) -> None:
+    (folder / "told.toml").write_text(FLOW_FILE)
+    with pytest.raises(BrokenFlowError, match=r"told.toml: routines.double.use: .* its module is not allowed"):
+        load_flow("told.toml")
+    assert refusal("other.yaml") == "'other.yaml' cannot be read: No such file or directory"
+    assert refusal("told.toml:nowhere").startswith("there is no module 'nowhere' in ")
+    assert refusal("told.toml:") == "expected the name of a module or the path of a .py file, got ''"
 
 
 @pytest.mark.usefixtures("folder")
