@@ -13,6 +13,7 @@
     │   │   ├── HandlerError                a handler that cannot be called with a message
     │   │   ├── EntryError                  a routine without an entry was to be one
     │   │   └── FlowCheckError              all problems of a flow at once; `problems` lists them
+    │   ├── MissingExtraError (ImportError) a library that an extra installs is not there
     │   ├── NotPortableError (TypeError)    a routine that cannot travel to a process; `path` names the part
     │   └── MomentError (RuntimeError)      the right call at the wrong moment
     │       ├── NotInitializedError         a routine whose `__init__` did not call `super().__init__()`
@@ -248,6 +249,22 @@ class FlowCheckError(WiringError):
         lines = "".join(f"\n  {problem}" for problem in self.problems)
         count = len(self.problems)
         super().__init__(f"flow {flow_id!r} has {count} problem{'s' if count != 1 else ''}:{lines}")
+
+
+class MissingExtraError(CallerError, ImportError):
+    """A library that an extra installs is not there, or is none that this package knows.
+
+    Args:
+        what: what needs it, and which one that is.
+        extra: the extra's name.
+    """
+
+    def __init__(self, what: str, extra: str) -> None:
+        self.what, self.extra = what, extra
+        super().__init__(f"{what}: pip install 'routilux[{extra}]'")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.what, self.extra)
 
 
 class NotPortableError(CallerError, TypeError):

@@ -229,7 +229,7 @@ class Flow(FlowGraph):
 
         Raises:
             FlowFileError: it describes no flow; the error says where in the file, and what is wrong.
-            ImportError: YAML takes a library that is not installed; it says which.
+            MissingExtraError: YAML takes a library that is not installed; it says which.
             OSError: the file cannot be read.
         """
         content = read_content(path)
@@ -240,7 +240,7 @@ class Flow(FlowGraph):
 
         Raises:
             FlowFileError: a part of it cannot be told in a file, such as a routine that was changed after it was made.
-            ImportError: TOML and YAML take libraries that are not installed; it says which.
+            MissingExtraError: TOML and YAML take libraries that are not installed; it says which.
             OSError: the file cannot be written.
         """
         write_content(path, tell_flow(self, Naming(default)))

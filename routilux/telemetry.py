@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Protocol
 
-from routilux.errors import CallerError
+from routilux.errors import MissingExtraError
 from routilux.runtime.job import Job
 from routilux.tracking.performance import Distribution, RoutinePerformance, sum_sent
 from routilux.tracking.prometheus import METRICS
@@ -24,17 +24,6 @@ SHARED_SECONDS = 0.1
 Attributes = dict[str, str]
 Found = Iterator[tuple[float, Attributes]]
 Read = Callable[[ExecutionTracker], Found]
-
-
-class MissingExtraError(CallerError, ImportError):
-    """OpenTelemetry is not installed, or is none that this package knows.
-
-    Args:
-        reason: what its import says.
-    """
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(f"metrics for OpenTelemetry need opentelemetry-api ({reason}): pip install 'routilux[otel]'")
 
 
 class Meter(Protocol):
@@ -63,7 +52,7 @@ def export_metrics(meter: Meter, jobs: Callable[[], Iterable[Job]]) -> None:
     try:
         from opentelemetry.metrics import Observation  # noqa: PLC0415  an optional extra
     except ImportError as error:
-        raise MissingExtraError(str(error)) from error
+        raise MissingExtraError(f"metrics for OpenTelemetry need opentelemetry-api ({error})", "otel") from error
     look = _Look(jobs)
 
     def observe(read: Read, _options: object) -> list[Any]:

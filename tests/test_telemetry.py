@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from routilux import Flow, Job, RoutiluxError, routine, telemetry
-from routilux.telemetry import MissingExtraError, export_metrics
+from routilux.errors import MissingExtraError
+from routilux.telemetry import export_metrics
 
 
 @routine(events={"number": ["n"]})

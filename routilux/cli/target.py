@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
 
-from routilux.errors import RoutiluxError
+from routilux.errors import MissingExtraError, RoutiluxError
 from routilux.flow import Flow
 from routilux.flowfile.errors import FlowFileError
 from routilux.flowfile.formats import is_flow_file
@@ -116,7 +116,7 @@ def _read_flow_file(file: str, modules: list[str]) -> Flow:
         return Flow.from_file(file, allow_modules=modules)
     except OSError as error:
         raise UsageError(f"{file!r} cannot be read: {error.strerror}") from error
-    except (FlowFileError, ImportError) as error:
+    except (FlowFileError, MissingExtraError) as error:
         raise BrokenFlowError(str(error)) from error
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from routilux.errors import MissingExtraError
 from routilux.flowfile.errors import FlowFileError
 
 
@@ -38,7 +39,7 @@ def read_content(path: str | os.PathLike[str]) -> Any:
 
     Raises:
         FlowFileError: its ending is not known, or its text is none of that kind.
-        ImportError: its kind takes a library that is not installed.
+        MissingExtraError: its kind takes a library that is not installed.
         OSError: it cannot be read.
     """
     file = Path(path)
@@ -115,7 +116,7 @@ def _need(module: str, project: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise ImportError(f"flow files of this kind take {project}: pip install routilux[files]") from error
+        raise MissingExtraError(f"flow files of this kind take {project}", "files") from error
 
 
 FORMATS = {

@@ -293,8 +293,8 @@ def test_a_library_that_is_missing_is_asked_for_by_its_extra(
     tmp_path: Path, module: str, ending: str, project: str
 ) -> None:
     script = (
-        f"import sys; sys.modules[{module!r}] = None\nfrom routilux import Flow\n"
-        f"try: Flow('f').to_file('flow{ending}')\nexcept ImportError as error: print(error)"
+        f"import sys; sys.modules[{module!r}] = None\nfrom routilux import Flow, errors\n"
+        f"try: Flow('f').to_file('flow{ending}')\nexcept errors.MissingExtraError as error: print(error)"
     )
     done = subprocess.run(
         [sys.executable, "-c", script],
@@ -305,4 +305,4 @@ def test_a_library_that_is_missing_is_asked_for_by_its_extra(
         check=True,
         timeout=60,
     )
-    assert done.stdout == f"flow files of this kind take {project}: pip install routilux[files]\n"
+    assert done.stdout == f"flow files of this kind take {project}: pip install 'routilux[files]'\n"
