@@ -73,6 +73,27 @@ class Stateless(Routine):
         """Let it be."""
 
 
+class Merger(Routine):
+    """Merges in the ways that are left, and waits in its handlers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("newest", self.take, "latest")
+        self.define_slot("rows", self.take_rows, batch(4, into="rows"))
+        self.define_slot("end", self.hear, at_end=True)
+        self.define_event("merged")
+        self.set_stat("rows", 2)
+
+    async def take(self, n: int = 0, text: str = "") -> None:
+        """Take the newest of each."""
+
+    async def take_rows(self, rows: list[dict[str, Any]]) -> None:
+        """Take several."""
+
+    async def hear(self) -> None:
+        """Hear of the end."""
+
+
 @routine(events={"number": ["n"]})
 def numbers(n: int = 3) -> Iterator[int]:
     """Give numbers."""

@@ -20,7 +20,7 @@ from routilux.serial.errors import ForbiddenModuleError, PlainDataError, Registr
 from routilux.serial.serializable import register_serializable
 from supervisors.reasons import Crashed, Raised, record_error
 from tests.model import parts
-from tests.model.parts import Adder, Counting, Helper, Stateless, keep_newest, numbers, square
+from tests.model.parts import Adder, Counting, Helper, Merger, Stateless, keep_newest, numbers, square
 
 MODULES = [parts.__name__]
 
@@ -48,6 +48,7 @@ MAKERS = [
     lambda: Adder(7, {"deep": [(1, 2), {3}]}),
     Counting,
     Stateless,
+    Merger,
     lambda: numbers,
     lambda: square,
 ]
@@ -74,7 +75,8 @@ def flows(draw: st.DrawFn) -> Flow:
         source, target = draw(st.sampled_from(ids)), draw(st.sampled_from(ids))
         event = draw(st.sampled_from(list(flow.routines[source].events)))
         slot = draw(st.sampled_from(list(flow.routines[target].slots)))
-        mapping = draw(st.sampled_from([None, {"n": "n"}]))
+        takes_n = "n" in flow.routines[target].slots[slot].binding.parameters
+        mapping = draw(st.sampled_from([None, {"n": "n"}])) if takes_n else None
         link = (source, event, target, slot)
         if link not in [(c.source_id, c.event, c.target_id, c.slot) for c in flow.connections]:
             flow.connect(*link, mapping)
@@ -101,6 +103,8 @@ def test_any_flow_comes_back_as_it_was(flow: Flow) -> None:
             assert other.slots[name].merge_strategy == slot.merge_strategy
             assert other.slots[name].at_end == slot.at_end
             assert other.slots[name].binding.parameters == slot.binding.parameters
+            assert other.slots[name].binding.is_async == slot.binding.is_async
+        assert other.initial_stats == routine.initial_stats
     pairs = [(flow.effective_error_handler(id_), back.effective_error_handler(id_)) for id_ in flow.routines]
     own = [pair for pair in pairs if pair[0] is not pair[1]]
     for one, other in own:
