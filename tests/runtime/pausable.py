@@ -4,9 +4,24 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 from routilux import Flow, Routine, batch, routine
+from routilux.routines import (
+    Aggregate,
+    Batch,
+    CollectSink,
+    ConditionalRouter,
+    Deduplicate,
+    Delay,
+    Filter,
+    FlatMap,
+    Join,
+    Map,
+    Split,
+    Throttle,
+)
 
 HALF = 30
 """The number that is not emitted before the gate is open."""
@@ -99,4 +114,49 @@ def make_flow(count: int) -> Flow:
     flow.connect("source", "number", "both", "input")
     flow.connect("double", "output", "both", "input", {"n": "doubled"})
     flow.connect("both", "both", "groups", "input")
+    _add_built_in(flow)
     return flow
+
+
+def is_even(n: int) -> bool:
+    """Tell whether it is."""
+    return n % 2 == 0
+
+
+def third(n: int) -> int:
+    """Give what remains of it."""
+    return n % 3
+
+
+def alone(item: dict[str, Any]) -> list[dict[str, Any]]:
+    """Give it in a list."""
+    return [item]
+
+
+def _add_built_in(flow: Flow) -> None:
+    """Add built-in routines of every kind that neither reads nor writes files, behind `both`."""
+    chain: dict[str, Routine] = {
+        "delay": Delay(0.01),
+        "throttle": Throttle(5, seconds=0.01),
+        "map": Map(third, into="third"),
+        "batch": Batch(4),
+        "split": Split("items", into="item"),
+        "flat": FlatMap(alone),
+        "dedup": Deduplicate("n"),
+        "router": ConditionalRouter({"output": is_even}, default="odd"),
+        "filter": Filter(is_even),
+        "even": CollectSink("n"),
+    }
+    for routine_id, made in chain.items():
+        flow.add_routine(made, routine_id)
+    flow.connect("both", "both", "delay", "input")
+    for source, target in pairwise(chain):
+        flow.connect(source, "output", target, "input")
+    flow.add_routine(Aggregate("sum", key="third", value="n"), "sums")
+    flow.connect("router", "odd", "sums", "input")
+    flow.add_routine(Join("n", sides=["early", "late"]), "join")
+    flow.connect("delay", "output", "join", "early")
+    flow.connect("filter", "output", "join", "late")
+    flow.add_routine(CollectSink(), "ends")
+    for routine_id, event in (("sums", "output"), ("join", "output"), ("join", "unmatched")):
+        flow.connect(routine_id, event, "ends", "input")
