@@ -98,6 +98,7 @@ class Merging(Dispositions):
             account.in_hand.update(taken)
             if account.is_pressing:
                 self._relieve(account, rung)
+            self._open_lanes(rung)
             quiet = self._has_become_quiet()
         self._wake(rung)
         if quiet:

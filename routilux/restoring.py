@@ -46,6 +46,7 @@ class Restoring(Holdings):
             for output, results in zip(self.outputs, books.outputs, strict=True):
                 output.collected.extend(results.collected)
                 self._refill(output, results.waiting)
+            self._open_lanes([])  # nobody waits yet
 
     # -- Private; the lock is held
 
