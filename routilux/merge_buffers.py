@@ -36,6 +36,9 @@ class MergeBuffer(Protocol):
     def due_at(self) -> float | None:
         """Clock reading at which that is to happen; None for not before the end."""
 
+    def fits(self, members: tuple[Message, ...]) -> bool:
+        """Whether these can be a set here: one that was made when the slot may have been another."""
+
     def drain(self) -> list[Message]:
         """Give all that is there, one by one, for no turn."""
 
@@ -122,6 +125,10 @@ class InStep:
     def flush(self) -> None:
         """There is no smaller set."""
 
+    def fits(self, members: tuple[Message, ...]) -> bool:
+        """Whether there is one of each connection."""
+        return sorted(member.edge for member in members) == sorted(self.lanes)
+
     def drain(self) -> list[Message]:
         """Give all that waits for others."""
         waiting = list(self)
@@ -168,6 +175,10 @@ class Batch:
     def flush(self) -> tuple[Message, ...] | None:
         """Give the batch as it is; None if it is empty."""
         return tuple(self.drain()) or None
+
+    def fits(self, members: tuple[Message, ...]) -> bool:
+        """Whether they are not too many."""
+        return len(members) <= self._batching.size
 
     def drain(self) -> list[Message]:
         """Give all that is there."""

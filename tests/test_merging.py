@@ -302,6 +302,44 @@ def test_sets_are_taken_apart_where_the_slot_takes_one_at_a_time_now() -> None:
     assert [(message.seq, message.parts) for _delivery, message in again.take()] == [(n, ()) for n in range(1, 6)]
 
 
+@pytest.mark.parametrize(
+    ("strategy", "sets"),
+    [
+        ("all", [[(2, 1)], [(2, 2)], [(2, 3)], [(2, 4)], [(2, 5)], [(2, 6)], [(2, 7)], [(2, 8)]]),
+        (batch(2), [[(2, 1), (2, 2)], [(2, 3), (2, 4)], [(2, 5), (2, 6)], [(2, 7), (2, 8)]]),
+        (batch(4), [[(2, 1), (2, 2), (2, 3)], [(2, 4), (2, 5), (2, 6)]]),
+    ],
+)
+def test_sets_that_the_slot_would_not_make_any_more_are_made_anew_in_the_order_of_their_messages(
+    strategy: Any, sets: list[list[tuple[int, int]]]
+) -> None:
+    books = Books()
+    books.send("z", 8)
+    [(first, _), (second, _)] = books.take()
+    # One waits for its retry, one at the head of the mailbox; two messages are still to become one.
+    books.ledger.set_aside(books.j, [first], redelivered=True, due_at=0.0, holds=True)
+    books.ledger.put_back(books.j, [second])
+    flow = Flow("books")
+    for routine_id in ("x", "y", "z"):
+        flow.add_routine(Sender(), routine_id)
+    other = Taker()
+    other.slots["rows"].merge_strategy = strategy
+    flow.add_routine(other, "j")
+    flow.connect("x", "out", "j", "pairs", {"n": "x"})
+    flow.connect("y", "out", "j", "pairs", {"n": "y"})
+    flow.connect("z", "out", "j", "rows")
+    flow.output("j", "out")
+    again = Books(compile_plan(flow))
+    again.ledger.restore(books.ledger.copy_held({}), {})
+    again.ledger.check()
+    for ticket in list(again.j.in_retry):
+        again.ledger.put_forward(again.j, ticket)
+    taken = [message for _delivery, message in again.take()]
+    assert [parts(message) for message in taken] == sets
+    assert taken[0].redelivered
+    again.ledger.check()
+
+
 class Wanderings(RuleBasedStateMachine):
     """Messages go any way there is, and the ledger is begun again; sets stay what they are."""
 
