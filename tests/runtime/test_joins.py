@@ -357,6 +357,40 @@ def test_a_join_without_connections_takes_what_comes_from_outside(strategy: str)
     assert results(job.state) == [{"left": 1, "right": 2}]
 
 
+class Parameters(Routine):
+    """Takes any parameters, once it is mended, of all its connections together."""
+
+    def __init__(self, *, mended: bool) -> None:
+        super().__init__()
+        self.mended = mended
+        self.define_slot("input", self.handle, "all")
+        self.define_event("done", ["got"])
+
+    def handle(self, **got: Any) -> None:
+        if not self.mended:
+            raise ValueError
+        self.emit("done", got=got)
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("placement", ["thread", "process"])
+def test_what_came_from_outside_before_a_join_had_connections_comes_as_it_is(placement: str, tmp_path: Path) -> None:
+    kept = STORES["memory"](tmp_path / "jobs")
+    flow = Flow("alone")
+    flow.add_routine(Parameters(mended=False), "join", placement=placement)
+    flow.output("join", "done")
+    job = flow.start(store=kept, keep_open=True)
+    job.send("join", "input", n=1)
+    assert finish(job).status == "failed"
+
+    joined = Flow("alone")
+    joined.add_routine(Parameters(mended=True), "join", placement=placement)
+    joined.add_routine(Numbers(), "numbers")
+    joined.connect("numbers", "number", "join", "input")
+    joined.output("join", "done")
+    assert results(finish(Flow.resume(kept, job.id, flow=joined))) == [{"got": {"n": 1}}]
+
+
 class Total(Routine):
     """Counts, and tells at the end."""
 
