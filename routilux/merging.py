@@ -172,8 +172,8 @@ class Merging(Dispositions):
         return GivenUp(account.index, len(messages), reason)
 
     def _check_buffer(self, account: Account, buffer: MergeBuffer) -> None:
-        if len(buffer) > self._cycle_limit:
-            ahead = max(buffer.lanes, key=lambda edge: len(buffer.lanes[edge].messages), default=buffer.plan.edges[0])
+        if buffer.lanes and len(buffer) > self._cycle_limit:  # a batch is as long as its author wants it
+            ahead = max(buffer.lanes, key=lambda edge: len(buffer.lanes[edge].messages))
             self._overflow = (
                 f"slot {buffer.plan.slot!r} of routine {account.plan.id!r} holds more messages than cycle_limit "
                 f"allows: {self.plan.edges[ahead].label} brings more than the others"

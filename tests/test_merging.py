@@ -266,6 +266,13 @@ def test_a_slot_that_gathers_without_end_ends_the_job_with_the_connection_that_i
     )
 
 
+def test_a_batch_may_be_longer_than_what_waits_for_others_otherwise() -> None:
+    books = Books(cycle_limit=1)
+    books.send("z", 3)
+    [(_delivery, rows)] = books.take()
+    assert (len(rows.parts), books.told) == (3, [])
+
+
 def test_a_ledger_begins_again_with_what_waited_and_what_was_in_hand() -> None:
     books = Books()
     books.send("x", 2)
