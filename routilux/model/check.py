@@ -207,6 +207,12 @@ def _check_slots(graph: FlowGraph) -> list[Problem]:
             if workers > 1 and keeps_gathered(slot.merge_strategy):
                 text = f"it gathers, and each of the {workers} workers gathers for itself"
                 problems.append(Problem("warning", f"slot {name!r} of routine {routine_id!r}", text))
+            if workers > 1 and slot.at_end and routine.state_policy != "none":
+                text = (
+                    f"one of the {workers} workers hears of the end, and has its own state alone: add up in a routine "
+                    "behind it, or set state_policy to 'none' if it needs none"
+                )
+                problems.append(Problem("warning", f"slot {name!r} of routine {routine_id!r}", text))
     return problems
 
 

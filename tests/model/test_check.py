@@ -351,3 +351,26 @@ def test_messages_taken_together_go_with_any_number_of_workers(strategy: Any) ->
 def test_each_worker_gathers_for_itself(strategy: Any) -> None:
     [problem] = told(joined(strategy, len, (["a"], {}), placement="process", workers=2))
     assert problem.endswith("it gathers, and each of the 2 workers gathers for itself")
+
+
+def test_a_pool_whose_slot_hears_of_the_end_is_warned_about_unless_it_has_no_state() -> None:
+    class Ends(Routine):
+        def __init__(self) -> None:
+            super().__init__()
+            self.define_slot("trigger", lambda: None)
+            self.define_slot("end", lambda: None, at_end=True)
+
+    class Stateless(Ends):
+        state_policy = "none"
+
+    flow = FlowGraph("ends")
+    flow.add_routine(Ends(), "ends", placement="process", workers=2)
+    flow.add_routine(Ends(), "alone", placement="process")
+    flow.add_routine(Stateless(), "stateless", placement="process", workers=2)
+    told = [str(problem) for problem in flow.check() if problem.severity == "warning"]
+    assert told == [
+        (
+            "warning: slot 'end' of routine 'ends': one of the 2 workers hears of the end, and has its own state "
+            "alone: add up in a routine behind it, or set state_policy to 'none' if it needs none"
+        )
+    ]
