@@ -144,9 +144,13 @@ class Merging(Dispositions):
 
     def _flush(self, account: Account, buffer: MergeBuffer, rung: list[Mailbox]) -> None:
         members = buffer.flush()
-        if members is not None:
-            # What waits in the mailbox came later.
-            self._ring_after(account, account.mailbox.prepend_held([self._unite(members)]), rung)
+        if members is None:
+            return
+        # What waits in the mailbox came later, but for sets that were put back.
+        waiting = account.mailbox.data
+        before = (at for at, other in enumerate(waiting, 1) if other.parts and account.joins.get(other.edge) is buffer)
+        ahead = [waiting.popleft() for _ in range(max(before, default=0))]
+        self._ring_after(account, account.mailbox.prepend_held([*ahead, self._unite(members)]), rung)
 
     def _drain_account(self, account: Account, at: float, rung: list[Mailbox]) -> None:
         for buffer in account.buffers:

@@ -184,6 +184,21 @@ def test_a_batch_whose_time_is_over_is_handed_over_before_what_came_later() -> N
     books.ledger.check()
 
 
+def test_a_batch_whose_time_is_over_is_handed_over_after_those_that_were_put_back() -> None:
+    books = Books()
+    books.send("z", 7)
+    taken = books.take()
+    books.ledger.put_back(books.j, [delivery for delivery, _message in taken])
+    books.send("z", 1)
+    books.ledger.flush_due(books.j, 2.0)
+    assert [parts(message) for _delivery, message in books.take()] == [
+        [(2, 1), (2, 2), (2, 3)],
+        [(2, 4), (2, 5), (2, 6)],
+        [(2, 7)],
+    ]
+    books.ledger.check()
+
+
 def test_a_quiet_job_hands_its_batches_over_tells_of_the_end_and_gives_up_what_cannot_be_joined() -> None:
     books = Books()
     books.send("x", 2)
