@@ -288,6 +288,11 @@ class Account:
         return sum(count_parts(wait.messages) for wait in self.in_retry.values())
 
     @property
+    def is_idle(self) -> bool:
+        """Whether it has nothing to handle; what waits for others waits on."""
+        return not (self.mailbox.data or self.in_hand or self.in_retry)
+
+    @property
     def is_pressed(self) -> bool:
         """Whether some receiver downstream of it is above its bound."""
         for receiver in self.presses_on:  # noqa: SIM110  a generator would cost more than the turn's own work

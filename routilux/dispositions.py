@@ -85,6 +85,7 @@ class Dispositions(Restoring):
                 self._skip(account, messages)
             elif messages:
                 self._ring_after(account, account.mailbox.prepend_held(messages), rung)
+            self._open_lanes(rung)
             quiet = self._has_become_quiet()
         self._wake(rung)
         if quiet:
@@ -94,6 +95,7 @@ class Dispositions(Restoring):
         self, account: Account, deliveries: Iterable[int], *, redelivered: bool, due_at: float, holds: bool
     ) -> int:
         """Move messages in hand to the retry wait, see `RetryWait`; gives the ticket for `put_forward`."""
+        rung: list[Mailbox] = []
         with self.lock:
             messages = self._drop_in_hand(account, deliveries, redelivered=redelivered)
             self._delivery = ticket = self._delivery + 1
@@ -102,8 +104,9 @@ class Dispositions(Restoring):
             else:
                 account.in_retry[ticket] = RetryWait(messages, due_at, holds)
                 account.retries += 1
+            self._open_lanes(rung)
             quiet = self._has_become_quiet()
-        self._wake(())
+        self._wake(rung)
         if quiet:
             self._notify_quiet()
         return ticket
@@ -126,15 +129,17 @@ class Dispositions(Restoring):
     def bury(self, account: Account, delivery: int, reason: Reason, at: float) -> None:
         """Make a message in hand a dead letter."""
         gone: list[DeadLetter] = []  # kept until the lock is let go
+        rung: list[Mailbox] = []
         with self.lock:
             for message in self._drop_in_hand(account, (delivery,)):
                 gone = self._bury(account, parts_of(message), reason, message.failures, at)
                 if message.parts and message.once:  # should they come together again
                     self._memos[message.key] = message.once
                 self._outstanding -= count_parts((message,))
+            self._open_lanes(rung)
             quiet = self._has_become_quiet()
         del gone
-        self._wake(())
+        self._wake(rung)
         if quiet:
             self._notify_quiet()
 
@@ -223,6 +228,7 @@ class Dispositions(Restoring):
             self._relieve_lanes(account, rung)
             if account.is_pressing:
                 self._relieve(account, rung)
+            self._open_lanes(rung)
             quiet = self._has_become_quiet()
         self._wake(rung)
         if quiet:

@@ -8,7 +8,7 @@ do, by the small steps at the end, which expect the lock to be held. The theory 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -17,6 +17,7 @@ from routilux.accounts import Account, Bell, Output, Way
 from routilux.books import Books, Versions, copy_account, copy_output
 from routilux.facts import FACTS_BATCH, Fact
 from routilux.ids import key_of_text
+from routilux.merge_buffers import Lane, MergeBuffer
 from routilux.messages import Message, Once, Payload, add_once, count_parts, parts_of
 from routilux.routing import GONE, OutputPlan, Plan
 from routilux.tracking.meters import SAMPLES, Measures, Times
@@ -107,6 +108,7 @@ class Holdings:
         "_is_ending",
         "_is_quiet",
         "_is_stopping_in_place",
+        "_lanes",
         "_last_at",
         "_memos",
         "_notify_facts",
@@ -180,6 +182,9 @@ class Holdings:
                 sender = self._owners[plan.edges[edge].source]
                 sender.presses_on += (lane,)
                 lane.pressed_by = (sender,)
+                lane.partners = tuple(self._find_partners(account.joins[edge], edge))
+        self._lanes = tuple(lane for account in self.accounts for _edge, lane in account.lanes)
+        """All that can press back; none in nearly all jobs."""
         nowhere = Output(OutputPlan(GONE, "", "", None), lock)
         self._ways = tuple(
             Way.along(edge, nowhere if edge.target == GONE else self._receivers[edge.target]) for edge in plan.edges
@@ -390,6 +395,24 @@ class Holdings:
     def _relieve_lanes(self, account: Account, rung: list[Mailbox]) -> None:
         for _edge, lane in account.lanes:
             if lane.has_relieved():
+                rung += [sender.mailbox for sender in lane.pressed_by if sender.mailbox.ring_held()]
+
+    def _find_partners(self, buffer: MergeBuffer, edge: int) -> Iterator[tuple[Lane, tuple[Account, ...]]]:
+        for other, nodes in buffer.plan.sources.items():
+            if other != edge:
+                yield buffer.lanes[other], tuple(self.accounts[node] for node in nodes)
+
+    def _open_lanes(self, rung: list[Mailbox]) -> None:
+        """Let senders go on that are held back until others bring what they cannot bring any more.
+
+        What is held back keeps the job going, so that it would never come to its end. Called wherever a routine may
+        have become idle.
+        """
+        if self._entry_open:
+            return
+        for lane in self._lanes:
+            if lane.has_lost_partner():
+                lane.open()
                 rung += [sender.mailbox for sender in lane.pressed_by if sender.mailbox.ring_held()]
 
     def _ring_after(self, receiver: Account | Output, wake: bool, rung: list[Mailbox]) -> None:  # noqa: FBT001

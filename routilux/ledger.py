@@ -78,9 +78,12 @@ class Ledger(Merging):
 
     def close_entry(self) -> None:
         """Take no more messages from outside; the job ends when the last one is handled."""
+        rung: list[Mailbox] = []
         with self.outside:
             self._entry_open = False
+            self._open_lanes(rung)
             quiet = self._has_become_quiet()
+        self._wake(rung)
         if quiet:
             self._notify_quiet()
 
@@ -235,7 +238,7 @@ class Ledger(Merging):
                 return not account.is_at_boundary  # the way there has to be free
             return self._gate_open and not account.is_pressed
 
-    def commit(  # noqa: C901  one function: what every turn passes is spelled out here
+    def commit(  # noqa: C901, PLR0912  one function: what every turn passes is spelled out here
         self, account: Account, worker: int, delivery: int, result: TurnResult, at: float, seconds: float
     ) -> bool:
         """Commit a finished turn (R1): state, emissions, acknowledgement and record, at once.
@@ -281,6 +284,8 @@ class Ledger(Merging):
             is_full = self._note(
                 Fact("committed", account.index, edge, to_bytes(message.key), message.failures + 1, at, seconds, events)
             )
+            if self._lanes:
+                self._open_lanes(rung)
             is_quiet = not self._outstanding and self._has_become_quiet()
             if account.is_stopping and not account.in_hand:
                 self._has_stopped = True

@@ -36,6 +36,9 @@ class MergeBuffer(Protocol):
     def due_at(self) -> float | None:
         """Clock reading at which that is to happen; None for not before the end."""
 
+    def fits(self, members: tuple[Message, ...]) -> bool:
+        """Whether these can be a set here: one that was made when the slot may have been another."""
+
     def drain(self) -> list[Message]:
         """Give all that is there, one by one, for no turn."""
 
@@ -55,7 +58,7 @@ class Lane:
         bound: messages with which it begins to press back; None for never.
     """
 
-    __slots__ = ("_bound", "is_pressing", "messages", "pressed_by")
+    __slots__ = ("_bound", "is_pressing", "messages", "partners", "pressed_by")
 
     def __init__(self, bound: int | None) -> None:
         self._bound = bound
@@ -63,12 +66,24 @@ class Lane:
         self.is_pressing = False
         self.pressed_by: tuple[Any, ...] = ()
         """The accounts it presses on."""
+        self.partners: tuple[tuple[Lane, tuple[Any, ...]], ...] = ()
+        """The other lanes, and for each the accounts from which what it brings comes."""
 
     def append(self, message: Message) -> None:
         """Take a message in."""
         self.messages.append(message)
         if self._bound is not None and len(self.messages) >= self._bound:
             self.is_pressing = True
+
+    def has_lost_partner(self) -> bool:
+        """Whether it presses back for the sake of another lane that gets nothing more, as all before that is idle."""
+        return self.is_pressing and any(
+            not lane.messages and all(account.is_idle for account in accounts) for lane, accounts in self.partners
+        )
+
+    def open(self) -> None:
+        """Press back no more, for good."""
+        self._bound, self.is_pressing = None, False
 
     def has_relieved(self) -> bool:
         """Whether it was pressing back, and has no reason to any more: at half of its bound, as a mailbox."""
@@ -109,6 +124,10 @@ class InStep:
 
     def flush(self) -> None:
         """There is no smaller set."""
+
+    def fits(self, members: tuple[Message, ...]) -> bool:
+        """Whether there is one of each connection."""
+        return sorted(member.edge for member in members) == sorted(self.lanes)
 
     def drain(self) -> list[Message]:
         """Give all that waits for others."""
@@ -156,6 +175,10 @@ class Batch:
     def flush(self) -> tuple[Message, ...] | None:
         """Give the batch as it is; None if it is empty."""
         return tuple(self.drain()) or None
+
+    def fits(self, members: tuple[Message, ...]) -> bool:
+        """Whether they are not too many."""
+        return len(members) <= self._batching.size
 
     def drain(self) -> list[Message]:
         """Give all that is there."""

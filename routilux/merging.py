@@ -98,6 +98,7 @@ class Merging(Dispositions):
             account.in_hand.update(taken)
             if account.is_pressing:
                 self._relieve(account, rung)
+            self._open_lanes(rung)
             quiet = self._has_become_quiet()
         self._wake(rung)
         if quiet:
@@ -143,9 +144,13 @@ class Merging(Dispositions):
 
     def _flush(self, account: Account, buffer: MergeBuffer, rung: list[Mailbox]) -> None:
         members = buffer.flush()
-        if members is not None:
-            # What waits in the mailbox came later.
-            self._ring_after(account, account.mailbox.prepend_held([self._unite(members)]), rung)
+        if members is None:
+            return
+        # What waits in the mailbox came later, but for sets that were put back.
+        waiting = account.mailbox.data
+        before = (at for at, other in enumerate(waiting, 1) if other.parts and account.joins.get(other.edge) is buffer)
+        ahead = [waiting.popleft() for _ in range(max(before, default=0))]
+        self._ring_after(account, account.mailbox.prepend_held([*ahead, self._unite(members)]), rung)
 
     def _drain_account(self, account: Account, at: float, rung: list[Mailbox]) -> None:
         for buffer in account.buffers:
@@ -171,8 +176,8 @@ class Merging(Dispositions):
         return GivenUp(account.index, len(messages), reason)
 
     def _check_buffer(self, account: Account, buffer: MergeBuffer) -> None:
-        if len(buffer) > self._cycle_limit:
-            ahead = max(buffer.lanes, key=lambda edge: len(buffer.lanes[edge].messages), default=buffer.plan.edges[0])
+        if buffer.lanes and len(buffer) > self._cycle_limit:  # a batch is as long as its author wants it
+            ahead = max(buffer.lanes, key=lambda edge: len(buffer.lanes[edge].messages))
             self._overflow = (
                 f"slot {buffer.plan.slot!r} of routine {account.plan.id!r} holds more messages than cycle_limit "
                 f"allows: {self.plan.edges[ahead].label} brings more than the others"

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from routilux.accounts import Account, Output
 from routilux.books import AccountBooks, Books
 from routilux.holdings import Holdings
-from routilux.messages import Message, Once, add_once, count_parts, parts_of, unite
+from routilux.messages import Message, Once, add_once, count_parts, unite
 from routilux.tracking.meters import Measured, Measures
 
 
@@ -46,6 +46,7 @@ class Restoring(Holdings):
             for output, results in zip(self.outputs, books.outputs, strict=True):
                 output.collected.extend(results.collected)
                 self._refill(output, results.waiting)
+            self._open_lanes([])  # nobody waits yet
 
     # -- Private; the lock is held
 
@@ -68,13 +69,18 @@ class Restoring(Holdings):
             self._outstanding += len(gone)
             self._skip(account, gone)
             return
-        begun = [message if message.redelivered else replace(message, redelivered=True) for message in held.in_hand]
-        merging = self._gather_again(account, held.merging)
-        self._refill(account, _take_apart(account, (*begun, *merging, *held.waiting)))
+        loose: list[Message] = []
         for wait in held.retries:
-            self._delivery += 1
-            messages = list(map(self._with_memos, _take_apart(account, wait.messages)))
-            account.in_retry[self._delivery] = wait._replace(messages=messages)
+            messages = list(map(self._with_memos, _fit(account, wait.messages, loose)))
+            if messages:
+                self._delivery += 1
+                account.in_retry[self._delivery] = wait._replace(messages=messages)
+        begun = [message if message.redelivered else replace(message, redelivered=True) for message in held.in_hand]
+        # A set that waits is older than what is still to become one, and that older than what waits behind.
+        behind = max((at for at, message in enumerate(held.waiting, 1) if message.parts), default=0)
+        ahead = list(_fit(account, (*begun, *held.waiting[:behind]), loose))
+        merging = self._gather_again(account, (*loose, *held.merging))
+        self._refill(account, (*ahead, *merging, *held.waiting[behind:]))
         self._outstanding += count_parts(account.mailbox.data) + account.retrying
 
     def _gather_again(self, account: Account, messages: Iterable[Message]) -> list[Message]:
@@ -94,10 +100,23 @@ class Restoring(Holdings):
         receiver.is_pressing = receiver.mailbox.is_full
 
 
-def _take_apart(account: Account, messages: Iterable[Message]) -> Iterator[Message]:
-    """Give messages, those of a set one by one where its slot takes one at a time now."""
+def _fit(account: Account, messages: Iterable[Message], loose: list[Message]) -> Iterator[Message]:
+    """Give messages, those of a set one by one where its slot takes one at a time now.
+
+    Where it takes several, but would not take these together any more, they are to wait for others again.
+
+    Args:
+        account: the routine's.
+        messages: as they were held.
+        loose: gets what is to wait for others.
+    """
     for message in messages:
-        if message.edge in account.joins:
+        buffer = account.joins.get(message.edge)
+        if not message.parts or (buffer is not None and buffer.fits(message.parts)):
             yield message
+            continue
+        parts = [replace(part, redelivered=part.redelivered or message.redelivered) for part in message.parts]
+        if buffer is None:
+            yield from parts
         else:
-            yield from parts_of(message)
+            loose += parts

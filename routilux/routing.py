@@ -72,12 +72,14 @@ class JoinPlan:
         strategy: its merge strategy.
         edges: the connections whose messages it merges, in the flow's order.
         pressing: those that can press back when they are ahead, for no other could be held up by that.
+        sources: by connections that go in step, the indexes of the routines from which what it brings comes.
     """
 
     slot: str
     strategy: MergeStrategy
     edges: tuple[int, ...]
     pressing: frozenset[int]
+    sources: Mapping[int, frozenset[int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +218,7 @@ def compile_plan(graph: FlowGraph, numbers: Sequence[str] = (), born: Sequence[s
             )
         )
     order = topological_order(len(ids), links)
+    routines = list(_without_crossing(routines))
     partners = {number: labels for routine in routines for number, labels in _find_partners(routine)}
     return Plan(graph.flow_id, tuple(routines), outputs, tuple(edges), entries, cycles, order, partners)
 
@@ -288,8 +291,9 @@ def _compile_joins(
         if slot.merge_strategy != "all":
             yield JoinPlan(name, slot.merge_strategy, tuple(ways), frozenset())
         elif links:
-            pressing = _find_pressing(links, ancestors)
-            yield JoinPlan(name, slot.merge_strategy, tuple(edge.index for edge in links), frozenset(pressing))
+            sources = {edge.index: ancestors(edge.source) for edge in links}
+            pressing = frozenset(_find_pressing(links, sources))
+            yield JoinPlan(name, slot.merge_strategy, tuple(sources), pressing, sources)
         else:  # what comes from outside has nothing to go in step with
             yield JoinPlan(name, batch(1), tuple(ways), frozenset())
 
@@ -303,15 +307,39 @@ def _find_partners(routine: RoutinePlan) -> Iterator[tuple[int, tuple[str, ...]]
             yield from ((at, labels) for at, way in routine.incoming.items() if way.from_outside and way.slot in names)
 
 
-def _find_pressing(parties: list[Edge], ancestors: Callable[[str], frozenset[int]]) -> Iterator[int]:
+def _find_pressing(parties: list[Edge], sources: Mapping[int, frozenset[int]]) -> Iterator[int]:
     """Give the connections whose routine can be held up without holding up what the others bring.
 
     Where two have an ancestor in common, one that is ahead would hold up that one, and the other with it.
     """
-    above = Counter(node for edge in parties for node in ancestors(edge.source))
+    above = Counter(node for edge in parties for node in sources[edge.index])
     for edge in parties:
-        if edge.cycle < 0 and all(above[node] == 1 for node in ancestors(edge.source)):
+        if edge.cycle < 0 and all(above[node] == 1 for node in sources[edge.index]):
             yield edge.index
+
+
+def _without_crossing(routines: list[RoutinePlan]) -> Iterator[RoutinePlan]:
+    """Give the routines; those connections press back no more that would wait for one another.
+
+    What one join holds back may be what another waits for, whose own holding back the first one waits for: where two
+    routines feed two joins, and each begins with another of them.
+    """
+    lanes = [
+        (join, edge, frozenset().union(*(nodes for other, nodes in join.sources.items() if other != edge)))
+        for routine in routines
+        for join in routine.joins
+        for edge in join.pressing
+    ]
+    waits = [
+        (one, other)
+        for one, (join, _edge, awaited) in enumerate(lanes)
+        for other, (other_join, other_edge, _awaited) in enumerate(lanes)
+        if join is not other_join and awaited & other_join.sources[other_edge]
+    ]
+    crossing = {lanes[number][1] for part in cyclic_components(len(lanes), waits) for number in part}
+    for routine in routines:
+        joins = tuple(replace(join, pressing=join.pressing - crossing) for join in routine.joins)
+        yield replace(routine, joins=joins) if crossing else routine
 
 
 def _outgoing(event: str, out: tuple[Edge, ...], source: int, in_process: set[int]) -> Outgoing:

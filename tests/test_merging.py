@@ -184,6 +184,21 @@ def test_a_batch_whose_time_is_over_is_handed_over_before_what_came_later() -> N
     books.ledger.check()
 
 
+def test_a_batch_whose_time_is_over_is_handed_over_after_those_that_were_put_back() -> None:
+    books = Books()
+    books.send("z", 7)
+    taken = books.take()
+    books.ledger.put_back(books.j, [delivery for delivery, _message in taken])
+    books.send("z", 1)
+    books.ledger.flush_due(books.j, 2.0)
+    assert [parts(message) for _delivery, message in books.take()] == [
+        [(2, 1), (2, 2), (2, 3)],
+        [(2, 4), (2, 5), (2, 6)],
+        [(2, 7)],
+    ]
+    books.ledger.check()
+
+
 def test_a_quiet_job_hands_its_batches_over_tells_of_the_end_and_gives_up_what_cannot_be_joined() -> None:
     books = Books()
     books.send("x", 2)
@@ -266,6 +281,13 @@ def test_a_slot_that_gathers_without_end_ends_the_job_with_the_connection_that_i
     )
 
 
+def test_a_batch_may_be_longer_than_what_waits_for_others_otherwise() -> None:
+    books = Books(cycle_limit=1)
+    books.send("z", 3)
+    [(_delivery, rows)] = books.take()
+    assert (len(rows.parts), books.told) == (3, [])
+
+
 def test_a_ledger_begins_again_with_what_waited_and_what_was_in_hand() -> None:
     books = Books()
     books.send("x", 2)
@@ -300,6 +322,44 @@ def test_sets_are_taken_apart_where_the_slot_takes_one_at_a_time_now() -> None:
     again.ledger.restore(books.ledger.copy_held({}), {})
     again.ledger.check()
     assert [(message.seq, message.parts) for _delivery, message in again.take()] == [(n, ()) for n in range(1, 6)]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "sets"),
+    [
+        ("all", [[(2, 1)], [(2, 2)], [(2, 3)], [(2, 4)], [(2, 5)], [(2, 6)], [(2, 7)], [(2, 8)]]),
+        (batch(2), [[(2, 1), (2, 2)], [(2, 3), (2, 4)], [(2, 5), (2, 6)], [(2, 7), (2, 8)]]),
+        (batch(4), [[(2, 1), (2, 2), (2, 3)], [(2, 4), (2, 5), (2, 6)]]),
+    ],
+)
+def test_sets_that_the_slot_would_not_make_any_more_are_made_anew_in_the_order_of_their_messages(
+    strategy: Any, sets: list[list[tuple[int, int]]]
+) -> None:
+    books = Books()
+    books.send("z", 8)
+    [(first, _), (second, _)] = books.take()
+    # One waits for its retry, one at the head of the mailbox; two messages are still to become one.
+    books.ledger.set_aside(books.j, [first], redelivered=True, due_at=0.0, holds=True)
+    books.ledger.put_back(books.j, [second])
+    flow = Flow("books")
+    for routine_id in ("x", "y", "z"):
+        flow.add_routine(Sender(), routine_id)
+    other = Taker()
+    other.slots["rows"].merge_strategy = strategy
+    flow.add_routine(other, "j")
+    flow.connect("x", "out", "j", "pairs", {"n": "x"})
+    flow.connect("y", "out", "j", "pairs", {"n": "y"})
+    flow.connect("z", "out", "j", "rows")
+    flow.output("j", "out")
+    again = Books(compile_plan(flow))
+    again.ledger.restore(books.ledger.copy_held({}), {})
+    again.ledger.check()
+    for ticket in list(again.j.in_retry):
+        again.ledger.put_forward(again.j, ticket)
+    taken = [message for _delivery, message in again.take()]
+    assert [parts(message) for message in taken] == sets
+    assert taken[0].redelivered
+    again.ledger.check()
 
 
 class Wanderings(RuleBasedStateMachine):

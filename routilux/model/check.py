@@ -212,7 +212,10 @@ def _check_slots(graph: FlowGraph) -> list[Problem]:
                 text = f"it gathers, and each of the {workers} workers gathers for itself"
                 problems.append(Problem("warning", f"slot {name!r} of routine {routine_id!r}", text))
             if workers > 1 and slot.at_end and routine.state_policy != NONE:
-                text = f"one of the {workers} workers hears of the end, and it knows the state of no other"
+                text = (
+                    f"one of the {workers} workers hears of the end, and has its own state alone: add up in a routine "
+                    "behind it, or set state_policy to 'none' if it needs none"
+                )
                 problems.append(Problem("warning", f"slot {name!r} of routine {routine_id!r}", text))
     return problems
 

@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from routilux.context import Scope, cell, scope
 from routilux.errors import ResultError, SlotArgumentError
-from routilux.messages import Emission, Message, Once, StateOp, TurnPart, TurnResult
+from routilux.messages import Emission, Message, Once, StateOp, TurnPart, TurnResult, parts_of
 from routilux.turn.codec import Codec
 from routilux.turn.gather import Gather
 from routilux.turn.once import run_once
@@ -342,7 +342,8 @@ class TurnExecution:
             encoded = None if type(payload) is dict else payload
             data = payload if encoded is None else self._decode(payload)
         else:
-            data = route.uniting.unite(self._message.parts, self._decode)
+            # One that came before its slot had connections, from outside, is in no set.
+            data = route.uniting.unite(parts_of(self._message), self._decode)
         pick = route.pick
         if pick is not None:
             try:

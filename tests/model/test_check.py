@@ -371,13 +371,24 @@ def test_each_worker_gathers_for_itself(strategy: Any) -> None:
     assert problem.endswith("it gathers, and each of the 2 workers gathers for itself")
 
 
-@pytest.mark.parametrize("policy", ["encoded", "none"])
-def test_one_of_several_workers_hears_of_the_end_which_is_odd_where_each_has_a_state(policy: str) -> None:
-    class Ending(Sink):
-        state_policy = policy
+def test_a_pool_whose_slot_hears_of_the_end_is_warned_about_unless_it_has_no_state() -> None:
+    class Ends(Routine):
+        def __init__(self) -> None:
+            super().__init__()
+            self.define_slot("trigger", lambda: None)
+            self.define_slot("end", lambda: None, at_end=True)
 
-    sink = Ending()
-    sink.define_slot("end", lambda: None, at_end=True)
-    where = "warning: slot 'end' of routine 'target'"
-    odd = [f"{where}: one of the 2 workers hears of the end, and it knows the state of no other"]
-    assert told(pair(Source(), sink, placement="process", workers=2)) == (odd if policy == "encoded" else [])
+    class Stateless(Ends):
+        state_policy = "none"
+
+    flow = FlowGraph("ends")
+    flow.add_routine(Ends(), "ends", placement="process", workers=2)
+    flow.add_routine(Ends(), "alone", placement="process")
+    flow.add_routine(Stateless(), "stateless", placement="process", workers=2)
+    told = [str(problem) for problem in flow.check() if problem.severity == "warning"]
+    assert told == [
+        (
+            "warning: slot 'end' of routine 'ends': one of the 2 workers hears of the end, and has its own state "
+            "alone: add up in a routine behind it, or set state_policy to 'none' if it needs none"
+        )
+    ]

@@ -12,6 +12,8 @@ import pytest
 
 from routilux import ErrorHandler, Flow, Routine, batch, routine
 from routilux.errors import EntryError
+from routilux.routing import compile_plan
+from routilux.turn import outbox
 from tests.runtime.kept import STORES, finish, wait_until
 
 PLACEMENTS: dict[str, dict[str, Any]] = {
@@ -233,6 +235,95 @@ def test_a_side_that_is_ahead_waits_for_the_other_in_bounded_memory() -> None:
     assert job.state.status == "completed"
 
 
+class Relay(Routine):
+    """Hands numbers on, one a turn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("input", self.handle)
+        self.define_event("number", ["n"])
+
+    def handle(self, n: int) -> None:
+        self.emit("number", n=n)
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("options", everywhere)
+@pytest.mark.parametrize("streams", [False, True])
+def test_a_side_that_is_ahead_is_not_held_back_for_one_that_has_come_to_its_end(
+    options: dict[str, Any], streams: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if streams:  # the long side waits in the middle of a turn
+        monkeypatch.setattr(outbox, "COUNT_BOUND", 2)
+    flow = Flow("lengths")
+    flow.add_routine(Numbers(), "long")
+    flow.add_routine(Numbers(), "short")
+    flow.add_routine(Relay(), "relay")
+    flow.add_routine(Pair("all"), "pair", capacity=2, **options)
+    flow.connect("long", "number", "relay", "input")
+    flow.connect("relay", "number", "pair", "input", {"n": "left"})
+    flow.connect("short", "number", "pair", "input", {"n": "right"})
+    with flow.start(keep_open=True) as job:
+        job.send("long", "trigger", upto=2_000)
+        job.send("short", "trigger", upto=3)
+    stats = job.state.routine_states["pair"]["stats"]
+    assert (job.state.status, stats["handled"], stats["dead"]) == ("completed", 6, 1_997)
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_a_side_that_was_held_back_goes_on_in_a_job_that_is_resumed(tmp_path: Path, store: str) -> None:
+    kept = STORES[store](tmp_path / "jobs")
+    flow = Flow("lengths")
+    flow.add_routine(Numbers(), "long")
+    flow.add_routine(Numbers(), "short")
+    flow.add_routine(Relay(), "relay")
+    flow.add_routine(Pair("all"), "pair", capacity=2)
+    flow.connect("long", "number", "relay", "input")
+    flow.connect("relay", "number", "pair", "input", {"n": "left"})
+    flow.connect("short", "number", "pair", "input", {"n": "right"})
+    job = flow.start(keep_open=True, store=kept)
+    job.send("long", "trigger", upto=2_000)
+    wait_until(lambda: job.state.routine_states["pair"]["stats"]["merging"] >= 2)
+    job.pause()
+    job.close_entry()
+    job.leave()
+    state = finish(Flow.resume(kept, job.id, flow=flow))
+    assert (state.status, state.routine_states["pair"]["dead"]) == ("completed", 2_000)
+
+
+class TwoEvents(Routine):
+    """Emits so many numbers to one side, then so many to the other."""
+
+    def __init__(self, *events: str) -> None:
+        super().__init__()
+        self.events_in_order = events
+        self.define_slot("trigger", self.count)
+        for event in events:
+            self.define_event(event, ["n"])
+
+    def count(self, upto: int) -> Any:
+        for event in self.events_in_order:
+            for n in range(upto):
+                self.emit(event, n=n)
+                yield
+
+
+def test_two_joins_of_which_each_waits_for_the_side_that_the_other_holds_back_come_to_the_end() -> None:
+    flow = Flow("crossing")
+    flow.add_routine(TwoEvents("one", "two"), "a")
+    flow.add_routine(TwoEvents("two", "one"), "b")
+    for name in ("one", "two"):
+        flow.add_routine(Pair("all"), name, capacity=2)
+        flow.connect("a", name, name, "input", {"n": "left"})
+        flow.connect("b", name, name, "input", {"n": "right"})
+    assert all(not join.pressing for routine in compile_plan(flow).routines for join in routine.joins)
+    with flow.start(keep_open=True) as job:
+        job.send("a", "trigger", upto=20)
+        job.send("b", "trigger", upto=20)
+    assert job.state.status == "completed"
+    assert [job.state.routine_states[name]["stats"]["handled"] for name in ("one", "two")] == [40, 40]
+
+
 def test_the_latest_of_each_comes_with_each_message() -> None:
     got = results(pairs("latest", 3, 2).state)
     # In which order the two sides come is not said; both begin with their first.
@@ -264,6 +355,40 @@ def test_a_join_without_connections_takes_what_comes_from_outside(strategy: str)
     with flow.start(keep_open=True) as job:
         job.send("pair", "input", left=1, right=2)
     assert results(job.state) == [{"left": 1, "right": 2}]
+
+
+class Parameters(Routine):
+    """Takes any parameters, once it is mended, of all its connections together."""
+
+    def __init__(self, *, mended: bool) -> None:
+        super().__init__()
+        self.mended = mended
+        self.define_slot("input", self.handle, "all")
+        self.define_event("done", ["got"])
+
+    def handle(self, **got: Any) -> None:
+        if not self.mended:
+            raise ValueError
+        self.emit("done", got=got)
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("placement", ["thread", "process"])
+def test_what_came_from_outside_before_a_join_had_connections_comes_as_it_is(placement: str, tmp_path: Path) -> None:
+    kept = STORES["memory"](tmp_path / "jobs")
+    flow = Flow("alone")
+    flow.add_routine(Parameters(mended=False), "join", placement=placement)
+    flow.output("join", "done")
+    job = flow.start(store=kept, keep_open=True)
+    job.send("join", "input", n=1)
+    assert finish(job).status == "failed"
+
+    joined = Flow("alone")
+    joined.add_routine(Parameters(mended=True), "join", placement=placement)
+    joined.add_routine(Numbers(), "numbers")
+    joined.connect("numbers", "number", "join", "input")
+    joined.output("join", "done")
+    assert results(finish(Flow.resume(kept, job.id, flow=joined))) == [{"got": {"n": 1}}]
 
 
 class Total(Routine):
