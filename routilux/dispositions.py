@@ -130,9 +130,15 @@ class Dispositions(Restoring):
         """Make a message in hand a dead letter."""
         gone: list[DeadLetter] = []  # kept until the lock is let go
         rung: list[Mailbox] = []
+        full = False
         with self.lock:
             for message in self._drop_in_hand(account, (delivery,)):
                 gone = self._bury(account, parts_of(message), reason, message.failures, at)
+                for part in message.parts:  # what was recorded so far tells of the set alone
+                    fact = Fact(
+                        "given_up", account.index, part.edge, to_bytes(part.key), message.failures, at, reason=reason
+                    )
+                    full |= self._note(fact)
                 if message.parts and message.once:  # should they come together again
                     self._memos[message.key] = message.once
                 self._outstanding -= count_parts((message,))
@@ -140,6 +146,8 @@ class Dispositions(Restoring):
             quiet = self._has_become_quiet()
         del gone
         self._wake(rung)
+        if full:
+            self._notify_facts()
         if quiet:
             self._notify_quiet()
 

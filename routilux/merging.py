@@ -155,6 +155,8 @@ class Merging(Dispositions):
     def _drain_account(self, account: Account, at: float, rung: list[Mailbox]) -> None:
         for buffer in account.buffers:
             self._flush(account, buffer, rung)
+        if self._outstanding:
+            return  # they come before the end, which other workers, or turns beside, would hear of meanwhile
         for edge in account.plan.ends:
             if not self._sent[edge]:
                 way = self._ways[edge]
@@ -169,6 +171,7 @@ class Merging(Dispositions):
         text = f"slot {buffer.plan.slot!r} takes one message of each connection, and no other came by {missing}"
         reason = Raised(ErrorRecord(JoinError.__name__, text, ""))
         gone += self._bury(account, messages, reason, 0, at)
+        account.status = "error_continued"
         account.error = tell_cause(reason)
         for message in messages:
             # All facts are fetched at the job's end, which this is.

@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from routilux import Flow, Routine, batch
 from routilux.accounts import Account
 from routilux.dead_letters import DeadLetter
+from routilux.ids import to_bytes
 from routilux.ledger import Admission, Ledger
 from routilux.messages import Emission, Message, Once, TurnPart, TurnResult
 from routilux.routing import ENTRY, Plan, compile_plan
@@ -131,6 +132,8 @@ def test_a_set_that_is_given_up_becomes_a_dead_letter_for_each_message_and_can_c
     books.ledger.bury(books.j, delivery, KILLED, 0.0)
     letters = list(books.j.dead_letters)
     assert [(letter.message.seq, letter.attempts) for letter in letters] == [(1, 1), (2, 1), (3, 1)]
+    told = [fact.key for fact in books.ledger.fetch_facts_held() if fact.kind == "given_up"]
+    assert told == [to_bytes(letter.message.key) for letter in letters]
     assert (books.j.dead, books.count("z.out -> j.rows").dead, books.ledger.outstanding) == (3, 3, 0)
 
     assert books.ledger.redeliver_all(books.j, 0.0) == 3
@@ -207,12 +210,17 @@ def test_a_quiet_job_hands_its_batches_over_tells_of_the_end_and_gives_up_what_c
     books.ledger.close_entry()
     assert books.quiet == 1
     assert books.ledger.drain(5.0) is None
-    [(first, rows), (second, bye)] = books.take()
+    [(first, rows)] = books.take()
     assert parts(rows) == [(2, 1)]
+    books.commit(first)
+    # Not before that is handled: another worker would hear of the end meanwhile.
+    assert books.quiet == 2
+    assert books.ledger.drain(5.0) is None
+    [(second, bye)] = books.take()
     assert books.plan.edges[bye.edge].label == "end -> j.bye"
     assert not bye.parts
-    books.commit(first, second)
-    assert books.quiet == 2
+    books.commit(second)
+    assert books.quiet == 3
     [given_up] = books.ledger.drain(6.0) or ()
     assert given_up[:2] == (3, 2)
 

@@ -231,11 +231,13 @@ def _check_joins(graph: FlowGraph) -> list[Problem]:
         if not is_of_each_connection(strategy):
             continue
         declared = Counter(parameter for link in joined for parameter in _names_of(graph, link))
-        twice = sorted(parameter for parameter, count in declared.items() if count > 1)
+        binding = graph.routines[routine_id].slots[name].binding
+        taken = declared if binding.takes_any else binding.parameters
+        twice = sorted(parameter for parameter in taken if declared[parameter] > 1)
         if twice:
             text = (
                 f"it merges by {strategy!r}, and more than one of its connections brings {twice}: map them to "
-                "other names, or its turns fail"
+                "other names, or its turns fail where the values differ"
             )
             problems.append(Problem("warning", f"slot {name!r} of routine {routine_id!r}", text))
     return problems

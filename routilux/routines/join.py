@@ -15,6 +15,7 @@ from routilux.routines.asking import END, OUTPUT, Asked, Question, input_slot
 from routilux.routines.errors import RecordError
 from routilux.routines.keys import key_text
 from routilux.routines.one_worker import OneWorker
+from routilux.turn.uniting import is_same
 
 UNMATCHED = "unmatched"
 _ITEM, _QUEUE = "item ", "queue "
@@ -144,19 +145,12 @@ def _joined(messages: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
             if name not in joined:
                 joined[name] = value
                 brought_by[name] = side
-            elif not _is_same(joined[name], value):
+            elif not is_same(joined[name], value):
                 raise RecordError(
                     f"Join: both {brought_by[name]!r} and {side!r} bring {name!r}, and not the same: map one of them "
                     "to another name (param_mapping)"
                 )
     return joined
-
-
-def _is_same(one: Any, other: Any) -> bool:
-    try:
-        return one is other or bool(one == other)
-    except (TypeError, ValueError):  # such as arrays, which are compared item by item
-        return False
 
 
 def _checked_sides(sides: object) -> tuple[str, ...]:

@@ -82,7 +82,7 @@ def make_gather(
         return AppendGather(slot.name, committed, codec, keeps_references=keeps_references)
     if strategy == "latest":
         joined = {edge: way for edge, way in ways.items() if way.slot == slot.name and not way.from_outside}
-        return LatestGather(slot.name, committed, joined, codec)
+        return LatestGather(slot, committed, joined, codec)
     if callable(strategy):
         return CallableGather(slot.name, committed, strategy, codec)
     raise InternalError(f"slot {slot.name!r} cannot merge by {strategy!r}")
@@ -255,18 +255,18 @@ class LatestGather:
     the state, they are encoded at the commit and decoded by the next message.
 
     Args:
-        slot: the slot's name.
+        slot: the slot.
         committed: the routine's committed state; kept, never changed.
         ways: the slot's connections, by index; not those from outside.
         codec: how values are encoded.
     """
 
     def __init__(
-        self, slot: str, committed: Committed, ways: Mapping[int, Incoming], codec: ValueCodec = PICKLED
+        self, slot: Receives, committed: Committed, ways: Mapping[int, Incoming], codec: ValueCodec = PICKLED
     ) -> None:
         self._slot = slot
         self._codec = codec
-        self._key = slot_key(slot)
+        self._key = slot_key(slot.name)
         self._committed = committed
         self._ways = ways
         self._newest: dict[int, dict[str, Any]] | None = None
@@ -275,7 +275,7 @@ class LatestGather:
         """Put it in the place of the one that came by its connection before; give all parameters, if all are there.
 
         Raises:
-            JoinError: two of them have a parameter of the same name.
+            JoinError: two of them bring different values of one parameter.
         """
         kept = self._committed.get(self._key)
         newest = {} if kept is None else self._codec.decode(kept)
@@ -295,7 +295,7 @@ class LatestGather:
         """
         if self._newest is None:
             return None
-        return StateOp("set", self._key, self._codec.encode(self._newest, f"slot[{self._slot!r}]"))
+        return StateOp("set", self._key, self._codec.encode(self._newest, f"slot[{self._slot.name!r}]"))
 
     def accept(self) -> None:
         """Keep them."""

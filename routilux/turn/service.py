@@ -208,7 +208,7 @@ class RoutineService:
             gather = gathers.get(slot.name)
             uniting = None
             if is_united(slot.merge_strategy):
-                uniting = Uniting(slot.name, slot.merge_strategy, self._incoming)
+                uniting = Uniting(slot, self._incoming)
             mapping = () if uniting is not None else way.mapping
             routes[edge] = Route(
                 slot=slot.name,

@@ -56,6 +56,14 @@ class Binds(Protocol):
     def is_async(self) -> bool:
         """Whether the handler gives a coroutine or an asynchronous generator."""
 
+    @property
+    def takes_any(self) -> bool:
+        """Whether data with other names than `parameters` reaches the handler too."""
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of the parameters that data may fill."""
+
     def bind(self, data: dict[str, Any]) -> tuple[Iterable[Any], Mapping[str, Any]]:
         """Turn what came into positional and named arguments."""
 

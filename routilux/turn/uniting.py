@@ -10,22 +10,21 @@ from typing import Any
 
 from routilux.errors import JoinError
 from routilux.messages import Message, Payload
-from routilux.model.merging import Batching, MergeStrategy
-from routilux.turn.tables import Incoming
+from routilux.model.merging import Batching
+from routilux.turn.tables import Incoming, Receives
 
 
 class Uniting:
     """What one slot makes of a set.
 
     Args:
-        slot: the slot's name.
-        strategy: its merge strategy, one by which a turn handles several messages.
+        slot: the slot, which merges by a strategy by which a turn handles several messages.
         ways: mapping and label of its connections, by index.
     """
 
-    def __init__(self, slot: str, strategy: MergeStrategy, ways: Mapping[int, Incoming]) -> None:
+    def __init__(self, slot: Receives, ways: Mapping[int, Incoming]) -> None:
         self._slot = slot
-        self._batching = strategy if isinstance(strategy, Batching) else None
+        self._batching = slot.merge_strategy if isinstance(slot.merge_strategy, Batching) else None
         self._ways = ways
 
     def unite(self, members: Iterable[Message], decode: Callable[[Payload], dict[str, Any]]) -> dict[str, Any]:
@@ -36,7 +35,7 @@ class Uniting:
             decode: gives the data of a payload.
 
         Raises:
-            JoinError: several of them have a parameter of the same name, and one value would be lost.
+            JoinError: as `join_parameters`.
         """
         came = [(member.edge, rename(decode(member.payload), self._ways[member.edge].mapping)) for member in members]
         if self._batching is None:
@@ -53,30 +52,43 @@ def to_lists(messages: list[dict[str, Any]]) -> dict[str, list[Any]]:
     return {name: [data.get(name) for data in messages] for name in names}
 
 
-def join_parameters(slot: str, parts: Mapping[int, dict[str, Any]], ways: Mapping[int, Incoming]) -> dict[str, Any]:
-    """Give the parameters of all parts together.
+def join_parameters(
+    slot: Receives, parts: Mapping[int, dict[str, Any]], ways: Mapping[int, Incoming]
+) -> dict[str, Any]:
+    """Give the parameters of all parts together, as far as the slot's handler can take them.
 
     Args:
-        slot: the slot's name.
+        slot: the slot.
         parts: by connection, what came by it.
         ways: the connections.
 
     Raises:
-        JoinError: two of them have a parameter of the same name.
+        JoinError: two of them bring different values of one parameter.
     """
+    wanted = None if slot.binding.takes_any else slot.binding.parameters
     joined: dict[str, Any] = {}
     origin: dict[str, int] = {}
     for edge, data in parts.items():
         for name, value in data.items():
-            if name in joined:
+            if wanted is not None and name not in wanted:
+                continue
+            if name in joined and not is_same(joined[name], value):
                 both = f"{ways[origin[name]].label} and {ways[edge].label}"
                 raise JoinError(
-                    f"slot {slot!r} takes something of each of its connections, and both {both} bring {name!r}: "
-                    "map one of them to another name (param_mapping)"
+                    f"slot {slot.name!r} takes something of each of its connections, and {both} bring different values "
+                    f"of {name!r}: map one of them to another name (param_mapping)"
                 )
             joined[name] = value
             origin[name] = edge
     return joined
+
+
+def is_same(one: object, other: object) -> bool:
+    """Whether two values are one, as keys of a dict are: 1 and 1.0 too."""
+    try:
+        return one is other or bool(one == other)
+    except Exception:  # noqa: BLE001  of arrays, for one, nobody can say in a word whether they are equal
+        return False
 
 
 def rename(data: dict[str, Any], mapping: tuple[tuple[str, str], ...]) -> dict[str, Any]:

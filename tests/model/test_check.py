@@ -334,7 +334,7 @@ def test_connections_that_bring_a_parameter_of_one_name_to_a_join_are_told(strat
     handler = lambda **data: None  # noqa: E731  two names for one handler
     told_of = (
         f"warning: slot 'in' of routine 'target': it merges by {strategy!r}, and more than one of its connections "
-        "brings ['n']: map them to other names, or its turns fail"
+        "brings ['n']: map them to other names, or its turns fail where the values differ"
     )
     assert told(joined(strategy, handler, (["n"], {}), (["n"], {}))) == [told_of]
     assert told(joined(strategy, handler, (["n"], {}), (["m"], {"m": "n"}))) == [told_of]

@@ -216,6 +216,7 @@ def test_what_finds_no_partner_is_told_at_the_end_as_dead_letters(
 ) -> None:
     job = pairs("all", 3, 5, **options)
     assert job.state.status == "completed"
+    assert job.state.routine_states["pair"]["status"] == "error_continued"
     assert sorted((item["left"], item["right"]) for item in results(job.state)) == [(0, 0), (1, 1), (2, 2)]
     assert [letter.data for letter in job.dead_letters] == [{"n": 3}, {"n": 4}]
     [cause] = {letter.cause for letter in job.dead_letters}

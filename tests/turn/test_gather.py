@@ -287,11 +287,11 @@ def test_a_failed_turn_s_message_is_not_the_latest() -> None:
     assert give(gather, committed, 2, {"b": 4}) == {"a": 3, "b": 4}
 
 
-def test_the_latest_of_connections_that_bring_the_same_parameter_is_refused() -> None:
+def test_the_latest_of_connections_that_bring_different_values_of_a_parameter_is_refused() -> None:
     committed: dict[str, Any] = {}
     gather = made("latest", committed)
     give(gather, committed, 1, {"n": 1})
-    with pytest.raises(JoinError, match=r"both a.out -> join.in and b.out -> join.in bring 'n'"):
+    with pytest.raises(JoinError, match=r"a.out -> join.in and b.out -> join.in bring different values of 'n'"):
         gather.merge(2, {"n": 2}, None)
 
 

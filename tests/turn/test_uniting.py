@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from routilux.errors import JoinError
 from routilux.messages import Message
 from routilux.model.merging import batch
+from routilux.model.slot import Slot
 from routilux.turn.tables import Incoming
 from routilux.turn.uniting import Uniting, rename, to_lists
 
@@ -21,9 +23,9 @@ WAYS = {
 }
 
 
-def unite(strategy: Any, *came: tuple[int, dict[str, Any]]) -> dict[str, Any]:
+def unite(strategy: Any, *came: tuple[int, dict[str, Any]], handler: Any = lambda **data: data) -> dict[str, Any]:
     members = [Message(edge, 1, data, edge) for edge, data in came]
-    return Uniting("in", strategy, WAYS).unite(members, dict)  # type: ignore[arg-type]
+    return Uniting(Slot("in", handler, strategy), WAYS).unite(members, dict)  # type: ignore[arg-type]
 
 
 def test_a_join_gives_the_parameters_of_all_under_their_new_names() -> None:
@@ -32,13 +34,34 @@ def test_a_join_gives_the_parameters_of_all_under_their_new_names() -> None:
     }  # fmt: skip
 
 
-def test_a_parameter_that_two_connections_bring_is_refused_and_nothing_is_lost() -> None:
+def test_a_parameter_of_which_two_connections_bring_different_values_is_refused_and_nothing_is_lost() -> None:
     with pytest.raises(JoinError) as caught:
         unite("all", (1, {"n": 1, "x": 0}), (2, {"n": 2}), (3, {"x": 3}))
     assert str(caught.value) == (
-        "slot 'in' takes something of each of its connections, and both a.out -> join.in and c.out -> join.in "
-        "bring 'x': map one of them to another name (param_mapping)"
+        "slot 'in' takes something of each of its connections, and a.out -> join.in and c.out -> join.in bring "
+        "different values of 'x': map one of them to another name (param_mapping)"
     )
+
+
+@pytest.mark.parametrize("same", [5, "text", [1, {}], None, np.arange(3)])
+def test_a_parameter_that_is_the_same_in_all_is_one(same: Any) -> None:
+    joined = unite("all", (1, {"n": 1, "x": same}), (2, {"n": 2}), (3, {"x": same}))
+    assert joined["x"] is same
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [(1, 2), (float("nan"), float("nan")), (np.arange(3), np.arange(3)), ([], ())]
+)
+def test_what_cannot_be_told_to_be_the_same_is_not(one: Any, other: Any) -> None:
+    with pytest.raises(JoinError):
+        unite("all", (1, {"x": one}), (2, {}), (3, {"x": other}))
+
+
+def test_what_the_handler_does_not_take_may_differ() -> None:
+    came = ((1, {"n": 1, "path": "a"}), (2, {"n": 2, "path": "b"}))
+    assert unite("all", *came, handler=lambda left, right: (left, right)) == {"left": 1, "right": 2}
+    with pytest.raises(JoinError):
+        unite("all", *came, handler=lambda left, right, path="": (left, right, path))
 
 
 def test_a_batch_gives_a_list_for_each_parameter_or_the_messages() -> None:
