@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -470,3 +472,48 @@ def test_async_turns_take_batches_at_once() -> None:
     flow.output("store", "output")
     state = flow.execute("numbers", {"upto": 10})
     assert [item["value"] for item in results(state)] == [3, 12, 21, 9]
+
+
+class Ending(Routine):
+    """Takes pairs, a while for each, and says at the end how many are committed."""
+
+    state_policy = "none"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("input", self.handle, batch(4))
+        self.define_slot("end", self.finish, at_end=True)
+        self.define_event("told", ["of"])
+
+    def handle(self, n: list[int]) -> None:
+        threading.Event().wait(0.05)
+        self.emit("told", of=len(n))
+
+    def finish(self) -> None:
+        self.emit("told", of="end")
+
+
+class EndingAsync(Ending):
+    async def handle(self, n: list[int]) -> None:  # type: ignore[override]
+        await asyncio.sleep(0.05)
+        self.emit("told", of=len(n))
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    ("make", "options"),
+    [(Ending, {"placement": "process", "workers": 3}), (EndingAsync, {"concurrency": 8, "ordered": False})],
+    ids=["pool", "async"],
+)
+def test_the_end_comes_after_the_last_batch_of_its_routine_where_several_turns_run_at_once(
+    make: type[Routine], options: dict[str, Any]
+) -> None:
+    flow = Flow("ending")
+    flow.add_routine(Numbers(), "numbers")
+    flow.add_routine(make(), "ending", **options)
+    flow.connect("numbers", "number", "ending", "input")
+    flow.output("ending", "told")
+    state = flow.execute("numbers", {"upto": 10})
+    told = [item["of"] for item in results(state)]
+    assert sorted(told[:-1]) == [2, 4, 4]
+    assert told[-1] == "end"
