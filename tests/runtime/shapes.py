@@ -205,7 +205,7 @@ class Bundles(Routine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.define_slot("input", handler=self.handle, merge_strategy=batch(5))
+        self.define_slot("input", handler=self.handle, merge_strategy=batch(5, 0.05))
         self.define_slot("end", handler=self.finish, at_end=True)
         self.define_event("number", ["n"])
         self.define_event("total", ["n"])
