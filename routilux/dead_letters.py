@@ -31,6 +31,7 @@ class DeadLetter(NamedTuple):
         attempts: how often it was tried.
         at: when it was given up, in seconds since the epoch; of one in a ledger, a clock reading.
         codec: how the values of its job are encoded.
+        given_up_with: the set of messages that was given up, where it was one of several; None for a message by itself.
     """
 
     routine_id: str
@@ -39,6 +40,7 @@ class DeadLetter(NamedTuple):
     attempts: int
     at: float
     codec: ValueCodec = PICKLED
+    given_up_with: Message | None = None
 
     @property
     def cause(self) -> str:

@@ -7,11 +7,12 @@ letters and back from there, skipped. Each is one step under the job's lock. Nev
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from routilux.accounts import Account, Output, RetryWait
+from routilux.accounts import Account, Output, RetryWait, Way
 from routilux.dead_letters import DeadLetter
 from routilux.errors import NotADeadLetterError, RoutineSkippedError
 from routilux.facts import Fact
@@ -133,14 +134,13 @@ class Dispositions(Restoring):
         full = False
         with self.lock:
             for message in self._drop_in_hand(account, (delivery,)):
-                gone = self._bury(account, parts_of(message), reason, message.failures, at)
+                whole = message if message.parts else None
+                gone = self._bury(account, parts_of(message), reason, message.failures, at, whole)
                 for part in message.parts:  # what was recorded so far tells of the set alone
                     fact = Fact(
                         "given_up", account.index, part.edge, to_bytes(part.key), message.failures, at, reason=reason
                     )
                     full |= self._note(fact)
-                if message.parts and message.once:  # should they come together again
-                    self._memos[message.key] = message.once
                 self._outstanding -= count_parts((message,))
             self._open_lanes(rung)
             quiet = self._has_become_quiet()
@@ -245,14 +245,21 @@ class Dispositions(Restoring):
     # -- Private; the lock is held
 
     def _bury(
-        self, account: Account, messages: Iterable[Message], reason: Reason, attempts: int, at: float
+        self,
+        account: Account,
+        messages: Iterable[Message],
+        reason: Reason,
+        attempts: int,
+        at: float,
+        whole: Message | None = None,
     ) -> list[DeadLetter]:
         """Make dead letters; gives those that are let go for them, to be dropped without the lock."""
         gone = []
         for message in messages:
             self._dead[message.edge] += 1
             account.dead += 1
-            oldest = account.dead_letters.add(DeadLetter(account.plan.id, message, reason, attempts, at, self.codec))
+            letter = DeadLetter(account.plan.id, message, reason, attempts, at, self.codec, whole)
+            oldest = account.dead_letters.add(letter)
             if oldest is not None:
                 gone.append(oldest)
         return gone
@@ -272,21 +279,30 @@ class Dispositions(Restoring):
 
     def _redeliver(self, letters: Iterable[DeadLetter], at: float, rung: list[Mailbox]) -> bool:
         full = False
-        for letter in letters:
+        coming = list(letters)
+        together = Counter(id(letter.given_up_with) for letter in coming)
+        for letter in coming:
             owner, before = self._owners[letter.routine_id], letter.message
             way = self._ways[before.edge]
             owner.dead_letters.remove(letter)
             owner.dead -= 1
             self._dead[before.edge] -= 1
-            # Another message: the letter is in its owner's hands. What its turn released stays released (R3).
-            message = replace(before, sent_at=at, failures=0, crashes=0, redelivered=True)
             if way.account is None:
                 rung += self.results_bell.ring_held()
             else:
                 self._outstanding += 1
-            self._ring_after(way.receiver, way.mailbox.append_held(message), rung)
+            whole = letter.given_up_with
+            if whole is None or together[id(whole)] < len(whole.parts):
+                self._put_to_tail(way, before, at, rung)
+            elif before is whole.parts[-1]:  # all of them come back: they are again what they were
+                self._put_to_tail(way, whole, at, rung)
             full |= self._note(Fact("redelivered", owner.index, before.edge, to_bytes(before.key), 0, at))
         return full
+
+    def _put_to_tail(self, way: Way, before: Message, at: float, rung: list[Mailbox]) -> None:
+        # Another message: the letter is in its owner's hands. What its turn released stays released (R3).
+        message = replace(before, sent_at=at, failures=0, crashes=0, redelivered=True)
+        self._ring_after(way.receiver, way.mailbox.append_held(message), rung)
 
 
 def _describe(letter: object) -> str:

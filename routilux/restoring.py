@@ -63,6 +63,9 @@ class Restoring(Holdings):
         account.next_sample = account.handled + 1
         account.spent = (*held.spent, *account.spent)[: len(account.spent)]
         for letter in held.letters:
+            whole = letter.given_up_with
+            if whole is not None and not _fits(account, whole):
+                letter = letter._replace(given_up_with=None)  # noqa: PLW2901  the same, by itself
             account.dead_letters.add(letter)
         if account.is_skipped:  # the others of its pool still had something in hand: nobody will take that here
             gone = list(held.held)
@@ -111,12 +114,17 @@ def _fit(account: Account, messages: Iterable[Message], loose: list[Message]) ->
         loose: gets what is to wait for others.
     """
     for message in messages:
-        buffer = account.joins.get(message.edge)
-        if not message.parts or (buffer is not None and buffer.fits(message.parts)):
+        if not message.parts or _fits(account, message):
             yield message
             continue
         parts = [replace(part, redelivered=part.redelivered or message.redelivered) for part in message.parts]
-        if buffer is None:
-            yield from parts
-        else:
+        if message.edge in account.joins:
             loose += parts
+        else:
+            yield from parts
+
+
+def _fits(account: Account, whole: Message) -> bool:
+    """Whether the slot of a set would make such a one now."""
+    buffer = account.joins.get(whole.edge)
+    return buffer is not None and buffer.fits(whole.parts)

@@ -7,14 +7,17 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from msgspec.structs import replace
 
 from routilux import Flow, Routine, batch
 from routilux.accounts import Account
 from routilux.dead_letters import DeadLetter
 from routilux.ids import to_bytes
+from routilux.jobs.imaging import Clocks, _read_letters, image_routine
 from routilux.ledger import Admission, Ledger
 from routilux.messages import Emission, Message, Once, TurnPart, TurnResult
 from routilux.routing import ENTRY, Plan, compile_plan
+from routilux.turn.values import PICKLED
 from supervisors.locking import BriefLock
 from supervisors.reasons import Crashed
 
@@ -128,6 +131,7 @@ def test_a_set_that_is_given_up_becomes_a_dead_letter_for_each_message_and_can_c
     books.send("z", 3)
     [(delivery, whole)] = books.take()
     books.ledger.record_once(books.j, delivery, Once("a", b"1"))
+    books.ledger.release(books.j, 0, delivery, TurnPart([Emission(0, {"n": 1}, None)], None), 0.0)
     books.ledger.count_failure(books.j, delivery, KILLED, 0.0, is_crash=True)
     books.ledger.bury(books.j, delivery, KILLED, 0.0)
     letters = list(books.j.dead_letters)
@@ -138,10 +142,55 @@ def test_a_set_that_is_given_up_becomes_a_dead_letter_for_each_message_and_can_c
 
     assert books.ledger.redeliver_all(books.j, 0.0) == 3
     [(delivery, again)] = books.take()
-    # The same messages in the same order are the same set: what it did once is not done again.
-    assert (again.id, again.once, again.redelivered) == (whole.id, (Once("a", b"1"),), True)
+    # It is the same set: what it did once, and what its turn let out, is not done again.
+    assert (again.id, again.once, again.released, again.redelivered) == (whole.id, (Once("a", b"1"),), 1, True)
     books.commit(delivery)
     books.ledger.check()
+
+
+def give_up(books: Books) -> Message:
+    """Let a batch be given up whose turn has let one emission out."""
+    books.send("z", 3)
+    [(delivery, whole)] = books.take()
+    emission = Emission(0, {"n": 1}, None)
+    assert books.ledger.release(books.j, 0, delivery, TurnPart([emission], None), 0.0)
+    books.ledger.bury(books.j, delivery, KILLED, 0.0)
+    return whole
+
+
+@pytest.mark.parametrize("chosen", [[0], [0, 1], [2], [2, 1, 0], [0, 1, 2]])
+def test_a_set_comes_back_as_one_if_all_of_it_does_and_else_message_by_message(chosen: list[int]) -> None:
+    books = Books()
+    whole = give_up(books)
+    letters = list(books.j.dead_letters)
+    assert books.ledger.redeliver([letters[at] for at in chosen], 5.0) == len(chosen)
+    books.ledger.check()
+    waiting = list(books.j.mailbox.data)
+    if len(chosen) == 3:
+        [again] = waiting
+        assert (again.id, again.parts, again.released, again.sent_at) == (whole.id, whole.parts, 1, 5.0)
+    else:
+        assert [message.seq for message in waiting] == [at + 1 for at in chosen]
+        assert not any(message.parts for message in waiting)
+    assert books.j.dead == 3 - len(chosen)
+
+
+@pytest.mark.parametrize(("kept", "parts"), [(3, 3), (2, 0)])
+def test_a_set_that_was_given_up_is_known_again_in_another_ledger_if_all_of_it_is_kept(kept: int, parts: int) -> None:
+    books = Books()
+    whole = give_up(books)
+    again = Books(books.plan)
+    held = books.ledger.copy_held({})
+    account = held.accounts[3]
+    images = image_routine("j", account, Clocks(0.0, 0.0), PICKLED)
+    images = replace(images, dead_letters=images.dead_letters[:kept])
+    letters = tuple(_read_letters(images, Clocks(0.0, 0.0)))
+    accounts = (*held.accounts[:3], account._replace(letters=letters))
+    again.ledger.restore(held._replace(accounts=accounts), {})
+    again.ledger.redeliver_all(again.j, 0.0)
+    first = again.j.mailbox.data[0]
+    assert len(first.parts) == parts
+    assert (first.id == whole.id, first.released) == ((True, 1) if parts else (False, 0))
 
 
 def test_a_set_that_is_put_back_or_set_aside_stays_one() -> None:

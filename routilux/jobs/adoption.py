@@ -397,8 +397,7 @@ def _label_of(output: OutputImage) -> str:
 def _values_of(image: Image) -> Iterator[bytes]:
     """Give all encoded values of users that a job holds."""
     for routine in image.routines:
-        for message in (*routine.held(), *(letter.message for letter in routine.dead_letters)):
-            yield from message.values()
+        yield from routine.values()
     job: JobImage = image.job
     for output in job.outputs:
         for message in (*output.waiting, *output.collected):

@@ -9,21 +9,24 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
+
+from msgspec.structs import replace
 
 from routilux.accounts import RetryWait
 from routilux.books import AccountBooks, Books, OutputBooks
 from routilux.dead_letters import DeadLetter
 from routilux.ids import from_bytes, to_bytes
-from routilux.messages import Message, Once
+from routilux.messages import Message, Once, unite
 from routilux.model.merging import strategy_word
 from routilux.model.routine import Routine
 from routilux.records.schema import (
     DeadLetterImage,
     EdgeImage,
+    GivenUpSet,
     HistoryPosition,
     Image,
     JobImage,
@@ -67,6 +70,9 @@ def image_routine(routine_id: str, held: AccountBooks, clocks: Clocks, codec: Va
     def image_all(messages: Iterable[Message]) -> list[MessageImage]:
         return [image_message(message, codec, waited=max(0.0, clocks.now - message.sent_at)) for message in messages]
 
+    given_up = list({id(whole): whole for letter in held.letters if (whole := letter.given_up_with)}.values())
+    number_of = {id(whole): number for number, whole in enumerate(given_up)}
+
     return RoutineImage(
         id=routine_id,
         status=held.status,
@@ -84,6 +90,7 @@ def image_routine(routine_id: str, held: AccountBooks, clocks: Clocks, codec: Va
                 letter.reason,
                 letter.attempts,
                 max(0.0, letter.at + clocks.wall_offset),
+                number_of.get(id(letter.given_up_with)),
             )
             for letter in held.letters
         ],
@@ -91,6 +98,10 @@ def image_routine(routine_id: str, held: AccountBooks, clocks: Clocks, codec: Va
         measured=held.measured,
         spent=list(held.spent),
         merging=image_all(held.merging),
+        given_up=[
+            GivenUpSet(to_bytes(whole.key), len(whole.parts), whole.released, whole.stepped, dict(whole.once))
+            for whole in given_up
+        ],
     )
 
 
@@ -141,12 +152,11 @@ def image_job(
 def find_needs(job: JobImage, routines: Iterable[RoutineImage], states: Iterable[StateImage]) -> set[str]:
     """Tell what reading the values of users in them takes beyond plain data (`needs_of`)."""
     needs: set[str] = set()
-    messages = [message for output in job.outputs for message in (*output.waiting, *output.collected)]
+    for output in job.outputs:
+        for message in (*output.waiting, *output.collected):
+            needs = needs.union(*map(needs_of, message.values()))
     for routine in routines:
-        messages += routine.held()
-        messages += [letter.message for letter in routine.dead_letters]
-    for message in messages:
-        needs = needs.union(*map(needs_of, message.values()))
+        needs = needs.union(*map(needs_of, routine.values()))
     needs = needs.union(*(needs_of(value) for memo in job.memos for value in memo.once.values()))
     needs = needs.union(*(needs_of(point.checkpoint) for point in job.pause_points if point.checkpoint is not None))
     for state in states:
@@ -278,12 +288,7 @@ def _read_routine(image: RoutineImage, clocks: Clocks) -> AccountBooks:
         retries=tuple(
             RetryWait(list(map(read, wait.messages)), clocks.now + wait.seconds, wait.holds) for wait in image.retries
         ),
-        letters=tuple(
-            DeadLetter(
-                image.id, read_message(letter.message), letter.reason, letter.attempts, letter.at - clocks.wall_offset
-            )
-            for letter in image.dead_letters
-        ),
+        letters=tuple(_read_letters(image, clocks)),
         status=image.status,
         error=image.error,
         is_skipped=image.is_skipped,
@@ -292,6 +297,28 @@ def _read_routine(image: RoutineImage, clocks: Clocks) -> AccountBooks:
         measured=image.measured,
         merging=tuple(map(read, image.merging)),
     )
+
+
+def _read_letters(image: RoutineImage, clocks: Clocks) -> Iterator[DeadLetter]:
+    messages = [read_message(letter.message) for letter in image.dead_letters]
+    members: dict[int | None, list[Message]] = {}
+    for letter, message in zip(image.dead_letters, messages, strict=True):
+        members.setdefault(letter.given_up_with, []).append(message)
+    sets = {
+        number: replace(
+            unite(tuple(members[number])),
+            key=from_bytes(whole.key),
+            released=whole.released,
+            stepped=whole.stepped,
+            once=_read_once(whole.once),
+        )
+        for number, whole in enumerate(image.given_up)
+        if len(members.get(number, ())) == whole.size
+    }
+    for letter, message in zip(image.dead_letters, messages, strict=True):
+        whole = None if letter.given_up_with is None else sets.get(letter.given_up_with)
+        at = letter.at - clocks.wall_offset
+        yield DeadLetter(image.id, message, letter.reason, letter.attempts, at, given_up_with=whole)
 
 
 def _to_wall(at: float | None, clocks: Clocks) -> float | None:
@@ -341,7 +368,7 @@ def read_message(image: MessageImage, now: float = 0.0) -> Message:
     return Message(
         image.edge,
         image.seq,
-        image.payload,
+        {} if image.parts else image.payload,
         from_bytes(image.key),
         now - image.waited,
         image.failures,

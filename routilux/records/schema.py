@@ -93,13 +93,38 @@ class RetryImage(msgspec.Struct, frozen=True, array_like=True):
     holds: bool
 
 
+class GivenUpSet(msgspec.Struct, frozen=True, array_like=True):
+    """Messages that were given up together, which are dead letters now, as the one that their turn had.
+
+    Args:
+        key: its id.
+        size: how many they are: where fewer are left, they are no set any more.
+        released, stepped, once: as of a `MessageImage`.
+    """
+
+    key: MessageKey
+    size: Number
+    released: Count
+    stepped: Count
+    once: dict[str, bytes]
+
+
 class DeadLetterImage(msgspec.Struct, frozen=True, array_like=True):
-    """A message that was given up; `at` in seconds since the epoch."""
+    """A message that was given up.
+
+    Args:
+        message: the message.
+        reason: why.
+        attempts: how often it was tried.
+        at: when, in seconds since the epoch.
+        given_up_with: the number of its set in `RoutineImage.given_up`; None for a message by itself.
+    """
 
     message: MessageImage
     reason: Reason
     attempts: Count
     at: Seconds
+    given_up_with: Count | None = None
 
 
 class RoutineImage(msgspec.Struct, frozen=True):
@@ -119,6 +144,7 @@ class RoutineImage(msgspec.Struct, frozen=True):
         measured: what its turns took; None where nothing is known.
         spent: what its processes have used that have ended, by worker.
         merging: messages that wait for others to be handled with, in an order in which they can be gathered again.
+        given_up: the sets of which dead letters are.
     """
 
     id: str
@@ -133,6 +159,7 @@ class RoutineImage(msgspec.Struct, frozen=True):
     measured: Measured | None = None
     spent: list[Spent] = []
     merging: list[MessageImage] = []
+    given_up: list[GivenUpSet] = []
 
     def held(self) -> Iterator[MessageImage]:
         """Give all messages that are still to be handled, as they are held: sets as such."""
@@ -146,6 +173,13 @@ class RoutineImage(msgspec.Struct, frozen=True):
         """Give all messages that are still to be handled, those of a set one by one."""
         for message in self.held():
             yield from message.each()
+
+    def values(self) -> Iterator[bytes]:
+        """Give all encoded values of users in it."""
+        for message in (*self.held(), *(letter.message for letter in self.dead_letters)):
+            yield from message.values()
+        for whole in self.given_up:
+            yield from whole.once.values()
 
     def messages(self) -> Iterator[MessageImage]:
         """Give all messages that it holds, those of a set one by one."""

@@ -108,6 +108,7 @@ letters = st.builds(
     st.integers(1, 9),
     times,
     st.just(PICKLED),
+    st.none(),
 )
 checkpoints = st.builds(CheckpointInfo, counts, counts, texts, times, counts, counts, *[times] * 3)
 routine_states = st.dictionaries(
