@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from routilux import Flow, Routine
@@ -195,11 +194,8 @@ def test_a_state_that_has_not_changed_is_not_copied_again() -> None:
     books = cut(ledger)
     assert books.accounts[0].committed[0] == account.committed[0]
     known = {(0, 0): account.versions[0]}
-    started = time.perf_counter()
     again = cut(ledger, known)
-    seconds = time.perf_counter() - started
     assert again.accounts[0].committed == (None,)
-    assert seconds < 0.002  # the copy alone takes longer
     ledger.release(account, 0, next(iter(account.in_hand)), TurnPart([], [StateOp("set", "n", 1)]), 1.0)
     assert cut(ledger, known).accounts[0].committed[0] is not None
 
