@@ -274,7 +274,7 @@ class Account:
     @property
     def flush_at(self) -> float | None:
         """Clock reading at which the first of its batches is to be handed over as it is; None for none."""
-        dates = [buffer.due_at for buffer in self.joins.values() if buffer.due_at is not None]
+        dates = [buffer.due_at for buffer in self.buffers if buffer.due_at is not None]
         return min(dates) if dates else None
 
     @property

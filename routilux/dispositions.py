@@ -141,7 +141,7 @@ class Dispositions(Restoring):
                         "given_up", account.index, part.edge, to_bytes(part.key), message.failures, at, reason=reason
                     )
                     full |= self._note(fact)
-                self._outstanding -= count_parts((message,))
+                self._outstanding -= len(parts_of(message))
             self._open_lanes(rung)
             quiet = self._has_become_quiet()
         del gone

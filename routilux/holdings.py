@@ -390,12 +390,12 @@ class Holdings:
             return
         receiver.is_pressing = False
         rung += self.room_bell.ring_held()
-        rung += [sender.mailbox for sender in receiver.pressed_by if sender.mailbox.ring_held()]
+        _ring_senders(receiver, rung)
 
     def _relieve_lanes(self, account: Account, rung: list[Mailbox]) -> None:
         for _edge, lane in account.lanes:
             if lane.has_relieved():
-                rung += [sender.mailbox for sender in lane.pressed_by if sender.mailbox.ring_held()]
+                _ring_senders(lane, rung)
 
     def _find_partners(self, buffer: MergeBuffer, edge: int) -> Iterator[tuple[Lane, tuple[Account, ...]]]:
         for other, nodes in buffer.plan.sources.items():
@@ -413,7 +413,7 @@ class Holdings:
         for lane in self._lanes:
             if lane.has_lost_partner():
                 lane.open()
-                rung += [sender.mailbox for sender in lane.pressed_by if sender.mailbox.ring_held()]
+                _ring_senders(lane, rung)
 
     def _ring_after(self, receiver: Account | Output, wake: bool, rung: list[Mailbox]) -> None:  # noqa: FBT001
         if wake:
@@ -456,6 +456,11 @@ class Holdings:
         if self._overflow:
             told, self._overflow = self._overflow, ""
             self._notify_overflow(told)
+
+
+def _ring_senders(receiver: Account | Output | Lane, rung: list[Mailbox]) -> None:
+    """Ring those who were held back by a receiver that presses back no more."""
+    rung += [sender.mailbox for sender in receiver.pressed_by if sender.mailbox.ring_held()]
 
 
 def _count_by_edge(counts: list[int], messages: Iterable[Message]) -> None:

@@ -137,10 +137,6 @@ class InStep:
         self._empty, self._size = len(self.lanes), 0
         return waiting
 
-    def find_missing(self) -> list[int]:
-        """Give the connections of which nothing is there."""
-        return [edge for edge, lane in self.lanes.items() if not lane.messages]
-
     def __iter__(self) -> Iterator[Message]:
         for lane in self.lanes.values():
             yield from lane.messages
