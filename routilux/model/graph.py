@@ -32,6 +32,7 @@ from routilux.model.names import checked_id
 from routilux.model.options import RoutineOptions
 from routilux.model.routine import Routine
 from routilux.model.state_policy import check_policy
+from routilux.quantities import is_whole
 from routilux.serial.kinds import fill_attributes, take_attributes
 from routilux.serial.serializable import Serializable
 
@@ -193,8 +194,7 @@ class FlowGraph(Serializable):
         """
         self._before_change("output")
         self._require_event(routine_id, event, "routine_id")
-        given: object = capacity  # what came may be anything
-        if given is not None and (isinstance(given, bool) or not isinstance(given, int) or given < 1):
+        if capacity is not None and not is_whole(capacity):
             raise OptionError(f"output: expected capacity to be a number of at least 1 or None, got {capacity!r}")
         if any((output.routine_id, output.event) == (routine_id, event) for output in self._outputs):
             raise DuplicateOutputError(f"{routine_id}.{event} is an output already")

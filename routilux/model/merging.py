@@ -11,6 +11,7 @@ from typing import Any
 
 from routilux.errors import OptionError
 from routilux.model.names import checked_name
+from routilux.quantities import is_number, is_whole
 from routilux.serial.naming import built_in
 from routilux.serial.serializable import SerializableStruct
 
@@ -65,12 +66,10 @@ def batch(size: int, seconds: float | None = None, *, into: str | None = None) -
         ...
         ...     def write(self, rows): ...
     """
-    number: object = size  # what came may be anything
-    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+    if not is_whole(size):
         raise OptionError(f"batch: expected size to be a number of messages of at least 1, got {size!r}")
-    wait: object = seconds
     # "not above" and not "at most": so NaN is none either.
-    if wait is not None and (isinstance(wait, bool) or not isinstance(wait, int | float) or not wait > 0):
+    if seconds is not None and (not is_number(seconds) or not seconds > 0):
         raise OptionError(f"batch: expected seconds to be a number above 0, or None, got {seconds!r}")
     if into is not None:
         checked_name(into, "a parameter")

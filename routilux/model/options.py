@@ -14,6 +14,7 @@ import msgspec
 from routilux.errors import OptionError
 from routilux.hints import describe_names
 from routilux.model.error_handler import ErrorHandler, checked_handler
+from routilux.quantities import is_number, is_whole
 
 PLACEMENTS = ("thread", "process")
 _LEAST = (("workers", 1), ("concurrency", 1), ("capacity", 1), ("max_restarts", 0), ("max_abandoned", 0))
@@ -135,14 +136,14 @@ def checked_shutdown(value: object) -> float:
     Raises:
         OptionError: it cannot.
     """
-    if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+    if is_number(value) and value >= 0:
         return value
     raise OptionError(f"expected shutdown to be a number of seconds of at least 0, got {value!r}")
 
 
 def _is_whole(value: object, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= sys.maxsize
+    return is_whole(value, least) and value <= sys.maxsize
 
 
 def _is_positive(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+    return is_number(value) and 0 < value < math.inf

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from routilux.errors import OptionError
 from routilux.hints import did_you_mean
 from routilux.model.options import RoutineOptions
+from routilux.quantities import is_number, is_whole
 from routilux.routines.asking import END, OUTPUT, Asked, Question, batch_slot, checked_function, input_slot
 from routilux.routines.folds import FOLDS, Fold, Reduce
 from routilux.routines.keys import key_text
@@ -190,13 +191,13 @@ def _checked_fold(fold: object, initial: tuple[Any, ...]) -> Fold:
 
 
 def _checked_count(value: object, name: str) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+    if is_whole(value):
         return value
     raise OptionError(f"Aggregate: expected {name} to be a number of values of at least 1, got {value!r}")
 
 
 def _checked_seconds(value: object, window: int | None) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+    if not is_number(value) or not value > 0:
         raise OptionError(f"Aggregate: expected seconds to be a number above 0, or None, got {value!r}")
     if window is not None:
         raise OptionError("Aggregate: a window ends by its number of values or by time: give window= or seconds=")

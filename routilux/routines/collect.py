@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from routilux.errors import OptionError
+from routilux.quantities import is_whole
 from routilux.routines.asking import Question, input_slot
 from routilux.routines.one_worker import OneWorker
 
@@ -47,8 +48,7 @@ class CollectSink(OneWorker):
 
     def __init__(self, parameter: str | None = None, *, keep: int | None = None) -> None:
         super().__init__()
-        given: object = keep  # what came may be anything
-        if given is not None and (isinstance(given, bool) or not isinstance(given, int) or given < 1):
+        if keep is not None and not is_whole(keep):
             raise OptionError(f"CollectSink: expected keep to be a number of at least 1, or None, got {keep!r}")
         self.parameter = parameter
         self.keep = keep

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from routilux.errors import OptionError
 from routilux.model.state_policy import EXTERNAL
+from routilux.quantities import is_whole
 from routilux.routines.asking import OUTPUT, Asked, Question, input_slot
 from routilux.routines.keys import key_text
 from routilux.routines.one_worker import OneWorker
@@ -56,8 +57,7 @@ class Deduplicate(OneWorker):
 
     def __init__(self, key: Asked | None = None, *, keep: int | None = None) -> None:
         super().__init__()
-        given: object = keep  # what came may be anything
-        if given is not None and (isinstance(given, bool) or not isinstance(given, int) or given < 1):
+        if keep is not None and not is_whole(keep):
             raise OptionError(f"Deduplicate: expected keep to be a number of keys of at least 1, or None, got {keep!r}")
         self.key = key
         self.keep = keep

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from routilux.errors import OptionError
 from routilux.model.state_policy import NONE
 from routilux.pacing import Delayed
+from routilux.quantities import is_number
 from routilux.routines.asking import OUTPUT, input_slot
 from routilux.routines.ready_made import ReadyMade
 
@@ -46,8 +47,7 @@ class Delay(ReadyMade):
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
-        given: object = seconds  # what came may be anything
-        if isinstance(given, bool) or not isinstance(given, int | float) or not 0 <= given < math.inf:
+        if not is_number(seconds) or not 0 <= seconds < math.inf:
             raise OptionError(f"Delay: expected seconds to be a number of at least 0, got {seconds!r}")
         self.seconds = seconds
         self._add_slot(input_slot(self, self.take))

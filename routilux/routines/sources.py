@@ -19,6 +19,7 @@ from routilux.errors import OptionError, SlotArgumentError
 from routilux.model.options import RoutineOptions
 from routilux.model.routine import TRIGGER
 from routilux.model.state_policy import EXTERNAL
+from routilux.quantities import is_whole
 from routilux.routines.asking import OUTPUT, located
 from routilux.routines.errors import FileReadError, RecordError
 from routilux.routines.one_worker import OneWorker
@@ -268,6 +269,6 @@ def checked_size(value: object, name: str, owner: OneWorker) -> int:
     Raises:
         OptionError: it is none.
     """
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+    if is_whole(value):
         return value
     raise OptionError(f"{type(owner).__name__}: expected {name} to be a number of bytes of at least 1, got {value!r}")

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from routilux.errors import OptionError
 from routilux.model.state_policy import NONE
 from routilux.pacing import Throttled
+from routilux.quantities import is_number, is_whole
 from routilux.routines.asking import OUTPUT, input_slot
 from routilux.routines.ready_made import ReadyMade
 
@@ -60,12 +61,12 @@ class Throttle(ReadyMade):
 
 
 def _checked_count(count: object) -> int:
-    if isinstance(count, int) and not isinstance(count, bool) and count >= 1:
+    if is_whole(count):
         return count
     raise OptionError(f"Throttle: expected count to be a number of messages of at least 1, got {count!r}")
 
 
 def _checked_seconds(seconds: object) -> float:
-    if isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 < seconds < math.inf:
+    if is_number(seconds) and 0 < seconds < math.inf:
         return seconds
     raise OptionError(f"Throttle: expected seconds to be a number above 0, got {seconds!r}")

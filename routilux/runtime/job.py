@@ -27,6 +27,7 @@ from routilux.errors import (
 )
 from routilux.ledger import Admission
 from routilux.messages import Payload
+from routilux.quantities import is_whole
 from routilux.runtime.handle import JobHandle
 from routilux.runtime.interrupts import Uninterrupted
 from routilux.runtime.results import ResultIterator
@@ -214,8 +215,7 @@ class Job(JobHandle):
             OptionError: the capacity is not a positive number.
         """
         self.require_here()
-        given: object = capacity  # what came may be anything
-        if isinstance(given, bool) or not isinstance(given, int) or given < 1:
+        if not is_whole(capacity):
             raise OptionError(f"stream: expected capacity to be a number of at least 1, got {capacity!r}")
         routine = self._find_account(routine_id).plan
         if event not in routine.events:

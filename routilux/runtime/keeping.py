@@ -15,6 +15,7 @@ from routilux.errors import OptionError
 from routilux.jobs.recorder import Custody
 from routilux.keeping.listing import list_checkpoints
 from routilux.keeping.origin import record_origin
+from routilux.quantities import is_number, is_whole
 from routilux.records.format import check_key
 from routilux.records.schema import HistoryPosition, PausePoint, Topology
 from routilux.serial.carried import Carried
@@ -191,11 +192,9 @@ def take_new(store: Store, job_id: str) -> Lease:
 
 
 def _check(every: object, keep_last: object, on_error: object) -> None:
-    if every is not None and (
-        isinstance(every, bool) or not isinstance(every, int | float) or not 0 < every < math.inf
-    ):
+    if every is not None and not (is_number(every) and 0 < every < math.inf):
         raise OptionError(f"expected checkpoint_every to be a number of seconds above 0, got {every!r}")
-    if isinstance(keep_last, bool) or not isinstance(keep_last, int) or keep_last < 1:
+    if not is_whole(keep_last):
         raise OptionError(f"expected keep_checkpoints to be a number of at least 1, got {keep_last!r}")
     if on_error not in ("continue", "stop"):
         raise OptionError(f"expected on_checkpoint_error to be 'continue' or 'stop', got {on_error!r}")

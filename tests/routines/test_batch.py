@@ -33,10 +33,9 @@ def test_batches_are_those_of_a_plain_loop(count: int, size: int, seconds: float
 
 
 @pytest.mark.processes
-def test_they_are_in_a_process_and_in_a_pool_in_order() -> None:
+def test_they_are_in_a_process() -> None:
     messages = messages_up_to(50)
-    for options in ({}, {"workers": 3, "ordered": True}):
-        assert emitted(run(Batch(4), messages, placement="process", **options)) == batches_of(messages, 4)
+    assert emitted(run(Batch(4), messages, placement="process")) == batches_of(messages, 4)
 
 
 @pytest.mark.processes
