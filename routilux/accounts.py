@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from routilux.dead_letters import DeadLetters
@@ -322,41 +321,31 @@ class Output:
         """Whether they are: a job that outlives its program has to find them again."""
 
 
-@dataclass(frozen=True, slots=True)
 class Way:
     """One connection, with what appending to it needs at hand: every emission takes one.
 
     Args:
         edge: the connection.
-        index: its index.
-        account: the routine that receives; None where an output does.
         receiver: the routine or output that receives.
-        mailbox: its mailbox.
-        waiting: the mailbox's data lane.
-        bound: messages with which it begins to press back.
-        key: its part in the keys of its messages (`ids`).
     """
 
-    edge: Edge
-    index: int
-    account: Account | None
-    receiver: Account | Output
-    mailbox: Mailbox
-    waiting: deque[Message]
-    bound: int
-    key: int
+    __slots__ = ("account", "bound", "edge", "index", "is_plain", "key", "mailbox", "receiver", "sent", "waiting")
 
-    @classmethod
-    def along(cls, edge: Edge, receiver: Account | Output) -> Way:
-        """Give the way along `edge` to its receiver."""
-        mailbox = receiver.mailbox
-        return cls(
-            edge,
-            edge.index,
-            receiver if isinstance(receiver, Account) else None,
-            receiver,
-            mailbox,
-            mailbox.data,
-            sys.maxsize if mailbox.capacity is None else mailbox.capacity,
-            key_of_text(edge.born or edge.label),
-        )
+    def __init__(self, edge: Edge, receiver: Account | Output) -> None:
+        self.edge = edge
+        self.index = edge.index
+        self.receiver = receiver
+        self.account = receiver if isinstance(receiver, Account) else None
+        """The routine that receives; None where an output does."""
+        self.mailbox = receiver.mailbox
+        self.waiting: deque[Message] = receiver.mailbox.data
+        """The mailbox's data lane."""
+        capacity = receiver.mailbox.capacity
+        self.bound = sys.maxsize if capacity is None else capacity
+        """Messages with which the receiver begins to press back."""
+        self.key = key_of_text(edge.born or edge.label)
+        """Its part in the keys of its messages (`ids`)."""
+        self.is_plain = self.account is not None and edge.cycle < 0
+        """Whether nothing is to be done for a message but to append it: no more, once its routine is skipped."""
+        self.sent = 0
+        """Messages that took it."""

@@ -224,6 +224,7 @@ class Dispositions(Restoring):
         rung: list[Mailbox] = []
         with self.lock:
             account.is_skipped = True
+            self._close_ways(account)
             waiting: list[Message] = account.mailbox.drain_held()
             for wait in account.in_retry.values():
                 waiting.extend(wait.messages)

@@ -121,7 +121,6 @@ class Holdings:
         "_owners",
         "_receivers",
         "_release",
-        "_sent",
         "_skipped",
         "_try_acquire",
         "_ways",
@@ -187,12 +186,11 @@ class Holdings:
         """All that can press back; none in nearly all jobs."""
         nowhere = Output(OutputPlan(GONE, "", "", None), lock)
         self._ways = tuple(
-            Way.along(edge, nowhere if edge.target == GONE else self._receivers[edge.target]) for edge in plan.edges
+            Way(edge, nowhere if edge.target == GONE else self._receivers[edge.target]) for edge in plan.edges
         )
         for account in self.accounts:
             account.ways = tuple(tuple(self._ways[edge.index] for edge in out) for out in account.plan.routes)
         count = len(plan.edges)
-        self._sent = [0] * count
         self._handled = [0] * count
         self._dead = [0] * count
         self._skipped = [0] * count
@@ -269,7 +267,7 @@ class Holdings:
         return [
             EdgeCount(
                 edge.label,
-                self._sent[index],
+                self._ways[index].sent,
                 self._handled[index],
                 waiting[index],
                 in_hand[index],
@@ -312,7 +310,7 @@ class Holdings:
             known: versions of declared states that are left out.
         """
         return Books(
-            sent=self._sent.copy(),
+            sent=self._count_sent(),
             handled=self._handled.copy(),
             dead=self._dead.copy(),
             skipped=self._skipped.copy(),
@@ -342,10 +340,10 @@ class Holdings:
         Every emission is in one of the facts. In a busy job the last ones tell of all connections, and few others are
         looked at.
         """
-        sent, dated = self._sent, self._dated
+        sent, dated = self._count_sent(), self._dated
         used = [emitting for emitting in self._emitting if sent[emitting.edge] != dated[emitting.edge]]
         if used:
-            self._dated = sent.copy()
+            self._dated = sent
             _date(self._first_at, [one for one in used if self._first_at[one.edge] is None], facts)
             _date(self._last_at, used, reversed(facts))
 
@@ -353,9 +351,13 @@ class Holdings:
         once = add_once(message.once, self._memos.pop(message.key, ()))
         return replace(message, once=once) if len(once) > len(message.once) else message
 
+    def _count_sent(self) -> list[int]:
+        return [way.sent for way in self._ways]
+
     def _append(self, way: Way, payload: Payload, key: int, at: float, rung: list[Mailbox]) -> None:
+        """Append one message, whatever its way; most of those that are emitted are appended by `Ledger.commit`."""
         index = way.index
-        self._sent[index] = seq = self._sent[index] + 1
+        way.sent = seq = way.sent + 1
         account = way.account
         if account is None:
             rung += self.results_bell.ring_held()
@@ -370,10 +372,21 @@ class Holdings:
         message = Message(index, seq, payload, key, at)
         if self._memos and key in self._memos:
             message = replace(message, once=self._memos.pop(key))
-        if way.mailbox.append_held(message):
+        way.waiting.append(message)
+        self._ring_used(way, rung)
+
+    def _ring_used(self, way: Way, rung: list[Mailbox]) -> None:
+        """Note that messages were appended."""
+        if way.mailbox.ring_held():
             rung.append(way.mailbox)
         if len(way.waiting) >= way.bound:
             way.receiver.is_pressing = True
+
+    def _close_ways(self, account: Account) -> None:
+        """Have no message appended any more to a routine that is skipped."""
+        for way in self._ways:
+            if way.account is account:
+                way.is_plain = False
 
     def _check_cycle(self, cycle: int) -> None:
         members = self.plan.cycles[cycle]
@@ -440,9 +453,11 @@ class Holdings:
         return True
 
     def _note(self, fact: Fact) -> bool:
-        facts = self._facts
-        facts.append(fact)
-        if len(facts) < FACTS_BATCH or self._facts_told:
+        self._facts.append(fact)
+        return self._has_facts_to_tell()
+
+    def _has_facts_to_tell(self) -> bool:
+        if len(self._facts) < FACTS_BATCH or self._facts_told:
             return False
         self._facts_told = True
         return True

@@ -16,18 +16,20 @@ Pure but for the lock it is given: no thread, no clock (times are handed in), no
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum
 
 from msgspec.structs import replace
 
-from routilux.accounts import Account, Output, Tap
+from routilux.accounts import Account, Output, Tap, Way
 from routilux.facts import Fact
-from routilux.ids import STEP, key_of_child, key_of_text, key_of_turn, to_bytes
+from routilux.ids import KEY_BYTES, STEP, key_of_child, key_of_text, key_of_turn, to_bytes
 from routilux.merging import Merging
-from routilux.messages import Emission, Message, Once, Payload, TurnPart, TurnResult
+from routilux.messages import Emission, Message, Once, Payload, TurnPart
 from routilux.turn.state import apply_ops
 from supervisors.errors import InternalError
 from supervisors.mailbox import Mailbox
+from supervisors.places.base import Finished
 
 
 class Admission(Enum):
@@ -64,11 +66,7 @@ class Ledger(Merging):
                 return Admission.CLOSED
             if way.receiver.is_pressing or self.hold:
                 return Admission.FULL
-            base = (
-                key_of_turn(self._outside_key, self._sent[edge])
-                if name is None
-                else key_of_text(f"{self.job_id}:{name}")
-            )
+            base = key_of_turn(self._outside_key, way.sent) if name is None else key_of_text(f"{self.job_id}:{name}")
             self._append(way, payload, key_of_child(base, way.key), at, rung)
             self._last_at[edge] = at
             if self._first_at[edge] is None:
@@ -238,56 +236,63 @@ class Ledger(Merging):
                 return not account.is_at_boundary  # the way there has to be free
             return self._gate_open and not account.is_pressed
 
-    def commit(  # noqa: C901, PLR0912  one function: what every turn passes is spelled out here
-        self, account: Account, worker: int, delivery: int, result: TurnResult, at: float, seconds: float
+    def commit(  # noqa: C901, PLR0912, PLR0915  one function: what every turn passes is spelled out here
+        self, account: Account, worker: int, finished: Iterable[Finished]
     ) -> bool:
-        """Commit a finished turn (R1): state, emissions, acknowledgement and record, at once.
+        """Commit finished turns, oldest first; with each at once its state, emissions, acknowledgement and record (R1).
 
         Args:
             account: the routine's.
-            worker: number of the worker whose state it changes.
-            delivery: the number under which the message was taken.
-            result: what the turn did.
-            at: clock reading at the commit.
-            seconds: how long the turn took.
+            worker: number of the worker whose state they change.
+            finished: for each the number under which its message was taken, its `TurnResult`, the seconds it took
+                and the clock reading at its end.
 
         Returns:
-            False if the message is no longer in hand: the turn comes too late and left nothing.
+            False if a message is no longer in hand: such a turn comes too late and left nothing.
         """
-        emissions, ops = result.emissions, result.state
         rung: list[Mailbox] = []
-        events: tuple[int, ...] = ()
+        used: list[Way] = []
+        is_complete = True
         try_acquire, release = self._try_acquire, self._release
         if not try_acquire():
             self.lock.wait()
         try:
-            message = account.in_hand.pop(delivery, None)
-            if message is None:
-                return False
-            if ops:
-                apply_ops(account.committed[worker], ops)
-                account.versions[worker] += 1
-            if emissions:
-                events = self._append_emissions(account, message, emissions, at, rung)
-            edge = message.edge
-            if message.parts:
-                self._note_handled_beside(account, message)
-            self._handled[edge] += 1
-            account.handled = handled = account.handled + 1
-            account.seconds += seconds
-            if seconds > account.longest:  # noqa: PLR1730  as above
-                account.longest = seconds
-            if handled == account.next_sample:
-                account.next_sample = handled + account.sample_every
-                account.samples.append((seconds, at - seconds - message.sent_at))
-            self._outstanding -= 1
-            is_full = self._note(
-                Fact("committed", account.index, edge, to_bytes(message.key), message.failures + 1, at, seconds, events)
-            )
+            in_hand, handled_by, facts, index = account.in_hand, self._handled, self._facts, account.index
+            before, count, total, longest = account.handled, 0, 0.0, account.longest
+            for delivery, result, seconds, at in finished:
+                message = in_hand.pop(delivery, None)
+                if message is None:
+                    is_complete = False
+                    continue
+                if result.state:
+                    apply_ops(account.committed[worker], result.state)
+                    account.versions[worker] += 1
+                emissions = result.emissions
+                events = self._append_emissions(account, message, emissions, at, used, rung) if emissions else ()
+                edge = message.edge
+                handled_by[edge] += 1
+                count += 1
+                total += seconds
+                if seconds > longest:  # noqa: PLR1730  as above
+                    longest = seconds
+                if before + count == account.next_sample:
+                    account.next_sample += account.sample_every
+                    account.samples.append((seconds, at - seconds - message.sent_at))
+                key = message.key.to_bytes(KEY_BYTES)
+                facts.append(Fact("committed", index, edge, key, message.failures + 1, at, seconds, events))
+                if message.parts:
+                    before += self._note_handled_beside(account, message)
+            account.handled = before + count
+            account.seconds += total
+            account.longest = longest
+            self._outstanding -= count
+            for way in used:
+                self._ring_used(way, rung)
             if self._lanes:
                 self._open_lanes(rung)
+            is_full = self._has_facts_to_tell()
             is_quiet = not self._outstanding and self._has_become_quiet()
-            if account.is_stopping and not account.in_hand:
+            if account.is_stopping and not in_hand:
                 self._has_stopped = True
         finally:
             release()
@@ -297,7 +302,7 @@ class Ledger(Merging):
             self._notify_facts()
         if is_quiet:
             self._notify_quiet()
-        return True
+        return is_complete
 
     def release(self, account: Account, worker: int, delivery: int, part: TurnPart, at: float) -> bool:
         """Let a part of a running turn out: a release (R3), or a generator's commit (R4).
@@ -310,7 +315,10 @@ class Ledger(Merging):
             message = account.in_hand.get(delivery)
             if message is None:
                 return False
-            events = self._append_emissions(account, message, part.emissions, at, rung)
+            used: list[Way] = []
+            events = self._append_emissions(account, message, part.emissions, at, used, rung)
+            for way in used:
+                self._ring_used(way, rung)
             released = message.released + len(part.emissions)
             if part.state is None:
                 account.in_hand[delivery] = replace(message, released=released)
@@ -413,24 +421,49 @@ class Ledger(Merging):
         return message
 
     def _append_emissions(
-        self, account: Account, message: Message, emissions: list[Emission], at: float, rung: list[Mailbox]
+        self,
+        account: Account,
+        message: Message,
+        emissions: list[Emission],
+        at: float,
+        used: list[Way],
+        rung: list[Mailbox],
     ) -> tuple[int, ...]:
-        ways = account.ways
+        """Append what a turn emitted; gives the indexes of the events.
+
+        Args:
+            account: that of the routine that emits.
+            message: what it handled.
+            emissions: in order.
+            at: clock reading.
+            used: gets the ways that are to be rung by `_ring_used`, some of them more than once.
+            rung: gets mailboxes that are to be woken.
+        """
+        ways, has_memos = account.ways, bool(self._memos)
         account.emitted += len(emissions)
         base = key_of_turn(message.key, message.stepped + message.released)
-        for emission in emissions:
-            event, reference, encoded = emission.event, emission.reference, emission.encoded
+        appended = 0
+        for event, reference, encoded in emissions:
             for way in ways[event]:
                 takes_bytes = reference is None or (encoded is not None and way.receiver.takes_bytes)
                 payload = encoded if takes_bytes else reference
                 if payload is None:
                     detail = f"an emission on {way.edge.label} carries no data"
                     raise InternalError(detail)
-                self._append(way, payload, key_of_child(base, way.key), at, rung)
+                if has_memos or not way.is_plain:
+                    self._append(way, payload, key_of_child(base, way.key), at, rung)
+                    continue
+                # As `_append`, without all that is none of a plain way's.
+                way.sent = seq = way.sent + 1
+                way.waiting.append(Message(way.index, seq, payload, key_of_child(base, way.key), at))
+                appended += 1
+                if not used or used[-1] is not way:
+                    used.append(way)
             base += STEP
             if account.taps:
                 data = reference if reference is not None else encoded
                 rung += [tap.mailbox for tap in account.taps.get(event, ()) if tap.offer_held(data)]
+        self._outstanding += appended
         if len(emissions) == 1:
-            return account.alone[emissions[0].event]
-        return tuple([emission.event for emission in emissions])
+            return account.alone[emissions[0][0]]
+        return tuple([event for event, _reference, _encoded in emissions])

@@ -125,18 +125,18 @@ class Merging(Dispositions):
             taken.append((self._delivery, message))
         return taken
 
-    def _note_handled_beside(self, account: Account, message: Message) -> None:
-        """Count the messages of a set that was handled, but for the last, which stands for all."""
+    def _note_handled_beside(self, account: Account, message: Message) -> int:
+        """Count the messages of a set that was handled, but for the last, which stands for all; gives how many."""
         others = message.parts[:-1]
         for part in others:
             self._handled[part.edge] += 1
         count = len(others)
         self._outstanding -= count
         account.merged += count
-        account.handled += count
         # It is one turn: what is measured of turns does not see them.
         account.measured += count
         account.next_sample += count
+        return count
 
     def _unite(self, members: tuple[Message, ...]) -> Message:
         self._outstanding += len(members)
@@ -158,8 +158,8 @@ class Merging(Dispositions):
         if self._outstanding:
             return  # they come before the end, which other workers, or turns beside, would hear of meanwhile
         for edge in account.plan.ends:
-            if not self._sent[edge]:
-                way = self._ways[edge]
+            way = self._ways[edge]
+            if not way.sent:
                 self._append(way, {}, key_of_child(key_of_text(f"{self.job_id}:end"), way.key), at, rung)
                 self._first_at[edge] = self._last_at[edge] = at
 

@@ -31,11 +31,12 @@ def add_once(known: tuple[Once, ...], added: tuple[Once, ...]) -> tuple[Once, ..
     return (*known, *(once for once in added if once.key not in keys))
 
 
-class Message(msgspec.Struct, frozen=True):
+class Message(msgspec.Struct, frozen=True, gc=False):
     """One message on its way over one connection.
 
     It never changes: what is to be different is another object in its place, so that whoever holds a reference
-    holds the message as it was then.
+    holds the message as it was then. The garbage collector passes it by, also a million of them that wait: no value
+    of a user refers to a message, so that none is part of a cycle.
 
     Args:
         edge: index of the connection in the compiled plan.
@@ -119,18 +120,12 @@ class Request(msgspec.Struct, frozen=True, array_like=True):
     parts: tuple[Part, ...] = ()
 
 
-class Emission(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
-    """One emission of a turn. A struct and no named tuple, since each message is one first: a third of the price.
+Emission = tuple[Annotated[int, msgspec.Meta(ge=0)], dict[str, Any] | None, bytes | None]
+"""One emission of a turn: (event, reference, encoded). A plain tuple, since each message is one first.
 
-    Args:
-        event: index of the event in the routine's outgoing table.
-        reference: the data by reference, where a thread or an output receives it; else None.
-        encoded: the data encoded, where a process receives it or sent it; else None.
-    """
-
-    event: Annotated[int, msgspec.Meta(ge=0)]
-    reference: dict[str, Any] | None
-    encoded: bytes | None
+The event is an index in the routine's outgoing table; the reference is the data where a thread or an output receives
+it, else None; what is encoded is the data where a process receives it or sent it, else None.
+"""
 
 
 class StateOp(NamedTuple):

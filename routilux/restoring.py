@@ -35,9 +35,10 @@ class Restoring(Holdings):
             self._memos[key] = add_once(self._memos.get(key, ()), added)
         self.measures = Measures(0.0, books.seconds, tuple(held.measured or Measured() for held in books.accounts))
         with self.lock:
-            self._sent[:], self._handled[:] = books.sent, books.handled
-            self._dead[:], self._skipped[:] = books.dead, books.skipped
-            self._dated = self._sent.copy()
+            for way, sent in zip(self._ways, books.sent, strict=True):
+                way.sent = sent
+            self._dated = list(books.sent)
+            self._handled[:], self._dead[:], self._skipped[:] = books.handled, books.dead, books.skipped
             for index, at in enumerate(books.first_at):
                 self._first_at[index], self._last_at[index] = at, books.last_at[index]
             self._entry_open = books.is_entry_open
@@ -67,7 +68,9 @@ class Restoring(Holdings):
             if whole is not None and not _fits(account, whole):
                 letter = letter._replace(given_up_with=None)  # noqa: PLW2901  the same, by itself
             account.dead_letters.add(letter)
-        if account.is_skipped:  # the others of its pool still had something in hand: nobody will take that here
+        if account.is_skipped:
+            self._close_ways(account)
+            # The others of its pool still had something in hand: nobody will take that here.
             gone = list(held.held)
             self._outstanding += len(gone)
             self._skip(account, gone)

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -31,7 +31,7 @@ from supervisors.behavior_service import BehaviorService
 from supervisors.errors import FrameError, InternalError, RemoteError, ValueDecodingError, ValueEncodingError
 from supervisors.mailbox import EMPTY
 from supervisors.messages import Exit, Kill, Terminate
-from supervisors.places.base import CLOSED, Lost, Place
+from supervisors.places.base import CLOSED, Finished, Lost, Place
 from supervisors.reasons import (
     ErrorRecord,
     Killed,
@@ -175,10 +175,11 @@ class ProcessActor(Behavior):
         self._open_place.grant(0, seq)
         return True
 
-    def on_done(self, number: int, seq: int, body: bytes, seconds: float, at: float) -> bool:
-        """Carry out what a call has done."""
+    def on_done(self, number: int, finished: Sequence[Finished]) -> bool:
+        """Carry out what calls have done."""
         self._is_begun = True
-        self._carry_out(self._in_hand.pop(seq), body)
+        for seq, body, _seconds, _at in finished:
+            self._carry_out(self._in_hand.pop(seq), body)
         self._push()
         return True
 

@@ -50,7 +50,7 @@ def cut(ledger: Ledger, known: Any = None) -> Books:
 
 
 def out(n: int) -> Emission:
-    return Emission(0, {"n": n}, None)
+    return (0, {"n": n}, None)
 
 
 def busy_ledger() -> Ledger:
@@ -62,7 +62,7 @@ def busy_ledger() -> Ledger:
         ledger.admit(entry, {"n": n})
     for delivery, _ in ledger.take(first, 3):
         ops = [StateOp("set", "n", delivery), StateOp("append", "\0slot:x", b"chunk")]
-        ledger.commit(first, 0, delivery, TurnResult([out(delivery)], ops), 1.0, 0.1)
+        ledger.commit(first, 0, [(delivery, TurnResult([out(delivery)], ops), 0.1, 1.0)])
     ((dead, _), (retried, _), (held, _)) = ledger.take(first, 3)
     for delivery in (dead, retried):
         ledger.count_failure(first, delivery, FAILED, 2.0, is_crash=False)
@@ -71,7 +71,7 @@ def busy_ledger() -> Ledger:
     ledger.record_once(first, held, Once("k", b"v"))
     ledger.release(first, 0, held, TurnPart([out(77)], None), 4.0)
     ((done, _),) = ledger.take(second, 1)
-    ledger.commit(second, 0, done, TurnResult([Emission(0, {"n": 1}, None)], []), 5.0, 0.1)
+    ledger.commit(second, 0, [(done, TurnResult([(0, {"n": 1}, None)], []), 0.1, 5.0)])
     ledger.check()
     return ledger
 
@@ -91,7 +91,7 @@ def test_a_cut_stays_true_while_the_job_goes_on() -> None:
             ledger.put_forward(account, ticket)
         while taken := ledger.take(account, 1):
             ops = [StateOp("append", "\0slot:x", b"later"), StateOp("del", "n", None)]
-            ledger.commit(account, 0, taken[0][0], TurnResult([], ops), 7.0, 0.1)
+            ledger.commit(account, 0, [(taken[0][0], TurnResult([], ops), 0.1, 7.0)])
     ledger.redeliver_all(None, 8.0)
     ledger.skip_routine(first, 9.0)
     ledger.take_output(ledger.outputs[0])
@@ -142,7 +142,7 @@ def test_a_ledger_goes_on_where_another_one_was() -> None:
     for ledger in (before, after):
         account = ledger.accounts[0]
         delivery = next(iter(account.in_hand), None) or ledger.take(account, 1)[0][0]
-        ledger.commit(account, 0, delivery, TurnResult([out(78)], []), 9.0, 0.1)
+        ledger.commit(account, 0, [(delivery, TurnResult([out(78)], []), 0.1, 9.0)])
         ids.append(ledger.accounts[1].mailbox.waiting_held()[-1].id)
     assert ids[0] == ids[1]
 
@@ -164,7 +164,7 @@ def test_what_was_done_once_waits_for_its_message_over_any_number_of_runners() -
     other = make_ledger()
     other.restore(books, {})
     delivery, _ = other.take(other.accounts[0], 1)[0]
-    other.commit(other.accounts[0], 0, delivery, TurnResult([out(5)], []), 9.0, 0.1)
+    other.commit(other.accounts[0], 0, [(delivery, TurnResult([out(5)], []), 0.1, 9.0)])
     to_come = list(other.accounts[1].mailbox.waiting_held())[-1]
     memos = {known.key: (Once("k", b"1"),), to_come.key: (Once("c", b"2"),), 12345: (Once("n", b"3"),)}
     ledger = make_ledger()
@@ -173,7 +173,7 @@ def test_what_was_done_once_waits_for_its_message_over_any_number_of_runners() -
     later = make_ledger()
     later.restore(cut(ledger), {to_come.key: (Once("c", b"other"), Once("d", b"4"))})
     delivery, _ = later.take(later.accounts[0], 1)[0]
-    later.commit(later.accounts[0], 0, delivery, TurnResult([out(5)], []), 9.0, 0.1)
+    later.commit(later.accounts[0], 0, [(delivery, TurnResult([out(5)], []), 0.1, 9.0)])
     emitted = list(later.accounts[1].mailbox.waiting_held())[-1]
     assert to_id(emitted.key) == to_come.id
     assert emitted.once == (Once("c", b"2"), Once("d", b"4"))

@@ -14,7 +14,7 @@ from routilux.dead_letters import DeadLetter, DeadLetters
 from routilux.errors import NotADeadLetterError, RoutineSkippedError
 from routilux.ids import to_bytes
 from routilux.ledger import Admission, Ledger
-from routilux.messages import Emission, Message, TurnPart, TurnResult
+from routilux.messages import Message, TurnPart, TurnResult
 from routilux.routing import ENTRY, compile_plan
 from supervisors.locking import BriefLock
 from supervisors.reasons import Crashed
@@ -58,7 +58,7 @@ class Books:
         assert self.ledger.admit(self.entry, {"n": n}) is Admission.ADMITTED
         [(delivery, _)] = self.ledger.take(account)
         if released:
-            part = TurnPart([Emission(0, {"n": n}, None)] * released, None)
+            part = TurnPart([(0, {"n": n}, None)] * released, None)
             assert self.ledger.release(account, 0, delivery, part, 0.0)
         self.ledger.count_failure(account, delivery, KILLED, 0.0, is_crash=True)
         self.ledger.bury(account, delivery, KILLED, 0.0)
@@ -170,7 +170,7 @@ def test_a_closed_entry_does_not_matter_while_something_is_left_to_do() -> None:
     for _ in range(2):
         assert books.quiet == 0
         [(delivery, _)] = books.ledger.take(books.a)
-        books.ledger.commit(books.a, 0, delivery, TurnResult([], []), 0.0, 0.0)
+        books.ledger.commit(books.a, 0, [(delivery, TurnResult([], []), 0.0, 0.0)])
     assert books.quiet == 1
 
 
@@ -187,8 +187,8 @@ def test_a_result_that_cannot_be_read_is_a_dead_letter_of_who_emitted_it_and_com
     books.ledger.admit(books.entry, {"n": 1})
     for account in (books.a, books.b):
         [(delivery, _)] = books.ledger.take(account)
-        result = TurnResult([Emission(0, {"n": 1}, None)], [])
-        assert books.ledger.commit(account, 0, delivery, result, 0.0, 0.0)
+        result = TurnResult([(0, {"n": 1}, None)], [])
+        assert books.ledger.commit(account, 0, [(delivery, result, 0.0, 0.0)])
     message = books.ledger.take_output(books.output)
     assert message is not None
     books.ledger.bury_result(books.output, message, KILLED, 7.0)
@@ -247,8 +247,8 @@ class Wanderings(RuleBasedStateMachine):
     def commit(self, which: int, emissions: int) -> None:
         account = self.ledger.accounts[which]
         for delivery in list(account.in_hand)[:1]:
-            result = TurnResult([Emission(0, {"n": 0}, None)] * emissions, [])
-            assert self.ledger.commit(account, 0, delivery, result, 0.0, 0.0)
+            result = TurnResult([(0, {"n": 0}, None)] * emissions, [])
+            assert self.ledger.commit(account, 0, [(delivery, result, 0.0, 0.0)])
 
     @rule(which=accounts, way=st.sampled_from(["bury", "bury", "put_back", "set_aside"]))
     def fail(self, which: int, way: str) -> None:

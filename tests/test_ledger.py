@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from routilux.ledger import Admission
-from routilux.messages import Emission, Once, TurnPart, TurnResult
+from routilux.messages import Once, TurnPart, TurnResult
 from routilux.tracking.meters import SAMPLES
 from supervisors.errors import InternalError
 from tests.test_dispositions import KILLED, Books
@@ -34,7 +34,7 @@ def test_what_was_recorded_goes_with_its_message_through_parts_retries_and_death
     once = Once("a", b"1")
     delivery = take(books)
     books.ledger.record_once(books.a, delivery, once)
-    emission = Emission(0, {"n": 1}, None)
+    emission = (0, {"n": 1}, None)
     books.ledger.release(books.a, 0, delivery, TurnPart([emission], None), 0.0)
     books.ledger.release(books.a, 0, delivery, TurnPart([emission], []), 0.0)
     books.ledger.count_failure(books.a, delivery, KILLED, 0.0, is_crash=True)
@@ -48,7 +48,7 @@ def test_what_was_recorded_goes_with_its_message_through_parts_retries_and_death
     [(delivery, message)] = books.ledger.take(books.a)
     assert message.once == (once,)
 
-    books.ledger.commit(books.a, 0, delivery, TurnResult([emission], []), 0.0, 0.0)
+    books.ledger.commit(books.a, 0, [(delivery, TurnResult([emission], []), 0.0, 0.0)])
     assert [message.once for message in books.b.mailbox.waiting_held()] == [(), (), ()]
     books.ledger.check()
 
@@ -73,8 +73,8 @@ def test_a_key_is_never_recorded_twice() -> None:
 def turn(books: Books, at: float, seconds: float, *, emits: int = 0, sent_at: float = 0.0) -> None:
     assert books.ledger.admit(books.entry, {"n": 1}, at=sent_at) is Admission.ADMITTED
     [(delivery, _)] = books.ledger.take(books.a)
-    emission = Emission(0, {"n": 1}, None)
-    assert books.ledger.commit(books.a, 0, delivery, TurnResult([emission] * emits, []), at, seconds)
+    emission = (0, {"n": 1}, None)
+    assert books.ledger.commit(books.a, 0, [(delivery, TurnResult([emission] * emits, []), seconds, at)])
 
 
 def test_what_turns_took_and_how_long_their_messages_waited_is_given_once() -> None:
@@ -148,5 +148,5 @@ def test_the_greatest_depth_of_a_mailbox_is_known_when_it_has_been_emptied() -> 
         for n in range(depth):
             books.ledger.admit(books.entry, {"n": n})
         for delivery, _ in books.ledger.take(books.a, 10):
-            books.ledger.commit(books.a, 0, delivery, TurnResult([], []), 1.0, 0.0)
+            books.ledger.commit(books.a, 0, [(delivery, TurnResult([], []), 0.0, 1.0)])
     assert (books.a.peak_waiting, len(books.a.mailbox)) == (5, 0)

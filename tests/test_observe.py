@@ -47,7 +47,7 @@ class FakeJob:
     def handle(self, count: int) -> None:
         account = self.ledger.accounts[0]
         for delivery, _message in self.ledger.take(account, count):
-            self.ledger.commit(account, 0, delivery, TurnResult([], []), 0.0, 0.0)
+            self.ledger.commit(account, 0, [(delivery, TurnResult([], []), 0.0, 0.0)])
 
 
 class Clock:

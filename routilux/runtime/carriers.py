@@ -102,8 +102,7 @@ class WireCarrier:
 
     def _check(self, emissions: list[Emission]) -> None:
         carried = self._carried
-        for emission in emissions:
-            event = emission.event
-            if event >= len(carried) or (emission.encoded is None and carried[event]):
+        for event, _reference, encoded in emissions:
+            if event >= len(carried) or (encoded is None and carried[event]):
                 found = "without data" if event < len(carried) else f"of event {event} out of {len(carried)}"
                 raise FrameError(f"expected emissions that can be handed on, got one {found}")

@@ -16,7 +16,7 @@ leads to, and never touches another routine's messages but by the ledger.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from routilux.accounts import Account
@@ -44,7 +44,7 @@ from routilux.runtime.turnstile import Turnstile
 from supervisors.behavior import Behavior, Context
 from supervisors.errors import FrameError, InternalError
 from supervisors.messages import Terminate
-from supervisors.places.base import LoopListener, Lost, Place, RequestAbandoned
+from supervisors.places.base import Finished, LoopListener, Lost, Place, RequestAbandoned
 from supervisors.policy import Strategy
 from supervisors.reasons import (
     DeadlineExceeded,
@@ -233,11 +233,13 @@ class RoutineActor(Behavior):
         self._grant_parts()
         return True
 
-    def on_done(self, number: int, seq: int, body: Any, seconds: float, at: float) -> bool:
-        """Commit a finished turn; False for one that was put back, and that will be run again."""
-        result = body if self._is_local else self._carrier.result(body)
+    def on_done(self, number: int, finished: Sequence[Finished]) -> bool:
+        """Commit finished turns; False where one was put back, and will be run again."""
+        if not self._is_local:
+            read = self._carrier.result
+            finished = [(seq, read(body), seconds, at) for seq, body, seconds, at in finished]
         self._fruitful[number] = True
-        return self._ledger.commit(self._account, number, seq, result, at, seconds) or self._come_late()
+        return self._ledger.commit(self._account, number, finished) or self._come_late()
 
     def on_returned(self, number: int, seqs: tuple[int, ...]) -> None:
         """The place is held, or a turn before these was refused: nothing of them has begun."""

@@ -330,8 +330,8 @@ def _decode(decoder: msgspec.msgpack.Decoder[_T], body: bytes, what: str) -> _T:
 
 
 def _check_emissions(emissions: list[Emission], body: bytes) -> None:
-    for emission in emissions:
-        if emission.reference is not None:
+    for _event, reference, _encoded in emissions:
+        if reference is not None:
             raise FrameError(f"{len(body)} bytes are no result: an emission of a process carries a reference")
 
 

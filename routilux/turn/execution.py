@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from routilux.context import Scope, cell, scope
 from routilux.errors import ResultError, SlotArgumentError
-from routilux.messages import Emission, Message, Once, StateOp, TurnPart, TurnResult, parts_of
+from routilux.messages import Message, Once, StateOp, TurnPart, TurnResult, parts_of
 from routilux.turn.codec import Codec
 from routilux.turn.gather import Gather
 from routilux.turn.once import run_once
@@ -278,7 +278,7 @@ class TurnExecution:
         # Only now: an emission that is refused has no position in its turn, whatever the handler makes of that.
         if outbox.to_drop and outbox.drop_next():
             return
-        if outbox.add(Emission(index, data if by_reference else None, body)):
+        if outbox.add((index, data if by_reference else None, body)):
             self._release()
 
     # As the worker runs it (`supervisors.places.base.Execution`).

@@ -77,8 +77,9 @@ class Outbox:
         emissions.append(emission)
         if self.is_atomic:
             return len(emissions) % COUNT_BOUND == 0
-        if emission.encoded is not None:
-            self._bytes += len(emission.encoded)
+        encoded = emission[2]
+        if encoded is not None:
+            self._bytes += len(encoded)
         since, clock = self._since, self._clock
         if since is None:
             self._since = clock()

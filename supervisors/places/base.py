@@ -15,7 +15,7 @@ loop nothing waits inside of a part: there the request goes on to its next `awai
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from supervisors.errors import UndescribedError
@@ -25,6 +25,10 @@ CLOSED = Shutdown("closed")
 """Why workers end that are closed, unless their owner says otherwise."""
 PART_BOUND = 1_000
 """Weight of parts that may be on their way without a grant (the bound of R3: 1,000 messages)."""
+
+Finished = tuple[int, Any, float, float]
+"""A request that was run: its number, its result, the seconds it took besides those parked, and a clock reading: at its
+end, or when that was noticed."""
 
 _Body = TypeVar("_Body")
 
@@ -93,12 +97,12 @@ class Listener(Protocol):
             A place of processes ignores it: there a request is ended by `kill`.
         """
 
-    def on_done(self, number: int, seq: int, body: Any, seconds: float, at: float) -> bool:
-        """A request was run, in `seconds` besides those parked, with result `body`; noticed at clock reading `at`.
+    def on_done(self, number: int, finished: Sequence[Finished]) -> bool:
+        """Requests were run, in this order.
 
         Returns:
-            Whether the result was committed. If not, a service in this program settles the request as failed, and
-            what was not begun behind it comes back by `on_returned`. A place of processes ignores it.
+            Whether the results were committed. If not, a service in this program settles the last request as failed,
+            and what was not begun behind it comes back by `on_returned`. A place of processes ignores it.
         """
 
     def on_returned(self, number: int, seqs: tuple[int, ...]) -> None:

@@ -320,7 +320,7 @@ class LoopPlace:
             case Done(_, body, seconds):
                 self._requests.pop(seq)
                 self._line.leave(seq)
-                accepted = listener.on_done(0, seq, body, seconds, self._clock())
+                accepted = listener.on_done(0, ((seq, body, seconds, self._clock()),))
                 loop.settle(request, accepted=accepted)
             case Failed(_, body):
                 self._requests.pop(seq)

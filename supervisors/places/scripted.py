@@ -331,7 +331,7 @@ class ScriptedPlace:
             case Done(seq, body, seconds):
                 worker.check_oldest(seq)
                 worker.in_hand.popleft()
-                listener.on_done(number, seq, body, seconds, self._clock())
+                listener.on_done(number, ((seq, body, seconds, self._clock()),))
             case Failed(seq, body):
                 worker.check_oldest(seq)
                 worker.in_hand.popleft()

@@ -141,7 +141,7 @@ class ThreadPlace:
             self._window = WINDOW if seconds < SHORT_SECONDS else 1
             self._seq = self._request = self._execution = None
             self._ungranted = 0
-            accepted = self._listener.on_done(0, seq, execution.result, seconds, now)
+            accepted = self._listener.on_done(0, ((seq, execution.result, seconds, now),))
             service.settle(accepted=accepted)
             if not accepted:
                 self._return_unbegun()

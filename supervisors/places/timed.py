@@ -250,7 +250,7 @@ class TimedThreadPlace:
                 self._is_refused = not accepted
             case Done(seq, body, seconds):
                 self._end_request()
-                accepted = self._listener.on_done(0, seq, body, seconds, self._clock())
+                accepted = self._listener.on_done(0, ((seq, body, seconds, self._clock()),))
             case Failed(seq, body):
                 self._end_request()
                 self._listener.on_failed(0, seq, body, ())

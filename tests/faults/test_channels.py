@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from routilux import ErrorHandler, Flow, JobState, Routine
-from routilux.messages import Emission, TurnResult
+from routilux.messages import TurnResult
 from routilux.turn import codec
 from tests.faults.deeds import close_channel, own_channel
 from tests.faults.measure import SECONDS, check_books
@@ -51,11 +51,11 @@ def tell_nothing_readable() -> None:
 
 
 def tell_of_no_such_event() -> None:
-    tell_result(msgspec.msgpack.encode(TurnResult([Emission(1, None, b"")], [])))
+    tell_result(msgspec.msgpack.encode(TurnResult([(1, None, b"")], [])))
 
 
 def tell_of_no_data() -> None:
-    tell_result(msgspec.msgpack.encode(TurnResult([Emission(0, None, None)], [])))
+    tell_result(msgspec.msgpack.encode(TurnResult([(0, None, None)], [])))
 
 
 def tell_no_readable_failure() -> None:

@@ -86,7 +86,7 @@ def test_without_a_store_a_job_cannot_be_left() -> None:
 def test_books_that_do_not_add_up_fail_the_job() -> None:
     bench = Bench()
     bench.handle(Move(JobStatus.RUNNING))
-    bench.ledger._sent[0] += 1
+    bench.ledger._ways[0].sent += 1
     bench.handle(Move(JobStatus.COMPLETED))
     cut = bench.cut()
     assert cut.status is JobStatus.FAILED

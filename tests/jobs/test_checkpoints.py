@@ -117,7 +117,7 @@ class Bench:
         return delivery
 
     def commit(self, delivery: int) -> None:
-        self.ledger.commit(self.account, 0, delivery, TurnResult([], []), 0.0, 0.0)
+        self.ledger.commit(self.account, 0, [(delivery, TurnResult([], []), 0.0, 0.0)])
 
 
 def test_nothing_is_cut_before_there_is_a_recorder() -> None:

@@ -245,7 +245,7 @@ def test_what_cannot_be_encoded_costs_the_checkpoint_alone() -> None:
     assert "payload" in str(failed.error)
     account = bench.ledger.accounts[0]
     ((delivery, _),) = bench.ledger.take(account)
-    bench.ledger.commit(account, 0, delivery, TurnResult([], []), 0.0, 0.0)
+    bench.ledger.commit(account, 0, [(delivery, TurnResult([], []), 0.0, 0.0)])
     assert isinstance(bench.save(), Saved)
 
 

@@ -35,7 +35,7 @@ immutable = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(st.characters(), max_size=4)
 )
 keys = st.text(max_size=3)
-emissions = st.lists(st.builds(Emission, st.integers(0, 9), st.none(), st.none() | st.binary(max_size=4)), max_size=3)
+emissions = st.lists(st.tuples(st.integers(0, 9), st.none(), st.none() | st.binary(max_size=4)), max_size=3)
 ops = st.lists(
     st.builds(StateOp, st.just("set"), keys, immutable | st.binary(max_size=4).map(values.encode))
     | st.builds(StateOp, st.just("del"), keys, st.none()),
@@ -205,7 +205,7 @@ def test_a_request_comes_back_as_its_message(payload: Any) -> None:
 def test_a_part_that_is_to_be_recorded_comes_back_and_has_nothing_else() -> None:
     once = Once("é", b"x")
     assert decode_part(wire.part(TurnPart([], None, once))) == TurnPart([], None, once)
-    for part in (TurnPart([Emission(0, None, b"")], None, once), TurnPart([], [], once)):
+    for part in (TurnPart([(0, None, b"")], None, once), TurnPart([], [], once)):
         with pytest.raises(FrameError, match="what is recorded comes with nothing else"):
             decode_part(wire.part(part))
 

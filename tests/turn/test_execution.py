@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from routilux.context import current_turn
 from routilux.errors import EmitOutsideTurnError, ResultError, SlotArgumentError
 from routilux.ids import to_id
-from routilux.messages import Emission, Message
+from routilux.messages import Message
 from routilux.model.function import routine
 from routilux.model.routine import Routine
 from routilux.turn.outbox import COUNT_BOUND, SECONDS_BOUND
@@ -209,11 +209,11 @@ def test_data_goes_out_in_the_forms_that_are_wanted() -> None:
     data = [1]
     worker.run(x=data)
 
-    wanted, unwanted = worker.out
-    assert (wanted.event, wanted.reference, unwanted) == (0, {"x": data}, Emission(1, None, None))
-    assert wanted.reference is not None
-    assert wanted.reference["x"] is data
-    assert wanted.encoded is not None
+    (event, reference, encoded), unwanted = worker.out
+    assert (event, reference, unwanted) == (0, {"x": data}, (1, None, None))
+    assert reference is not None
+    assert reference["x"] is data
+    assert encoded is not None
     assert values.decode(wanted.encoded) == {"x": [1]}
 
 
@@ -381,7 +381,9 @@ def test_a_turn_that_emits_slowly_is_released_by_the_clock() -> None:
     worker = Worker(Does(stream), clock=lambda: now[0])
     worker.run()
 
-    assert [[item.reference for item in part.emissions] for part in worker.parts] == [[{"n": 0}, {"n": 1}, {"n": 2}]]
+    assert [[reference for _, reference, _ in part.emissions] for part in worker.parts] == [
+        [{"n": 0}, {"n": 1}, {"n": 2}]
+    ]
 
 
 def test_a_turn_whose_release_was_refused_fails_even_if_its_handler_swallows_that(is_local: bool) -> None:

@@ -89,7 +89,7 @@ class Worker:
     @property
     def emitted(self) -> list[tuple[int, Any]]:
         """All that went out: (event, data)."""
-        return [(emission.event, read(emission, self.values)) for emission in self.out]
+        return [(emission[0], read(emission, self.values)) for emission in self.out]
 
     def begin(self, *, edge: int = 0, **data: Any) -> TurnExecution:
         """Take up a new message."""
@@ -167,4 +167,5 @@ class Worker:
 
 def read(emission: Emission, codec: ValueCodec = PICKLED) -> Any:
     """Give an emission's data, whichever way it went out."""
-    return emission.reference if emission.encoded is None else codec.decode(emission.encoded)
+    _event, reference, encoded = emission
+    return reference if encoded is None else codec.decode(encoded)

@@ -260,7 +260,7 @@ class ProcessPlace:
 
     def on_child_done(self, child: Child, seq: int, body: bytes, seconds: float) -> None:
         """Pass a result on."""
-        self._listener.on_done(child.number, seq, body, seconds, self._clock())
+        self._listener.on_done(child.number, ((seq, body, seconds, self._clock()),))
 
     def on_child_failed(self, child: Child, seq: int, body: bytes, returned: tuple[int, ...]) -> None:
         """Pass a failure on."""

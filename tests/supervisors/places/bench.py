@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ import psutil
 
 from supervisors.errors import FrameError
 from supervisors.parking import Poller
-from supervisors.places.base import Lost, Port
+from supervisors.places.base import Finished, Lost, Port
 from supervisors.places.process.place import ProcessPlace
 from supervisors.reasons import Reason, Shutdown
 from supervisors.wire.frames import Done, Parked, encode_frame
@@ -333,13 +333,14 @@ class Driver:
             self.place.grant(number, seq)
         return True
 
-    def on_done(self, _number: int, seq: int, body: bytes, seconds: float, at: float) -> bool:
-        self._read(seq)
-        assert seconds >= 0.0
-        assert seq not in self.done
-        self.done[seq] = decode(body)
-        self.seconds[seq] = seconds
-        self.order.append(seq)
+    def on_done(self, _number: int, finished: Sequence[Finished]) -> bool:
+        for seq, body, seconds, _at in finished:
+            self._read(seq)
+            assert seconds >= 0.0
+            assert seq not in self.done
+            self.done[seq] = decode(body)
+            self.seconds[seq] = seconds
+            self.order.append(seq)
         return True
 
     def on_returned(self, _number: int, seqs: tuple[int, ...]) -> None:

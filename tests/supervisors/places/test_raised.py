@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from supervisors.errors import UndescribedError
-from supervisors.places.base import Execution, Lost, Port, RequestAbandoned
+from supervisors.places.base import Execution, Finished, Lost, Port, RequestAbandoned
 from supervisors.places.thread import ThreadPlace
 from supervisors.reasons import ErrorRecord, Reason, record_error
 from tests.deeds import DEEDS
@@ -56,8 +57,8 @@ class Listener:
     def on_part(self, number: int, seq: int, body: Any) -> bool:
         return True
 
-    def on_done(self, _number: int, seq: int, body: Any, _seconds: float, _at: float) -> bool:
-        self.done.append((seq, body))
+    def on_done(self, _number: int, finished: Sequence[Finished]) -> bool:
+        self.done.extend((seq, body) for seq, body, _seconds, _at in finished)
         return True
 
     def on_returned(self, number: int, seqs: tuple[int, ...]) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter, deque
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from supervisors.errors import InternalError
-from supervisors.places.base import PART_BOUND, Execution, Lost, Place, Port
+from supervisors.places.base import PART_BOUND, Execution, Finished, Lost, Place, Port
 from supervisors.places.scripted import Faults, ScriptedPlace
 from supervisors.reasons import Crashed, Reason, Shutdown, StartFailed
 
@@ -141,11 +142,12 @@ class World:
         self.ungranted.append((number, seq))
         return True
 
-    def on_done(self, number: int, seq: int, body: Any, seconds: float, at: float) -> bool:
-        assert self.held[number].pop(0) == seq
-        assert seq not in self.outcome
-        assert self.parts[seq] >= int(self.requests[seq].split()[1])
-        self.outcome[seq] = body
+    def on_done(self, number: int, finished: Sequence[Finished]) -> bool:
+        for seq, body, _seconds, _at in finished:
+            assert self.held[number].pop(0) == seq
+            assert seq not in self.outcome
+            assert self.parts[seq] >= int(self.requests[seq].split()[1])
+            self.outcome[seq] = body
         return True
 
     def on_returned(self, number: int, seqs: tuple[int, ...]) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import GeneratorType
 from typing import Any, Literal
 
 from supervisors.parking import LockParker
-from supervisors.places.base import Lost, Port
+from supervisors.places.base import Finished, Lost, Port
 from supervisors.places.thread import ThreadPlace
 from supervisors.places.timed import TimedThreadPlace
 from supervisors.reasons import Reason
@@ -195,12 +195,13 @@ class World:
             self.ungranted.append(seq)
         return True
 
-    def on_done(self, number: int, seq: int, body: Any, seconds: float, at: float) -> bool:
-        assert (number, at) == (0, self.now)
-        assert seconds >= 0.0
-        assert seq not in self.done
-        if not self.refuses:
-            self.done[seq] = body
+    def on_done(self, number: int, finished: Sequence[Finished]) -> bool:
+        for seq, body, seconds, at in finished:
+            assert (number, at) == (0, self.now)
+            assert seconds >= 0.0
+            assert seq not in self.done
+            if not self.refuses:
+                self.done[seq] = body
         return not self.refuses
 
     def on_returned(self, number: int, seqs: tuple[int, ...]) -> None:
