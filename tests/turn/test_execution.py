@@ -214,7 +214,7 @@ def test_data_goes_out_in_the_forms_that_are_wanted() -> None:
     assert reference is not None
     assert reference["x"] is data
     assert encoded is not None
-    assert values.decode(wanted.encoded) == {"x": [1]}
+    assert values.decode(encoded) == {"x": [1]}
 
 
 def test_a_process_keeps_no_references() -> None:
