@@ -329,7 +329,19 @@ class Way:
         receiver: the routine or output that receives.
     """
 
-    __slots__ = ("account", "bound", "edge", "index", "is_plain", "key", "mailbox", "receiver", "sent", "waiting")
+    __slots__ = (
+        "account",
+        "bound",
+        "edge",
+        "index",
+        "is_plain",
+        "key",
+        "mailbox",
+        "receiver",
+        "sent",
+        "takes_bytes",
+        "waiting",
+    )
 
     def __init__(self, edge: Edge, receiver: Account | Output) -> None:
         self.edge = edge
@@ -337,6 +349,7 @@ class Way:
         self.receiver = receiver
         self.account = receiver if isinstance(receiver, Account) else None
         """The routine that receives; None where an output does."""
+        self.takes_bytes = receiver.takes_bytes
         self.mailbox = receiver.mailbox
         self.waiting: deque[Message] = receiver.mailbox.data
         """The mailbox's data lane."""

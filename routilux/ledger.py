@@ -23,7 +23,7 @@ from msgspec.structs import replace
 
 from routilux.accounts import Account, Output, Tap, Way
 from routilux.facts import Fact
-from routilux.ids import KEY_BYTES, STEP, key_of_child, key_of_text, key_of_turn, to_bytes
+from routilux.ids import KEY_BYTES, PARENT, PRIME, PRIME_BITS, STEP, key_of_child, key_of_text, key_of_turn, to_bytes
 from routilux.merging import Merging
 from routilux.messages import Emission, Message, Once, Payload, TurnPart
 from routilux.turn.state import apply_ops
@@ -251,14 +251,16 @@ class Ledger(Merging):
             False if a message is no longer in hand: such a turn comes too late and left nothing.
         """
         rung: list[Mailbox] = []
-        used: list[Way] = []
+        emitting: list[tuple[Message, list[Emission], float]] = []
         is_complete = True
         try_acquire, release = self._try_acquire, self._release
         if not try_acquire():
             self.lock.wait()
         try:
-            in_hand, handled_by, facts, index = account.in_hand, self._handled, self._facts, account.index
-            before, count, total, longest = account.handled, 0, 0.0, account.longest
+            in_hand, handled_by, facts = account.in_hand, self._handled, self._facts
+            index, alone, next_sample = account.index, account.alone, account.next_sample
+            handled, total, longest = account.handled, 0.0, account.longest
+            outstanding = self._outstanding
             for delivery, result, seconds, at in finished:
                 message = in_hand.pop(delivery, None)
                 if message is None:
@@ -268,26 +270,30 @@ class Ledger(Merging):
                     apply_ops(account.committed[worker], result.state)
                     account.versions[worker] += 1
                 emissions = result.emissions
-                events = self._append_emissions(account, message, emissions, at, used, rung) if emissions else ()
+                events: tuple[int, ...] = ()
+                if emissions:
+                    emitting.append((message, emissions, at))
+                    events = alone[emissions[0][0]] if len(emissions) == 1 else _events_of(emissions)
                 edge = message.edge
                 handled_by[edge] += 1
-                count += 1
+                outstanding -= 1
+                handled += 1
                 total += seconds
                 if seconds > longest:  # noqa: PLR1730  as above
                     longest = seconds
-                if before + count == account.next_sample:
-                    account.next_sample += account.sample_every
+                if handled == next_sample:
+                    next_sample += account.sample_every
                     account.samples.append((seconds, at - seconds - message.sent_at))
                 key = message.key.to_bytes(KEY_BYTES)
                 facts.append(Fact("committed", index, edge, key, message.failures + 1, at, seconds, events))
                 if message.parts:
-                    before += self._note_handled_beside(account, message)
-            account.handled = before + count
-            account.seconds += total
-            account.longest = longest
-            self._outstanding -= count
-            for way in used:
-                self._ring_used(way, rung)
+                    beside = self._note_handled_beside(account, message)
+                    handled, next_sample, outstanding = handled + beside, next_sample + beside, outstanding - beside
+            account.handled, account.next_sample = handled, next_sample
+            account.seconds, account.longest = account.seconds + total, longest
+            self._outstanding = outstanding
+            if emitting:
+                self._emit(account, emitting, rung)
             if self._lanes:
                 self._open_lanes(rung)
             is_full = self._has_facts_to_tell()
@@ -315,10 +321,7 @@ class Ledger(Merging):
             message = account.in_hand.get(delivery)
             if message is None:
                 return False
-            used: list[Way] = []
-            events = self._append_emissions(account, message, part.emissions, at, used, rung)
-            for way in used:
-                self._ring_used(way, rung)
+            self._emit(account, [(message, part.emissions, at)], rung)
             released = message.released + len(part.emissions)
             if part.state is None:
                 account.in_hand[delivery] = replace(message, released=released)
@@ -338,7 +341,7 @@ class Ledger(Merging):
                     message.failures + 1,
                     at,
                     0.0,
-                    events,
+                    _events_of(part.emissions),
                 )
             )
         self._wake(rung)
@@ -420,50 +423,51 @@ class Ledger(Merging):
             self._relieve(output, rung)
         return message
 
-    def _append_emissions(
-        self,
-        account: Account,
-        message: Message,
-        emissions: list[Emission],
-        at: float,
-        used: list[Way],
-        rung: list[Mailbox],
-    ) -> tuple[int, ...]:
-        """Append what a turn emitted; gives the indexes of the events.
+    def _emit(
+        self, account: Account, emitting: Iterable[tuple[Message, list[Emission], float]], rung: list[Mailbox]
+    ) -> None:
+        """Append what turns emitted to the mailboxes of those who receive it.
 
         Args:
             account: that of the routine that emits.
-            message: what it handled.
-            emissions: in order.
-            at: clock reading.
-            used: gets the ways that are to be rung by `_ring_used`, some of them more than once.
+            emitting: for each turn what it handled, what it emitted, and the clock reading of that.
             rung: gets mailboxes that are to be woken.
         """
-        ways, has_memos = account.ways, bool(self._memos)
-        account.emitted += len(emissions)
-        base = key_of_turn(message.key, message.stepped + message.released)
+        # What every message passes is spelled out here, as in `commit`.
+        ways, taps, has_memos = account.ways, account.taps, bool(self._memos)
+        used: dict[Way, None] = {}
+        last: Way | None = None
         appended = 0
-        for event, reference, encoded in emissions:
-            for way in ways[event]:
-                takes_bytes = reference is None or (encoded is not None and way.receiver.takes_bytes)
-                payload = encoded if takes_bytes else reference
-                if payload is None:
-                    detail = f"an emission on {way.edge.label} carries no data"
-                    raise InternalError(detail)
-                if has_memos or not way.is_plain:
-                    self._append(way, payload, key_of_child(base, way.key), at, rung)
-                    continue
-                # As `_append`, without all that is none of a plain way's.
-                way.sent = seq = way.sent + 1
-                way.waiting.append(Message(way.index, seq, payload, key_of_child(base, way.key), at))
-                appended += 1
-                if not used or used[-1] is not way:
-                    used.append(way)
-            base += STEP
-            if account.taps:
-                data = reference if reference is not None else encoded
-                rung += [tap.mailbox for tap in account.taps.get(event, ()) if tap.offer_held(data)]
+        for message, emissions, at in emitting:
+            account.emitted += len(emissions)
+            base = message.key * PARENT + (message.stepped + message.released) * STEP  # `ids.key_of_turn`
+            for event, reference, encoded in emissions:
+                for way in ways[event]:
+                    takes_bytes = reference is None or (way.takes_bytes and encoded is not None)
+                    payload = encoded if takes_bytes else reference
+                    if payload is None:
+                        detail = f"an emission on {way.edge.label} carries no data"
+                        raise InternalError(detail)
+                    sum_ = base + way.key
+                    key = (sum_ & PRIME) + (sum_ >> PRIME_BITS)  # `ids.key_of_child`
+                    if way is not last:
+                        if has_memos or not way.is_plain:
+                            self._append(way, payload, key, at, rung)
+                            continue
+                        used[way] = None
+                        last = way
+                    # As `_append`, without all that is none of a plain way's.
+                    way.sent = seq = way.sent + 1
+                    way.waiting.append(Message(way.index, seq, payload, key, at))
+                    appended += 1
+                base += STEP
+                if taps:
+                    data = reference if reference is not None else encoded
+                    rung += [tap.mailbox for tap in taps.get(event, ()) if tap.offer_held(data)]
         self._outstanding += appended
-        if len(emissions) == 1:
-            return account.alone[emissions[0][0]]
-        return tuple([event for event, _reference, _encoded in emissions])
+        for way in used:
+            self._ring_used(way, rung)
+
+
+def _events_of(emissions: list[Emission]) -> tuple[int, ...]:
+    return tuple([event for event, _reference, _encoded in emissions])

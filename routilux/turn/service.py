@@ -52,6 +52,8 @@ class RoutineService:
 
     _is_shared = False
     """Whether several turns may be in progress, each with a view on the state of its own."""
+    _execution: TurnExecution
+    """Runs the turns of an incarnation; there from its boot on."""
 
     def __init__(  # noqa: PLR0913  what a turn needs of a job, spelled out once
         self,
@@ -80,10 +82,9 @@ class RoutineService:
         self._incarnation: Incarnation | None = None
         self._reserved: dict[str, None] = {}
         """Keys of the state that are not the user's; of each incarnation its own."""
-        self._execution: TurnExecution | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_incarnation": None, "_execution": None}
+        return {**self.__dict__, "_incarnation": None}
 
     def boot(self, number: int, boot: Any) -> None:
         """Compile the tables, anew and for this incarnation alone.
@@ -99,7 +100,6 @@ class RoutineService:
         routes, gathers = self._compile_routes(committed)
         self._reserved = find_reserved(committed, *map(slot_key, gathers))
         keeps = self._codec.keeps_references
-        self._execution = None
         self._incarnation = Incarnation(
             routine=self._routine,
             routine_id=self._routine_id,
@@ -119,6 +119,7 @@ class RoutineService:
             ),
             loop=None if keeps or not any(route.is_async for route in routes.values()) else _make_loop(),
         )
+        self._execution = TurnExecution(self._incarnation)
 
     def begin(self, request: Any, port: Port) -> TurnExecution:
         """Take up a message.
@@ -134,20 +135,17 @@ class RoutineService:
         route = incarnation.routes.get(message.edge)
         if route is None:
             raise InternalError(f"connection {message.edge} does not end at routine {self._routine_id!r}")
-        if self._execution is not None:
-            self._execution.discard()  # nobody told how it ended
-        execution = self._execution = TurnExecution(incarnation, route, message, port)
+        execution = self._execution
+        execution.begin(route, message, port)
         return execution
 
     def settle(self, *, accepted: bool) -> None:
         """The turn just run was committed (True), or left nothing behind (False)."""
-        execution, self._execution = self._execution, None
-        if execution is None:
-            return
         if not accepted:
-            execution.discard()
-        elif execution.touched:
-            execution.settle()
+            self._execution.discard()
+        elif self._execution.touched:
+            self._execution.settle()
+        self._execution.let_go()
 
     def describe_failure(self, error: BaseException) -> Any:
         """Turn what a turn raised into a `TurnFailure`, as the codec has it.

@@ -261,9 +261,16 @@ class Execution(Protocol):
     def result(self) -> Any:
         """The result of a finished request."""
 
+    @property
+    def touched(self) -> bool:
+        """Whether the service has to hear that the result of this finished request was accepted."""
+
 
 class Service(Protocol):
-    """What a worker runs; made anew, by `boot`, for each incarnation."""
+    """What a worker runs; made anew, by `boot`, for each incarnation.
+
+    An execution is the service's own, which may take it up again for the next request.
+    """
 
     def boot(self, number: int, boot: Any) -> None:
         """Prepare; called once, before the first request."""
@@ -272,7 +279,10 @@ class Service(Protocol):
         """Take up a request. Whatever it or its execution raises is the request's failure."""
 
     def settle(self, *, accepted: bool) -> None:
-        """The request just run was reported as done (True) or as failed (False)."""
+        """The request just run was reported as done (True) or as failed (False).
+
+        It may be left out for one that was done and `touched` nothing, if another one follows.
+        """
 
     def describe_failure(self, error: BaseException) -> Any:
         """Turn what a request raised into the body of its failure (bytes for a process).

@@ -6,18 +6,24 @@ request that hands over a part while it runs waits inside `part` for its grant, 
 wait it was given; in there `hold` and `release` may be called, as in every call of the listener. A copy of the
 program that a request makes by fork ends where that request comes back. Never starts a thread, never ends a request
 that does not return.
+
+What short requests come to is told together: when none is left to be run, when the actor has something else to do,
+after one that the service has to hear of, before anything else is told, and after 2 ms. If the next one goes on for
+longer than that, the flusher's thread tells of those before: `Listener.on_done` may be called on that thread.
 """
 
 from __future__ import annotations
 
+import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sized
 from typing import Any
 
 from supervisors.errors import InternalError
 from supervisors.places.base import (
     CLOSED,
     Execution,
+    Finished,
     Listener,
     Lost,
     RequestAbandoned,
@@ -26,10 +32,13 @@ from supervisors.places.base import (
     tell_failure,
 )
 from supervisors.places.copies import generation, leave_copy
+from supervisors.places.flusher import Flusher
 from supervisors.reasons import Reason, StartFailed, record_error
 
-WINDOW = 32
+WINDOW = 128
 """Short requests taken at once: what taking costs is shared, and control is looked at between any two."""
+HELD_SECONDS = 0.002
+"""Requests are run for so long before what they came to is told (as in a worker process, `outbound.py`)."""
 SHORT_SECONDS = 0.001
 """A request that took less is short (arbitrary: a hundred times what taking costs)."""
 
@@ -42,6 +51,8 @@ class ThreadPlace:
         listener: who is told of the ends.
         clock: gives the time in seconds, for durations.
         wait: called while a part is not granted or the place is held; False when the request shall not go on.
+        urgent: what is looked at before the next request is begun, if it is not empty: the actor's control lane.
+        flusher: tells of what was run while the next request goes on for long; None: each result is told at once.
     """
 
     def __init__(
@@ -50,11 +61,25 @@ class ThreadPlace:
         listener: Listener,
         clock: Callable[[], float],
         wait: Callable[[], bool],
+        *,
+        urgent: Sized = (),
+        flusher: Flusher | None = None,
     ) -> None:
         self._make_service = make_service
         self._listener = listener
         self._clock = clock
         self._wait = wait
+        self._urgent = urgent
+        self._flusher = flusher
+        # Guards the telling of results, by the actor's thread or the flusher's, which has to be in order: so it is
+        # held while the listener takes them.
+        self._telling = threading.Lock()
+        self._finished: deque[Finished] = deque()
+        """What was not told so far; appended to on the actor's thread alone."""
+        self._is_accepted = True
+        """Whether what was told last was."""
+        self._is_watched = False
+        """Whether the flusher is going to look."""
         self._service: Service | None = None
         self._boot: Any = None
         self._is_booting = False
@@ -65,7 +90,6 @@ class ThreadPlace:
         self._waiting: deque[tuple[int, Any]] = deque()
         self._window = 1
         self._seq: int | None = None
-        self._request: Any = None
         self._execution: Execution | None = None
         self._is_inside = False
         self._is_held = False
@@ -102,8 +126,8 @@ class ThreadPlace:
     def flush(self) -> None:
         """Do nothing: there is nobody to send to."""
 
-    def advance(self) -> bool:  # noqa: C901  one function: what every short request passes is spelled out here
-        """Run the request in progress to its end, or to its next stop."""
+    def advance(self) -> bool:
+        """Run the request in progress to its end, or to its next stop, and short ones behind it."""
         if self._is_booting:
             self._boot_service()
             return True
@@ -111,41 +135,53 @@ class ThreadPlace:
             return self._finish_closing()
         if self._ungranted or self._is_held or (self._seq is None and not self._waiting):
             return False
-        service, seq, clock = self._service, self._seq, self._clock
-        if seq is None:
-            seq, self._request = self._waiting.popleft()
-            self._seq = seq
-            self._since = clock()
+        service = self._service
         if service is None:
             message = "a request without a service"
             raise InternalError(message)
-        # What follows is what every short request costs here: no function is called that need not be.
         self._is_inside = True
         try:
-            execution = self._execution
-            if execution is None:
-                execution = self._execution = service.begin(self._request, self)
-            is_done = execution.advance()
-        except BaseException as error:  # noqa: BLE001  whatever a request raises is its failure
-            self._fail(service, seq, error)
-            return True
+            self._run(service)
         finally:
             self._is_inside = False
-        if generation.number != self._generation:
-            leave_copy(None)
-        if self._is_refused:
-            self._drop_refused(service)
-        elif is_done:
+        return True
+
+    def _run(self, service: Service) -> None:
+        # What every short request costs here: no function is called that need not be.
+        waiting, finished, urgent = self._waiting, self._finished, self._urgent
+        begin, clock = service.begin, self._clock
+        seq, now, home = self._seq or 0, clock(), self._generation
+        tell_at = now if self._flusher is None else now + HELD_SECONDS
+        while True:
+            try:
+                execution = self._execution
+                if execution is None:
+                    seq, request = waiting.popleft()
+                    self._seq, self._since = seq, now
+                    execution = self._execution = begin(request, self)
+                is_done = execution.advance()
+            except BaseException as error:  # noqa: BLE001  whatever a request raises is its failure
+                self._fail(service, error)
+                return
+            if generation.number != home:
+                leave_copy(None)
+            if self._is_refused:
+                self._drop_refused(service)
+                return
+            if not is_done:
+                return
             now = clock()
             seconds = now - self._since
-            self._window = WINDOW if seconds < SHORT_SECONDS else 1
-            self._seq = self._request = self._execution = None
-            self._ungranted = 0
-            accepted = self._listener.on_done(0, ((seq, execution.result, seconds, now),))
-            service.settle(accepted=accepted)
-            if not accepted:
-                self._return_unbegun()
-        return True
+            finished.append((seq, execution.result, seconds, now))
+            self._seq = self._execution = None
+            if not waiting or urgent or now >= tell_at or execution.touched:
+                self._window = WINDOW if seconds < SHORT_SECONDS else 1
+                if not self._tell_and_settle(service) or not waiting or urgent:
+                    return
+                tell_at = now if self._flusher is None else now + HELD_SECONDS
+            elif not self._is_watched and self._flusher is not None:
+                self._is_watched = True
+                self._flusher.watch(self._tell_late)
 
     def grant(self, number: int, seq: int) -> None:
         """Let the request go on past its oldest part; nothing if it is not that one, or has none."""
@@ -180,6 +216,7 @@ class ThreadPlace:
         if generation.number != self._generation:
             return  # nobody takes what a copy hands over
         self.check()
+        self._tell()
         self._ungranted += 1
         try:
             self._is_refused = not self._listener.on_part(0, self._seq, body)
@@ -260,15 +297,50 @@ class ThreadPlace:
         self._service = service
         self._listener.on_ready(0)
 
-    def _fail(self, service: Service, seq: int, error: BaseException) -> None:
+    def _tell(self) -> bool:
+        """Tell what has to be told; gives whether what was told last was accepted."""
+        finished = self._finished
+        with self._telling:
+            if finished:
+                told = list(finished)
+                finished.clear()
+                self._is_accepted = self._listener.on_done(0, told)
+            if self._listener_error is not None:
+                raise self._listener_error
+            return self._is_accepted
+
+    def _tell_late(self) -> None:
+        """Tell it on the flusher's thread."""
+        finished = self._finished
+        with self._telling:
+            self._is_watched = False
+            told = [finished.popleft() for _ in range(len(finished))]  # more may come meanwhile
+            if not told:
+                return
+            try:
+                self._is_accepted = self._listener.on_done(0, told)
+            except BaseException as error:  # noqa: BLE001  of the actor, which ends by it when the request has ended
+                self._is_refused, self._listener_error = True, error
+
+    def _tell_and_settle(self, service: Service) -> bool:
+        self._is_inside = False
+        is_accepted = self._tell()
+        service.settle(accepted=is_accepted)
+        if not is_accepted:
+            self._return_unbegun()
+        self._is_inside = True
+        return is_accepted and self._service is service
+
+    def _fail(self, service: Service, error: BaseException) -> None:
         if generation.number != self._generation:
             leave_copy(error)
-        if self._is_refused:
+        if self._is_refused or self._seq is None:
             self._drop_refused(service)
             return
-        body = tell_failure(service.describe_failure, error)
+        seq, body = self._seq, tell_failure(service.describe_failure, error)
         self._forget()
         service.settle(accepted=False)
+        self._tell()
         self._listener.on_failed(0, seq, body, self._take_back())
 
     def _drop_refused(self, service: Service) -> None:
@@ -292,7 +364,6 @@ class ThreadPlace:
 
     def _forget(self) -> None:
         self._seq = None
-        self._request = None
         self._execution = None
         self._ungranted = 0
         self._is_refused = False
