@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from routilux.accounts import Account, Output, RetryWait
+from routilux.blocks import Block, messages_of
 from routilux.dead_letters import DeadLetter
 from routilux.messages import Message, Once, parts_of
 from routilux.tracking.meters import Measured, Spent
@@ -26,7 +27,7 @@ class AccountBooks(NamedTuple):
         committed: its declared states by worker; None for one that is known from before.
         versions: how often each of them was changed.
         in_hand: messages being handled, oldest first.
-        waiting: messages in its mailbox, oldest first.
+        waiting: messages in its mailbox, oldest first; some of them in blocks.
         retries: messages that wait for their next try.
         letters: its dead letters, oldest first.
         status: its word.
@@ -41,7 +42,7 @@ class AccountBooks(NamedTuple):
     committed: tuple[dict[str, Any] | None, ...]
     versions: tuple[int, ...]
     in_hand: tuple[Message, ...]
-    waiting: tuple[Message, ...]
+    waiting: tuple[Message | Block, ...]
     retries: tuple[RetryWait, ...]
     letters: tuple[DeadLetter, ...]
     status: str
@@ -56,7 +57,7 @@ class AccountBooks(NamedTuple):
     def held(self) -> Iterator[Message]:
         """All messages that are still to be handled, those of a set one by one."""
         for messages in (self.in_hand, self.waiting, self.merging, *(wait.messages for wait in self.retries)):
-            for message in messages:
+            for message in messages_of(messages):
                 yield from parts_of(message)
 
 

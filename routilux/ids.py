@@ -16,7 +16,7 @@ import hashlib
 from collections.abc import Iterable
 
 PRIME_BITS = 127
-PRIME = 2**PRIME_BITS - 1
+PRIME = (1 << PRIME_BITS) - 1
 PARENT = 0x793779B97F4A7C15F39CC0605CEDC9
 """Of 119 bits, so that a key has no more than 128: see `key_of_child`."""
 STEP = 0x2545F4914F6CDD1D8A5CD789635D2DFF

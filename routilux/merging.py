@@ -125,17 +125,18 @@ class Merging(Dispositions):
             taken.append((self._delivery, message))
         return taken
 
-    def _note_handled_beside(self, account: Account, message: Message) -> int:
-        """Count the messages of a set that was handled, but for the last, which stands for all; gives how many.
-
-        It is one turn: what is measured of turns does not see them.
-        """
+    def _note_handled_beside(self, account: Account, message: Message) -> None:
+        """Count the messages of a set that was handled, but for the last, which stands for all."""
         others = message.parts[:-1]
         for part in others:
             self._handled[part.edge] += 1
-        account.merged += len(others)
-        account.measured += len(others)
-        return len(others)
+        count = len(others)
+        self._outstanding -= count
+        account.merged += count
+        account.handled += count
+        # It is one turn: what is measured of turns does not see them.
+        account.measured += count
+        account.next_sample += count
 
     def _unite(self, members: tuple[Message, ...]) -> Message:
         self._outstanding += len(members)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from routilux.accounts import Account
 from routilux.dead_letters import DeadLetter
-from routilux.facts import Fact
+from routilux.facts import Commits, Fact
 from routilux.figures import RoutineFigures
 from routilux.holdings import EdgeCount, SentAt
 from routilux.jobs.checkpoints import (
@@ -248,14 +248,14 @@ class StateActor(Behavior):
             facts, times = self._ledger.fetch_facts_held(), self._ledger.fetch_times_held()
         self._take_in(facts, times, ctx.now())
 
-    def _take_in(self, facts: list[Fact], times: list[Times], now: float) -> None:
+    def _take_in(self, facts: list[Fact | Commits], times: list[Times], now: float) -> None:
         self._history.extend(facts)
         self._meters.extend(times, facts)
         if self._checkpoints is not None:
             self._checkpoints.keep_facts(facts)
         self._updated_at = now + self._wall_offset
 
-    def _take_in_cut(self, facts: list[Fact], times: list[Times], now: float) -> Measures:
+    def _take_in_cut(self, facts: list[Fact | Commits], times: list[Times], now: float) -> Measures:
         self._take_in(facts, times, now)
         return self._meters.measure(now)
 
@@ -362,7 +362,7 @@ def count_held(account: Account) -> RoutineFigures:
         retries=account.retries,
         restarts=account.restarts,
         emitted=account.emitted,
-        waiting=count_parts(account.mailbox.data) if account.joins else len(account.mailbox),
+        waiting=account.waiting,
         in_hand=count_parts(account.in_hand.values()),
         in_retry=account.retrying,
         abandoned=len(account.abandoned),

@@ -17,7 +17,7 @@ leads to, and never touches another routine's messages but by the ledger.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from routilux.accounts import Account
 from routilux.ledger import Ledger
@@ -44,7 +44,7 @@ from routilux.runtime.turnstile import Turnstile
 from supervisors.behavior import Behavior, Context
 from supervisors.errors import FrameError, InternalError
 from supervisors.messages import Terminate
-from supervisors.places.base import Finished, LoopListener, Lost, Place, RequestAbandoned
+from supervisors.places.base import BatchPlace, Finished, LoopListener, Lost, Place, RequestAbandoned
 from supervisors.policy import Strategy
 from supervisors.reasons import (
     DeadlineExceeded,
@@ -299,6 +299,9 @@ class RoutineActor(Behavior):
         for number in range(self._workers):
             # One worker gets all it has room for, the workers of a pool get theirs in turns.
             room = place.room(number)
+            if account.takes_blocks and room and self._hand_out_blocks(room):
+                worked = True
+                continue
             taken = source.take(account, 1 if self._is_pool else room) if room else []
             if not taken:
                 continue
@@ -310,6 +313,12 @@ class RoutineActor(Behavior):
         if worked:
             account.note_running()
         return worked
+
+    def _hand_out_blocks(self, room: int) -> bool:
+        blocks = self._ledger.take_blocks(self._account, room)
+        for delivery, block in blocks:
+            cast("BatchPlace", self._place).submit_batch(delivery, block)
+        return bool(blocks)
 
     def _hand_out_due(self) -> None:
         """Hand out what is to be tried again, the oldest first, ahead of all that is in hand."""

@@ -322,7 +322,7 @@ class TurnExecution:
                             returned = self._call_handler()
                         else:
                             returned = route.handler(*picked)
-                    if returned is not None and isinstance(returned, _RUNNABLE):
+                    if returned is not None and isinstance(returned, RUNNABLE):
                         steps = self._steps = Steps(self._checked(returned))
                 is_over = steps is None or self._advance_steps(steps)
             finally:
@@ -499,4 +499,5 @@ class TurnExecution:
 _NO_MESSAGE = Message(-1, 0, {}, 0)
 _NO_OPS: list[StateOp] = []
 """Of all turns that change no state; never changed itself."""
-_RUNNABLE = (GeneratorType, CoroutineType, AsyncGeneratorType)
+RUNNABLE = (GeneratorType, CoroutineType, AsyncGeneratorType)
+"""What a handler may return that is still to be run."""

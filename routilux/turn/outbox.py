@@ -90,6 +90,13 @@ class Outbox:
             return self._bytes >= BYTES_BOUND
         return self._clock() - since >= SECONDS_BOUND or len(emissions) >= COUNT_BOUND or self._bytes >= BYTES_BOUND
 
+    def adopt(self, emissions: list[Emission], since: float) -> None:
+        """Take over what the present turn has emitted, which began at clock reading `since`."""
+        self._emissions = emissions
+        self._bytes = sum(len(encoded) for _event, _reference, encoded in emissions if encoded is not None)
+        self._since = since if emissions else None
+        self.to_drop = 0
+
     def release(self) -> list[Emission]:
         """Take what is held, to be let out before the commit."""
         self._since = self._clock()

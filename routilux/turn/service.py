@@ -11,11 +11,13 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
+from routilux.blocks import Block
 from routilux.errors import EntryError
 from routilux.messages import Message
 from routilux.model import state_policy
 from routilux.model.function import FunctionRoutine
 from routilux.model.merging import is_united
+from routilux.turn.batch import BatchExecution
 from routilux.turn.codec import Codec
 from routilux.turn.execution import AsyncRunner, Exit, Incarnation, Route, TurnExecution, Write
 from routilux.turn.gather import Gather, make_gather, slot_key
@@ -52,8 +54,12 @@ class RoutineService:
 
     _is_shared = False
     """Whether several turns may be in progress, each with a view on the state of its own."""
-    _execution: TurnExecution
+    _turns: TurnExecution
     """Runs the turns of an incarnation; there from its boot on."""
+    _batches: BatchExecution
+    """Runs those of many messages."""
+    _execution: TurnExecution
+    """The one of these that is in use."""
 
     def __init__(  # noqa: PLR0913  what a turn needs of a job, spelled out once
         self,
@@ -84,7 +90,8 @@ class RoutineService:
         """Keys of the state that are not the user's; of each incarnation its own."""
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_incarnation": None}
+        unbooted = {"_turns", "_batches", "_execution"}
+        return {name: value for name, value in self.__dict__.items() if name not in unbooted} | {"_incarnation": None}
 
     def boot(self, number: int, boot: Any) -> None:
         """Compile the tables, anew and for this incarnation alone.
@@ -119,7 +126,8 @@ class RoutineService:
             ),
             loop=None if keeps or not any(route.is_async for route in routes.values()) else _make_loop(),
         )
-        self._execution = TurnExecution(self._incarnation)
+        self._execution = self._turns = TurnExecution(self._incarnation)
+        self._batches = BatchExecution(self._incarnation)
 
     def begin(self, request: Any, port: Port) -> TurnExecution:
         """Take up a message.
@@ -135,8 +143,18 @@ class RoutineService:
         route = incarnation.routes.get(message.edge)
         if route is None:
             raise InternalError(f"connection {message.edge} does not end at routine {self._routine_id!r}")
-        execution = self._execution
+        execution = self._execution = self._turns
         execution.begin(route, message, port)
+        return execution
+
+    def begin_batch(self, batch: Block, port: Port, now: float) -> BatchExecution:
+        """Take up a block of messages; raises as `begin`."""
+        incarnation = self._incarnation
+        route = None if incarnation is None else incarnation.routes.get(batch.edge)
+        if incarnation is None or route is None:
+            raise InternalError(f"routine {self._routine_id!r} was not booted, or has no connection {batch.edge}")
+        execution = self._execution = self._batches
+        execution.begin_block(route, batch, port, now)
         return execution
 
     def settle(self, *, accepted: bool) -> None:
