@@ -77,12 +77,12 @@ class History:
         first, self._told_total = self._told_total, self._told_total + len(added)
         self._told.extend(added)
         self._kept += count
-        while self._kept - (oldest_count := count_facts((self._told[0],))) >= HISTORY_LIMIT:
+        while self._kept > HISTORY_LIMIT and self._kept - (oldest := count_facts((self._told[0],))) >= HISTORY_LIMIT:
             self._told.popleft()
-            self._kept -= oldest_count
+            self._kept -= oldest
         kept_from = self._told_total - len(self._told)
-        while (oldest := self._budget.oldest) is not None and oldest < kept_from:
-            self._budget.give_back(oldest)
+        while (first_kept := self._budget.oldest) is not None and first_kept < kept_from:
+            self._budget.give_back(first_kept)
         if not [fact for fact in added if fact.reason is not None]:
             return  # so it is nearly always, and every turn makes a fact
         for number, fact in enumerate(added, first):
