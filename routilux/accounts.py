@@ -267,6 +267,18 @@ class Account:
         return self._in_hand
 
     @property
+    def entries_in_hand(self) -> Iterator[Message | Block]:
+        """What is in hand, those of a block together, oldest first."""
+        yield from self._in_hand.values()
+        for _offset, block in self.blocks:
+            yield block
+
+    @property
+    def count_in_hand(self) -> int:
+        """Messages in hand, those of a set one by one."""
+        return count_parts(self._in_hand.values()) + sum(len(block) for _offset, block in self.blocks)
+
+    @property
     def has_in_hand(self) -> bool:
         """Whether anything is in hand."""
         return bool(self.blocks or self._in_hand)

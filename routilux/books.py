@@ -26,8 +26,8 @@ class AccountBooks(NamedTuple):
     Args:
         committed: its declared states by worker; None for one that is known from before.
         versions: how often each of them was changed.
-        in_hand: messages being handled, oldest first.
-        waiting: messages in its mailbox, oldest first; some of them in blocks.
+        in_hand: messages being handled, oldest first; some of them in blocks, as of those that wait.
+        waiting: messages in its mailbox, oldest first.
         retries: messages that wait for their next try.
         letters: its dead letters, oldest first.
         status: its word.
@@ -41,7 +41,7 @@ class AccountBooks(NamedTuple):
 
     committed: tuple[dict[str, Any] | None, ...]
     versions: tuple[int, ...]
-    in_hand: tuple[Message, ...]
+    in_hand: tuple[Message | Block, ...]
     waiting: tuple[Message | Block, ...]
     retries: tuple[RetryWait, ...]
     letters: tuple[DeadLetter, ...]
@@ -135,7 +135,7 @@ def copy_account(account: Account, known: Versions) -> AccountBooks:
             for worker, committed in enumerate(account.committed)
         ),
         versions=tuple(account.versions),
-        in_hand=tuple(account.in_hand.values()),
+        in_hand=tuple(account.entries_in_hand),
         waiting=tuple(account.mailbox.data),
         retries=tuple(account.in_retry.values()),
         letters=tuple(account.dead_letters),

@@ -265,7 +265,7 @@ class Holdings:
         for receiver in self._receivers:
             _count_by_edge(waiting, receiver.mailbox.waiting_held())
         for account in self.accounts:
-            _count_by_edge(in_hand, account.in_hand.values())
+            _count_by_edge(in_hand, account.entries_in_hand)
             _count_by_edge(merging, account.merging)
             for wait in account.in_retry.values():
                 _count_by_edge(in_retry, wait.messages)
@@ -296,7 +296,7 @@ class Holdings:
         """
         with self.lock:
             wrong = [count for count in self.counts_held() if not count.is_conserved]
-            held = sum(a.waiting + count_parts(a.in_hand.values()) + a.retrying for a in self.accounts)
+            held = sum(a.waiting + a.count_in_hand + a.retrying for a in self.accounts)
             outstanding = self._outstanding
         if wrong:
             told = "; ".join(str(count) for count in wrong)

@@ -82,7 +82,10 @@ class Restoring(Holdings):
             if messages:
                 self._delivery += 1
                 account.in_retry[self._delivery] = wait._replace(messages=messages)
-        begun = [message if message.redelivered else replace(message, redelivered=True) for message in held.in_hand]
+        begun = [
+            message if message.redelivered else replace(message, redelivered=True)
+            for message in messages_of(held.in_hand)
+        ]
         # A set that waits is older than what is still to become one, and that older than what waits behind.
         waiting = tuple(messages_of(held.waiting))
         behind = max((at for at, message in enumerate(waiting, 1) if message.parts), default=0)

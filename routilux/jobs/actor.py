@@ -32,7 +32,6 @@ from routilux.jobs.history import History, HistoryCut
 from routilux.jobs.machine import JobStatus, is_final, move
 from routilux.jobs.recorder import CheckpointInfo, NotSaved, Saved, TakenOver
 from routilux.ledger import Ledger
-from routilux.messages import count_parts
 from routilux.records.schema import PausePoint
 from routilux.routing import names_of
 from routilux.tracking.meters import Measures, Meters, Spent, Times
@@ -363,7 +362,7 @@ def count_held(account: Account) -> RoutineFigures:
         restarts=account.restarts,
         emitted=account.emitted,
         waiting=account.waiting,
-        in_hand=count_parts(account.in_hand.values()),
+        in_hand=account.count_in_hand,
         in_retry=account.retrying,
         abandoned=len(account.abandoned),
         peak_waiting=max(account.peak_waiting, len(account.mailbox)),

@@ -79,7 +79,7 @@ def image_routine(routine_id: str, held: AccountBooks, clocks: Clocks, codec: Va
         status=held.status,
         error=held.error,
         is_skipped=held.is_skipped,
-        in_hand=image_all(held.in_hand),
+        in_hand=image_all(messages_of(held.in_hand)),
         waiting=image_all(messages_of(held.waiting)),
         retries=[
             RetryImage(image_all(wait.messages), max(0.0, wait.due_at - clocks.now), wait.holds)

@@ -291,7 +291,7 @@ class RoutineActor(Behavior):
         if self._holds or self._is_closing or self._account.is_skipped:
             return False
         if self._drains:
-            if self._account.in_hand:
+            if self._account.has_in_hand:
                 return False
             self._drains = False
         place, source, account = self._place, self._source, self._account
@@ -348,7 +348,7 @@ class RoutineActor(Behavior):
         """Let the first of `deliveries` fail, which the place could not take; those behind it go back."""
         first, *behind = deliveries
         self._ledger.put_back(self._account, behind)
-        if not self._is_pool and len(self._account.in_hand) > 1:
+        if not self._is_pool and self._account.count_in_hand > 1:
             self._drains = True
             self._ledger.put_back(self._account, (first,))
             return
