@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from enum import Enum
+from itertools import groupby
 from operator import sub
 
 from msgspec.structs import replace
@@ -287,11 +288,13 @@ class Ledger(Merging):
         if not try_acquire():
             self.lock.wait()
         try:
-            for entry in finished:
-                if entry[1].__class__ is not TurnResults:
-                    is_complete &= self._commit_each(account, worker, (entry,), rung)
-                elif not self._commit_block(account, entry[0], entry[1], rung):
-                    is_complete &= self._commit_each(account, worker, entry[1].one_by_one(entry[0]), rung)
+            for together, entries in groupby(finished, _is_of_block):
+                if not together:
+                    is_complete &= self._commit_each(account, worker, entries, rung)
+                    continue
+                for delivery, results, _seconds, _at in entries:
+                    if not self._commit_block(account, delivery, results, rung):
+                        is_complete &= self._commit_each(account, worker, results.one_by_one(delivery), rung)
             if self._lanes:
                 self._open_lanes(rung)
             is_full = self._has_facts_to_tell()
@@ -555,6 +558,10 @@ class Ledger(Merging):
         way.sent += count
         self._outstanding += count
         self._ring_used(way, rung)
+
+
+def _is_of_block(entry: Finished) -> bool:
+    return entry[1].__class__ is TurnResults
 
 
 def _events_of(emissions: list[Emission]) -> tuple[int, ...]:

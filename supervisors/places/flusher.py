@@ -25,6 +25,10 @@ class Flusher:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
+    def new_lock(self) -> threading.Lock:
+        """Give a lock for what is told by two threads in turns."""
+        return threading.Lock()
+
     def watch(self, tell: Callable[[], None]) -> None:
         """Have `tell` called on another thread, between `FLUSH_SECONDS` and twice that from now; it must not raise.
 

@@ -14,9 +14,9 @@ flusher's thread tells of those before it: `Listener.on_done` may be called on t
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sized
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 from supervisors.errors import InternalError
@@ -76,7 +76,7 @@ class ThreadPlace:
         self._flusher = flusher
         # Guards the batch in progress, so that what it came to is told in order, by the actor's thread or the
         # flusher's: it is held while the listener takes that.
-        self._telling = threading.Lock()
+        self._telling: AbstractContextManager[object] = nullcontext() if flusher is None else flusher.new_lock()
         self._batch: BatchExecution | None = None
         """The batch in progress."""
         self._first = 0
