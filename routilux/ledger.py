@@ -270,7 +270,9 @@ class Ledger(Merging):
                 return not account.is_at_boundary  # the way there has to be free
             return self._gate_open and not account.is_pressed
 
-    def commit(self, account: Account, worker: int, finished: Iterable[Finished]) -> bool:
+    def commit(  # noqa: C901  the end of a step, as of the others, and two kinds of entries
+        self, account: Account, worker: int, finished: Iterable[Finished]
+    ) -> bool:
         """Commit finished turns, oldest first; with each at once its state, emissions, acknowledgement and record (R1).
 
         Args:
