@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from routilux.errors import EntryError
-from routilux.messages import Message
+from routilux.messages import Message, TurnResult
 from routilux.model import state_policy
 from routilux.model.function import FunctionRoutine
 from routilux.model.merging import is_united
@@ -85,6 +85,16 @@ class RoutineService:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_incarnation": None, "_execution": None}
 
+    @property
+    def request_type(self) -> type[Message]:
+        """What a process takes its requests as."""
+        return self._codec.request_type
+
+    @property
+    def result_type(self) -> type[TurnResult]:
+        """The class of results that a process sends as parts of frames."""
+        return TurnResult
+
     def boot(self, number: int, boot: Any) -> None:
         """Compile the tables, anew and for this incarnation alone.
 
@@ -120,7 +130,7 @@ class RoutineService:
             loop=None if keeps or not any(route.is_async for route in routes.values()) else _make_loop(),
         )
 
-    def begin(self, request: Any, port: Port) -> TurnExecution:
+    def begin(self, message: Message, port: Port) -> TurnExecution:
         """Take up a message.
 
         Raises:
@@ -130,7 +140,6 @@ class RoutineService:
         incarnation = self._incarnation
         if incarnation is None:
             raise InternalError(f"routine {self._routine_id!r} was given a message before it was booted")
-        message: Message = request if incarnation.is_local else incarnation.codec.request(request)
         route = incarnation.routes.get(message.edge)
         if route is None:
             raise InternalError(f"connection {message.edge} does not end at routine {self._routine_id!r}")
