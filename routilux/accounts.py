@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
+from routilux.blocks import Block
 from routilux.dead_letters import DeadLetters
 from routilux.ids import key_of_text
 from routilux.merge_buffers import Lane, MergeBuffer, make_buffers
@@ -124,8 +125,10 @@ class Account:
 
     # CPython 3.11 finds the attributes of an object with thirty or more of them by a slower way, which is felt here.
     __slots__ = (
+        "_in_hand",
         "abandoned",
         "alone",
+        "blocks",
         "committed",
         "dead",
         "dead_letters",
@@ -133,9 +136,9 @@ class Account:
         "error",
         "failed",
         "handled",
-        "in_hand",
         "in_retry",
         "index",
+        "is_apart",
         "is_at_boundary",
         "is_in_place",
         "is_pressing",
@@ -160,6 +163,7 @@ class Account:
         "skipped",
         "spent",
         "status",
+        "takes_blocks",
         "takes_bytes",
         "taps",
         "versions",
@@ -173,7 +177,11 @@ class Account:
         self.joins = make_buffers(plan.joins, plan.options.capacity)
         """By connection, where its messages wait for others; empty for nearly all routines."""
         self.mailbox = Mailbox(plan.options.capacity, lock)
-        self.in_hand: dict[int, Message] = {}
+        self.blocks: deque[tuple[int, Block]] = deque()
+        """In hand as what they came as: for each what to add to an index in it to get a delivery number."""
+        self.takes_blocks = _takes_blocks(plan)
+        """Whether messages that were sent together may come to it as one."""
+        self._in_hand: dict[int, Message] = {}
         self.in_retry: dict[int, RetryWait] = {}
         """By the ticket for `put_forward`."""
         self.dead_letters = DeadLetters()
@@ -184,6 +192,8 @@ class Account:
         self.taps: dict[int, list[Tap]] = {}
         self.ways: tuple[tuple[Way, ...], ...] = ()
         """For each event, where its emissions go; set when all accounts are there."""
+        self.is_apart: tuple[bool, ...] = ()
+        """For each event, whether each of its ways has a receiver of its own."""
         self.alone = tuple((event,) for event in range(len(plan.events)))
         """For each event, the tuple of its index: what the fact of nearly every turn names."""
         self.presses_on: tuple[Account | Output | Lane, ...] = ()
@@ -248,6 +258,37 @@ class Account:
         self.abandoned = stacks
 
     @property
+    def in_hand(self) -> dict[int, Message]:
+        """What is in hand, message by message, by its delivery number; for those who hold the job's lock."""
+        while self.blocks:
+            offset, block = self.blocks.popleft()
+            for at, message in enumerate(block.messages(), block.start):
+                self._in_hand[offset + at] = message
+        return self._in_hand
+
+    @property
+    def entries_in_hand(self) -> Iterator[Message | Block]:
+        """What is in hand, those of a block together, oldest first."""
+        yield from self._in_hand.values()
+        for _offset, block in self.blocks:
+            yield block
+
+    @property
+    def count_in_hand(self) -> int:
+        """Messages in hand, those of a set one by one."""
+        return count_parts(self._in_hand.values()) + sum(len(block) for _offset, block in self.blocks)
+
+    @property
+    def has_in_hand(self) -> bool:
+        """Whether anything is in hand."""
+        return bool(self.blocks or self._in_hand)
+
+    @property
+    def waiting(self) -> int:
+        """Messages in its mailbox, those of a set one by one."""
+        return count_parts(self.mailbox.data) if self.joins else len(self.mailbox)
+
+    @property
     def buffers(self) -> tuple[MergeBuffer, ...]:
         """Where messages wait for others to be handled with, in the order of the slots."""
         return tuple(dict.fromkeys(self.joins.values()))
@@ -279,7 +320,7 @@ class Account:
     @property
     def has_stopped(self) -> bool:
         """Whether none of its turns is between two boundaries."""
-        return self.is_at_boundary or not self.in_hand
+        return self.is_at_boundary or not self.has_in_hand
 
     @property
     def retrying(self) -> int:
@@ -289,7 +330,7 @@ class Account:
     @property
     def is_idle(self) -> bool:
         """Whether it has nothing to handle; what waits for others waits on."""
-        return not (self.mailbox.data or self.in_hand or self.in_retry)
+        return not (self.mailbox.data or self.has_in_hand or self.in_retry)
 
     @property
     def is_pressed(self) -> bool:
@@ -329,7 +370,20 @@ class Way:
         receiver: the routine or output that receives.
     """
 
-    __slots__ = ("account", "bound", "edge", "index", "is_plain", "key", "mailbox", "receiver", "sent", "waiting")
+    __slots__ = (
+        "account",
+        "bound",
+        "edge",
+        "index",
+        "is_plain",
+        "key",
+        "mailbox",
+        "receiver",
+        "sent",
+        "takes_blocks",
+        "takes_bytes",
+        "waiting",
+    )
 
     def __init__(self, edge: Edge, receiver: Account | Output) -> None:
         self.edge = edge
@@ -337,15 +391,23 @@ class Way:
         self.receiver = receiver
         self.account = receiver if isinstance(receiver, Account) else None
         """The routine that receives; None where an output does."""
+        self.takes_bytes = receiver.takes_bytes
         self.mailbox = receiver.mailbox
-        self.waiting: deque[Message] = receiver.mailbox.data
+        self.waiting: deque[Message | Block] = receiver.mailbox.data
         """The mailbox's data lane."""
         capacity = receiver.mailbox.capacity
         self.bound = sys.maxsize if capacity is None else capacity
         """Messages with which the receiver begins to press back."""
         self.key = key_of_text(edge.born or edge.label)
         """Its part in the keys of its messages (`ids`)."""
+        self.takes_blocks = self.account is not None and self.account.takes_blocks
+        """Whether messages that are sent together may be appended as one."""
         self.is_plain = self.account is not None and edge.cycle < 0
         """Whether nothing is to be done for a message but to append it: no more, once its routine is skipped."""
         self.sent = 0
         """Messages that took it."""
+
+
+def _takes_blocks(plan: RoutinePlan) -> bool:
+    """Tell whether a routine takes its messages one behind the other, and nothing is done about single ones before."""
+    return not (plan.has_deadlines or plan.options.workers > 1 or plan.joins or plan.pace is not None)

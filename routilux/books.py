@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from routilux.accounts import Account, Output, RetryWait
+from routilux.blocks import Block, messages_of
 from routilux.dead_letters import DeadLetter
 from routilux.messages import Message, Once, parts_of
 from routilux.tracking.meters import Measured, Spent
@@ -25,7 +26,7 @@ class AccountBooks(NamedTuple):
     Args:
         committed: its declared states by worker; None for one that is known from before.
         versions: how often each of them was changed.
-        in_hand: messages being handled, oldest first.
+        in_hand: messages being handled, oldest first; some of them in blocks, as of those that wait.
         waiting: messages in its mailbox, oldest first.
         retries: messages that wait for their next try.
         letters: its dead letters, oldest first.
@@ -40,8 +41,8 @@ class AccountBooks(NamedTuple):
 
     committed: tuple[dict[str, Any] | None, ...]
     versions: tuple[int, ...]
-    in_hand: tuple[Message, ...]
-    waiting: tuple[Message, ...]
+    in_hand: tuple[Message | Block, ...]
+    waiting: tuple[Message | Block, ...]
     retries: tuple[RetryWait, ...]
     letters: tuple[DeadLetter, ...]
     status: str
@@ -56,7 +57,7 @@ class AccountBooks(NamedTuple):
     def held(self) -> Iterator[Message]:
         """All messages that are still to be handled, those of a set one by one."""
         for messages in (self.in_hand, self.waiting, self.merging, *(wait.messages for wait in self.retries)):
-            for message in messages:
+            for message in messages_of(messages):
                 yield from parts_of(message)
 
 
@@ -134,7 +135,7 @@ def copy_account(account: Account, known: Versions) -> AccountBooks:
             for worker, committed in enumerate(account.committed)
         ),
         versions=tuple(account.versions),
-        in_hand=tuple(account.in_hand.values()),
+        in_hand=tuple(account.entries_in_hand),
         waiting=tuple(account.mailbox.data),
         retries=tuple(account.in_retry.values()),
         letters=tuple(account.dead_letters),

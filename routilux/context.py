@@ -79,7 +79,7 @@ class Turn(Protocol):
         """Give what `fn` gave for this message and key, running it if that was never recorded."""
 
     def emit(self, event: str, data: dict[str, Any]) -> None:
-        """Hold one emission until the commit (R3).
+        """Hold one emission until the commit (R3); raises what `Routine.emit` tells of the event and its data.
 
         For the thread that runs the turn, while it does: who calls has found the turn in its `cell`.
         """

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from msgspec.structs import replace
 
 from routilux.accounts import Account, Output, RetryWait, Way
+from routilux.blocks import messages_of
 from routilux.dead_letters import DeadLetter
 from routilux.errors import NotADeadLetterError, RoutineSkippedError
 from routilux.facts import Fact
@@ -225,7 +226,7 @@ class Dispositions(Restoring):
         with self.lock:
             account.is_skipped = True
             self._close_ways(account)
-            waiting: list[Message] = account.mailbox.drain_held()
+            waiting = list(messages_of(account.mailbox.drain_held()))
             for wait in account.in_retry.values():
                 waiting.extend(wait.messages)
             account.in_retry.clear()

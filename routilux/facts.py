@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from typing import ClassVar
+
 import msgspec
 
+from routilux.blocks import Keys
+from routilux.ids import to_bytes
 from supervisors.reasons import Reason
 
 FACTS_BATCH = 512
@@ -39,3 +44,61 @@ class Fact(msgspec.Struct, frozen=True, gc=False, array_like=True):
     events: tuple[int, ...] = ()
     reason: Reason | None = None
     count: int = 0
+
+
+class Commits(msgspec.Struct, frozen=True, gc=False):
+    """Turns that were committed together, each the first try of its message: as many facts.
+
+    Args:
+        routine: index of the routine.
+        edge: index of the connection that their messages came by.
+        keys: the messages' identities.
+        start: index in these of the first.
+        began_at: clock reading when the first turn began; each other one began as the one before ended.
+        ats: when each ended.
+        events: indexes of the events that were emitted.
+        each: of each turn the indexes of the events it emitted, in order; None: of each turn they are `events`.
+    """
+
+    routine: int
+    edge: int
+    keys: Keys
+    start: int
+    began_at: float
+    ats: list[float]
+    events: tuple[int, ...]
+    each: list[tuple[int, ...]] | None = None
+
+    kind: ClassVar[str] = "committed"
+    reason: ClassVar[None] = None
+
+    def __len__(self) -> int:
+        return len(self.ats)
+
+    @property
+    def at(self) -> float:
+        """Clock reading of their commit."""
+        return self.ats[-1]
+
+    def facts(self) -> Iterator[Fact]:
+        """Give each as a fact."""
+        keys = self.keys.to_list()[self.start : self.start + len(self.ats)]
+        each = self.each or [self.events] * len(keys)
+        before = self.began_at
+        for key, at, events in zip(keys, self.ats, each, strict=True):
+            yield Fact("committed", self.routine, self.edge, to_bytes(key), 1, at, at - before, events)
+            before = at
+
+
+def facts_of(told: Iterable[Fact | Commits]) -> Iterator[Fact]:
+    """Give facts, those told of together one by one."""
+    for fact in told:
+        if isinstance(fact, Commits):
+            yield from fact.facts()
+        else:
+            yield fact
+
+
+def count_facts(told: Iterable[Fact | Commits]) -> int:
+    """Count facts, those told of together one by one."""
+    return sum(len(fact) if isinstance(fact, Commits) else 1 for fact in told)

@@ -14,8 +14,9 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from routilux.accounts import Account, Bell, Output, Way
+from routilux.blocks import Block
 from routilux.books import Books, Versions, copy_account, copy_output
-from routilux.facts import FACTS_BATCH, Fact
+from routilux.facts import FACTS_BATCH, Commits, Fact
 from routilux.ids import key_of_text
 from routilux.merge_buffers import Lane, MergeBuffer
 from routilux.messages import Message, Once, Payload, add_once, count_parts, parts_of
@@ -98,6 +99,7 @@ class Holdings:
         "_delivery",
         "_emitting",
         "_entry_open",
+        "_fact_count",
         "_facts",
         "_facts_told",
         "_first_at",
@@ -190,6 +192,7 @@ class Holdings:
         )
         for account in self.accounts:
             account.ways = tuple(tuple(self._ways[edge.index] for edge in out) for out in account.plan.routes)
+            account.is_apart = tuple(len({id(way.receiver) for way in out}) == len(out) for out in account.ways)
         count = len(plan.edges)
         self._handled = [0] * count
         self._dead = [0] * count
@@ -211,7 +214,8 @@ class Holdings:
         self._is_ending = False
         self._hold = 0
         self._is_quiet = False
-        self._facts: deque[Fact] = deque()
+        self._facts: deque[Fact | Commits] = deque()
+        self._fact_count = 0
         self._facts_told = False
         self._overflow = ""
         """What holds more than it may."""
@@ -224,10 +228,11 @@ class Holdings:
 
     # -- Looking in
 
-    def fetch_facts_held(self) -> list[Fact]:
+    def fetch_facts_held(self) -> list[Fact | Commits]:
         """Take all facts that wait, in commit order; for those who hold the lock."""
         facts = list(self._facts)
         self._facts.clear()
+        self._fact_count = 0
         self._facts_told = False
         self._date_connections(facts)
         return facts
@@ -260,7 +265,7 @@ class Holdings:
         for receiver in self._receivers:
             _count_by_edge(waiting, receiver.mailbox.waiting_held())
         for account in self.accounts:
-            _count_by_edge(in_hand, account.in_hand.values())
+            _count_by_edge(in_hand, account.entries_in_hand)
             _count_by_edge(merging, account.merging)
             for wait in account.in_retry.values():
                 _count_by_edge(in_retry, wait.messages)
@@ -291,9 +296,7 @@ class Holdings:
         """
         with self.lock:
             wrong = [count for count in self.counts_held() if not count.is_conserved]
-            held = sum(
-                count_parts(a.mailbox.data) + count_parts(a.in_hand.values()) + a.retrying for a in self.accounts
-            )
+            held = sum(a.waiting + a.count_in_hand + a.retrying for a in self.accounts)
             outstanding = self._outstanding
         if wrong:
             told = "; ".join(str(count) for count in wrong)
@@ -334,7 +337,7 @@ class Holdings:
 
     # -- For those who hold the lock
 
-    def _date_connections(self, facts: list[Fact]) -> None:
+    def _date_connections(self, facts: list[Fact | Commits]) -> None:
         """Note when the connections from routines were used that were; those from outside are dated as that happens.
 
         Every emission is in one of the facts. In a busy job the last ones tell of all connections, and few others are
@@ -379,7 +382,7 @@ class Holdings:
         """Note that messages were appended."""
         if way.mailbox.ring_held():
             rung.append(way.mailbox)
-        if len(way.waiting) >= way.bound:
+        if len(way.mailbox) >= way.bound:
             way.receiver.is_pressing = True
 
     def _close_ways(self, account: Account) -> None:
@@ -454,10 +457,11 @@ class Holdings:
 
     def _note(self, fact: Fact) -> bool:
         self._facts.append(fact)
+        self._fact_count += 1
         return self._has_facts_to_tell()
 
     def _has_facts_to_tell(self) -> bool:
-        if len(self._facts) < FACTS_BATCH or self._facts_told:
+        if self._fact_count < FACTS_BATCH or self._facts_told:
             return False
         self._facts_told = True
         return True
@@ -478,13 +482,16 @@ def _ring_senders(receiver: Account | Output | Lane, rung: list[Mailbox]) -> Non
     rung += [sender.mailbox for sender in receiver.pressed_by if sender.mailbox.ring_held()]
 
 
-def _count_by_edge(counts: list[int], messages: Iterable[Message]) -> None:
+def _count_by_edge(counts: list[int], messages: Iterable[Message | Block]) -> None:
     for message in messages:
-        for part in parts_of(message):
-            counts[part.edge] += 1
+        if isinstance(message, Block):
+            counts[message.edge] += len(message)
+        else:
+            for part in parts_of(message):
+                counts[part.edge] += 1
 
 
-def _date(dates: list[float | None], used: list[_Emitting], facts: Iterable[Fact]) -> None:
+def _date(dates: list[float | None], used: list[_Emitting], facts: Iterable[Fact | Commits]) -> None:
     """Set the dates of connections by the first of the facts that tells of each."""
     wanted: dict[int, dict[int, list[int]]] = {}
     for edge, routine, event in used:

@@ -16,16 +16,18 @@ Pure but for the lock it is given: no thread, no clock (times are handed in), no
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import Enum
+from operator import sub
 
 from msgspec.structs import replace
 
 from routilux.accounts import Account, Output, Tap, Way
-from routilux.facts import Fact
-from routilux.ids import KEY_BYTES, STEP, key_of_child, key_of_text, key_of_turn, to_bytes
+from routilux.blocks import Block, Keys
+from routilux.facts import Commits, Fact
+from routilux.ids import STEP, key_of_child, key_of_text, key_of_turn, to_bytes
 from routilux.merging import Merging
-from routilux.messages import Emission, Message, Once, Payload, TurnPart
+from routilux.messages import Emission, Message, Once, Payload, TurnPart, TurnResults
 from routilux.turn.state import apply_ops
 from supervisors.errors import InternalError
 from supervisors.mailbox import Mailbox
@@ -180,7 +182,7 @@ class Ledger(Merging):
             closed, or a receiver downstream is above its bound.
         """
         waiting = account.mailbox.data
-        if not waiting:
+        if not waiting or waiting[0].__class__ is Block:
             return []
         if account.joins:
             return self._take_joined(account, limit)
@@ -191,18 +193,49 @@ class Ledger(Merging):
         try:
             if not self._gate_open or account.is_stopping or account.is_pressed:
                 return []
-            depth = len(waiting)
-            if depth > account.peak_waiting:  # noqa: PLR1730  a call costs more; it grows between two takes alone
-                account.peak_waiting = depth
-            first = self._delivery + 1
-            self._delivery = last = self._delivery + min(limit, depth)
-            popleft = waiting.popleft
-            taken = [(delivery, popleft()) for delivery in range(first, last + 1)]
+            account.peak_waiting = max(account.peak_waiting, len(account.mailbox))
+            taken: list[tuple[int, Message]] = []
+            while waiting and len(taken) < limit and waiting[0].__class__ is not Block:
+                self._delivery += 1
+                taken.append((self._delivery, waiting.popleft()))
             account.in_hand.update(taken)
             if account.is_pressing:
                 self._relieve(account, rung)
         finally:
             release()
+        if rung:
+            self._wake(rung)
+        return taken
+
+    def take_blocks(self, account: Account, limit: int) -> list[tuple[int, Block]]:
+        """As `take`, where blocks are next.
+
+        Returns:
+            Pairs of (delivery number of the first message, block), oldest first.
+        """
+        waiting, mailbox = account.mailbox.data, account.mailbox
+        if not waiting or waiting[0].__class__ is not Block:
+            return []
+        rung: list[Mailbox] = []
+        taken: list[tuple[int, Block]] = []
+        with self.lock:
+            if not self._gate_open or account.is_stopping or account.is_pressed:
+                return []
+            account.peak_waiting = max(account.peak_waiting, len(mailbox))
+            while limit and waiting and waiting[0].__class__ is Block:
+                block: Block = waiting.popleft()
+                mailbox.surplus -= len(block) - 1
+                if len(block) > limit:
+                    rest = block.between(block.start + limit, block.stop)
+                    block = block.between(block.start, rest.start)
+                    waiting.appendleft(rest)
+                    mailbox.surplus += len(rest) - 1
+                taken.append((self._delivery + 1, block))
+                account.blocks.append((self._delivery + 1 - block.start, block))
+                self._delivery += len(block)
+                limit -= len(block)
+            if account.is_pressing:
+                self._relieve(account, rung)
         if rung:
             self._wake(rung)
         return taken
@@ -236,63 +269,34 @@ class Ledger(Merging):
                 return not account.is_at_boundary  # the way there has to be free
             return self._gate_open and not account.is_pressed
 
-    def commit(  # noqa: C901, PLR0912, PLR0915  one function: what every turn passes is spelled out here
-        self, account: Account, worker: int, finished: Iterable[Finished]
-    ) -> bool:
+    def commit(self, account: Account, worker: int, finished: Iterable[Finished]) -> bool:
         """Commit finished turns, oldest first; with each at once its state, emissions, acknowledgement and record (R1).
 
         Args:
             account: the routine's.
             worker: number of the worker whose state they change.
             finished: for each the number under which its message was taken, its `TurnResult`, the seconds it took
-                and the clock reading at its end.
+                and the clock reading at its end; for those of a block that of the first, and their `TurnResults`.
 
         Returns:
             False if a message is no longer in hand: such a turn comes too late and left nothing.
         """
         rung: list[Mailbox] = []
-        used: list[Way] = []
         is_complete = True
         try_acquire, release = self._try_acquire, self._release
         if not try_acquire():
             self.lock.wait()
         try:
-            in_hand, handled_by, facts, index = account.in_hand, self._handled, self._facts, account.index
-            before, count, total, longest = account.handled, 0, 0.0, account.longest
-            for delivery, result, seconds, at in finished:
-                message = in_hand.pop(delivery, None)
-                if message is None:
-                    is_complete = False
-                    continue
-                if result.state:
-                    apply_ops(account.committed[worker], result.state)
-                    account.versions[worker] += 1
-                emissions = result.emissions
-                events = self._append_emissions(account, message, emissions, at, used, rung) if emissions else ()
-                edge = message.edge
-                handled_by[edge] += 1
-                count += 1
-                total += seconds
-                if seconds > longest:  # noqa: PLR1730  as above
-                    longest = seconds
-                if before + count == account.next_sample:
-                    account.next_sample += account.sample_every
-                    account.samples.append((seconds, at - seconds - message.sent_at))
-                key = message.key.to_bytes(KEY_BYTES)
-                facts.append(Fact("committed", index, edge, key, message.failures + 1, at, seconds, events))
-                if message.parts:
-                    before += self._note_handled_beside(account, message)
-            account.handled = before + count
-            account.seconds += total
-            account.longest = longest
-            self._outstanding -= count
-            for way in used:
-                self._ring_used(way, rung)
+            for entry in finished:
+                if entry[1].__class__ is not TurnResults:
+                    is_complete &= self._commit_each(account, worker, (entry,), rung)
+                elif not self._commit_block(account, entry[0], entry[1], rung):
+                    is_complete &= self._commit_each(account, worker, entry[1].one_by_one(entry[0]), rung)
             if self._lanes:
                 self._open_lanes(rung)
             is_full = self._has_facts_to_tell()
             is_quiet = not self._outstanding and self._has_become_quiet()
-            if account.is_stopping and not in_hand:
+            if account.is_stopping and not account.has_in_hand:
                 self._has_stopped = True
         finally:
             release()
@@ -315,10 +319,9 @@ class Ledger(Merging):
             message = account.in_hand.get(delivery)
             if message is None:
                 return False
-            used: list[Way] = []
-            events = self._append_emissions(account, message, part.emissions, at, used, rung)
-            for way in used:
-                self._ring_used(way, rung)
+            if part.emissions:
+                bases = _bases_of(message.key, message.stepped + message.released, len(part.emissions))
+                self._emit(account, part.emissions, at, lambda key: Keys(len(bases), key, bases=bases), rung)
             released = message.released + len(part.emissions)
             if part.state is None:
                 account.in_hand[delivery] = replace(message, released=released)
@@ -338,7 +341,7 @@ class Ledger(Merging):
                     message.failures + 1,
                     at,
                     0.0,
-                    events,
+                    _events_of(part.emissions),
                 )
             )
         self._wake(rung)
@@ -420,50 +423,159 @@ class Ledger(Merging):
             self._relieve(output, rung)
         return message
 
-    def _append_emissions(
+    def _commit_each(self, account: Account, worker: int, finished: Iterable[Finished], rung: list[Mailbox]) -> bool:
+        """Commit turns one by one; False if a message is no longer in hand."""
+        emitted: list[Emission] = []
+        bases: list[int] = []
+        is_complete, at = True, 0.0
+        # What every turn passes is spelled out here: no function is called for it that need not be.
+        in_hand, facts, alone = account.in_hand, self._facts, account.alone
+        for delivery, result, seconds, at in finished:
+            message = in_hand.pop(delivery, None)
+            if message is None:
+                is_complete = False
+                continue
+            if result.state:
+                apply_ops(account.committed[worker], result.state)
+                account.versions[worker] += 1
+            emissions = result.emissions
+            events: tuple[int, ...] = ()
+            if emissions:
+                emitted += emissions
+                bases += _bases_of(message.key, message.stepped + message.released, len(emissions))
+                events = alone[emissions[0][0]] if len(emissions) == 1 else _events_of(emissions)
+            if message.parts:
+                self._note_handled_beside(account, message)
+            self._handled[message.edge] += 1
+            self._outstanding -= 1
+            account.handled += 1
+            account.seconds += seconds
+            if seconds > account.longest:  # noqa: PLR1730  a call costs more
+                account.longest = seconds
+            if account.handled == account.next_sample:
+                account.next_sample += account.sample_every
+                account.samples.append((seconds, at - seconds - message.sent_at))
+            key = to_bytes(message.key)
+            facts.append(Fact("committed", account.index, message.edge, key, message.failures + 1, at, seconds, events))
+            self._fact_count += 1
+        if emitted:
+            self._emit(account, emitted, at, lambda key: Keys(len(bases), key, bases=bases), rung)
+        return is_complete
+
+    def _commit_block(self, account: Account, delivery: int, results: TurnResults, rung: list[Mailbox]) -> bool:
+        """Commit turns of a block together; False if that is in hand no more as a block."""
+        if not account.blocks:
+            return False
+        offset, block = account.blocks[0]
+        count = len(results)
+        start, stop = block.start, block.start + count
+        if offset + start != delivery or stop > block.stop:
+            return False
+        if stop == block.stop:
+            account.blocks.popleft()
+        else:
+            account.blocks[0] = (offset, block.between(stop, block.stop))
+        self._handled[block.edge] += count
+        self._outstanding -= count
+        self._measure_block(account, block, results)
+        emissions, ats, ends = results.emissions, results.ats, results.ends
+        events: tuple[int, ...] = ()
+        each: list[tuple[int, ...]] | None = None
+        if emissions and ends == list(range(1, count + 1)) and _is_one_event(account, emissions):
+            events = account.alone[emissions[0][0]]
+            self._emit(account, emissions, ats[-1], lambda key: Keys(count, key, parents=block.keys, start=start), rung)
+        elif emissions:
+            each = [_events_of(emissions[first:end]) for first, end in zip([0, *ends], ends, strict=False)]
+            events = tuple({event for event, _reference, _encoded in emissions})
+            bases = [
+                base
+                for key, turn in zip(block.keys.to_list()[start:stop], each, strict=True)
+                for base in _bases_of(key, 0, len(turn))
+            ]
+            self._emit(account, emissions, ats[-1], lambda key: Keys(len(bases), key, bases=bases), rung)
+        self._facts.append(Commits(account.index, block.edge, block.keys, start, results.began_at, ats, events, each))
+        self._fact_count += count
+        return True
+
+    def _measure_block(self, account: Account, block: Block, results: TurnResults) -> None:
+        ats, began_at = results.ats, results.began_at
+        before = account.handled
+        account.handled += len(ats)
+        account.seconds += ats[-1] - began_at
+        account.longest = max(account.longest, *map(sub, ats, [began_at, *ats]))
+        while account.next_sample <= account.handled:
+            at = account.next_sample - before - 1
+            begun = ats[at - 1] if at else began_at
+            account.samples.append((ats[at] - begun, begun - block.sent_at))
+            account.next_sample += account.sample_every
+
+    def _emit(
         self,
         account: Account,
-        message: Message,
         emissions: list[Emission],
         at: float,
-        used: list[Way],
+        keys_for: Callable[[int], Keys],
         rung: list[Mailbox],
-    ) -> tuple[int, ...]:
-        """Append what a turn emitted; gives the indexes of the events.
+    ) -> None:
+        """Append what turns emitted to the mailboxes of those who receive it.
 
         Args:
             account: that of the routine that emits.
-            message: what it handled.
-            emissions: in order.
+            emissions: what it emitted, in order.
             at: clock reading.
-            used: gets the ways that are to be rung by `_ring_used`, some of them more than once.
+            keys_for: gives the keys of all these on a connection, by that one's part in them.
             rung: gets mailboxes that are to be woken.
         """
-        ways, has_memos = account.ways, bool(self._memos)
         account.emitted += len(emissions)
-        base = key_of_turn(message.key, message.stepped + message.released)
-        appended = 0
-        for event, reference, encoded in emissions:
-            for way in ways[event]:
-                takes_bytes = reference is None or (encoded is not None and way.receiver.takes_bytes)
-                payload = encoded if takes_bytes else reference
-                if payload is None:
-                    detail = f"an emission on {way.edge.label} carries no data"
-                    raise InternalError(detail)
-                if has_memos or not way.is_plain:
-                    self._append(way, payload, key_of_child(base, way.key), at, rung)
-                    continue
-                # As `_append`, without all that is none of a plain way's.
-                way.sent = seq = way.sent + 1
-                way.waiting.append(Message(way.index, seq, payload, key_of_child(base, way.key), at))
-                appended += 1
-                if not used or used[-1] is not way:
-                    used.append(way)
-            base += STEP
-            if account.taps:
-                data = reference if reference is not None else encoded
+        event = emissions[0][0]
+        if len(emissions) > 1 and account.is_apart[event] and not self._memos and _is_one_event(account, emissions):
+            for way in account.ways[event]:
+                self._append_all(way, emissions, keys_for(way.key), at, rung)
+        else:
+            # One after the other: what goes to one receiver on several connections stays in its order.
+            keys = {way.index: keys_for(way.key).to_list() for ways in account.ways for way in ways}
+            for number, emission in enumerate(emissions):
+                for way in account.ways[emission[0]]:
+                    self._append(way, _payload_on(way, emission), keys[way.index][number], at, rung)
+        if account.taps:
+            for event, reference, encoded in emissions:
+                data = encoded if reference is None else reference
                 rung += [tap.mailbox for tap in account.taps.get(event, ()) if tap.offer_held(data)]
-        self._outstanding += appended
-        if len(emissions) == 1:
-            return account.alone[emissions[0][0]]
-        return tuple([event for event, _reference, _encoded in emissions])
+
+    def _append_all(self, way: Way, emissions: list[Emission], keys: Keys, at: float, rung: list[Mailbox]) -> None:
+        """Append messages, as a block where the receiver takes such."""
+        payloads = [_payload_on(way, emission) for emission in emissions]
+        if not (way.is_plain and way.takes_blocks):
+            for payload, key in zip(payloads, keys.to_list(), strict=True):
+                self._append(way, payload, key, at, rung)
+            return
+        count = len(payloads)
+        way.waiting.append(Block(way.index, way.sent + 1, payloads, keys, at, 0, count))
+        way.mailbox.surplus += count - 1
+        way.sent += count
+        self._outstanding += count
+        self._ring_used(way, rung)
+
+
+def _events_of(emissions: list[Emission]) -> tuple[int, ...]:
+    return tuple([event for event, _reference, _encoded in emissions])
+
+
+def _bases_of(message_key: int, emitted: int, count: int) -> list[int]:
+    """Give what the keys of a turn's emissions are made of, which has emitted so many before."""
+    base = key_of_turn(message_key, emitted)
+    return [base + number * STEP for number in range(count)] if count != 1 else [base]
+
+
+def _is_one_event(account: Account, emissions: list[Emission]) -> bool:
+    return len(account.ways) == 1 or len({event for event, _reference, _encoded in emissions}) == 1
+
+
+def _payload_on(way: Way, emission: Emission) -> Payload:
+    """Give the data of an emission in the form in which it goes on a way."""
+    _event, reference, encoded = emission
+    payload = encoded if reference is None or (encoded is not None and way.takes_bytes) else reference
+    if payload is None:
+        detail = f"an emission on {way.edge.label} carries no data"
+        raise InternalError(detail)
+    return payload

@@ -125,18 +125,18 @@ class Merging(Dispositions):
             taken.append((self._delivery, message))
         return taken
 
-    def _note_handled_beside(self, account: Account, message: Message) -> int:
-        """Count the messages of a set that was handled, but for the last, which stands for all; gives how many."""
+    def _note_handled_beside(self, account: Account, message: Message) -> None:
+        """Count the messages of a set that was handled, but for the last, which stands for all."""
         others = message.parts[:-1]
         for part in others:
             self._handled[part.edge] += 1
         count = len(others)
         self._outstanding -= count
         account.merged += count
+        account.handled += count
         # It is one turn: what is measured of turns does not see them.
         account.measured += count
         account.next_sample += count
-        return count
 
     def _unite(self, members: tuple[Message, ...]) -> Message:
         self._outstanding += len(members)

@@ -6,7 +6,7 @@ was encoded to, once, by its sender.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -140,6 +140,32 @@ class TurnResult(msgspec.Struct, array_like=True, gc=False):
 
     emissions: list[Emission]
     state: list[StateOp]
+
+
+class TurnResults(msgspec.Struct, gc=False):
+    """What finished turns hand to their commits that ran one behind the other, none of which touched the state.
+
+    Args:
+        began_at: clock reading when the first began; each other one began as the one before ended.
+        ats: when each ended.
+        emissions: of all of them, in order.
+        ends: for each, how many of these had been emitted by its end.
+    """
+
+    began_at: float
+    ats: list[float]
+    emissions: list[Emission]
+    ends: list[int]
+
+    def __len__(self) -> int:
+        return len(self.ats)
+
+    def one_by_one(self, first: int) -> Iterator[tuple[int, TurnResult, float, float]]:
+        """Give each as (number, result, seconds, at), numbered from `first`."""
+        start, before = 0, self.began_at
+        for number, (end, at) in enumerate(zip(self.ends, self.ats, strict=True), first):
+            yield number, TurnResult(self.emissions[start:end], []), at - before, at
+            start, before = end, at
 
 
 class TurnFailure(NamedTuple):

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from msgspec.structs import replace
 
 from routilux.accounts import Account, Output
+from routilux.blocks import messages_of
 from routilux.books import AccountBooks, Books
 from routilux.holdings import Holdings
 from routilux.messages import Message, Once, add_once, count_parts, unite
@@ -81,12 +82,16 @@ class Restoring(Holdings):
             if messages:
                 self._delivery += 1
                 account.in_retry[self._delivery] = wait._replace(messages=messages)
-        begun = [message if message.redelivered else replace(message, redelivered=True) for message in held.in_hand]
+        begun = [
+            message if message.redelivered else replace(message, redelivered=True)
+            for message in messages_of(held.in_hand)
+        ]
         # A set that waits is older than what is still to become one, and that older than what waits behind.
-        behind = max((at for at, message in enumerate(held.waiting, 1) if message.parts), default=0)
-        ahead = list(_fit(account, (*begun, *held.waiting[:behind]), loose))
+        waiting = tuple(messages_of(held.waiting))
+        behind = max((at for at, message in enumerate(waiting, 1) if message.parts), default=0)
+        ahead = list(_fit(account, (*begun, *waiting[:behind]), loose))
         merging = self._gather_again(account, (*loose, *held.merging))
-        self._refill(account, (*ahead, *merging, *held.waiting[behind:]))
+        self._refill(account, (*ahead, *merging, *waiting[behind:]))
         self._outstanding += count_parts(account.mailbox.data) + account.retrying
 
     def _gather_again(self, account: Account, messages: Iterable[Message]) -> list[Message]:

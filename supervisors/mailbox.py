@@ -86,6 +86,7 @@ class Mailbox:
         "data",
         "lock",
         "overflow",
+        "surplus",
     )
 
     def __init__(self, capacity: int | None = None, lock: Lock | None = None, *, overflow: Overflow = "reject") -> None:
@@ -100,6 +101,8 @@ class Mailbox:
         """The control lane, oldest first: for others to see whether it is empty, and no more."""
         self.data: deque[Any] = deque()
         """The data lane, oldest first: for those who hold the lock, to be looked at and taken from."""
+        self.surplus = 0
+        """Messages in it that are part of another one's entry: kept by the lock's holder who puts in such entries."""
         self._parker: Parker = LockParker()
         self._rings = 0
         self._sleeping = False
@@ -113,12 +116,12 @@ class Mailbox:
 
     def __len__(self) -> int:
         """Messages in the data lane."""
-        return len(self.data)
+        return len(self.data) + self.surplus
 
     @property
     def is_full(self) -> bool:
         """Whether the data lane holds `capacity` messages or more."""
-        return self.capacity is not None and len(self.data) >= self.capacity
+        return self.capacity is not None and len(self.data) + self.surplus >= self.capacity
 
     @property
     def has_control(self) -> bool:
@@ -133,9 +136,7 @@ class Mailbox:
     def stats(self) -> MailboxStats:
         """What the data lane has seen, in one cut."""
         with self.lock:
-            return MailboxStats(
-                len(self.data), self.capacity, self._received, self._dropped, self._rejected, self._peak
-            )
+            return MailboxStats(len(self), self.capacity, self._received, self._dropped, self._rejected, self._peak)
 
     def put(
         self, message: object, timeout: float | None = None, *, is_over: Callable[[], bool] = lambda: False
@@ -294,6 +295,7 @@ class Mailbox:
         """Take every data message, oldest first."""
         drained = list(self.data)
         self.data.clear()
+        self.surplus = 0
         self._wake_sender()
         return drained
 
@@ -308,6 +310,7 @@ class Mailbox:
         self._closed = True
         control, data = self.drain_control_held(), list(self.data)
         self.data.clear()
+        self.surplus = 0
         while self._senders:
             self._senders.popleft().unpark()
         return control, data

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from supervisors.places.flusher import flusher
 from tests import leaks
 
 # Derandomized: the same examples at each run, so that a red test is red again and a green one stays green.
@@ -26,6 +27,7 @@ def pytest_configure() -> None:
     their thousands would compile both packages anew where the environment says to write no bytecode.
     """
     leaks.mark_processes()
+    flusher.watch(lambda: None)  # its thread is the program's, and stays
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

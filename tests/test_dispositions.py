@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -10,11 +11,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from routilux import Flow, Routine
 from routilux.accounts import Account
+from routilux.blocks import messages_of
 from routilux.dead_letters import DeadLetter, DeadLetters
 from routilux.errors import NotADeadLetterError, RoutineSkippedError
 from routilux.ids import to_bytes
 from routilux.ledger import Admission, Ledger
-from routilux.messages import Message, TurnPart, TurnResult
+from routilux.messages import Message, TurnPart, TurnResult, TurnResults
 from routilux.routing import ENTRY, compile_plan
 from supervisors.locking import BriefLock
 from supervisors.reasons import Crashed
@@ -241,7 +243,9 @@ class Wanderings(RuleBasedStateMachine):
 
     @rule(which=accounts, limit=st.integers(1, 4))
     def take(self, which: int, limit: int) -> None:
-        self.ledger.take(self.ledger.accounts[which], limit)
+        account = self.ledger.accounts[which]
+        if not account.blocks:  # as its place has no room before these are done with
+            self.ledger.take_blocks(account, limit) or self.ledger.take(account, limit)
 
     @rule(which=accounts, emissions=st.integers(0, 3))
     def commit(self, which: int, emissions: int) -> None:
@@ -249,6 +253,16 @@ class Wanderings(RuleBasedStateMachine):
         for delivery in list(account.in_hand)[:1]:
             result = TurnResult([(0, {"n": 0}, None)] * emissions, [])
             assert self.ledger.commit(account, 0, [(delivery, result, 0.0, 0.0)])
+
+    @rule(which=accounts, counts=st.lists(st.integers(0, 2), min_size=1, max_size=4))
+    def commit_together(self, which: int, counts: list[int]) -> None:
+        account = self.ledger.accounts[which]
+        if account.blocks:
+            offset, block = account.blocks[0]
+            counts = counts[: len(block)]
+            ends = list(itertools.accumulate(counts))
+            results = TurnResults(0.0, [1.0] * len(counts), [(0, {"n": n}, None) for n in range(ends[-1])], ends)
+            assert self.ledger.commit(account, 0, [(offset + block.start, results, 1.0, 1.0)])
 
     @rule(which=accounts, way=st.sampled_from(["bury", "bury", "put_back", "set_aside"]))
     def fail(self, which: int, way: str) -> None:
@@ -324,8 +338,8 @@ class Wanderings(RuleBasedStateMachine):
     def each_message_is_in_one_place(self) -> None:
         places = [message.id for message in self.books.output.mailbox.waiting_held()]
         for account in self.ledger.accounts:
-            places += [message.id for message in waiting(account)]
-            places += [message.id for message in account.in_hand.values()]
+            places += [message.id for message in messages_of(waiting(account))]
+            places += [message.id for message in messages_of(account.entries_in_hand)]
             places += [message.id for wait in account.in_retry.values() for message in wait.messages]
             places += [letter.message.id for letter in account.dead_letters]
         assert len(places) == len(set(places))

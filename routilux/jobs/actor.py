@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from routilux.accounts import Account
 from routilux.dead_letters import DeadLetter
-from routilux.facts import Fact
+from routilux.facts import Commits, Fact
 from routilux.figures import RoutineFigures
 from routilux.holdings import EdgeCount, SentAt
 from routilux.jobs.checkpoints import (
@@ -32,7 +32,6 @@ from routilux.jobs.history import History, HistoryCut
 from routilux.jobs.machine import JobStatus, is_final, move
 from routilux.jobs.recorder import CheckpointInfo, NotSaved, Saved, TakenOver
 from routilux.ledger import Ledger
-from routilux.messages import count_parts
 from routilux.records.schema import PausePoint
 from routilux.routing import names_of
 from routilux.tracking.meters import Measures, Meters, Spent, Times
@@ -248,14 +247,14 @@ class StateActor(Behavior):
             facts, times = self._ledger.fetch_facts_held(), self._ledger.fetch_times_held()
         self._take_in(facts, times, ctx.now())
 
-    def _take_in(self, facts: list[Fact], times: list[Times], now: float) -> None:
+    def _take_in(self, facts: list[Fact | Commits], times: list[Times], now: float) -> None:
         self._history.extend(facts)
         self._meters.extend(times, facts)
         if self._checkpoints is not None:
             self._checkpoints.keep_facts(facts)
         self._updated_at = now + self._wall_offset
 
-    def _take_in_cut(self, facts: list[Fact], times: list[Times], now: float) -> Measures:
+    def _take_in_cut(self, facts: list[Fact | Commits], times: list[Times], now: float) -> Measures:
         self._take_in(facts, times, now)
         return self._meters.measure(now)
 
@@ -362,8 +361,8 @@ def count_held(account: Account) -> RoutineFigures:
         retries=account.retries,
         restarts=account.restarts,
         emitted=account.emitted,
-        waiting=count_parts(account.mailbox.data) if account.joins else len(account.mailbox),
-        in_hand=count_parts(account.in_hand.values()),
+        waiting=account.waiting,
+        in_hand=account.count_in_hand,
         in_retry=account.retrying,
         abandoned=len(account.abandoned),
         peak_waiting=max(account.peak_waiting, len(account.mailbox)),

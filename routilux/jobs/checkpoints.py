@@ -17,7 +17,7 @@ from typing import NamedTuple
 from routilux.accounts import Account
 from routilux.books import AccountBooks, Books, Versions
 from routilux.errors import JobEndedError
-from routilux.facts import Fact
+from routilux.facts import Commits, Fact, count_facts
 from routilux.jobs.backlog import Backlog
 from routilux.jobs.errors import CheckpointFailedError
 from routilux.jobs.journal import Journal
@@ -113,7 +113,7 @@ class Checkpoints:
         self._every = every
         self.pause_points = pause_points
         self._wall_offset = wall_offset
-        self.take_in: Callable[[list[Fact], list[Times], float], Measures | None] = lambda _facts, _times, _now: None
+        self.take_in: Callable[[list[Fact | Commits], list[Times], float], Measures | None] = lambda *_: None
         """Takes note of what was fetched at a cut, and of when that was; gives what was measured up to it."""
         self._failed = failed
         self._taken_over = taken_over
@@ -144,10 +144,10 @@ class Checkpoints:
         if self._recorder is not None:
             self._recorder.signal(message)
 
-    def keep_facts(self, facts: list[Fact]) -> None:
+    def keep_facts(self, facts: list[Fact | Commits]) -> None:
         """Hand facts to the recorder."""
         if self._recorder is not None:
-            self._backlog.add(len(facts))
+            self._backlog.add(count_facts(facts))
             self._recorder.signal(KeepFacts(facts))
 
     def note_paused(self, *, is_paused: bool, ctx: Context) -> bool:

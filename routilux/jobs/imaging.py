@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 from msgspec.structs import replace
 
 from routilux.accounts import RetryWait
+from routilux.blocks import messages_of
 from routilux.books import AccountBooks, Books, OutputBooks
 from routilux.dead_letters import DeadLetter
 from routilux.ids import from_bytes, to_bytes
@@ -78,8 +79,8 @@ def image_routine(routine_id: str, held: AccountBooks, clocks: Clocks, codec: Va
         status=held.status,
         error=held.error,
         is_skipped=held.is_skipped,
-        in_hand=image_all(held.in_hand),
-        waiting=image_all(held.waiting),
+        in_hand=image_all(messages_of(held.in_hand)),
+        waiting=image_all(messages_of(held.waiting)),
         retries=[
             RetryImage(image_all(wait.messages), max(0.0, wait.due_at - clocks.now), wait.holds)
             for wait in held.retries

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from routilux.books import Books, Versions
-from routilux.facts import Fact
+from routilux.facts import Commits, Fact, facts_of
 from routilux.jobs import imaging
 from routilux.jobs.backlog import Backlog
 from routilux.jobs.errors import CheckpointFailedError
@@ -99,7 +99,7 @@ class CheckpointInfo(NamedTuple):
 class KeepFacts(NamedTuple):
     """What happened in the job, in commit order."""
 
-    facts: list[Fact]
+    facts: list[Fact | Commits]
 
 
 class Save(NamedTuple):
@@ -201,8 +201,9 @@ class Recorder(Behavior):
         """Write what is to be kept."""
         match message:
             case KeepFacts(facts):
-                self._keep_facts(facts)
-                self._facts.done(len(facts))
+                told = list(facts_of(facts))
+                self._keep_facts(told)
+                self._facts.done(len(told))
             case Save():
                 self._save(message)
             case NotSaved(_, error):

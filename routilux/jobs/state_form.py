@@ -133,7 +133,7 @@ def to_fields(parts: Parts, *, allow_pickle: bool) -> dict[str, Any]:
         updated_at=parts.updated_at,
         error=parts.error,
         names=cut.names,
-        facts=list(cut.facts),
+        facts=cut.facts(),
         facts_total=cut.total,
         shortened=cut.shortened,
         wall_offset=cut.wall_offset,

@@ -256,8 +256,6 @@ class Routine(HasStats, Serializable):
         turn = cell.turn
         if turn is None or turn.routine is not self:
             turn = self._turn_to_emit(event)
-        if event not in self.__events:
-            raise UnknownEventError(event, turn.routine_id, self.__events)
         turn.emit(event, data)
 
     @property

@@ -17,7 +17,7 @@ leads to, and never touches another routine's messages but by the ledger.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from routilux.accounts import Account
 from routilux.ledger import Ledger
@@ -44,7 +44,7 @@ from routilux.runtime.turnstile import Turnstile
 from supervisors.behavior import Behavior, Context
 from supervisors.errors import InternalError, RequestTooLongError
 from supervisors.messages import Terminate
-from supervisors.places.base import Finished, LoopListener, Lost, Place, RequestAbandoned
+from supervisors.places.base import BatchPlace, Finished, LoopListener, Lost, Place, RequestAbandoned
 from supervisors.policy import Strategy
 from supervisors.reasons import (
     DeadlineExceeded,
@@ -290,7 +290,7 @@ class RoutineActor(Behavior):
         if self._holds or self._is_closing or self._account.is_skipped:
             return False
         if self._drains:
-            if self._account.in_hand:
+            if self._account.has_in_hand:
                 return False
             self._drains = False
         place, source, account = self._place, self._source, self._account
@@ -298,6 +298,9 @@ class RoutineActor(Behavior):
         for number in range(self._workers):
             # One worker gets all it has room for, the workers of a pool get theirs in turns.
             room = place.room(number)
+            if account.takes_blocks and room and self._hand_out_blocks(room):
+                worked = True
+                continue
             taken = source.take(account, 1 if self._is_pool else room) if room else []
             if not taken:
                 continue
@@ -309,6 +312,12 @@ class RoutineActor(Behavior):
         if worked:
             account.note_running()
         return worked
+
+    def _hand_out_blocks(self, room: int) -> bool:
+        blocks = self._ledger.take_blocks(self._account, room)
+        for delivery, block in blocks:
+            cast("BatchPlace", self._place).submit_batch(delivery, block)
+        return bool(blocks)
 
     def _hand_out_due(self) -> None:
         """Hand out what is to be tried again, the oldest first, ahead of all that is in hand."""
@@ -336,7 +345,7 @@ class RoutineActor(Behavior):
         """Let the first of `deliveries` fail, which the place could not take; those behind it go back."""
         first, *behind = deliveries
         self._ledger.put_back(self._account, behind)
-        if not self._is_pool and len(self._account.in_hand) > 1:
+        if not self._is_pool and self._account.count_in_hand > 1:
             self._drains = True
             self._ledger.put_back(self._account, (first,))
             return

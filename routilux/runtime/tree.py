@@ -51,6 +51,7 @@ from supervisors.errors import ValueEncodingError
 from supervisors.locking import BriefLock
 from supervisors.parking import Poller
 from supervisors.places.base import Listener, LoopListener, Place
+from supervisors.places.flusher import flusher
 from supervisors.places.looped import LoopPlace
 from supervisors.places.process.output import show_output
 from supervisors.places.process.place import ProcessPlace
@@ -382,7 +383,14 @@ def _actor_maker(
 
 def _thread_place(routine: RoutinePlan, job_id: str, codec: ValueCodec) -> PlaceMaker:
     def make(listener: Listener, ctx: Context, wait: Callable[[], bool]) -> Place:
-        return ThreadPlace(lambda: _make_service(routine, job_id, codec, is_local=True), listener, ctx.now, wait)
+        return ThreadPlace(
+            lambda: _make_service(routine, job_id, codec, is_local=True),
+            listener,
+            ctx.now,
+            wait,
+            urgent=ctx.mailbox.control,
+            flusher=flusher,
+        )
 
     return make
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from routilux.facts import Fact
+from routilux.facts import Commits, Fact
 from routilux.tracking.sketch import Histogram, Sketch
 
 RECENT_SECONDS = 60
@@ -144,7 +144,7 @@ class Meters:
             self._paused_seconds += now - self._stopped_at
             self._stopped_at = None
 
-    def extend(self, times: Iterable[Times], facts: Sequence[Fact]) -> None:
+    def extend(self, times: Iterable[Times], facts: Sequence[Fact | Commits]) -> None:
         """Take in what turns took.
 
         Args:
@@ -164,7 +164,12 @@ class Meters:
             if is_one_second:
                 meter.recent.add(second, count)
         if not is_one_second:  # of a job that is not very busy
-            counts = Counter([(fact.routine, int(fact.at - paused)) for fact in facts if fact.kind == "committed"])
+            counts = Counter(
+                (fact.routine, int(at - paused))
+                for fact in facts
+                if fact.kind == "committed"
+                for at in (fact.ats if isinstance(fact, Commits) else (fact.at,))
+            )
             for (routine, at), count in counts.items():
                 meters[routine].recent.add(at, count)
 

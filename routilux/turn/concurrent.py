@@ -78,7 +78,8 @@ class ConcurrentTurn(TurnExecution):
     def __init__(
         self, incarnation: Incarnation, route: Route, message: Message, port: Turnstile, shared: Shared
     ) -> None:
-        super().__init__(incarnation, route, message, port)
+        super().__init__(incarnation)
+        self.begin(route, message, port)
         self._turnstile = port
         self._shared = shared
         self._scope = Scope(self, self.routine)

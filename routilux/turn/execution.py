@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from msgspec.structs import replace
 
 from routilux.context import Scope, cell, scope
-from routilux.errors import ResultError, SlotArgumentError
+from routilux.errors import ResultError, SlotArgumentError, UnknownEventError
 from routilux.messages import Message, Once, StateOp, TurnPart, TurnResult, parts_of
 from routilux.turn.codec import Codec
 from routilux.turn.gather import Gather
@@ -113,23 +113,24 @@ class Incarnation:
 
 
 class TurnExecution:
-    """One turn: an `Execution` for the place that runs it, a `Turn` for the handler.
+    """One turn after the other: an `Execution` for the place that runs it, a `Turn` for the handler.
 
-    Belongs to the thread that calls `advance`.
+    Belongs to the thread that calls `advance`. It is taken up again for the next message (`begin`): an object for each
+    would cost a tenth of a short turn.
 
     Args:
-        incarnation: the routine it is a turn of.
-        route: the connection the message came by.
-        message: the message.
-        port: takes the parts that go out before the end.
+        incarnation: the routine that it runs turns of.
     """
 
     __slots__ = (
         "_broken",
         "_doing",
+        "_events",
         "_incarnation",
+        "_is_local",
         "_message",
         "_ops",
+        "_outbox",
         "_port",
         "_route",
         "_state",
@@ -139,28 +140,45 @@ class TurnExecution:
         "touched",
     )
 
-    # Set when the turn is over; each attribute set at the start would cost every turn.
+    _route: Route
+    _message: Message
+    _port: Port
+    _state: StateTurn | None
+    """None until the handler asks for the state: most turns of most routines never do."""
+    _steps: Steps | None
+    _broken: BaseException | None
+    _doing: set[str] | None
     _ops: list[StateOp]
-    _doing: set[str]
+    """Set when the turn is over, as what follows."""
     touched: bool
     """Whether the finished turn had to do with the state or with what its slot gathers."""
     result: Any
     """What the finished turn hands to its commit, as its codec has it."""
 
-    def __init__(self, incarnation: Incarnation, route: Route, message: Message, port: Port) -> None:
+    def __init__(self, incarnation: Incarnation) -> None:
         self.routine = incarnation.routine
         """The routine object whose handler runs."""
         self._incarnation = incarnation
+        self._events = incarnation.events
+        self._outbox = incarnation.outbox
+        self._is_local = incarnation.is_local
+        self.let_go()
+
+    def begin(self, route: Route, message: Message, port: Port) -> None:
+        """Take up a message.
+
+        Args:
+            route: the connection it came by.
+            message: the message.
+            port: takes the parts that go out before the end.
+        """
         self._route = route
         self._message = message
         self._port = port
-        outbox = incarnation.outbox
-        if message.released or (outbox.replays and message.stepped):
+        self._state = self._steps = self._broken = self._doing = None
+        if message.released or message.stepped:
+            outbox = self._outbox
             outbox.begin(message.released + (message.stepped if outbox.replays else 0))
-        # None until the handler asks for the state: most turns of most routines never do.
-        self._state: StateTurn | None = None
-        self._steps: Steps | None = None
-        self._broken: BaseException | None = None
 
     # As the handler sees it (`routilux.context.Turn`).
 
@@ -235,10 +253,9 @@ class TurnExecution:
     @property
     def doing(self) -> set[str]:
         """Keys of what its tasks are doing once at this moment."""
-        doing: set[str] | None = getattr(self, "_doing", None)
-        if doing is None:
-            doing = self._doing = set()
-        return doing
+        if self._doing is None:
+            self._doing = set()
+        return self._doing
 
     def check_wanted(self) -> None:
         """Raise what it was broken by, or `RequestAbandoned`, if it comes to nothing, and may have no more effects."""
@@ -265,12 +282,15 @@ class TurnExecution:
                 out, also from within dicts, lists and tuples (`with_copies_of_views`).
 
         Raises:
+            UnknownEventError: there is no such event.
             ValueEncodingError: a value cannot be carried, to a process or by a checkpoint of a job that keeps some; its
                 path starts with `emit('event')`.
         """
-        incarnation = self._incarnation
-        index, by_reference, detaches, write = incarnation.events[event]
-        outbox = incarnation.outbox
+        way_out = self._events.get(event)
+        if way_out is None:
+            raise UnknownEventError(event, self.routine_id, self._events)
+        index, by_reference, detaches, write = way_out
+        outbox = self._outbox
         # What nobody keeps by reference is copied by its encoding; a turn that did not ask for its state has no view.
         if detaches and self._state is not None:
             data = with_copies_of_views(data)
@@ -278,22 +298,31 @@ class TurnExecution:
         # Only now: an emission that is refused has no position in its turn, whatever the handler makes of that.
         if outbox.to_drop and outbox.drop_next():
             return
-        if outbox.add((index, data if by_reference else None, body)):
+        if outbox.add(index, data if by_reference else None, body):
             self._release()
 
     # As the worker runs it (`supervisors.places.base.Execution`).
 
     def advance(self) -> bool:
         """Run the handler to its end, or a generator to its next `yield`, which commits (R4)."""
-        # One function and not three: what each turn passes is spelled out here.
+        # One function and not four: what each turn passes is spelled out here.
         try:
             before = cell.turn
             cell.turn = self
             try:
                 steps = self._steps
                 if steps is None:
-                    returned = self._call_handler()
-                    if returned is not None and isinstance(returned, _RUNNABLE):
+                    route, data = self._route, self._message.payload
+                    if route.pick is None or data.__class__ is not dict:
+                        returned = self._call_handler()
+                    else:
+                        try:
+                            picked = route.pick(data)
+                        except KeyError:  # a parameter did not come: `bind` finds out which
+                            returned = self._call_handler()
+                        else:
+                            returned = route.handler(*picked)
+                    if returned is not None and isinstance(returned, RUNNABLE):
                         steps = self._steps = Steps(self._checked(returned))
                 is_over = steps is None or self._advance_steps(steps)
             finally:
@@ -301,10 +330,14 @@ class TurnExecution:
             if self._broken is not None:
                 # The handler swallowed it, but what it was to let out is gone.
                 raise self._broken  # noqa: TRY301  a function for it would be one more call a turn
-            if is_over:
-                self._prepare_result()
-            else:
+            if not is_over:
                 self._commit_step()
+            elif self._state is None and self._route.gather is None:
+                self.touched = False
+                result = TurnResult(self._outbox.commit(), _NO_OPS)
+                self.result = result if self._is_local else self._incarnation.codec.result(result)
+            else:
+                self._prepare_result()
         except BaseException:
             self.discard()
             raise
@@ -322,8 +355,16 @@ class TurnExecution:
         if gather is not None:
             gather.accept()
 
+    def let_go(self) -> None:
+        """Keep nothing of a message that is done with: the next one may be long in coming."""
+        self._message = _NO_MESSAGE
+        self.result = self._state = self._steps = None
+        self.touched = False
+
     def discard(self) -> None:
         """Leave nothing behind of what was not committed; nothing happens the second time."""
+        if self._message is _NO_MESSAGE:
+            return
         if self._steps is not None:
             self._steps.close()
         if self._state is not None:
@@ -441,9 +482,8 @@ class TurnExecution:
         state, gather = self._state, self._route.gather
         self.touched = state is not None or gather is not None
         self._ops = ops = self._prepare_ops(state, gather) if self.touched else _NO_OPS
-        incarnation = self._incarnation
-        result = TurnResult(incarnation.outbox.commit(), ops)
-        self.result = result if incarnation.is_local else incarnation.codec.result(result)
+        result = TurnResult(self._outbox.commit(), ops)
+        self.result = result if self._is_local else self._incarnation.codec.result(result)
 
     def _prepare_ops(self, state: StateTurn | None, gather: Gather | None) -> list[StateOp]:
         ops = [] if state is None else state.prepare()
@@ -456,6 +496,8 @@ class TurnExecution:
         return f"slot {self._route.slot!r} of routine {self.routine_id!r}"
 
 
+_NO_MESSAGE = Message(-1, 0, {}, 0)
 _NO_OPS: list[StateOp] = []
 """Of all turns that change no state; never changed itself."""
-_RUNNABLE = (GeneratorType, CoroutineType, AsyncGeneratorType)
+RUNNABLE = (GeneratorType, CoroutineType, AsyncGeneratorType)
+"""What a handler may return that is still to be run."""

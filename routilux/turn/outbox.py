@@ -8,6 +8,7 @@ it is given.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from routilux.messages import Emission
 
@@ -17,6 +18,10 @@ BYTES_BOUND = 1024 * 1024
 """Encoded bytes held before they are released early (R3)."""
 SECONDS_BOUND = 0.05
 """Seconds between two releases of a turn that goes on emitting (R3)."""
+
+
+NOTHING: list[Emission] = []
+"""What a turn commits that emitted nothing; never changed."""
 
 
 class Outbox:
@@ -68,24 +73,29 @@ class Outbox:
         self.to_drop -= 1
         return True
 
-    def add(self, emission: Emission) -> bool:
+    def add(self, event: int, reference: dict[str, Any] | None, encoded: bytes | None) -> bool:
         """Hold one emission; True if what is held must be released now.
 
         For an atomic turn, which releases nothing: if it is time to see whether anybody still wants what it holds.
         """
         emissions = self._emissions
-        emissions.append(emission)
+        emissions.append((event, reference, encoded))
         if self.is_atomic:
             return len(emissions) % COUNT_BOUND == 0
-        encoded = emission[2]
         if encoded is not None:
             self._bytes += len(encoded)
-        since, clock = self._since, self._clock
+        since = self._since
         if since is None:
-            self._since = clock()
-        elif clock() - since >= SECONDS_BOUND:
-            return True
-        return len(emissions) >= COUNT_BOUND or self._bytes >= BYTES_BOUND
+            self._since = self._clock()
+            return self._bytes >= BYTES_BOUND
+        return self._clock() - since >= SECONDS_BOUND or len(emissions) >= COUNT_BOUND or self._bytes >= BYTES_BOUND
+
+    def adopt(self, emissions: list[Emission], since: float) -> None:
+        """Take over what the present turn has emitted, which began at clock reading `since`."""
+        self._emissions = emissions
+        self._bytes = sum(len(encoded) for _event, _reference, encoded in emissions if encoded is not None)
+        self._since = since if emissions else None
+        self.to_drop = 0
 
     def release(self) -> list[Emission]:
         """Take what is held, to be let out before the commit."""
@@ -103,8 +113,11 @@ class Outbox:
 
     def commit(self) -> list[Emission]:
         """Take what is held, to be let out by a commit: what comes after is the start of a new turn."""
-        emissions, self._emissions = self._emissions, []
-        self._bytes = 0
         self.to_drop = 0
+        emissions = self._emissions
+        if not emissions:
+            return NOTHING
+        self._emissions = []
+        self._bytes = 0
         self._since = None
         return emissions

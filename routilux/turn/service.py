@@ -11,11 +11,13 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
+from routilux.blocks import Block
 from routilux.errors import EntryError
 from routilux.messages import Message, TurnResult
 from routilux.model import state_policy
 from routilux.model.function import FunctionRoutine
 from routilux.model.merging import is_united
+from routilux.turn.batch import BatchExecution
 from routilux.turn.codec import Codec
 from routilux.turn.execution import AsyncRunner, Exit, Incarnation, Route, TurnExecution, Write
 from routilux.turn.gather import Gather, make_gather, slot_key
@@ -52,6 +54,12 @@ class RoutineService:
 
     _is_shared = False
     """Whether several turns may be in progress, each with a view on the state of its own."""
+    _turns: TurnExecution
+    """Runs the turns of an incarnation; there from its boot on."""
+    _batches: BatchExecution
+    """Runs those of many messages."""
+    _execution: TurnExecution
+    """The one of these that is in use."""
 
     def __init__(  # noqa: PLR0913  what a turn needs of a job, spelled out once
         self,
@@ -80,10 +88,10 @@ class RoutineService:
         self._incarnation: Incarnation | None = None
         self._reserved: dict[str, None] = {}
         """Keys of the state that are not the user's; of each incarnation its own."""
-        self._execution: TurnExecution | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_incarnation": None, "_execution": None}
+        unbooted = {"_turns", "_batches", "_execution"}
+        return {name: value for name, value in self.__dict__.items() if name not in unbooted} | {"_incarnation": None}
 
     @property
     def request_type(self) -> type[Message]:
@@ -109,7 +117,6 @@ class RoutineService:
         routes, gathers = self._compile_routes(committed)
         self._reserved = find_reserved(committed, *map(slot_key, gathers))
         keeps = self._codec.keeps_references
-        self._execution = None
         self._incarnation = Incarnation(
             routine=self._routine,
             routine_id=self._routine_id,
@@ -129,6 +136,8 @@ class RoutineService:
             ),
             loop=None if keeps or not any(route.is_async for route in routes.values()) else _make_loop(),
         )
+        self._execution = self._turns = TurnExecution(self._incarnation)
+        self._batches = BatchExecution(self._incarnation)
 
     def begin(self, message: Message, port: Port) -> TurnExecution:
         """Take up a message.
@@ -143,20 +152,27 @@ class RoutineService:
         route = incarnation.routes.get(message.edge)
         if route is None:
             raise InternalError(f"connection {message.edge} does not end at routine {self._routine_id!r}")
-        if self._execution is not None:
-            self._execution.discard()  # nobody told how it ended
-        execution = self._execution = TurnExecution(incarnation, route, message, port)
+        execution = self._execution = self._turns
+        execution.begin(route, message, port)
+        return execution
+
+    def begin_batch(self, batch: Block, port: Port, now: float) -> BatchExecution:
+        """Take up a block of messages; raises as `begin`."""
+        incarnation = self._incarnation
+        route = None if incarnation is None else incarnation.routes.get(batch.edge)
+        if incarnation is None or route is None:
+            raise InternalError(f"routine {self._routine_id!r} was not booted, or has no connection {batch.edge}")
+        execution = self._execution = self._batches
+        execution.begin_block(route, batch, port, now)
         return execution
 
     def settle(self, *, accepted: bool) -> None:
         """The turn just run was committed (True), or left nothing behind (False)."""
-        execution, self._execution = self._execution, None
-        if execution is None:
-            return
         if not accepted:
-            execution.discard()
-        elif execution.touched:
-            execution.settle()
+            self._execution.discard()
+        elif self._execution.touched:
+            self._execution.settle()
+        self._execution.let_go()
 
     def describe_failure(self, error: BaseException) -> Any:
         """Turn what a turn raised into a `TurnFailure`, as the codec has it.

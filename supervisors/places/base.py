@@ -15,7 +15,8 @@ loop nothing waits inside of a part: there the request goes on to its next `awai
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Sized
+from enum import Enum
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from supervisors.errors import UndescribedError
@@ -225,6 +226,13 @@ class Place(Protocol):
         """List the workers, by number."""
 
 
+class BatchPlace(Place, Protocol):
+    """A place that takes many requests at once, which its service runs one behind the other."""
+
+    def submit_batch(self, first: int, batch: Sized) -> None:
+        """Hand over as many requests as `batch` is long, numbered from `first`; there must be room for them."""
+
+
 class Port(Protocol):
     """What a running request may do besides returning: hand over a part of its result."""
 
@@ -270,6 +278,8 @@ class Execution(Protocol):
 class Service(Protocol):
     """What a worker runs; made anew, by `boot`, for each incarnation.
 
+    An execution is the service's own, which may take it up again for the next request.
+
     To a process requests and results go as bytes, or as parts of the frames that carry them
     (`supervisors.wire.frames`).
     """
@@ -293,9 +303,9 @@ class Service(Protocol):
         """Take up a request. Whatever it or its execution raises is the request's failure."""
 
     def settle(self, *, accepted: bool) -> None:
-        """The request just run was reported as done (True) or as failed (False).
+        """The request just run, of a batch all that were, was reported as done (True) or as failed (False).
 
-        Done ones that have not `touched` anything are not told of.
+        Of several in a row that were done and have `touched` nothing, it may be told once.
         """
 
     def describe_failure(self, error: BaseException) -> Any:
@@ -351,6 +361,63 @@ class LoopExecution(Protocol):
 
     def conclude(self, *, accepted: bool) -> None:
         """The result was taken (True), or is nobody's (False); on the loop, in the order in which results are taken."""
+
+
+class Ran(Enum):
+    """How far a batch was run.
+
+    Args:
+        PLAIN: what was run is among its results.
+        APART: that too, but for the last one, whose result it has by itself.
+        STOPPED: that too, but for the last one, which is at a stop.
+        COPIED: this is a copy of the process, made by the last one.
+    """
+
+    PLAIN = "plain"
+    APART = "apart"
+    STOPPED = "stopped"
+    COPIED = "copied"
+
+
+class BatchExecution(Execution, Protocol):
+    """Many requests that are run one after the other. Belongs to one thread, but for `take_results`."""
+
+    @property
+    def position(self) -> int:
+        """How many of them are done with."""
+
+    def run(self, urgent: Sized, until: float, clock: Callable[[], float]) -> Ran:
+        """Run requests, of which the first may be one that was at a stop; what one raises is its failure.
+
+        Args:
+            urgent: not empty when no other one shall begin.
+            until: clock reading from which on none shall.
+            clock: gives these readings.
+        """
+
+    def take_results(self) -> tuple[int, Any, float, float] | None:
+        """Give what plain ones came to that was not given before: (position of the first, results, seconds, at).
+
+        Any thread may call it, one at a time, also while the next one runs. None where there is nothing.
+        """
+
+    def take_rest(self, behind: bool) -> tuple[int, Sized]:  # noqa: FBT001
+        """Leave out what was not begun: gives (position of the first of these, the batch of them).
+
+        Args:
+            behind: whether the present one was begun.
+        """
+
+    @property
+    def since(self) -> float:
+        """Clock reading when the present one was begun."""
+
+
+class BatchService(Service, Protocol):
+    """A service that takes many requests at once."""
+
+    def begin_batch(self, batch: Any, port: Port, now: float) -> BatchExecution:
+        """Take up a batch, at clock reading `now`."""
 
 
 class LoopService(Protocol):

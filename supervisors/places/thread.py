@@ -6,30 +6,42 @@ request that hands over a part while it runs waits inside `part` for its grant, 
 wait it was given; in there `hold` and `release` may be called, as in every call of the listener. A copy of the
 program that a request makes by fork ends where that request comes back. Never starts a thread, never ends a request
 that does not return.
+
+Of a batch the requests are run in one go, and what they came to is told together: when none is left, when the actor has
+something else to do, when one wants more than to be run, and after 2 ms. If one goes on for longer than that, the
+flusher's thread tells of those before it: `Listener.on_done` may be called on that thread.
 """
 
 from __future__ import annotations
 
+import threading
 from collections import deque
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sized
+from typing import Any, cast
 
 from supervisors.errors import InternalError
 from supervisors.places.base import (
     CLOSED,
+    BatchExecution,
+    BatchService,
     Execution,
+    Finished,
     Listener,
     Lost,
+    Ran,
     RequestAbandoned,
     Service,
     Worker,
     tell_failure,
 )
 from supervisors.places.copies import generation, leave_copy
+from supervisors.places.flusher import Flusher
 from supervisors.reasons import Reason, StartFailed, record_error
 
-WINDOW = 32
+WINDOW = 128
 """Short requests taken at once: what taking costs is shared, and control is looked at between any two."""
+HELD_SECONDS = 0.002
+"""Of a batch, requests are run for so long before what they came to is told (as in a process, `outbound.py`)."""
 SHORT_SECONDS = 0.001
 """A request that took less is short (arbitrary: a hundred times what taking costs)."""
 
@@ -38,10 +50,12 @@ class ThreadPlace:
     """Run requests here, on the thread that calls `advance`.
 
     Args:
-        make_service: makes the service, once for each start.
+        make_service: makes the service, once for each start; one that takes batches, if some are submitted.
         listener: who is told of the ends.
         clock: gives the time in seconds, for durations.
         wait: called while a part is not granted or the place is held; False when the request shall not go on.
+        urgent: what is looked at before the next request is begun, if it is not empty: the actor's control lane.
+        flusher: tells of what was run while the next request goes on for long; None: each result is told at once.
     """
 
     def __init__(
@@ -50,11 +64,25 @@ class ThreadPlace:
         listener: Listener,
         clock: Callable[[], float],
         wait: Callable[[], bool],
+        *,
+        urgent: Sized = (),
+        flusher: Flusher | None = None,
     ) -> None:
         self._make_service = make_service
         self._listener = listener
         self._clock = clock
         self._wait = wait
+        self._urgent = urgent
+        self._flusher = flusher
+        # Guards the batch in progress, so that what it came to is told in order, by the actor's thread or the
+        # flusher's: it is held while the listener takes that.
+        self._telling = threading.Lock()
+        self._batch: BatchExecution | None = None
+        """The batch in progress."""
+        self._first = 0
+        """The number of its first request."""
+        self._is_watched = False
+        """Whether the flusher is going to look."""
         self._service: Service | None = None
         self._boot: Any = None
         self._is_booting = False
@@ -62,9 +90,11 @@ class ThreadPlace:
         self._is_closed = False
         self._closing_reason: Reason = CLOSED
         self._incarnation = 0
-        self._waiting: deque[tuple[int, Any]] = deque()
+        self._waiting: deque[tuple[int, Any, int]] = deque()
+        """What was not begun: a number, a request, and 0; or of a batch the first number, the batch, and its length."""
         self._window = 1
         self._seq: int | None = None
+        """The request in progress, unless it is one of a batch."""
         self._request: Any = None
         self._execution: Execution | None = None
         self._is_inside = False
@@ -91,65 +121,122 @@ class ThreadPlace:
 
     def room(self, number: int) -> int:
         """How many it takes at once when it has none: several while they are short, else one."""
-        if self._service is None or self._is_closing or self._is_held or self._waiting or self._seq is not None:
+        if self._service is None or self._is_closing or self._is_held or self._waiting or self._current is not None:
             return 0
         return self._window
 
     def submit(self, number: int, requests: Iterable[tuple[int, Any]]) -> None:
         """Keep the requests, each for an `advance` to come."""
-        self._waiting.extend(requests)
+        self._waiting.extend([(seq, request, 0) for seq, request in requests])
+
+    def submit_batch(self, first: int, batch: Sized) -> None:
+        """Keep as many requests as `batch` is long, numbered from `first`, which the service takes together."""
+        self._waiting.append((first, batch, len(batch)))
 
     def flush(self) -> None:
         """Do nothing: there is nobody to send to."""
 
-    def advance(self) -> bool:  # noqa: C901  one function: what every short request passes is spelled out here
-        """Run the request in progress to its end, or to its next stop."""
+    def advance(self) -> bool:
+        """Run the request in progress to its end, or to its next stop; of a batch, those behind it too."""
         if self._is_booting:
             self._boot_service()
             return True
         if self._is_closing:
             return self._finish_closing()
-        if self._ungranted or self._is_held or (self._seq is None and not self._waiting):
+        if self._ungranted or self._is_held:
             return False
-        service, seq, clock = self._service, self._seq, self._clock
-        if seq is None:
-            seq, self._request = self._waiting.popleft()
-            self._seq = seq
-            self._since = clock()
+        service = self._service
+        if self._seq is None and self._batch is None:
+            if not self._waiting:
+                return False
+            self._begin_next()
         if service is None:
             message = "a request without a service"
             raise InternalError(message)
-        # What follows is what every short request costs here: no function is called that need not be.
         self._is_inside = True
+        try:
+            if self._batch is None:
+                self._run(service)
+            else:
+                self._run_batch(service, self._batch)
+        finally:
+            self._is_inside = False
+        return True
+
+    def _begin_next(self) -> None:
+        first, request, count = self._waiting.popleft()
+        self._since = now = self._clock()
+        if not count:
+            self._seq, self._request = first, request
+            return
+        self._first = first
+        self._batch = cast("BatchService", self._service).begin_batch(request, self, now)
+        if count > 1 and self._flusher is not None and not self._is_watched:
+            self._is_watched = True
+            self._flusher.watch(self._tell_late)
+
+    def _run(self, service: Service) -> None:
         try:
             execution = self._execution
             if execution is None:
                 execution = self._execution = service.begin(self._request, self)
             is_done = execution.advance()
         except BaseException as error:  # noqa: BLE001  whatever a request raises is its failure
-            self._fail(service, seq, error)
-            return True
-        finally:
-            self._is_inside = False
+            self._fail(service, error)
+            return
         if generation.number != self._generation:
             leave_copy(None)
         if self._is_refused:
             self._drop_refused(service)
         elif is_done:
-            now = clock()
+            now = self._clock()
             seconds = now - self._since
             self._window = WINDOW if seconds < SHORT_SECONDS else 1
-            self._seq = self._request = self._execution = None
-            self._ungranted = 0
-            accepted = self._listener.on_done(0, ((seq, execution.result, seconds, now),))
-            service.settle(accepted=accepted)
-            if not accepted:
-                self._return_unbegun()
-        return True
+            told = ((self._seq or 0, execution.result, seconds, now),)
+            self._forget()
+            self._is_inside = False
+            self._settle(service, accepted=self._listener.on_done(0, told))
+
+    def _run_batch(self, service: Service, batch: BatchExecution) -> None:
+        position, until = batch.position, self._clock()
+        if self._flusher is not None:
+            until += HELD_SECONDS
+        try:
+            ran = batch.run(self._urgent, until, self._clock)
+        except BaseException as error:  # noqa: BLE001  whatever a request raises is its failure
+            self._fail(service, error)
+            return
+        if ran is Ran.COPIED or generation.number != self._generation:
+            leave_copy(None)
+        if self._is_refused:
+            self._drop_refused(service)
+            return
+        if ran is Ran.STOPPED:
+            return
+        is_apart = ran is Ran.APART
+        now = self._clock()
+        self._is_inside = False
+        with self._telling:
+            told = self._collect(batch)
+            if is_apart:
+                told.append((self._first + batch.position, batch.result, now - batch.since, now))
+            self._put_off(batch.take_rest(is_apart))
+            count = batch.position + is_apart - position
+            self._window = WINDOW if (now - self._since) / count < SHORT_SECONDS else 1
+            self._forget()
+            accepted = not told or self._listener.on_done(0, told)
+        self._settle(service, accepted=accepted)
+
+    def _settle(self, service: Service, *, accepted: bool) -> None:
+        service.settle(accepted=accepted)
+        if self._listener_error is not None:
+            raise self._listener_error
+        if not accepted:
+            self._return_unbegun()
 
     def grant(self, number: int, seq: int) -> None:
         """Let the request go on past its oldest part; nothing if it is not that one, or has none."""
-        if seq == self._seq and self._ungranted:
+        if seq == self._current and self._ungranted:
             self._ungranted -= 1
 
     def part(self, body: Any, weight: int) -> None:
@@ -174,15 +261,17 @@ class ThreadPlace:
 
     def stop_with(self, body: Any, weight: int) -> None:
         """Hand over a part at a stop; the next step comes after its grant (`Port`)."""
-        if self._seq is None:
+        seq = self._current
+        if seq is None:
             message = "a part without a request"
             raise InternalError(message)
         if generation.number != self._generation:
             return  # nobody takes what a copy hands over
+        self._tell_before()
         self.check()
         self._ungranted += 1
         try:
-            self._is_refused = not self._listener.on_part(0, self._seq, body)
+            self._is_refused = not self._listener.on_part(0, seq, body)
         except BaseException as error:
             # Of the actor and not of the request, which ends by it all the same.
             self._is_refused, self._listener_error = True, error
@@ -208,7 +297,7 @@ class ThreadPlace:
     @property
     def is_still(self) -> bool:
         """Whether nothing is in hand, or it is held between two of its steps or inside of a part."""
-        if self._seq is None:
+        if self._current is None:
             return not self._waiting
         return self._is_held and (self._is_waiting or not self._is_inside) and not self._waiting
 
@@ -216,8 +305,9 @@ class ThreadPlace:
         """Give up the request in progress between two of its steps; one that runs cannot be."""
         if number != 0 or self._service is None or self._is_inside:
             return
-        lost = Lost(self._seq, (), self._take_back())
-        if self._execution is not None:
+        is_begun = self._batch is not None or self._execution is not None
+        lost = Lost(self._current, (), self._take_back())
+        if is_begun:
             self._service.settle(accepted=False)
         self._forget()
         self._service = None
@@ -244,10 +334,16 @@ class ThreadPlace:
 
     def workers(self) -> tuple[Worker, ...]:
         """The one worker."""
-        busy = self._seq is not None
-        since = self._since if busy else None
-        held = len(self._waiting) + busy
-        return (Worker(0, self._incarnation, None, self._service is not None, held, self._seq, since),)
+        current = self._current
+        held = sum(count or 1 for _, _, count in self._waiting) + (current is not None)
+        since = None if current is None else (self._since if self._batch is None else self._batch.since)
+        return (Worker(0, self._incarnation, None, self._service is not None, held, current, since),)
+
+    @property
+    def _current(self) -> int | None:
+        """The request in progress."""
+        batch = self._batch
+        return self._seq if batch is None else self._first + batch.position
 
     def _boot_service(self) -> None:
         self._is_booting = False
@@ -260,16 +356,51 @@ class ThreadPlace:
         self._service = service
         self._listener.on_ready(0)
 
-    def _fail(self, service: Service, seq: int, error: BaseException) -> None:
+    def _fail(self, service: Service, error: BaseException) -> None:
         if generation.number != self._generation:
             leave_copy(error)
-        if self._is_refused:
+        seq = self._current
+        if self._is_refused or seq is None:
             self._drop_refused(service)
             return
         body = tell_failure(service.describe_failure, error)
+        self._tell_before()
+        returned = self._take_back()
         self._forget()
         service.settle(accepted=False)
-        self._listener.on_failed(0, seq, body, self._take_back())
+        self._listener.on_failed(0, seq, body, returned)
+
+    def _tell_before(self) -> None:
+        """Tell of what was run in the batch before its present request."""
+        if self._batch is not None:
+            with self._telling:
+                told = self._collect(self._batch)
+                if told:
+                    self._listener.on_done(0, told)
+
+    def _tell_late(self) -> None:
+        """As `_tell_before`, on the flusher's thread."""
+        with self._telling:
+            self._is_watched = False
+            told = [] if self._batch is None else self._collect(self._batch)
+            if not told:
+                return
+            try:
+                self._listener.on_done(0, told)
+            except BaseException as error:  # noqa: BLE001  of the actor, which ends by it when the request has ended
+                self._is_refused, self._listener_error = True, error
+
+    def _collect(self, batch: BatchExecution) -> list[Finished]:
+        results = batch.take_results()
+        if results is None:
+            return []
+        position, body, seconds, at = results
+        return [(self._first + position, body, seconds, at)]
+
+    def _put_off(self, rest: tuple[int, Sized]) -> None:
+        position, batch = rest
+        if len(batch):
+            self._waiting.appendleft((self._first + position, batch, len(batch)))
 
     def _drop_refused(self, service: Service) -> None:
         """Be done with a request that the listener does not want; nobody is told how it ended."""
@@ -286,12 +417,14 @@ class ThreadPlace:
             self._listener.on_returned(0, returned)
 
     def _take_back(self) -> tuple[int, ...]:
-        unbegun = tuple(seq for seq, _ in self._waiting)
+        if self._batch is not None:
+            self._put_off(self._batch.take_rest(True))
+        unbegun = tuple(seq for first, _, count in self._waiting for seq in range(first, first + (count or 1)))
         self._waiting.clear()
         return unbegun
 
     def _forget(self) -> None:
-        self._seq = None
+        self._seq = self._batch = None
         self._request = None
         self._execution = None
         self._ungranted = 0
@@ -303,7 +436,7 @@ class ThreadPlace:
             return False
         self._is_closed = True
         service = self._service
-        if self._seq is not None or self._waiting:
+        if self._current is not None or self._waiting:
             self.kill(0, CLOSED)
         self._service = None
         if service is not None:

@@ -539,7 +539,7 @@ def test_a_generator_that_is_dropped_during_another_turn_is_closed_outside_of_it
     first, second = Worker(Does(produce)), Worker(Does(drop))
     dropped.append(first.begin())
     dropped[0].advance()
-    first.execution = first.service._execution = None
+    first.execution = first.service = None  # type: ignore[assignment]
     second.run()
 
     assert found == [None]
@@ -690,7 +690,7 @@ def test_a_generator_that_goes_on_when_it_is_closed_does_so_outside_of_any_turn(
     first, second = Worker(Does(go_on)), Worker(Does(lambda self: dropped.clear()))
     dropped.append(first.begin())
     dropped[0].advance()
-    first.execution = first.service._execution = None
+    first.execution = first.service = None  # type: ignore[assignment]
     second.run()
 
     assert found == [None, None]

@@ -33,12 +33,12 @@ def test_it_is_released_at_the_bound_of_messages(clock: Clock) -> None:
     outbox = Outbox(clock, atomic=False)
     outbox.begin(0)
 
-    full = [outbox.add(emission(number)) for number in range(COUNT_BOUND)]
+    full = [outbox.add(*emission(number)) for number in range(COUNT_BOUND)]
 
     assert full == [False] * (COUNT_BOUND - 1) + [True]
     assert [event for event, _, _ in outbox.release()] == list(range(COUNT_BOUND))
     assert len(outbox) == 0
-    assert outbox.add(emission()) is False
+    assert outbox.add(*emission()) is False
 
 
 def test_it_is_released_at_the_bound_of_encoded_bytes(clock: Clock) -> None:
@@ -46,9 +46,9 @@ def test_it_is_released_at_the_bound_of_encoded_bytes(clock: Clock) -> None:
     outbox.begin(0)
     half = b"x" * (BYTES_BOUND // 2)
 
-    assert [outbox.add(emission(0, half)), outbox.add(emission(0, half))] == [False, True]
+    assert [outbox.add(*emission(0, half)), outbox.add(*emission(0, half))] == [False, True]
     outbox.release()
-    assert [outbox.add(emission(0, half)), outbox.add(emission(0, half))] == [False, True]
+    assert [outbox.add(*emission(0, half)), outbox.add(*emission(0, half))] == [False, True]
 
 
 def test_seconds_count_from_the_first_emission_and_then_from_the_last_release(clock: Clock) -> None:
@@ -56,22 +56,22 @@ def test_seconds_count_from_the_first_emission_and_then_from_the_last_release(cl
     outbox.begin(0)
     clock.now += 10.0
 
-    assert outbox.add(emission()) is False, "a turn that emits at its end does so at its commit"
+    assert outbox.add(*emission()) is False, "a turn that emits at its end does so at its commit"
     clock.now += SECONDS_BOUND * 0.9
-    assert outbox.add(emission()) is False
+    assert outbox.add(*emission()) is False
     clock.now += SECONDS_BOUND * 0.2
-    assert outbox.add(emission()) is True
+    assert outbox.add(*emission()) is True
     outbox.release()
-    assert outbox.add(emission()) is False
+    assert outbox.add(*emission()) is False
     clock.now += SECONDS_BOUND * 1.1
-    assert outbox.add(emission()) is True
+    assert outbox.add(*emission()) is True
 
 
 def test_an_atomic_turn_is_never_released_and_reads_no_clock_but_asks_now_and_then(clock: Clock) -> None:
     outbox = Outbox(clock, atomic=True)
     outbox.begin(0)
 
-    asked = [n for n in range(COUNT_BOUND + 1) if outbox.add(emission(0, b"x" * BYTES_BOUND))]
+    asked = [n for n in range(COUNT_BOUND + 1) if outbox.add(*emission(0, b"x" * BYTES_BOUND))]
     assert asked == [COUNT_BOUND - 1]
     assert clock.reads == 0
     assert len(outbox.commit()) == COUNT_BOUND + 1
@@ -97,7 +97,7 @@ def test_after_a_commit_positions_count_anew(clock: Clock) -> None:
 def test_a_new_turn_starts_with_nothing(clock: Clock) -> None:
     outbox = Outbox(clock, atomic=False)
     outbox.begin(0)
-    outbox.add(emission())
+    outbox.add(*emission())
     outbox.begin(0)
 
     assert outbox.commit() == []
@@ -118,7 +118,7 @@ def test_a_run_and_its_repetition_let_out_every_emission_once(steps: list[tuple[
             clock.now += pause
             if outbox.drop_next():
                 continue
-            if outbox.add(emission(number, b"x" * size)):
+            if outbox.add(*emission(number, b"x" * size)):
                 out += [event for event, _, _ in outbox.release()]
         return out + [event for event, _, _ in outbox.commit()]
 

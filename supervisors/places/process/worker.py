@@ -138,12 +138,13 @@ class Loop:
         begin, note, ran = self._service.begin, self._page.begin, self._ran
         add_seq, add_body, add_seconds = outbound.seqs.append, outbound.bodies.append, outbound.seconds.append
         small = self._service.result_type if self._service.result_type is not bytes else None
+        is_told = True
         started = now()
         send_by = started + LINGER_SECONDS
         for seq, request in zip(delivered.seqs, delivered.bodies, strict=True):
             if inbound.is_called:
                 self._heed_call()
-                return
+                break
             note(ran, started, seq)
             port.seq, port.started = seq, started
             try:
@@ -156,7 +157,8 @@ class Loop:
                 body = execution.result
                 if body.__class__ is not small:
                     outbound.weigh(body)
-                if execution.touched:
+                is_told = execution.touched
+                if is_told:
                     self._service.settle(accepted=True)
             except BaseException as error:  # noqa: BLE001 - whatever it is, it is this request's failure
                 self._leave_if_copy(error)
@@ -182,10 +184,12 @@ class Loop:
                     break
             started = ended
         self._page.rest(self._ran)
+        if not is_told:
+            self._service.settle(accepted=True)
 
     def _heed_call(self) -> None:
         """Begin nothing more: what was taken goes back with all behind it, where the worker is held."""
-        self._page.rest(self._ran)
+        self._page.rest(self._ran)  # before the word, which may take its time
         if not self._inbound.is_stopping:
             self._outbound.send(Parked(self._inbound.hold, None))
             self._inbound.drop_all()

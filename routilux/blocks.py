@@ -1,0 +1,115 @@
+"""Many messages as one: what a connection carries when several are sent together.
+
+Owns what a block is, and the identities of its messages, which are worked out when somebody asks. Pure.
+
+Theory of operation. Most messages are sent together with others, are handled once, in their order, and are asked for
+nothing but their data. So what was sent together stays together, in the mailbox and in hand, as one `Block`, and costs
+what one message does. What is to be done about a single one (it fails, is put back, goes on as a generator) is done to
+the `Message` that the block gives for it. A message of a block was never tried, and has released nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+
+from routilux.ids import key_of_child, key_of_turn
+from routilux.messages import Message, Payload
+
+_DEPTH = 16
+"""Generations of identities that are left to be worked out (arbitrary: a flow's depth is less, a cycle's is not)."""
+
+
+class Keys:
+    """The identities of messages that one connection carried, one behind the other (`ids`).
+
+    Args:
+        connection_key: that connection's.
+        parents: those of the messages whose turns emitted one each.
+        start: the first of these.
+        bases: where they have none, what the key of each is made of (`ids.key_of_turn`).
+    """
+
+    __slots__ = ("_bases", "_connection_key", "_known", "_parents", "_start", "count", "depth")
+
+    def __init__(
+        self,
+        count: int,
+        connection_key: int,
+        *,
+        parents: Keys | None = None,
+        start: int = 0,
+        bases: Sequence[int] = (),
+    ) -> None:
+        self.count = count
+        self._connection_key = connection_key
+        self._start = start
+        self._bases = bases
+        self._known: list[int] | None = None
+        if parents is not None and parents.depth == _DEPTH:
+            parents.to_list()
+        self._parents = parents
+        self.depth: int = 0 if parents is None else parents.depth + 1
+        """Generations that are to be worked out before these."""
+
+    def to_list(self) -> list[int]:
+        """Give them. Any thread may call it."""
+        # Two threads may find out the same at once. What it follows from is read first: once that is gone, it is known.
+        parents, bases, known = self._parents, self._bases, self._known
+        if known is None:
+            connection_key = self._connection_key
+            if parents is None:
+                known = [key_of_child(base, connection_key) for base in bases]
+            else:
+                wanted = parents.to_list()[self._start : self._start + self.count]
+                known = [key_of_child(key_of_turn(parent, 0), connection_key) for parent in wanted]
+            self._known = known
+            self._parents, self._bases, self.depth = None, (), 0
+        return known
+
+
+class Block(msgspec.Struct, frozen=True, gc=False):
+    """Messages of one connection, one behind the other.
+
+    Args:
+        edge: index of the connection in the compiled plan.
+        seq: number on that connection of the first in `payloads`.
+        payloads: the emitted data of each; never changed.
+        keys: their identities.
+        sent_at: clock reading when they came into their mailbox.
+        start: the first in `payloads` that is still in the block.
+        stop: behind the last.
+    """
+
+    edge: int
+    seq: int
+    payloads: list[Payload]
+    keys: Keys
+    sent_at: float
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def message(self, at: int) -> Message:
+        """Give the message at an index of `payloads`."""
+        return Message(self.edge, self.seq + at, self.payloads[at], self.keys.to_list()[at], self.sent_at)
+
+    def between(self, start: int, stop: int) -> Block:
+        """Give those from one index of `payloads` to another."""
+        return Block(self.edge, self.seq, self.payloads, self.keys, self.sent_at, start, stop)
+
+    def messages(self) -> Iterator[Message]:
+        """Give each."""
+        return map(self.message, range(self.start, self.stop))
+
+
+def messages_of(entries: Iterable[Message | Block]) -> Iterator[Message]:
+    """Give messages, those in blocks one by one."""
+    for entry in entries:
+        if isinstance(entry, Block):
+            yield from entry.messages()
+        else:
+            yield entry

@@ -1,0 +1,266 @@
+"""The turns of a block's messages, one after the other, for as long as nothing else has to be done for them.
+
+Owns the loop that runs them, and what they came to so far. Never commits: whoever runs it tells of that, also while
+the loop goes on, on another thread.
+
+Theory of operation. A turn is *plain* when its handler returned, and had nothing to do with the state. What plain turns
+emitted is kept in one list, and when each ended in another. A turn that turns out to be anything else (it changes the
+state, is a generator, raises) becomes one as `TurnExecution` runs it, with what it has emitted so far; those before it
+stay what they are, and the loop goes on behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sized
+from typing import Any
+
+from routilux.blocks import Block, Keys
+from routilux.context import cell
+from routilux.messages import Emission, Message, Once, TurnResults
+from routilux.turn.execution import RUNNABLE, Incarnation, Route, TurnExecution
+from routilux.turn.outbox import BYTES_BOUND
+from routilux.turn.steps import Steps
+from routilux.turn.tracked import with_copies_of_views
+from supervisors.places.base import Port, Ran
+from supervisors.places.copies import generation
+
+
+class BatchExecution(TurnExecution):
+    """Runs a block's messages: a `BatchExecution` for the place, a `Turn` for each handler.
+
+    Belongs to the thread that calls `run`, but for `take_results`. It is taken up again for the next block.
+
+    Args:
+        incarnation: the routine that it runs turns of.
+    """
+
+    __slots__ = (
+        "_at",
+        "_ats",
+        "_began_at",
+        "_block",
+        "_ends",
+        "_first",
+        "_is_apart",
+        "_out",
+        "_single",
+        "_stop",
+        "_taken",
+        "_turn_from",
+        "_uses_outbox",
+    )
+
+    _block: Block
+    _at: int
+    """Index in the block's payloads of the present message, or of the next one."""
+    _stop: int
+    """Behind the last that is to be run."""
+    _first: int
+    """Index of the first turn that `_ats` tells of."""
+    _began_at: float
+    """When that began."""
+    _single: Message | None
+    """The present message, once it was asked for."""
+    _is_apart: bool
+    """Whether the present turn has handed over something ahead."""
+    _uses_outbox: bool
+    """Whether what the present turn emits goes to the outbox, which knows the bounds of R3."""
+
+    def __init__(self, incarnation: Incarnation) -> None:
+        self._ats: list[float] = []
+        """When each plain turn ended. The last of its traces: by its length `take_results` knows what is complete."""
+        self._ends: list[int] = []
+        """For each of them, how much had been emitted by its end."""
+        self._out: list[Emission] = []
+        """What they and the present turn emitted."""
+        self._taken = 0
+        """How many of them `take_results` has given."""
+        self._turn_from = 0
+        """How much had been emitted as the present turn began."""
+        self._at = self._stop = 0
+        super().__init__(incarnation)
+
+    @property
+    def _message(self) -> Message:
+        if self._single is None:
+            self._single = self._block.message(self._at)
+        return self._single
+
+    @_message.setter
+    def _message(self, message: Message) -> None:
+        self._single = message
+
+    def begin_block(self, route: Route, block: Block, port: Port, now: float) -> None:
+        """Take up a block.
+
+        Args:
+            route: the connection it came by.
+            block: the messages.
+            port: takes the parts that go out before a turn's end.
+            now: clock reading.
+        """
+        self._route, self._block, self._port = route, block, port
+        self._at, self._stop = block.start, block.stop
+        self._begin_columns(now)
+
+    @property
+    def position(self) -> int:
+        """How many of the block's messages are done with."""
+        return self._at - self._block.start
+
+    def run(  # noqa: C901, PLR0912  one function: what every short turn passes is spelled out here
+        self, urgent: Sized, until: float, clock: Callable[[], float]
+    ) -> Ran:
+        """Run turns, of which the first may be one that was not over.
+
+        Args:
+            urgent: not empty when no other turn shall begin.
+            until: clock reading from which on none shall.
+            clock: gives these readings.
+        """
+        if self._steps is not None:
+            return Ran.APART if self.advance() else Ran.STOPPED
+        route, payloads = self._route, self._block.payloads
+        handler, pick, is_gathering = route.handler, route.pick, route.gather is not None
+        ats, ends, out, home = self._ats, self._ends, self._out, generation.number
+        before = cell.turn
+        cell.turn = self
+        try:
+            while True:
+                if self._at >= self._stop:
+                    return Ran.PLAIN
+                payload = payloads[self._at]
+                if pick is None or payload.__class__ is not dict:
+                    returned = self._call_handler()
+                else:
+                    try:
+                        picked = pick(payload)
+                    except KeyError:  # a parameter did not come: `bind` finds out which
+                        returned = self._call_handler()
+                    else:
+                        returned = handler(*picked)
+                if generation.number != home:
+                    return Ran.COPIED
+                is_running = returned is not None and isinstance(returned, RUNNABLE)
+                if is_running or is_gathering or self._state is not None or self._is_apart:
+                    break
+                if self._uses_outbox:
+                    out += self._outbox.commit()
+                    self._uses_outbox = False
+                now = clock()
+                self._turn_from = end = len(out)
+                ends.append(end)
+                ats.append(now)
+                self._at += 1
+                self._single = None
+                if urgent or now >= until:
+                    return Ran.PLAIN
+        except BaseException:
+            self.discard()
+            raise
+        finally:
+            cell.turn = before
+        self._move_to_outbox()
+        if is_running:
+            self._steps = Steps(self._checked(returned))
+            return Ran.APART if self.advance() else Ran.STOPPED
+        self._finish_apart()
+        return Ran.APART
+
+    def take_results(self) -> tuple[int, TurnResults, float, float] | None:
+        """Give what plain turns came to that was not given before: (position of the first, results, seconds, at).
+
+        Any thread may call it, one at a time.
+        """
+        first, stop = self._taken, len(self._ats)
+        if first == stop:
+            return None
+        ats = self._ats[first:stop]
+        began_at = self._ats[first - 1] if first else self._began_at
+        start = self._ends[first - 1] if first else 0
+        ends = self._ends[first:stop]
+        emissions = self._out[start : ends[-1]]
+        if start:
+            ends = [end - start for end in ends]
+        self._taken = stop
+        results = TurnResults(began_at, ats, emissions, ends)
+        return self._first - self._block.start + first, results, ats[-1] - began_at, ats[-1]
+
+    def take_rest(self, behind: bool) -> tuple[int, Block]:  # noqa: FBT001
+        """Leave out what was not begun: gives (position of the first of these, the block of them).
+
+        Args:
+            behind: whether the present message is being handled, or was.
+        """
+        start, stop = self._at + behind, self._stop
+        self._stop = start
+        return start - self._block.start, self._block.between(start, stop)
+
+    @property
+    def since(self) -> float:
+        """Clock reading when the present turn began."""
+        return self._ats[-1] if self._ats else self._began_at
+
+    def record(self, once: Once) -> None:
+        """Have it written down, and wait for that."""
+        self._is_apart = True
+        super().record(once)
+
+    def emit(self, event: str, data: dict[str, Any]) -> None:
+        """Hold one emission, as `TurnExecution.emit`."""
+        way_out = self._events.get(event)
+        out = self._out
+        if way_out is None or self._uses_outbox or len(out) != self._turn_from:
+            self._move_to_outbox()
+            super().emit(event, data)
+            return
+        index, by_reference, detaches, write = way_out
+        if detaches and self._state is not None:
+            data = with_copies_of_views(data)
+        body = None if write is None else write(data, f"emit({event!r})")
+        out.append((index, data if by_reference else None, body))
+        if body is not None and len(body) >= BYTES_BOUND:
+            self._move_to_outbox()
+            self._release()
+
+    def let_go(self) -> None:
+        """Keep nothing of what is done with."""
+        self._begin_columns(0.0)
+        self._block = _NO_BLOCK
+        super().let_go()
+
+    def discard(self) -> None:
+        """Leave nothing behind of the present turn."""
+        del self._out[self._turn_from :]
+        self._uses_outbox = False
+        super().discard()
+
+    def _begin_columns(self, now: float) -> None:
+        self._first, self._began_at = self._at, now
+        self._ats, self._ends, self._out = [], [], []
+        self._taken = self._turn_from = 0
+        self._state = self._steps = self._broken = self._doing = self._single = None
+        self._uses_outbox = self._is_apart = False
+
+    def _move_to_outbox(self) -> None:
+        """Have the present turn emit as one that runs by itself does."""
+        if not self._uses_outbox:
+            self._uses_outbox = True
+            self._outbox.adopt(self._out[self._turn_from :], self._ats[-1] if self._ats else self._began_at)
+            del self._out[self._turn_from :]
+
+    def _release(self) -> None:
+        self._is_apart = True
+        super()._release()
+
+    def _finish_apart(self) -> None:
+        try:
+            if self._broken is not None:
+                raise self._broken  # noqa: TRY301  the handler swallowed it, but what it was to let out is gone
+            self._prepare_result()
+        except BaseException:
+            self.discard()
+            raise
+
+
+_NO_BLOCK = Block(-1, 0, [], Keys(0, 0), 0.0, 0, 0)

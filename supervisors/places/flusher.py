@@ -1,0 +1,65 @@
+"""Who tells of what was finished while the thread that ran it is busy with the next request.
+
+Owns one thread of the program, which sleeps unless some place holds results back. Never runs a request.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Callable
+
+FLUSH_SECONDS = 0.01
+"""After that long a result is told at the latest, give or take as much (arbitrary: some thousand short requests)."""
+
+
+class Flusher:
+    """Calls back a little later. Any thread may use it."""
+
+    def __init__(self) -> None:
+        # Unbounded, but each place is in it once at most.
+        self._due: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._never = threading.Event()
+        # Guards the start of the thread.
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def watch(self, tell: Callable[[], None]) -> None:
+        """Have `tell` called on another thread, between `FLUSH_SECONDS` and twice that from now; it must not raise.
+
+        Raises:
+            RuntimeError: the system gives no thread.
+        """
+        self._due.put(tell)
+        if self._thread is None:
+            self._start()
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is None:
+                thread = threading.Thread(target=self._serve, name="supervisors-flusher", daemon=True)
+                thread.start()
+                self._thread = thread
+
+    def _serve(self) -> None:
+        while True:
+            due = [self._due.get()]
+            self._never.wait(FLUSH_SECONDS)
+            while not self._due.empty():
+                due.append(self._due.get())
+            for tell in due:
+                tell()
+
+
+flusher = Flusher()
+"""The program's."""
+
+
+def _begin_anew() -> None:
+    # A copy of the program has no such thread, and maybe a lock that nobody opens.
+    flusher.__init__()  # type: ignore[misc]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
