@@ -98,28 +98,6 @@ def unite(members: tuple[Message, ...]) -> Message:
     )
 
 
-class Part(NamedTuple):
-    """One message of a set, as it is handed to a process: its connection, and what it carries."""
-
-    edge: int
-    payload: bytes
-
-
-class Request(msgspec.Struct, frozen=True, array_like=True):
-    """A message as it is handed to a process (encoded by msgspec); of a set, `parts` are what it carries."""
-
-    edge: int
-    seq: int
-    attempt: int
-    redelivered: bool
-    released: int
-    stepped: int
-    payload: bytes
-    key: bytes
-    once: tuple[Once, ...] = ()
-    parts: tuple[Part, ...] = ()
-
-
 Emission = tuple[Annotated[int, msgspec.Meta(ge=0)], dict[str, Any] | None, bytes | None]
 """One emission of a turn: (event, reference, encoded). A plain tuple, since each message is one first.
 

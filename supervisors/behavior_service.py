@@ -51,6 +51,9 @@ class EndingError(Exception):
 class BehaviorService:
     """A `Service` whose requests are calls of one behaviour."""
 
+    request_type = bytes
+    result_type = bytes
+
     def __init__(self) -> None:
         self.clock: Callable[[], float] = MonotonicClock.now
         """Gives the time in seconds; a host with a clock of its own replaces it before the first request."""
@@ -114,6 +117,8 @@ class Call:
         request: what is to be done.
         port: takes what is told ahead of its end.
     """
+
+    touched = True
 
     def __init__(self, service: BehaviorService, request: Request, port: Port) -> None:
         self._service = service

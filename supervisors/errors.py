@@ -98,6 +98,25 @@ class FrameError(SupervisorsError, ValueError):
     """Bytes are not a frame of the protocol."""
 
 
+class RequestTooLongError(FrameError):
+    """A request is longer than its place carries.
+
+    Args:
+        seq: its number.
+        size: its bytes.
+        bound: the most that the place carries.
+    """
+
+    def __init__(self, seq: int, size: int, bound: int) -> None:
+        self.seq = seq
+        self.size = size
+        self.bound = bound
+        super().__init__(f"a request of {size} bytes is over the bound of {bound} bytes")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.seq, self.size, self.bound), self.__dict__
+
+
 class SpecError(SupervisorsError, ValueError):
     """A specification or option has a value that it cannot have."""
 

@@ -73,7 +73,9 @@ class Poller:
             raise
         self._wake_out.setblocking(False)
         self._wake_in.setblocking(False)
-        self._selector.register(self._wake_out, selectors.EVENT_READ, self._swallow)
+        # What is watched, beside the selector: its own map is slow to ask, which each event would pay.
+        self._callbacks: dict[int, Callback] = {}
+        self.watch(self._wake_out.fileno(), selectors.EVENT_READ, self._swallow)
         # Guards _armed and the wake pair's life.
         self._lock = threading.Lock()
         self._armed = False
@@ -84,29 +86,29 @@ class Poller:
 
         Watching an `fd` that is watched already replaces its events and callback.
         """
-        if fd in self._selector.get_map():
+        if fd in self._callbacks:
             self._selector.modify(fd, events, callback)
         else:
             self._selector.register(fd, events, callback)
+        self._callbacks[fd] = callback
 
     def unwatch(self, fd: int) -> None:
         """Forget `fd`; nothing happens when it is not watched. Call it before closing `fd`."""
-        if fd in self._selector.get_map():
+        if self._callbacks.pop(fd, None) is not None:
             self._selector.unregister(fd)
 
     def park(self, timeout: float | None) -> None:
+        callbacks = self._callbacks
         for key, events in self._selector.select(timeout):
             # An earlier callback of this round may have unwatched a later descriptor.
-            current = self._selector.get_map().get(key.fd)
-            if current is not None and current.data is key.data:
-                key.data(events)
+            callback = callbacks.get(key.fd)
+            if callback is not None and callback is key.data:
+                callback(events)
 
     def unpark(self) -> None:
-        with self._lock:
-            if self._armed or self._closed:
-                return
-            self._armed = True
-            self._wake_in.send(b"\0")
+        # Who was woken and has not taken that looks for work after it does.
+        if not self._armed:
+            self._ring()
 
     def close(self) -> None:
         with self._lock:
@@ -119,3 +121,9 @@ class Poller:
         with self._lock:
             self._armed = False
             self._wake_out.recv(16)
+
+    def _ring(self) -> None:
+        with self._lock:
+            if not (self._armed or self._closed):
+                self._armed = True
+                self._wake_in.send(b"\0")

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from routilux.messages import Emission, Message, TurnFailure, TurnPart, TurnResult
-from routilux.turn.codec import decode_failure, decode_part, decode_result, encode_boot, encode_request
+from routilux.messages import Message, TurnFailure, TurnPart
+from routilux.turn.codec import check_ops, decode_failure, decode_part, encode_boot, write_request
 from routilux.turn.tables import Outgoing
 from routilux.turn.values import PICKLED, ValueCodec
 from supervisors.errors import FrameError
+from supervisors.places.base import Finished
 
 
 class Carrier(Protocol):
@@ -19,14 +20,18 @@ class Carrier(Protocol):
     def keeps_references(self) -> bool:
         """Whether everything is what it is, so that the carrier need not be asked."""
 
-    def request(self, message: Message) -> Any:
-        """The form in which a message is submitted."""
+    def requests(self, taken: list[tuple[int, Message]]) -> list[tuple[int, Any]]:
+        """The form in which messages are submitted, by their delivery numbers."""
 
     def boot(self, committed: dict[str, Any]) -> Any:
         """The form in which a worker gets the committed state it starts with."""
 
-    def result(self, body: Any) -> TurnResult:
-        """Read a finished turn."""
+    def check(self, finished: Iterable[Finished]) -> None:
+        """Hold that finished turns can be committed.
+
+        Raises:
+            FrameError: one cannot; none is to be.
+        """
 
     def part(self, body: Any) -> TurnPart:
         """Read a part of a running turn."""
@@ -40,17 +45,16 @@ class LocalCarrier:
 
     keeps_references = True
 
-    def request(self, message: Message) -> Message:
-        """The message itself."""
-        return message
+    def requests(self, taken: list[tuple[int, Message]]) -> list[tuple[int, Any]]:
+        """The messages themselves."""
+        return taken
 
     def boot(self, committed: dict[str, Any]) -> dict[str, Any]:
         """The ledger's own dict, which its commits change."""
         return committed
 
-    def result(self, body: TurnResult) -> TurnResult:
-        """The result itself."""
-        return body
+    def check(self, finished: Iterable[Finished]) -> None:
+        """Do nothing: whoever has made them is in this program."""
 
     def part(self, body: TurnPart) -> TurnPart:
         """The part itself."""
@@ -76,33 +80,38 @@ class WireCarrier:
         # For each event, whether somebody receives it, so that its emissions must carry data.
         self._carried = tuple(event.by_reference or event.encoded for event in outgoing)
 
-    def request(self, message: Message) -> bytes:
-        """Wrap the payload, which its sender has encoded."""
-        return encode_request(message, self._values)
+    def requests(self, taken: Iterable[tuple[int, Message]]) -> list[tuple[int, Any]]:
+        """Wrap the payloads, which their senders have encoded."""
+        values = self._values
+        return [(delivery, write_request(message, values)) for delivery, message in taken]
 
     def boot(self, committed: dict[str, Any]) -> bytes:
         """Encode the committed state."""
         return encode_boot(committed, self._values)
 
-    def result(self, body: bytes) -> TurnResult:
-        """Read the envelope; payloads and state stay encoded. Raises `FrameError` for what cannot be committed."""
-        result = decode_result(body)
-        self._check(result.emissions)
-        return result
+    def check(self, finished: Iterable[Finished]) -> None:
+        """Hold that finished turns can be committed; payloads and state stay encoded."""
+        carried, count = self._carried, len(self._carried)
+        for _seq, result, _seconds, _at in finished:
+            for event, _reference, encoded in result.emissions:
+                if event >= count or (encoded is None and carried[event]):
+                    raise FrameError(self._describe(event))
+            if result.state:
+                check_ops(result.state)
 
     def part(self, body: bytes) -> TurnPart:
-        """Read the envelope; payloads and state stay encoded. Raises as `result`."""
+        """Read the envelope; payloads and state stay encoded. Raises as `check`."""
         part = decode_part(body)
-        self._check(part.emissions)
+        for event, _reference, encoded in part.emissions:
+            if event >= len(self._carried) or (encoded is None and self._carried[event]):
+                raise FrameError(self._describe(event))
         return part
 
     def failure(self, body: bytes) -> TurnFailure:
         """Read the envelope; the exception stays pickled."""
         return decode_failure(body)
 
-    def _check(self, emissions: list[Emission]) -> None:
-        carried = self._carried
-        for event, _reference, encoded in emissions:
-            if event >= len(carried) or (encoded is None and carried[event]):
-                found = "without data" if event < len(carried) else f"of event {event} out of {len(carried)}"
-                raise FrameError(f"expected emissions that can be handed on, got one {found}")
+    def _describe(self, event: int) -> str:
+        count = len(self._carried)
+        found = "without data" if event < count else f"of event {event} out of {count}"
+        return f"expected emissions that can be handed on, got one {found}"

@@ -42,7 +42,7 @@ from routilux.runtime.commands import (
 from routilux.runtime.rest import DROPPED, REQUEUED, Rest
 from routilux.runtime.turnstile import Turnstile
 from supervisors.behavior import Behavior, Context
-from supervisors.errors import FrameError, InternalError
+from supervisors.errors import InternalError, RequestTooLongError
 from supervisors.messages import Terminate
 from supervisors.places.base import BatchPlace, Finished, LoopListener, Lost, Place, RequestAbandoned
 from supervisors.policy import Strategy
@@ -236,8 +236,7 @@ class RoutineActor(Behavior):
     def on_done(self, number: int, finished: Sequence[Finished]) -> bool:
         """Commit finished turns; False where one was put back, and will be run again."""
         if not self._is_local:
-            read = self._carrier.result
-            finished = [(seq, read(body), seconds, at) for seq, body, seconds, at in finished]
+            self._carrier.check(finished)
         self._fruitful[number] = True
         return self._ledger.commit(self._account, number, finished) or self._come_late()
 
@@ -337,14 +336,12 @@ class RoutineActor(Behavior):
             account.note_running()
 
     def _submit_written(self, number: int, taken: list[tuple[int, Message]]) -> None:
-        for delivery, message in taken:
-            try:
-                self._place.submit(number, ((delivery, self._carrier.request(message)),))
-            except FrameError as error:
-                self._refuse(number, [other for other, _ in taken if other >= delivery], error)
-                return
+        try:
+            self._place.submit(number, self._carrier.requests(taken))
+        except RequestTooLongError as error:
+            self._refuse(number, [delivery for delivery, _ in taken if delivery >= error.seq], error)
 
-    def _refuse(self, number: int, deliveries: list[int], error: FrameError) -> None:
+    def _refuse(self, number: int, deliveries: list[int], error: RequestTooLongError) -> None:
         """Let the first of `deliveries` fail, which the place could not take; those behind it go back."""
         first, *behind = deliveries
         self._ledger.put_back(self._account, behind)

@@ -40,7 +40,7 @@ from routilux.runtime.running import running
 from routilux.runtime.signals import note_resume
 from routilux.serial.registry import default as registry
 from routilux.stores.errors import FencedError
-from routilux.turn.codec import LocalCodec, LoopCodec, WireCodec
+from routilux.turn.codec import LocalCodec, LoopCodec, WireCodec, WireResult
 from routilux.turn.concurrent import ConcurrentService
 from routilux.turn.service import RoutineService
 from routilux.turn.state import begin_state
@@ -463,6 +463,7 @@ def _process_place(account: Account, service: bytes, warn: Warn, inherited: tupl
             warn=warn,
             memory_limit=routine.options.memory_limit,
             inherited=inherited,
+            result_type=WireResult,
             note_ended=account.note_ended,
         )
 

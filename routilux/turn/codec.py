@@ -1,25 +1,27 @@
 """How requests, results and failures look to a worker: by reference on a thread, as bytes to a process.
 
-Owns both forms and the strict reading of the second. Pure. Bytes from a worker are read by type and
+Owns both forms and the strict reading of the second. Pure. What comes from a worker is read by type and
 never unpickled here: values inside stay the bytes they were encoded to.
 
-Request: `routilux.messages.Request`. Boot: a map of key to immutable value, encoded bytes or list of
-encoded chunks. Part, result and failure: arrays in the order of their fields, without
-references, since there are none between processes.
+Requests and results are parts of the frames that carry them, read as `Delivered` and `WireResult`; parts and failures
+are bytes. All are arrays in the order of their fields, without references, since there are none between processes.
+Boot: a map of key to immutable value, encoded bytes or list of encoded chunks.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
-from routilux.ids import KEY_BYTES, from_bytes, to_bytes
-from routilux.messages import Emission, Message, Once, Part, Request, StateOp, TurnFailure, TurnPart, TurnResult
+from routilux.ids import KEY_BYTES
+from routilux.messages import Message, Once, StateOp, TurnFailure, TurnPart, TurnResult
 from routilux.turn.state import IMMUTABLE_TYPES, RESERVED_PREFIX, STAT_PREFIX, Committed, to_stored
 from routilux.turn.values import PICKLED, ValueCodec
 from supervisors.errors import FrameError, ValueDecodingError
 from supervisors.reasons import ErrorRecord
+from supervisors.wire.frames import SMALL_BYTES
 from supervisors.wire.values import decode, encode_within
 
 EXCEPTION_BYTES = 65_536
@@ -43,11 +45,12 @@ class Codec(Protocol):
         the time `stop_with` returns, or `settle` is called.
         """
 
+    @property
+    def request_type(self) -> type[Message]:
+        """What a process takes its requests as."""
+
     def boot(self, boot: Any) -> Committed:
         """Read the committed state a worker starts with."""
-
-    def request(self, request: Any) -> Message:
-        """Read a request."""
 
     def part(self, part: TurnPart) -> Any:
         """Write a part of a running turn."""
@@ -66,14 +69,11 @@ class LocalCodec:
 
     keeps_references = True
     applies_ops = False
+    request_type = Message
 
     def boot(self, boot: Committed) -> Committed:
         """The ledger's own dict."""
         return boot
-
-    def request(self, request: Message) -> Message:
-        """The message."""
-        return request
 
     def part(self, part: TurnPart) -> TurnPart:
         """The part."""
@@ -103,8 +103,47 @@ class LoopCodec(LocalCodec):
         return {key: list(value) if value.__class__ is list else value for key, value in boot.items()}
 
 
+class Delivered(Message, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
+    """A message as a process reads it; what `write_request` leaves out has come to nothing so far.
+
+    Args:
+        key: as bytes: it is asked for where a handler asks for its message's id, and nowhere else.
+    """
+
+    key: Annotated[bytes, msgspec.Meta(min_length=KEY_BYTES, max_length=KEY_BYTES)]  # type: ignore[assignment]
+    payload: bytes
+    failures: Annotated[int, msgspec.Meta(ge=0)] = 0
+    released: Annotated[int, msgspec.Meta(ge=0)] = 0
+    stepped: Annotated[int, msgspec.Meta(ge=0)] = 0
+    parts: tuple[Delivered, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """Its id, as that of the message it was."""
+        return self.key.hex()
+
+
+WireEmission = tuple[Annotated[int, msgspec.Meta(ge=0)], None, bytes | None]
+"""An `Emission` as a process may send it: without a reference."""
+
+
+class WireOp(NamedTuple):
+    """A `StateOp` as a process may send it; msgspec knows no union of text and bytes, see `check_ops`."""
+
+    kind: Literal["set", "del", "append", "add"]
+    key: str
+    value: Any
+
+
+class WireResult(TurnResult):
+    """A `TurnResult` as it is read from a process; its changes of the state are still to be checked (`check_ops`)."""
+
+    emissions: list[WireEmission]  # type: ignore[assignment]  # narrower
+    state: list[WireOp]  # type: ignore[assignment]  # narrower
+
+
 class WireCodec:
-    """For a child process: bytes in, bytes out.
+    """For a child process.
 
     Args:
         values: how values are encoded.
@@ -114,6 +153,7 @@ class WireCodec:
 
     keeps_references = False
     applies_ops = True
+    request_type = Delivered
 
     def __init__(self, values: ValueCodec = PICKLED) -> None:
         self._values = values
@@ -126,29 +166,6 @@ class WireCodec:
         """
         return decode_boot(boot)
 
-    def request(self, request: bytes) -> Message:
-        """Read what `encode_request` wrote.
-
-        Raises:
-            FrameError: it is something else.
-        """
-        told: _WireRequest = _decode(_request_decoder, request, "a request")
-        edge, seq, attempt, redelivered, released, stepped, payload, key, once, parts = told
-        return Message(
-            edge,
-            seq,
-            payload,
-            from_bytes(key),
-            0.0,
-            attempt - 1,
-            0,
-            redelivered,
-            released,
-            stepped,
-            once,
-            tuple([Message(part.edge, 0, part.payload, 0) for part in parts]),
-        )
-
     def part(self, part: TurnPart) -> bytes:
         """Write a part for `decode_part`."""
         try:
@@ -157,12 +174,18 @@ class WireCodec:
             ops = None if part.state is None else _carried(part.state, self._values)
             return _encoder.encode(TurnPart(part.emissions, ops, part.once))
 
-    def result(self, result: TurnResult) -> bytes:
-        """Write a result for `decode_result`."""
+    def result(self, result: TurnResult) -> TurnResult | msgspec.Raw:
+        """Write a result, to be read as `WireResult`; one that is small, and sure to be encoded, stays what it is."""
+        if not result.state:
+            room = SMALL_BYTES
+            for _event, _reference, encoded in result.emissions:
+                room -= _EMISSION_BYTES if encoded is None else _EMISSION_BYTES + len(encoded)
+            if room >= 0:
+                return result
         try:
-            return _encoder.encode(result)
+            return msgspec.Raw(_encoder.encode(result))
         except _NOT_NATIVE:
-            return _encoder.encode(TurnResult(result.emissions, _carried(result.state, self._values)))
+            return msgspec.Raw(_encoder.encode(TurnResult(result.emissions, _carried(result.state, self._values))))
 
     def failure(self, record: ErrorRecord, error: BaseException, *, is_retryable: bool) -> bytes:
         """Write a failure for `decode_failure`; the exception is in it if it comes back from its bytes."""
@@ -172,26 +195,38 @@ class WireCodec:
 # The parent's side.
 
 
-def encode_request(message: Message, values: ValueCodec = PICKLED) -> bytes:
-    """Write a message for a worker.
+def write_request(message: Message, values: ValueCodec = PICKLED) -> Any:
+    """Give what a process reads as `Delivered`: a tuple of what is there, or where it may be large, that encoded.
 
     Raises:
         ValueEncodingError: its payload was not encoded yet, and cannot be; its path starts with `payload`.
     """
-    payload = _NO_DATA if message.parts else _encode_payload(message, values)
-    return _encoder.encode(
-        Request(
-            message.edge,
-            message.seq,
-            message.failures + 1,
-            message.redelivered,
-            message.released,
-            message.stepped,
-            payload,
-            to_bytes(message.key),
-            message.once,
-            tuple([Part(part.edge, _encode_payload(part, values)) for part in message.parts]),
-        )
+    payload = message.payload
+    if not message.parts:
+        if payload.__class__ is not bytes:
+            payload = values.encode(payload, "payload")
+        key = message.key.to_bytes(KEY_BYTES)
+        is_plain = not (message.failures or message.redelivered or message.released or message.stepped or message.once)
+        if is_plain and len(payload) <= _SMALL_PAYLOAD:
+            # Nearly all messages: this is what each of them costs.
+            return message.edge, message.seq, payload, key
+    return msgspec.Raw(_encoder.encode(_write_whole(message, values)))
+
+
+def _write_whole(message: Message, values: ValueCodec) -> tuple[Any, ...]:
+    return (
+        message.edge,
+        message.seq,
+        _NO_DATA if message.parts else _encode_payload(message, values),
+        message.key.to_bytes(KEY_BYTES),
+        0.0,
+        message.failures,
+        0,
+        message.redelivered,
+        message.released,
+        message.stepped,
+        message.once,
+        [_write_whole(part, values) for part in message.parts],
     )
 
 
@@ -226,18 +261,6 @@ def decode_boot(boot: bytes) -> Committed:
     return committed
 
 
-def decode_result(body: bytes) -> TurnResult:
-    """Read a finished turn.
-
-    Raises:
-        FrameError: the bytes are no result.
-    """
-    emissions, ops = _decode(_result_decoder, body, "a result")
-    _check_emissions(emissions, body)
-    _check_ops(ops, body)
-    return TurnResult(emissions, ops)  # type: ignore[arg-type]  # same fields, narrower types
-
-
 def decode_part(body: bytes) -> TurnPart:
     """Read a part of a running turn.
 
@@ -247,9 +270,8 @@ def decode_part(body: bytes) -> TurnPart:
     emissions, ops, once = _decode(_part_decoder, body, "a part")
     if once is not None and (emissions or ops is not None):
         raise FrameError(f"{len(body)} bytes are not a part: what is recorded comes with nothing else")
-    _check_emissions(emissions, body)
     if ops is not None:
-        _check_ops(ops, body)
+        check_ops(ops)
     return TurnPart(emissions, ops, once)  # type: ignore[arg-type]  # same fields, narrower types
 
 
@@ -262,22 +284,9 @@ def decode_failure(body: bytes) -> TurnFailure:
     return TurnFailure(*_decode(_failure_decoder, body, "a failure"))
 
 
-class _WireOp(NamedTuple):
-    """A `StateOp` as a process may send it; msgspec knows no union of text and bytes, see `_check_ops`."""
-
-    kind: Literal["set", "del", "append", "add"]
-    key: str
-    value: Any
-
-
-class _WireResult(NamedTuple):
-    emissions: list[Emission]
-    state: list[_WireOp]
-
-
 class _WirePart(NamedTuple):
-    emissions: list[Emission]
-    state: list[_WireOp] | None
+    emissions: list[WireEmission]
+    state: list[WireOp] | None
     once: Once | None
 
 
@@ -287,23 +296,12 @@ class _WireFailure(NamedTuple):
     exception: bytes | None
 
 
-class _WireRequest(NamedTuple):
-    """A `Request`, in the cheaper form."""
-
-    edge: int
-    seq: int
-    attempt: Annotated[int, msgspec.Meta(ge=1)]
-    redelivered: bool
-    released: Annotated[int, msgspec.Meta(ge=0)]
-    stepped: Annotated[int, msgspec.Meta(ge=0)]
-    payload: bytes
-    key: Annotated[bytes, msgspec.Meta(min_length=KEY_BYTES, max_length=KEY_BYTES)]
-    once: tuple[Once, ...]
-    parts: tuple[Part, ...]
-
-
 _NO_DATA = b""
 """Payload of a set: its parts have what it carries."""
+_SMALL_PAYLOAD = SMALL_BYTES - 64
+"""Bytes that leave room for the rest of a request."""
+_EMISSION_BYTES = 16
+"""What an emission takes besides its data, rounded up."""
 _NOT_NATIVE = (OverflowError, UnicodeEncodeError)
 """What msgspec raises for integers beyond 64 bits and for text with lone surrogates."""
 
@@ -315,8 +313,6 @@ _OF_KIND = {"append": frozenset({bytes}), "add": _NUMBERS}
 
 _encoder = msgspec.msgpack.Encoder()
 _boot_decoder = msgspec.msgpack.Decoder(dict[str, Any])
-_request_decoder = msgspec.msgpack.Decoder(_WireRequest)
-_result_decoder = msgspec.msgpack.Decoder(_WireResult)
 _part_decoder = msgspec.msgpack.Decoder(_WirePart)
 _failure_decoder = msgspec.msgpack.Decoder(_WireFailure)
 
@@ -329,21 +325,18 @@ def _decode(decoder: msgspec.msgpack.Decoder[_T], body: bytes, what: str) -> _T:
         raise FrameError(f"{len(body)} bytes are not {what}: {error}") from error
 
 
-def _check_emissions(emissions: list[Emission], body: bytes) -> None:
-    for _event, reference, _encoded in emissions:
-        if reference is not None:
-            raise FrameError(f"{len(body)} bytes are no result: an emission of a process carries a reference")
+def check_ops(ops: Iterable[WireOp | StateOp]) -> None:
+    """Hold that changes of the state can be committed.
 
-
-def _check_ops(ops: list[_WireOp], body: bytes) -> None:
+    Raises:
+        FrameError: the value of one is not such as a process sends.
+    """
     for kind, key, value in ops:
         # What is added to has to be a number, and what is added.
         is_stat = key[:1] == RESERVED_PREFIX and key.startswith(STAT_PREFIX)
         expected = _OF_KIND.get(kind, _FLAT_TYPES) if not is_stat or kind == "del" else _NUMBERS
         if value.__class__ not in expected or (kind == "add") > is_stat:
-            raise FrameError(
-                f"{len(body)} bytes are no result: the value of {kind} {key!r} is a {type(value).__name__}"
-            )
+            raise FrameError(f"this is no result: the value of {kind} {key!r} is a {type(value).__name__}")
 
 
 def _carried(ops: list[StateOp], values: ValueCodec) -> list[StateOp]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from routilux.blocks import Block
 from routilux.errors import EntryError
-from routilux.messages import Message
+from routilux.messages import Message, TurnResult
 from routilux.model import state_policy
 from routilux.model.function import FunctionRoutine
 from routilux.model.merging import is_united
@@ -93,6 +93,16 @@ class RoutineService:
         unbooted = {"_turns", "_batches", "_execution"}
         return {name: value for name, value in self.__dict__.items() if name not in unbooted} | {"_incarnation": None}
 
+    @property
+    def request_type(self) -> type[Message]:
+        """What a process takes its requests as."""
+        return self._codec.request_type
+
+    @property
+    def result_type(self) -> type[TurnResult]:
+        """The class of results that a process sends as parts of frames."""
+        return TurnResult
+
     def boot(self, number: int, boot: Any) -> None:
         """Compile the tables, anew and for this incarnation alone.
 
@@ -129,7 +139,7 @@ class RoutineService:
         self._execution = self._turns = TurnExecution(self._incarnation)
         self._batches = BatchExecution(self._incarnation)
 
-    def begin(self, request: Any, port: Port) -> TurnExecution:
+    def begin(self, message: Message, port: Port) -> TurnExecution:
         """Take up a message.
 
         Raises:
@@ -139,7 +149,6 @@ class RoutineService:
         incarnation = self._incarnation
         if incarnation is None:
             raise InternalError(f"routine {self._routine_id!r} was given a message before it was booted")
-        message: Message = request if incarnation.is_local else incarnation.codec.request(request)
         route = incarnation.routes.get(message.edge)
         if route is None:
             raise InternalError(f"connection {message.edge} does not end at routine {self._routine_id!r}")

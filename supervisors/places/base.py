@@ -82,7 +82,8 @@ class Listener(Protocol):
     """Who hands requests out. All calls come on the actor's own thread.
 
     What cannot read the `body` of a process raises `FrameError` before it does anything else: then the
-    worker is ended for it, and the request that the call was about is the suspect that `on_lost` names.
+    worker is ended for it, and the request that the call was about is the suspect that `on_lost` names. A call about
+    several is made again for each of them.
     """
 
     def on_ready(self, number: int) -> None:
@@ -152,7 +153,7 @@ class Place(Protocol):
         Results never come inside this call.
 
         Raises:
-            FrameError: a request is longer than this place carries; the worker was given those before it alone.
+            RequestTooLongError: one is longer than this place carries; the worker was given those before it alone.
         """
 
     def flush(self) -> None:
@@ -269,12 +270,31 @@ class Execution(Protocol):
     def result(self) -> Any:
         """The result of a finished request."""
 
+    @property
+    def touched(self) -> bool:
+        """Whether the service is to be told that the finished request was reported as done (`Service.settle`)."""
+
 
 class Service(Protocol):
     """What a worker runs; made anew, by `boot`, for each incarnation.
 
     An execution is the service's own, which may take it up again for the next request.
+
+    To a process requests and results go as bytes, or as parts of the frames that carry them
+    (`supervisors.wire.frames`).
     """
+
+    @property
+    def request_type(self) -> Any:
+        """What a process takes its requests as: `bytes`, or a type that msgspec decodes."""
+
+    @property
+    def result_type(self) -> type:
+        """The class of results that a process sends as parts of frames: `bytes`, or one whose objects are small.
+
+        Objects of such a class can be encoded by msgspec for sure, within `SMALL_BYTES`. A result that may not be so
+        is given encoded, as `msgspec.Raw`.
+        """
 
     def boot(self, number: int, boot: Any) -> None:
         """Prepare; called once, before the first request."""
@@ -283,7 +303,10 @@ class Service(Protocol):
         """Take up a request. Whatever it or its execution raises is the request's failure."""
 
     def settle(self, *, accepted: bool) -> None:
-        """The request just run, of a batch all that were, was reported as done (True) or as failed (False)."""
+        """The request just run, of a batch all that were, was reported as done (True) or as failed (False).
+
+        Of several in a row that were done and have `touched` nothing, it may be told once.
+        """
 
     def describe_failure(self, error: BaseException) -> Any:
         """Turn what a request raised into the body of its failure (bytes for a process).

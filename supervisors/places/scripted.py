@@ -22,11 +22,12 @@ import random
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from supervisors.errors import FrameError, InternalError
+from supervisors.errors import InternalError, RequestTooLongError
 from supervisors.places.base import CLOSED, Listener, Lost, Service, Worker
 from supervisors.places.reports import Done, Failed, Parked, Part, Ready
 from supervisors.places.simulated import SimulatedPort, SimulatedWorker
 from supervisors.reasons import Crashed, Reason, StartFailed, record_error
+from supervisors.wire.frames import decode_body, encode_body
 
 _FIRST_PID = 1_000
 _SIGKILL = 9
@@ -61,9 +62,10 @@ class ScriptedPlace:
         faults: what goes wrong.
         clock: gives the time in seconds, for listings.
         max_request_bytes: the longest request it carries, as the bound on a frame makes it; None for no bound.
+        result_type: what results are read as, as of a place of processes.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  a place has that many sides
         self,
         make_service: Callable[[], Service],
         listener: Listener,
@@ -74,6 +76,7 @@ class ScriptedPlace:
         faults: Faults = Faults(),  # noqa: B008  frozen
         clock: Callable[[], float] = lambda: 0.0,
         max_request_bytes: int | None = None,
+        result_type: Any = bytes,
     ) -> None:
         self._make_service = make_service
         self._listener = listener
@@ -82,6 +85,7 @@ class ScriptedPlace:
         self._faults = faults
         self._clock = clock
         self._max_request_bytes = max_request_bytes
+        self._result_type = result_type
         self._workers = [SimulatedWorker(number) for number in range(workers)]
         self._pids = 0
         self._is_held = False
@@ -116,17 +120,18 @@ class ScriptedPlace:
         """Keep the requests until `flush`.
 
         Raises:
-            FrameError: one is longer than `max_request_bytes`; those before it are kept.
+            RequestTooLongError: one is longer than `max_request_bytes`; those before it are kept.
         """
         worker = self._workers[number]
         bound = self._max_request_bytes
         for seq, request in requests:
             if not self.room(number) or seq in worker.in_hand:
                 raise InternalError(f"worker {number} has no room for request {seq}, or has it")
-            if bound is not None and len(request) > bound:
-                raise FrameError(f"a request of {len(request)} bytes is over the bound of {bound} bytes")
+            data = encode_body(request)
+            if bound is not None and len(data) > bound:
+                raise RequestTooLongError(seq, len(data), bound)
             worker.in_hand.append(seq)
-            worker.outgoing.append((worker.epoch, seq, request))
+            worker.outgoing.append((worker.epoch, seq, data))
 
     def flush(self) -> None:
         """Send what was submitted."""
@@ -302,15 +307,17 @@ class ScriptedPlace:
             raise InternalError("a worker runs without a request")
         try:
             if worker.execution is None:
-                worker.execution = service.begin(worker.request, SimulatedPort(worker, seq))
+                request = decode_body(worker.request, service.request_type)
+                worker.execution = service.begin(request, SimulatedPort(worker, seq))
                 if self._random.random() < 0.5:  # noqa: PLR2004  stop here, where a crash finds it begun, or go on
                     return
             worker.is_started = True
             if not worker.execution.advance():
                 worker.is_cut_short = worker.is_stopping
                 return
-            body = worker.execution.result
-            service.settle(accepted=True)
+            body = decode_body(encode_body(worker.execution.result), self._result_type)
+            if worker.execution.touched:
+                service.settle(accepted=True)
         except BaseException as error:  # noqa: BLE001  whatever a request raises is its failure
             worker.report_failure(service, seq, error)
             return

@@ -2,8 +2,13 @@
 
 Owns the kinds of frames, their strict decoding and the bound on their length. A frame is a
 header (magic, version, incarnation, length) and a MessagePack array whose first element is the
-kind. Bodies of requests and results are opaque bytes in here: nothing unpickles. Pure: never
-reads a socket, never decides what a frame leads to.
+kind. Pure: never reads a socket, never decides what a frame leads to, and nothing unpickles.
+
+What the bodies of requests and results are is their sender's and receiver's affair. They are bytes, opaque in here,
+unless the receiver names a type: then they are part of the frame's own MessagePack, so that a frame with hundreds of
+them is written and read by one call each, and checked as strictly as the frame itself. Who sends such a body hands over
+either an object that msgspec encodes for sure and that is small (`SMALL_BYTES`), or, of what may be neither, its
+encoding as `msgspec.Raw`: so one that cannot be encoded, or is too long, is found out by itself.
 
 What can go wrong on the other side (a worker that was taken over or has gone mad) ends in one
 `FrameError`: a wrong header, an unknown kind or version, a frame of another incarnation, a
@@ -12,8 +17,9 @@ length over the bound (seen before any memory is taken), a field of another type
 
 from __future__ import annotations
 
+import functools
 import struct
-from typing import Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 
@@ -24,6 +30,8 @@ MAX_FRAME_BYTES = 256 * 1024 * 1024
 """Default bound on a frame's length (DESIGN: security)."""
 FRAME_OVERHEAD_BYTES = 128
 """What a frame with one body may need besides the body (header, numbers, lengths), rounded up."""
+SMALL_BYTES = 1_024
+"""Bytes that a body which comes as an object takes at most: hundreds of them make no large frame (arbitrary)."""
 
 _HEADER = struct.Struct("<2sBxII")
 _MAGIC = b"SV"
@@ -55,17 +63,26 @@ class Boot(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
     memory_limit: int | None = None
 
 
-class Deliver(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=2):
-    """Parent to worker: requests, oldest first.
+Body = TypeVar("Body")
+
+
+class Deliver(msgspec.Struct, Generic[Body], frozen=True, array_like=True, forbid_unknown_fields=True, tag=2):
+    """Parent to worker: requests, oldest first, in columns.
 
     Args:
         epoch: how often the parent knew, when it sent this, that the worker had dropped what it had not begun: at a
             failure, or as it was held. The worker drops what is of an older epoch, which came back with that.
-        items: pairs of number and body.
+        seqs: their numbers.
+        bodies: as many bodies.
     """
 
     epoch: int
-    items: list[tuple[int, bytes]]
+    seqs: list[int]
+    bodies: list[Body]
+
+    def __post_init__(self) -> None:
+        if len(self.seqs) != len(self.bodies):
+            raise ValueError("columns of different lengths")
 
 
 class Grant(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=3):
@@ -110,10 +127,22 @@ class BootFailed(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
     error: ErrorRecord
 
 
-class Done(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=19):
-    """Worker to parent: requests that were run, in that order, as (number, result, seconds)."""
+class Done(msgspec.Struct, Generic[Body], frozen=True, array_like=True, forbid_unknown_fields=True, tag=19):
+    """Worker to parent: requests that were run, in that order, in columns.
 
-    items: list[tuple[int, bytes, float]]
+    Args:
+        seqs: their numbers; one at least.
+        bodies: their results.
+        seconds: how long each took.
+    """
+
+    seqs: list[int]
+    bodies: list[Body]
+    seconds: list[float]
+
+    def __post_init__(self) -> None:
+        if not 0 < len(self.seqs) == len(self.bodies) == len(self.seconds):
+            raise ValueError("columns of different lengths, or empty ones")
 
 
 class Part(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=20):
@@ -171,14 +200,24 @@ class Parked(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     seq: int | None
 
 
-ToWorker: TypeAlias = Boot | Deliver | Grant | Stop | Hold | Go
-FromWorker: TypeAlias = Spawned | Ready | BootFailed | Done | Part | Failed | Log | Bye | Parked
+ToWorker: TypeAlias = Boot | Deliver[Any] | Grant | Stop | Hold | Go
+FromWorker: TypeAlias = Spawned | Ready | BootFailed | Done[Any] | Part | Failed | Log | Bye | Parked
 
 Frame = TypeVar("Frame")
 
 _encoder = msgspec.msgpack.Encoder()
-_to_worker: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(ToWorker)
-_from_worker: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)
+_NO_FRAME = (msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError, MemoryError)
+"""What msgspec raises for bytes that are no frame (all of these were seen)."""
+
+
+@functools.cache
+def _to_worker(body: Any) -> msgspec.msgpack.Decoder[ToWorker]:
+    return msgspec.msgpack.Decoder(Boot | Deliver[body] | Grant | Stop | Hold | Go)
+
+
+@functools.cache
+def _from_worker(body: Any) -> msgspec.msgpack.Decoder[FromWorker]:
+    return msgspec.msgpack.Decoder(Spawned | Ready | BootFailed | Done[body] | Part | Failed | Log | Bye | Parked)
 
 
 def encode_frame(frame: ToWorker | FromWorker, incarnation: int, max_bytes: int = MAX_FRAME_BYTES) -> bytearray:
@@ -194,16 +233,6 @@ def encode_frame(frame: ToWorker | FromWorker, incarnation: int, max_bytes: int 
         raise FrameError(f"a {type(frame).__name__} frame of {length} bytes is over the bound of {max_bytes}")
     _HEADER.pack_into(data, 0, _MAGIC, _VERSION, incarnation, length)
     return data
-
-
-def worker_reader(incarnation: int, max_bytes: int = MAX_FRAME_BYTES) -> FrameReader[ToWorker]:
-    """Make the reader of a worker, which takes the parent's frames."""
-    return FrameReader(_to_worker, incarnation, max_bytes)
-
-
-def parent_reader(incarnation: int, max_bytes: int = MAX_FRAME_BYTES) -> FrameReader[FromWorker]:
-    """Make the reader of a parent, which takes one worker's frames."""
-    return FrameReader(_from_worker, incarnation, max_bytes)
 
 
 class FrameReader(Generic[Frame]):
@@ -275,7 +304,7 @@ class FrameReader(Generic[Frame]):
     def _decode(self, body: memoryview) -> Frame:
         try:
             return self._decoder.decode(body)
-        except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError, MemoryError) as error:
+        except _NO_FRAME as error:
             raise FrameError(f"a frame of {len(body)} bytes is not the protocol: {error}") from error
 
     def _make_space(self) -> None:
@@ -295,3 +324,44 @@ class FrameReader(Generic[Frame]):
     def _move_to(self, buffer: bytearray, pending: int) -> None:
         buffer[:pending] = self._buffer[self._start : self._end]
         self._buffer, self._start, self._end = buffer, 0, pending
+
+
+class WorkerReader(FrameReader[ToWorker]):
+    """The reader of a worker, which takes the parent's frames; bodies are bytes until it is told otherwise."""
+
+    def __init__(self, incarnation: int, max_bytes: int = MAX_FRAME_BYTES) -> None:
+        super().__init__(_to_worker(bytes), incarnation, max_bytes)
+
+    def expect(self, body: Any) -> None:
+        """Take bodies of requests as what `body` is from now on: a type that msgspec decodes."""
+        self._decoder = _to_worker(body)
+
+
+class ParentReader(FrameReader[FromWorker]):
+    """The reader of a parent, which takes one worker's frames.
+
+    Args:
+        incarnation: the worker's.
+        max_bytes: the longest frame.
+        body: the type that results are of, one that msgspec decodes.
+    """
+
+    def __init__(self, incarnation: int, max_bytes: int = MAX_FRAME_BYTES, body: Any = bytes) -> None:
+        super().__init__(_from_worker(body), incarnation, max_bytes)
+
+
+def encode_body(body: Any) -> bytes:
+    """Give the bytes of a body by itself, for places that have no wire."""
+    return _encoder.encode(body)
+
+
+def decode_body(data: bytes, kind: Any) -> Any:
+    """Read a body of type `kind` by itself, as a reader of frames would.
+
+    Raises:
+        FrameError: the bytes are none.
+    """
+    try:
+        return msgspec.msgpack.decode(data, type=kind)
+    except _NO_FRAME as error:
+        raise FrameError(f"a body of {len(data)} bytes is not the protocol: {error}") from error

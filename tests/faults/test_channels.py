@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 import pytest
 
 from routilux import ErrorHandler, Flow, JobState, Routine
@@ -42,8 +41,8 @@ class Liar(Routine):
             self.nonsense()
 
 
-def tell_result(result: bytes) -> None:
-    codec.WireCodec.result = lambda *_: result  # type: ignore[method-assign, assignment, return-value]
+def tell_result(result: Any) -> None:
+    codec.WireCodec.result = lambda *_: result  # type: ignore[method-assign, assignment]
 
 
 def tell_nothing_readable() -> None:
@@ -51,11 +50,11 @@ def tell_nothing_readable() -> None:
 
 
 def tell_of_no_such_event() -> None:
-    tell_result(msgspec.msgpack.encode(TurnResult([(1, None, b"")], [])))
+    tell_result(TurnResult([(1, None, b"")], []))
 
 
 def tell_of_no_data() -> None:
-    tell_result(msgspec.msgpack.encode(TurnResult([(0, None, None)], [])))
+    tell_result(TurnResult([(0, None, None)], []))
 
 
 def tell_no_readable_failure() -> None:
@@ -119,7 +118,7 @@ def test_the_culprit_is_found_in_a_pool_too() -> None:
 def test_nonsense_stops_the_job_where_that_is_what_failures_do() -> None:
     state = run_liar_to_the_end(ErrorHandler("stop"))
     assert state.status == "failed"
-    assert "are not a result" in (state.error or "")
+    assert "is not the protocol" in (state.error or "")
     assert not state.dead_letters
 
 
@@ -127,7 +126,7 @@ def test_a_process_that_says_nonsense_each_time_is_a_crash_loop_where_its_messag
     handler = ErrorHandler("retry", max_retries=100, retry_delay=0.0)
     state = run_liar_to_the_end(handler, max_restarts=0)
     assert state.status == "failed"
-    assert "are not a result" in (state.error or "")
+    assert "is not the protocol" in (state.error or "")
     assert "fruitless restarts" in (state.error or "")
 
 

@@ -32,7 +32,7 @@ from routilux.runtime.routine_actor import RoutineActor
 from routilux.serial.registry import default as registry
 from routilux.stores.base import Store
 from routilux.stores.owners import this_process
-from routilux.turn.codec import LocalCodec, LoopCodec, WireCodec
+from routilux.turn.codec import LocalCodec, LoopCodec, WireCodec, WireResult
 from routilux.turn.concurrent import ConcurrentService
 from routilux.turn.service import RoutineService
 from routilux.turn.state import begin_state, decode_state
@@ -344,6 +344,7 @@ class SeededJob:
                 faults=self._faults,
                 clock=ctx.now,
                 max_request_bytes=self._max_request_bytes,
+                result_type=WireResult,
             )
 
             def act() -> bool:

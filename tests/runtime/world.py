@@ -27,7 +27,6 @@ from routilux.runtime.keeping import Keeping
 from routilux.stores.base import Lease
 from routilux.stores.errors import StoreWriteError
 from routilux.stores.memory import MemoryStore
-from routilux.turn.codec import WireCodec
 from supervisors.places.scripted import Faults
 from supervisors.testing import ScheduleError
 from tests.runtime.seeded import JOB, SeededJob
@@ -114,9 +113,7 @@ class _Watched:
         return getattr(self._service, name)
 
     def begin(self, request: Any, port: Any) -> Any:
-        job = self._world.job
-        message = WireCodec(job.codec).request(request) if self._plan.is_process else request
-        self._world.note_begun(self._plan, message)
+        self._world.note_begun(self._plan, request)
         return _WatchedExecution(self._world, self._plan, self._service.begin(request, port), port)
 
 
@@ -130,6 +127,10 @@ class _WatchedExecution:
     @property
     def result(self) -> Any:
         return self._execution.result
+
+    @property
+    def touched(self) -> Any:
+        return self._execution.touched
 
     def advance(self) -> bool:
         self._world.note_step(self._plan)

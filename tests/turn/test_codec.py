@@ -13,19 +13,21 @@ from hypothesis import strategies as st
 from routilux.messages import Emission, Message, Once, StateOp, TurnFailure, TurnPart, TurnResult
 from routilux.turn.codec import (
     EXCEPTION_BYTES,
+    Delivered,
     LocalCodec,
     WireCodec,
     decode_failure,
     decode_part,
-    decode_result,
     encode_boot,
-    encode_request,
+    write_request,
 )
 from routilux.turn.state import apply_ops, decode_state, encode_initial
 from supervisors.errors import FrameError
 from supervisors.reasons import ErrorRecord, record_error
 from supervisors.wire import values
+from supervisors.wire.frames import encode_body
 from tests.supervisors.wire.mutations import HEADS, check_decoder, mutated, peak_bytes
+from tests.turn.wires import read_request, read_result, send_request, send_result
 
 wire = WireCodec()
 
@@ -51,7 +53,7 @@ def applied(changes: list[StateOp]) -> Any:
 
 @given(emissions, ops)
 def test_a_result_comes_back_with_the_same_meaning(out: list[Emission], changes: list[StateOp]) -> None:
-    result = decode_result(wire.result(TurnResult(out, changes)))
+    result = send_result(wire.result(TurnResult(out, changes)))
 
     assert result.emissions == out
     assert applied(result.state) == applied(changes)
@@ -72,20 +74,20 @@ def test_a_part_comes_back_with_the_same_meaning(out: list[Emission], changes: l
 def test_an_immutable_value_that_messagepack_lacks_travels_encoded(value: Any) -> None:
     op = StateOp("set", "k", value)
 
-    assert decode_result(wire.result(TurnResult([], [op]))).state == [StateOp("set", "k", values.encode(value))]
+    assert send_result(wire.result(TurnResult([], [op]))).state == [StateOp("set", "k", values.encode(value))]
     assert decode_state(wire.boot(encode_boot({"k": value, "n": 1}))) == {"k": value, "n": 1}
 
 
 @pytest.mark.parametrize("emission", [(0, {"n": 1}, None), (-1, None, b""), (0, None), (0, None, b"", 0)])
 def test_an_emission_that_no_process_sends_is_a_frame_error(emission: Any) -> None:
-    for decode in (decode_result, decode_part):
+    for decode in (read_result, decode_part):
         with pytest.raises(FrameError):
             decode(msgspec.msgpack.encode(([emission], [])))
 
 
 @given(st.binary(max_size=60))
 def test_bytes_that_are_no_body_are_a_frame_error(body: bytes) -> None:
-    for decode in (decode_result, decode_part, decode_failure, wire.boot, wire.request):
+    for decode in (read_result, decode_part, decode_failure, wire.boot, read_request):
         try:
             decode(body)
         except FrameError:
@@ -113,9 +115,9 @@ failures = st.builds(
 )
 
 
-@given(mutated(st.builds(TurnResult, emissions, ops).map(wire.result)))
+@given(mutated(st.builds(TurnResult, emissions, ops).map(wire.result).map(encode_body)))
 def test_a_spoiled_result_is_a_result_or_a_frame_error(body: bytes) -> None:
-    check_decoder(decode_result, wire.result, body)
+    check_decoder(read_result, encode_body, body)
 
 
 @given(mutated(st.builds(TurnPart, emissions, st.none() | ops).map(wire.part)))
@@ -133,13 +135,13 @@ def test_a_spoiled_boot_is_a_boot_or_a_frame_error(body: bytes) -> None:
     check_decoder(wire.boot, encode_boot, body)
 
 
-@given(mutated(requests.map(encode_request)))
+@given(mutated(requests.map(write_request).map(encode_body)))
 def test_a_spoiled_request_is_a_request_or_a_frame_error(body: bytes) -> None:
-    check_decoder(wire.request, encode_request, body)
+    check_decoder(read_request, encode_body, body)
 
 
 @pytest.mark.parametrize("head", HEADS)
-@pytest.mark.parametrize("decode", [decode_result, decode_part, decode_failure, wire.boot, wire.request])
+@pytest.mark.parametrize("decode", [read_result, decode_part, decode_failure, wire.boot, read_request])
 def test_a_body_that_announces_more_than_there_is_takes_no_memory(decode: Any, head: str) -> None:
     for lead in (b"", b"\x92", b"\x92\x90", b"\x92\x90\x91\x93\xa3set\xa0", b"\x81\xa0", b"\x94\x95\xa0\xa0\xa0"):
         assert peak_bytes(lambda lead=lead: decode(lead + HEADS[head])) < 100_000  # type: ignore[misc]
@@ -164,7 +166,7 @@ def test_a_result_is_read_strictly(emission: Any, op: Any) -> None:
     body = msgspec.msgpack.encode([[emission] if emission else [], [op] if op else []])
 
     with pytest.raises(FrameError):
-        decode_result(body)
+        read_result(body)
     with pytest.raises(FrameError):
         decode_part(body)
 
@@ -196,10 +198,12 @@ def test_a_request_comes_back_as_its_message(payload: Any) -> None:
     once = (Once("a", b"1"), Once("é", b""))
     message = Message(3, 7, payload, KEY, failures=2, crashes=1, redelivered=True, released=4, once=once)
 
-    read = wire.request(encode_request(message))
+    read = send_request(message)
 
-    encoded = values.encode({"x": 1})
-    assert read == Message(3, 7, encoded, KEY, failures=2, crashes=0, redelivered=True, released=4, once=once)
+    assert read == Delivered(
+        3, 7, values.encode({"x": 1}), KEY.to_bytes(16), failures=2, redelivered=True, released=4, once=once
+    )
+    assert read.id == message.id
 
 
 def test_a_part_that_is_to_be_recorded_comes_back_and_has_nothing_else() -> None:
@@ -253,8 +257,8 @@ def test_on_a_thread_everything_is_what_it_is() -> None:
     error = ValueError()
     record = ErrorRecord("ValueError", "", "")
     committed: dict[str, Any] = {}
-    message, part, result = Message(0, 1, {}, 1), TurnPart([], None), TurnResult([], [])
+    part, result = TurnPart([], None), TurnResult([], [])
 
     assert local.boot(committed) is committed
-    assert (local.request(message) is message, local.part(part) is part, local.result(result) is result) == (True,) * 3
+    assert (local.part(part) is part, local.result(result) is result) == (True, True)
     assert local.failure(record, error, is_retryable=False) == TurnFailure(record, False, error)

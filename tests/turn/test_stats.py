@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from routilux import Routine
 from routilux.errors import OnceError, StatError
 from routilux.messages import StateOp, TurnPart, TurnResult
-from routilux.turn.codec import WireCodec, decode_part, decode_result, encode_boot
+from routilux.turn.codec import WireCodec, decode_part, encode_boot
 from routilux.turn.layers import Versions
 from routilux.turn.state import apply_ops, from_stored, to_stored
 from routilux.turn.stats import TurnStats, add_up, stat_key
 from supervisors.errors import FrameError
+from tests.turn.wires import read_result, send_result
 from tests.turn.worker import Worker
 
 PLACES = pytest.mark.parametrize("is_local", [True, False], ids=["thread", "process"])
@@ -260,7 +261,7 @@ def test_a_boot_that_holds_what_is_not_native_keeps_numbers_as_they_are() -> Non
     assert booted[stat_key("n")] == 3
     assert isinstance(booted["huge"], bytes)
     ops = [StateOp("set", "huge", 2**70), StateOp("add", stat_key("n"), 3)]
-    assert decode_result(WireCodec().result(TurnResult([], ops))).state[1] == StateOp("add", stat_key("n"), 3)
+    assert send_result(WireCodec().result(TurnResult([], ops))).state[1] == StateOp("add", stat_key("n"), 3)
 
 
 def test_they_are_stored_as_they_are() -> None:
@@ -282,9 +283,9 @@ def test_they_are_stored_as_they_are() -> None:
 )
 def test_an_operation_that_no_worker_makes_is_no_result(op: StateOp) -> None:
     body = msgspec.msgpack.encode(TurnResult([], [op]))
-    with pytest.raises(FrameError, match="are no result: the value of"):
-        decode_result(body)
-    with pytest.raises(FrameError, match="are no result: the value of"):
+    with pytest.raises(FrameError, match="is no result: the value of"):
+        read_result(body)
+    with pytest.raises(FrameError, match="is no result: the value of"):
         decode_part(msgspec.msgpack.encode(TurnPart([], [op])))
 
 

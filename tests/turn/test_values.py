@@ -8,12 +8,13 @@ import pytest
 from routilux import Routine
 from routilux.dead_letters import DeadLetter
 from routilux.messages import Message, StateOp, TurnResult
-from routilux.turn.codec import WireCodec, decode_result, encode_boot, encode_request
+from routilux.turn.codec import WireCodec, encode_boot
 from routilux.turn.tables import Outgoing
 from routilux.turn.values import PICKLED, check_of
 from supervisors.errors import ValueDecodingError, ValueEncodingError
 from supervisors.reasons import Normal
 from tests.turn.strict import STRICT, Strict
+from tests.turn.wires import send_request, send_result
 from tests.turn.worker import Worker
 
 PLACES = pytest.mark.parametrize("is_local", [True, False], ids=["thread", "process"])
@@ -151,13 +152,13 @@ def test_what_has_no_form_of_its_own_between_processes_is_written_by_the_codec()
 
     values = Carries()
     wire = WireCodec(values)
-    result = decode_result(wire.result(TurnResult([], [StateOp("set", "k", lone)])))
+    result = send_result(wire.result(TurnResult([], [StateOp("set", "k", lone)])))
     assert result.state == [StateOp("set", "k", b"carried state['k']")]
     assert wire.boot(encode_boot({"k": lone, "n": 1}, values)) == {
         "k": b"carried state['k']",
         "n": b"carried state['n']",
     }
-    assert wire.request(encode_request(Message(0, 1, {"x": 1}, 1), values)).payload == b"carried payload"
+    assert send_request(Message(0, 1, {"x": 1}, 1), values).payload == b"carried payload"
 
 
 def test_a_dead_letter_reads_its_message_by_the_codec_of_its_job() -> None:

@@ -9,20 +9,13 @@ from msgspec.structs import replace
 
 from routilux.messages import Emission, Message, TurnFailure, TurnPart, TurnResult
 from routilux.model.routine import Routine
-from routilux.turn.codec import (
-    LocalCodec,
-    WireCodec,
-    decode_failure,
-    decode_part,
-    decode_result,
-    encode_boot,
-    encode_request,
-)
+from routilux.turn.codec import LocalCodec, WireCodec, decode_failure, decode_part, encode_boot
 from routilux.turn.execution import TurnExecution
 from routilux.turn.service import RoutineService
 from routilux.turn.state import apply_ops, begin_state, decode_state
 from routilux.turn.tables import Incoming, Outgoing
 from routilux.turn.values import PICKLED, ValueCodec
+from tests.turn.wires import send_request, send_result
 
 
 class Worker:
@@ -100,7 +93,7 @@ class Worker:
     def begin_again(self) -> TurnExecution:
         """Take up the last message, once more."""
         assert self.message is not None
-        request = self.message if self.is_local else encode_request(self.message, self.values)
+        request = self.message if self.is_local else send_request(self.message, self.values)
         self.execution = self.service.begin(request, self)
         return self.execution
 
@@ -119,7 +112,7 @@ class Worker:
             self.service.settle(accepted=False)
             raise
         body = self.execution.result
-        result: TurnResult = body if self.is_local else decode_result(body)
+        result: TurnResult = body if self.is_local else send_result(body)
         self.out += result.emissions
         apply_ops(self.committed, result.state)
         self.service.settle(accepted=True)

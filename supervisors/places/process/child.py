@@ -14,14 +14,16 @@ import selectors
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
 
-from supervisors.errors import FrameError, StartError
+from msgspec import Raw
+
+from supervisors.errors import FrameError, RequestTooLongError, StartError
 from supervisors.parking import Poller
 from supervisors.places.base import CLOSED, Lost
 from supervisors.places.process.inbound import CHANNEL_BROKEN
-from supervisors.places.process.link import Link, believable
+from supervisors.places.process.link import Link
 from supervisors.places.process.logs import log_as_own, own_levels, root_level
 from supervisors.places.process.output import LineBuffer
 from supervisors.places.process.page import PageView
@@ -30,6 +32,7 @@ from supervisors.places.process.spawn import Birth, spawner
 from supervisors.reasons import Killed, ProtocolError, Reason, StartFailed, record_error
 from supervisors.wire.frames import (
     FRAME_OVERHEAD_BYTES,
+    SMALL_BYTES,
     Boot,
     BootFailed,
     Bye,
@@ -41,6 +44,7 @@ from supervisors.wire.frames import (
     Grant,
     Hold,
     Log,
+    ParentReader,
     Parked,
     Part,
     Ready,
@@ -48,7 +52,6 @@ from supervisors.wire.frames import (
     Stop,
     ToWorker,
     encode_frame,
-    parent_reader,
 )
 
 GOODBYE_SECONDS = 1.0
@@ -65,6 +68,8 @@ not without end, since what escaped from its session may go on writing."""
 _BATCH_BYTES = 1024 * 1024
 """Bytes of requests a frame carries before the next one begins, and that may wait to be written."""
 _ITEM_BYTES = 32  # a request's number and lengths, rounded up
+_MEASURED = frozenset({bytes, Raw})
+"""Classes of bodies that are encoded; all others are small."""
 
 
 class Owner(Protocol):
@@ -76,8 +81,8 @@ class Owner(Protocol):
     def on_child_part(self, child: Child, seq: int, body: bytes) -> None:
         """The request it is on handed over a part."""
 
-    def on_child_done(self, child: Child, seq: int, body: bytes, seconds: float) -> None:
-        """A request was run."""
+    def on_child_done(self, child: Child, seqs: list[int], bodies: list[Any], seconds: list[float]) -> None:
+        """Requests were run, in this order, each in so many seconds."""
 
     def on_child_failed(self, child: Child, seq: int, body: bytes, returned: tuple[int, ...]) -> None:
         """A request raised."""
@@ -109,6 +114,7 @@ class Child:
         max_frame_bytes: the longest frame in either direction.
         doubted: how many requests it gets one at a time at first.
         inherited: descriptors that it is born with.
+        result_type: what its results are read as.
 
     Raises:
         OSError: no descriptors are left.
@@ -123,6 +129,7 @@ class Child:
         max_frame_bytes: int,
         doubted: int = 0,
         inherited: tuple[int, ...] = (),
+        result_type: Any = bytes,
     ) -> None:
         self.number = number
         self.incarnation = incarnation
@@ -138,13 +145,17 @@ class Child:
         self._owner = owner
         self._poller = poller
         self._birth = Birth(incarnation, max_frame_bytes, inherited)
-        self._reader = parent_reader(incarnation, max_frame_bytes)
+        self._reader = ParentReader(incarnation, max_frame_bytes, result_type)
         self._max_frame_bytes = max_frame_bytes
+        self._body_bound = max_frame_bytes - FRAME_OVERHEAD_BYTES
         self._batch_bound = min(_BATCH_BYTES, max_frame_bytes // 2)
         self._label = ""
         self._waiting: deque[memoryview] = deque()
         self._waiting_bytes = 0
-        self._batch: list[tuple[int, bytes]] = []
+        self._seqs: list[int] = []
+        """What was submitted and leaves with the next flush; its bodies likewise."""
+        self._bodies: list[Any] = []
+        self._batch_bytes = 0
         self._is_spawned = False
         self._is_channel_open = True
         self._reason: Reason | None = None
@@ -158,6 +169,8 @@ class Child:
         """The number of the last hold that it has told to be parked by."""
         self._streams: dict[int, tuple[str, LineBuffer]] = {}
         self._errors = LineBuffer()
+        self._is_blocked = False
+        """Whether what waits to be written waits for the channel."""
         poller.watch(self._birth.channel.fileno(), selectors.EVENT_READ, self._on_channel)
 
     @property
@@ -203,31 +216,53 @@ class Child:
         spawner.start(self._birth)
         self._send_bytes(boot)
 
-    def submit(self, seq: int, body: bytes) -> None:
-        """Add a request to the batch that `flush` sends.
+    def submit(self, requests: Iterable[tuple[int, Any]]) -> None:
+        """Add requests to the batch that `flush` sends.
 
         Raises:
-            FrameError: the body is longer than a frame may be; nothing was added.
+            RequestTooLongError: one is longer than a frame may be; those before it alone were added.
         """
-        bound = self._max_frame_bytes - FRAME_OVERHEAD_BYTES
-        if len(body) > bound:
-            raise FrameError(f"a request of {len(body)} bytes is over the bound of {bound} bytes")
-        self.link.send(seq)
-        self._batch.append((seq, body))
+        seqs, bodies, begin = self._seqs, self._bodies, len(self._seqs)
+        try:
+            for seq, body in requests:
+                if body.__class__ in _MEASURED:
+                    self._batch_bytes += self._measure(seq, body)
+                else:
+                    self._batch_bytes += SMALL_BYTES
+                seqs.append(seq)
+                bodies.append(body)
+        finally:
+            self.link.send(seqs[begin:])
+
+    def _measure(self, seq: int, body: bytes | Raw) -> int:
+        size = memoryview(body).nbytes
+        if size > self._body_bound:
+            raise RequestTooLongError(seq, size, self._body_bound)
+        return size + _ITEM_BYTES
 
     def flush(self) -> None:
         """Send the batch."""
-        items: list[tuple[int, bytes]] = []
-        size = 0
-        batch, self._batch = self._batch, []
-        for seq, body in batch:
-            if items and size + len(body) + _ITEM_BYTES > self._batch_bound:
-                self._send(Deliver(self.link.epoch, items))
-                items, size = [], 0
-            items.append((seq, body))
-            size += len(body) + _ITEM_BYTES
-        if items:
-            self._send(Deliver(self.link.epoch, items))
+        if not self._seqs:
+            return
+        seqs, bodies, size = self._seqs, self._bodies, self._batch_bytes
+        self._drop_batch()
+        if size <= self._batch_bound:
+            self._send(Deliver(self.link.epoch, seqs, bodies))
+        else:
+            self._send_in_pieces(seqs, bodies)
+
+    def _send_in_pieces(self, seqs: list[int], bodies: list[Any]) -> None:
+        begin = size = 0
+        for index, (seq, body) in enumerate(zip(seqs, bodies, strict=True)):
+            weight = self._measure(seq, body) if body.__class__ in _MEASURED else SMALL_BYTES
+            if index > begin and size + weight > self._batch_bound:
+                self._send(Deliver(self.link.epoch, seqs[begin:index], bodies[begin:index]))
+                begin, size = index, 0
+            size += weight
+        self._send(Deliver(self.link.epoch, seqs[begin:], bodies[begin:]))
+
+    def _drop_batch(self) -> None:
+        self._seqs, self._bodies, self._batch_bytes = [], [], 0
 
     def grant(self, seq: int) -> None:
         """Let the request go on past its oldest part."""
@@ -319,29 +354,32 @@ class Child:
             self._send_bytes(encode_frame(frame, self.incarnation, self._max_frame_bytes))
 
     def _send_bytes(self, data: bytearray) -> None:
+        """Write at once if the channel is idle; what waits already goes first."""
         self._waiting.append(memoryview(data))
         self._waiting_bytes += len(data)
-        if len(self._waiting) == 1:
+        if not self._is_blocked:
             self._write()
 
     def _write(self) -> None:
-        channel = self._birth.channel
+        channel, waiting = self._birth.channel, self._waiting
         try:
-            while self._waiting:
-                sent = channel.send(self._waiting[0])
+            while waiting:
+                sent = channel.send(waiting[0])
                 self._waiting_bytes -= sent
-                if sent == len(self._waiting[0]):
-                    self._waiting.popleft()
+                if sent == len(waiting[0]):
+                    waiting.popleft()
                 else:
-                    self._waiting[0] = self._waiting[0][sent:]
+                    waiting[0] = waiting[0][sent:]
         except BlockingIOError:
             pass
         except OSError:
             # It is going: its death is noticed where deaths are, and the ledger has all that was sent.
-            self._waiting.clear()
+            waiting.clear()
             self._waiting_bytes = 0
-        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._waiting else 0)
-        self._poller.watch(channel.fileno(), events, self._on_channel)
+        if self._is_blocked != bool(waiting):
+            self._is_blocked = not self._is_blocked
+            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._is_blocked else 0)
+            self._poller.watch(channel.fileno(), events, self._on_channel)
 
     def _on_channel(self, events: int) -> None:
         if events & selectors.EVENT_WRITE:
@@ -349,12 +387,14 @@ class Child:
         if events & selectors.EVENT_READ:
             self._read(_READS)
 
-    def _read(self, times: int) -> None:
+    def _read(self, times: int, *, is_last: bool = False) -> None:
+        """Take in what has come, in some reads at most; all of it, where it is the last time."""
         channel = self._birth.channel
         while self._is_channel_open and times > 0:
             times -= 1
+            space = self._reader.space()
             try:
-                count = channel.recv_into(self._reader.space())
+                count = channel.recv_into(space)
             except BlockingIOError:
                 return
             except OSError:
@@ -362,6 +402,8 @@ class Child:
             if count == 0:
                 self._on_channel_end()
                 return
+            has_more = is_last or count == len(space)
+            space.release()
             try:
                 for frame in self._reader.received(count):
                     self._take_in(frame)
@@ -369,6 +411,8 @@ class Child:
                 self._stop_reading()
                 self.kill(ProtocolError(str(error), self.pid))
                 return
+            if not has_more:
+                return  # it was read empty: what came since is told by the poller
 
     def _stop_reading(self) -> None:
         self._is_channel_open = False
@@ -386,9 +430,8 @@ class Child:
 
     def _take_in(self, frame: FromWorker) -> None:
         match frame:
-            case Done(items):
-                for seq, body, seconds in items:
-                    self._take_in_result(seq, body, seconds)
+            case Done(seqs, bodies, seconds):
+                self._take_in_results(seqs, bodies, seconds)
             case Part(seq, _weight, body):
                 self._take_in_part(seq, body)
             case Failed(seq, body, seconds):
@@ -417,17 +460,24 @@ class Child:
             case _:
                 raise FrameError(f"it sent a {type(frame).__name__} frame when none was to come")
 
-    def _take_in_result(self, seq: int, body: bytes, seconds: float) -> None:
-        if not self._counts(seq):
-            return
-        self.link.done(seq, seconds)
+    def _take_in_results(self, seqs: list[int], bodies: list[Any], seconds: list[float]) -> None:
+        if self._culprit is not None or not self._is_heard:
+            count = sum(map(self._counts, seqs))
+            if not count:
+                return
+            seqs, bodies, seconds = seqs[:count], bodies[:count], seconds[:count]
+        seconds = self.link.done(seqs, seconds)
         self._ungranted = 0
         try:
-            self._owner.on_child_done(self, seq, body, believable(seconds))
+            self._owner.on_child_done(self, seqs, bodies, seconds)
         except FrameError:
-            self.link.take_back(seq)
-            self._culprit = seq
-            raise
+            # Nothing was done with any of them.
+            self.link.take_back(seqs)
+            if len(seqs) == 1:
+                self._culprit = seqs[0]
+                raise
+            for seq, body, took in zip(seqs, bodies, seconds, strict=True):
+                self._take_in_results([seq], [body], [took])
 
     def _take_in_part(self, seq: int, body: bytes) -> None:
         if not self._counts(seq):
@@ -445,11 +495,11 @@ class Child:
             return
         returned = self.link.failed(seq, seconds)
         self._ungranted = 0
-        self._batch = [item for item in self._batch if item[0] not in returned]
+        self._drop_batch()  # all in it is behind, and back
         try:
             self._owner.on_child_failed(self, seq, body, returned)
         except FrameError:
-            self.link.take_back(seq, returned)
+            self.link.take_back([seq], returned)
             self._culprit = seq
             raise
 
@@ -458,7 +508,7 @@ class Child:
             return
         returned = self.link.parked(seq)
         self._parked = hold
-        self._batch = [item for item in self._batch if item[0] not in returned]
+        self._drop_batch()  # all in it is behind, and back
         if returned:
             self._owner.on_child_returned(self, returned)
 
@@ -500,7 +550,7 @@ class Child:
         # First those who could go on writing. What the channel holds is there all the same, and counts:
         # commits that were sent before the death are commits.
         end_tree(birth.pid)
-        self._read(_LAST_READS)
+        self._read(_LAST_READS, is_last=True)
         spawner.unguard(birth.pid)
         self.ended = ended = reap(birth.pid, birth.own_peak_bytes)
         if ended is None:

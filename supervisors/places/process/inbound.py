@@ -1,7 +1,13 @@
 """What a worker receives: requests for its main thread, grants for the request in hand.
 
-Owns the receiving side of the channel in the worker, the thread that reads it, and the ends of
-the worker when its parent is gone or cannot hear it. Never runs a request, never sends.
+Owns the receiving side of the channel in the worker, and the ends of the worker when its parent is gone or cannot hear
+it. Never runs a request, never sends.
+
+Theory of operation. Whoever holds the *ear* reads the channel; what is read is the same for all. The main thread reads
+by itself whenever it has nothing to run, or waits inside of a request: so nothing is handed from thread to thread on
+the way of a lone message. While its own code or that of a request runs for long, the deputy (`deputy`) has the ear, so
+that a grant, a hold, a stop and the end of the parent are noticed all the same. It stays in its read until something
+comes, and leaves then if the main thread wants the ear: that loses nothing, since what has come is there for both.
 
 Bound: the parent sends no more than a window of requests, so what is held here is bounded by it.
 """
@@ -10,92 +16,105 @@ from __future__ import annotations
 
 import contextlib
 import os
-import queue
 import signal
 import socket
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from supervisors.errors import FrameError
 from supervisors.places.base import CLOSED
 from supervisors.reasons import Reason
-from supervisors.wire.frames import Boot, Deliver, FrameReader, Go, Grant, Hold, Stop, ToWorker
+from supervisors.wire.frames import Boot, Deliver, Go, Grant, Hold, Stop, ToWorker, WorkerReader
 
 CHANNEL_BROKEN = 76
 """Exit code of a worker that cannot be heard any more: `EX_PROTOCOL` of sysexits."""
 
 
 class Inbound:
-    """The receiving side of a worker's channel. Only the main thread calls its methods.
+    """The receiving side of a worker's channel.
+
+    Only the main thread calls its methods, but for `listen`, which is the deputy's.
 
     Args:
         channel: a blocking stream socket; kept, not closed.
         reader: what makes frames of its bytes.
     """
 
-    def __init__(self, channel: socket.socket, reader: FrameReader[ToWorker]) -> None:
+    def __init__(self, channel: socket.socket, reader: WorkerReader) -> None:
         self._channel = channel
         self._reader = reader
         self._parent_pid = os.getppid()
-        self._arrived: queue.SimpleQueue[Deliver | None] = queue.SimpleQueue()
-        self._held: deque[tuple[int, bytes]] = deque()
+        # Guards the reader: its holder reads the channel.
+        self._ear = threading.Lock()
+        self._is_ear_wanted = False
+        self._arrived: deque[Deliver[Any]] = deque()
         self._epoch = 0
         self.is_stopping = False
         self.reason: Reason = CLOSED
         """Why the worker shall end; to be read once `is_stopping`."""
         self.hold = 0
         """The number of the hold that it is under; 0 if there is none."""
+        self.is_called = False
+        """Whether it is held or stopping: nothing new is to be begun."""
         # Guards the weights: parts sent and not granted, oldest first, of the request in hand.
-        # Told of whatever ends a wait.
-        self._granted = threading.Condition()
+        self._weighing = threading.Lock()
         self._weights: deque[int] = deque()
         self._ungranted = 0
         self._current = -1
 
     def receive_boot(self) -> Boot:
-        """Wait for the first frame, then leave the reading to a thread."""
-        frames: list[ToWorker] = []
-        while not frames:
-            frames = self._receive()
-        first = frames.pop(0)
-        if not isinstance(first, Boot):
-            raise FrameError(f"expected a Boot frame first, got {type(first).__name__}")
-        threading.Thread(target=self._serve, args=(frames,), name="supervisors-channel", daemon=True).start()
+        """Wait for the first frame."""
+        with self._ear:
+            frames: list[ToWorker] = []
+            while not frames:
+                frames = self._receive()
+            first = frames.pop(0)
+            if not isinstance(first, Boot):
+                raise FrameError(f"expected a Boot frame first, got {type(first).__name__}")
+            for frame in frames:
+                self._accept(frame)
         return first
+
+    def expect(self, request_type: Any) -> None:
+        """Take requests as what `request_type` is from now on; none comes before the worker is ready."""
+        self._reader.expect(request_type)
 
     @property
     def has_more(self) -> bool:
         """Whether a request is there to be run now."""
-        return bool(self._held) or not self._arrived.empty()
+        arrived = self._arrived
+        while arrived and arrived[0].epoch < self._epoch:
+            arrived.popleft()
+        return bool(arrived)
 
-    def take(self) -> tuple[int, bytes] | None:
-        """Take the oldest request, waiting for one; None when the worker shall end."""
-        while not self.is_stopping:
-            if self._held:
-                return self._held.popleft()
-            delivered = self._arrived.get()
-            if delivered is None:
-                break
-            if delivered.epoch > self._epoch:
-                end_now()  # the parent speaks of what was never dropped
-            if delivered.epoch == self._epoch:
-                self._held.extend(delivered.items)
-        return None
+    def look(self) -> None:
+        """Take in what has come, without waiting."""
+        if self._ear.acquire(blocking=False):
+            try:
+                self._hear(socket.MSG_DONTWAIT)
+            finally:
+                self._ear.release()
+
+    def take(self) -> Deliver[Any] | None:
+        """Take the oldest requests that have come together, waiting for some; None when the worker shall end."""
+        if not self.has_more:
+            self._wait_for(lambda: self.has_more or self.is_stopping)
+        if self.is_stopping:
+            return None
+        delivered = self._arrived.popleft()
+        if delivered.epoch > self._epoch:
+            end_now()  # the parent speaks of what was never dropped
+        return delivered
+
+    def has_dropped(self, delivered: Deliver[Any]) -> bool:
+        """Whether requests that were taken are to be forgotten too, but for the one that runs."""
+        return delivered.epoch != self._epoch
 
     def drop_all(self) -> None:
         """Forget every request not begun: the parent was told of what it has them back for."""
-        self._held.clear()
         self._epoch += 1
-
-    def begin(self, seq: int) -> None:
-        """Count the parts of `seq` from now on."""
-        self._current = seq
-        if self._weights:
-            with self._granted:
-                self._weights.clear()
-                self._ungranted = 0
 
     def wait(self, bound: float, tell: Callable[[int], None]) -> bool:
         """Wait until the request may go on (`may_go_on`); False if the worker shall end.
@@ -106,13 +125,10 @@ class Inbound:
         """
         told = 0
         while True:
-            with self._granted:
-                self._granted.wait_for(
-                    lambda: self.is_stopping or self.hold not in (0, told) or self.may_go_on(bound)  # noqa: B023
-                )
-                hold = self.hold
-                if self.is_stopping or hold in (0, told):
-                    return self.may_go_on(bound)
+            self._wait_for(lambda: self.is_stopping or self.hold not in (0, told) or self.may_go_on(bound))  # noqa: B023
+            hold = self.hold
+            if self.is_stopping or hold in (0, told):
+                return self.may_go_on(bound)
             told = hold
             tell(hold)
 
@@ -120,23 +136,51 @@ class Inbound:
         """Whether the parts not granted weigh less than `bound`, and the worker is not held."""
         return self._ungranted < bound and not self.hold
 
-    def add_weight(self, weight: int) -> None:
-        """Count one part that is being sent."""
-        with self._granted:
+    def add_weight(self, seq: int, weight: int) -> None:
+        """Count one part of request `seq` that is being sent."""
+        with self._weighing:
+            self._current = seq
             self._weights.append(weight)
             self._ungranted += weight
 
-    def _serve(self, frames: list[ToWorker]) -> None:
+    def forget_parts(self) -> None:
+        """Count no part that was sent so far any more: its request is over."""
+        with self._weighing:
+            self._weights.clear()
+            self._ungranted = 0
+
+    def listen(self) -> None:
+        """Read the channel until the main thread wants to, or not at all while it does."""
+        if self._is_ear_wanted:
+            return
+        with self._ear:
+            while not self._is_ear_wanted:
+                self._hear()
+
+    def _wait_for(self, is_met: Callable[[], bool]) -> None:
+        """Read the channel until something is so."""
+        # Said before the first look: whoever has the ear looks whether it is wanted after it has taken something in,
+        # so what it takes in after that look is not missed by this one.
+        self._is_ear_wanted = True
         try:
-            while True:
-                for frame in frames:
-                    self._accept(frame)
-                frames = self._receive()
-        except BaseException as error:  # noqa: BLE001  without this thread the worker hears nothing any more
+            while not is_met():
+                with self._ear:
+                    if not is_met():
+                        self._hear()
+        finally:
+            self._is_ear_wanted = False
+
+    def _hear(self, flags: int = 0) -> None:
+        try:
+            for frame in self._receive(flags):
+                self._accept(frame)
+        except BlockingIOError:
+            return
+        except Exception as error:  # noqa: BLE001  what cannot be read now will never be
             leave_unheard(error)
 
-    def _receive(self) -> list[ToWorker]:
-        count = self._channel.recv_into(self._reader.space())
+    def _receive(self, flags: int = 0) -> list[ToWorker]:
+        count = self._channel.recv_into(self._reader.space(), 0, flags)
         if count == 0:
             if os.getppid() != self._parent_pid:
                 end_now()
@@ -145,28 +189,23 @@ class Inbound:
 
     def _accept(self, frame: ToWorker) -> None:
         if isinstance(frame, Deliver):
-            self._arrived.put(frame)
+            self._arrived.append(frame)
         elif isinstance(frame, Grant):
             self._grant(frame.seq)
         elif isinstance(frame, Hold | Go):
-            with self._granted:
-                self.hold = frame.number if isinstance(frame, Hold) else 0
-                self._granted.notify_all()
+            self.hold = frame.number if isinstance(frame, Hold) else 0
+            self.is_called = self.is_stopping or self.hold != 0
         elif isinstance(frame, Stop):
-            with self._granted:
-                self.reason = frame.reason
-                self.is_stopping = True
-                self._granted.notify_all()
-            self._arrived.put(None)
+            self.reason = frame.reason
+            self.is_stopping = self.is_called = True
         else:
             raise FrameError("a second Boot frame")
 
     def _grant(self, seq: int) -> None:
-        with self._granted:
+        with self._weighing:
             # A grant for a request that is over finds nothing to let go.
             if seq == self._current and self._weights:
                 self._ungranted -= self._weights.popleft()
-                self._granted.notify_all()
 
 
 def leave_unheard(error: BaseException) -> NoReturn:

@@ -23,6 +23,8 @@ by another.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable, Sequence
+from itertools import islice, zip_longest
 
 from supervisors.errors import FrameError
 from supervisors.places.base import Lost
@@ -78,28 +80,32 @@ class Link:
         """The number that is to be reported next; None if it holds none."""
         return self._outstanding[0] if self._outstanding else None
 
-    def send(self, seq: int) -> None:
-        """Note that `seq` is on its way to the worker."""
-        self._outstanding.append(seq)
+    def send(self, seqs: Iterable[int]) -> None:
+        """Note that `seqs` are on their way to the worker."""
+        self._outstanding.extend(seqs)
 
-    def done(self, seq: int, seconds: float) -> None:
-        """Note that `seq` was run in `seconds`.
+    def done(self, seqs: list[int], seconds: list[float]) -> list[float]:
+        """Note that `seqs` were run, and how long each took; gives that as far as it can be believed.
 
         Raises:
-            FrameError: `seq` is not the oldest one outstanding.
+            FrameError: they are not the oldest ones outstanding; none of them is noted.
         """
-        self._take(seq, "done")
-        self._learn(seconds)
+        self._take(seqs, "done")
+        return self._learn(seconds)
 
     def part(self, seq: int) -> None:
-        """Note that `seq` handed over a part; raises as `done`."""
+        """Note that `seq` handed over a part.
+
+        Raises:
+            FrameError: it is not the oldest one outstanding.
+        """
         if not self._outstanding or self._outstanding[0] != seq:
             raise FrameError(self._breach(seq, "a part"))
 
     def failed(self, seq: int, seconds: float) -> tuple[int, ...]:
-        """Note that `seq` failed; give the numbers behind it, which are back; raises as `done`."""
-        self._take(seq, "failed")
-        self._learn(seconds)
+        """Note that `seq` failed; give the numbers behind it, which are back; raises as `part`."""
+        self._take([seq], "failed")
+        self._learn([seconds])
         self.epoch += 1
         return self._take_all()
 
@@ -117,13 +123,13 @@ class Link:
         self.epoch += 1
         return returned
 
-    def take_back(self, seq: int, returned: tuple[int, ...] = ()) -> None:
-        """Note that what was reported of `seq` could not be read: it is outstanding as before, and so is `returned`.
+    def take_back(self, seqs: Sequence[int], returned: tuple[int, ...] = ()) -> None:
+        """Note that what was reported of `seqs` could not be read: they are outstanding as before.
 
-        For a worker that is about to be ended for it.
+        So is what came back with that, `returned`.
         """
-        self._outstanding.extendleft(reversed((seq, *returned)))
-        self._returned -= 1
+        self._outstanding.extendleft(reversed((*seqs, *returned)))
+        self._returned -= len(seqs)
 
     def lose(self, page: PageView) -> Lost:
         """Say what the worker's death means, given its page; all that was outstanding is back.
@@ -176,25 +182,36 @@ class Link:
         self._outstanding.clear()
         return held
 
-    def _take(self, seq: int, what: str) -> None:
-        if not self._outstanding or self._outstanding[0] != seq:
-            raise FrameError(self._breach(seq, what))
-        self._outstanding.popleft()
-        self._returned += 1
-        self.doubted = max(0, self.doubted - 1)
+    def _take(self, seqs: list[int], what: str) -> None:
+        outstanding, count = self._outstanding, len(seqs)
+        oldest = list(islice(outstanding, count))
+        if oldest != seqs:
+            raise FrameError(self._breach(next(seq for seq, due in zip_longest(seqs, oldest) if seq != due), what))
+        if count == len(outstanding):
+            outstanding.clear()
+        else:
+            for _ in seqs:
+                outstanding.popleft()
+        self._returned += count
+        if self.doubted:
+            self.doubted = max(0, self.doubted - count)
 
     def _breach(self, seq: int, what: str) -> str:
         expected = f"request {self._outstanding[0]}" if self._outstanding else "nothing, as it holds no request"
         return f"it reported {what} for request {seq}, expected {expected}"
 
-    def _learn(self, seconds: float) -> None:
-        seconds = believable(seconds)
-        before = self._average
-        self._average = seconds if before is None else before + _WEIGHT * (seconds - before)
-        wanted = WINDOW_SECONDS / self._average if self._average > 0 else WINDOW_LIMIT
+    def _learn(self, seconds: list[float]) -> list[float]:
+        seconds, count, before = _believable(seconds), len(seconds), self._average
+        mean = sum(seconds) / count
+        weight = _WEIGHT if count == 1 else 1.0 - (1.0 - _WEIGHT) ** count
+        self._average = average = mean if before is None else before + weight * (mean - before)
+        wanted = WINDOW_SECONDS / average if average > 0 else WINDOW_LIMIT
         self._window = max(1, min(WINDOW_LIMIT, int(wanted)))
+        return seconds
 
 
-def believable(seconds: float) -> float:
-    """Give how long a worker says a request took; 0.0 for what a worker gone mad may say."""
-    return seconds if 0.0 <= seconds < _SECONDS_LIMIT else 0.0
+def _believable(seconds: list[float]) -> list[float]:
+    """Give how long a worker says that requests took, with 0.0 for what a worker gone mad may say."""
+    if min(seconds) >= 0.0 and sum(seconds) < _SECONDS_LIMIT:  # no sum with a NaN in it is less than anything
+        return seconds
+    return [each if 0.0 <= each < _SECONDS_LIMIT else 0.0 for each in seconds]

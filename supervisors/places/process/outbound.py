@@ -1,33 +1,43 @@
 """What a worker sends: commits in batches while turns are short, everything else at once.
 
-Owns the sending side of the channel in the worker, the batch of results not yet sent, and the
-helper thread that sends a batch which has waited long enough. Keeps the order in which things
-happened. Never receives, never runs a request.
+Owns the sending side of the channel in the worker, and the batch of results not yet sent. Keeps the order in which
+things happened. Never receives, never runs a request.
 
-A batch leaves when nothing is left to do, when it is full, when the turn that closed it took a
-millisecond or more, before anything else is sent, and at the latest 2 ms after its first result:
-so a long turn never holds back the commits of the short ones before it.
+A batch leaves when nothing is left to do, when it is full, when the turn that closed it took
+a millisecond or more, before anything else is sent, and when a turn ends `LINGER_SECONDS` after the last one left.
+Where the turn that would have to end first is a long one, the deputy sends what was there before (`deputy`): so a long
+turn never holds back the commits of the short ones before it.
+
+Theory of operation. The main thread alone adds to the batch, by three calls of lists that no lock guards, since each
+result costs that. Whoever sends it takes from their fronts, under the lock, what was there when it began; what is added
+meanwhile stays for the next time.
 """
 
 from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections import deque
+from typing import Any
 
+import msgspec
+
+from supervisors.errors import FrameError
 from supervisors.places.process.inbound import leave_unheard
 from supervisors.wire.frames import FRAME_OVERHEAD_BYTES, MAX_FRAME_BYTES, Done, FromWorker, encode_frame
 
-_BATCH_ITEMS = 256
+LINGER_SECONDS = 0.002
+"""Seconds that a result waits for others, while others are run."""
+LONG_TURN_SECONDS = 0.001
+"""Seconds of a turn whose result waits for no others."""
+BATCH_ITEMS = 256
+"""Results in a batch that is full."""
 _BATCH_BYTES = 256 * 1024
-_LONG_TURN_SECONDS = 0.001
-_LINGER_SECONDS = 0.002
 _ITEM_BYTES = 32  # an item's numbers and lengths, rounded up
 
 
 class Outbound:
-    """The sending side of a worker's channel. Any thread may call its methods.
+    """The sending side of a worker's channel.
 
     Args:
         channel: a blocking stream socket; kept, not closed.
@@ -40,57 +50,57 @@ class Outbound:
         self._incarnation = incarnation
         self._max_bytes = max_bytes
         self._batch_bound = min(_BATCH_BYTES, max_bytes // 2)
-        # Guards the batch and the socket: what is taken from the batch is sent before anything else.
+        # Guards the socket, and the taking from the batch: what is taken is sent before anything else.
         self._lock = threading.Lock()
-        self._batch: list[tuple[int, bytes, float]] = []
+        self.seqs: list[int] = []
+        """The batch, oldest first: the requests. The main thread appends here; what is taken out is not its affair."""
+        self.bodies: list[Any] = []
+        """Their results: each was weighed, or is small and can be encoded."""
+        self.seconds: list[float] = []
+        """How long each took; appended to last, by which the result is in the batch."""
         self._batch_bytes = 0
-        self._since = 0.0
+        """Bytes of those in the batch that were weighed since it was sent last."""
         # A signal handler runs on the main thread, maybe while that thread is in here: what such a
         # handler logs is put aside until the main thread comes out.
         self._main_thread = threading.main_thread().ident
         self._main_is_inside = False
         self._aside: deque[FromWorker] = deque()
         self._is_muted = False
-        self._lingering = threading.Event()
-        self._never = threading.Event()
-        threading.Thread(target=self._send_late, name="supervisors-flush", daemon=True).start()
 
     @property
     def body_bound(self) -> int:
         """Bytes that the body of one frame may have."""
         return self._max_bytes - FRAME_OVERHEAD_BYTES
 
-    def done(self, seq: int, body: bytes, seconds: float, *, more: bool) -> None:
-        """Send a result, or keep it for the batch if `more` requests are there to be run now.
+    def weigh(self, body: Any) -> None:
+        """Make room in the batch for a body that is not known to be small; the main thread's call.
 
-        The main thread's call. `body` must be within `body_bound`.
+        Raises:
+            FrameError: it cannot be a body of a frame: it is neither bytes nor encoded, or too long.
         """
-        self._main_is_inside = True
-        with self._lock:
-            size = len(body) + _ITEM_BYTES
-            if self._batch_bytes + size > self._batch_bound:
-                self._send_batch()
-            if not self._batch:
-                self._since = time.monotonic()
-            self._batch.append((seq, body, seconds))
-            self._batch_bytes += size
-            if not more or seconds >= _LONG_TURN_SECONDS or len(self._batch) >= _BATCH_ITEMS:
-                self._send_batch()
-            elif not self._lingering.is_set():
-                self._lingering.set()
-        self._leave()
+        size = measure_body(body, self.body_bound) + _ITEM_BYTES
+        if self._batch_bytes + size > self._batch_bound:
+            self.flush()
+        self._batch_bytes += size
 
     def flush(self) -> None:
         """Send the batch, if there is one. The main thread's call."""
-        if not self._batch:
+        if not self.seconds:
             return
         self._main_is_inside = True
         with self._lock:
             self._send_batch()
+        self._batch_bytes = 0
         self._leave()
 
+    def flush_late(self) -> None:
+        """Send the batch, if there is one; any other thread's call."""
+        if self.seconds:
+            with self._lock:
+                self._send_batch()
+
     def send(self, frame: FromWorker) -> None:
-        """Send the batch, then `frame`.
+        """Send the batch, then `frame`; any thread's call.
 
         Raises:
             FrameError: the frame is over the bound; nothing was sent.
@@ -122,9 +132,12 @@ class Outbound:
             self.send(self._aside.popleft())
 
     def _send_batch(self) -> None:
-        if self._batch:
-            items, self._batch, self._batch_bytes = self._batch, [], 0
-            self._send(encode_frame(Done(items), self._incarnation, self._max_bytes))
+        count = len(self.seconds)
+        if count:
+            frame: Done[Any] = Done(self.seqs[:count], self.bodies[:count], self.seconds[:count])
+            for column in (self.seqs, self.bodies, self.seconds):
+                del column[:count]
+            self._send(encode_frame(frame, self._incarnation, self._max_bytes))
 
     def _send(self, data: bytearray) -> None:
         if self._is_muted:
@@ -136,12 +149,19 @@ class Outbound:
                 error
             )  # a handler has closed it: what has run and is not told would be waited for without end
 
-    def _send_late(self) -> None:
-        while True:
-            self._lingering.wait()
-            self._never.wait(max(0.0, self._since + _LINGER_SECONDS - time.monotonic()))
-            with self._lock:
-                if not self._batch:
-                    self._lingering.clear()
-                elif time.monotonic() - self._since >= _LINGER_SECONDS:
-                    self._send_batch()
+
+def measure_body(body: object, bound: int) -> int:
+    """Give the bytes of a body that is not known to be small.
+
+    Raises:
+        FrameError: it is neither a bytes object nor encoded, or longer than `bound`.
+    """
+    if isinstance(body, bytes):
+        size = len(body)
+    elif isinstance(body, msgspec.Raw):
+        size = memoryview(body).nbytes
+    else:
+        raise FrameError(f"expected a result as bytes, got {type(body).__name__}")
+    if size > bound:
+        raise FrameError(f"a result of {size} bytes is over the bound of {bound} bytes")
+    return size

@@ -1,13 +1,13 @@
 """The shared page of a worker: what it is on and since when, told without a message.
 
 Owns the page's layout, and that of the file it is in: the page, the region for stacks (`stack`),
-the search path. The worker alone writes the page, its parent alone reads it, while the worker
-lives and after its death. Never says what follows from what it tells (see `link`).
+the search path. The worker's main thread alone writes the page; its parent reads it, while the
+worker lives and after its death. Never says what follows from what it tells (see `link`).
 
-The fields of a page are written one after another, not at once, so their order matters:
-`since` before `seq` when a request begins, `ran` before `seq` when it ends. Whoever reads a
-number thus also sees the time that belongs to it; and a request that is counted in `ran` while
-`seq` still names it has run. `read` looks twice, until two looks agree.
+The fields of a page are written one after another, not at once, so their order matters: `ran`, then `since`, then
+`seq`. Whoever reads a number thus also sees the time that belongs to it; and a request that is counted in `ran` while
+`seq` still names it has run. `read` looks twice, until two looks agree. While requests follow one another the end of
+one and the beginning of the next are written at once, by `begin`.
 
 A file that shrinks below what is mapped of it ends whoever reads there (SIGBUS), and the worker holds the
 same file as the parent. So on Linux its size is sealed; elsewhere it is at least filled with real
@@ -23,6 +23,8 @@ import os
 import struct
 import sys
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 PAGE_BYTES = 4096
@@ -31,11 +33,9 @@ STACK_BYTES = 65_536
 STACK_AT = PAGE_BYTES
 SEARCH_PATH_AT = STACK_AT + STACK_BYTES
 _IDLE = -1
-_BEGIN = struct.Struct("=dq")
-_END = struct.Struct("=Qdq")
-_ALL = struct.Struct("=Qdq")  # ran, since, seq
-_SINCE = struct.Struct("=d")
-_BEGIN_AT = 8
+_ALL = struct.Struct("@Qdq")  # ran, since, seq; in the machine's own form: each is one store, which a kill cannot cut
+_SINCE = struct.Struct("@d")
+_SINCE_AT = 8
 _LOOKS = 8
 
 
@@ -62,27 +62,24 @@ class Page:
 
     def __init__(self, fd: int) -> None:
         self._memory = mmap.mmap(fd, PAGE_BYTES)
-        self._ran = 0
+        self.begin: Callable[[int, float, int], None] = partial(_ALL.pack_into, self._memory, 0)
+        """Say: so many requests have run, and since then the worker is on this one. The worker's call for each
+        request; made of built-in parts: no call of ours."""
 
     def clear(self) -> None:
         """Say: idle, nothing run. Called by the parent before the worker starts."""
-        _END.pack_into(self._memory, 0, 0, 0.0, _IDLE)
-
-    def begin(self, seq: int, since: float) -> None:
-        """Say: on `seq` since `since`. The worker's call."""
-        _BEGIN.pack_into(self._memory, _BEGIN_AT, since, seq)
+        _ALL.pack_into(self._memory, 0, 0, 0.0, _IDLE)
 
     def shift(self, since: float) -> None:
         """Say since when the present request counts, waits left out; infinite stops the count."""
-        _SINCE.pack_into(self._memory, _BEGIN_AT, since)
+        _SINCE.pack_into(self._memory, _SINCE_AT, since)
 
-    def end(self) -> None:
-        """Say: the request has run, idle now. The worker's call."""
-        self._ran += 1
-        _END.pack_into(self._memory, 0, self._ran, 0.0, _IDLE)
+    def rest(self, ran: int) -> None:
+        """Say: so many requests have run, idle now. The worker's call."""
+        _ALL.pack_into(self._memory, 0, ran, 0.0, _IDLE)
 
     def read(self) -> PageView:
-        """Give what the page says now. The parent's call."""
+        """Give what the page says now. The call of the parent, and of the worker's deputy."""
         look = _ALL.unpack_from(self._memory)
         for _ in range(_LOOKS):
             again = _ALL.unpack_from(self._memory)
@@ -94,6 +91,7 @@ class Page:
 
     def close(self) -> None:
         """Give the mapping back."""
+        del self.begin
         self._memory.close()
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from itertools import repeat
+from typing import Any
 
 from supervisors.errors import FrameError, InternalError, StartError
 from supervisors.parking import Poller
@@ -42,6 +44,7 @@ class ProcessPlace:
         inherited: descriptors that each worker keeps open until it ends, and passes to nothing it starts: a file that
             is locked by them stays so while any worker lives, also one that outlives the program. They are the
             caller's, to be open whenever a worker is started, and none of the first three.
+        result_type: what results are read as: bytes, or the type that a `result_type` of the service stands for.
         note_ended: called with (worker, processor seconds, peak memory in bytes or None) when a process has ended.
     """
 
@@ -61,6 +64,7 @@ class ProcessPlace:
         max_frame_bytes: int = MAX_FRAME_BYTES,
         start_timeout: float = START_SECONDS,
         inherited: tuple[int, ...] = (),
+        result_type: Any = bytes,
         note_ended: Callable[[int, float, int | None], None] = lambda _number, _cpu_seconds, _peak_bytes: None,
     ) -> None:
         self._name = name
@@ -75,6 +79,7 @@ class ProcessPlace:
         self._max_frame_bytes = max_frame_bytes
         self._start_timeout = start_timeout
         self._inherited = inherited
+        self._result_type = result_type
         self._note_ended = note_ended
         self._children: list[Child | None] = [None] * workers
         self._limits: dict[int, Limits] = {}
@@ -105,7 +110,16 @@ class ProcessPlace:
                 spawner.hold()
                 self._is_holding = True
             doubted = self._doubted[number]
-            child = Child(self, number, incarnation, self._poller, self._max_frame_bytes, doubted, self._inherited)
+            child = Child(
+                self,
+                number,
+                incarnation,
+                self._poller,
+                self._max_frame_bytes,
+                doubted,
+                self._inherited,
+                self._result_type,
+            )
         except (OSError, RuntimeError, FrameError) as error:
             self._unborn.append((number, StartFailed(record_error(error))))
             return
@@ -123,18 +137,17 @@ class ProcessPlace:
         child = self._children[number]
         return child.room if child is not None and not self._is_closing and not self._is_held else 0
 
-    def submit(self, number: int, requests: Iterable[tuple[int, bytes]]) -> None:
+    def submit(self, number: int, requests: Iterable[tuple[int, Any]]) -> None:
         """Hand requests to a worker that has room for them; they leave with the next `flush`.
 
         Raises:
-            FrameError: a request is longer than a frame may be; the worker was given those before it alone.
+            RequestTooLongError: one is longer than a frame may be; the worker was given those before it alone.
         """
         child = self._children[number]
         if child is None:
             message = f"worker {number} of {self._name!r} is not running"
             raise InternalError(message)
-        for seq, request in requests:
-            child.submit(seq, request)
+        child.submit(requests)
 
     def flush(self) -> None:
         """Send what was submitted."""
@@ -258,9 +271,9 @@ class ProcessPlace:
         """Pass a part on."""
         self._listener.on_part(child.number, seq, body)
 
-    def on_child_done(self, child: Child, seq: int, body: bytes, seconds: float) -> None:
-        """Pass a result on."""
-        self._listener.on_done(child.number, ((seq, body, seconds, self._clock()),))
+    def on_child_done(self, child: Child, seqs: list[int], bodies: list[Any], seconds: list[float]) -> None:
+        """Pass results on."""
+        self._listener.on_done(child.number, list(zip(seqs, bodies, seconds, repeat(self._clock()))))
 
     def on_child_failed(self, child: Child, seq: int, body: bytes, returned: tuple[int, ...]) -> None:
         """Pass a failure on."""

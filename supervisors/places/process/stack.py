@@ -23,9 +23,7 @@ import sys
 from supervisors.places.process.page import STACK_AT, STACK_BYTES
 
 _EMPTY = bytes(STACK_BYTES)
-_OWN_THREAD = re.compile(
-    r'/process/(inbound\.py", line \d+ in _serve|outbound\.py", line \d+ in _send_late)$', re.MULTILINE
-)
+_OWN_THREAD = re.compile(r'/process/deputy\.py", line \d+ in _serve$', re.MULTILINE)
 _OWN_FRAMES = re.compile(r'\n  File "[^\n]*/process/worker\.py", line .*', re.DOTALL)
 _INTERRUPTED = "Current thread"
 

@@ -3,8 +3,8 @@
 Owns the worker's set-up (signals, output, logging, its end with the parent) and the loop that
 runs requests. Never imports the program's `__main__`, never decides what a failure leads to.
 
-Three threads: the main thread runs the service; one reads the channel (`inbound`), and ends the
-process when the parent is gone; one sends results that have waited (`outbound`). Every exception
+Two threads: the main thread reads the channel (`inbound`), runs the service and sends (`outbound`); another one stands
+in for it while it is busy for long (`deputy`). The process ends when the parent is gone. Every exception
 out of a request, `SystemExit` included, is that request's failure and no more.
 """
 
@@ -24,13 +24,19 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from supervisors.errors import FrameError
 from supervisors.places.base import PART_BOUND, RequestAbandoned, Service, tell_failure
-from supervisors.places.copies import generation, leave_copy
+from supervisors.places.copies import Mark, leave_copy, make_mark
+from supervisors.places.process.deputy import Deputy
 from supervisors.places.process.inbound import Inbound, end_now
-from supervisors.places.process.outbound import Outbound
+from supervisors.places.process.outbound import (
+    BATCH_ITEMS,
+    LINGER_SECONDS,
+    LONG_TURN_SECONDS,
+    Outbound,
+    measure_body,
+)
 from supervisors.places.process.page import Page
 from supervisors.places.process.stack import answer_stack_requests
 from supervisors.reasons import record_error
@@ -38,13 +44,14 @@ from supervisors.wire.frames import (
     Boot,
     BootFailed,
     Bye,
+    Deliver,
     Failed,
     Log,
     Parked,
     Part,
     Ready,
+    WorkerReader,
     encode_frame,
-    worker_reader,
 )
 from supervisors.wire.values import decode_code
 
@@ -69,9 +76,10 @@ def main(
     try:
         page = Page(page_fd)
         answer_stack_requests(page_fd)
-        inbound = Inbound(channel, worker_reader(incarnation, max_frame_bytes))
+        inbound = Inbound(channel, WorkerReader(incarnation, max_frame_bytes))
         boot = inbound.receive_boot()
         outbound = Outbound(channel, incarnation, max_frame_bytes)
+        deputy = Deputy(inbound, outbound, page)
     except BaseException as error:  # noqa: BLE001  no thread was to be had, or no memory
         _leave_unborn(lambda frame: channel.sendall(encode_frame(frame, incarnation)), error)
     try:
@@ -81,11 +89,14 @@ def main(
         _limit_memory(boot.memory_limit)
         service: Service = decode_code(boot.service)
         service.boot(boot.number, boot.boot)
+        inbound.expect(service.request_type)
     except BaseException as error:  # noqa: BLE001  told to the parent, whatever it is
         _leave_unborn(outbound.send, error)
+    deputy.step_back()
     outbound.send(Ready(os.getpid()))
-    Loop(service, inbound, outbound, page).run()
+    Loop(service, inbound, outbound, page, deputy).run()
     outbound.flush()
+    deputy.stand_in()
     service.close(inbound.reason)
     outbound.send(Bye())
     sys.exit(0)
@@ -94,86 +105,142 @@ def main(
 class Loop:
     """Runs requests, in order, and reports each as done or as failed."""
 
-    def __init__(self, service: Service, inbound: Inbound, outbound: Outbound, page: Page) -> None:
+    def __init__(self, service: Service, inbound: Inbound, outbound: Outbound, page: Page, deputy: Deputy) -> None:
         self._service = service
         self._inbound = inbound
         self._outbound = outbound
         self._page = page
-        self._pid = os.getpid()
+        self._deputy = deputy
+        self._mark = make_mark()
+        self._port = RequestPort(inbound, outbound, page, deputy, self._mark)
+        self._ran = 0
+        """Requests that have run to their end, failed ones included."""
 
     def run(self) -> None:
         """Run requests until told to stop."""
-        inbound, outbound = self._inbound, self._outbound
+        inbound, outbound, deputy = self._inbound, self._outbound, self._deputy
         while True:
             if not inbound.has_more:
                 outbound.flush()
-            taken = inbound.take()
-            if taken is None:
+                deputy.rest()
+            delivered = inbound.take()
+            if delivered is None:
                 return
-            hold = inbound.hold
-            if hold:
-                # What was taken is not begun: it goes back with all behind it.
-                outbound.send(Parked(hold, None))
-                inbound.drop_all()
-            else:
-                self._run_request(*taken)
+            deputy.begin()
+            self._run_all(delivered)
+            if inbound.is_stopping:
+                return  # the page names a request that was cut short by that, and none else
 
-    def _run_request(self, seq: int, request: bytes) -> None:
-        started = time.monotonic()
-        self._page.begin(seq, started)
-        self._inbound.begin(seq)
-        port = RequestPort(seq, started, self._inbound, self._outbound, self._page)
-        try:
-            execution = self._service.begin(request, port)
-            while not execution.advance():
-                if self._inbound.is_stopping or not port.wait_for_room():
-                    # The page still names the request: that is how the parent knows it was cut short.
-                    self._service.settle(accepted=False)
-                    return
-            body = execution.result
-            check_body(body, self._outbound.body_bound)
+    def _run_all(self, delivered: Deliver[Any]) -> None:  # noqa: C901  what each request passes is spelled out here
+        """Run requests that have come together, but none behind one that fails, nor once the worker is called."""
+        # The clock is read once a request, whose end is the beginning of the next.
+        inbound, outbound, port, mark, now = self._inbound, self._outbound, self._port, self._mark, time.monotonic
+        begin, note, ran = self._service.begin, self._page.begin, self._ran
+        add_seq, add_body, add_seconds = outbound.seqs.append, outbound.bodies.append, outbound.seconds.append
+        small = self._service.result_type if self._service.result_type is not bytes else None
+        is_told = True
+        started = now()
+        send_by = started + LINGER_SECONDS
+        for seq, request in zip(delivered.seqs, delivered.bodies, strict=True):
+            if inbound.is_called:
+                self._heed_call()
+                break
+            note(ran, started, seq)
+            port.seq, port.started = seq, started
+            try:
+                execution = begin(request, port)
+                while not execution.advance():
+                    if inbound.is_stopping or not port.wait_for_room():
+                        # The page still names the request: that is how the parent knows it was cut short.
+                        self._service.settle(accepted=False)
+                        return
+                body = execution.result
+                if body.__class__ is not small:
+                    outbound.weigh(body)
+                is_told = execution.touched
+                if is_told:
+                    self._service.settle(accepted=True)
+            except BaseException as error:  # noqa: BLE001 - whatever it is, it is this request's failure
+                self._leave_if_copy(error)
+                self._report_failure(seq, error, now() - started - port.parked)
+                return
+            if not mark[0]:
+                leave_copy(None)
+            self._ran = ran = ran + 1
+            ended = now()
+            seconds = ended - started - port.parked
+            add_seq(seq)
+            add_body(body)
+            add_seconds(seconds)
+            if seconds >= LONG_TURN_SECONDS or ended >= send_by or ran % BATCH_ITEMS == 0:
+                self._page.rest(ran)
+                outbound.flush()
+                inbound.look()  # some time has gone by: is there a word from the parent?
+                ended = now()
+                send_by = ended + LINGER_SECONDS
+            if port.was_used:
+                port.forget()
+                if inbound.has_dropped(delivered):
+                    break
+            started = ended
+        self._page.rest(self._ran)
+        if not is_told:
             self._service.settle(accepted=True)
-        except BaseException as error:  # noqa: BLE001 - whatever it is, it is this request's failure
-            self._leave_if_copy(error)
-            self._report_failure(seq, error, time.monotonic() - started - port.parked)
-            return
-        self._leave_if_copy(None)
-        seconds = time.monotonic() - started - port.parked
-        self._page.end()
-        self._outbound.done(seq, body, seconds, more=self._inbound.has_more)
+
+    def _heed_call(self) -> None:
+        """Begin nothing more: what was taken goes back with all behind it, where the worker is held."""
+        self._page.rest(self._ran)  # before the word, which may take its time
+        if not self._inbound.is_stopping:
+            self._outbound.send(Parked(self._inbound.hold, None))
+            self._inbound.drop_all()
 
     def _report_failure(self, seq: int, error: BaseException, seconds: float) -> None:
         body = tell_failure(self._describe, error)
-        self._page.end()
+        self._ran += 1
+        self._page.rest(self._ran)
         self._outbound.send(Failed(seq, body, seconds))
         self._inbound.drop_all()
+        self._port.forget()
         self._service.settle(accepted=False)
 
     def _describe(self, error: BaseException) -> bytes:
         body = self._service.describe_failure(error)
-        check_body(body, self._outbound.body_bound)
+        measure_body(body, self._outbound.body_bound)
         return bytes(body)
 
-    def _leave_if_copy(self, error: BaseException | None) -> None:
+    def _leave_if_copy(self, error: BaseException) -> None:
         """End a copy of the worker that the request made by fork and that came back out of it."""
-        # By its number: a worker may run code that forks past the interpreter.
-        if os.getpid() != self._pid:
+        if not self._mark[0]:
             leave_copy(error)
 
 
 class RequestPort:
-    """What a running request may do besides returning (`supervisors.places.base.Port`)."""
+    """What a running request may do besides returning (`supervisors.places.base.Port`): one for all, one after another.
 
-    def __init__(self, seq: int, started: float, inbound: Inbound, outbound: Outbound, page: Page) -> None:
-        self._seq = seq
-        self._started = started
+    A request that did not use it has left nothing in it.
+    """
+
+    def __init__(self, inbound: Inbound, outbound: Outbound, page: Page, deputy: Deputy, mark: Mark) -> None:
         self._inbound = inbound
         self._outbound = outbound
         self._page = page
-        self._generation = generation.number
+        self._deputy = deputy
+        self._mark = mark
         self._parked_at: float | None = None
+        self.seq = -1
+        """The request that runs."""
+        self.started = 0.0
+        """Clock reading at which it began, waits left out."""
         self.parked = 0.0
         """Seconds that it was kept by holds."""
+        self.was_used = False
+        """Whether it has handed over a part, or waited."""
+
+    def forget(self) -> None:
+        """Forget what a request has left that used it."""
+        self.was_used = False
+        self.parked = 0.0
+        self._inbound.forget_parts()
 
     def part(self, body: bytes, weight: int) -> None:
         """Send a part at once, after a wait while those not granted weigh `PART_BOUND` or more; then stay if held."""
@@ -194,27 +261,32 @@ class RequestPort:
 
     def stop_with(self, body: bytes, weight: int) -> None:
         """Send a part at once; the wait is made before the request goes on."""
-        if generation.number != self._generation:
+        if not self._mark[0]:
             return  # nobody takes what a copy hands over
-        check_body(body, self._outbound.body_bound)
-        self._inbound.add_weight(weight)
-        self._outbound.send(Part(self._seq, weight, body))
+        measure_body(body, self._outbound.body_bound)
+        self._inbound.add_weight(self.seq, weight)
+        self.was_used = True
+        self._outbound.send(Part(self.seq, weight, body))
 
     def wait_for_room(self) -> bool:
         """Wait while parts not granted weigh `PART_BOUND` or more, or it is held; False if the worker shall end."""
         return self._inbound.may_go_on(PART_BOUND) or self._wait(PART_BOUND)
 
     def _wait(self, bound: float) -> bool:
-        # A copy made by fork would wait without end: it has no thread that hears of grants.
-        if generation.number != self._generation:
+        # A copy made by fork would wait without end: nobody tells it of grants.
+        if not self._mark[0]:
             return True
-        # A wait for those downstream, or for the end of a hold, is no part of the time that a timeout allows.
+        self.was_used = True
+        # A wait for those downstream, or for the end of a hold, is no part of the time that a timeout allows. The main
+        # thread listens meanwhile.
         self._page.shift(math.inf)
+        self._deputy.rest()
         waited_from = time.monotonic()
         may_go_on = self._inbound.wait(bound, self._tell_parked)
         now = time.monotonic()
-        self._started += now - waited_from
-        self._page.shift(self._started)
+        self._deputy.begin()
+        self.started += now - waited_from
+        self._page.shift(self.started)
         if self._parked_at is not None:
             self.parked += now - self._parked_at
             self._parked_at = None
@@ -223,20 +295,8 @@ class RequestPort:
     def _tell_parked(self, hold: int) -> None:
         if self._parked_at is None:
             self._parked_at = time.monotonic()
-        self._outbound.send(Parked(hold, self._seq))
+        self._outbound.send(Parked(hold, self.seq))
         self._inbound.drop_all()
-
-
-def check_body(body: object, bound: int) -> None:
-    """Refuse what cannot be a body of a frame.
-
-    Raises:
-        FrameError: it is no bytes object, or longer than `bound`.
-    """
-    if not isinstance(body, bytes):
-        raise FrameError(f"expected a result as bytes, got {type(body).__name__}")
-    if len(body) > bound:
-        raise FrameError(f"a result of {len(body)} bytes is over the bound of {bound} bytes")
 
 
 class LogForwarder(logging.Handler):

@@ -37,6 +37,9 @@ PATIENCE = 30.0
 class Bench:
     """A service whose requests say what to do: `[verb, *arguments]`."""
 
+    request_type: Any = bytes
+    result_type: type = bytes
+
     def __init__(self) -> None:
         self.settled: list[bool] = []
 
@@ -160,7 +163,7 @@ class Bench:
         time.sleep(PATIENCE)  # noqa: TID251
 
     def lie(self, _port: Port, seq: int) -> Any:
-        own_channel().send(encode_frame(Done([(seq, b"", 0.0)]), 1))
+        own_channel().send(encode_frame(Done([seq], [b""], [0.0]), 1))
         time.sleep(PATIENCE)  # noqa: TID251
 
     def claim(self, _port: Port, hold: int, seq: int | None, times: int = 1) -> Any:
@@ -214,6 +217,8 @@ class Bare:
 
 class Stepwise:
     """The execution of one verb."""
+
+    touched = True
 
     def __init__(self, outcome: Any) -> None:
         self._outcome = outcome
@@ -334,8 +339,9 @@ class Driver:
         return True
 
     def on_done(self, _number: int, finished: Sequence[Finished]) -> bool:
-        for seq, body, seconds, _at in finished:
+        for seq, _body, _seconds, _at in finished:
             self._read(seq)
+        for seq, body, seconds, _at in finished:
             assert seconds >= 0.0
             assert seq not in self.done
             self.done[seq] = decode(body)

@@ -47,7 +47,7 @@ class Mortal(Bench):
 
     def tear(self, port: Port, seq: int) -> Any:
         """Write half of a frame far over what a channel buffers, and die."""
-        frame = encode_frame(Done([(seq, bytes(4_000_000), 0.0)]), 1)
+        frame = encode_frame(Done([seq], [bytes(4_000_000)], [0.0]), 1)
         own_channel().sendall(frame[: len(frame) // 2])
         self.kill(port)
 
@@ -99,7 +99,7 @@ class Mortal(Bench):
     def exit_after(self, _port: Port) -> Any:
         """Die once the result is made and before it is sent."""
         outbound = next(thing for thing in gc.get_objects() if isinstance(thing, Outbound))
-        outbound.done = lambda *_args, **_kwargs: os._exit(1)  # type: ignore[method-assign]
+        outbound.flush = lambda: os._exit(1)  # type: ignore[method-assign]
 
     def shrink(self, _port: Port) -> Any:
         """Make every file smaller that can be found."""
@@ -163,7 +163,7 @@ def test_a_death_in_the_middle_of_a_large_frame_is_a_death_like_any_other() -> N
     ("frame", "told"),
     [
         (b"SV\x01\x00" + (1).to_bytes(4, "little") + b"\xff\xff\xff\xff", "over the bound"),
-        (bytes(encode_frame(Done([(1, b"", 0.0)]), 2)), "expected a frame of incarnation 1, got one of 2"),
+        (bytes(encode_frame(Done([1], [b""], [0.0]), 2)), "expected a frame of incarnation 1, got one of 2"),
         (b"SV\x02\x00" + bytes(8), "version 2"),
         (b"SV\x01\x00" + (1).to_bytes(4, "little") + b"\x02\x00\x00\x00\xc0\xc0", "is not the protocol"),
         (bytes(encode_frame(Spawned(), 1)), "a Spawned frame when none was to come"),
@@ -187,7 +187,7 @@ def test_a_duration_that_cannot_be_is_not_believed(seconds: float) -> None:
     took = []
     with driven(service=Mortal()) as driver:
         driver.on_done = lambda _number, finished: took.extend(seconds for _, _, seconds, _ in finished)  # type: ignore[method-assign]
-        driver.ask("announce", bytes(encode_frame(Done([(1, b"", seconds)]), 1)))
+        driver.ask("announce", bytes(encode_frame(Done([1], [b""], [seconds]), 1)))
         driver.run(lambda: took)
     assert took == [0.0]
 

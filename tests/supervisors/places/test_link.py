@@ -16,9 +16,12 @@ from supervisors.places.process.page import PageView
 
 def sent(*numbers: int) -> Link:
     link = Link()
-    for number in numbers:
-        link.send(number)
+    link.send(numbers)
     return link
+
+
+def report_done(link: Link, number: int, seconds: float) -> None:
+    link.done([number], [seconds])
 
 
 @pytest.mark.parametrize(
@@ -42,8 +45,8 @@ def sent(*numbers: int) -> Link:
 def test_the_window_holds_some_milliseconds_of_work(durations: list[float], window: int) -> None:
     link = Link()
     for number, duration in enumerate(durations):
-        link.send(number)
-        link.done(number, duration)
+        link.send([number])
+        link.done([number], [duration])
     assert link.window == window
     assert link.room == window
 
@@ -51,16 +54,16 @@ def test_the_window_holds_some_milliseconds_of_work(durations: list[float], wind
 def test_room_is_what_the_window_has_over_what_is_held() -> None:
     link = sent(1)
     assert link.room == 0
-    link.done(1, 0.001)
+    link.done([1], [0.001])
     for number in range(2, 9):
-        link.send(number)
+        link.send([number])
     assert (len(link), link.window, link.room) == (7, 5, 0)
 
 
 @pytest.mark.parametrize("number", [0, 2, 3, 99])
 def test_only_the_oldest_request_can_be_reported(number: int) -> None:
     for report in (
-        lambda link: link.done(number, 0.0),
+        lambda link: link.done([number], [0.0]),
         lambda link: link.failed(number, 0.0),
         lambda link: link.part(number),
     ):
@@ -70,29 +73,51 @@ def test_only_the_oldest_request_can_be_reported(number: int) -> None:
         assert link.outstanding == (1, 2, 3)
 
 
+@pytest.mark.parametrize(("numbers", "wrong"), [([1, 3], 3), ([2, 1], 2), ([1, 1], 1), ([1, 2, 3, 4], 4), ([0], 0)])
+def test_of_requests_that_are_reported_together_none_counts_if_one_is_not_next(numbers: list[int], wrong: int) -> None:
+    link = sent(1, 2, 3)
+    with pytest.raises(FrameError, match=f"it reported done for request {wrong}, expected request 1"):
+        link.done(numbers, [0.0] * len(numbers))
+    assert (link.outstanding, link.window) == ((1, 2, 3), 1)
+
+
+def test_requests_that_are_reported_together_count_as_one_after_the_other() -> None:
+    one, other = sent(1, 2, 3, 4), sent(1, 2, 3, 4)
+    for number in (1, 2, 3):
+        one.done([number], [0.001])
+    assert other.done([1, 2, 3], [0.001] * 3) == [0.001] * 3
+    assert (other.outstanding, other.window) == (one.outstanding, one.window) == ((4,), 5)
+    assert other.lose(PageView(4, 0.0, 3)) == Lost(4, (), ())
+
+
+@pytest.mark.parametrize("seconds", [math.nan, math.inf, -1.0, 1e300])
+def test_one_duration_that_cannot_be_is_not_believed_among_others(seconds: float) -> None:
+    assert sent(1, 2, 3).done([1, 2, 3], [0.5, seconds, 0.25]) == [0.5, 0.0, 0.25]
+
+
 def test_nothing_can_be_reported_by_an_idle_worker() -> None:
     with pytest.raises(FrameError, match="expected nothing, as it holds no request"):
-        Link().done(1, 0.0)
+        Link().done([1], [0.0])
 
 
 def test_a_failure_returns_what_is_behind_it_and_begins_an_epoch() -> None:
     link = sent(1, 2, 3, 4)
-    link.done(1, 0.0)
+    link.done([1], [0.0])
     assert link.failed(2, 0.0) == (3, 4)
     assert (link.epoch, link.outstanding) == (1, ())
-    link.send(5)
+    link.send([5])
     assert link.failed(5, 0.0) == ()
     assert link.epoch == 2
 
 
 def test_what_could_not_be_read_of_a_worker_is_back_with_its_loss() -> None:
     link = sent(1, 2, 3, 4)
-    link.done(1, 0.0)
-    link.done(2, 0.0)
-    link.take_back(2)
+    link.done([1], [0.0])
+    link.done([2], [0.0])
+    link.take_back([2])
     assert link.lose_for(2) == Lost(2, (), (3, 4))
     link = sent(1, 2, 3)
-    link.take_back(1, link.failed(1, 0.0))
+    link.take_back([1], link.failed(1, 0.0))
     assert link.lose_for(1) == Lost(1, (), (2, 3))
 
 
@@ -122,19 +147,19 @@ def test_of_a_worker_that_broke_the_protocol_the_one_request_begun_is_the_suspec
     page: PageView, lost: Lost, doubted: int
 ) -> None:
     link = sent(1, 2, 3, 4, 5)
-    link.done(1, 0.0)
-    link.done(2, 0.0)
+    link.done([1], [0.0])
+    link.done([2], [0.0])
     assert link.lose_for_breach(page) == lost
     assert (link.outstanding, link.doubted) == ((), doubted)
 
 
 def test_a_doubted_worker_gets_requests_one_at_a_time_until_so_many_were_reported() -> None:
     link = Link(doubted=3)
-    for number, report in ((1, link.done), (2, link.failed), (3, link.done)):
+    for number, report in ((1, report_done), (2, Link.failed), (3, report_done)):
         assert (link.doubted, link.window, link.room) == (4 - number, 1, 1)
-        link.send(number)
+        link.send([number])
         assert link.room == 0
-        report(number, 0.0)
+        report(link, number, 0.0)
     assert (link.doubted, link.window) == (0, WINDOW_LIMIT)
 
 
@@ -143,17 +168,17 @@ def test_what_ran_alone_and_was_not_reported_again_is_the_suspect() -> None:
     assert link.lose(PageView(None, 0.0, 2)) == Lost(None, (1, 2), (3,))
     assert link.doubted == 2
     link = Link(link.doubted)
-    link.send(1)
-    link.done(1, 0.0)
-    link.send(2)
+    link.send([1])
+    link.done([1], [0.0])
+    link.send([2])
     assert link.lose(PageView(None, 0.0, 2)) == Lost(2, (), ())
 
 
 def test_what_an_incarnation_was_doubted_for_is_left_for_the_next() -> None:
     link = Link(doubted=3)
-    link.send(1)
-    link.done(1, 0.0)
-    link.send(2)
+    link.send([1])
+    link.done([1], [0.0])
+    link.send([2])
     assert link.lose(PageView(2, 0.0, 1)) == Lost(2, (), ())
     assert link.doubted == 2
 
@@ -174,19 +199,19 @@ def test_what_an_incarnation_was_doubted_for_is_left_for_the_next() -> None:
 )
 def test_a_death_is_told_from_the_page(page: PageView, lost: Lost) -> None:
     link = sent(1, 2, 3, 4, 5)
-    link.done(1, 0.0)
-    link.done(2, 0.0)
+    link.done([1], [0.0])
+    link.done([2], [0.0])
     assert link.lose(page) == lost
     assert link.outstanding == ()
 
 
 def test_a_hold_returns_what_is_behind_the_request_in_progress_and_begins_an_epoch() -> None:
     link = sent(1, 2, 3, 4)
-    link.done(1, 0.0)
+    link.done([1], [0.0])
     assert link.parked(2) == (3, 4)
     assert (link.epoch, link.outstanding) == (1, (2,))
-    link.send(5)
-    link.done(2, 0.0)
+    link.send([5])
+    link.done([2], [0.0])
     assert link.parked(None) == (5,)
     assert (link.epoch, link.outstanding) == (2, ())
 
@@ -246,7 +271,7 @@ class Worker(RuleBasedStateMachine):
             self.next += 1
             self.waiting.append(self.next)
         seq = self.waiting.pop(0)
-        self.link.send(seq)
+        self.link.send([seq])
         self.in_pipe.append((self.link.epoch, seq))
 
     @rule()
@@ -269,7 +294,7 @@ class Worker(RuleBasedStateMachine):
         assert seq is not None
         self.reported.append(seq)
         if what == "done":
-            self.link.done(seq, 0.001)
+            self.link.done([seq], [0.001])
         else:
             self.waiting[:0] = self.link.failed(seq, 0.001)
 

@@ -13,7 +13,7 @@ import pytest
 
 from supervisors.places.process.child import make_boot
 from supervisors.places.process.logs import log_as_own, own_levels
-from supervisors.wire.frames import Boot, Log, encode_frame, worker_reader
+from supervisors.wire.frames import Boot, Log, WorkerReader, encode_frame
 
 FRAME = Log("bench.voice", logging.ERROR, "said", 100.25, "/a/b.py", 7, "say", None, "MainThread")
 
@@ -92,7 +92,7 @@ def test_levels_of_any_kind_of_number_and_a_program_of_any_name_go_into_a_boot(
     finally:
         for logger in loggers:
             logger.setLevel(logging.NOTSET)
-    (boot,) = worker_reader(1).feed(frame)
+    (boot,) = WorkerReader(1).feed(frame)
     assert isinstance(boot, Boot)
     assert levels["tests.level"] == boot.log_levels["tests.level"] == int(level)
     assert "tests.\udcff" not in levels

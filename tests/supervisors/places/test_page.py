@@ -29,17 +29,19 @@ def pages() -> Iterator[tuple[Page, Page]]:
 def test_a_page_follows_its_worker(pages: tuple[Page, Page]) -> None:
     worker, parent = pages
     assert parent.read() == PageView(None, 0.0, 0)
-    worker.begin(7, 12.5)
+    worker.begin(0, 12.5, 7)
     assert parent.read() == PageView(7, 12.5, 0)
     worker.shift(math.inf)
     assert parent.read() == PageView(7, math.inf, 0)
     worker.shift(13.5)
     assert parent.read() == PageView(7, 13.5, 0)
-    worker.end()
+    worker.rest(1)
     assert parent.read() == PageView(None, 0.0, 1)
-    worker.begin(2**63 - 1, 14.0)
-    worker.end()
-    assert parent.read() == PageView(None, 0.0, 2)
+    worker.begin(1, 14.0, 2**63 - 1)
+    worker.begin(2, 15.0, 8)
+    assert parent.read() == PageView(8, 15.0, 2)
+    worker.rest(3)
+    assert parent.read() == PageView(None, 0.0, 3)
 
 
 @given(content=st.binary(max_size=24))

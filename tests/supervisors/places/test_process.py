@@ -34,7 +34,7 @@ from supervisors.reasons import (
     StartFailed,
     record_error,
 )
-from supervisors.wire.frames import BootFailed, encode_frame, parent_reader
+from supervisors.wire.frames import BootFailed, ParentReader, encode_frame
 from supervisors.wire.values import encode
 from tests.deeds import DEEDS
 from tests.supervisors.places.bench import CLOSED, PATIENCE, Bench, Driver, Stepwise, driven, gone
@@ -280,7 +280,7 @@ def test_a_worker_without_a_thread_for_its_channel_is_a_failed_start_that_says_s
         command = [sys.executable, "-c", WITHOUT_THREADS, str(its.fileno()), str(page_fd)]
         done = subprocess.run(command, pass_fds=(its.fileno(), page_fd), capture_output=True, text=True, check=False)
         its.close()
-        [told] = parent_reader(1).feed(own.recv(100_000))
+        [told] = ParentReader(1).feed(own.recv(100_000))
     os.close(page_fd)
     assert (done.returncode, done.stderr) == (1, "")
     assert isinstance(told, BootFailed)
@@ -538,6 +538,9 @@ def test_a_worker_that_lingers_after_its_last_request_does_not_hold_a_close_up()
 class Lingering:
     """Leaves a thread behind that keeps its process from ending."""
 
+    request_type = result_type = bytes
+    touched = True
+
     def boot(self, _number: int, _boot: bytes) -> None:
         threading.Thread(target=threading.Event().wait).start()
 
@@ -682,6 +685,8 @@ def test_a_daemon_that_goes_on_writing_does_not_keep_the_place_from_noticing_the
 
 class Escaping:
     """Starts a process that leaves the session, writes without end, and outlives its parents."""
+
+    request_type = result_type = bytes
 
     def boot(self, _number: int, _boot: bytes) -> None:
         return

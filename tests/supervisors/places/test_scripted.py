@@ -36,12 +36,17 @@ class Work:
             raise SystemExit(self._number)
         return True
 
+    touched = True
+
     @property
     def result(self) -> bytes:
         return b"result of " + self._number
 
 
 class Service:
+    request_type: Any = bytes
+    result_type: type = bytes
+
     def __init__(self, world: World) -> None:
         self._world = world
 

@@ -121,14 +121,10 @@ def test_the_signal_is_none_that_python_or_a_shell_has_a_use_for() -> None:
     }
 
 
-DUMP = """Thread 0x1 (most recent call first):
-  File "/lib/threading.py", line 327 in wait
-  File "/site/supervisors/places/process/outbound.py", line 141 in _send_late
-  File "/lib/threading.py", line 1002 in _bootstrap
-
-Thread 0x2 (most recent call first):
+DUMP = """Thread 0x2 (most recent call first):
   File "/site/supervisors/places/process/inbound.py", line 122 in _receive
-  File "/site/supervisors/places/process/inbound.py", line 117 in _serve
+  File "/site/supervisors/places/process/inbound.py", line 117 in listen
+  File "/site/supervisors/places/process/deputy.py", line 117 in _serve
   File "/lib/threading.py", line 1002 in _bootstrap
 
 Thread 0x3 (most recent call first):
@@ -136,13 +132,13 @@ Thread 0x3 (most recent call first):
 
 Current thread 0x4 (most recent call first):
   File "/home/mine.py", line 8 in work
-  File "/site/supervisors/places/process/worker.py", line 97 in _run_request
+  File "/site/supervisors/places/process/worker.py", line 97 in _run_all
   File "/site/supervisors/places/process/worker.py", line 62 in main
   File "<string>", line 9 in <module>
 """
 
 
-def test_a_stack_is_told_without_the_worker_s_own_threads_and_frames_the_handler_s_first() -> None:
+def test_a_stack_is_told_without_the_worker_s_own_thread_and_frames_the_handler_s_first() -> None:
     assert tidy_stacks(DUMP).splitlines() == [
         "Current thread 0x4 (most recent call first):",
         '  File "/home/mine.py", line 8 in work',

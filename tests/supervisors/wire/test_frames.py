@@ -25,14 +25,16 @@ from supervisors.wire.frames import (
     Grant,
     Hold,
     Log,
+    ParentReader,
     Parked,
     Part,
     Ready,
     Spawned,
     Stop,
+    WorkerReader,
+    decode_body,
+    encode_body,
     encode_frame,
-    parent_reader,
-    worker_reader,
 )
 from tests.supervisors.wire.mutations import HEADS, check_decoder, mutated, peak_bytes
 
@@ -52,7 +54,9 @@ to_worker = st.one_of(
         st.binary(),
         st.none() | numbers,
     ),
-    st.builds(Deliver, numbers, st.lists(st.tuples(numbers, st.binary()), max_size=5)),
+    st.lists(st.tuples(numbers, st.binary()), max_size=5).map(
+        lambda items: Deliver(7, [seq for seq, _ in items], [body for _, body in items])
+    ),
     st.builds(Grant, numbers),
     st.builds(Hold, numbers),
     st.just(Go()),
@@ -62,7 +66,9 @@ from_worker = st.one_of(
     st.just(Spawned()),
     st.builds(Ready, numbers),
     st.just(BootFailed(ErrorRecord("T", "text", "trace", ("note",)))),
-    st.builds(Done, st.lists(st.tuples(numbers, st.binary(max_size=400), seconds), max_size=5)),
+    st.lists(st.tuples(numbers, st.binary(max_size=400), seconds), min_size=1, max_size=5).map(
+        lambda items: Done(*map(list, zip(*items, strict=True)))
+    ),
     st.builds(Part, numbers, numbers, st.binary()),
     st.builds(Failed, numbers, st.binary(), seconds),
     st.builds(Log, st.text(), numbers, st.text(), seconds, st.text(), numbers, st.text(), st.none(), st.text()),
@@ -83,12 +89,12 @@ def feed_in_pieces(reader: FrameReader[Any], data: bytes, sizes: list[int]) -> l
 @given(st.lists(to_worker, max_size=8), st.lists(st.integers(1, 50)))
 def test_a_worker_gets_what_was_sent(frames: list[Any], sizes: list[int]) -> None:
     data = b"".join(encode_frame(frame, 3) for frame in frames)
-    assert feed_in_pieces(worker_reader(3), data, sizes) == frames
+    assert feed_in_pieces(WorkerReader(3), data, sizes) == frames
 
 
 @given(st.lists(from_worker, max_size=8), st.lists(st.integers(1, 50)))
 def test_a_parent_gets_what_was_sent(frames: list[Any], sizes: list[int]) -> None:
-    reader = parent_reader(3)
+    reader = ParentReader(3)
     data = b"".join(encode_frame(frame, 3) for frame in frames)
     assert feed_in_pieces(reader, data, sizes) == frames
     assert reader.is_empty
@@ -99,7 +105,7 @@ def test_bodies_around_and_over_the_kept_buffer_come_through(size: int) -> None:
     frames = [Part(1, 1, b"a"), Part(2, 1, bytes(size)), Part(3, 1, b"c")] * 2
     data = b"".join(encode_frame(frame, 1) for frame in frames)
     for step in (7_001, 300_000, len(data)):
-        reader = parent_reader(1)
+        reader = ParentReader(1)
         got = []
         for start in range(0, len(data), step):
             got += reader.feed(data[start : start + step])
@@ -107,7 +113,7 @@ def test_bodies_around_and_over_the_kept_buffer_come_through(size: int) -> None:
 
 
 def test_memory_is_taken_for_a_length_that_was_checked_and_given_back() -> None:
-    reader = parent_reader(1, max_bytes=10_000_000)
+    reader = ParentReader(1, max_bytes=10_000_000)
     kept = len(reader.space())
     data = encode_frame(Part(1, 1, bytes(5_000_000)), 1)
     assert reader.feed(data[:20]) == []
@@ -117,7 +123,7 @@ def test_memory_is_taken_for_a_length_that_was_checked_and_given_back() -> None:
 
 
 def test_a_length_over_the_bound_is_refused_from_its_header_alone() -> None:
-    reader = parent_reader(1, max_bytes=1_000)
+    reader = ParentReader(1, max_bytes=1_000)
     before = len(reader.space())
     with pytest.raises(FrameError, match="1001 bytes is over the bound of 1000"):
         reader.feed(HEADER.pack(b"SV", 1, 1, 1_001))
@@ -132,8 +138,8 @@ def test_a_frame_over_the_bound_is_not_made() -> None:
 def test_the_overhead_covers_what_a_frame_with_one_body_needs() -> None:
     most = 2**63 - 1
     for frame in (
-        Deliver(most, [(most, b"x" * 70_000)]),
-        Done([(most, b"x" * 70_000, 1.5)]),
+        Deliver(most, [most], [b"x" * 70_000]),
+        Done([most], [b"x" * 70_000], [1.5]),
         Part(most, most, b"x" * 70_000),
     ):
         assert len(encode_frame(frame, 2**32 - 1)) - 70_000 <= FRAME_OVERHEAD_BYTES
@@ -150,7 +156,7 @@ def test_the_overhead_covers_what_a_frame_with_one_body_needs() -> None:
 )
 def test_a_wrong_header_ends_the_stream(header: bytes, what: str) -> None:
     with pytest.raises(FrameError, match=what):
-        parent_reader(1).feed(header + b"\xc0")
+        ParentReader(1).feed(header + b"\xc0")
 
 
 @pytest.mark.parametrize(
@@ -163,21 +169,24 @@ def test_a_wrong_header_ends_the_stream(header: bytes, what: str) -> None:
         [1, 0, "", "", 0, {}, b"", b""],  # a kind of the other direction
         {"type": 17},
         None,
-        [19, [[1, b"", "long"]]],
+        [19, [1], [b""], ["long"]],
+        [19, [1], [b""], []],  # columns of different lengths
+        [19, [1], [], [0.0]],
+        [19, [], [], []],  # nothing
         [[[]]],
     ],
 )
 def test_a_body_that_is_not_the_protocol_ends_the_stream(body: Any) -> None:
     data = msgspec.msgpack.encode(body)
     with pytest.raises(FrameError, match="is not the protocol"):
-        parent_reader(1).feed(HEADER.pack(b"SV", 1, 1, len(data)) + data)
+        ParentReader(1).feed(HEADER.pack(b"SV", 1, 1, len(data)) + data)
 
 
 @given(st.binary(min_size=1, max_size=200), st.booleans())
 def test_garbage_is_frames_or_one_error(garbage: bytes, has_header: bool) -> None:
     data = HEADER.pack(b"SV", 1, 1, len(garbage)) + garbage if has_header else garbage
     try:
-        frames = parent_reader(1).feed(data)
+        frames = ParentReader(1).feed(data)
     except FrameError:
         return
     assert all(type(frame).__module__ == "supervisors.wire.frames" for frame in frames)
@@ -188,7 +197,7 @@ def test_a_changed_byte_is_a_frame_or_one_error(frame: Any, data: st.DataObject)
     changed = encode_frame(frame, 1)
     changed[data.draw(st.integers(0, len(changed) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     try:
-        parent_reader(1).feed(changed)
+        ParentReader(1).feed(changed)
     except FrameError:
         return
 
@@ -199,7 +208,7 @@ KEPT = 256 * 1024
 
 @given(st.data(), st.booleans())
 def test_a_spoiled_stream_is_frames_or_one_error_in_bounded_memory(data: st.DataObject, is_worker: bool) -> None:
-    kinds, make = (to_worker, worker_reader) if is_worker else (from_worker, parent_reader)
+    kinds, make = (to_worker, WorkerReader) if is_worker else (from_worker, ParentReader)
     stream = data.draw(
         mutated(st.lists(kinds, max_size=4).map(lambda frames: b"".join(encode_frame(f, 1) for f in frames)))
     )
@@ -220,7 +229,7 @@ def test_a_spoiled_stream_is_frames_or_one_error_in_bounded_memory(data: st.Data
 @given(mutated(from_worker.map(lambda frame: bytes(encode_frame(frame, 1)[HEADER.size :]))))
 def test_a_spoiled_body_behind_a_right_header_is_a_frame_or_one_error(body: bytes) -> None:
     def decode(body: bytes) -> Any:
-        [frame] = parent_reader(1).feed(HEADER.pack(b"SV", 1, 1, len(body)) + body)
+        [frame] = ParentReader(1).feed(HEADER.pack(b"SV", 1, 1, len(body)) + body)
         return frame
 
     check_decoder(decode, lambda frame: bytes(encode_frame(frame, 1)[HEADER.size :]), body)
@@ -229,7 +238,7 @@ def test_a_spoiled_body_behind_a_right_header_is_a_frame_or_one_error(body: byte
 @given(mutated(to_worker.map(lambda frame: bytes(encode_frame(frame, 1)[HEADER.size :]))))
 def test_a_spoiled_body_from_the_parent_is_a_frame_or_one_error(body: bytes) -> None:
     def decode(body: bytes) -> Any:
-        [frame] = worker_reader(1).feed(HEADER.pack(b"SV", 1, 1, len(body)) + body)
+        [frame] = WorkerReader(1).feed(HEADER.pack(b"SV", 1, 1, len(body)) + body)
         return frame
 
     check_decoder(decode, lambda frame: bytes(encode_frame(frame, 1)[HEADER.size :]), body)
@@ -239,7 +248,7 @@ def test_a_spoiled_body_from_the_parent_is_a_frame_or_one_error(body: bytes) -> 
 def test_a_body_that_announces_more_than_there_is_takes_no_memory(head: str) -> None:
     for lead in (b"", b"\x92\x13", b"\x92\x13\x91", b"\x94\x14\x00\x01", b"\x92\x12", b"\x92\x12\x94"):
         body = lead + HEADS[head]
-        reader = parent_reader(1)
+        reader = ParentReader(1)
         stream = HEADER.pack(b"SV", 1, 1, len(body)) + body
         assert peak_bytes(lambda reader=reader, stream=stream: reader.feed(stream)) < 100_000  # type: ignore[misc]
 
@@ -247,4 +256,42 @@ def test_a_body_that_announces_more_than_there_is_takes_no_memory(head: str) -> 
 def test_deep_nesting_is_one_error() -> None:
     body = b"\x91" * 100_000
     with pytest.raises(FrameError):
-        parent_reader(1).feed(HEADER.pack(b"SV", 1, 1, len(body)) + body)
+        ParentReader(1).feed(HEADER.pack(b"SV", 1, 1, len(body)) + body)
+
+
+class Pair(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    """A body that is part of its frame."""
+
+    number: int
+    data: bytes
+
+
+BODIES = [Pair(1, b"a"), (2, b"b"), msgspec.Raw(msgspec.msgpack.encode((3, b"c")))]
+"""One in each of the forms in which it may be handed over."""
+
+
+def test_bodies_of_a_type_are_part_of_their_frame() -> None:
+    parent, worker = ParentReader(1, body=Pair), WorkerReader(1)
+    worker.expect(Pair)
+    read = [Pair(1, b"a"), Pair(2, b"b"), Pair(3, b"c")]
+    [done] = parent.feed(encode_frame(Done([1, 2, 3], BODIES, [0.0] * 3), 1))
+    [delivered] = worker.feed(encode_frame(Deliver(0, [1, 2, 3], BODIES), 1))
+    assert (done, delivered) == (Done([1, 2, 3], read, [0.0] * 3), Deliver(0, [1, 2, 3], read))
+
+
+@pytest.mark.parametrize("body", [b"bytes", [1], [1, b"", 2], ["1", b""], None])
+def test_a_body_that_is_not_of_its_type_ends_the_stream(body: Any) -> None:
+    worker = WorkerReader(1)
+    worker.expect(Pair)
+    for reader, frame in (
+        (ParentReader(1, body=Pair), Done([1], [body], [0.0])),
+        (worker, Deliver(0, [1], [body])),
+    ):
+        with pytest.raises(FrameError, match="is not the protocol"):
+            reader.feed(encode_frame(frame, 1))
+    with pytest.raises(FrameError, match="is not the protocol"):
+        decode_body(encode_body(body), Pair)
+
+
+def test_a_body_comes_by_itself_as_in_a_frame() -> None:
+    assert [decode_body(encode_body(body), Pair) for body in BODIES] == [Pair(1, b"a"), Pair(2, b"b"), Pair(3, b"c")]
