@@ -1,8 +1,8 @@
 """The shared page of a worker: what it is on and since when, told without a message.
 
 Owns the page's layout, and that of the file it is in: the page, the region for stacks (`stack`),
-the search path. The worker alone writes the page, its parent alone reads it, while the worker
-lives and after its death. Never says what follows from what it tells (see `link`).
+what the worker is told before its first frame. The worker alone writes the page, its parent alone
+reads it, while the worker lives and after its death. Never says what follows from what it tells (see `link`).
 
 The fields of a page are written one after another, not at once, so their order matters:
 `since` before `seq` when a request begins, `ran` before `seq` when it ends. Whoever reads a
@@ -29,7 +29,7 @@ PAGE_BYTES = 4096
 STACK_BYTES = 65_536
 """Bytes for the stacks of a worker's threads (arbitrary: some five threads at the 100 frames that are told)."""
 STACK_AT = PAGE_BYTES
-SEARCH_PATH_AT = STACK_AT + STACK_BYTES
+TOLD_AT = STACK_AT + STACK_BYTES
 _IDLE = -1
 _BEGIN = struct.Struct("=dq")
 _END = struct.Struct("=Qdq")
@@ -97,23 +97,26 @@ class Page:
         self._memory.close()
 
 
-def create_page_file(search_path: list[str]) -> int:
-    """Make a page's file without a name, with `search_path` stored in it; give its descriptor.
+def create_page_file(told: bytes) -> int:
+    """Make a page's file without a name, with `told` stored in it; give its descriptor.
 
-    The search path (`sys.path`) travels here, and not in the first frame, because a worker needs it
-    before it can import what reads frames.
+    What a worker needs before it can read its first frame travels here (`interpreter`, `surroundings`).
 
     Raises:
         OSError: no descriptor or no space is left.
     """
-    text = "\0".join(entry for entry in search_path if type(entry) is str)
-    content = bytes(SEARCH_PATH_AT) + os.fsencode(text)
+    content = bytes(TOLD_AT) + told
     if sys.platform == "linux":
         return _create_sealed_file(content)
     with tempfile.TemporaryFile() as file:
         file.write(content)
         file.flush()
         return os.dup(file.fileno())
+
+
+def read_told(fd: int) -> bytes:
+    """Give what was stored in the file of a page as it was made."""
+    return os.pread(fd, os.fstat(fd).st_size, TOLD_AT)
 
 
 def _create_sealed_file(content: bytes) -> int:

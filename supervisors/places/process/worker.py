@@ -22,16 +22,18 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from supervisors.cpus import settle
 from supervisors.errors import FrameError
 from supervisors.places.base import PART_BOUND, RequestAbandoned, Service, tell_failure
 from supervisors.places.copies import generation, leave_copy
 from supervisors.places.process.inbound import Inbound, end_now
 from supervisors.places.process.outbound import Outbound
 from supervisors.places.process.page import Page
+from supervisors.places.process.preloading import preload
 from supervisors.places.process.stack import answer_stack_requests
 from supervisors.reasons import record_error
 from supervisors.wire.frames import (
@@ -49,6 +51,7 @@ from supervisors.wire.frames import (
 from supervisors.wire.values import decode_code
 
 _PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
 _TRACE_LIMIT = 65_536
 """Characters of a log record's text or traceback that are forwarded (arbitrary)."""
 
@@ -60,7 +63,12 @@ def main(
 
     Keeps the descriptors `inherited` open, and from all that it starts.
     """
-    _end_with_parent(parent_pid)
+    end_with_parent(parent_pid)
+    run(channel_fd, page_fd, incarnation, max_frame_bytes, inherited)
+
+
+def run(channel_fd: int, page_fd: int, incarnation: int, max_frame_bytes: int, inherited: Sequence[int]) -> NoReturn:
+    """Be a worker, in a process that was made to end with its parent."""
     _set_up_signals()
     _set_up_output()
     for fd in (channel_fd, page_fd, *inherited):
@@ -78,6 +86,9 @@ def main(
         os.register_at_fork(after_in_child=outbound.mute)
         sys.argv[:] = [boot.argv0.decode("utf-8", "surrogatepass")]
         _forward_logging(boot, outbound)
+        for module in boot.preload:
+            preload(module)
+        settle(boot.cpus, boot.niceness)
         _limit_memory(boot.memory_limit)
         service: Service = decode_code(boot.service)
         service.boot(boot.number, boot.boot)
@@ -303,10 +314,10 @@ def _limit_memory(limit: int | None) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
 
 
-def _end_with_parent(parent_pid: int) -> None:
+def end_with_parent(parent_pid: int) -> None:
     """Ask the kernel to kill this process when its parent ends, if it can; leave if that was before."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent_pid:
         end_now()
 

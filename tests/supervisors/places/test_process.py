@@ -274,7 +274,7 @@ worker.main(int(sys.argv[1]), int(sys.argv[2]), 1, 1_000_000, os.getppid())
 
 def test_a_worker_without_a_thread_for_its_channel_is_a_failed_start_that_says_so() -> None:
     own, its = socket.socketpair()
-    page_fd = create_page_file([])
+    page_fd = create_page_file(b"")
     with own, its:
         own.sendall(encode_frame(make_boot(0, "bench", b"", b"", None), 1))
         command = [sys.executable, "-c", WITHOUT_THREADS, str(its.fileno()), str(page_fd)]
