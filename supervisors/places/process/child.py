@@ -26,7 +26,7 @@ from supervisors.places.process.link import Link, believable
 from supervisors.places.process.logs import log_as_own, own_levels, root_level
 from supervisors.places.process.output import LineBuffer
 from supervisors.places.process.page import PageView
-from supervisors.places.process.reap import Ended, count_oom_kills, describe_death, end_tree
+from supervisors.places.process.reap import Ended, count_oom_kills, describe_death, end_session, end_tree
 from supervisors.places.process.spawn import Birth, spawner
 from supervisors.reasons import Killed, ProtocolError, Reason, StartFailed, record_error
 from supervisors.wire.frames import (
@@ -505,7 +505,7 @@ class Child:
         birth = self._birth
         # First those who could go on writing. What the channel holds is there all the same, and counts:
         # commits that were sent before the death are commits.
-        end_tree(birth.pid)
+        end_session(birth.pid)
         self._read(_LAST_READS)
         spawner.unguard(birth.pid)
         self.ended = ended = birth.reap()

@@ -105,11 +105,10 @@ def create_page_file(told: bytes) -> int:
     Raises:
         OSError: no descriptor or no space is left.
     """
-    content = bytes(TOLD_AT) + told
     if sys.platform == "linux":
-        return _create_sealed_file(content)
+        return _create_sealed_file(told)
     with tempfile.TemporaryFile() as file:
-        file.write(content)
+        file.write(bytes(TOLD_AT) + told)
         file.flush()
         return os.dup(file.fileno())
 
@@ -119,13 +118,15 @@ def read_told(fd: int) -> bytes:
     return os.pread(fd, os.fstat(fd).st_size, TOLD_AT)
 
 
-def _create_sealed_file(content: bytes) -> int:
+def _create_sealed_file(told: bytes) -> int:
     if sys.platform != "linux":
         raise NotImplementedError
     fd = os.memfd_create("supervisors", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
-        with open(fd, "wb", closefd=False) as file:
-            file.write(content)
+        os.ftruncate(fd, TOLD_AT)  # what is never written takes no memory
+        with open(fd, "r+b", closefd=False) as file:
+            file.seek(TOLD_AT)
+            file.write(told)
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
     except BaseException:
         os.close(fd)

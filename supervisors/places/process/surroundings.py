@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import resource
 import signal
 import sys
@@ -22,9 +23,12 @@ from pathlib import Path
 import msgspec
 
 _STATUS = Path("/proc/self/status")
+_STATUS_LINES = re.compile(rb"^(Umask|SigIgn):\t(\w+)", re.MULTILINE)
 _OOM_SCORE = Path("/proc/self/oom_score_adj")
-_INTERPRETERS = {signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ}
-"""Signals of which each interpreter makes what it wants as it starts."""
+_SIGNALS = sorted(
+    signal.valid_signals() - {signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGKILL, signal.SIGSTOP}
+)
+"""Those that can be ignored, without those of which each interpreter makes what it wants as it starts."""
 _LIMITS = tuple(getattr(resource, name) for name in sorted(dir(resource)) if name.startswith("RLIMIT_"))
 
 
@@ -54,8 +58,7 @@ class Surroundings(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_
 
 def read_surroundings() -> bytes:
     """Give those of this process, encoded."""
-    status = _read_status()
-    mask, ignored = status.get("Umask"), status.get("SigIgn")
+    mask, ignored = _read_status()
     told = Surroundings(
         # By name, since other threads may set and delete some meanwhile.
         environment=[(name, value) for name in os.environb if (value := os.environb.get(name)) is not None],
@@ -63,8 +66,8 @@ def read_surroundings() -> bytes:
         limits=[(kind, *resource.getrlimit(kind)) for kind in _LIMITS],
         niceness=os.getpriority(os.PRIO_PROCESS, 0),
         processors=sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else [],
-        umask=None if mask is None else int(mask, 8),
-        ignored=None if ignored is None else _ignored_in(int(ignored, 16)),
+        umask=mask,
+        ignored=ignored,
         oom_score=_read_oom_score(),
     )
     return msgspec.msgpack.encode(told)
@@ -91,7 +94,7 @@ def enter_surroundings(told: bytes) -> None:
     if wanted.umask is not None:
         os.umask(wanted.umask)
     if wanted.ignored is not None:
-        for number in signal.valid_signals() - _INTERPRETERS - {signal.SIGKILL, signal.SIGSTOP}:
+        for number in _SIGNALS:
             _set_ignored(number, ignored=number in wanted.ignored)
     # What stands in the way of one of these is a missing privilege.
     for kind, soft, hard in wanted.limits:
@@ -136,14 +139,18 @@ def _set_ignored(number: int, *, ignored: bool) -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-def _read_status() -> dict[str, str]:
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        return dict(line.split(":\t", 1) for line in _STATUS.read_text().splitlines() if ":\t" in line)
-    return {}
-
-
-def _ignored_in(mask: int) -> list[int]:
-    return [number for number in signal.valid_signals() - _INTERPRETERS if mask >> (number - 1) & 1]
+def _read_status() -> tuple[int | None, list[int] | None]:
+    """Give the file mode mask, which nothing else tells without setting it, and the ignored signals."""
+    try:
+        found = dict(_STATUS_LINES.findall(_STATUS.read_bytes()))
+    except OSError:
+        return None, None
+    mask, ignored = found.get(b"Umask"), found.get(b"SigIgn")
+    bits = 0 if ignored is None else int(ignored, 16)
+    return (
+        None if mask is None else int(mask, 8),
+        None if ignored is None else [number for number in _SIGNALS if bits >> (number - 1) & 1],
+    )
 
 
 def _read_oom_score() -> int | None:

@@ -64,13 +64,12 @@ def main(
     Keeps the descriptors `inherited` open, and from all that it starts.
     """
     end_with_parent(parent_pid)
+    set_up()
     run(channel_fd, page_fd, incarnation, max_frame_bytes, inherited)
 
 
 def run(channel_fd: int, page_fd: int, incarnation: int, max_frame_bytes: int, inherited: Sequence[int]) -> NoReturn:
-    """Be a worker, in a process that was made to end with its parent."""
-    _set_up_signals()
-    _set_up_output()
+    """Be a worker, in a process that was set up and made to end with its parent."""
     for fd in (channel_fd, page_fd, *inherited):
         os.set_inheritable(fd, False)
     channel = socket.socket(fileno=channel_fd)
@@ -100,6 +99,19 @@ def run(channel_fd: int, page_fd: int, incarnation: int, max_frame_bytes: int, i
     service.close(inbound.reason)
     outbound.send(Bye())
     sys.exit(0)
+
+
+def set_up() -> None:
+    """Set up signals and output, before anything else: in the process itself or in the one that it is forked from."""
+    # Ctrl-C is the parent's to handle. A handler that does nothing, and not SIG_IGN, which what
+    # the worker starts would inherit.
+    signal.signal(signal.SIGINT, lambda _number, _frame: None)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+    # The thread that crashed and no other, so that the cause is among the last lines that a report keeps.
+    faulthandler.enable(sys.stderr, all_threads=False)
 
 
 class Loop:
@@ -320,21 +332,6 @@ def end_with_parent(parent_pid: int) -> None:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent_pid:
         end_now()
-
-
-def _set_up_signals() -> None:
-    # Ctrl-C is the parent's to handle. A handler that does nothing, and not SIG_IGN, which what
-    # the worker starts would inherit.
-    signal.signal(signal.SIGINT, lambda _number, _frame: None)
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
-
-
-def _set_up_output() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
-    # The thread that crashed and no other, so that the cause is among the last lines that a report keeps.
-    faulthandler.enable(sys.stderr, all_threads=False)
 
 
 def _forward_logging(boot: Boot, outbound: Outbound) -> None:

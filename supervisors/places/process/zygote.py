@@ -58,6 +58,7 @@ from supervisors.wire.forking import (
 def main(channel_fd: int, told_fd: int, program_pid: int) -> NoReturn:
     """Be a zygote until the program ends. Called by the interpreter that `zygotes` has started."""
     worker.end_with_parent(program_pid)
+    worker.set_up()
     os.close(told_fd)
     os.set_inheritable(channel_fd, False)
     for number in (1, 2):

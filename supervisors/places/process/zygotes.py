@@ -54,7 +54,7 @@ _WARM_SECONDS = 60.0
 _ANSWER_SECONDS = 30.0
 """What a zygote gets to answer (arbitrary: as a worker gets to start)."""
 _UNKNOWN = Ended(None, None, None)
-_READ_BY_INTERPRETERS = ("PYTHON", "LC_", "LANG")
+_READ_BY_INTERPRETERS = (b"PYTHON", b"LC_", b"LANG")
 """Beginnings of the names of variables that an interpreter reads as it starts."""
 
 
@@ -309,14 +309,15 @@ class _Key(NamedTuple):
     """What a process that was forked has from its zygote for good."""
 
     command: tuple[str, ...]
-    variables: tuple[tuple[str, str], ...]
+    variables: tuple[tuple[bytes, bytes], ...]
     user: tuple[int, ...]
     groups: tuple[int, ...]
     modules: tuple[str, ...]
 
 
 def _key(modules: Sequence[str]) -> _Key:
-    variables = tuple(sorted(item for item in os.environ.items() if item[0].startswith(_READ_BY_INTERPRETERS)))
+    names = sorted(name for name in os.environb if name.startswith(_READ_BY_INTERPRETERS))
+    variables = tuple((name, os.environb.get(name, b"")) for name in names)
     groups = (*os.getresgid(), *os.getgroups())
     return _Key(tuple(interpreter()), variables, os.getresuid(), groups, tuple(modules))
 
