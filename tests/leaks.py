@@ -77,7 +77,7 @@ def list_warm() -> Warm:
     thread, guardian = spawner._thread, spawner._guardian
     if thread is None or guardian is None:
         return Warm(frozenset(), frozenset(), frozenset())
-    zygotes = [zygote for zygote in spawner._zygotes._zygotes.values() if not zygote.is_lost][-WARM_ZYGOTES:]
+    zygotes = [zygote for zygote in tuple(spawner._zygotes._zygotes.values()) if not zygote.is_lost][-WARM_ZYGOTES:]
     pids = {guardian._process.pid, *(zygote.pid for zygote in zygotes)}
     descriptors = {guardian._process.stdin.fileno(), *(zygote._channel.fileno() for zygote in zygotes)}
     return Warm(frozenset(pids), frozenset({thread}), frozenset(descriptors))

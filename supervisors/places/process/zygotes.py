@@ -8,7 +8,9 @@ that it started by, its user, its imports. So there is one for each of these tha
 have changed meanwhile goes with each fork (`surroundings`). The spawner's thread alone starts zygotes and has them
 fork. Any thread reaps, so the exchange of question and answer is under a lock, held for as long as one fork takes at
 most. A zygote that ends, or does not answer, is lost, and its workers with it: the kernel ends them, and how they
-ended is not known. The next worker gets a new one.
+ended is not known. Nor are their numbers kept for them then: they are free once the system has reaped them, and only
+the hundreds of thousands of others that come first keep another process from being taken for one of them in the
+milliseconds until its end is looked after. The next worker gets a new zygote.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import signal
 import socket
 import subprocess
 import threading
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -253,7 +256,7 @@ class Zygotes:
     """The zygotes of this program, by what their workers begin with. One thread alone calls `fork`."""
 
     def __init__(self) -> None:
-        self._zygotes: dict[_Key, Zygote] = {}
+        self._zygotes: OrderedDict[_Key, Zygote] = OrderedDict()
         """Those used last at the end."""
 
     def fork(self, modules: Sequence[str], request: Fork, fds: Sequence[int]) -> tuple[Zygote, int, int]:
@@ -288,12 +291,12 @@ class Zygotes:
 
     def _get(self, modules: Sequence[str]) -> Zygote:
         key = _key(modules)
-        zygote = self._zygotes.pop(key, None)
+        zygote = self._zygotes.get(key)
         if zygote is None or zygote.is_lost:
             self._make_room()
             zygote = self._zygotes[key] = Zygote(modules)
             zygote.warm()
-        self._zygotes[key] = zygote
+        self._zygotes.move_to_end(key)
         return zygote
 
     def _make_room(self) -> None:

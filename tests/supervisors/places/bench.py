@@ -24,7 +24,7 @@ import psutil
 from supervisors.errors import FrameError
 from supervisors.parking import Poller
 from supervisors.places.base import Lost, Port
-from supervisors.places.process.launch import Launch
+from supervisors.places.process.launch import Launch, has_zygotes
 from supervisors.places.process.place import ProcessPlace
 from supervisors.reasons import Reason, Shutdown
 from supervisors.wire.frames import Done, Parked, encode_frame
@@ -37,6 +37,8 @@ PATIENCE = 30.0
 
 LAUNCH = Launch(preload=("pytest", __name__))
 """How the workers of tests are started: what all of them import is there."""
+LAUNCHES = [LAUNCH, Launch("spawn")] if has_zygotes() else [LAUNCH]
+"""Each way of starting them."""
 
 
 class Bench:

@@ -12,8 +12,9 @@ import psutil
 import pytest
 
 from supervisors.places.base import Port
+from supervisors.places.process.launch import Launch
 from supervisors.places.process.spawn import spawner
-from tests.supervisors.places.bench import Bench, driven
+from tests.supervisors.places.bench import LAUNCHES, Bench, driven
 
 pytestmark = [
     pytest.mark.processes,
@@ -48,8 +49,9 @@ class Watched(Bench):
         return started.stdout.decode()
 
 
-def test_a_worker_has_its_output_its_channel_and_its_page_and_what_it_starts_has_neither() -> None:
-    with driven(2, service=Watched()) as driver:  # the second one must have nothing of the first
+@pytest.mark.parametrize("launch", LAUNCHES)
+def test_a_worker_has_its_output_its_channel_and_its_page_and_what_it_starts_has_neither(launch: Launch) -> None:
+    with driven(2, service=Watched(), launch=launch) as driver:  # the second one must have nothing of the first
         for worker in range(2):
             driver.place.submit(worker, [(driver.ask("own"), driver.waiting.pop()[1])])
         program = driver.ask("of_a_program")

@@ -11,14 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from supervisors.places.process.launch import Launch, StartMethod
+from supervisors.places.process.launch import Launch
 from supervisors.places.process.spawn import Birth, Spawner, spawner
 from supervisors.reasons import StartFailed
-from tests.supervisors.places.bench import LAUNCH, Driver, driven
+from tests.supervisors.places.bench import LAUNCHES, Driver, driven
 
 pytestmark = pytest.mark.processes
-
-METHODS: list[StartMethod] = ["zygote", "spawn"]
 
 
 def spawner_threads() -> list[threading.Thread]:
@@ -77,10 +75,9 @@ with driven() as driver:
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("start_method", METHODS)
+@pytest.mark.parametrize("launch", LAUNCHES)
 @pytest.mark.parametrize("spare", range(16))
-def test_a_start_without_descriptors_left_fails_and_leaves_nothing(spare: int, start_method: StartMethod) -> None:
-    launch = Launch(start_method, LAUNCH.preload)
+def test_a_start_without_descriptors_left_fails_and_leaves_nothing(spare: int, launch: Launch) -> None:
     with driven(launch=launch):
         pass  # the thread, the guardian and the zygote are there: what is looked at is the worker
     driver = Driver(launch=launch)
