@@ -25,7 +25,7 @@ import msgspec
 _STATUS = Path("/proc/self/status")
 _STATUS_LINES = re.compile(rb"^(Umask|SigIgn):\t(\w+)", re.MULTILINE)
 _OOM_SCORE = Path("/proc/self/oom_score_adj")
-_SIGNALS = sorted(
+_SIGNALS: list[int] = sorted(
     signal.valid_signals() - {signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGKILL, signal.SIGSTOP}
 )
 """Those that can be ignored, without those of which each interpreter makes what it wants as it starts."""
@@ -82,8 +82,10 @@ def open_folder() -> int:
     return os.open(".", getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
-def enter_surroundings(told: bytes) -> None:
-    """Take them over; on the only thread of the process.
+def enter_surroundings(told: bytes) -> Surroundings:
+    """Take them over, but for what is ignored of children's ends, and give them; on the only thread of the process.
+
+    A process that ignores `SIGCHLD` never learns how its children ended: see `ignore_children`.
 
     Raises:
         msgspec.MsgspecError: it is not what `read_surroundings` gave.
@@ -94,7 +96,7 @@ def enter_surroundings(told: bytes) -> None:
     if wanted.umask is not None:
         os.umask(wanted.umask)
     if wanted.ignored is not None:
-        for number in _SIGNALS:
+        for number in set(_SIGNALS) - {signal.SIGCHLD}:
             _set_ignored(number, ignored=number in wanted.ignored)
     # What stands in the way of one of these is a missing privilege.
     for kind, soft, hard in wanted.limits:
@@ -108,6 +110,13 @@ def enter_surroundings(told: bytes) -> None:
     if wanted.oom_score is not None and wanted.oom_score != _read_oom_score():
         with contextlib.suppress(OSError):
             _OOM_SCORE.write_text(str(wanted.oom_score))
+    return wanted
+
+
+def ignore_children(entered: Surroundings) -> None:
+    """Ignore `SIGCHLD` if the program does: what a worker does, and not its zygote."""
+    if entered.ignored is not None:
+        _set_ignored(signal.SIGCHLD, ignored=signal.SIGCHLD in entered.ignored)
 
 
 def forget_folders() -> None:

@@ -33,7 +33,12 @@ from supervisors.places.process.packets import receive_packet, send_packet
 from supervisors.places.process.page import read_told
 from supervisors.places.process.preloading import preload
 from supervisors.places.process.reap import reap
-from supervisors.places.process.surroundings import enter_surroundings, forget_folders
+from supervisors.places.process.surroundings import (
+    Surroundings,
+    enter_surroundings,
+    forget_folders,
+    ignore_children,
+)
 from supervisors.reasons import record_error
 from supervisors.wire.forking import (
     STANDARD_FDS,
@@ -79,7 +84,8 @@ class Server:
 
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
-        self._surroundings = b""
+        self._told = b""
+        self._entered: Surroundings | None = None
         """What it has taken over last."""
 
     def serve(self) -> Newborn:
@@ -126,11 +132,11 @@ class Server:
         own_pid = os.getpid()
         try:
             _check_complete(fds, request)
-            self._enter(read_told(fds[1]))
+            entered = self._enter(read_told(fds[1]))
             pid = os.fork()  # noqa: TID251  this is the process that was made for it
             if pid == 0:
                 self._channel.close()
-                return Newborn(request, fds, own_pid)
+                return Newborn(request, fds, own_pid, entered)
             self._tell_forked(pid)
         except (OSError, MemoryError) as error:
             self._send(Refused(record_error(error)))
@@ -140,11 +146,11 @@ class Server:
                     os.close(fd)
         return None
 
-    def _enter(self, told: bytes) -> None:
+    def _enter(self, told: bytes) -> Surroundings:
         forget_folders()
-        if told != self._surroundings:
-            enter_surroundings(told)
-            self._surroundings = told
+        if self._entered is None or told != self._told:
+            self._told, self._entered = told, enter_surroundings(told)
+        return self._entered
 
     def _tell_forked(self, pid: int) -> None:
         try:
@@ -166,12 +172,14 @@ class Newborn:
         request: what was asked for.
         fds: what came with it.
         zygote_pid: its parent.
+        entered: the surroundings that it has.
     """
 
-    def __init__(self, request: Fork, fds: list[int], zygote_pid: int) -> None:
+    def __init__(self, request: Fork, fds: list[int], zygote_pid: int, entered: Surroundings) -> None:
         self._request = request
         self._fds = fds
         self._zygote_pid = zygote_pid
+        self._entered = entered
 
     def run(self) -> NoReturn:
         """Have what a process started by the program itself would have, and be a worker."""
@@ -183,6 +191,7 @@ class Newborn:
         for fd, number in ((stdout, 1), (stderr, 2)):
             os.dup2(fd, number)
             os.close(fd)
+        ignore_children(self._entered)
         os.fchdir(folder)
         os.close(folder)
         _reseed()

@@ -65,6 +65,9 @@ class Telling(Bench):
     def hashed(self, _port: Port) -> int:
         return hash("x")
 
+    def ignores_children(self, _port: Port) -> bool:
+        return signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN
+
     def leads(self, _port: Port) -> bool:
         """Whether it leads a session and a group of its own."""
         return os.getsid(0) == os.getpgrp() == os.getpid()
@@ -126,6 +129,22 @@ def test_a_worker_has_what_the_program_has_at_that_moment(tmp_path: Path, monkey
     with driven(service=Telling()) as driver:
         assert zygote_of(driver) == zygote
         assert ask(driver, "surroundings") == before
+
+
+def test_how_workers_end_is_known_though_the_program_ignores_the_ends_of_its_children() -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        with driven(service=Telling()) as driver:
+            assert ask(driver, "ignores_children")
+            driver.ask("sink", 7)
+            driver.run(lambda: driver.lost)
+            ((_, reason, _),) = driver.lost
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    assert isinstance(reason, Crashed)
+    assert reason.exit_code == 7
+    with driven(service=Telling()) as driver:
+        assert not ask(driver, "ignores_children")
 
 
 def test_a_folder_that_has_no_name_any_more_is_where_a_worker_starts(
