@@ -37,6 +37,7 @@ from routilux.stores.errors import JobExistsError, JobOwnedError, StoreError, Un
 from routilux.tracking.tracker import ExecutionTracker
 from routilux.turn.state import InPlace, Unreadable
 from routilux.version import VERSION
+from supervisors.cpus import usable_cpus
 from supervisors.errors import ValueEncodingError
 
 __version__ = VERSION
@@ -76,4 +77,5 @@ __all__ = [
     "register",
     "register_serializable",
     "routine",
+    "usable_cpus",
 ]

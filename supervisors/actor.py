@@ -31,6 +31,7 @@ from supervisors.mailbox import Mailbox
 from supervisors.messages import Terminate
 from supervisors.parking import NOTICE_SECONDS, LockParker, Poller
 from supervisors.places.base import Listener, Place
+from supervisors.places.process.launch import Launch
 from supervisors.places.process.output import show_output
 from supervisors.places.process.place import ProcessPlace
 from supervisors.program_end import program_end
@@ -43,6 +44,8 @@ from supervisors.waiting import enter_actor, present_actor, refuse_ring, waiting
 EXIT_SECONDS = 10.0
 """What a root that nobody has ended gets to end when the program does: twice what most children get (arbitrary)."""
 
+_LAUNCH = Launch(preload=("supervisors.behavior_service",))
+"""How processes of behaviours are started: what all of them import is there."""
 _log = reporter("supervisors")
 _LEFT_RUNNING = "actor {!r} still ran when the program ended and was stopped; end it by its handle's stop()"
 
@@ -184,6 +187,7 @@ class PykkaHost:
             listener=listener,
             output=partial(show_output, name),
             start_timeout=math.inf,  # the supervisor's to say
+            launch=_LAUNCH,
         )
 
     def _make_root(self, behavior: Behavior | Maker, name: str, mailbox: Mailbox | None) -> tuple[Life, PykkaRef]:

@@ -10,6 +10,7 @@ SupervisorsError
 ├── FrameError (ValueError)          bytes that are not a frame of the protocol
 ├── SpecError (ValueError)           a child specification or option is wrong
 ├── StartError (RuntimeError)        an actor or a process could not be started
+│   └── PreloadError          a module that workers are to have from the start could not be imported
 ├── RestartIntensityError (RuntimeError)  a supervisor's children die too often
 ├── AskError (RuntimeError)
 │   ├── ActorEndedError       the actor asked ended without answering
@@ -123,6 +124,23 @@ class SpecError(SupervisorsError, ValueError):
 
 class StartError(SupervisorsError, RuntimeError):
     """An actor or a process could not be started."""
+
+
+class PreloadError(StartError):
+    """A module that worker processes are to have from the start could not be imported.
+
+    Args:
+        module: its name.
+        detail: what is wrong with it.
+    """
+
+    def __init__(self, module: str, detail: str) -> None:
+        self.module = module
+        self.detail = detail
+        super().__init__(f"preload: module {module!r} could not be imported: {detail}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.module, self.detail), self.__dict__
 
 
 class RestartIntensityError(SupervisorsError, RuntimeError):

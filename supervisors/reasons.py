@@ -105,7 +105,8 @@ class Crashed(msgspec.Struct, frozen=True, tag=True):
 
     Args:
         signal: number of the signal that ended it, or None.
-        exit_code: exit code where no signal ended it, or None.
+        exit_code: exit code where no signal ended it, or None. Both are None where nobody knows: the process that had
+            started it was ended itself, or somebody else took its status.
         pid: process id it had.
         peak_bytes: largest resident memory seen, in bytes; None where unknown.
         last_output: last lines it wrote to stderr, newest last, as it wrote them: escape them by
@@ -122,6 +123,8 @@ class Crashed(msgspec.Struct, frozen=True, tag=True):
         where = f"process {self.pid} " if self.pid is not None else "process "
         if self.signal is not None:
             return f"{where}was ended by {signal_name(self.signal)}"
+        if self.exit_code is None:
+            return f"{where}ended, and nobody is left to tell how"
         return f"{where}exited with code {self.exit_code} without finishing its work"
 
 

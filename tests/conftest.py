@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from routilux.runtime import tree
 from supervisors.places.flusher import flusher
 from tests import leaks
 
@@ -25,7 +26,11 @@ def pytest_configure() -> None:
 
     Ctrl-C is ignored below a background job of a shell, which programs that a test starts inherit. And each of
     their thousands would compile both packages anew where the environment says to write no bytecode.
+
+    Workers import the modules of tests, and these what tests are made of, which would take longer than most tests do:
+    zygotes have it from the start.
     """
+    tree._WORKER_MODULES = (*tree._WORKER_MODULES, "hypothesis", "pytest")
     leaks.mark_processes()
     flusher.watch(lambda: None)  # its thread is the program's, and stays
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

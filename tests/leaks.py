@@ -8,6 +8,9 @@ one's mark in its environment. The mark is inherited, so a process whose parent 
 too, and processes that happen to run beside the tests are not taken for leaks: neither those of
 other programs nor, where pytest-xdist shares the tests out, those of the other workers' tests.
 
+What starts worker processes stays warm between tests, and is no leak: one thread, its guardian process, and at most
+`WARM_ZYGOTES` zygotes, with a descriptor for each of these processes. A worker is none of them.
+
 A shared-memory name belongs to no process that could be asked. So one that stays is told by all
 workers whose test was running when it came; one that comes and goes is waited for.
 """
@@ -26,12 +29,18 @@ from typing import NamedTuple
 
 import psutil
 
+from supervisors.places.process.spawn import spawner
+from supervisors.places.process.zygotes import IDLE_LIMIT
+
 DEADLINE = 5.0
 """Seconds that an end already under way may take (arbitrary, generous on a busy machine)."""
 MARK = "ROUTILUX_TEST_RUN"
 """Environment variable by which those are known that descend from one process that runs tests."""
 SHARED_MEMORY = Path("/dev/shm")
 """Where the names of shared memory are."""
+
+WARM_ZYGOTES = IDLE_LIMIT
+"""Zygotes that may stay for the next test."""
 
 _OWN_FDS = Path("/proc/self/fd")
 
@@ -55,16 +64,36 @@ def mark_processes() -> None:
     os.environ[MARK] = uuid.uuid4().hex
 
 
+class Warm(NamedTuple):
+    """What is kept to start the next worker by."""
+
+    pids: frozenset[int]
+    threads: frozenset[threading.Thread]
+    descriptors: frozenset[int]
+
+
+def list_warm() -> Warm:
+    """List what the spawner of this process keeps."""
+    thread, guardian = spawner._thread, spawner._guardian
+    if thread is None or guardian is None:
+        return Warm(frozenset(), frozenset(), frozenset())
+    zygotes = [zygote for zygote in tuple(spawner._zygotes._zygotes.values()) if not zygote.is_lost][-WARM_ZYGOTES:]
+    pids = {guardian._process.pid, *(zygote.pid for zygote in zygotes)}
+    descriptors = {guardian._process.stdin.fileno(), *(zygote._channel.fileno() for zygote in zygotes)}
+    return Warm(frozenset(pids), frozenset({thread}), frozenset(descriptors))
+
+
 def take_stock(shared_memory: Path = SHARED_MEMORY) -> Holdings:
     """List what is held now.
 
     Args:
         shared_memory: the folder of shared-memory names.
     """
+    warm = list_warm()
     return Holdings(
-        pids=frozenset(psutil.pids()),
-        threads=frozenset(threading.enumerate()),
-        descriptors=Counter(_descriptors()),
+        pids=frozenset(psutil.pids()) - warm.pids,
+        threads=frozenset(threading.enumerate()) - warm.threads,
+        descriptors=Counter(_descriptors(warm.descriptors)),
         shared_memory=shared_memory,
         shared_names=_shared_names(shared_memory),
     )
@@ -135,11 +164,13 @@ def _end_processes(before: Holdings) -> None:
                 process.wait(DEADLINE)
 
 
-def _descriptors() -> list[str]:
+def _descriptors(warm: frozenset[int]) -> list[str]:
     if not _OWN_FDS.is_dir():
         return []
     targets = []
     for link in _OWN_FDS.iterdir():
+        if int(link.name) in warm:
+            continue
         with contextlib.suppress(OSError):  # the descriptor that listed the folder, closed again
             targets.append(str(link.readlink()))
     return targets

@@ -14,11 +14,15 @@ import msgspec
 from routilux.errors import OptionError
 from routilux.hints import describe_names
 from routilux.model.error_handler import ErrorHandler, checked_handler
+from routilux.model.launching import find_wrong_launch, normalized
 from routilux.quantities import is_number, is_whole
+from supervisors.places.process.launch import StartMethod
 
 PLACEMENTS = ("thread", "process")
 _LEAST = (("workers", 1), ("concurrency", 1), ("capacity", 1), ("max_restarts", 0), ("max_abandoned", 0))
 """Options that are whole numbers, with the least they can be."""
+_OF_PROCESSES = ("start_method", "preload", "cpu_affinity", "niceness")
+"""Options that stay as they are by themselves on a thread."""
 LEAST_MEMORY_BYTES = 16 * 1024 * 1024
 """Least `memory_limit`: with less no worker starts."""
 
@@ -41,6 +45,15 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
             also bounds what a worker may ask for over what it starts with, so that most of what goes over it is
             a `MemoryError` at its line; there each thread of a handler counts 8 MiB for its stack, and each
             program that it starts is bound likewise.
+        start_method: how the workers of a process routine are started: `zygote`: forked from a bare process that has
+            imported what they need, in a few milliseconds; `spawn`: by a fresh interpreter each. None: `zygote` on
+            Linux, `spawn` elsewhere.
+        preload: names of modules that each worker of a process routine has imported before its first message, in this
+            order. A zygote imports them once for all, and a worker is ready as soon as without.
+        cpu_affinity: numbers of the processors that the workers of a process routine keep to; or a list of as many
+            such groups as there are workers, one for each. None: all that the program may use. Linux only.
+        niceness: of the workers of a process routine, -20 (needs a privilege) to 19 (most yielding). None: that of the
+            program.
         concurrency: messages that a routine with `async` handlers handles at once, waiting for what they await. All of
             them see the state as it was committed when they began; of two that set the same key, the one that commits
             last wins.
@@ -60,6 +73,10 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
     timeout: float | None = None
     max_abandoned: int = 3
     memory_limit: int | None = None
+    start_method: StartMethod | None = None
+    preload: list[str] = []
+    cpu_affinity: list[Any] | None = None
+    niceness: int | None = None
     concurrency: int = 1
     ordered: bool = True
     error_handler: ErrorHandler | None = None
@@ -79,7 +96,7 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
             if name not in cls.__struct_fields__:
                 known = describe_names(name, cls.__struct_fields__, "the options are", "there are none")
                 raise OptionError(f"routine {routine_id!r}: there is no option {name!r}; {known}")
-        options = cls(**given)
+        options = cls(**normalized(given))
         wrong = options._find_wrong()
         if wrong is not None:
             name, expected = wrong
@@ -122,11 +139,15 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
         if self.placement == "process":
             if self.concurrency != 1:
                 return "concurrency", "1 in a process (workers=n handles n messages at once)"
-            return None
+            return find_wrong_launch(self)
         if self.workers != 1:
             return "workers", "1 on a thread (placement='process' has several)"
         if self.memory_limit is not None:
             return "memory_limit", "None on a thread, which shares its memory (use placement='process')"
+        own = RoutineOptions()
+        for name in _OF_PROCESSES:
+            if getattr(self, name) != getattr(own, name):
+                return name, f"{getattr(own, name)!r} on a thread of the program (use placement='process')"
         return None
 
 

@@ -65,7 +65,7 @@ from supervisors.ref import LifeRef
 from supervisors.report import reporter
 from supervisors.spec import ChildSpec
 
-RESTART_BACKOFF = Backoff(delay=0.1, factor=2.0, max_delay=5.0, jitter=0.5)
+RESTART_BACKOFF = Backoff(delay=0.01, factor=2.0, max_delay=5.0, jitter=0.5)
 """Waits before a worker is replaced that had committed nothing; a fruitful one is replaced at once. A crash loop is the
 intensity's to end: a longer wait than 5 s (arbitrary) would only let workers stand still that others kill."""
 ABANDON_SECONDS = 1.0

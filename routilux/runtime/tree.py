@@ -25,6 +25,7 @@ from routilux.jobs.journal import Journal
 from routilux.jobs.recorder import Recorder
 from routilux.ledger import Ledger
 from routilux.model.graph import FlowGraph
+from routilux.model.launching import to_launch
 from routilux.routing import ENTRY, Plan, RoutinePlan
 from routilux.runtime.carriers import LocalCarrier, WireCarrier
 from routilux.runtime.commands import NotKept, Overflow, Quiet
@@ -66,6 +67,8 @@ Warn = Callable[[int, float, str], None]
 
 _Service = TypeVar("_Service", bound=RoutineService)
 _log = reporter("routilux")
+_WORKER_MODULES = ("routilux.turn.service",)
+"""What workers import to become those of a routine."""
 _LEFT_RUNNING = "job {!r} of flow {!r} still ran when the program ended and was cancelled; wait for it with job.wait()"
 _LEFT_TO_RESUME = "job {!r} of flow {!r} still ran when the program ended and was paused; resume it with Flow.resume()"
 
@@ -464,6 +467,7 @@ def _process_place(account: Account, service: bytes, warn: Warn, inherited: tupl
             memory_limit=routine.options.memory_limit,
             inherited=inherited,
             result_type=WireResult,
+            launch=to_launch(routine.options, _WORKER_MODULES),
             note_ended=account.note_ended,
         )
 

@@ -51,6 +51,9 @@ class Boot(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
         service: the service, encoded with its code.
         boot: what the service is booted with, opaque.
         memory_limit: bytes of data that it may take over those it starts with; None for no limit.
+        preload: modules that it imports before its service is decoded.
+        cpus: processors that it keeps to; None for all that it may use.
+        niceness: its own; None for the one it starts with.
     """
 
     number: int
@@ -61,6 +64,9 @@ class Boot(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
     service: bytes
     boot: bytes
     memory_limit: int | None = None
+    preload: tuple[str, ...] = ()
+    cpus: tuple[int, ...] | None = None
+    niceness: int | None = None
 
 
 Body = TypeVar("Body")

@@ -23,11 +23,12 @@ from supervisors.errors import FrameError, RequestTooLongError, StartError
 from supervisors.parking import Poller
 from supervisors.places.base import CLOSED, Lost
 from supervisors.places.process.inbound import CHANNEL_BROKEN
+from supervisors.places.process.launch import BY_DEFAULT, Launch
 from supervisors.places.process.link import Link
 from supervisors.places.process.logs import log_as_own, own_levels, root_level
 from supervisors.places.process.output import LineBuffer
 from supervisors.places.process.page import PageView
-from supervisors.places.process.reap import Ended, count_oom_kills, describe_death, end_tree, reap
+from supervisors.places.process.reap import Ended, count_oom_kills, describe_death, end_session, end_tree
 from supervisors.places.process.spawn import Birth, spawner
 from supervisors.reasons import Killed, ProtocolError, Reason, StartFailed, record_error
 from supervisors.wire.frames import (
@@ -112,6 +113,7 @@ class Child:
         incarnation: from 1.
         poller: where its descriptors are watched.
         max_frame_bytes: the longest frame in either direction.
+        launch: how it is started.
         doubted: how many requests it gets one at a time at first.
         inherited: descriptors that it is born with.
         result_type: what its results are read as.
@@ -120,13 +122,15 @@ class Child:
         OSError: no descriptors are left.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  what a process is born with, spelled out once
         self,
         owner: Owner,
         number: int,
         incarnation: int,
         poller: Poller,
         max_frame_bytes: int,
+        launch: Launch,
+        *,
         doubted: int = 0,
         inherited: tuple[int, ...] = (),
         result_type: Any = bytes,
@@ -144,12 +148,13 @@ class Child:
         """How its process ended, once it was reaped."""
         self._owner = owner
         self._poller = poller
-        self._birth = Birth(incarnation, max_frame_bytes, inherited)
+        self._birth = Birth(incarnation, max_frame_bytes, launch, inherited)
         self._reader = ParentReader(incarnation, max_frame_bytes, result_type)
         self._max_frame_bytes = max_frame_bytes
         self._body_bound = max_frame_bytes - FRAME_OVERHEAD_BYTES
         self._batch_bound = min(_BATCH_BYTES, max_frame_bytes // 2)
         self._label = ""
+        self._boot = bytearray()
         self._waiting: deque[memoryview] = deque()
         self._waiting_bytes = 0
         self._seqs: list[int] = []
@@ -206,15 +211,14 @@ class Child:
         return not self.link or (self.is_parked and len(self.link) == 1 and not self.is_ending)
 
     def begin(self, boot: bytearray, label: str) -> None:
-        """Have it started, and tell it what to become.
+        """Have it started, and tell it then what to become.
 
         Args:
             boot: the `Boot` frame, encoded.
             label: what it is called as a process in log records.
         """
-        self._label = label
+        self._label, self._boot = label, boot
         spawner.start(self._birth)
-        self._send_bytes(boot)
 
     def submit(self, requests: Iterable[tuple[int, Any]]) -> None:
         """Add requests to the batch that `flush` sends.
@@ -343,8 +347,7 @@ class Child:
         if birth.pid:
             end_tree(birth.pid)
             spawner.unguard(birth.pid)
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(birth.pid, 0)
+            birth.wait_reaped()
         self._close()
 
     # -- The channel
@@ -421,8 +424,8 @@ class Child:
     def _on_channel_end(self) -> None:
         self._stop_reading()
         if not self._is_spawned:
-            error = self._birth.error or StartError("its channel closed before it was started")
-            reason = self._reason or StartFailed(record_error(error))
+            failure = self._birth.failure or record_error(StartError("its channel closed before it was started"))
+            reason = self._reason or StartFailed(failure)
             self._close()
             self._owner.on_child_gone(self, reason, self.link.lose(PageView(None, 0.0, 0)))
         elif self.end_at is None or self.end_at == math.inf:
@@ -528,7 +531,11 @@ class Child:
         self._poller.watch(birth.death_fd, selectors.EVENT_READ, self._on_death)
         if self._reason is not None:
             end_tree(birth.pid)
-        elif self.is_stopping:
+            return
+        # Not before: what a worker says must not come ahead of `Spawned`.
+        boot, self._boot = self._boot, bytearray()
+        self._send_bytes(boot)
+        if self.is_stopping:
             self._send(self._stop)
 
     def read_stream(self, fd: int, times: int = 1) -> None:
@@ -549,10 +556,10 @@ class Child:
         birth = self._birth
         # First those who could go on writing. What the channel holds is there all the same, and counts:
         # commits that were sent before the death are commits.
-        end_tree(birth.pid)
+        end_session(birth.pid)
         self._read(_LAST_READS, is_last=True)
         spawner.unguard(birth.pid)
-        self.ended = ended = reap(birth.pid, birth.own_peak_bytes)
+        self.ended = ended = birth.reap()
         if ended is None:
             return  # not quite over; the descriptor stays ready
         for fd, (name, lines) in self._streams.items():
@@ -594,7 +601,21 @@ def _reader_of(child: Child, fd: int) -> Callable[[int], None]:
     return lambda _events: child.read_stream(fd)
 
 
-def make_boot(number: int, name: str, service: bytes, boot: bytes, memory_limit: int | None) -> Boot:
+def make_boot(
+    number: int, name: str, service: bytes, boot: bytes, memory_limit: int | None = None, launch: Launch = BY_DEFAULT
+) -> Boot:
     """Give what a worker is to become, with this program's name and log levels."""
     argv0 = str(sys.argv[0] if sys.argv else "").encode("utf-8", "surrogatepass")
-    return Boot(number, name, argv0, root_level(), own_levels(), service, boot, memory_limit)
+    return Boot(
+        number,
+        name,
+        argv0,
+        root_level(),
+        own_levels(),
+        service,
+        boot,
+        memory_limit,
+        launch.preload,
+        launch.cpus_of(number),
+        launch.niceness,
+    )

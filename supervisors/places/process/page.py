@@ -1,8 +1,8 @@
 """The shared page of a worker: what it is on and since when, told without a message.
 
 Owns the page's layout, and that of the file it is in: the page, the region for stacks (`stack`),
-the search path. The worker's main thread alone writes the page; its parent reads it, while the
-worker lives and after its death. Never says what follows from what it tells (see `link`).
+what the worker is told before its first frame. The worker's main thread alone writes the page; its parent
+reads it, while the worker lives and after its death. Never says what follows from what it tells (see `link`).
 
 The fields of a page are written one after another, not at once, so their order matters: `ran`, then `since`, then
 `seq`. Whoever reads a number thus also sees the time that belongs to it; and a request that is counted in `ran` while
@@ -31,7 +31,7 @@ PAGE_BYTES = 4096
 STACK_BYTES = 65_536
 """Bytes for the stacks of a worker's threads (arbitrary: some five threads at the 100 frames that are told)."""
 STACK_AT = PAGE_BYTES
-SEARCH_PATH_AT = STACK_AT + STACK_BYTES
+TOLD_AT = STACK_AT + STACK_BYTES
 _IDLE = -1
 _ALL = struct.Struct("@Qdq")  # ran, since, seq; in the machine's own form: each is one store, which a kill cannot cut
 _SINCE = struct.Struct("@d")
@@ -95,32 +95,36 @@ class Page:
         self._memory.close()
 
 
-def create_page_file(search_path: list[str]) -> int:
-    """Make a page's file without a name, with `search_path` stored in it; give its descriptor.
+def create_page_file(told: bytes) -> int:
+    """Make a page's file without a name, with `told` stored in it; give its descriptor.
 
-    The search path (`sys.path`) travels here, and not in the first frame, because a worker needs it
-    before it can import what reads frames.
+    What a worker needs before it can read its first frame travels here (`interpreter`, `surroundings`).
 
     Raises:
         OSError: no descriptor or no space is left.
     """
-    text = "\0".join(entry for entry in search_path if type(entry) is str)
-    content = bytes(SEARCH_PATH_AT) + os.fsencode(text)
     if sys.platform == "linux":
-        return _create_sealed_file(content)
+        return _create_sealed_file(told)
     with tempfile.TemporaryFile() as file:
-        file.write(content)
+        file.write(bytes(TOLD_AT) + told)
         file.flush()
         return os.dup(file.fileno())
 
 
-def _create_sealed_file(content: bytes) -> int:
+def read_told(fd: int) -> bytes:
+    """Give what was stored in the file of a page as it was made."""
+    return os.pread(fd, os.fstat(fd).st_size, TOLD_AT)
+
+
+def _create_sealed_file(told: bytes) -> int:
     if sys.platform != "linux":
         raise NotImplementedError
     fd = os.memfd_create("supervisors", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
-        with open(fd, "wb", closefd=False) as file:
-            file.write(content)
+        os.ftruncate(fd, TOLD_AT)  # what is never written takes no memory
+        with open(fd, "r+b", closefd=False) as file:
+            file.seek(TOLD_AT)
+            file.write(told)
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
     except BaseException:
         os.close(fd)

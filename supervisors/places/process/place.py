@@ -16,6 +16,7 @@ from supervisors.errors import FrameError, InternalError, StartError
 from supervisors.parking import Poller
 from supervisors.places.base import CLOSED, Listener, Lost, Worker
 from supervisors.places.process.child import GOODBYE_SECONDS, Child, make_boot
+from supervisors.places.process.launch import BY_DEFAULT, Launch
 from supervisors.places.process.limits import Limits
 from supervisors.places.process.spawn import spawner
 from supervisors.reasons import ProtocolError, Reason, StartFailed, record_error
@@ -45,6 +46,7 @@ class ProcessPlace:
             is locked by them stays so while any worker lives, also one that outlives the program. They are the
             caller's, to be open whenever a worker is started, and none of the first three.
         result_type: what results are read as: bytes, or the type that a `result_type` of the service stands for.
+        launch: how workers are started, and what of the machine they get.
         note_ended: called with (worker, processor seconds, peak memory in bytes or None) when a process has ended.
     """
 
@@ -65,6 +67,7 @@ class ProcessPlace:
         start_timeout: float = START_SECONDS,
         inherited: tuple[int, ...] = (),
         result_type: Any = bytes,
+        launch: Launch = BY_DEFAULT,
         note_ended: Callable[[int, float, int | None], None] = lambda _number, _cpu_seconds, _peak_bytes: None,
     ) -> None:
         self._name = name
@@ -80,6 +83,7 @@ class ProcessPlace:
         self._start_timeout = start_timeout
         self._inherited = inherited
         self._result_type = result_type
+        self._launch = launch
         self._note_ended = note_ended
         self._children: list[Child | None] = [None] * workers
         self._limits: dict[int, Limits] = {}
@@ -88,8 +92,6 @@ class ProcessPlace:
         """How many requests the next incarnation of a worker gets one at a time."""
         self._unborn: list[tuple[int, Reason]] = []
         self._has_limits = timeout is not None or memory_limit is not None
-        self._is_holding = False
-        """Whether the spawner is kept."""
         self._is_held = False
         self._is_closing = False
         self._is_closed = False
@@ -104,21 +106,19 @@ class ProcessPlace:
         self._incarnations[number] += 1
         incarnation = self._incarnations[number]
         try:
-            frame = make_boot(number, self._name, self._service, boot, self._memory_limit)
+            frame = make_boot(number, self._name, self._service, boot, self._memory_limit, self._launch)
             data = encode_frame(frame, incarnation, self._max_frame_bytes)
-            if not self._is_holding:
-                spawner.hold()
-                self._is_holding = True
-            doubted = self._doubted[number]
+            spawner.begin()
             child = Child(
                 self,
                 number,
                 incarnation,
                 self._poller,
                 self._max_frame_bytes,
-                doubted,
-                self._inherited,
-                self._result_type,
+                self._launch,
+                doubted=self._doubted[number],
+                inherited=self._inherited,
+                result_type=self._result_type,
             )
         except (OSError, RuntimeError, FrameError) as error:
             self._unborn.append((number, StartFailed(record_error(error))))
@@ -225,7 +225,6 @@ class ProcessPlace:
             if child is not None:
                 child.abort()
                 self._children[number] = None
-        self._let_go()
 
     def next_deadline(self) -> float | None:
         """Clock reading at which a worker may have run out of time."""
@@ -324,11 +323,5 @@ class ProcessPlace:
         if self._is_closed or any(child is not None for child in self._children):
             return False
         self._is_closed = True
-        self._let_go()
         self._listener.on_closed()
         return True
-
-    def _let_go(self) -> None:
-        if self._is_holding:
-            self._is_holding = False
-            spawner.release()

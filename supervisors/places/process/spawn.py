@@ -1,71 +1,67 @@
 """How worker processes are started: by one thread that outlives them all.
 
-Owns the command line, the descriptors a worker is born with, and the spawner thread. Never
+Owns the descriptors a worker is born with, and the spawner thread with what it keeps: zygotes and the guardian. Never
 talks to a worker, never ends one that was started well.
 
-Theory of operation. A worker asks the kernel to be killed when its parent ends, and the kernel
-takes the *thread* that started it for the parent. So every worker is started by one thread, which
-lives as long as anybody holds it (`hold` and `release`); an actor's thread may come and go. That
-thread is also why a start does not keep an actor waiting.
+Theory of operation. A process that asks the kernel to be killed when its parent ends is killed when the *thread* that
+started it ends. So every process is started by one thread, which is started when it is first needed and lives as long
+as the program; an actor's thread may come and go. That thread is also why a start does not keep an actor waiting.
+
+A worker is forked by a zygote (`zygotes`), which is the parent that it ends with, or run by a fresh interpreter. There
+is no `fork` here: the program has threads, and locks that they hold.
 
 How it went comes on the channel itself, where the actor looks anyway: a `Spawned` frame, written
 into the worker's side before the worker is told anything; or the end of the channel, and then
-`Birth.error` says why. There is no `fork` here: the parent has threads, and locks that they hold.
+`Birth.failure` says why.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
-import multiprocessing.util
 import os
 import queue
+import select
 import socket
 import subprocess
-import sys
 import threading
-from pathlib import Path
 
 from supervisors.places.process.guardian import Guardian
-from supervisors.places.process.page import SEARCH_PATH_AT, Page, create_page_file
-from supervisors.places.process.reap import count_oom_kills, end_tree, own_peak_bytes, watch_death
+from supervisors.places.process.interpreter import command_of, told_search_path
+from supervisors.places.process.launch import Launch
+from supervisors.places.process.page import Page, create_page_file
+from supervisors.places.process.reap import Ended, count_oom_kills, end_tree, own_peak_bytes, reap, watch_death
 from supervisors.places.process.stack import StackReader
+from supervisors.places.process.surroundings import open_folder, read_surroundings
+from supervisors.places.process.zygotes import RefusedError, Zygote, Zygotes
+from supervisors.reasons import ErrorRecord, record_error
+from supervisors.wire.forking import Fork
 from supervisors.wire.frames import Spawned, encode_frame
 
-_ROOT = str(Path(__file__).resolve().parents[3])
-"""The folder that `supervisors` lies in."""
-
-_STUB = f"""\
-import os, sys
-fd = int(sys.argv[2])
-sys.path[:] = os.fsdecode(os.pread(fd, os.fstat(fd).st_size, {SEARCH_PATH_AT})).split(chr(0))
-try:
-    from supervisors.places.process import worker
-except ImportError:
-    sys.path.append(sys.argv[6])
-    from supervisors.places.process import worker
-worker.main(*map(int, sys.argv[1:6]), *map(int, sys.argv[7:]))
-"""
-"""Run by a fresh interpreter: search for modules where the parent does, then become a worker."""
+_CLOSE_SECONDS = 5.0
+"""What the thread gets to finish a start when the program ends (arbitrary)."""
 
 
 class Birth:
     """A worker process being started, and what the parent then holds of it.
 
     The spawner fills it in; the maker may read `pid` and what follows it once the channel has said
-    `Spawned`, and `error` once the channel has ended without it. `close` gives everything back.
+    `Spawned`, and `failure` once the channel has ended without it. `close` gives everything back.
 
     Args:
         incarnation: carried by every frame of this worker.
         max_frame_bytes: the longest frame the worker takes.
+        launch: how it is started.
         inherited: more descriptors that the worker gets; they stay the caller's.
 
     Raises:
         OSError: no descriptors are left for a channel.
     """
 
-    def __init__(self, incarnation: int, max_frame_bytes: int, inherited: tuple[int, ...] = ()) -> None:
+    def __init__(self, incarnation: int, max_frame_bytes: int, launch: Launch, inherited: tuple[int, ...] = ()) -> None:
         self.incarnation = incarnation
         self.max_frame_bytes = max_frame_bytes
+        self._launch = launch
         self._inherited = inherited
         self.pid = 0
         self.death_fd = -1
@@ -73,23 +69,41 @@ class Birth:
         self.stderr_fd = -1
         self.page: Page | None = None
         self.stack: StackReader | None = None
-        self.own_peak_bytes = 0
         self.oom_kills = 0
-        self.error: BaseException | None = None
+        self.failure: ErrorRecord | None = None
+        self._own_peak_bytes = 0
+        self._zygote: Zygote | None = None
+        """Its parent; None: this program."""
         self.channel, self._far_end = socket.socketpair()
         self.channel.setblocking(False)
 
-    def perform(self) -> None:
+    def perform(self, zygotes: Zygotes, guardian: Guardian) -> None:
         """Start the process and report on the channel; the spawner's call. Never raises."""
         try:
-            self._start()
-            spawner.guard(self.pid)
+            self._start(zygotes)
+            guardian.add(self.pid)
             self._far_end.send(encode_frame(Spawned(), self.incarnation))
+        except RefusedError as error:
+            self.failure = error.record
         except BaseException as error:  # noqa: BLE001 - it is told to the maker
             self._undo_start()
-            self.error = error
+            self.failure = record_error(error)
         finally:
             self._far_end.close()
+
+    def reap(self) -> Ended | None:
+        """Take the status of the process, which frees its number; None while it still runs."""
+        if self._zygote is not None:
+            return self._zygote.reap(self.pid)
+        return reap(self.pid, self._own_peak_bytes)
+
+    def wait_reaped(self) -> None:
+        """Wait for the end of the process, and reap it."""
+        death = select.poll()
+        death.register(self.death_fd, select.POLLIN)
+        death.poll()
+        while self.reap() is None:
+            death.poll()  # not quite over
 
     def close(self) -> None:
         """Close every descriptor the parent holds. The process must have been reaped."""
@@ -104,11 +118,11 @@ class Birth:
             self.stack.close()
             self.stack = None
 
-    def _start(self) -> None:
-        self.own_peak_bytes = own_peak_bytes()
+    def _start(self, zygotes: Zygotes) -> None:
+        is_forked = self._launch.is_forked
         self.oom_kills = count_oom_kills()
         with contextlib.ExitStack() as stack:
-            page_fd = create_page_file(sys.path)
+            page_fd = create_page_file(read_surroundings() if is_forked else told_search_path())
             self.stack = StackReader(page_fd)
             self.page = Page(page_fd)
             self.page.clear()
@@ -118,14 +132,26 @@ class Birth:
             stack.callback(os.close, stderr)
             os.set_blocking(self.stdout_fd, False)
             os.set_blocking(self.stderr_fd, False)
-            self.pid = self._run_interpreter(page_fd, stdout, stderr)
-        self.death_fd = watch_death(self.pid)
+            if is_forked:
+                self._fork(zygotes, page_fd, stdout, stderr)
+            else:
+                self._run_interpreter(page_fd, stdout, stderr)
 
-    def _run_interpreter(self, page_fd: int, stdout: int, stderr: int) -> int:
+    def _fork(self, zygotes: Zygotes, page_fd: int, stdout: int, stderr: int) -> None:
+        request = Fork(self.incarnation, self.max_frame_bytes, len(self._inherited))
+        folder = open_folder()
+        try:
+            fds = (self._far_end.fileno(), page_fd, stdout, stderr, folder, *self._inherited)
+            self._zygote, self.pid, self.death_fd = zygotes.fork(self._launch.preload, request, fds)
+        finally:
+            os.close(folder)
+
+    def _run_interpreter(self, page_fd: int, stdout: int, stderr: int) -> None:
+        self._own_peak_bytes = own_peak_bytes()
         channel_fd = self._far_end.fileno()
-        numbers = (channel_fd, page_fd, self.incarnation, self.max_frame_bytes, os.getpid())
+        numbers = (self.incarnation, self.max_frame_bytes, os.getpid(), *self._inherited)
         process = subprocess.Popen(  # noqa: S603 - our own interpreter with our own words
-            [*_interpreter(), "-c", _STUB, *map(str, numbers), _ROOT, *map(str, self._inherited)],
+            command_of("worker", channel_fd, page_fd, *numbers),
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
@@ -135,102 +161,97 @@ class Birth:
         )
         # `reap` waits for it, with the figures of wait4; the object would otherwise do so too.
         process.returncode = 0
-        return process.pid
+        self.pid = process.pid
+        self.death_fd = watch_death(self.pid)
 
     def _undo_start(self) -> None:
+        """End what was started by an interpreter and cannot be watched."""
         if self.pid:
             end_tree(self.pid)
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(self.pid, 0)
+            if self._zygote is not None:
+                self.wait_reaped()
+            else:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(self.pid, 0)
             self.pid = 0
 
 
-def _interpreter() -> list[str]:
-    """Give the command of an interpreter with the flags of this one, `-P` (no unsafe path) added."""
-    if not sys.executable:
-        raise OSError("this program does not know its interpreter (sys.executable is empty)")
-    # The standard library's own list, used by multiprocessing too.
-    flags: list[str] = multiprocessing.util._args_from_interpreter_flags()  # type: ignore[attr-defined]  # noqa: SLF001
-    return [sys.executable, *flags, *(() if "-P" in flags else ("-P",))]
-
-
 class Spawner:
-    """The thread that starts workers, and who needs it. Any thread may call its methods."""
+    """The thread that starts workers, and what it needs for that. Any thread may call its methods."""
 
     def __init__(self) -> None:
         # Guards all below.
         self._lock = threading.Lock()
-        self._holders = 0
         self._births: queue.SimpleQueue[Birth | None] | None = None
         self._thread: threading.Thread | None = None
         self._guardian: Guardian | None = None
+        self._zygotes = Zygotes()
 
-    def hold(self) -> None:
-        """Need the thread; it is started for the first holder, and the guardian with it.
+    def begin(self) -> None:
+        """Start the thread, and the guardian with it, unless they are there.
 
         Raises:
             RuntimeError: no thread can be started.
             OSError: no guardian can be started.
         """
         with self._lock:
-            if self._thread is None:
-                births: queue.SimpleQueue[Birth | None] = queue.SimpleQueue()
-                thread = threading.Thread(target=_serve, args=(births,), name="supervisors-spawner", daemon=True)
-                guardian = Guardian()
-                try:
-                    thread.start()
-                except RuntimeError:
-                    guardian.close()
-                    raise
-                self._births, self._thread, self._guardian = births, thread, guardian
-            self._holders += 1
-
-    def release(self) -> None:
-        """Need it no more; the last holder, whose workers have all ended, waits for the thread's end."""
-        with self._lock:
-            self._holders -= 1
-            if self._holders or self._thread is None or self._births is None:
+            if self._thread is not None:
                 return
-            thread = self._thread
-            self._births.put(None)
-            self._births = self._thread = None
-            guardian, self._guardian = self._guardian, None
-        thread.join()
-        if guardian is not None:
-            guardian.close()
+            births: queue.SimpleQueue[Birth | None] = queue.SimpleQueue()
+            guardian = Guardian()
+            thread = threading.Thread(
+                target=_serve, args=(births, self._zygotes, guardian), name="supervisors-spawner", daemon=True
+            )
+            try:
+                thread.start()
+            except RuntimeError:
+                guardian.close()
+                raise
+            self._births, self._thread, self._guardian = births, thread, guardian
 
     def start(self, birth: Birth) -> None:
-        """Start a worker soon; the caller holds the thread until that worker has ended."""
+        """Start a worker soon; `begin` was called before."""
         with self._lock:
             if self._births is None:
-                raise RuntimeError("nobody holds the spawner")
+                raise RuntimeError("the spawner was not begun")
             self._births.put(birth)
-
-    def guard(self, pid: int) -> None:
-        """Have what the worker starts ended with this program, should it be killed."""
-        if self._guardian is not None:
-            self._guardian.add(pid)
 
     def unguard(self, pid: int) -> None:
         """Note that nothing is left of a worker; to be called before it is reaped."""
-        if self._guardian is not None:
-            self._guardian.remove(pid)
+        guardian = self._guardian
+        if guardian is not None:
+            guardian.remove(pid)
+
+    def close(self) -> None:
+        """End the thread, the zygotes and the guardian; whatever still runs of workers ends with them."""
+        with self._lock:
+            thread, births, guardian = self._thread, self._births, self._guardian
+            self._thread = self._births = self._guardian = None
+        if thread is None or births is None or guardian is None:
+            return
+        births.put(None)
+        self._zygotes.close()
+        thread.join(_CLOSE_SECONDS)
+        guardian.close()
 
     def forget(self) -> None:
         """Start anew in a forked copy of the program, which has none of its threads."""
         if self._guardian is not None:
             self._guardian.disown()
+        self._zygotes.disown()
         self.__init__()  # type: ignore[misc]  # the lock too: it may have been held
 
 
-def _serve(births: queue.SimpleQueue[Birth | None]) -> None:
+def _serve(births: queue.SimpleQueue[Birth | None], zygotes: Zygotes, guardian: Guardian) -> None:
     while (birth := births.get()) is not None:
-        birth.perform()
+        birth.perform(zygotes, guardian)
         del birth  # do not keep its descriptors alive while waiting
 
 
 spawner = Spawner()
 """The one spawner of this process."""
 
+# Before the trees that still run are asked to end (`supervisors.program_end`), and so behind them in time.
+atexit.register(spawner.close)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=spawner.forget)

@@ -22,10 +22,11 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from supervisors.cpus import settle
 from supervisors.places.base import PART_BOUND, RequestAbandoned, Service, tell_failure
 from supervisors.places.copies import Mark, leave_copy, make_mark
 from supervisors.places.process.deputy import Deputy
@@ -38,6 +39,7 @@ from supervisors.places.process.outbound import (
     measure_body,
 )
 from supervisors.places.process.page import Page
+from supervisors.places.process.preloading import preload
 from supervisors.places.process.stack import answer_stack_requests
 from supervisors.reasons import record_error
 from supervisors.wire.frames import (
@@ -56,6 +58,7 @@ from supervisors.wire.frames import (
 from supervisors.wire.values import decode_code
 
 _PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
 _TRACE_LIMIT = 65_536
 """Characters of a log record's text or traceback that are forwarded (arbitrary)."""
 
@@ -67,9 +70,13 @@ def main(
 
     Keeps the descriptors `inherited` open, and from all that it starts.
     """
-    _end_with_parent(parent_pid)
-    _set_up_signals()
-    _set_up_output()
+    end_with_parent(parent_pid)
+    set_up()
+    run(channel_fd, page_fd, incarnation, max_frame_bytes, inherited)
+
+
+def run(channel_fd: int, page_fd: int, incarnation: int, max_frame_bytes: int, inherited: Sequence[int]) -> NoReturn:
+    """Be a worker, in a process that was set up and made to end with its parent."""
     for fd in (channel_fd, page_fd, *inherited):
         os.set_inheritable(fd, False)
     channel = socket.socket(fileno=channel_fd)
@@ -86,6 +93,9 @@ def main(
         os.register_at_fork(after_in_child=outbound.mute)
         sys.argv[:] = [boot.argv0.decode("utf-8", "surrogatepass")]
         _forward_logging(boot, outbound)
+        for module in boot.preload:
+            preload(module)
+        settle(boot.cpus, boot.niceness)
         _limit_memory(boot.memory_limit)
         service: Service = decode_code(boot.service)
         service.boot(boot.number, boot.boot)
@@ -100,6 +110,19 @@ def main(
     service.close(inbound.reason)
     outbound.send(Bye())
     sys.exit(0)
+
+
+def set_up() -> None:
+    """Set up signals and output, before anything else: in the process itself or in the one that it is forked from."""
+    # Ctrl-C is the parent's to handle. A handler that does nothing, and not SIG_IGN, which what
+    # the worker starts would inherit.
+    signal.signal(signal.SIGINT, lambda _number, _frame: None)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+    # The thread that crashed and no other, so that the cause is among the last lines that a report keeps.
+    faulthandler.enable(sys.stderr, all_threads=False)
 
 
 class Loop:
@@ -363,27 +386,12 @@ def _limit_memory(limit: int | None) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
 
 
-def _end_with_parent(parent_pid: int) -> None:
+def end_with_parent(parent_pid: int) -> None:
     """Ask the kernel to kill this process when its parent ends, if it can; leave if that was before."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent_pid:
         end_now()
-
-
-def _set_up_signals() -> None:
-    # Ctrl-C is the parent's to handle. A handler that does nothing, and not SIG_IGN, which what
-    # the worker starts would inherit.
-    signal.signal(signal.SIGINT, lambda _number, _frame: None)
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
-
-
-def _set_up_output() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
-    # The thread that crashed and no other, so that the cause is among the last lines that a report keeps.
-    faulthandler.enable(sys.stderr, all_threads=False)
 
 
 def _forward_logging(boot: Boot, outbound: Outbound) -> None:

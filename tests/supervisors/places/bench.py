@@ -24,6 +24,7 @@ import psutil
 from supervisors.errors import FrameError
 from supervisors.parking import Poller
 from supervisors.places.base import Finished, Lost, Port
+from supervisors.places.process.launch import Launch, has_zygotes
 from supervisors.places.process.place import ProcessPlace
 from supervisors.reasons import Reason, Shutdown
 from supervisors.wire.frames import Done, Parked, encode_frame
@@ -32,6 +33,12 @@ from tests.deeds import DEEDS
 
 PATIENCE = 30.0
 """Seconds that anything may take before a test gives up (arbitrary, generous on a busy machine)."""
+
+
+LAUNCH = Launch(preload=("pytest", __name__))
+"""How the workers of tests are started: what all of them import is there."""
+LAUNCHES = [LAUNCH, Launch("spawn")] if has_zygotes() else [LAUNCH]
+"""Each way of starting them."""
 
 
 class Bench:
@@ -273,7 +280,7 @@ class Driver:
             listener=self,
             output=lambda number, stream, line: self.lines.append((number, stream, line)),
             warn=lambda seq, seconds, stack: self.warned.append((seq, seconds, stack)),
-            **options,
+            **{"launch": LAUNCH, **options},
         )
 
     def ask(self, *request: Any) -> int:

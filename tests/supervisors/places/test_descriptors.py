@@ -12,7 +12,9 @@ import psutil
 import pytest
 
 from supervisors.places.base import Port
-from tests.supervisors.places.bench import Bench, driven
+from supervisors.places.process.launch import Launch
+from supervisors.places.process.spawn import spawner
+from tests.supervisors.places.bench import LAUNCHES, Bench, driven
 
 pytestmark = [
     pytest.mark.processes,
@@ -47,8 +49,9 @@ class Watched(Bench):
         return started.stdout.decode()
 
 
-def test_a_worker_has_its_output_its_channel_and_its_page_and_what_it_starts_has_neither() -> None:
-    with driven(2, service=Watched()) as driver:  # the second one must have nothing of the first
+@pytest.mark.parametrize("launch", LAUNCHES)
+def test_a_worker_has_its_output_its_channel_and_its_page_and_what_it_starts_has_neither(launch: Launch) -> None:
+    with driven(2, service=Watched(), launch=launch) as driver:  # the second one must have nothing of the first
         for worker in range(2):
             driver.place.submit(worker, [(driver.ask("own"), driver.waiting.pop()[1])])
         program = driver.ask("of_a_program")
@@ -74,10 +77,21 @@ def test_nothing_that_a_parent_holds_for_its_workers_is_inherited() -> None:
         driver.run(lambda: driver.done)
 
 
+def test_a_zygote_has_its_channel_alone() -> None:
+    with driven() as driver:
+        driver.ask("echo", 1)
+        driver.run(lambda: driver.done)
+        (worker,) = driver.place.workers()
+        held = list_descriptors(psutil.Process(worker.pid).ppid())
+    channel = [held.pop(fd) for fd, target in tuple(held.items()) if target.startswith("socket:")]
+    assert len(channel) == 1
+    assert held == {0: "/dev/null", 1: "/dev/null", 2: "/dev/null"}
+
+
 def test_the_guardian_has_its_end_of_one_pipe_alone() -> None:
     with driven() as driver:
-        workers = {worker.pid for worker in driver.place.workers()}
-        (guardian,) = [child.pid for child in psutil.Process().children() if child.pid not in workers]
-        held = list_descriptors(guardian)
+        driver.ask("echo", 1)
+        driver.run(lambda: driver.done)
+        held = list_descriptors(spawner._guardian._process.pid)
     assert held.pop(0).startswith("pipe:")
     assert held == {1: "/dev/null", 2: "/dev/null"}

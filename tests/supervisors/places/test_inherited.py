@@ -17,8 +17,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from supervisors.places.process.launch import Launch
 from supervisors.reasons import Killed, StartFailed
-from tests.supervisors.places.bench import PATIENCE, driven, gone
+from tests.supervisors.places.bench import LAUNCHES, PATIENCE, driven, gone
 
 pytestmark = [
     pytest.mark.processes,
@@ -70,8 +71,9 @@ def held(file: Path) -> Iterator[int]:
         os.close(fd)
 
 
-def test_a_lock_is_held_while_any_worker_lives(file: Path, held: int) -> None:
-    with driven(2, inherited=(held,)) as driver:
+@pytest.mark.parametrize("launch", LAUNCHES)
+def test_a_lock_is_held_while_any_worker_lives(file: Path, held: int, launch: Launch) -> None:
+    with driven(2, inherited=(held,), launch=launch) as driver:
         assert not os.get_inheritable(held)
         driver.place.kill(0, Killed())
         driver.run(lambda: driver.lost)
@@ -94,8 +96,9 @@ def test_what_a_worker_starts_does_not_have_it(file: Path, held: int) -> None:
         assert is_locked(file)
 
 
-def test_a_worker_that_cannot_have_it_is_not_started() -> None:
-    with driven(inherited=(9_999,)) as driver:
+@pytest.mark.parametrize("launch", LAUNCHES)
+def test_a_worker_that_cannot_have_it_is_not_started(launch: Launch) -> None:
+    with driven(inherited=(9_999,), launch=launch) as driver:
         [(_, reason, _)] = driver.lost
     assert isinstance(reason, StartFailed)
     assert "Bad file descriptor" in str(reason)
@@ -129,8 +132,7 @@ def test_a_lock_outlives_the_program_with_its_last_worker(file: Path) -> None:
         # A worker that hears nothing, and nobody is left to end it: as in a sleep that no signal ends.
         os.kill(worker, signal.SIGSTOP)
         for child in psutil.Process(program.pid).children():
-            if child.pid != worker:
-                child.kill()  # the guardian
+            child.kill()  # the guardian, and the zygote
         program.kill()
         program.wait()
         assert is_locked(file)

@@ -23,6 +23,7 @@ import pytest
 from supervisors.errors import FrameError, InternalError
 from supervisors.places.base import PART_BOUND, Lost, Port
 from supervisors.places.process.child import GOODBYE_SECONDS, make_boot
+from supervisors.places.process.launch import Launch
 from supervisors.places.process.page import create_page_file
 from supervisors.reasons import (
     Crashed,
@@ -37,9 +38,11 @@ from supervisors.reasons import (
 from supervisors.wire.frames import BootFailed, ParentReader, encode_frame
 from supervisors.wire.values import encode
 from tests.deeds import DEEDS
-from tests.supervisors.places.bench import CLOSED, PATIENCE, Bench, Driver, Stepwise, driven, gone
+from tests.supervisors.places.bench import CLOSED, LAUNCHES, PATIENCE, Bench, Driver, Stepwise, driven, gone
 
 pytestmark = pytest.mark.processes
+
+IDS = [launch.start_method or "by default" for launch in LAUNCHES]
 
 
 def test_requests_come_back_once_and_in_order() -> None:
@@ -66,6 +69,7 @@ def test_the_workers_of_a_pool_are_processes_of_their_own() -> None:
     assert all(fact[2] == [sys.argv[0]] and not fact[3] for fact in facts)
 
 
+@pytest.mark.parametrize("launch", LAUNCHES, ids=IDS)
 @pytest.mark.parametrize(
     ("request_", "expected"),
     [
@@ -76,8 +80,10 @@ def test_the_workers_of_a_pool_are_processes_of_their_own() -> None:
         (("sink", 0), (None, 0)),
     ],
 )
-def test_a_death_names_the_request_it_came_in(request_: tuple[object, ...], expected: tuple[object, object]) -> None:
-    with driven() as driver:
+def test_a_death_names_the_request_it_came_in(
+    request_: tuple[object, ...], expected: tuple[object, object], launch: Launch
+) -> None:
+    with driven(launch=launch) as driver:
         first = [driver.ask("echo", index) for index in range(300)]
         suspect = driver.ask(*request_)
         for index in range(300):
@@ -97,8 +103,9 @@ def test_a_death_names_the_request_it_came_in(request_: tuple[object, ...], expe
             assert any("Segmentation fault" in line for line in reason.last_output)
 
 
-def test_a_worker_is_started_again_as_a_new_incarnation() -> None:
-    with driven() as driver:
+@pytest.mark.parametrize("launch", LAUNCHES, ids=IDS)
+def test_a_worker_is_started_again_as_a_new_incarnation(launch: Launch) -> None:
+    with driven(launch=launch) as driver:
         for incarnation in (2, 3):
             driver.ask("kill")
             driver.run(lambda: not driver.place.workers())
@@ -213,8 +220,9 @@ def test_a_copy_made_by_fork_hands_nothing_over_and_waits_for_nobody(verb: str) 
     assert (driver.done, driver.parts, driver.lost) == ({asked: 0}, [], [])
 
 
-def test_output_and_log_records_arrive(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO), driven() as driver:
+@pytest.mark.parametrize("launch", LAUNCHES, ids=IDS)
+def test_output_and_log_records_arrive(caplog: pytest.LogCaptureFixture, launch: Launch) -> None:
+    with caplog.at_level(logging.INFO), driven(launch=launch) as driver:
         driver.ask("say", "to out: grüße", "to err")
         driver.run(lambda: driver.done and len(driver.lines) >= 2)
     assert sorted(driver.lines) == [(0, "stderr", "to err"), (0, "stdout", "to out: grüße")]
@@ -274,7 +282,7 @@ worker.main(int(sys.argv[1]), int(sys.argv[2]), 1, 1_000_000, os.getppid())
 
 def test_a_worker_without_a_thread_for_its_channel_is_a_failed_start_that_says_so() -> None:
     own, its = socket.socketpair()
-    page_fd = create_page_file([])
+    page_fd = create_page_file(b"")
     with own, its:
         own.sendall(encode_frame(make_boot(0, "bench", b"", b"", None), 1))
         command = [sys.executable, "-c", WITHOUT_THREADS, str(its.fileno()), str(page_fd)]
@@ -499,8 +507,9 @@ def test_a_worker_is_killed_with_the_reason_given() -> None:
     assert driver.lost == [(0, Shutdown("test"), Lost(asked, (), ()))]
 
 
-def test_a_worker_is_killed_while_it_starts() -> None:
-    driver = Driver(2)
+@pytest.mark.parametrize("launch", LAUNCHES, ids=IDS)
+def test_a_worker_is_killed_while_it_starts(launch: Launch) -> None:
+    driver = Driver(2, launch=launch)
     with contextlib.closing(driver.poller):
         for number in range(2):
             driver.place.start(number, b"")
@@ -617,8 +626,9 @@ def test_a_place_that_never_started_closes_and_one_that_is_closed_stays_so() -> 
     assert driver.closed == 1
 
 
-def test_an_abort_ends_everything_before_it_returns() -> None:
-    driver = Driver(2)
+@pytest.mark.parametrize("launch", LAUNCHES, ids=IDS)
+def test_an_abort_ends_everything_before_it_returns(launch: Launch) -> None:
+    driver = Driver(2, launch=launch)
     with contextlib.closing(driver.poller):
         driver.start()
         driver.ask("wait", PATIENCE)
@@ -738,8 +748,8 @@ def test_a_script_without_a_guard_keeps_the_identity_of_its_classes(tmp_path: Pa
 
 
 ORPHANING = """
-    from tests.supervisors.places.bench import driven
-    with driven(2) as driver:
+    from tests.supervisors.places.bench import LAUNCHES, driven
+    with driven(2, launch=LAUNCHES[{launch}]) as driver:
         driver.ask("wait", 600.0)
         driver.hand_out()
         print(*(worker.pid for worker in driver.place.workers()), flush=True)
@@ -747,10 +757,10 @@ ORPHANING = """
 """
 
 
-def test_a_killed_program_takes_its_workers_with_it() -> None:
-    program = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(ORPHANING)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+@pytest.mark.parametrize("launch", range(len(LAUNCHES)), ids=IDS)
+def test_a_killed_program_takes_its_workers_with_it(launch: int) -> None:
+    command = [sys.executable, "-c", textwrap.dedent(ORPHANING.format(launch=launch))]
+    program = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     with program:
         assert program.stdout is not None
         pids = [int(pid) for pid in program.stdout.readline().split()]

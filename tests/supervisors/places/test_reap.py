@@ -20,6 +20,7 @@ from supervisors.places.process.reap import (
     TreeMemory,
     count_oom_kills,
     describe_death,
+    end_session,
     end_tree,
     own_peak_bytes,
     read_boot_id,
@@ -115,7 +116,8 @@ def test_a_whole_tree_ends_before_its_root_is_reaped() -> None:
         assert process.returncode == -signal.SIGKILL
 
 
-def test_what_a_dead_root_has_left_in_its_session_is_found() -> None:
+@pytest.mark.parametrize("end", [end_tree, end_session])
+def test_what_a_dead_root_has_left_in_its_session_is_found(end: Callable[[int], None]) -> None:
     with start(TREE) as process:
         assert process.stdout is not None
         own_group, own_leader, own_session = (psutil.Process(int(pid)) for pid in process.stdout.readline().split())
@@ -123,7 +125,7 @@ def test_what_a_dead_root_has_left_in_its_session_is_found() -> None:
         fd = watch_death(process.pid)
         assert wait_readable(fd)
         os.close(fd)
-        end_tree(process.pid)
+        end(process.pid)
         _, alive = psutil.wait_procs([own_group, own_leader], timeout=30)
         assert alive == []
         own_session.kill()  # it left the session, and its parent is gone: that one cannot be found

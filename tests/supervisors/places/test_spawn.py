@@ -1,4 +1,4 @@
-"""The thread that starts workers lives while it is needed, and a start that fails leaves nothing."""
+"""The thread that starts workers lives while the program does, and a start that fails leaves nothing."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from supervisors.places.process.launch import Launch
 from supervisors.places.process.spawn import Birth, Spawner, spawner
 from supervisors.reasons import StartFailed
-from tests.supervisors.places.bench import Driver
+from tests.supervisors.places.bench import LAUNCHES, Driver, driven
 
 pytestmark = pytest.mark.processes
 
@@ -22,23 +23,21 @@ def spawner_threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "supervisors-spawner"]
 
 
-def test_the_thread_lives_as_long_as_anybody_holds_it() -> None:
+def test_one_thread_serves_until_it_is_closed_and_another_after_that() -> None:
+    before = len(spawner_threads())
     own = Spawner()
-    own.hold()
-    own.hold()
-    assert len(spawner_threads()) == 1
-    own.release()
-    assert len(spawner_threads()) == 1
-    own.release()
-    assert spawner_threads() == []
-    own.hold()
-    assert len(spawner_threads()) == 1
-    own.release()
+    for _ in range(2):
+        own.begin()
+        own.begin()
+        assert len(spawner_threads()) == before + 1
+        own.close()
+        own.close()
+        assert len(spawner_threads()) == before
 
 
-def test_nothing_is_started_for_those_who_do_not_hold_it() -> None:
-    birth = Birth(1, 1_000)
-    with pytest.raises(RuntimeError, match="nobody holds"):
+def test_nothing_is_started_by_one_that_was_not_begun() -> None:
+    birth = Birth(1, 1_000, Launch())
+    with pytest.raises(RuntimeError, match="not begun"):
         Spawner().start(birth)
     birth.close()
     birth._far_end.close()
@@ -46,39 +45,44 @@ def test_nothing_is_started_for_those_who_do_not_hold_it() -> None:
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_copy_of_the_program_starts_anew() -> None:
-    spawner.hold()
-    try:
-        pid = os.fork()  # noqa: TID251  what a program does, not what we do
-        if pid == 0:
-            os._exit(spawner._holders + (spawner._thread is not None))
-        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    finally:
-        spawner.release()
+    spawner.begin()
+    pid = os.fork()  # noqa: TID251  what a program does, not what we do
+    if pid == 0:
+        os._exit(spawner._thread is not None)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
-def test_a_forked_copy_of_the_program_says_nothing_of_the_guardian_it_leaves_alone() -> None:
-    program = """
+@pytest.mark.parametrize("ending", ["", "os._exit(0)"])
+def test_a_program_and_a_forked_copy_of_it_end_without_a_word_about_what_was_warm(ending: str) -> None:
+    program = f"""
 import os
-from supervisors.places.process.spawn import spawner
-spawner.hold()
+from tests.supervisors.places.bench import driven
+with driven():
+    pass
 pid = os.fork()
 if pid == 0:
-    os._exit(0)
-os.waitpid(pid, 0)
-spawner.release()
+    with driven() as driver:  # by a zygote of its own
+        assert driver.ready
+    {ending or "raise SystemExit(0)"}
+assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+with driven() as driver:
+    assert driver.ready
+{ending}
 """
     # What Python 3.12 says of a fork in a program with threads is no word of ours.
     command = [sys.executable, "-W", "always::ResourceWarning", "-W", "ignore::DeprecationWarning", "-c", program]
-    ended = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert ended.stderr == ""
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("spare", range(14))
-def test_a_start_without_descriptors_left_fails_and_leaves_nothing(spare: int) -> None:
-    driver = Driver()
+@pytest.mark.parametrize("launch", LAUNCHES)
+@pytest.mark.parametrize("spare", range(16))
+def test_a_start_without_descriptors_left_fails_and_leaves_nothing(spare: int, launch: Launch) -> None:
+    with driven(launch=launch):
+        pass  # the thread, the guardian and the zygote are there: what is looked at is the worker
+    driver = Driver(launch=launch)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     top = max(int(link.name) for link in Path("/proc/self/fd").iterdir())
-    spawner.hold()  # the thread and the guardian are there: what is looked at is the worker
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (top + 1 + spare, hard))
         driver.place.start(0, b"")
@@ -93,4 +97,3 @@ def test_a_start_without_descriptors_left_fails_and_leaves_nothing(spare: int) -
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         driver.place.abort()
         driver.poller.close()
-        spawner.release()

@@ -35,7 +35,7 @@ deed()
 @contextmanager
 def answering(deed: str) -> Iterator[tuple[StackReader, int]]:
     """Give the reader and the process id of a program that is in the middle of `deed`."""
-    fd = create_page_file([])
+    fd = create_page_file(b"")
     command = [sys.executable, "-c", PROGRAM.format(deed=deed), str(fd)]
     with subprocess.Popen(command, pass_fds=(fd,), stdout=subprocess.PIPE) as process:
         reader = StackReader(fd)
