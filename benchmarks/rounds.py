@@ -1,0 +1,113 @@
+"""Interleaved rounds of trials: who runs when, and what became of it.
+
+Each trial is a process (`benchmarks.trial`). A round has one trial of each contestant, row by row; each begins with
+another contestant. Nothing else of this program runs meanwhile. A trial that overruns its time is ended, with all that
+it had started, which is found by a mark in the environment; so is what a trial has left behind.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks import machine
+from benchmarks.contest import Entry, Row
+from benchmarks.killing import MARK, end_marked
+from benchmarks.report import EntryRecord, FigureRecord, Report, RowRecord
+
+TRIAL_SECONDS = 300.0
+"""How long a trial may take (arbitrary)."""
+_TRIAL = "from benchmarks.trial import main; main()"
+
+
+def run_rows(command: str, rows: Sequence[Row], rounds: int, scale: float, tell: Callable[[str], None]) -> Report:
+    """Measure rows, in interleaved rounds.
+
+    Args:
+        command: what is run, for the report.
+        rows: what is measured.
+        rounds: how many rounds.
+        scale: what sizes are multiplied with.
+        tell: gets a line about each trial.
+    """
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    report = Report(command, date, machine.describe(), rounds, [_begin(row) for row in rows])
+    for number in range(rounds):
+        for row, record in zip(rows, report.rows, strict=True):
+            for index in order(len(row.entries), number):
+                entry, kept = row.entries[index], record.entries[index]
+                kept.rounds.append(None)
+                if kept.missing or number % entry.every:
+                    continue
+                began = time.perf_counter()
+                found = _try(row, entry, max(1, int(row.size * scale) // entry.divisor))
+                if isinstance(found, str):
+                    kept.missing = found
+                else:
+                    kept.rounds[number] = found
+                seconds = time.perf_counter() - began
+                tell(f"round {number + 1}, {row.name}: {entry.name}: {_tell(found)} ({seconds:.1f} s)")
+    return report
+
+
+def order(entries: int, number: int) -> list[int]:
+    """Tell in which order they come in a round: each round begins with the next one."""
+    return [(index + number) % entries for index in range(entries)]
+
+
+def _begin(row: Row) -> RowRecord:
+    figures = [FigureRecord(*figure) for figure in row.figures]
+    entries = [EntryRecord(entry.name, missing=_find_missing(row, entry)) for entry in row.entries]
+    return RowRecord(row.name, row.title, row.reference, figures, entries)
+
+
+def _find_missing(row: Row, entry: Entry) -> str:
+    absent = [name for name in entry.needs if importlib.util.find_spec(name) is None]
+    if absent:
+        return "not installed"
+    if row.cores is not None and not hasattr(os, "sched_setaffinity"):
+        return "no way to pin processes to processors here"
+    if row.cores is not None and len(os.sched_getaffinity(0)) < row.cores:
+        return f"fewer than {row.cores} processors"
+    return ""
+
+
+def _try(row: Row, entry: Entry, size: int) -> dict[str, float] | str:
+    """Run a trial; what was found, or in a line why there is nothing."""
+    mark = uuid.uuid4().hex
+    with tempfile.TemporaryDirectory(prefix="routilux-bench-") as folder:
+        file, log = Path(folder, "figures"), Path(folder, "log")
+        with log.open("wb") as stream:
+            process = subprocess.Popen(  # noqa: S603  our own module
+                [sys.executable, "-c", _TRIAL, row.name, entry.name, str(size), str(file)],
+                env={**os.environ, MARK: mark},
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+            )
+            try:
+                process.wait(TRIAL_SECONDS)
+            except subprocess.TimeoutExpired:
+                return f"did not end within {TRIAL_SECONDS:g} s"
+            finally:
+                process.kill()
+                process.wait()
+                end_marked(mark)
+        if process.returncode == 0:
+            found: dict[str, float] = json.loads(file.read_text(encoding="utf-8"))
+            return found
+        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return f"failed ({process.returncode}): {lines[-1] if lines else 'it said nothing'}"
+
+
+def _tell(found: dict[str, float] | str) -> str:
+    return found if isinstance(found, str) else ", ".join(f"{name} {value:,.4g}" for name, value in found.items())
