@@ -38,7 +38,7 @@ def run_command(module: str, about: str, rows: Sequence[Row], argv: Sequence[str
     if not chosen:
         parser.error(f"no row begins with {options.rows!r}; there are {names}")
     given = " ".join(sys.argv[1:] if argv is None else argv)
-    report = run_rows(f"python -m {module} {given}".strip(), chosen, options.rounds, options.scale, _tell)
+    report = run_rows(f"python -m {module} {given}".strip(), chosen, options.rounds, options.scale, tell)
     print(to_text(report))
     if options.json is not None:
         reports.write(report, options.json)
@@ -58,12 +58,13 @@ def only(row: Row, wanted: str) -> Row:
     )
 
 
+def tell(line: str) -> None:
+    """Tell how it goes on, where it does not mix with what is printed."""
+    print(f"  {line}", file=sys.stderr, flush=True)
+
+
 def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number} is not 1 or more")
     return number
-
-
-def _tell(line: str) -> None:
-    print(f"  {line}", file=sys.stderr, flush=True)

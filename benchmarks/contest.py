@@ -92,7 +92,7 @@ class Row(NamedTuple):
         size: how much work a trial has; what of, the measure says.
         figures: what the measure gives, in the order of the table.
         entries: who takes part.
-        reference: the entry that the others are compared with.
+        reference: the entry that the others are compared with; empty for none.
         cores: processors that a trial is pinned to; None for all.
     """
 

@@ -20,6 +20,7 @@ import numpy as np
 import psutil
 
 from benchmarks.contest import Carrier, Contestant, Starter
+from benchmarks.loop import TURNS, run_loop
 from benchmarks.work import BURN_SECONDS, DEATH_NOTE, TINY, WrongResultError
 
 _MB = 1_000_000
@@ -37,6 +38,24 @@ def measure_rate(contestant: Contestant, size: int) -> dict[str, float]:
     contestant.run(size)
     seconds = time.perf_counter() - began
     return {"rate": size / seconds, "cpu": (_cpu_seconds() - cpu) / size * 1e6, "memory": _peak_bytes() / _MB}
+
+
+def measure_cost(contestant: Contestant, size: int) -> dict[str, float]:
+    """Measure the processor time of a piece of work, in turns of a fixed loop that runs right before and after it."""
+    contestant.prepare()
+    contestant.run(max(1, size // _WARM))
+    turn = _measure_turn()
+    cpu = _cpu_seconds()
+    contestant.run(size)
+    cpu = _cpu_seconds() - cpu
+    turn += _measure_turn()
+    return {"cost": cpu / size / (turn / 2)}
+
+
+def _measure_turn() -> float:
+    began = time.thread_time()
+    run_loop()
+    return (time.thread_time() - began) / TURNS
 
 
 def measure_trips(contestant: Carrier, size: int) -> dict[str, float]:
@@ -150,6 +169,7 @@ def measure_kills(contestant: Contestant, size: int) -> dict[str, float]:
 
 MEASURES: dict[str, Callable[[Any, int], dict[str, float]]] = {
     "rate": measure_rate,
+    "cost": measure_cost,
     "trips": measure_trips,
     "arrays": measure_arrays,
     "start": measure_start,

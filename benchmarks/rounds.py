@@ -19,10 +19,13 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
+
 from benchmarks import machine
 from benchmarks.contest import Entry, Row
 from benchmarks.killing import MARK, end_marked
 from benchmarks.report import EntryRecord, FigureRecord, Report, RowRecord
+from benchmarks.trial import Trial
 
 TRIAL_SECONDS = 300.0
 """How long a trial may take (arbitrary)."""
@@ -49,7 +52,7 @@ def run_rows(command: str, rows: Sequence[Row], rounds: int, scale: float, tell:
                 if kept.missing or number % entry.every:
                     continue
                 began = time.perf_counter()
-                found = _try(row, entry, max(1, int(row.size * scale) // entry.divisor))
+                found = _try(_plan(row, entry, scale))
                 if isinstance(found, str):
                     kept.missing = found
                 else:
@@ -81,14 +84,19 @@ def _find_missing(row: Row, entry: Entry) -> str:
     return ""
 
 
-def _try(row: Row, entry: Entry, size: int) -> dict[str, float] | str:
+def _plan(row: Row, entry: Entry, scale: float) -> Trial:
+    size = max(1, int(row.size * scale) // entry.divisor)
+    return Trial(row.measure, size, entry.made_by, dict(entry.options), row.cores)
+
+
+def _try(trial: Trial) -> dict[str, float] | str:
     """Run a trial; what was found, or in a line why there is nothing."""
     mark = uuid.uuid4().hex
     with tempfile.TemporaryDirectory(prefix="routilux-bench-") as folder:
         file, log = Path(folder, "figures"), Path(folder, "log")
         with log.open("wb") as stream:
             process = subprocess.Popen(  # noqa: S603  our own module
-                [sys.executable, "-c", _TRIAL, row.name, entry.name, str(size), str(file)],
+                [sys.executable, "-c", _TRIAL, msgspec.json.encode(trial).decode(), str(file)],
                 env={**os.environ, MARK: mark},
                 stdin=subprocess.DEVNULL,
                 stdout=stream,

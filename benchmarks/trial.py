@@ -15,37 +15,52 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contest import Contestant, Entry, Row
-from benchmarks.growth import CURVES
+import msgspec
+
+from benchmarks.contest import Contestant
 from benchmarks.measures import MEASURES
-from benchmarks.rows import ROWS
+
+
+class Trial(msgspec.Struct, frozen=True):
+    """What is measured: parts of a `contest.Row` and of one of its entries.
+
+    Args:
+        measure: a name in `MEASURES`.
+        size: how much work there is.
+        made_by: the contestant's class, as `module:Class` below `benchmarks.peers`.
+        options: what that is called with.
+        cores: processors to be pinned to; None for all.
+    """
+
+    measure: str
+    size: int
+    made_by: str
+    options: dict[str, Any] = {}
+    cores: int | None = None
 
 
 def main() -> None:
-    """Run the trial that the arguments name: a row, an entry, the size of its work, and the file."""
-    row_name, entry_name, size, file = sys.argv[1:]
-    row = next(row for row in (*ROWS, *CURVES) if row.name == row_name)
-    entry = next(entry for entry in row.entries if entry.name == entry_name)
-    Path(file).write_text(json.dumps(run(row, entry, int(size))), encoding="utf-8")
+    """Run the trial of the first argument, and write its figures to the file of the second."""
+    told, file = sys.argv[1:]
+    Path(file).write_text(json.dumps(run(msgspec.json.decode(told, type=Trial))), encoding="utf-8")
 
 
-def run(row: Row, entry: Entry, size: int) -> dict[str, float]:
+def run(trial: Trial) -> dict[str, float]:
     """Measure one contestant once."""
-    if row.cores is not None:
-        pin(row.cores)
-    contestant = load(entry)
+    if trial.cores is not None:
+        pin(trial.cores)
+    contestant = load(trial.made_by, trial.options)
     gc.collect()
     try:
-        return MEASURES[row.measure](contestant, size)
+        return MEASURES[trial.measure](contestant, trial.size)
     finally:
         contestant.close()
 
 
-def load(entry: Entry) -> Contestant:
-    """Make the contestant."""
-    module, name = entry.made_by.split(":")
-    made_by: Any = getattr(importlib.import_module(f"benchmarks.peers.{module}"), name)
-    contestant: Contestant = made_by(**entry.options)
+def load(made_by: str, options: dict[str, Any]) -> Contestant:
+    """Make a contestant."""
+    module, name = made_by.split(":")
+    contestant: Contestant = getattr(importlib.import_module(f"benchmarks.peers.{module}"), name)(**options)
     return contestant
 
 
