@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import psutil
@@ -30,14 +30,20 @@ _WARM = 20
 
 
 def measure_rate(contestant: Contestant, size: int) -> dict[str, float]:
-    """Measure pieces of work a second, the processor time of one, and memory at its peak."""
+    """Measure pieces of work a second, the processor time of one, that in the kernel too, and memory at its peak."""
     contestant.prepare()
     contestant.run(max(1, size // _WARM))
-    cpu = _cpu_seconds()
+    before = _read_cpu()
     began = time.perf_counter()
     contestant.run(size)
     seconds = time.perf_counter() - began
-    return {"rate": size / seconds, "cpu": (_cpu_seconds() - cpu) / size * 1e6, "memory": _peak_bytes() / _MB}
+    after = _read_cpu()
+    return {
+        "rate": size / seconds,
+        "cpu": (after.total - before.total) / size * 1e6,
+        "kernel": (after.system - before.system) / size * 1e6,
+        "memory": _peak_bytes() / _MB,
+    }
 
 
 def measure_cost(contestant: Contestant, size: int) -> dict[str, float]:
@@ -45,9 +51,9 @@ def measure_cost(contestant: Contestant, size: int) -> dict[str, float]:
     contestant.prepare()
     contestant.run(max(1, size // _WARM))
     turn = _measure_turn()
-    cpu = _cpu_seconds()
+    cpu = _read_cpu().total
     contestant.run(size)
-    cpu = _cpu_seconds() - cpu
+    cpu = _read_cpu().total - cpu
     turn += _measure_turn()
     return {"cost": cpu / size / (turn / 2)}
 
@@ -138,19 +144,19 @@ def measure_idle(contestant: Contestant, size: int) -> dict[str, float]:
     contestant.run(2)
     pause = threading.Event()
     pause.wait(0.5)  # what follows a start has passed
-    cpu, began = _cpu_seconds(), time.perf_counter()
+    cpu, began = _read_cpu().total, time.perf_counter()
     pause.wait(size / 10)
-    return {"share": (_cpu_seconds() - cpu) / (time.perf_counter() - began) * 100}
+    return {"share": (_read_cpu().total - cpu) / (time.perf_counter() - began) * 100}
 
 
 def measure_burn(contestant: Contestant, size: int) -> dict[str, float]:
     """Measure the time and the processor time of so many CPU-heavy tasks on two processes, over the least possible."""
     contestant.prepare()
     contestant.run(2)
-    cpu = _cpu_seconds()
+    cpu = _read_cpu().total
     seconds = _milliseconds(lambda: contestant.run(size)) / 1e3
     least = size * BURN_SECONDS
-    return {"over ideal": seconds / (least / 2), "cpu": (_cpu_seconds() - cpu) / least}
+    return {"over ideal": seconds / (least / 2), "cpu": (_read_cpu().total - cpu) / least}
 
 
 def measure_kills(contestant: Contestant, size: int) -> dict[str, float]:
@@ -199,17 +205,24 @@ def _family() -> list[psutil.Process]:
     return [own, *own.children(recursive=True)]
 
 
-def _cpu_seconds() -> float:
+class _Cpu(NamedTuple):
+    """Processor time in seconds: in all, and of that in the kernel."""
+
+    total: float
+    system: float
+
+
+def _read_cpu() -> _Cpu:
     """Add up the processor time of this process and of all below it, those that have ended included."""
-    total = 0.0
+    user = system = 0.0
     for process in _family():
         try:
             times = process.cpu_times()
         except psutil.NoSuchProcess:
             continue
-        total += times.user + times.system
-        total += getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
-    return total
+        user += times.user + getattr(times, "children_user", 0.0)
+        system += times.system + getattr(times, "children_system", 0.0)
+    return _Cpu(user + system, system)
 
 
 def _peak_bytes() -> int:

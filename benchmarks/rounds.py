@@ -29,7 +29,7 @@ from benchmarks.trial import Trial
 
 TRIAL_SECONDS = 300.0
 """How long a trial may take (arbitrary)."""
-_TRIAL = "from benchmarks.trial import main; main()"
+TRIAL = "from benchmarks.trial import main; main()"
 
 
 def run_rows(command: str, rows: Sequence[Row], rounds: int, scale: float, tell: Callable[[str], None]) -> Report:
@@ -52,7 +52,7 @@ def run_rows(command: str, rows: Sequence[Row], rounds: int, scale: float, tell:
                 if kept.missing or number % entry.every:
                     continue
                 began = time.perf_counter()
-                found = _try(_plan(row, entry, scale))
+                found = try_once(_plan(row, entry, scale))
                 if isinstance(found, str):
                     kept.missing = found
                 else:
@@ -89,14 +89,14 @@ def _plan(row: Row, entry: Entry, scale: float) -> Trial:
     return Trial(row.measure, size, entry.made_by, dict(entry.options), row.cores)
 
 
-def _try(trial: Trial) -> dict[str, float] | str:
+def try_once(trial: Trial) -> dict[str, float] | str:
     """Run a trial; what was found, or in a line why there is nothing."""
     mark = uuid.uuid4().hex
     with tempfile.TemporaryDirectory(prefix="routilux-bench-") as folder:
         file, log = Path(folder, "figures"), Path(folder, "log")
         with log.open("wb") as stream:
             process = subprocess.Popen(  # noqa: S603  our own module
-                [sys.executable, "-c", _TRIAL, msgspec.json.encode(trial).decode(), str(file)],
+                [sys.executable, "-c", TRIAL, msgspec.json.encode(trial).decode(), str(file)],
                 env={**os.environ, MARK: mark},
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
