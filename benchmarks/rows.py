@@ -70,8 +70,10 @@ ROWS: tuple[Row, ...] = (
             Entry("Dask", "dask:Pipeline", _DASK, divisor=80, every=2),
         ),
     ),
-    Row("trip-one-core", "one message to a process and back, one core", "trips", 400, _TRIPS, _TRIP_ENTRIES, cores=1),
-    Row("trip-two-cores", "one message to a process and back, two cores", "trips", 400, _TRIPS, _TRIP_ENTRIES, cores=2),
+    Row("trip-one-core", "one message to a process and back, one core", "trips", 1_000, _TRIPS, _TRIP_ENTRIES, cores=1),
+    Row(
+        "trip-two-cores", "one message to a process and back, two cores", "trips", 1_000, _TRIPS, _TRIP_ENTRIES, cores=2
+    ),
     Row(
         "arrays",
         "NumPy arrays to a process, each answered by a new one of its size; both ways added up",

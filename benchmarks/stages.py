@@ -1,8 +1,8 @@
 """Where the processor time of a message goes, by stage of its way through the house.
 
 The command `python -m benchmarks.stages`. Processor time is that of a run that nobody looks into. What of it is spent
-in the kernel, on waking, writing and reading, the system tells. The rest is shared out by samples, which py-spy takes in
-another run of who holds the interpreter's lock, worker processes included: a sample counts for the innermost of our
+in the kernel, on waking, writing and reading, the system tells. The rest is shared out by samples, which py-spy takes
+in another run of who holds the interpreter's lock, worker processes included: a sample counts for the innermost of our
 modules on its stack, so that what the standard library does counts for who called it. A sampler leaves the shares as
 they are, which a tracing profiler does not: that makes small functions dear.
 
