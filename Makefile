@@ -88,11 +88,11 @@ bench: $(PEERS) ## Measure routilux beside the machine's limits and its peers (t
 	$(BIN)/python -m benchmarks.compare $(ARGS)
 
 .PHONY: growth
-growth: $(PEERS) ## Measure what a message costs as routines, receivers, payloads and queues grow
+growth: $(DEV) ## Measure what a message costs as routines, receivers, payloads and queues grow
 	$(BIN)/python -m benchmarks.growth $(ARGS)
 
 .PHONY: gate
-gate: $(PEERS) ## Fail if a message costs more than its bound: processor time, over that of a fixed loop
+gate: $(DEV) ## Fail if a message costs more than its bound: processor time, over that of a fixed loop
 	$(BIN)/python -m benchmarks.gate $(ARGS)
 
 .PHONY: clean

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks import report as reports
 from benchmarks.contest import Row
-from benchmarks.rounds import run_rows
+from benchmarks.rounds import Plan, run_rows
 from benchmarks.table import to_text
 
 
@@ -32,13 +32,17 @@ def run_command(module: str, about: str, rows: Sequence[Row], argv: Sequence[str
     parser.add_argument("--entries", default="", help="the same of contestants; those they are compared with take part")
     parser.add_argument("--rounds", type=_positive, default=rounds, help="interleaved rounds (default: %(default)s)")
     parser.add_argument("--scale", type=float, default=1.0, help="what the work of a trial is multiplied with")
+    parser.add_argument(
+        "--limit", type=float, default=600.0, help="seconds after which no further round begins (default: %(default)s)"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was measured to FILE too")
     options = parser.parse_args(argv)
     chosen = [only(row, options.entries) for row in rows if begins(row.name, options.rows)]
     if not chosen:
         parser.error(f"no row begins with {options.rows!r}; there are {names}")
     given = " ".join(sys.argv[1:] if argv is None else argv)
-    report = run_rows(f"python -m {module} {given}".strip(), chosen, options.rounds, options.scale, tell)
+    plan = Plan(options.rounds, options.scale, options.limit)
+    report = run_rows(f"python -m {module} {given}".strip(), chosen, plan, tell)
     print(to_text(report))
     if options.json is not None:
         reports.write(report, options.json)

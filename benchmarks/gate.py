@@ -17,11 +17,11 @@ import msgspec
 
 from benchmarks.command import tell
 from benchmarks.contest import Entry, Figure, Row
-from benchmarks.rounds import run_rows
+from benchmarks.rounds import Plan, run_rows
 from benchmarks.verdict import FIGURE, Bound, Verdict, find_costs, judge, rewrite
 
 BOUNDS = Path(__file__).with_name("bounds.json")
-ROUNDS = 5
+ROUNDS = 7
 _FIGURES = (Figure(FIGURE, "turns of the loop"),)
 
 GATED: tuple[Row, ...] = (
@@ -78,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--write", action="store_true", help="write bounds that follow from what is measured")
     options = parser.parse_args(argv)
     bounds = msgspec.json.decode(options.bounds.read_bytes(), type=dict[str, Bound])
-    costs = find_costs(run_rows("python -m benchmarks.gate", GATED, options.rounds, options.scale, tell))
+    costs = find_costs(run_rows("python -m benchmarks.gate", GATED, Plan(options.rounds, options.scale), tell))
     if options.write:
         bounds = rewrite(costs, bounds)
         options.bounds.write_bytes(msgspec.json.format(msgspec.json.encode(bounds), indent=2) + b"\n")

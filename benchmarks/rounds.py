@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import os
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -32,19 +34,37 @@ TRIAL_SECONDS = 300.0
 TRIAL = "from benchmarks.trial import main; main()"
 
 
-def run_rows(command: str, rows: Sequence[Row], rounds: int, scale: float, tell: Callable[[str], None]) -> Report:
+class Plan(NamedTuple):
+    """How much is measured.
+
+    Args:
+        rounds: how many rounds, if time allows.
+        scale: what sizes are multiplied with.
+        limit: seconds after which no further round begins; the first always runs.
+    """
+
+    rounds: int
+    scale: float = 1.0
+    limit: float = math.inf
+
+
+def run_rows(command: str, rows: Sequence[Row], plan: Plan, tell: Callable[[str], None]) -> Report:
     """Measure rows, in interleaved rounds.
 
     Args:
         command: what is run, for the report.
         rows: what is measured.
-        rounds: how many rounds.
-        scale: what sizes are multiplied with.
+        plan: how much of it.
         tell: gets a line about each trial.
     """
     date = datetime.now(UTC).isoformat(timespec="seconds")
-    report = Report(command, date, machine.describe(), rounds, [_begin(row) for row in rows])
-    for number in range(rounds):
+    report = Report(command, date, machine.describe(), 0, [_begin(row) for row in rows])
+    start = time.perf_counter()
+    for number in range(plan.rounds):
+        if number and time.perf_counter() - start > plan.limit:
+            tell(f"stopped after {number} of {plan.rounds} rounds: {plan.limit:g} s are over")
+            break
+        report.rounds += 1
         for row, record in zip(rows, report.rows, strict=True):
             for index in order(len(row.entries), number):
                 entry, kept = row.entries[index], record.entries[index]
@@ -52,7 +72,7 @@ def run_rows(command: str, rows: Sequence[Row], rounds: int, scale: float, tell:
                 if kept.missing or number % entry.every:
                     continue
                 began = time.perf_counter()
-                found = try_once(_plan(row, entry, scale))
+                found = try_once(_make_trial(row, entry, plan.scale))
                 if isinstance(found, str):
                     kept.missing = found
                 else:
@@ -84,7 +104,7 @@ def _find_missing(row: Row, entry: Entry) -> str:
     return ""
 
 
-def _plan(row: Row, entry: Entry, scale: float) -> Trial:
+def _make_trial(row: Row, entry: Entry, scale: float) -> Trial:
     size = max(1, int(row.size * scale) // entry.divisor)
     return Trial(row.measure, size, entry.made_by, dict(entry.options), row.cores)
 
