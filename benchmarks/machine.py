@@ -8,8 +8,10 @@ from importlib.metadata import PackageNotFoundError, version
 
 import psutil
 
+from routilux import __version__
+
 _DISTRIBUTIONS = (
-    "routilux", "pykka", "msgspec", "cloudpickle", "psutil", "numpy",
+    "pykka", "msgspec", "cloudpickle", "psutil", "numpy",
     "ray", "distributed", "xoscar", "loky", "pyzmq",
 )  # fmt: skip
 
@@ -23,6 +25,7 @@ def describe() -> dict[str, str]:
         "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
         "load before": f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown",
         "Python": platform.python_version(),
+        "routilux": __version__,
     }
     for name in _DISTRIBUTIONS:
         try:

@@ -214,15 +214,28 @@ class _Cpu(NamedTuple):
 
 def _read_cpu() -> _Cpu:
     """Add up the processor time of this process and of all below it, those that have ended included."""
-    user = system = 0.0
+    total = system = 0.0
     for process in _family():
         try:
             times = process.cpu_times()
+            total += _read_clock(process.pid) or times.user + times.system
         except psutil.NoSuchProcess:
             continue
-        user += times.user + getattr(times, "children_user", 0.0)
-        system += times.system + getattr(times, "children_system", 0.0)
-    return _Cpu(user + system, system)
+        ended = getattr(times, "children_system", 0.0)
+        total += getattr(times, "children_user", 0.0) + ended
+        system += times.system + ended
+    return _Cpu(total, system)
+
+
+def _read_clock(pid: int) -> float | None:
+    """Read the processor time of a process to the nanosecond, where psutil knows hundredths; None where that fails.
+
+    Linux makes the number of that clock of the process's (`clock_getcpuclockid(3)`), and no other system does.
+    """
+    try:
+        return time.clock_gettime(~pid << 3 | 2)
+    except (AttributeError, OSError):
+        return None
 
 
 def _peak_bytes() -> int:
