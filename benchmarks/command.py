@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmarks import report as reports
 from benchmarks.contest import Row
+from benchmarks.report import Report
 from benchmarks.rounds import Plan, run_rows
 from benchmarks.table import to_text
 
@@ -35,17 +36,20 @@ def run_command(module: str, about: str, rows: Sequence[Row], argv: Sequence[str
     parser.add_argument(
         "--limit", type=float, default=600.0, help="seconds after which no further round begins (default: %(default)s)"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was measured to FILE too")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was measured to FILE too, round by round")
     options = parser.parse_args(argv)
     chosen = [only(row, options.entries) for row in rows if begins(row.name, options.rows)]
     if not chosen:
         parser.error(f"no row begins with {options.rows!r}; there are {names}")
     given = " ".join(sys.argv[1:] if argv is None else argv)
+
+    def keep(report: Report) -> None:
+        if options.json is not None:
+            reports.write(report, options.json)
+
     plan = Plan(options.rounds, options.scale, options.limit)
-    report = run_rows(f"python -m {module} {given}".strip(), chosen, plan, tell)
+    report = run_rows(f"python -m {module} {given}".strip(), chosen, plan, tell, keep)
     print(to_text(report))
-    if options.json is not None:
-        reports.write(report, options.json)
     return int(any(entry.missing.startswith("failed") for row in report.rows for entry in row.entries))
 
 

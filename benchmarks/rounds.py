@@ -48,7 +48,13 @@ class Plan(NamedTuple):
     limit: float = math.inf
 
 
-def run_rows(command: str, rows: Sequence[Row], plan: Plan, tell: Callable[[str], None]) -> Report:
+def run_rows(
+    command: str,
+    rows: Sequence[Row],
+    plan: Plan,
+    tell: Callable[[str], None],
+    keep: Callable[[Report], None] = lambda _: None,
+) -> Report:
     """Measure rows, in interleaved rounds.
 
     Args:
@@ -56,6 +62,7 @@ def run_rows(command: str, rows: Sequence[Row], plan: Plan, tell: Callable[[str]
         rows: what is measured.
         plan: how much of it.
         tell: gets a line about each trial.
+        keep: gets what there is after each round.
     """
     date = datetime.now(UTC).isoformat(timespec="seconds")
     report = Report(command, date, machine.describe(), 0, [_begin(row) for row in rows])
@@ -79,6 +86,7 @@ def run_rows(command: str, rows: Sequence[Row], plan: Plan, tell: Callable[[str]
                     kept.rounds[number] = found
                 seconds = time.perf_counter() - began
                 tell(f"round {number + 1}, {row.name}: {entry.name}: {_tell(found)} ({seconds:.1f} s)")
+        keep(report)
     return report
 
 
