@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,14 +42,13 @@ def run_command(module: str, about: str, rows: Sequence[Row], argv: Sequence[str
     chosen = [only(row, options.entries) for row in rows if begins(row.name, options.rows)]
     if not chosen:
         parser.error(f"no row begins with {options.rows!r}; there are {names}")
-    given = " ".join(sys.argv[1:] if argv is None else argv)
 
     def keep(report: Report) -> None:
         if options.json is not None:
             reports.write(report, options.json)
 
     plan = Plan(options.rounds, options.scale, options.limit)
-    report = run_rows(f"python -m {module} {given}".strip(), chosen, plan, tell, keep)
+    report = run_rows(_tell_command(module, options), chosen, plan, tell, keep)
     print(to_text(report))
     return int(any(entry.missing.startswith("failed") for row in report.rows for entry in row.entries))
 
@@ -69,6 +69,13 @@ def only(row: Row, wanted: str) -> Row:
 def tell(line: str) -> None:
     """Tell how it goes on, where it does not mix with what is printed."""
     print(f"  {line}", file=sys.stderr, flush=True)
+
+
+def _tell_command(module: str, options: argparse.Namespace) -> str:
+    """Give the line that measures the same again; where the report goes is nobody's business who reads it."""
+    line = ["python", "-m", module, f"--rounds={options.rounds}", f"--scale={options.scale:g}"]
+    line += [f"--{name}={getattr(options, name)}" for name in ("rows", "entries") if getattr(options, name)]
+    return shlex.join(line)
 
 
 def _positive(text: str) -> int:

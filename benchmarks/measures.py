@@ -12,7 +12,7 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,11 +33,12 @@ def measure_rate(contestant: Contestant, size: int) -> dict[str, float]:
     """Measure pieces of work a second, the processor time of one, that in the kernel too, and memory at its peak."""
     contestant.prepare()
     contestant.run(max(1, size // _WARM))
-    before = _read_cpu()
+    family = _find_family()
+    before = _read_cpu(family)
     began = time.perf_counter()
     contestant.run(size)
     seconds = time.perf_counter() - began
-    after = _read_cpu()
+    after = _read_cpu(family)
     return {
         "rate": size / seconds,
         "cpu": (after.total - before.total) / size * 1e6,
@@ -50,10 +51,11 @@ def measure_cost(contestant: Contestant, size: int) -> dict[str, float]:
     """Measure the processor time of a piece of work, in turns of a fixed loop that runs right before and after it."""
     contestant.prepare()
     contestant.run(max(1, size // _WARM))
+    family = _find_family()
     turn = _measure_turn()
-    cpu = _read_cpu().total
+    cpu = _read_cpu(family).total
     contestant.run(size)
-    cpu = _read_cpu().total - cpu
+    cpu = _read_cpu(family).total - cpu
     turn += _measure_turn()
     return {"cost": cpu / size / (turn / 2)}
 
@@ -144,19 +146,21 @@ def measure_idle(contestant: Contestant, size: int) -> dict[str, float]:
     contestant.run(2)
     pause = threading.Event()
     pause.wait(0.5)  # what follows a start has passed
-    cpu, began = _read_cpu().total, time.perf_counter()
+    family = _find_family()
+    cpu, began = _read_cpu(family).total, time.perf_counter()
     pause.wait(size / 10)
-    return {"share": (_read_cpu().total - cpu) / (time.perf_counter() - began) * 100}
+    return {"share": (_read_cpu(family).total - cpu) / (time.perf_counter() - began) * 100}
 
 
 def measure_burn(contestant: Contestant, size: int) -> dict[str, float]:
     """Measure the time and the processor time of so many CPU-heavy tasks on two processes, over the least possible."""
     contestant.prepare()
     contestant.run(2)
-    cpu = _read_cpu().total
+    family = _find_family()
+    cpu = _read_cpu(family).total
     seconds = _milliseconds(lambda: contestant.run(size)) / 1e3
     least = size * BURN_SECONDS
-    return {"over ideal": seconds / (least / 2), "cpu": (_read_cpu().total - cpu) / least}
+    return {"over ideal": seconds / (least / 2), "cpu": (_read_cpu(family).total - cpu) / least}
 
 
 def measure_kills(contestant: Contestant, size: int) -> dict[str, float]:
@@ -200,7 +204,8 @@ def _percentile(values: list[float], percent: int) -> float:
     return sorted(values)[min(len(values) - 1, len(values) * percent // 100)]
 
 
-def _family() -> list[psutil.Process]:
+def _find_family() -> list[psutil.Process]:
+    """Find this process and all below it; before what is measured, since that takes milliseconds itself."""
     own = psutil.Process()
     return [own, *own.children(recursive=True)]
 
@@ -212,10 +217,10 @@ class _Cpu(NamedTuple):
     system: float
 
 
-def _read_cpu() -> _Cpu:
-    """Add up the processor time of this process and of all below it, those that have ended included."""
+def _read_cpu(family: Sequence[psutil.Process]) -> _Cpu:
+    """Add up the processor time of these processes, and of those below them that have ended."""
     total = system = 0.0
-    for process in _family():
+    for process in family:
         try:
             times = process.cpu_times()
             total += _read_clock(process.pid) or times.user + times.system
@@ -241,7 +246,7 @@ def _read_clock(pid: int) -> float | None:
 def _peak_bytes() -> int:
     """Add up the most memory that this process and each below it had; where the system keeps no peak, what it has."""
     total = 0
-    for process in _family():
+    for process in _find_family():
         try:
             status = Path(f"/proc/{process.pid}/status")
             peak = (

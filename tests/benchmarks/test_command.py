@@ -41,6 +41,7 @@ def test_what_was_measured_is_printed_and_written(tmp_path: Path, capsys: pytest
     assert run_command("benchmarks.compare", "", [ROW], ["--rounds", "1", "--json", str(file)], rounds=3) == 0
     report = read(file)
     assert (report.rounds, [entry.missing for entry in report.rows[0].entries]) == (1, ["", ""])
+    assert report.command == "python -m benchmarks.compare --rounds=1 --scale=1"
     assert report.machine["processors"] in capsys.readouterr().out
 
 
