@@ -19,6 +19,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/runtime.stamp
 DEV := $(VENV)/dev.stamp
+PEERS := $(VENV)/peers.stamp
 
 .DEFAULT_GOAL := help
 
@@ -83,8 +84,16 @@ format: $(DEV) ## Format the code, and mend what lint can mend safely
 	$(BIN)/ruff format .
 
 .PHONY: bench
-bench: $(RUNTIME) ## Compare the rate of tiny messages with plain Pykka and multiprocessing
-	$(BIN)/python -m benchmarks.pipeline $(ARGS)
+bench: $(PEERS) ## Measure routilux beside the machine's limits and its peers (ten minutes): ARGS="--rows hops,start"
+	$(BIN)/python -m benchmarks.compare $(ARGS)
+
+.PHONY: growth
+growth: $(DEV) ## Measure what a message costs as routines, receivers, payloads and queues grow
+	$(BIN)/python -m benchmarks.growth $(ARGS)
+
+.PHONY: gate
+gate: $(DEV) ## Fail if a message costs more than its bound: processor time, over that of a fixed loop
+	$(BIN)/python -m benchmarks.gate $(ARGS)
 
 .PHONY: clean
 clean: ## Remove .venv and everything else the tools left behind
@@ -121,4 +130,11 @@ $(RUNTIME): pyproject.toml
 $(DEV): $(RUNTIME)
 	@echo "Setting up $(VENV) for development (once)"
 	@$(install) --group dev
+	@touch $@
+
+# Who is compared with. Not each of them can be had for each Python and machine: the benchmarks tell who is missing.
+$(PEERS): $(RUNTIME)
+	@echo "Setting up $(VENV) for benchmarks (once)"
+	@$(install) "numpy>=1.26,<3"
+	@$(install) --group bench || echo "Not all peers can be had here: they are reported as not installed" >&2
 	@touch $@

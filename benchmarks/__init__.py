@@ -1,1 +1,1 @@
-"""Measurements that anyone can repeat. Never imported by the packages or the tests."""
+"""Measurements that anyone can repeat. Never imported by the packages."""

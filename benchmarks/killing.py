@@ -61,6 +61,12 @@ def kill_program(program: str, after: float, *arguments: str) -> Aftermath:
     return Aftermath(seen, [_end(each) for each in left])
 
 
+def end_marked(mark: str) -> None:
+    """Kill what carries the mark: all that a program and those below it have left."""
+    for process in _marked(mark):
+        _end(process)
+
+
 def _end(process: psutil.Process) -> str:
     try:
         told = " ".join(process.cmdline())
