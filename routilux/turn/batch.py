@@ -19,6 +19,7 @@ from routilux.context import cell
 from routilux.messages import Emission, Message, Once, TurnResults
 from routilux.turn.execution import RUNNABLE, Incarnation, Route, TurnExecution
 from routilux.turn.outbox import BYTES_BOUND
+from routilux.turn.state import StateTurn
 from routilux.turn.steps import Steps
 from routilux.turn.tracked import with_copies_of_views
 from supervisors.places.base import Port, Ran
@@ -42,6 +43,7 @@ class BatchExecution(TurnExecution):
         "_ends",
         "_first",
         "_is_apart",
+        "_is_marked",
         "_out",
         "_single",
         "_stop",
@@ -63,6 +65,8 @@ class BatchExecution(TurnExecution):
     """The present message, once it was asked for."""
     _is_apart: bool
     """Whether the present turn has handed over something ahead."""
+    _is_marked: bool
+    """Whether anything at all is to be seen to when the present turn ends."""
     _uses_outbox: bool
     """Whether what the present turn emits goes to the outbox, which knows the bounds of R3."""
 
@@ -83,6 +87,7 @@ class BatchExecution(TurnExecution):
     @property
     def _message(self) -> Message:
         if self._single is None:
+            self._is_marked = True
             self._single = self._block.message(self._at)
         return self._single
 
@@ -102,15 +107,14 @@ class BatchExecution(TurnExecution):
         self._route, self._block, self._port = route, block, port
         self._at, self._stop = block.start, block.stop
         self._begin_columns(now)
+        self._is_marked = route.gather is not None
 
     @property
     def position(self) -> int:
         """How many of the block's messages are done with."""
         return self._at - self._block.start
 
-    def run(  # noqa: C901, PLR0912  one function: what every short turn passes is spelled out here
-        self, urgent: Sized, until: float, clock: Callable[[], float]
-    ) -> Ran:
+    def run(self, urgent: Sized, until: float, clock: Callable[[], float]) -> Ran:
         """Run turns, of which the first may be one that was not over.
 
         Args:
@@ -121,15 +125,15 @@ class BatchExecution(TurnExecution):
         if self._steps is not None:
             return Ran.APART if self.advance() else Ran.STOPPED
         route, payloads = self._route, self._block.payloads
-        handler, pick, is_gathering = route.handler, route.pick, route.gather is not None
-        ats, ends, out, home = self._ats, self._ends, self._out, generation.number
+        handler, pick, home = route.handler, route.pick, generation.number
+        ats, ends, out = self._ats, self._ends, self._out
         before = cell.turn
         cell.turn = self
         try:
-            while True:
-                if self._at >= self._stop:
-                    return Ran.PLAIN
-                payload = payloads[self._at]
+            # What every short turn costs here: no function is called, and no attribute asked for, that need not be.
+            for at in range(self._at, self._stop):
+                self._at = at
+                payload = payloads[at]
                 if pick is None or payload.__class__ is not dict:
                     returned = self._call_handler()
                 else:
@@ -141,31 +145,24 @@ class BatchExecution(TurnExecution):
                         returned = handler(*picked)
                 if generation.number != home:
                     return Ran.COPIED
-                is_running = returned is not None and isinstance(returned, RUNNABLE)
-                if is_running or is_gathering or self._state is not None or self._is_apart:
+                if (self._is_marked or returned is not None) and not self._is_plain(returned):
                     break
-                if self._uses_outbox:
-                    out += self._outbox.commit()
-                    self._uses_outbox = False
                 now = clock()
                 self._turn_from = end = len(out)
                 ends.append(end)
                 ats.append(now)
-                self._at += 1
-                self._single = None
                 if urgent or now >= until:
+                    self._at = at + 1
                     return Ran.PLAIN
+            else:
+                self._at = self._stop
+                return Ran.PLAIN
         except BaseException:
             self.discard()
             raise
         finally:
             cell.turn = before
-        self._move_to_outbox()
-        if is_running:
-            self._steps = Steps(self._checked(returned))
-            return Ran.APART if self.advance() else Ran.STOPPED
-        self._finish_apart()
-        return Ran.APART
+        return self._go_on_apart(returned)
 
     def take_results(self) -> tuple[int, TurnResults, float, float] | None:
         """Give what plain turns came to that was not given before: (position of the first, results, seconds, at).
@@ -203,7 +200,7 @@ class BatchExecution(TurnExecution):
 
     def record(self, once: Once) -> None:
         """Have it written down, and wait for that."""
-        self._is_apart = True
+        self._is_apart = self._is_marked = True
         super().record(once)
 
     def emit(self, event: str, data: dict[str, Any]) -> None:
@@ -240,12 +237,12 @@ class BatchExecution(TurnExecution):
         self._ats, self._ends, self._out = [], [], []
         self._taken = self._turn_from = 0
         self._state = self._steps = self._broken = self._doing = self._single = None
-        self._uses_outbox = self._is_apart = False
+        self._uses_outbox = self._is_apart = self._is_marked = False
 
     def _move_to_outbox(self) -> None:
         """Have the present turn emit as one that runs by itself does."""
         if not self._uses_outbox:
-            self._uses_outbox = True
+            self._uses_outbox = self._is_marked = True
             self._outbox.adopt(self._out[self._turn_from :], self._ats[-1] if self._ats else self._began_at)
             del self._out[self._turn_from :]
 
@@ -253,7 +250,32 @@ class BatchExecution(TurnExecution):
         self._is_apart = True
         super()._release()
 
-    def _finish_apart(self) -> None:
+    def _open_state(self) -> StateTurn:
+        self._is_marked = True
+        return super()._open_state()
+
+    def _is_plain(self, returned: Any) -> bool:
+        """Tell whether a turn that stands out is a plain one all the same."""
+        if (
+            isinstance(returned, RUNNABLE)
+            or self._state is not None
+            or self._is_apart
+            or self._route.gather is not None
+        ):
+            return False
+        if self._uses_outbox:
+            self._out += self._outbox.commit()
+            self._uses_outbox = False
+        self._single = None
+        self._is_marked = False
+        return True
+
+    def _go_on_apart(self, returned: Any) -> Ran:
+        """Have a turn that is not plain go on, or end, as one that runs by itself does."""
+        self._move_to_outbox()
+        if isinstance(returned, RUNNABLE):
+            self._steps = Steps(self._checked(returned))
+            return Ran.APART if self.advance() else Ran.STOPPED
         try:
             if self._broken is not None:
                 raise self._broken  # noqa: TRY301  the handler swallowed it, but what it was to let out is gone
@@ -261,6 +283,7 @@ class BatchExecution(TurnExecution):
         except BaseException:
             self.discard()
             raise
+        return Ran.APART
 
 
 _NO_BLOCK = Block(-1, 0, [], Keys(0, 0), 0.0, 0, 0)
