@@ -37,7 +37,7 @@ from contextlib import nullcontext
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from routilux import ErrorHandler, Flow, Job, JobState, Routine
+from routilux import ErrorHandler, Flow, Job, JobState, Routine, usable_cpus
 from routilux.cli.live import watch
 from routilux.observe import JobView, observe
 
@@ -127,7 +127,7 @@ def flow(placement: str = "process", workers: int | None = None, top: int = 10) 
     # Whoever kills workers on purpose kills some before their first file: that is no crash loop here.
     options: dict[str, Any] = {"placement": placement, "error_handler": lenient, "max_restarts": 10_000}
     if placement == "process":
-        options["workers"] = workers or os.cpu_count() or 1
+        options["workers"] = workers or usable_cpus()
     census = Flow("census")
     census.add_routine(Read(), "read")
     census.add_routine(Parse(top), "parse", **options)

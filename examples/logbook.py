@@ -18,7 +18,6 @@ are those of a plain loop, however often the program, or a worker, is killed on 
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import re
 import sys
@@ -26,7 +25,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from routilux import ErrorHandler, Flow, Job, JobState, RoutiluxError, UnknownJobError
+from routilux import ErrorHandler, Flow, Job, JobState, RoutiluxError, UnknownJobError, usable_cpus
 from routilux.routines import (
     Aggregate,
     ConditionalRouter,
@@ -68,7 +67,7 @@ def flow(into: str = ".", placement: str = "process", workers: int | None = None
     if placement == "process":
         # Whoever kills workers on purpose kills some before their first line: that is no crash loop here.
         again = ErrorHandler("retry", max_retries=1_000, retry_delay=0.01, retry_backoff=1.0)
-        options |= {"workers": workers or os.cpu_count() or 1, "error_handler": again, "max_restarts": 10_000}
+        options |= {"workers": workers or usable_cpus(), "error_handler": again, "max_restarts": 10_000}
     logbook = Flow("logbook")
     logbook.add_routine(DirectorySource(pattern="*.log"), "files")
     logbook.add_routine(LinesSource(errors="replace"), "lines")

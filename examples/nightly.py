@@ -30,7 +30,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from routilux import ErrorHandler, Flow, Job, JobState, RoutiluxError, Routine
+from routilux import ErrorHandler, Flow, Job, JobState, RoutiluxError, Routine, usable_cpus
 
 BRANCHES = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.ExceptHandler, ast.IfExp, ast.BoolOp, ast.match_case)
 
@@ -144,7 +144,7 @@ def flow(into: str = ".", workers: int | None = None) -> Flow:
     nightly = Flow("nightly")
     nightly.add_routine(Files(), "files")
     nightly.add_routine(
-        Measure(), "measure", placement="process", workers=workers or os.cpu_count() or 1, error_handler=lenient
+        Measure(), "measure", placement="process", workers=workers or usable_cpus(), error_handler=lenient
     )
     nightly.add_routine(Score(), "score")
     nightly.add_routine(Lines(Path(into, "nightly.txt")), "lines")

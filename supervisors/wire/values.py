@@ -66,6 +66,9 @@ _DETAIL_CHARACTERS = 1_000
 _CLASS_PARTS = 6
 """Length of the tuple that a class carried by value is reduced to: its last part fills the class in."""
 
+_COPIED_BYTES = 4_096
+"""Bytes of a value up to which it is copied to be read (arbitrary)."""
+
 _packer = msgspec.msgpack.Encoder()
 _unpacker = msgspec.msgpack.Decoder()
 
@@ -84,6 +87,15 @@ def encode(value: Any, path: str = "value") -> bytes:
         ValueEncodingError: some part cannot be carried; the error's `path` names it. Whatever
             the value's own methods raise is turned into this, `SystemExit` included.
     """
+    if value.__class__ is dict and _USUAL.issuperset(map(type, value.values())) and _TEXT.issuperset(map(type, value)):
+        # As `encode_plain`, whose calls each common payload would pay.
+        try:
+            packed = _packer.encode(value)
+        except (OverflowError, UnicodeEncodeError):  # a huge integer, a lone surrogate
+            return encode_code(value, path)
+        if len(packed) >= MAX_VALUE_BYTES:
+            raise ValueEncodingError(path, TOO_LONG)
+        return PLAIN + packed
     plain = encode_plain(value, path)
     return encode_code(value, path) if plain is None else plain
 
@@ -121,7 +133,8 @@ def decode(data: bytes | memoryview) -> Any:
         ValueDecodingError: the bytes are damaged, or what they need (a module, a class) is not
             here, or it raised, whatever it raised.
     """
-    view = memoryview(data)
+    # A small copy costs less than a view.
+    view = data if data.__class__ is bytes and len(data) <= _COPIED_BYTES else memoryview(data)
     tag = bytes(view[:1])
     try:
         if tag == PLAIN:
