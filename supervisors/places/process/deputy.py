@@ -84,10 +84,18 @@ class Deputy:
         pause = LockParker()
         while True:
             pause.park(LOOK_SECONDS)
-            seen = self._page.read()
-            if self._is_away or (seen.seq is not None and time.monotonic() - seen.since >= LINGER_SECONDS):
+            if self._is_needed():
+                # First this: from here on the main thread lets no result wait, so none comes behind the flush.
+                self._inbound.is_listened_to = True
                 self._outbound.flush_late()
-                self._inbound.listen()
-            elif seen.ran == ran and not self._is_at_work:
+                self._inbound.listen(self._is_needed)
+                self._inbound.is_listened_to = False
+            seen = self._page.read().ran
+            if seen == ran and not self._is_at_work:
                 return
-            ran = seen.ran
+            ran = seen
+
+    def _is_needed(self) -> bool:
+        """Whether the main thread has been busy with one thing for long."""
+        page = self._page.read()
+        return self._is_away or (page.seq is not None and time.monotonic() - page.since >= LINGER_SECONDS)

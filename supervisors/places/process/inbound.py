@@ -7,7 +7,8 @@ Theory of operation. Whoever holds the *ear* reads the channel; what is read is 
 by itself whenever it has nothing to run, or waits inside of a request: so nothing is handed from thread to thread on
 the way of a lone message. While its own code or that of a request runs for long, the deputy (`deputy`) has the ear, so
 that a grant, a hold, a stop and the end of the parent are noticed all the same. It stays in its read until something
-comes, and leaves then if the main thread wants the ear: that loses nothing, since what has come is there for both.
+comes, and leaves then if the main thread wants the ear, or has come back: that loses nothing, since what has come is
+there for both.
 
 Bound: the parent sends no more than a window of requests, so what is held here is bounded by it.
 """
@@ -56,6 +57,8 @@ class Inbound:
         """Why the worker shall end; to be read once `is_stopping`."""
         self.hold = 0
         """The number of the hold that it is under; 0 if there is none."""
+        self.is_listened_to = False
+        """Whether the deputy listens, or is about to; it may do so for a while after it was needed."""
         self.is_called = False
         """Whether it is held or stopping: nothing new is to be begun."""
         # Guards the weights: parts sent and not granted, oldest first, of the request in hand.
@@ -149,12 +152,10 @@ class Inbound:
             self._weights.clear()
             self._ungranted = 0
 
-    def listen(self) -> None:
-        """Read the channel until the main thread wants to, or not at all while it does."""
-        if self._is_ear_wanted:
-            return
+    def listen(self, is_needed: Callable[[], bool]) -> None:
+        """Read the channel until the main thread wants to, or it is not needed any more."""
         with self._ear:
-            while not self._is_ear_wanted:
+            while not self._is_ear_wanted and is_needed():
                 self._hear()
 
     def _wait_for(self, is_met: Callable[[], bool]) -> None:

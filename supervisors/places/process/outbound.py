@@ -6,7 +6,7 @@ things happened. Never receives, never runs a request.
 A batch leaves when nothing is left to do, when it is full, when the turn that closed it took
 a millisecond or more, before anything else is sent, and when a turn ends `LINGER_SECONDS` after the last one left.
 Where the turn that would have to end first is a long one, the deputy sends what was there before (`deputy`): so a long
-turn never holds back the commits of the short ones before it.
+turn never holds back the commits of the short ones before it. While the deputy listens nothing waits for more.
 
 Theory of operation. The main thread alone adds to the batch, by three calls of lists that no lock guards, since each
 result costs that. Whoever sends it takes from their fronts, under the lock, what was there when it began; what is added

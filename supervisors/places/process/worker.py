@@ -195,7 +195,8 @@ class Loop:
             add_seq(seq)
             add_body(body)
             add_seconds(seconds)
-            if seconds >= LONG_TURN_SECONDS or ended >= send_by or ran % BATCH_ITEMS == 0:
+            # While the deputy listens it does not look whether something waits behind the next one.
+            if seconds >= LONG_TURN_SECONDS or ended >= send_by or ran % BATCH_ITEMS == 0 or inbound.is_listened_to:
                 self._page.rest(ran)
                 outbound.flush()
                 inbound.look()  # some time has gone by: is there a word from the parent?

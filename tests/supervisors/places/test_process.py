@@ -536,6 +536,30 @@ def test_a_busy_worker_is_killed_when_the_time_of_a_close_is_over() -> None:
     assert driver.lost == [(0, CLOSED, Lost(asked, (), ()))]
 
 
+@pytest.mark.parametrize(
+    "before",
+    [
+        pytest.param([("echo", 1)], id="short"),
+        # The deputy has been needed already, and may listen still.
+        pytest.param([("wait", 0.05), ("echo", 1)], id="long and short"),
+        pytest.param([("echo", 1), ("wait", 0.05), ("echo", 2), ("echo", 3)], id="in between"),
+    ],
+)
+def test_a_long_request_does_not_hold_back_the_results_of_those_before_it(
+    before: list[tuple[str, float]], tmp_path: Path
+) -> None:
+    with driven() as driver:
+        for index in range(300):  # the window opens, so that all that follows is sent together
+            driver.ask("echo", index)
+        driver.run(lambda: len(driver.done) == 300)
+        asked = [driver.ask(*request) for request in before]
+        long = driver.ask("block", str(tmp_path / "go on"))
+        driver.run(lambda: all(seq in driver.done for seq in asked))
+        assert long not in driver.done
+        (tmp_path / "go on").touch()
+        driver.run(lambda: long in driver.done)
+
+
 def test_a_worker_that_lingers_after_its_last_request_does_not_hold_a_close_up() -> None:
     with driven(service=Lingering()) as driver:
         asked = driver.ask("x")
