@@ -49,7 +49,7 @@ class Reap(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
 
 
 class Discard(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=4):
-    """Program to zygote: kill this worker, which has heard nothing, and take its status."""
+    """Program to zygote: kill this worker, wait for its end, and take its status."""
 
     pid: int
 

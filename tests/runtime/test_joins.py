@@ -125,7 +125,8 @@ def test_a_killed_worker_costs_its_batch_a_try(workers: int) -> None:
     state = flow.execute("numbers", {"upto": 12})
     assert state.status == "completed", state.error
     assert {tuple(item["n"]): item["attempt"] for item in results(state)}[4, 5, 6, 7] == 2
-    assert state.routine_states["together"]["restarts"] == 1
+    # With a second worker the job may be over before the first is replaced.
+    assert state.routine_states["together"]["restarts"] in ({1} if workers == 1 else {0, 1})
     assert sum(len(item["n"]) for item in results(state)) == 12
 
 

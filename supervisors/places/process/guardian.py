@@ -8,7 +8,6 @@ methods. Never ends anything while the program lives.
 
 from __future__ import annotations
 
-import contextlib
 import subprocess
 import sys
 import threading
@@ -35,25 +34,29 @@ class Guardian:
     """
 
     def __init__(self) -> None:
-        # Guards the pipe: groups are added by the spawner and removed by any actor.
+        # Guards all below: groups are added by the spawner and removed by any actor.
         self._lock = threading.Lock()
-        self._process = subprocess.Popen(  # noqa: S603  our own interpreter with our own words
-            [sys.executable, "-I", "-S", "-c", _PROGRAM],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            close_fds=True,
-            start_new_session=True,
-            bufsize=0,  # nothing half told, and no lock of a buffer, is in a forked copy of the program
-        )
+        self._groups: set[int] = set()
+        self._process = self._start()
 
     def add(self, group: int) -> None:
-        """Watch over a worker's process group."""
-        self._tell(f"+ {group}\n")
+        """Watch over a worker's process group; if somebody has killed the guardian, by a new one.
+
+        Raises:
+            OSError: it cannot be started.
+        """
+        with self._lock:
+            self._groups.add(group)
+            if not self._tell(f"+ {group}\n"):
+                self._process.communicate()
+                self._process = self._start()
+                self._tell("".join(f"+ {each}\n" for each in self._groups))
 
     def remove(self, group: int) -> None:
         """Forget a group that has ended, before its number can be given out again."""
-        self._tell(f"- {group}\n")
+        with self._lock:
+            self._groups.discard(group)
+            self._tell(f"- {group}\n")
 
     def close(self) -> None:
         """Let it end; waits for that."""
@@ -66,9 +69,23 @@ class Guardian:
         if self._process.stdin is not None:
             self._process.stdin.close()
 
-    def _tell(self, line: str) -> None:
+    def _start(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(  # noqa: S603  our own interpreter with our own words
+            [sys.executable, "-I", "-S", "-c", _PROGRAM],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            close_fds=True,
+            start_new_session=True,
+            bufsize=0,  # nothing half told, and no lock of a buffer, is in a forked copy of the program
+        )
+
+    def _tell(self, line: str) -> bool:
+        """Tell it, and give whether it was there to be told."""
         stdin = self._process.stdin
-        with self._lock, contextlib.suppress(OSError, ValueError):
-            # Gone only if somebody killed it: then the program is as safe as without it.
+        try:
             if stdin is not None and not stdin.closed:
                 stdin.write(line.encode())
+        except BrokenPipeError:
+            return False
+        return True

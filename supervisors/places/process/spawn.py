@@ -21,7 +21,6 @@ import atexit
 import contextlib
 import os
 import queue
-import select
 import socket
 import subprocess
 import threading
@@ -98,12 +97,12 @@ class Birth:
         return reap(self.pid, self._own_peak_bytes)
 
     def wait_reaped(self) -> None:
-        """Wait for the end of the process, and reap it."""
-        death = select.poll()
-        death.register(self.death_fd, select.POLLIN)
-        death.poll()
-        while self.reap() is None:
-            death.poll()  # not quite over
+        """Wait for the end of the process, which was killed, and reap it."""
+        if self._zygote is not None:
+            self._zygote.discard(self.pid)
+            return
+        with contextlib.suppress(ChildProcessError):  # somebody else reaped it
+            os.waitpid(self.pid, 0)
 
     def close(self) -> None:
         """Close every descriptor the parent holds. The process must have been reaped."""
@@ -165,14 +164,9 @@ class Birth:
         self.death_fd = watch_death(self.pid)
 
     def _undo_start(self) -> None:
-        """End what was started by an interpreter and cannot be watched."""
         if self.pid:
             end_tree(self.pid)
-            if self._zygote is not None:
-                self.wait_reaped()
-            else:
-                with contextlib.suppress(ChildProcessError):
-                    os.waitpid(self.pid, 0)
+            self.wait_reaped()
             self.pid = 0
 
 

@@ -20,6 +20,7 @@ import errno
 import os
 import signal
 import socket
+import struct
 import subprocess
 import threading
 from collections import OrderedDict
@@ -96,6 +97,8 @@ class Zygote:
         """Those that were not reaped; each change is one step of the interpreter."""
         self.is_lost = False
         self._channel, far_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        limit = struct.pack("@ll", int(_ANSWER_SECONDS), 0)
+        self._channel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
         try:
             with far_end:
                 self.pid, self._last_words = _start(far_end.fileno())
@@ -155,7 +158,7 @@ class Zygote:
         return self._take_status(Reap(pid))
 
     def discard(self, pid: int) -> None:
-        """Kill a worker that was never told what to become, and take its status."""
+        """Kill a worker, wait for its end, and take its status."""
         self._take_status(Discard(pid))
 
     def close(self) -> None:
@@ -205,7 +208,7 @@ class Zygote:
                 raise ZygoteLostError("its zygote has ended")
             try:
                 self._send(request, fds)
-            except (ConnectionError, TimeoutError) as error:
+            except (ConnectionError, BlockingIOError) as error:
                 raise self._lost(error) from error
             try:
                 return self._receive(_ANSWER_SECONDS)
@@ -216,12 +219,17 @@ class Zygote:
                 raise
 
     def _send(self, packet: ToZygote, fds: Sequence[int]) -> None:
-        self._channel.settimeout(_ANSWER_SECONDS)
         send_packet(self._channel, encode_packet(packet), fds)
 
     def _receive(self, seconds: float) -> tuple[FromZygote, list[int]]:
-        self._channel.settimeout(seconds)
-        data, fds = receive_packet(self._channel)
+        # The kernel's own timeout: Python's waits by a call that fails where the program may have no descriptors.
+        whole, part = divmod(seconds, 1.0)
+        limit = struct.pack("@ll", int(whole), int(part * 1e6))
+        self._channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+        try:
+            data, fds = receive_packet(self._channel)
+        except BlockingIOError:
+            raise TimeoutError(f"it did not answer within {seconds:g} s") from None
         if not data:
             raise ConnectionResetError("it closed its channel")
         return decode_reply(data), fds

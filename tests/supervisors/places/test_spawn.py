@@ -9,12 +9,13 @@ import sys
 import threading
 from pathlib import Path
 
+import psutil
 import pytest
 
 from supervisors.places.process.launch import Launch
 from supervisors.places.process.spawn import Birth, Spawner, spawner
 from supervisors.reasons import StartFailed
-from tests.supervisors.places.bench import LAUNCHES, Driver, driven
+from tests.supervisors.places.bench import LAUNCHES, Driver, driven, gone
 
 pytestmark = pytest.mark.processes
 
@@ -97,3 +98,18 @@ def test_a_start_without_descriptors_left_fails_and_leaves_nothing(spare: int, l
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         driver.place.abort()
         driver.poller.close()
+
+
+def test_a_guardian_that_was_killed_is_replaced_and_knows_of_all() -> None:
+    with driven() as first:
+        guardian = spawner._guardian
+        assert guardian is not None
+        before = guardian._process.pid
+        psutil.Process(before).kill()
+        assert gone(before)
+        with driven() as second:
+            assert guardian._process.pid != before
+            groups = {worker.pid for driver in (first, second) for worker in driver.place.workers()}
+            assert guardian._groups == groups
+        assert guardian._groups < groups
+    assert not psutil.pid_exists(before)
