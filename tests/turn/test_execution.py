@@ -13,7 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from routilux.context import current_turn
-from routilux.errors import EmitOutsideTurnError, ResultError, SlotArgumentError
+from routilux.errors import EmitOutsideTurnError, ResultError, SlotArgumentError, UnknownEventError
 from routilux.ids import to_id
 from routilux.messages import Message
 from routilux.model.function import routine
@@ -197,6 +197,16 @@ def test_a_handler_that_changes_the_dict_it_is_given_does_not_change_the_message
 
 
 # Emitting.
+
+
+def test_an_unknown_event_is_refused_by_the_routines_id() -> None:
+    def tell(self: Does) -> None:
+        self.emit("ouch")
+
+    worker = Worker(Does(tell))
+    with pytest.raises(UnknownEventError, match=r"routine 'it' has no event 'ouch'.*mean 'out'"):
+        worker.run()
+    assert worker.out == []
 
 
 def test_data_goes_out_in_the_forms_that_are_wanted() -> None:
