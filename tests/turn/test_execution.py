@@ -201,10 +201,10 @@ def test_a_handler_that_changes_the_dict_it_is_given_does_not_change_the_message
 
 def test_an_unknown_event_is_refused_by_the_routines_id() -> None:
     def tell(self: Does) -> None:
-        self.emit("ouch")
+        self.emit("outs")
 
     worker = Worker(Does(tell))
-    with pytest.raises(UnknownEventError, match=r"routine 'it' has no event 'ouch'.*mean 'out'"):
+    with pytest.raises(UnknownEventError, match=r"routine 'r' has no event 'outs'.*mean 'out'"):
         worker.run()
     assert worker.out == []
 
