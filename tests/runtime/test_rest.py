@@ -306,7 +306,7 @@ def test_a_last_checkpoint_that_cannot_be_written_is_told(
 def test_a_job_that_is_left_with_books_that_do_not_add_up_has_failed() -> None:
     job = start(lambda _one, _n: None)
     job.run_until(job.ask_checkpoint("start").done)
-    job.ledger._sent[0] += 1
+    job.ledger._ways[0].sent += 1
     job.root.signal(Leave("later"))
     while not job.finished.done():
         assert job.host.step()
