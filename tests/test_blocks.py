@@ -14,7 +14,7 @@ from routilux.messages import Message
 
 WAYS = [key_of_text(label) for label in "abc"]
 STEPS = st.lists(st.tuples(st.sampled_from(WAYS), st.integers(0, 4), st.integers(0, 4), st.booleans()), max_size=60)
-"""Of each generation: its connection, how many of the one before it leaves out at both ends, whether it is asked for."""
+"""Of each generation: its connection, how many of the one before are left out at both ends, whether it is asked for."""
 
 
 def derive(parents: Sequence[int], way: int) -> list[int]:
