@@ -24,7 +24,7 @@ from operator import sub
 from msgspec.structs import replace
 
 from routilux.accounts import Account, Output, Tap, Way
-from routilux.blocks import Block, Keys
+from routilux.blocks import BLOCK_LIMIT, Block, Keys
 from routilux.facts import Commits, Fact
 from routilux.ids import STEP, key_of_child, key_of_text, key_of_turn, to_bytes
 from routilux.merging import Merging
@@ -473,7 +473,7 @@ class Ledger(Merging):
             return False
         offset, block = account.blocks[0]
         count = len(results)
-        start, stop = block.start, block.start + count
+        start, stop, first_key = block.start, block.start + count, block.first_key + block.start
         if offset + start != delivery or stop > block.stop:
             return False
         if stop == block.stop:
@@ -488,17 +488,21 @@ class Ledger(Merging):
         each: list[tuple[int, ...]] | None = None
         if emissions and ends == list(range(1, count + 1)) and _is_one_event(account, emissions):
             events = account.alone[emissions[0][0]]
-            self._emit(account, emissions, ats[-1], lambda key: Keys(count, key, parents=block.keys, start=start), rung)
+            self._emit(
+                account, emissions, ats[-1], lambda key: Keys(count, key, parents=block.keys, start=first_key), rung
+            )
         elif emissions:
             each = [_events_of(emissions[first:end]) for first, end in zip([0, *ends], ends, strict=False)]
             events = tuple({event for event, _reference, _encoded in emissions})
             bases = [
                 base
-                for key, turn in zip(block.keys.to_list()[start:stop], each, strict=True)
+                for key, turn in zip(block.keys.to_list()[first_key : first_key + count], each, strict=True)
                 for base in _bases_of(key, 0, len(turn))
             ]
             self._emit(account, emissions, ats[-1], lambda key: Keys(len(bases), key, bases=bases), rung)
-        self._facts.append(Commits(account.index, block.edge, block.keys, start, results.began_at, ats, events, each))
+        self._facts.append(
+            Commits(account.index, block.edge, block.keys, first_key, results.began_at, ats, events, each)
+        )
         self._fact_count += count
         return True
 
@@ -538,7 +542,8 @@ class Ledger(Merging):
                 self._append_all(way, emissions, keys_for(way.key), at, rung)
         else:
             # One after the other: what goes to one receiver on several connections stays in its order.
-            keys = {way.index: keys_for(way.key).to_list() for ways in account.ways for way in ways}
+            used = {event for event, _reference, _encoded in emissions}
+            keys = {way.index: keys_for(way.key).to_list() for event in used for way in account.ways[event]}
             for number, emission in enumerate(emissions):
                 for way in account.ways[emission[0]]:
                     self._append(way, _payload_on(way, emission), keys[way.index][number], at, rung)
@@ -554,11 +559,13 @@ class Ledger(Merging):
             for payload, key in zip(payloads, keys.to_list(), strict=True):
                 self._append(way, payload, key, at, rung)
             return
-        count = len(payloads)
-        way.waiting.append(Block(way.index, way.sent + 1, payloads, keys, at, 0, count))
-        way.mailbox.surplus += count - 1
-        way.sent += count
-        self._outstanding += count
+        for first in range(0, len(payloads), BLOCK_LIMIT):
+            carried = payloads[first : first + BLOCK_LIMIT]
+            count = len(carried)
+            way.waiting.append(Block(way.index, way.sent + 1, carried, keys, at, 0, count, first))
+            way.mailbox.surplus += count - 1
+            way.sent += count
+            self._outstanding += count
         self._ring_used(way, rung)
 
 
