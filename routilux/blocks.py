@@ -70,7 +70,7 @@ class Keys:
 
 
 BLOCK_LIMIT = 256
-"""Messages in a block at most: it holds what it carries until the last of them is handled (what a place takes at once)."""
+"""Messages in a block at most (what a place takes at once): all it carries is held until the last is handled."""
 
 
 class Block(msgspec.Struct, frozen=True, gc=False):
@@ -101,9 +101,8 @@ class Block(msgspec.Struct, frozen=True, gc=False):
 
     def message(self, at: int) -> Message:
         """Give the message at an index of `payloads`."""
-        return Message(
-            self.edge, self.seq + at, self.payloads[at], self.keys.to_list()[self.first_key + at], self.sent_at
-        )
+        key = self.keys.to_list()[self.first_key + at]
+        return Message(self.edge, self.seq + at, self.payloads[at], key, self.sent_at)
 
     def between(self, start: int, stop: int) -> Block:
         """Give those from one index of `payloads` to another."""
