@@ -28,9 +28,9 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         placement: `thread`: handlers run on the actor's own thread; `process`: in child processes.
-        workers: children of a process routine; with more than one, order is given up. Each has a declared state of
-            its own, and a message may be tried again on another: what must go on where it was, such as a generator
-            that keeps its place in the state, belongs on one.
+        workers: children of a process routine; with more than one, order is given up unless it is `ordered`. Each has
+            a declared state of its own, and a message may be tried again on another: what must go on where it was, such
+            as a generator that keeps its place in the state, belongs on one.
         timeout: seconds a handler may take; None for no limit. A process that takes longer is ended. A
             thread cannot be ended: it is abandoned, what it commits later is refused, and the routine goes on
             on a new one. An `async` handler is cancelled, and abandoned as a thread only if it goes on.
@@ -44,8 +44,9 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
         concurrency: messages that a routine with `async` handlers handles at once, waiting for what they await. All of
             them see the state as it was committed when they began; of two that set the same key, the one that commits
             last wins.
-        ordered: whether turns that run at once commit in the order in which their messages were taken; False: as they
-            come to their end, which gives up order.
+        ordered: whether turns that run at once, by `concurrency` or on several `workers`, commit in the order in which
+            their messages were taken; False: as they come to their end, which gives up order. None: with `concurrency`
+            in order, on several workers not.
         error_handler: what follows failures; None: the routine's own, else the flow's.
         atomic: whether nothing a turn emits goes out before its commit, however much it is (R3).
         capacity: messages its mailbox holds before it holds back those who send.
@@ -61,12 +62,24 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
     max_abandoned: int = 3
     memory_limit: int | None = None
     concurrency: int = 1
-    ordered: bool = True
+    ordered: bool | None = None
     error_handler: ErrorHandler | None = None
     atomic: bool = False
     capacity: int = 1_000
     max_restarts: int = 3
     restart_period: float = 5.0
+
+    @property
+    def has_line(self) -> bool:
+        """Whether several of its turns run at once, and commit in the order in which their messages were taken."""
+        if self.concurrency > 1:
+            return self.ordered is not False
+        return self.workers > 1 and self.ordered is True
+
+    @property
+    def keeps_order(self) -> bool:
+        """Whether its turns commit in the order in which their messages were taken."""
+        return self.has_line or (self.workers == 1 and self.concurrency == 1)
 
     @classmethod
     def of(cls, routine_id: str, given: dict[str, Any]) -> Self:
@@ -111,7 +124,7 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
                 f"a whole number of bytes, at least {LEAST_MEMORY_BYTES}, or None",
             ),
             ("atomic", isinstance(self.atomic, bool), "True or False"),
-            ("ordered", isinstance(self.ordered, bool), "True or False"),
+            ("ordered", self.ordered is None or isinstance(self.ordered, bool), "True, False or None"),
         ):
             if not is_right:
                 return name, expected

@@ -8,7 +8,7 @@ that is how order is kept. A pool goes on with its other messages: it gave up or
 Where turns run at once and commit in their order, those behind one that failed wait in the place, run but not
 committed; what is tried again goes there ahead of them. What ends that order gives all of them back.
 A message that its place cannot carry fails as if its handler had raised, and no sooner: first
-those before it are settled, since one of them may yet come back to be handled ahead of it.
+those before it are settled, since one of them may yet come back to be handled ahead of it (`dispatch`).
 
 Owns the routine's place and the cases that wait for a verdict. Never decides what a failure
 leads to, and never touches another routine's messages but by the ledger.
@@ -17,7 +17,7 @@ leads to, and never touches another routine's messages but by the ledger.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from routilux.accounts import Account
 from routilux.ledger import Ledger
@@ -39,12 +39,14 @@ from routilux.runtime.commands import (
     Verdict,
     WorkerDue,
 )
+from routilux.runtime.dispatch import Dispatch
+from routilux.runtime.makers import Journal, PlaceMaker
 from routilux.runtime.rest import DROPPED, REQUEUED, Rest
 from routilux.runtime.turnstile import Turnstile
 from supervisors.behavior import Behavior, Context
-from supervisors.errors import FrameError, InternalError
+from supervisors.errors import InternalError
 from supervisors.messages import Terminate
-from supervisors.places.base import LoopListener, Lost, Place, RequestAbandoned
+from supervisors.places.base import Lost, RequestAbandoned
 from supervisors.policy import Strategy
 from supervisors.reasons import (
     DeadlineExceeded,
@@ -53,22 +55,7 @@ from supervisors.reasons import (
     Raised,
     Reason,
     is_clean,
-    record_error,
 )
-
-
-class Journal(Protocol):
-    """Where what is done once is written down (`routilux.jobs.journal`)."""
-
-    def record(self, message: Message, once: Once) -> None:
-        """Write it down, durably."""
-
-
-class PlaceMaker(Protocol):
-    """Makes the place a routine runs at, once its actor has started."""
-
-    def __call__(self, listener: LoopListener, ctx: Context, wait: Callable[[], bool]) -> Place:
-        """Make it; `wait` is for places that run requests on the actor's own thread."""
 
 
 class RoutineActor(Behavior):
@@ -111,23 +98,18 @@ class RoutineActor(Behavior):
         self._report = report
         self._shutdown = shutdown
         self._workers = account.plan.options.workers
-        self._is_pool = self._workers > 1
         options = account.plan.options
-        self._keeps_order = not self._is_pool and (options.concurrency == 1 or options.ordered)
-        self._has_line = options.concurrency > 1 and options.ordered
+        self._keeps_order = options.keeps_order
+        self._has_line = options.has_line
         """Whether turns run at once and commit in their order."""
-        self._due: set[int] = set()
-        """Tickets of what is to be tried again ahead of what is in hand."""
         self._cases: dict[int, Case] = {}
         self._next_case = 0
-        self._holds = 0
-        self._drains = False
-        """Whether nothing is taken before all in hand is settled: the next message cannot be carried."""
         self._fruitful = [False] * self._workers
         self._ungranted: list[tuple[int, int]] = []
         self._is_closing = False
         self._journal = journal
-        self._rest = Rest(account, ledger, report)
+        self._dispatch = Dispatch(account, ledger, carrier, self._refuse)
+        self._rest = Rest(account, ledger, report, self._put_back_all if self._has_line else None)
 
     # -- Behavior
 
@@ -136,12 +118,12 @@ class RoutineActor(Behavior):
         self._ctx = ctx
         self._ticks, self._flushes = Alarm(ctx, Tick()), Alarm(ctx, FlushDue())
         pace = self._account.plan.pace
-        self._source: Ledger | Turnstile = self._ledger if pace is None else Turnstile(pace, self._ledger, ctx)
         self._place = self._make_place(self, ctx, self._wait_inside_turn)
+        self._dispatch.begin(self._place, self._ledger if pace is None else Turnstile(pace, self._ledger, ctx))
         for number in range(self._workers):
             self._start_worker(number)
         for ticket, wait in self._account.in_retry.items():
-            self._holds += wait.holds
+            self._dispatch.holds += wait.holds
             ctx.set_timer(max(0.0, wait.due_at - ctx.now()), RetryDue(ticket, wait.holds))
 
     def on_message(self, message: object, ctx: Context) -> None:
@@ -166,11 +148,7 @@ class RoutineActor(Behavior):
     def _on_due(self, due: RetryDue | WorkerDue | FlushDue | Tick, now: float) -> None:
         match due:
             case RetryDue(ticket, holds):
-                if self._has_line and holds:
-                    self._due.add(ticket)
-                else:
-                    self._ledger.put_forward(self._account, ticket)
-                    self._holds -= holds
+                self._dispatch.try_again(ticket, holds=holds)
             case WorkerDue(worker):
                 if not self._is_closing and not self._account.is_skipped:
                     self._account.restarts += 1
@@ -186,11 +164,7 @@ class RoutineActor(Behavior):
         """Hand out what there is room for, and run what is to be run here."""
         if self._ungranted:
             self._grant_parts()
-        if self._due:
-            self._hand_out_due()
-        worked = self._hand_out()
-        if worked:
-            self._place.flush()
+        worked = not self._is_closing and self._dispatch.hand_out()
         advance, control = self._place.advance, ctx.mailbox.control
         if advance():
             worked = True
@@ -261,7 +235,7 @@ class RoutineActor(Behavior):
             self._ledger.put_back(self._account, (*ran, *(() if suspect is None else (suspect,))), redelivered=True)
             self._start_worker(number)
             return
-        if self._has_line and self._holds and suspect is not None:
+        if self._has_line and self._dispatch.holds and suspect is not None:
             # Ahead of it is one that failed; it is run again after that, and what it does then will count.
             lost = Lost(None, (*ran, suspect, *unbegun), ())
         self._fail(number, reason, lost, is_retryable=True, is_lost=True)
@@ -275,6 +249,14 @@ class RoutineActor(Behavior):
         self._publish_pids()
         self._ctx.stop(Normal())
 
+    def on_again(self, number: int, seq: int, *, may_have_run: bool) -> Any:
+        """A turn is to be run again whose message has kept its place among those in hand."""
+        return self._carrier.request(self._ledger.give_again(self._account, seq, redelivered=may_have_run))
+
+    def may_overtake(self, body: Any) -> bool:
+        """What is recorded once is recorded at once: nothing in the flow comes out of order by that."""
+        return self._carrier.part(body).once is not None
+
     # -- Private
 
     def _start_worker(self, number: int) -> None:
@@ -285,64 +267,8 @@ class RoutineActor(Behavior):
         pids = {worker.number: worker.pid for worker in self._place.workers()}
         self._account.pids = tuple(pids.get(number) for number in range(self._workers))
 
-    def _hand_out(self) -> bool:
-        if self._holds or self._is_closing or self._account.is_skipped:
-            return False
-        if self._drains:
-            if self._account.in_hand:
-                return False
-            self._drains = False
-        place, source, account = self._place, self._source, self._account
-        worked = False
-        for number in range(self._workers):
-            # One worker gets all it has room for, the workers of a pool get theirs in turns.
-            room = place.room(number)
-            taken = source.take(account, 1 if self._is_pool else room) if room else []
-            if not taken:
-                continue
-            worked = True
-            if self._is_local:
-                place.submit(number, taken)
-            else:
-                self._submit_written(number, taken)
-        if worked:
-            account.note_running()
-        return worked
-
-    def _hand_out_due(self) -> None:
-        """Hand out what is to be tried again, the oldest first, ahead of all that is in hand."""
-        source, account = self._source, self._account
-        for ticket, wait in tuple(account.in_retry.items()):
-            if not wait.holds:
-                continue
-            if ticket not in self._due or self._is_closing or self._place.room(0) < len(wait.messages):
-                return
-            taken = source.take_forward(account, ticket)
-            if not taken:
-                return
-            self._due.discard(ticket)
-            self._holds -= wait.holds
-            self._place.submit(0, taken)
-            account.note_running()
-
-    def _submit_written(self, number: int, taken: list[tuple[int, Message]]) -> None:
-        for delivery, message in taken:
-            try:
-                self._place.submit(number, ((delivery, self._carrier.request(message)),))
-            except FrameError as error:
-                self._refuse(number, [other for other, _ in taken if other >= delivery], error)
-                return
-
-    def _refuse(self, number: int, deliveries: list[int], error: FrameError) -> None:
-        """Let the first of `deliveries` fail, which the place could not take; those behind it go back."""
-        first, *behind = deliveries
-        self._ledger.put_back(self._account, behind)
-        if not self._is_pool and len(self._account.in_hand) > 1:
-            self._drains = True
-            self._ledger.put_back(self._account, (first,))
-            return
-        # No other try can end otherwise.
-        self._fail(number, Raised(record_error(error)), Lost(first, (), ()), is_retryable=False, is_lost=False)
+    def _refuse(self, number: int, delivery: int, reason: Reason) -> None:
+        self._fail(number, reason, Lost(delivery, (), ()), is_retryable=False, is_lost=False)
 
     def _grant_parts(self) -> None:
         if self._ungranted and self._ledger.has_room(self._account):
@@ -414,7 +340,7 @@ class RoutineActor(Behavior):
                 suspect, ran, holds = None, (), False
         self._next_case += 1
         self._cases[self._next_case] = Case(ran, suspect, message, reason, number, holds)
-        self._holds += holds
+        self._dispatch.holds += holds
         self._report(
             Failure(
                 routine=account.plan.index,
@@ -460,6 +386,7 @@ class RoutineActor(Behavior):
                     due_at=now + verdict.delay,
                     holds=case.holds,
                 )
+                self._dispatch.note_retry(ticket, case.worker)
                 self._ctx.set_timer(verdict.delay, RetryDue(ticket, case.holds))
                 return  # what it holds is let go when the retry is due
             case Strategy.CONTINUE:
@@ -478,13 +405,22 @@ class RoutineActor(Behavior):
                 if self._has_line:
                     self._give_back_all(but=(*case.held, delivery))
                 ledger.put_back(account, (*case.held, delivery), redelivered=is_crash)
-        self._holds -= case.holds
+        self._dispatch.holds -= case.holds
 
     def _give_back_all(self, but: tuple[int, ...] = ()) -> None:
         """Put back all that is in hand, in its order: what its turns come to is nobody's any more."""
+        self._put_back(but)
+        for worker in self._place.workers():
+            if worker.in_hand:
+                self._place.kill(worker.number, DROPPED)
+
+    def _put_back_all(self) -> None:
+        """Put back all that is in hand, in its order, but for what waits for its verdict."""
+        self._put_back(tuple(case.delivery for case in self._cases.values() if case.delivery is not None))
+
+    def _put_back(self, but: tuple[int, ...]) -> None:
         in_hand = [delivery for delivery in self._account.in_hand if delivery not in but]
         self._ledger.put_back(self._account, in_hand, redelivered=True)
-        self._place.kill(0, DROPPED)
 
     def _close(self) -> None:
         if self._is_closing:

@@ -35,7 +35,8 @@ from routilux.runtime.interrupts import Uninterrupted
 from routilux.runtime.job import Job
 from routilux.runtime.job_supervisor import ABANDON_SECONDS, RECORDER_SECONDS, JobSupervisor
 from routilux.runtime.keeping import Kept, codec_of
-from routilux.runtime.routine_actor import PlaceMaker, RoutineActor
+from routilux.runtime.makers import PlaceMaker
+from routilux.runtime.routine_actor import RoutineActor
 from routilux.runtime.running import running
 from routilux.runtime.signals import note_resume
 from routilux.serial.registry import default as registry
@@ -52,6 +53,7 @@ from supervisors.locking import BriefLock
 from supervisors.parking import Poller
 from supervisors.places.base import Listener, LoopListener, Place
 from supervisors.places.looped import LoopPlace
+from supervisors.places.ordered import OrderedListener, OrderedPlace, line_limit
 from supervisors.places.process.output import show_output
 from supervisors.places.process.place import ProcessPlace
 from supervisors.places.thread import ThreadPlace
@@ -427,7 +429,7 @@ def _loop_place(account: Account, job_id: str, codec: ValueCodec, warn: Warn) ->
             ctx.now,
             limit=options.concurrency,
             # One at a time has no order to be kept.
-            is_ordered=options.ordered and options.concurrency > 1,
+            is_ordered=options.has_line,
             timeout=options.timeout,
             warn=warn,
             note_abandoned=account.note_abandoned,
@@ -439,23 +441,40 @@ def _loop_place(account: Account, job_id: str, codec: ValueCodec, warn: Warn) ->
 def _process_place(account: Account, service: bytes, warn: Warn, inherited: tuple[int, ...]) -> PlaceMaker:
     routine = account.plan
 
-    def make(listener: Listener, ctx: Context, wait: Callable[[], bool]) -> Place:  # noqa: ARG001  nothing runs here
+    def make(listener: OrderedListener, ctx: Context, wait: Callable[[], bool]) -> Place:  # noqa: ARG001  nothing runs here
         if not isinstance(ctx.parker, Poller):
             message = "the actor of a process routine waits at a Poller"
             raise TypeError(message)
-        return ProcessPlace(
-            routine.id,
-            service,
-            routine.options.workers,
-            poller=ctx.parker,
-            clock=ctx.now,
-            listener=listener,
-            output=partial(show_output, routine.id),
-            timeout=routine.options.timeout,
-            warn=warn,
-            memory_limit=routine.options.memory_limit,
-            inherited=inherited,
-            note_ended=account.note_ended,
-        )
+        make_pool = partial(_pool_of, account, service, warn, inherited, ctx.parker, ctx.now)
+        if not routine.options.has_line:
+            return make_pool(listener)
+        workers = routine.options.workers
+        return OrderedPlace(make_pool, listener, workers=workers, limit=line_limit(workers))
 
     return make
+
+
+def _pool_of(
+    account: Account,
+    service: bytes,
+    warn: Warn,
+    inherited: tuple[int, ...],
+    poller: Poller,
+    clock: Callable[[], float],
+    listener: Listener,
+) -> ProcessPlace:
+    routine = account.plan
+    return ProcessPlace(
+        routine.id,
+        service,
+        routine.options.workers,
+        poller=poller,
+        clock=clock,
+        listener=listener,
+        output=partial(show_output, routine.id),
+        timeout=routine.options.timeout,
+        warn=warn,
+        memory_limit=routine.options.memory_limit,
+        inherited=inherited,
+        note_ended=account.note_ended,
+    )

@@ -80,6 +80,18 @@ class Line:
             return bool(self._coming)
         return not self.is_blocked and bool(self._kept) and bool(next(iter(self._kept.values())))
 
+    @property
+    def head(self) -> int | None:
+        """The request at the head of an ordered line; None where there is none."""
+        return next(iter(self._kept), None)
+
+    def drop_kept(self, seq: int) -> tuple[Reported, ...]:
+        """Forget and give what an ordered line keeps of a request, which stays where it is."""
+        kept = self._kept[seq]
+        dropped = tuple(kept)
+        kept.clear()
+        return dropped
+
     def leave(self, seq: int) -> None:
         """Let a request leave: what is kept of it is dropped."""
         self._kept.pop(seq, None)

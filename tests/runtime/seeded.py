@@ -39,12 +39,15 @@ from routilux.turn.state import begin_state, decode_state
 from routilux.turn.values import PICKLED, ValueCodec
 from supervisors.locking import BriefLock
 from supervisors.places.looped import LoopPlace
+from supervisors.places.ordered import OrderedPlace
 from supervisors.places.scripted import Faults, ScriptedPlace
 from supervisors.places.simulated_loop import SimulatedLoop
 from supervisors.places.thread import ThreadPlace
 from supervisors.testing import StepHost
 
 JOB = "job"
+LINE_LIMIT = 5
+"""Requests in the line of an ordered pool, for each of its workers: little more than those take ahead."""
 
 
 class Past(NamedTuple):
@@ -296,11 +299,34 @@ class SeededJob:
             listener,
             ctx.now,
             limit=options.concurrency,
-            is_ordered=options.ordered and options.concurrency > 1,
+            is_ordered=options.has_line,
             timeout=options.timeout,
             warn=lambda *_: None,
             note_abandoned=account.note_abandoned,
         )
+
+    def _make_pool(self, routine: RoutinePlan, make_service: Any, listener: Any, ctx: Any) -> tuple[Any, ScriptedPlace]:
+        workers, pools = routine.options.workers, []
+
+        def make(listener: Any) -> ScriptedPlace:
+            pool = ScriptedPlace(
+                make_service,
+                listener,
+                random.Random(f"{self._seed}:{routine.id}"),
+                workers=workers,
+                faults=self._faults,
+                clock=ctx.now,
+                max_request_bytes=self._max_request_bytes,
+            )
+            pools.append(pool)
+            return pool
+
+        place: Any
+        if routine.options.has_line:
+            place = OrderedPlace(make, listener, workers=workers, limit=LINE_LIMIT * workers)
+        else:
+            place = make(listener)
+        return place, pools[0]
 
     def _tell_root(self, message: object) -> None:
         self.root.signal(message)
@@ -336,19 +362,11 @@ class SeededJob:
                 return self._make_looped(routine, make_service, listener, ctx)
             if not routine.is_process:
                 return ThreadPlace(make_service, listener, ctx.now, wait)
-            place = ScriptedPlace(
-                make_service,
-                listener,
-                random.Random(f"{self._seed}:{routine.id}"),
-                workers=routine.options.workers,
-                faults=self._faults,
-                clock=ctx.now,
-                max_request_bytes=self._max_request_bytes,
-            )
+            place, pool = self._make_pool(routine, make_service, listener, ctx)
 
             def act() -> bool:
                 # As a poller's callbacks do on threads: whoever was called back looks for work again.
-                if not place.tick():
+                if not pool.tick():
                     return False
                 ctx.mailbox.ring()
                 return True

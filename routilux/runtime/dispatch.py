@@ -1,0 +1,158 @@
+"""How a routine's actor hands out messages: which are taken, and which worker gets each.
+
+Owns what keeps new messages from being taken, and the tries that are to come ahead of all in hand. Never settles a
+message: what cannot be handed out, its actor is told by `fail`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import repeat
+from typing import Protocol
+
+from routilux.accounts import Account
+from routilux.dealing import deal
+from routilux.ledger import Ledger
+from routilux.messages import Message
+from routilux.runtime.carriers import Carrier
+from routilux.runtime.turnstile import Turnstile
+from supervisors.errors import FrameError
+from supervisors.places.base import Place
+from supervisors.reasons import Raised, Reason, record_error
+
+Taken = list[tuple[int, Message]]
+"""Messages that were taken in hand, by their delivery numbers."""
+
+
+class Fail(Protocol):
+    """Lets a message in hand fail that its place cannot carry."""
+
+    def __call__(self, number: int, delivery: int, reason: Reason) -> None:
+        """Let it fail; no other try can end otherwise."""
+
+
+class Dispatch:
+    """What of one routine is handed out.
+
+    Args:
+        account: the routine's.
+        ledger: the job's.
+        carrier: how messages look to the place.
+        fail: lets a message fail.
+    """
+
+    def __init__(self, account: Account, ledger: Ledger, carrier: Carrier, fail: Fail) -> None:
+        options = account.plan.options
+        self._account = account
+        self._ledger = ledger
+        self._carrier = carrier
+        self._fail = fail
+        self._workers = options.workers
+        self._is_local = carrier.keeps_references
+        self._keeps_order = options.keeps_order
+        self._has_line = options.has_line
+        self._place: Place
+        self._source: Ledger | Turnstile = ledger
+        self.holds = 0
+        """Failures without whose end nothing new is taken."""
+        self._drains = False
+        """Whether nothing is taken before all in hand is settled: the next message cannot be carried."""
+        self._tried_by: dict[int, int] = {}
+        """By ticket, the worker that is to try again what is ahead of all that is in hand."""
+        self._due: set[int] = set()
+        """Tickets of those whose time has come."""
+
+    def begin(self, place: Place, source: Ledger | Turnstile) -> None:
+        """Say where messages are handed to, and where they are taken."""
+        self._place = place
+        self._source = source
+
+    def hand_out(self) -> bool:
+        """Take what there is room for, and submit it; tells whether there was something."""
+        if self._due:
+            self._hand_out_due()
+        account = self._account
+        if self.holds or account.is_skipped:
+            return False
+        if self._drains:
+            if account.in_hand:
+                return False
+            self._drains = False
+        place = self._place
+        if self._workers > 1:
+            rooms = list(map(place.room, range(self._workers)))
+            room = sum(rooms)
+            taken = self._source.take(account, room) if room else []
+            self._submit(zip(deal(len(taken), rooms), taken, strict=True), taken)
+        else:
+            room = place.room(0)
+            taken = self._source.take(account, room) if room else []
+            if self._is_local:
+                if taken:
+                    place.submit(0, taken)
+            else:
+                self._submit(zip(repeat(0), taken, strict=False), taken)
+        if not taken:
+            return False
+        account.note_running()
+        place.flush()
+        return True
+
+    def note_retry(self, ticket: int, worker: int) -> None:
+        """Note who is to try again what was set aside, ahead of all that is in hand."""
+        self._tried_by[ticket] = worker
+
+    def try_again(self, ticket: int, *, holds: bool) -> None:
+        """Put what was set aside to the head: of its mailbox, or, once its worker has room, of all that is in hand."""
+        if self._has_line and holds:
+            self._due.add(ticket)
+            return
+        self._tried_by.pop(ticket, None)
+        self._ledger.put_forward(self._account, ticket)
+        self.holds -= holds
+
+    def _hand_out_due(self) -> None:
+        """Hand out what is to be tried again, the oldest first, ahead of all that is in hand."""
+        account = self._account
+        for ticket, wait in tuple(account.in_retry.items()):
+            if not wait.holds:
+                continue
+            number = self._tried_by.get(ticket, 0)
+            if ticket not in self._due or self._place.room(number) < len(wait.messages):
+                return
+            taken = self._source.take_forward(account, ticket)
+            if not taken:
+                return
+            self._due.discard(ticket)
+            self._tried_by.pop(ticket, None)
+            self.holds -= wait.holds
+            account.note_running()
+            self._submit_due(number, taken)
+
+    def _submit_due(self, number: int, taken: Taken) -> None:
+        request = self._carrier.request
+        try:
+            self._place.submit(number, [(delivery, request(message)) for delivery, message in taken])
+        except FrameError as error:  # it has grown, by what was recorded of it
+            self._fail(number, taken[0][0], Raised(record_error(error)))
+        self._place.flush()
+
+    def _submit(self, dealt: Iterable[tuple[int, tuple[int, Message]]], taken: Taken) -> None:
+        """Submit what was taken, in its order, each to the worker that it was dealt to."""
+        submit, request = self._place.submit, self._carrier.request
+        for number, (delivery, message) in dealt:
+            try:
+                submit(number, ((delivery, request(message)),))
+            except FrameError as error:
+                self._refuse(number, [other for other, _ in taken if other >= delivery], error)
+                return
+
+    def _refuse(self, number: int, deliveries: list[int], error: FrameError) -> None:
+        """Let the first of `deliveries` fail, which the place could not take; those behind it go back."""
+        first, *behind = deliveries
+        self._ledger.put_back(self._account, behind)
+        if self._keeps_order and len(self._account.in_hand) > 1:
+            self._drains = True
+            self._ledger.put_back(self._account, (first,))
+            return
+        self._fail(number, first, Raised(record_error(error)))

@@ -1,0 +1,397 @@
+"""A place around a pool of workers that tells of their requests in the order in which they were submitted.
+
+Owns what has come from the workers before its turn (`line`), and who has to run what once more. Lives on its actor's
+thread, as the place of the workers does; starts nothing, and never decides what a failure means.
+
+Theory of operation. Each request stays with the worker that it was submitted to until it has left the line, and each
+worker gets its own in the order of the line. What a worker gives back, because one before it failed or because it is
+held, waits here and is handed to it again by itself; the listener is told of none of that. Behind a request that
+failed its worker gets nothing before it is known what becomes of that one, so it is free when that is submitted once
+more, at the head. From both follows that the head of the line never stands behind a request that waits for its turn.
+
+A worker that dies takes along what it had handed over before its turn: the next incarnation begins with what was
+committed, of which that is no part. It is told of at once, so that it can be replaced; the request that it died on
+fails in its turn, as one that was overdue does.
+
+What waits for its turn is bounded, in number (`limit`) and in bytes (`KEPT_BYTES`): over that nothing more is taken,
+and whoever runs ahead waits. Parts are bounded by their grants, as anywhere.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, Protocol
+
+from supervisors.errors import FrameError, InternalError
+from supervisors.places.base import CLOSED, Listener, LoopListener, Lost, Place, Worker
+from supervisors.places.line import Line
+from supervisors.reasons import ProtocolError, Raised, Reason, record_error
+
+KEPT_BYTES = 16 * 1024 * 1024
+"""Bytes of parts and results before their turn with which nothing more is taken (arbitrary)."""
+WINDOW_LIMIT = 256
+"""Requests that a worker holds at most, as `process.link` has it."""
+
+
+class OrderedListener(LoopListener, Protocol):
+    """Who hands requests to workers that are told of in order."""
+
+    def on_again(self, number: int, seq: int, *, may_have_run: bool) -> Any:
+        """Give a request once more, which the worker has to run again.
+
+        Args:
+            number: the worker.
+            seq: the request.
+            may_have_run: whether it was begun before.
+        """
+
+    def may_overtake(self, body: Any) -> bool:
+        """Tell whether a part may be told before its turn; raises `FrameError` for what it cannot read."""
+
+
+class _Part(NamedTuple):
+    seq: int
+    body: Any
+
+
+class _Done(NamedTuple):
+    seq: int
+    body: Any
+    seconds: float
+    at: float
+
+
+class _Failed(NamedTuple):
+    seq: int
+    body: Any
+
+
+class _Fallen(NamedTuple):
+    """It failed by no word of its own; with `is_loss` the loss of its worker is to be told with it."""
+
+    seq: int
+    reason: Reason
+    is_loss: bool
+
+
+class OrderedPlace:
+    """Tell of the requests of a pool in order.
+
+    Args:
+        make_pool: makes the place of the workers, given who listens to it.
+        listener: who is told in order.
+        workers: how many there are.
+        limit: requests in the line at most, no fewer than there are workers.
+    """
+
+    def __init__(
+        self, make_pool: Callable[[Listener], Place], listener: OrderedListener, *, workers: int, limit: int
+    ) -> None:
+        self._listener = listener
+        self._limit = limit
+        self._line = Line(is_ordered=True)
+        self._queues: list[deque[int]] = [deque() for _ in range(workers)]
+        """Of each worker what it has in the line, in the order of that."""
+        self._workers_of: dict[int, int] = {}
+        """In whose hands each request in the line is."""
+        self._again: dict[int, bool] = {}
+        """What is to be handed out again, and whether it may have been run."""
+        self._failed: set[int] = set()
+        """What has failed and was not told of yet."""
+        self._killed: dict[int, list[int]] = {}
+        """What workers had that were killed for the listener, and whose end was not told yet."""
+        self._lost: set[int] = set()
+        """Workers whose loss is to be told with the request they died on."""
+        self._culprits: dict[int, int] = {}
+        """Workers that are being ended for what a request handed over, with that request."""
+        self._kept_bytes = 0
+        self._is_closing = False
+        self._has_pool_closed = False
+        self._pool = make_pool(self)
+
+    # -- Place
+
+    def start(self, number: int, boot: Any) -> None:
+        """Start a new incarnation of a worker."""
+        self._pool.start(number, boot)
+
+    def room(self, number: int) -> int:
+        """How many more requests the worker takes now, where the line takes as many."""
+        if self._line.is_blocked:
+            return self._pool.room(number)  # for what goes to the head: its own worker has nothing else
+        if self._kept_bytes >= KEPT_BYTES or ((self._again or self._failed) and self._has_to_wait(number)):
+            return 0
+        # Its share, since each is asked before any of them is given something.
+        return min(self._pool.room(number), (self._limit - len(self._line)) // len(self._queues))
+
+    def submit(self, number: int, requests: Iterable[tuple[int, Any]]) -> None:
+        """Hand requests to a worker; they come last in the line, or first where that waits for them."""
+        for seq, body in requests:
+            self._pool.submit(number, ((seq, body),))
+            if self._line.is_blocked:
+                self._queues[number].appendleft(seq)
+            else:
+                self._queues[number].append(seq)
+            self._line.enter([seq])
+            self._workers_of[seq] = number
+
+    def flush(self) -> None:
+        """Send what was submitted."""
+        self._pool.flush()
+
+    def advance(self) -> bool:
+        """Tell one thing whose turn has come."""
+        if self._again and not self._line.is_blocked and not self._is_closing:
+            self._hand_out_again()
+        report = self._line.take()
+        if report is not None:
+            self._tell(report)
+            return True
+        if self._has_pool_closed:
+            return self._finish_closing()
+        return self._pool.advance()
+
+    def grant(self, number: int, seq: int) -> None:
+        """Let the request go on past its oldest part."""
+        self._pool.grant(number, seq)
+
+    def pass_by(self, number: int) -> None:
+        """Go on without the request that failed."""
+        self._line.pass_by()
+
+    def hold(self) -> None:
+        """Let no request go on past its next part or stop."""
+        self._pool.hold()
+
+    def release(self) -> None:
+        """Let them go on."""
+        self._pool.release()
+
+    @property
+    def is_still(self) -> bool:
+        """Whether no request's own code runs, and nothing is left to tell of."""
+        return self._pool.is_still and not self._line.has_next()
+
+    def kill(self, number: int, reason: Reason) -> None:
+        """End a worker; all it has in the line comes back with it, and what it has handed over is dropped."""
+        for seq in (held := tuple(self._queues[number])):
+            self._leave(seq)
+        if number in self._lost:
+            self._lost.discard(number)
+            self._listener.on_lost(number, reason, Lost(None, held, ()))
+        elif any(worker.number == number for worker in self._pool.workers()):
+            self._killed.setdefault(number, []).extend(held)
+            self._pool.kill(number, reason)
+        elif held:
+            self._listener.on_returned(number, held)
+
+    def close(self, timeout: float, reason: Reason = CLOSED) -> None:
+        """Ask all workers to end after the request they are on; what cannot be told then comes back, in order."""
+        self._is_closing = True
+        self._pool.close(timeout, reason)
+
+    def abort(self) -> None:
+        """End everything before returning, telling nobody."""
+        self._pool.abort()
+
+    def next_deadline(self) -> float | None:
+        """Clock reading at which the pool is to be told the time."""
+        return self._pool.next_deadline()
+
+    def on_tick(self, now: float) -> None:
+        """Tell the pool the time."""
+        self._pool.on_tick(now)
+
+    def workers(self) -> tuple[Worker, ...]:
+        """The workers that run, and those that do not and are waited for; with all they have in the line."""
+        running = {worker.number: worker for worker in self._pool.workers()}
+        listed = []
+        for number, queue in enumerate(self._queues):
+            worker = running.get(number)
+            if worker is not None or queue:
+                worker = Worker(number, 0, None, False, 0, None, None) if worker is None else worker
+                listed.append(worker._replace(in_hand=len(queue)))
+        return tuple(listed)
+
+    # -- Listener, of the pool
+
+    def on_ready(self, number: int) -> None:
+        """Pass it on."""
+        self._listener.on_ready(number)
+
+    def on_part(self, number: int, seq: int, body: Any) -> bool:
+        """Keep a part for its turn, unless it may come before."""
+        if self._workers_of.get(seq) != number:
+            return False
+        if self._listener.may_overtake(body):
+            return self._listener.on_part(number, seq, body)
+        self._keep(_Part(seq, body))
+        return True
+
+    def on_done(self, number: int, seq: int, body: Any, seconds: float, at: float) -> bool:
+        """Keep a result for its turn."""
+        if self._workers_of.get(seq) != number:
+            return False
+        self._keep(_Done(seq, body, seconds, at))
+        return True
+
+    def on_returned(self, number: int, seqs: tuple[int, ...]) -> None:
+        """Hand them out again later."""
+        for seq in seqs:
+            if self._workers_of.get(seq) == number:
+                self._again[seq] = False
+
+    def on_failed(self, number: int, seq: int, body: Any, returned: tuple[int, ...]) -> None:
+        """Keep the failure for its turn, and hand out again later what stood behind it."""
+        if self._workers_of.get(seq) == number:
+            self._failed.add(seq)
+            self._keep(_Failed(seq, body))
+        self.on_returned(number, returned)
+
+    def on_lost(self, number: int, reason: Reason, lost: Lost) -> None:
+        """Let everything of that worker be run again, but for what it died on."""
+        killed = self._killed.pop(number, None)
+        suspect = self._culprits.pop(number, lost.suspect)
+        if self._is_closing:
+            return  # what it had comes back with all the rest
+        if killed is not None:
+            is_known = suspect in killed
+            others = tuple(seq for seq in killed if seq != suspect)
+            self._listener.on_lost(number, reason, Lost(suspect if is_known else None, others, ()))
+            return
+        is_at_head = suspect is not None and self._line.head == suspect and not self._line.is_blocked
+        for seq in self._queues[number]:
+            if seq == suspect:
+                # What it handed over before is a part of what was tried, and of no other try.
+                self._drop_kept(seq)
+                self._again.pop(seq, None)
+                self._failed.add(seq)
+                self._keep(_Fallen(seq, reason, is_loss=is_at_head))
+            elif seq in self._failed:
+                self._keep(self._drop_kept(seq)[-1])  # how it failed; what it handed over before is gone as well
+            else:
+                has_run = self._drop_kept(seq) or seq in lost.ran or seq == lost.suspect or self._again.get(seq)
+                self._again[seq] = bool(has_run)
+        if is_at_head:
+            self._lost.add(number)
+        else:
+            self._listener.on_lost(number, reason, Lost(None, (), ()))
+
+    def on_closed(self) -> None:
+        """Be done once all is told whose turn has come."""
+        self._has_pool_closed = True
+
+    # -- Private
+
+    def _has_to_wait(self, number: int) -> bool:
+        """Whether something of the worker's is to be handed out again first, or failed and was not told of."""
+        return any(seq in self._again or seq in self._failed for seq in self._queues[number])
+
+    def _hand_out_again(self) -> None:
+        """Hand out what its worker has room for, in order, but nothing behind a request that failed."""
+        for number, queue in enumerate(self._queues):
+            room = self._pool.room(number)
+            for seq in queue:
+                if room <= 0 or seq in self._failed:
+                    break
+                if seq in self._again:
+                    room -= 1
+                    self._hand_out_one_again(number, seq, may_have_run=self._again.pop(seq))
+        self._pool.flush()
+
+    def _hand_out_one_again(self, number: int, seq: int, *, may_have_run: bool) -> None:
+        request = self._listener.on_again(number, seq, may_have_run=may_have_run)
+        try:
+            self._pool.submit(number, ((seq, request),))
+        except FrameError as error:
+            # It has grown by what was recorded of it.
+            self._failed.add(seq)
+            self._keep(_Fallen(seq, Raised(record_error(error)), is_loss=False))
+
+    def _keep(self, report: _Part | _Done | _Failed | _Fallen) -> None:
+        self._kept_bytes += _size_of(report)
+        self._line.keep(report)
+
+    def _drop_kept(self, seq: int) -> tuple[Any, ...]:
+        """Forget and give what a request has handed over."""
+        dropped = self._line.drop_kept(seq)
+        self._kept_bytes -= sum(map(_size_of, dropped))
+        return dropped
+
+    def _leave(self, seq: int) -> None:
+        self._drop_kept(seq)
+        self._line.leave(seq)
+        self._queues[self._workers_of.pop(seq)].remove(seq)
+        self._again.pop(seq, None)
+        self._failed.discard(seq)
+
+    def _tell(self, report: Any) -> None:
+        self._kept_bytes -= _size_of(report)
+        seq, listener = report.seq, self._listener
+        number = self._workers_of[seq]
+        try:
+            match report:
+                case _Part(_, body):
+                    listener.on_part(number, seq, body)
+                case _Done(_, body, seconds, at):
+                    # First, since it may be read, refused, or end everything.
+                    listener.on_done(number, seq, body, seconds, at)
+                    self._leave(seq)
+                case _Failed(_, body):
+                    self._fail(seq)
+                    listener.on_failed(number, seq, body, ())
+                case _Fallen(_, reason, is_loss):
+                    self._fail(seq)
+                    if is_loss:
+                        self._lost.discard(number)
+                        listener.on_lost(number, reason, Lost(seq, (), ()))
+                    else:
+                        listener.on_overdue(number, seq, reason)
+                case _:
+                    message = f"{report!r} was kept of a request"
+                    raise InternalError(message)
+        except FrameError as error:
+            self._break_off(number, seq, error)
+
+    def _fail(self, seq: int) -> None:
+        self._leave(seq)
+        self._line.fail(seq)
+
+    def _break_off(self, number: int, seq: int, error: FrameError) -> None:
+        """End the worker for a request that handed over what cannot be read, and fails by that, at the head."""
+        if seq in self._line:
+            self._drop_kept(seq)
+        else:
+            self._line.enter([seq])
+            self._queues[number].appendleft(seq)
+            self._workers_of[seq] = number
+        running = [worker for worker in self._pool.workers() if worker.number == number]
+        reason = ProtocolError(str(error), running[0].pid if running else None)
+        if running and number not in self._culprits:
+            self._culprits[number] = seq
+            self._pool.kill(number, reason)
+        else:  # it has ended since
+            self._failed.add(seq)
+            self._keep(_Fallen(seq, reason, is_loss=False))
+
+    def _finish_closing(self) -> bool:
+        self._has_pool_closed = False
+        left, _ = self._line.split(None)
+        for seq in left:
+            self._leave(seq)
+        self._line.clear()
+        if left:
+            self._listener.on_lost(0, CLOSED, Lost(None, left, ()))
+        self._listener.on_closed()
+        return True
+
+
+def line_limit(workers: int) -> int:
+    """Give how many requests may be in the line of a pool: what its workers hold, and one window that has finished."""
+    return WINDOW_LIMIT * (workers + 1)
+
+
+def _size_of(report: Any) -> int:
+    body = getattr(report, "body", None)
+    return len(body) if isinstance(body, bytes) else 0
