@@ -17,6 +17,7 @@ from routilux.merge_buffers import Lane, MergeBuffer, make_buffers
 from routilux.messages import Message, Payload, count_parts
 from routilux.routing import Edge, OutputPlan, RoutinePlan
 from routilux.tracking.meters import Spent
+from routilux.turn.state import is_reserved
 from supervisors.mailbox import Lock, Mailbox
 from supervisors.parking import NOTICE_SECONDS
 
@@ -158,6 +159,7 @@ class Account:
         "sample_every",
         "samples",
         "seconds",
+        "sends_keys",
         "skipped",
         "spent",
         "status",
@@ -178,9 +180,10 @@ class Account:
         self.in_retry: dict[int, RetryWait] = {}
         """By the ticket for `put_forward`."""
         self.dead_letters = DeadLetters()
-        self.committed: list[dict[str, Any]] = [{} for _ in range(plan.options.workers)]
-        """Declared state as last committed, by worker; bytes are encoded values."""
-        self.versions = [0] * plan.options.workers
+        self.committed: list[dict[str, Any]] = [{} for _ in range(plan.options.states)]
+        """Declared state as last committed, by worker; bytes are encoded values. Where the routine is partitioned there
+        is one, and in that the states of all keys."""
+        self.versions = [0] * plan.options.states
         """How often each of these was changed."""
         self.taps: dict[int, list[Tap]] = {}
         self.ways: tuple[tuple[Way, ...], ...] = ()
@@ -191,6 +194,8 @@ class Account:
         self.pressed_by: tuple[Account, ...] = ()
         self.is_pressing = False
         """Whether its senders are to wait; set at its bound, taken back at half of it."""
+        self.sends_keys = any(out.keys for out in plan.outgoing)
+        """Whether some receiver of its events is partitioned."""
         self.is_in_place = plan.routine.state_policy == "in_place"
         """Whether its declared state can be read at a turn's boundary alone."""
         self.is_stopping = False
@@ -227,6 +232,12 @@ class Account:
         self.retries = 0
         self.restarts = 0
         self.emitted = 0
+
+    def boot_state(self, worker: int) -> dict[str, Any]:
+        """Give what a worker begins with: its state, or, where states come with their keys, what belongs to none."""
+        if self.plan.options.partition_by is None:
+            return self.committed[worker]
+        return {key: value for key, value in self.committed[0].items() if is_reserved(key)}
 
     def note_running(self) -> None:
         """Note that a message was taken; an earlier failure that was tolerated stays told."""

@@ -353,7 +353,9 @@ class Holdings:
         once = add_once(message.once, self._memos.pop(message.key, ()))
         return replace(message, once=once) if len(once) > len(message.once) else message
 
-    def _append(self, way: Way, payload: Payload, key: int, at: float, rung: list[Mailbox]) -> None:
+    def _append(
+        self, way: Way, payload: Payload, key: int, at: float, rung: list[Mailbox], partition: str = ""
+    ) -> None:
         index = way.index
         self._sent[index] = seq = self._sent[index] + 1
         account = way.account
@@ -368,6 +370,8 @@ class Holdings:
             if way.edge.cycle >= 0 and seq % _CYCLE_CHECK_EVERY == 0:
                 self._check_cycle(way.edge.cycle)
         message = Message(index, seq, payload, key, at)
+        if partition:
+            message = replace(message, partition=partition)
         if self._memos and key in self._memos:
             message = replace(message, once=self._memos.pop(key))
         if way.mailbox.append_held(message):

@@ -20,11 +20,11 @@ from enum import Enum
 
 from msgspec.structs import replace
 
-from routilux.accounts import Account, Output, Tap
+from routilux.accounts import Account, Output, Tap, Way
 from routilux.facts import Fact
 from routilux.ids import STEP, key_of_child, key_of_text, key_of_turn, to_bytes
 from routilux.merging import Merging
-from routilux.messages import Emission, Message, Once, Payload, TurnPart, TurnResult
+from routilux.messages import Emission, KeyedEmission, Message, Once, Payload, TurnPart, TurnResult
 from routilux.turn.state import apply_ops
 from supervisors.errors import InternalError
 from supervisors.mailbox import Mailbox
@@ -48,7 +48,9 @@ class Ledger(Merging):
 
     # -- What goes in
 
-    def admit(self, edge: int, payload: Payload, name: str | None = None, at: float = 0.0) -> Admission:
+    def admit(
+        self, edge: int, payload: Payload, name: str | None = None, at: float = 0.0, partition: str = ""
+    ) -> Admission:
         """Append a message from outside, if its receiver has room for it.
 
         Args:
@@ -56,6 +58,7 @@ class Ledger(Merging):
             payload: its data.
             name: what it is known by outside, from which its id follows; None: its id is its own alone.
             at: clock reading.
+            partition: its key, see `Message`.
         """
         rung: list[Mailbox] = []
         way = self._ways[edge]
@@ -69,7 +72,7 @@ class Ledger(Merging):
                 if name is None
                 else key_of_text(f"{self.job_id}:{name}")
             )
-            self._append(way, payload, key_of_child(base, way.key), at, rung)
+            self._append(way, payload, key_of_child(base, way.key), at, rung, partition)
             self._last_at[edge] = at
             if self._first_at[edge] is None:
                 self._first_at[edge] = at
@@ -415,12 +418,14 @@ class Ledger(Merging):
     def _append_emissions(
         self, account: Account, message: Message, emissions: list[Emission], at: float, rung: list[Mailbox]
     ) -> tuple[int, ...]:
-        ways = account.ways
+        ways, keyed = account.ways, account.sends_keys
         account.emitted += len(emissions)
         base = key_of_turn(message.key, message.stepped + message.released)
         for emission in emissions:
             event, reference, encoded = emission.event, emission.reference, emission.encoded
-            for way in ways[event]:
+            if keyed:
+                self._append_keyed(ways[event], emission, base, at, rung)
+            for way in () if keyed else ways[event]:
                 takes_bytes = reference is None or (encoded is not None and way.receiver.takes_bytes)
                 payload = encoded if takes_bytes else reference
                 if payload is None:
@@ -434,3 +439,17 @@ class Ledger(Merging):
         if len(emissions) == 1:
             return account.alone[emissions[0].event]
         return tuple([emission.event for emission in emissions])
+
+    def _append_keyed(
+        self, ways: tuple[Way, ...], emission: Emission, base: int, at: float, rung: list[Mailbox]
+    ) -> None:
+        """Append an emission of a routine that sends to partitioned ones: each of these gets the key with it."""
+        keys = emission.keys if isinstance(emission, KeyedEmission) else ("",) * len(ways)
+        for way, partition in zip(ways, keys, strict=True):
+            encoded = emission.encoded
+            takes_bytes = emission.reference is None or (encoded is not None and way.receiver.takes_bytes)
+            payload = encoded if takes_bytes else emission.reference
+            if payload is None or bool(way.edge.key) != bool(partition):
+                detail = f"an emission on {way.edge.label} carries no data, or not the key that it is to carry"
+                raise InternalError(detail)
+            self._append(way, payload, key_of_child(base, way.key), at, rung, partition)

@@ -52,6 +52,7 @@ class Message(msgspec.Struct, frozen=True):
         once: what its handler did that is not to be done again, oldest first.
         parts: of a set the messages in it, which one turn handles together: it has the connection and number of the
             last of them; none for a message by itself.
+        partition: the key by which its receiver is partitioned, as text (`partitioning`); empty where it is not.
     """
 
     edge: int
@@ -66,6 +67,7 @@ class Message(msgspec.Struct, frozen=True):
     stepped: int = 0
     once: tuple[Once, ...] = ()
     parts: tuple[Message, ...] = ()
+    partition: str = ""
 
     @property
     def id(self) -> str:
@@ -131,6 +133,16 @@ class Emission(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=F
     event: Annotated[int, msgspec.Meta(ge=0)]
     reference: dict[str, Any] | None
     encoded: bytes | None
+
+
+class KeyedEmission(Emission, array_like=True, forbid_unknown_fields=True, gc=False):
+    """One emission of an event that goes to a routine which is partitioned.
+
+    Args:
+        keys: for each connection of the event its message's `Message.partition`.
+    """
+
+    keys: tuple[str, ...] = ()
 
 
 class StateOp(NamedTuple):

@@ -47,6 +47,9 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
         ordered: whether turns that run at once, by `concurrency` or on several `workers`, commit in the order in which
             their messages were taken; False: as they come to their end, which gives up order. None: with `concurrency`
             in order, on several workers not.
+        partition_by: a parameter of the routine's messages: those with equal values of it go to the same worker, in
+            their order, and `Routine.state` is the state of that value, kept apart from those of others. For process
+            routines, with any number of workers. The values are str, int, bytes, bool, None and tuples of these.
         error_handler: what follows failures; None: the routine's own, else the flow's.
         atomic: whether nothing a turn emits goes out before its commit, however much it is (R3).
         capacity: messages its mailbox holds before it holds back those who send.
@@ -63,6 +66,7 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
     memory_limit: int | None = None
     concurrency: int = 1
     ordered: bool | None = None
+    partition_by: str | None = None
     error_handler: ErrorHandler | None = None
     atomic: bool = False
     capacity: int = 1_000
@@ -71,10 +75,23 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def has_line(self) -> bool:
-        """Whether several of its turns run at once, and commit in the order in which their messages were taken."""
+        """Whether several of its turns run at once, and commit in the order in which their messages were taken.
+
+        With `partition_by` and without `ordered` each worker has an order of its own (`has_one_line`).
+        """
         if self.concurrency > 1:
             return self.ordered is not False
-        return self.workers > 1 and self.ordered is True
+        return self.partition_by is not None or (self.workers > 1 and self.ordered is True)
+
+    @property
+    def has_one_line(self) -> bool:
+        """Whether that is one order for all workers."""
+        return self.ordered is True or self.partition_by is None
+
+    @property
+    def states(self) -> int:
+        """How many declared states it has: one a worker, or one for all keys together."""
+        return self.workers if self.partition_by is None else 1
 
     @property
     def keeps_order(self) -> bool:
@@ -124,6 +141,11 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
                 f"a whole number of bytes, at least {LEAST_MEMORY_BYTES}, or None",
             ),
             ("atomic", isinstance(self.atomic, bool), "True or False"),
+            (
+                "partition_by",
+                self.partition_by is None or _is_name(self.partition_by),
+                "the name of a parameter, or None",
+            ),
             ("ordered", self.ordered is None or isinstance(self.ordered, bool), "True, False or None"),
         ):
             if not is_right:
@@ -138,6 +160,8 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
             return None
         if self.workers != 1:
             return "workers", "1 on a thread (placement='process' has several)"
+        if self.partition_by is not None:
+            return "partition_by", "None on a thread, which handles all keys itself (use placement='process')"
         if self.memory_limit is not None:
             return "memory_limit", "None on a thread, which shares its memory (use placement='process')"
         return None
@@ -160,3 +184,7 @@ def _is_whole(value: object, least: int) -> bool:
 
 def _is_positive(value: object) -> bool:
     return is_number(value) and 0 < value < math.inf
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and value.isidentifier()

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from routilux.messages import Emission, Message, TurnFailure, TurnPart, TurnResult
+from routilux.messages import Emission, KeyedEmission, Message, TurnFailure, TurnPart, TurnResult
+from routilux.partitioning import is_key
 from routilux.turn.codec import decode_failure, decode_part, decode_result, encode_boot, encode_request
 from routilux.turn.tables import Outgoing
 from routilux.turn.values import PICKLED, ValueCodec
 from supervisors.errors import FrameError
+from supervisors.text import cut
 
 
 class Carrier(Protocol):
@@ -74,7 +76,10 @@ class WireCarrier:
     def __init__(self, outgoing: Iterable[Outgoing], values: ValueCodec = PICKLED) -> None:
         self._values = values
         # For each event, whether somebody receives it, so that its emissions must carry data.
-        self._carried = tuple(event.by_reference or event.encoded for event in outgoing)
+        events = tuple(outgoing)
+        self._carried = tuple(event.by_reference or event.encoded for event in events)
+        self._keys = tuple(event.keys for event in events)
+        self._has_keys = any(self._keys)
 
     def request(self, message: Message) -> bytes:
         """Wrap the payload, which its sender has encoded."""
@@ -86,13 +91,13 @@ class WireCarrier:
 
     def result(self, body: bytes) -> TurnResult:
         """Read the envelope; payloads and state stay encoded. Raises `FrameError` for what cannot be committed."""
-        result = decode_result(body)
+        result = decode_result(body, keyed=self._has_keys)
         self._check(result.emissions)
         return result
 
     def part(self, body: bytes) -> TurnPart:
         """Read the envelope; payloads and state stay encoded. Raises as `result`."""
-        part = decode_part(body)
+        part = decode_part(body, keyed=self._has_keys)
         self._check(part.emissions)
         return part
 
@@ -107,3 +112,14 @@ class WireCarrier:
             if event >= len(carried) or (emission.encoded is None and carried[event]):
                 found = "without data" if event < len(carried) else f"of event {event} out of {len(carried)}"
                 raise FrameError(f"expected emissions that can be handed on, got one {found}")
+        if self._has_keys:
+            for emission in emissions:
+                self._check_keys(emission)
+
+    def _check_keys(self, emission: Emission) -> None:
+        expected = self._keys[emission.event]
+        found = emission.keys if isinstance(emission, KeyedEmission) else ()
+        if len(found) != len(expected) or any(
+            not is_key(key) if names else key for key, names in zip(found, expected, strict=True)
+        ):
+            raise FrameError(f"expected the keys of {len(expected)} connections, got {cut(repr(found), 100)}")

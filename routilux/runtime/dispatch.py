@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import repeat
-from typing import Protocol
+from typing import Any, Protocol
 
 from routilux.accounts import Account
 from routilux.dealing import deal
 from routilux.ledger import Ledger
 from routilux.messages import Message
 from routilux.runtime.carriers import Carrier
+from routilux.runtime.partitions import Partitions
 from routilux.runtime.turnstile import Turnstile
-from supervisors.errors import FrameError
+from supervisors.errors import FrameError, InternalError
 from supervisors.places.base import Place
+from supervisors.places.ordered import OrderedPlace
 from supervisors.reasons import Raised, Reason, record_error
 
 Taken = list[tuple[int, Message]]
@@ -52,9 +54,12 @@ class Dispatch:
         self._keeps_order = options.keeps_order
         self._has_line = options.has_line
         self._place: Place
+        self._partitions = None if options.partition_by is None else Partitions(options.workers)
         self._source: Ledger | Turnstile = ledger
-        self.holds = 0
+        self._holds = 0
         """Failures without whose end nothing new is taken."""
+        self._resumed: set[int] = set()
+        """Tickets of those that wait since the job was resumed."""
         self._drains = False
         """Whether nothing is taken before all in hand is settled: the next message cannot be carried."""
         self._tried_by: dict[int, int] = {}
@@ -63,22 +68,36 @@ class Dispatch:
         """Tickets of those whose time has come."""
 
     def begin(self, place: Place, source: Ledger | Turnstile) -> None:
-        """Say where messages are handed to, and where they are taken."""
+        """Say where messages are handed to, and where they are taken; what is set aside keeps others back."""
         self._place = place
         self._source = source
+        self._resumed.update(ticket for ticket, wait in self._account.in_retry.items() if wait.holds)
+        self._holds += len(self._resumed)
+
+    @property
+    def is_holding(self) -> bool:
+        """Whether nothing new is taken before some failure has come to its end."""
+        return self._holds > 0
+
+    def hold(self, count: int) -> None:
+        """Note failures, or, below 0, their ends: nothing is taken meanwhile, but where a failure keeps one worker."""
+        if self._partitions is None:
+            self._holds += count
 
     def hand_out(self) -> bool:
         """Take what there is room for, and submit it; tells whether there was something."""
         if self._due:
             self._hand_out_due()
         account = self._account
-        if self.holds or account.is_skipped:
+        if self._holds or account.is_skipped:
             return False
         if self._drains:
             if account.in_hand:
                 return False
             self._drains = False
         place = self._place
+        if self._partitions is not None:
+            return self._hand_out_by_key(self._partitions)
         if self._workers > 1:
             rooms = list(map(place.room, range(self._workers)))
             room = sum(rooms)
@@ -107,34 +126,81 @@ class Dispatch:
         if self._has_line and holds:
             self._due.add(ticket)
             return
-        self._tried_by.pop(ticket, None)
         self._ledger.put_forward(self._account, ticket)
-        self.holds -= holds
+        self._let_go(ticket, holds=holds)
+
+    def request_for(self, delivery: int, *, may_have_run: bool) -> Any:
+        """Give the request for a message in hand that its place asks for."""
+        message = self._ledger.give_again(self._account, delivery, redelivered=may_have_run)
+        return self._request(delivery, message)
+
+    def leave(self, delivery: int, *, is_done: bool) -> None:
+        """Note that a message has left its place's line."""
+        if self._partitions is not None:
+            self._partitions.leave(delivery, is_done=is_done)
+
+    def restart(self, number: int) -> None:
+        """Note that a worker begins anew."""
+        if self._partitions is not None:
+            self._partitions.restart(number)
+
+    def _hand_out_by_key(self, partitions: Partitions) -> bool:
+        place = self._place
+        if not isinstance(place, OrderedPlace):
+            detail = f"the place of routine {self._account.plan.id!r}, which is partitioned, keeps no order"
+            raise InternalError(detail)
+        room = place.free
+        taken = self._source.take(self._account, room) if room else []
+        for delivery, message in taken:
+            place.assign(partitions.assign(delivery, message.partition), delivery)
+        if taken:
+            self._account.note_running()
+        return bool(taken)
 
     def _hand_out_due(self) -> None:
         """Hand out what is to be tried again, the oldest first, ahead of all that is in hand."""
-        account = self._account
+        account, partitions = self._account, self._partitions
         for ticket, wait in tuple(account.in_retry.items()):
             if not wait.holds:
                 continue
             number = self._tried_by.get(ticket, 0)
+            if partitions is not None:
+                number = partitions.find_owner(wait.messages[0].partition)
             if ticket not in self._due or self._place.room(number) < len(wait.messages):
+                if partitions is not None:
+                    continue  # others are tried by other workers
                 return
             taken = self._source.take_forward(account, ticket)
             if not taken:
                 return
             self._due.discard(ticket)
-            self._tried_by.pop(ticket, None)
-            self.holds -= wait.holds
+            self._let_go(ticket, holds=True)
             account.note_running()
             self._submit_due(number, taken)
 
+    def _let_go(self, ticket: int, *, holds: bool) -> None:
+        self._tried_by.pop(ticket, None)
+        if ticket in self._resumed:
+            self._resumed.discard(ticket)
+            self._holds -= 1
+        else:
+            self.hold(-holds)
+
+    def _request(self, delivery: int, message: Message) -> Any:
+        request = self._carrier.request(message)
+        if self._partitions is not None:
+            return self._partitions.request(delivery, request, self._account.committed[0])
+        return request
+
     def _submit_due(self, number: int, taken: Taken) -> None:
-        request = self._carrier.request
-        try:
-            self._place.submit(number, [(delivery, request(message)) for delivery, message in taken])
-        except FrameError as error:  # it has grown, by what was recorded of it
-            self._fail(number, taken[0][0], Raised(record_error(error)))
+        for delivery, message in taken:
+            if self._partitions is not None:
+                self._partitions.assign(delivery, message.partition)
+            try:
+                self._place.submit(number, ((delivery, self._request(delivery, message)),))
+            except FrameError as error:  # it has grown, by what was recorded of it
+                self.leave(delivery, is_done=False)
+                self._fail(number, delivery, Raised(record_error(error)))
         self._place.flush()
 
     def _submit(self, dealt: Iterable[tuple[int, tuple[int, Message]]], taken: Taken) -> None:

@@ -39,6 +39,7 @@ from routilux.keeping.copying import pack_job
 from routilux.keeping.history import StoredHistory
 from routilux.ledger import Ledger
 from routilux.model.options import checked_shutdown
+from routilux.partitioning import decode_key
 from routilux.records.schema import PausePoint as KeptPoint
 from routilux.routing import RoutinePlan
 from routilux.runtime.commands import Cancel, Leave, PauseJob, ResumeJob
@@ -50,6 +51,7 @@ from routilux.runtime.waits import Arrival, End, countdown
 from routilux.stores.single_file import write_parts
 from routilux.tracking.trace import write_trace
 from routilux.tracking.tracker import ExecutionTracker
+from routilux.turn.keyed import decode_states
 from routilux.turn.state import decode_for_reader, decode_state
 from routilux.turn.stats import add_up
 from supervisors.actor import PykkaRef
@@ -463,6 +465,8 @@ class JobHandle:
         return PausePoint(kept.at, kept.reason, value, kept.generation, kept.number)
 
     def _decode_state(self, routine: RoutinePlan, committed: Mapping[str, Any], cut: RoutineCut) -> Any:
+        if routine.options.partition_by is not None:
+            return {decode_key(key): state for key, state in decode_states(committed, self._ledger.codec).items()}
         return decode_state(
             committed,
             routine.routine.state_type,

@@ -102,6 +102,9 @@ class RoutineActor(Behavior):
         self._keeps_order = options.keeps_order
         self._has_line = options.has_line
         """Whether turns run at once and commit in their order."""
+        self._runs_at_once = options.concurrency > 1
+        self._state_of = range(self._workers) if options.partition_by is None else (0,) * self._workers
+        """By worker, which of the declared states its turns change."""
         self._cases: dict[int, Case] = {}
         self._next_case = 0
         self._fruitful = [False] * self._workers
@@ -123,7 +126,6 @@ class RoutineActor(Behavior):
         for number in range(self._workers):
             self._start_worker(number)
         for ticket, wait in self._account.in_retry.items():
-            self._dispatch.holds += wait.holds
             ctx.set_timer(max(0.0, wait.due_at - ctx.now()), RetryDue(ticket, wait.holds))
 
     def on_message(self, message: object, ctx: Context) -> None:
@@ -199,7 +201,7 @@ class RoutineActor(Behavior):
         part = self._carrier.part(body)
         if part.once is not None:
             return self._record_once(number, seq, part.once)
-        if not self._ledger.release(self._account, number, seq, part, self._ctx.now()):
+        if not self._ledger.release(self._account, self._state_of[number], seq, part, self._ctx.now()):
             return self._come_late()
         # What was released stays released: that is work done, whether or not state went with it.
         self._fruitful[number] = True
@@ -211,7 +213,8 @@ class RoutineActor(Behavior):
         """Commit a finished turn; False for one that was put back, and that will be run again."""
         result = body if self._is_local else self._carrier.result(body)
         self._fruitful[number] = True
-        return self._ledger.commit(self._account, number, seq, result, at, seconds) or self._come_late()
+        state = self._state_of[number]
+        return self._ledger.commit(self._account, state, seq, result, at, seconds) or self._come_late()
 
     def on_returned(self, number: int, seqs: tuple[int, ...]) -> None:
         """The place is held, or a turn before these was refused: nothing of them has begun."""
@@ -235,7 +238,7 @@ class RoutineActor(Behavior):
             self._ledger.put_back(self._account, (*ran, *(() if suspect is None else (suspect,))), redelivered=True)
             self._start_worker(number)
             return
-        if self._has_line and self._dispatch.holds and suspect is not None:
+        if self._runs_at_once and self._dispatch.is_holding and suspect is not None:
             # Ahead of it is one that failed; it is run again after that, and what it does then will count.
             lost = Lost(None, (*ran, suspect, *unbegun), ())
         self._fail(number, reason, lost, is_retryable=True, is_lost=True)
@@ -249,9 +252,17 @@ class RoutineActor(Behavior):
         self._publish_pids()
         self._ctx.stop(Normal())
 
-    def on_again(self, number: int, seq: int, *, may_have_run: bool) -> Any:
-        """A turn is to be run again whose message has kept its place among those in hand."""
-        return self._carrier.request(self._ledger.give_again(self._account, seq, redelivered=may_have_run))
+    def request_for(self, number: int, seq: int, *, may_have_run: bool) -> Any:
+        """A turn is to be run, or run again, whose message has its place among those in hand."""
+        return self._dispatch.request_for(seq, may_have_run=may_have_run)
+
+    def on_refused(self, number: int, seq: int, reason: Reason) -> None:
+        """A message cannot be carried."""
+        self._refuse(number, seq, reason)
+
+    def on_left(self, seq: int, *, is_done: bool) -> None:
+        """A message stands in line no more."""
+        self._dispatch.leave(seq, is_done=is_done)
 
     def may_overtake(self, body: Any) -> bool:
         """What is recorded once is recorded at once: nothing in the flow comes out of order by that."""
@@ -261,7 +272,8 @@ class RoutineActor(Behavior):
 
     def _start_worker(self, number: int) -> None:
         self._fruitful[number] = False
-        self._place.start(number, self._carrier.boot(self._account.committed[number]))
+        self._dispatch.restart(number)
+        self._place.start(number, self._carrier.boot(self._account.boot_state(number)))
 
     def _publish_pids(self) -> None:
         pids = {worker.number: worker.pid for worker in self._place.workers()}
@@ -340,7 +352,7 @@ class RoutineActor(Behavior):
                 suspect, ran, holds = None, (), False
         self._next_case += 1
         self._cases[self._next_case] = Case(ran, suspect, message, reason, number, holds)
-        self._dispatch.holds += holds
+        self._dispatch.hold(holds)
         self._report(
             Failure(
                 routine=account.plan.index,
@@ -405,7 +417,7 @@ class RoutineActor(Behavior):
                 if self._has_line:
                     self._give_back_all(but=(*case.held, delivery))
                 ledger.put_back(account, (*case.held, delivery), redelivered=is_crash)
-        self._dispatch.holds -= case.holds
+        self._dispatch.hold(-case.holds)
 
     def _give_back_all(self, but: tuple[int, ...] = ()) -> None:
         """Put back all that is in hand, in its order: what its turns come to is nobody's any more."""

@@ -43,8 +43,9 @@ from routilux.serial.registry import default as registry
 from routilux.stores.errors import FencedError
 from routilux.turn.codec import LocalCodec, LoopCodec, WireCodec
 from routilux.turn.concurrent import ConcurrentService
+from routilux.turn.keyed import KeyedService
 from routilux.turn.service import RoutineService
-from routilux.turn.state import begin_state
+from routilux.turn.state import begin_states
 from routilux.turn.values import PICKLED, ValueCodec
 from supervisors.actor import PykkaHost
 from supervisors.behavior import Context
@@ -238,10 +239,7 @@ class _Wiring:
             codec=codec,
         )
         for account in ledger.accounts:
-            for worker in range(account.plan.options.workers):
-                account.committed[worker] = begin_state(
-                    account.plan.routine, codec, by_reference=not account.plan.is_process
-                )
+            account.committed[:] = begin_states(account.plan.options, account.plan.routine, codec)
         if self._beginning.kept is not None:
             for output in ledger.outputs:
                 output.keeps_collected = True
@@ -316,14 +314,15 @@ def _keep_first(job: Job) -> None:
 
 
 def _carry_service(routine: RoutinePlan, job_id: str, codec: ValueCodec) -> bytes:
+    kind = RoutineService if routine.options.partition_by is None else KeyedService
     try:
-        return encode_code(_make_service(routine, job_id, codec, is_local=False), routine.id)
+        return encode_code(_service_of(kind, routine, job_id, codec, WireCodec(codec)), routine.id)
     except ValueEncodingError as error:
         raise NotPortableError(routine.id, error.path, str(error)) from error
 
 
-def _make_service(routine: RoutinePlan, job_id: str, codec: ValueCodec, *, is_local: bool) -> RoutineService:
-    return _service_of(RoutineService, routine, job_id, codec, LocalCodec() if is_local else WireCodec(codec))
+def _make_service(routine: RoutinePlan, job_id: str, codec: ValueCodec) -> RoutineService:
+    return _service_of(RoutineService, routine, job_id, codec, LocalCodec())
 
 
 def _service_of(
@@ -384,7 +383,7 @@ def _actor_maker(
 
 def _thread_place(routine: RoutinePlan, job_id: str, codec: ValueCodec) -> PlaceMaker:
     def make(listener: Listener, ctx: Context, wait: Callable[[], bool]) -> Place:
-        return ThreadPlace(lambda: _make_service(routine, job_id, codec, is_local=True), listener, ctx.now, wait)
+        return ThreadPlace(lambda: _make_service(routine, job_id, codec), listener, ctx.now, wait)
 
     return make
 
@@ -395,7 +394,7 @@ def _timed_place(account: Account, job_id: str, codec: ValueCodec, timeout: floa
     def make(listener: Listener, ctx: Context, wait: Callable[[], bool]) -> Place:  # noqa: ARG001  nothing runs here
         return TimedThreadPlace(
             ctx.ref.path,
-            lambda: _make_service(routine, job_id, codec, is_local=True),
+            lambda: _make_service(routine, job_id, codec),
             listener,
             ctx.now,
             ctx.mailbox.ring,
@@ -449,7 +448,8 @@ def _process_place(account: Account, service: bytes, warn: Warn, inherited: tupl
         if not routine.options.has_line:
             return make_pool(listener)
         workers = routine.options.workers
-        return OrderedPlace(make_pool, listener, workers=workers, limit=line_limit(workers))
+        is_one = routine.options.has_one_line
+        return OrderedPlace(make_pool, listener, workers=workers, limit=line_limit(workers), is_one=is_one)
 
     return make
 

@@ -10,12 +10,24 @@ references, since there are none between processes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
 from routilux.ids import KEY_BYTES, from_bytes, to_bytes
-from routilux.messages import Emission, Message, Once, Part, Request, StateOp, TurnFailure, TurnPart, TurnResult
+from routilux.messages import (
+    Emission,
+    KeyedEmission,
+    Message,
+    Once,
+    Part,
+    Request,
+    StateOp,
+    TurnFailure,
+    TurnPart,
+    TurnResult,
+)
 from routilux.turn.state import IMMUTABLE_TYPES, RESERVED_PREFIX, STAT_PREFIX, Committed, to_stored
 from routilux.turn.values import PICKLED, ValueCodec
 from supervisors.errors import FrameError, ValueDecodingError
@@ -226,31 +238,35 @@ def decode_boot(boot: bytes) -> Committed:
     return committed
 
 
-def decode_result(body: bytes) -> TurnResult:
+def decode_result(body: bytes, *, keyed: bool = False) -> TurnResult:
     """Read a finished turn.
+
+    Args:
+        body: what `WireCodec.result` wrote.
+        keyed: whether its emissions may carry keys.
 
     Raises:
         FrameError: the bytes are no result.
     """
-    emissions, ops = _decode(_result_decoder, body, "a result")
+    emissions, ops = _decode(_result_decoders[keyed], body, "a result")
     _check_emissions(emissions, body)
     _check_ops(ops, body)
-    return TurnResult(emissions, ops)  # type: ignore[arg-type]  # same fields, narrower types
+    return TurnResult(emissions, ops)
 
 
-def decode_part(body: bytes) -> TurnPart:
-    """Read a part of a running turn.
+def decode_part(body: bytes, *, keyed: bool = False) -> TurnPart:
+    """Read a part of a running turn; as `decode_result`.
 
     Raises:
         FrameError: the bytes are no part.
     """
-    emissions, ops, once = _decode(_part_decoder, body, "a part")
+    emissions, ops, once = _decode(_part_decoders[keyed], body, "a part")
     if once is not None and (emissions or ops is not None):
         raise FrameError(f"{len(body)} bytes are not a part: what is recorded comes with nothing else")
     _check_emissions(emissions, body)
     if ops is not None:
         _check_ops(ops, body)
-    return TurnPart(emissions, ops, once)  # type: ignore[arg-type]  # same fields, narrower types
+    return TurnPart(emissions, ops, once)
 
 
 def decode_failure(body: bytes) -> TurnFailure:
@@ -277,6 +293,17 @@ class _WireResult(NamedTuple):
 
 class _WirePart(NamedTuple):
     emissions: list[Emission]
+    state: list[_WireOp] | None
+    once: Once | None
+
+
+class _KeyedResult(NamedTuple):
+    emissions: list[KeyedEmission]
+    state: list[_WireOp]
+
+
+class _KeyedPart(NamedTuple):
+    emissions: list[KeyedEmission]
     state: list[_WireOp] | None
     once: Once | None
 
@@ -316,8 +343,15 @@ _OF_KIND = {"append": frozenset({bytes}), "add": _NUMBERS}
 _encoder = msgspec.msgpack.Encoder()
 _boot_decoder = msgspec.msgpack.Decoder(dict[str, Any])
 _request_decoder = msgspec.msgpack.Decoder(_WireRequest)
-_result_decoder = msgspec.msgpack.Decoder(_WireResult)
-_part_decoder = msgspec.msgpack.Decoder(_WirePart)
+_result_decoders: tuple[msgspec.msgpack.Decoder[Any], ...] = (
+    msgspec.msgpack.Decoder(_WireResult),
+    msgspec.msgpack.Decoder(_KeyedResult),
+)
+"""Without and with keys."""
+_part_decoders: tuple[msgspec.msgpack.Decoder[Any], ...] = (
+    msgspec.msgpack.Decoder(_WirePart),
+    msgspec.msgpack.Decoder(_KeyedPart),
+)
 _failure_decoder = msgspec.msgpack.Decoder(_WireFailure)
 
 
@@ -329,7 +363,7 @@ def _decode(decoder: msgspec.msgpack.Decoder[_T], body: bytes, what: str) -> _T:
         raise FrameError(f"{len(body)} bytes are not {what}: {error}") from error
 
 
-def _check_emissions(emissions: list[Emission], body: bytes) -> None:
+def _check_emissions(emissions: Sequence[Emission], body: bytes) -> None:
     for emission in emissions:
         if emission.reference is not None:
             raise FrameError(f"{len(body)} bytes are no result: an emission of a process carries a reference")

@@ -54,6 +54,10 @@ class Line:
             for seq in reversed(seqs):
                 self._kept.move_to_end(seq, last=False)
 
+    def append(self, seq: int) -> None:
+        """Let a request join at the end, also where the head is awaited."""
+        self._kept[seq] = deque()
+
     def keep(self, report: Reported) -> None:
         """Keep a report about a request in the line until it may be told."""
         if self._is_ordered:

@@ -1,11 +1,15 @@
 """A place around a pool of workers that tells of their requests in the order in which they were submitted.
 
+Either of all of them in one order, or of each worker's in an order of its own: then a failure, too, holds up its own
+worker alone. What is said of the line below is said of each.
+
 Owns what has come from the workers before its turn (`line`), and who has to run what once more. Lives on its actor's
 thread, as the place of the workers does; starts nothing, and never decides what a failure means.
 
 Theory of operation. Each request stays with the worker that it was submitted to until it has left the line, and each
 worker gets its own in the order of the line. What a worker gives back, because one before it failed or because it is
-held, waits here and is handed to it again by itself; the listener is told of none of that. Behind a request that
+held, waits here and is handed to it again by itself; the listener is told of none of that. So does what was assigned
+to a worker before that has room for it. Behind a request that
 failed its worker gets nothing before it is known what becomes of that one, so it is free when that is submitted once
 more, at the head. From both follows that the head of the line never stands behind a request that waits for its turn.
 
@@ -37,14 +41,20 @@ WINDOW_LIMIT = 256
 class OrderedListener(LoopListener, Protocol):
     """Who hands requests to workers that are told of in order."""
 
-    def on_again(self, number: int, seq: int, *, may_have_run: bool) -> Any:
-        """Give a request once more, which the worker has to run again.
+    def request_for(self, number: int, seq: int, *, may_have_run: bool) -> Any:
+        """Give a request that was assigned to a worker, or that it has to run again.
 
         Args:
             number: the worker.
             seq: the request.
             may_have_run: whether it was begun before.
         """
+
+    def on_refused(self, number: int, seq: int, reason: Reason) -> None:
+        """A request that was asked for by `request_for` is longer than the place carries."""
+
+    def on_left(self, seq: int, *, is_done: bool) -> None:
+        """A request has left the line: its worker has run it to the end, or it failed or came back."""
 
     def may_overtake(self, body: Any) -> bool:
         """Tell whether a part may be told before its turn; raises `FrameError` for what it cannot read."""
@@ -67,6 +77,11 @@ class _Failed(NamedTuple):
     body: Any
 
 
+class _Refused(NamedTuple):
+    seq: int
+    reason: Reason
+
+
 class _Fallen(NamedTuple):
     """It failed by no word of its own; with `is_loss` the loss of its worker is to be told with it."""
 
@@ -82,21 +97,32 @@ class OrderedPlace:
         make_pool: makes the place of the workers, given who listens to it.
         listener: who is told in order.
         workers: how many there are.
+        is_one: whether there is one order for all; False: each worker has its own.
         limit: requests in the line at most, no fewer than there are workers.
     """
 
     def __init__(
-        self, make_pool: Callable[[Listener], Place], listener: OrderedListener, *, workers: int, limit: int
+        self,
+        make_pool: Callable[[Listener], Place],
+        listener: OrderedListener,
+        *,
+        workers: int,
+        limit: int,
+        is_one: bool,
     ) -> None:
         self._listener = listener
         self._limit = limit
-        self._line = Line(is_ordered=True)
+        self._lines = [Line(is_ordered=True)] * workers if is_one else [Line(is_ordered=True) for _ in range(workers)]
+        """That of each worker."""
+        self._all_lines = tuple(dict.fromkeys(self._lines))
         self._queues: list[deque[int]] = [deque() for _ in range(workers)]
         """Of each worker what it has in the line, in the order of that."""
         self._workers_of: dict[int, int] = {}
         """In whose hands each request in the line is."""
+        self._pending: list[deque[int]] = [deque() for _ in range(workers)]
+        """Of each worker what is to be handed to it, in the order of the line, with what has failed between."""
         self._again: dict[int, bool] = {}
-        """What is to be handed out again, and whether it may have been run."""
+        """What is to be handed out, and whether it may have been run."""
         self._failed: set[int] = set()
         """What has failed and was not told of yet."""
         self._killed: dict[int, list[int]] = {}
@@ -118,23 +144,39 @@ class OrderedPlace:
 
     def room(self, number: int) -> int:
         """How many more requests the worker takes now, where the line takes as many."""
-        if self._line.is_blocked:
+        if self._lines[number].is_blocked:
             return self._pool.room(number)  # for what goes to the head: its own worker has nothing else
-        if self._kept_bytes >= KEPT_BYTES or ((self._again or self._failed) and self._has_to_wait(number)):
+        if self._pending[number]:
             return 0
         # Its share, since each is asked before any of them is given something.
-        return min(self._pool.room(number), (self._limit - len(self._line)) // len(self._queues))
+        return min(self._pool.room(number), self.free // len(self._queues))
+
+    @property
+    def free(self) -> int:
+        """How many more requests the lines take now."""
+        if self._kept_bytes >= KEPT_BYTES or self._is_closing:
+            return 0
+        return max(0, self._limit - len(self._workers_of))  # what is tried again comes in over the limit
 
     def submit(self, number: int, requests: Iterable[tuple[int, Any]]) -> None:
         """Hand requests to a worker; they come last in the line, or first where that waits for them."""
+        line, queue = self._lines[number], self._queues[number]
         for seq, body in requests:
             self._pool.submit(number, ((seq, body),))
-            if self._line.is_blocked:
-                self._queues[number].appendleft(seq)
+            if line.is_blocked:
+                queue.appendleft(seq)
             else:
-                self._queues[number].append(seq)
-            self._line.enter([seq])
+                queue.append(seq)
+            line.enter([seq])
             self._workers_of[seq] = number
+
+    def assign(self, number: int, seq: int) -> None:
+        """Let a request come last in the line of a worker, which is handed to it when there is room (`request_for`)."""
+        self._lines[number].append(seq)
+        self._queues[number].append(seq)
+        self._workers_of[seq] = number
+        self._pending[number].append(seq)
+        self._again[seq] = False
 
     def flush(self) -> None:
         """Send what was submitted."""
@@ -142,12 +184,13 @@ class OrderedPlace:
 
     def advance(self) -> bool:
         """Tell one thing whose turn has come."""
-        if self._again and not self._line.is_blocked and not self._is_closing:
-            self._hand_out_again()
-        report = self._line.take()
-        if report is not None:
-            self._tell(report)
-            return True
+        if self._again and not self._is_closing:
+            self._hand_out_pending()
+        for line in self._all_lines:
+            report = line.take()
+            if report is not None:
+                self._tell(report)
+                return True
         if self._has_pool_closed:
             return self._finish_closing()
         return self._pool.advance()
@@ -158,7 +201,7 @@ class OrderedPlace:
 
     def pass_by(self, number: int) -> None:
         """Go on without the request that failed."""
-        self._line.pass_by()
+        self._lines[number].pass_by()
 
     def hold(self) -> None:
         """Let no request go on past its next part or stop."""
@@ -171,10 +214,11 @@ class OrderedPlace:
     @property
     def is_still(self) -> bool:
         """Whether no request's own code runs, and nothing is left to tell of."""
-        return self._pool.is_still and not self._line.has_next()
+        return self._pool.is_still and not any(line.has_next() for line in self._all_lines)
 
     def kill(self, number: int, reason: Reason) -> None:
         """End a worker; all it has in the line comes back with it, and what it has handed over is dropped."""
+        self._pending[number].clear()
         for seq in (held := tuple(self._queues[number])):
             self._leave(seq)
         if number in self._lost:
@@ -238,16 +282,14 @@ class OrderedPlace:
 
     def on_returned(self, number: int, seqs: tuple[int, ...]) -> None:
         """Hand them out again later."""
-        for seq in seqs:
-            if self._workers_of.get(seq) == number:
-                self._again[seq] = False
+        self._put_back(number, seqs)
 
     def on_failed(self, number: int, seq: int, body: Any, returned: tuple[int, ...]) -> None:
         """Keep the failure for its turn, and hand out again later what stood behind it."""
+        self._put_back(number, returned)
         if self._workers_of.get(seq) == number:
-            self._failed.add(seq)
-            self._keep(_Failed(seq, body))
-        self.on_returned(number, returned)
+            self._keep_failed(_Failed(seq, body))
+            self._pending[number].appendleft(seq)
 
     def on_lost(self, number: int, reason: Reason, lost: Lost) -> None:
         """Let everything of that worker be run again, but for what it died on."""
@@ -260,16 +302,17 @@ class OrderedPlace:
             others = tuple(seq for seq in killed if seq != suspect)
             self._listener.on_lost(number, reason, Lost(suspect if is_known else None, others, ()))
             return
-        is_at_head = suspect is not None and self._line.head == suspect and not self._line.is_blocked
+        line = self._lines[number]
+        is_at_head = suspect is not None and line.head == suspect and not line.is_blocked
+        self._pending[number] = deque(self._queues[number])
         for seq in self._queues[number]:
-            if seq == suspect:
+            if seq in self._failed:
+                self._keep(self._drop_kept(seq)[-1])  # how it failed; what it handed over before is gone as well
+            elif seq == suspect:
                 # What it handed over before is a part of what was tried, and of no other try.
                 self._drop_kept(seq)
                 self._again.pop(seq, None)
-                self._failed.add(seq)
-                self._keep(_Fallen(seq, reason, is_loss=is_at_head))
-            elif seq in self._failed:
-                self._keep(self._drop_kept(seq)[-1])  # how it failed; what it handed over before is gone as well
+                self._keep_failed(_Fallen(seq, reason, is_loss=is_at_head))
             else:
                 has_run = self._drop_kept(seq) or seq in lost.ran or seq == lost.suspect or self._again.get(seq)
                 self._again[seq] = bool(has_run)
@@ -284,47 +327,62 @@ class OrderedPlace:
 
     # -- Private
 
-    def _has_to_wait(self, number: int) -> bool:
-        """Whether something of the worker's is to be handed out again first, or failed and was not told of."""
-        return any(seq in self._again or seq in self._failed for seq in self._queues[number])
+    def _line_of(self, seq: int) -> Line:
+        return self._lines[self._workers_of[seq]]
 
-    def _hand_out_again(self) -> None:
+    def _put_back(self, number: int, seqs: tuple[int, ...]) -> None:
+        known = [seq for seq in seqs if self._workers_of.get(seq) == number]
+        self._again.update((seq, False) for seq in known)
+        self._pending[number].extendleft(reversed(known))
+
+    def _hand_out_pending(self) -> None:
         """Hand out what its worker has room for, in order, but nothing behind a request that failed."""
-        for number, queue in enumerate(self._queues):
+        has_some = False
+        for number, pending in enumerate(self._pending):
+            if not pending or self._lines[number].is_blocked:
+                continue
             room = self._pool.room(number)
-            for seq in queue:
-                if room <= 0 or seq in self._failed:
-                    break
-                if seq in self._again:
-                    room -= 1
-                    self._hand_out_one_again(number, seq, may_have_run=self._again.pop(seq))
-        self._pool.flush()
+            while room > 0 and pending and pending[0] not in self._failed:
+                room -= 1
+                has_some = True
+                seq = pending.popleft()
+                self._hand_out_one(number, seq, may_have_run=self._again.pop(seq))
+        if has_some:
+            self._pool.flush()
 
-    def _hand_out_one_again(self, number: int, seq: int, *, may_have_run: bool) -> None:
-        request = self._listener.on_again(number, seq, may_have_run=may_have_run)
+    def _hand_out_one(self, number: int, seq: int, *, may_have_run: bool) -> None:
+        request = self._listener.request_for(number, seq, may_have_run=may_have_run)
         try:
             self._pool.submit(number, ((seq, request),))
         except FrameError as error:
-            # It has grown by what was recorded of it.
-            self._failed.add(seq)
-            self._keep(_Fallen(seq, Raised(record_error(error)), is_loss=False))
+            self._keep_failed(_Refused(seq, Raised(record_error(error))))
+            self._pending[number].appendleft(seq)
 
-    def _keep(self, report: _Part | _Done | _Failed | _Fallen) -> None:
+    def _keep_failed(self, report: _Failed | _Fallen | _Refused) -> None:
+        self._failed.add(report.seq)
+        self._keep(report)
+
+    def _keep(self, report: _Part | _Done | _Failed | _Fallen | _Refused) -> None:
         self._kept_bytes += _size_of(report)
-        self._line.keep(report)
+        self._line_of(report.seq).keep(report)
 
     def _drop_kept(self, seq: int) -> tuple[Any, ...]:
         """Forget and give what a request has handed over."""
-        dropped = self._line.drop_kept(seq)
+        dropped = self._line_of(seq).drop_kept(seq)
         self._kept_bytes -= sum(map(_size_of, dropped))
         return dropped
 
-    def _leave(self, seq: int) -> None:
+    def _leave(self, seq: int, *, is_done: bool = False) -> None:
         self._drop_kept(seq)
-        self._line.leave(seq)
-        self._queues[self._workers_of.pop(seq)].remove(seq)
-        self._again.pop(seq, None)
-        self._failed.discard(seq)
+        number = self._workers_of.pop(seq)
+        self._lines[number].leave(seq)
+        self._queues[number].remove(seq)
+        if seq in self._failed or seq in self._again:
+            self._failed.discard(seq)
+            self._again.pop(seq, None)
+            if seq in self._pending[number]:
+                self._pending[number].remove(seq)
+        self._listener.on_left(seq, is_done=is_done)
 
     def _tell(self, report: Any) -> None:
         self._kept_bytes -= _size_of(report)
@@ -337,10 +395,13 @@ class OrderedPlace:
                 case _Done(_, body, seconds, at):
                     # First, since it may be read, refused, or end everything.
                     listener.on_done(number, seq, body, seconds, at)
-                    self._leave(seq)
+                    self._leave(seq, is_done=True)
                 case _Failed(_, body):
                     self._fail(seq)
                     listener.on_failed(number, seq, body, ())
+                case _Refused(_, reason):
+                    self._fail(seq)
+                    listener.on_refused(number, seq, reason)
                 case _Fallen(_, reason, is_loss):
                     self._fail(seq)
                     if is_loss:
@@ -355,15 +416,16 @@ class OrderedPlace:
             self._break_off(number, seq, error)
 
     def _fail(self, seq: int) -> None:
+        line = self._line_of(seq)
         self._leave(seq)
-        self._line.fail(seq)
+        line.fail(seq)
 
     def _break_off(self, number: int, seq: int, error: FrameError) -> None:
         """End the worker for a request that handed over what cannot be read, and fails by that, at the head."""
-        if seq in self._line:
+        if seq in self._workers_of:
             self._drop_kept(seq)
         else:
-            self._line.enter([seq])
+            self._lines[number].enter([seq])
             self._queues[number].appendleft(seq)
             self._workers_of[seq] = number
         running = [worker for worker in self._pool.workers() if worker.number == number]
@@ -372,15 +434,13 @@ class OrderedPlace:
             self._culprits[number] = seq
             self._pool.kill(number, reason)
         else:  # it has ended since
-            self._failed.add(seq)
-            self._keep(_Fallen(seq, reason, is_loss=False))
+            self._keep_failed(_Fallen(seq, reason, is_loss=False))
 
     def _finish_closing(self) -> bool:
         self._has_pool_closed = False
-        left, _ = self._line.split(None)
+        left = tuple(seq for line in self._all_lines for seq in line.split(None)[0])
         for seq in left:
             self._leave(seq)
-        self._line.clear()
         if left:
             self._listener.on_lost(0, CLOSED, Lost(None, left, ()))
         self._listener.on_closed()

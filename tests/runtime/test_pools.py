@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from routilux import ErrorHandler, Flow, Routine
+from routilux import ErrorHandler, Flow, JobState, Routine
+from routilux.errors import PartitionKeyError
+from routilux.runtime.partitions import KEYS_KNOWN
 from supervisors.places.ordered import line_limit
 from tests.runtime import shapes
 from tests.runtime.test_delivery import COUNT, KILLS, Killer, check_sink
@@ -115,3 +118,135 @@ def test_a_message_that_kills_its_worker_costs_itself_alone() -> None:
     assert state.status == "completed", state.error
     assert [item["n"] for item in state.results()] == [n for n in range(50) if n != 25]
     assert [letter.attempts for letter in state.dead_letters] == [1]
+
+
+class Visits(Routine):
+    """Counts by user, and tells which process did."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("input", handler=self.handle)
+        self.define_event("visit", ["user", "n", "count", "pid"])
+
+    def handle(self, user: tuple[str, int], n: int) -> None:
+        self.increment_stat("visits")
+        count = self.state["count"] = self.state.get("count", 0) + 1
+        self.emit("visit", user=user, n=n, count=count, pid=os.getpid())
+
+
+class Users(Routine):
+    """Emits the numbers below `count`, each for one of some users."""
+
+    def __init__(self, users: int) -> None:
+        super().__init__()
+        self.users = users
+        self.define_slot("trigger", handler=self.produce)
+        self.define_event("number", ["who", "n"])
+
+    def produce(self, count: int) -> Iterator[None]:
+        for n in range(self.state.get("next", 0), count):
+            self.emit("number", who=("user", n % self.users), n=n)
+            self.state["next"] = n + 1
+            if n % 100 == 99:
+                yield
+
+
+def partitioned_flow(users: int, workers: int = 3, source: str = "thread", **options: Any) -> Flow:
+    flow = Flow("partitioned")
+    flow.add_routine(Users(users), "source", placement=source)
+    pool = {"placement": "process", "workers": workers, "partition_by": "user", "error_handler": shapes.RETRY}
+    flow.add_routine(Visits(), "visits", **{**pool, **options})
+    flow.connect("source", "number", "visits", "input", {"who": "user"})
+    flow.output("visits", "visit")
+    return flow
+
+
+def check_visits(state: JobState, users: int, count: int) -> dict[Any, set[int]]:
+    """Each user was counted alone, once and in order; gives the processes that did."""
+    assert state.status == "completed", state.error
+    told = state.routine_states["visits"]
+    assert told["state"] == {("user", user): {"count": len(range(user, count, users))} for user in range(users)}
+    assert told["stats"]["visits"] == count
+    pids: dict[Any, set[int]] = {}
+    came: dict[Any, list[int]] = {}
+    for item in state.results():
+        pids.setdefault(item["user"], set()).add(item["pid"])
+        came.setdefault(item["user"], []).append(item["n"])
+        assert item["count"] == len(came[item["user"]])
+    assert all(numbers == sorted(numbers) for numbers in came.values())
+    return pids
+
+
+@pytest.mark.parametrize("placement", ["thread", "process"])
+def test_equal_keys_go_to_one_process_which_keeps_their_state(placement: str) -> None:
+    flow = partitioned_flow(20, source=placement)
+    pids = check_visits(flow.execute("source", {"count": COUNT}), 20, COUNT)
+    assert all(len(found) == 1 for found in pids.values())
+    assert len(set.union(*pids.values())) == 3
+
+
+def test_keys_beyond_those_that_a_worker_keeps_lose_nothing() -> None:
+    users = 3 * KEYS_KNOWN
+    state = partitioned_flow(users, workers=1).execute("source", {"count": 2 * users})
+    check_visits(state, users, 2 * users)
+
+
+def test_killed_workers_of_a_partitioned_routine_lose_double_and_reorder_nothing() -> None:
+    job = partitioned_flow(50, max_restarts=100).start("source", {"count": COUNT})
+    killer = Killer(job, KILLS, seed=99)
+    state = job.wait(500)
+    killed = killer.stop()
+    check_visits(state, 50, COUNT)
+    assert killed == KILLS
+
+
+def test_a_partitioned_job_is_resumed_with_another_number_of_workers(tmp_path: Path) -> None:
+    store = str(tmp_path / "jobs")
+    half = COUNT // 2
+    job = partitioned_flow(50, workers=3).start("source", {"count": COUNT}, store=store)
+    visits = job.ledger.accounts[1]
+    wait_until(lambda: visits.handled > half // 10)
+    job.pause(reason="to get another machine")
+    kept = job.state
+    assert kept.routine_states["visits"]["state"]
+    job.leave()
+    again = Flow.resume(store, job.id, flow=partitioned_flow(50, workers=2))
+    check_visits(again.wait(100), 50, COUNT)
+
+
+def test_what_comes_from_outside_carries_its_key() -> None:
+    job = partitioned_flow(5).start(keep_open=True)
+    for n in range(30):
+        job.send("visits", "input", user=n % 5, n=n)
+    with pytest.raises(PartitionKeyError, match=r"a message to 'visits': expected parameter 'user', got"):
+        job.send("visits", "input", n=3)
+    with pytest.raises(PartitionKeyError, match=r"parameter 'user': expected a key .* got a float"):
+        job.send("visits", "input", user=1.5, n=3)
+    job.close_entry()
+    state = job.wait(60)
+    assert state.routine_states["visits"]["state"] == {user: {"count": 6} for user in range(5)}
+
+
+class Keyless(Routine):
+    """Emits a message without the key that its receiver goes by, and then one with it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("trigger", handler=self.produce)
+        self.define_event("number", ["user", "n"])
+
+    def produce(self) -> None:
+        try:
+            self.emit("number", user=[1], n=1)
+        except PartitionKeyError as error:
+            self.emit("number", user=str(error), n=2)
+
+
+@pytest.mark.parametrize("placement", ["thread", "process"])
+def test_a_key_that_cannot_be_one_is_refused_where_it_is_emitted(placement: str) -> None:
+    flow = partitioned_flow(5)
+    flow.add_routine(Keyless(), "keyless", placement=placement)
+    flow.connect("keyless", "number", "visits", "input")
+    state = flow.execute("keyless")
+    [told] = state.routine_states["visits"]["state"]
+    assert told.startswith("emit('number'): parameter 'user': expected a key that is exactly str")

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from routilux import ErrorHandler, Flow, JobStatus, Routine
+from routilux.runtime import partitions
 from routilux.turn import outbox
 from supervisors.places.scripted import Faults
 from supervisors.wire.values import decode
@@ -228,3 +229,143 @@ def test_an_ordered_pool_keeps_order_over_pauses_and_power_cuts(monkeypatch: pyt
         check_sink(world.job.state("sink"), list(range(COUNT * 3)), told)
         assert all(len(values) == 1 for values in world.recorded().values()), told
         assert is_all_handled(cut), told
+
+
+# ---- Partitioned
+
+
+class Tally(Routine):
+    """Keeps for each key the numbers that came, in order, and hands on how many and the last; fails at times."""
+
+    def __init__(self, *, steps: bool = True) -> None:
+        super().__init__()
+        self.steps = steps
+        self.define_slot("input", handler=self.handle)
+        self.define_event("number", ["user", "n", "count"])
+
+    def handle(self, user: int, n: int) -> Iterator[None] | None:
+        self.increment_stat("seen")
+        if self.steps and n % 4 == 1:
+            return self.handle_in_steps(user, n)
+        self.keep(user, n)
+        if n % 5 == 3 and self.attempt <= 2:
+            raise ValueError(n)
+        return None
+
+    def keep(self, user: int, n: int) -> None:
+        seen = self.state.setdefault("seen", [])
+        seen.append(n)
+        self.emit("number", user=user, n=n, count=len(seen))
+
+    def handle_in_steps(self, user: int, n: int) -> Iterator[None]:
+        if self.state.get("at") != n:
+            self.state["at"] = n
+            self.keep(user, n)
+            yield
+        if n % 3 == 0 and self.attempt <= 2:
+            raise ValueError(n)
+
+
+class Spread(Routine):
+    """Emits the numbers below `count`, each for one of `users`."""
+
+    def __init__(self, users: int) -> None:
+        super().__init__()
+        self.users = users
+        self.define_slot("trigger", handler=self.produce)
+        self.define_event("number", ["who", "n"])
+
+    def produce(self, count: int) -> Iterator[None]:
+        for n in range(self.state.get("next", 0), count):
+            self.emit("number", who=n * n % self.users, n=n)
+            self.state["next"] = n + 1
+            if n % 2:
+                yield
+
+
+USERS = 5
+
+
+def make_partitioned(workers: int = 3, **options: Any) -> Flow:
+    flow = Flow("partitioned")
+    common: dict[str, Any] = {"error_handler": NEVER_GIVE_UP, "max_restarts": 10_000}
+    flow.add_routine(Spread(USERS), "spread", **common)
+    pool: dict[str, Any] = {"placement": "process", "workers": workers, "partition_by": "user", **common, **options}
+    flow.add_routine(Tally(), "tally", **pool)
+    flow.connect("spread", "number", "tally", "input", {"who": "user"})
+    flow.output("tally", "number")
+    return flow
+
+
+def by_user(count: int) -> dict[int, list[int]]:
+    kept: dict[int, list[int]] = {}
+    for n in range(count):
+        kept.setdefault(n * n % USERS, []).append(n)
+    return kept
+
+
+def check_partitioned(job: SeededJob, count: int, told: str) -> None:
+    """Each key has its own state, and its messages came once and in order."""
+    expected = by_user(count)
+    assert {user: state["seen"] for user, state in job.state("tally").items()} == expected, told
+    (output,) = job.ledger.outputs
+    payloads = [message.payload for message in (*output.collected, *output.mailbox.data)]
+    came: dict[int, list[int]] = {}
+    for payload in payloads:
+        data: Any = job.codec.decode(payload) if isinstance(payload, bytes) else payload
+        came.setdefault(data["user"], []).append(data["n"])
+        assert data["count"] == len(came[data["user"]]), told
+    assert came == expected, told
+
+
+@pytest.mark.parametrize("ordered", [None, True])
+@pytest.mark.parametrize("workers", [1, 3])
+def test_each_key_has_its_own_state_and_order_whichever_worker_fails_or_dies(
+    workers: int, ordered: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partitions, "KEYS_KNOWN", 1)
+    for seed in SEEDS:
+        job = SeededJob(make_partitioned(workers, ordered=ordered), seed, FAULTS)
+        job.send("spread", count=COUNT * 2)
+        cut = job.run()
+        told = f"seed {seed}"
+        assert cut.status is JobStatus.COMPLETED, f"{told}: {cut.error}"
+        check_partitioned(job, COUNT * 2, told)
+        if ordered:
+            assert results(job) == list(range(COUNT * 2)), told
+        assert is_all_handled(cut), told
+
+
+@pytest.mark.parametrize("ordered", [None, True])
+def test_each_key_keeps_its_state_over_pauses_power_cuts_and_other_numbers_of_workers(ordered: bool | None) -> None:
+    for seed in KEPT_SEEDS:
+        odds = Odds(fail=0.05 if seed % 3 == 0 else 0.0, die_writing=0.02 if seed % 2 else 0.0)
+        sizes = itertools.cycle([3, 1, 4, 2])
+
+        def make(sizes: Iterator[int] = sizes) -> Flow:
+            return make_partitioned(next(sizes), ordered=ordered)
+
+        world = World(make, seed, odds, FAULTS, EVERY[seed % 3])
+        cut = world.run([("spread", {"count": COUNT})])
+        told = f"seed {seed}"
+        assert cut.status is JobStatus.COMPLETED, f"{told}: {cut.error}"
+        check_partitioned(world.job, COUNT, told)
+        assert is_all_handled(cut), told
+
+
+@pytest.mark.parametrize("strategy", ["continue", "stop", "skip"])
+def test_a_failure_of_a_key_gives_up_what_its_strategy_says(strategy: str) -> None:
+    for seed in SEEDS:
+        flow = Flow("failing")
+        options: dict[str, Any] = {"placement": "process", "workers": 3, "partition_by": "n"}
+        flow.add_routine(Failing(), "failing", error_handler=ErrorHandler(strategy), **options)
+        flow.output("failing", "number")
+        job = SeededJob(flow, seed, Faults())
+        for n in range(9):
+            job.send("failing", n=n)
+        cut = job.run()
+        told, figures = f"seed {seed}", cut.routines[0].figures
+        assert figures.handled + figures.dead + figures.skipped + figures.waiting == 9, told
+        assert set(results(job)) <= {0, 1, 3, 4, 6, 7}, told
+        if strategy == "continue":
+            assert sorted(results(job)) == [0, 1, 3, 4, 6, 7], told

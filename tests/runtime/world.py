@@ -28,6 +28,7 @@ from routilux.stores.base import Lease
 from routilux.stores.errors import StoreWriteError
 from routilux.stores.memory import MemoryStore
 from routilux.turn.codec import WireCodec
+from routilux.turn.keyed import decode_keyed
 from supervisors.places.scripted import Faults
 from supervisors.testing import ScheduleError
 from tests.runtime.seeded import JOB, SeededJob
@@ -115,7 +116,10 @@ class _Watched:
 
     def begin(self, request: Any, port: Any) -> Any:
         job = self._world.job
-        message = WireCodec(job.codec).request(request) if self._plan.is_process else request
+        message = request
+        if self._plan.is_process:
+            is_keyed = self._plan.options.partition_by is not None
+            message = WireCodec(job.codec).request(decode_keyed(request).request if is_keyed else request)
         self._world.note_begun(self._plan, message)
         return _WatchedExecution(self._world, self._plan, self._service.begin(request, port), port)
 
