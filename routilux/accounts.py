@@ -218,9 +218,9 @@ class Account:
         """What `handled` is after the next one of these."""
         self.peak_waiting = 0
         """Messages in its mailbox at most, as far as they were there when it took some."""
-        self.spent = (Spent(),) * plan.options.workers
+        self.spent = (Spent(),) * plan.options.pool
         """What the processes have used that have ended, by worker."""
-        self.pids: tuple[int | None, ...] = (None,) * plan.options.workers
+        self.pids: tuple[int | None, ...] = (None,) * plan.options.pool
         self.abandoned: tuple[str, ...] = ()
         """Where each of its threads was when it was given up; of those alone that have not come back."""
         self.handled = 0

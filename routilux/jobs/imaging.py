@@ -198,7 +198,7 @@ def image_topology(plan: Plan, types: Mapping[str, TypeShape]) -> Topology:
                 id=routine.id,
                 kind=type(routine.routine).__qualname__,
                 placement=routine.options.placement,
-                workers=routine.options.workers,
+                workers=routine.options.pool,
                 slots={name: strategy_word(slot.merge_strategy) for name, slot in routine.routine.slots.items()},
                 events=list(routine.events),
                 state=describe_state(routine.routine.state_type),

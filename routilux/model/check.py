@@ -203,7 +203,7 @@ def _check_slots(graph: FlowGraph) -> list[Problem]:
     fed = {(link.target_id, link.slot) for link in graph.connections}
     for routine_id, routine in graph.routines.items():
         entry = find_entry(routine)
-        workers = graph.options[routine_id].workers
+        workers = graph.options[routine_id].pool
         for name, slot in routine.slots.items():
             # One whose handler takes nothing is a signal, such as `flush`: Job.send may well be all that it is for.
             needs_feeding = not slot.at_end and type(slot.binding) is not NoArguments

@@ -17,7 +17,7 @@ from routilux.model.error_handler import ErrorHandler, checked_handler
 from routilux.quantities import is_number, is_whole
 
 PLACEMENTS = ("thread", "process")
-_LEAST = (("workers", 1), ("concurrency", 1), ("capacity", 1), ("max_restarts", 0), ("max_abandoned", 0))
+_LEAST = (("concurrency", 1), ("capacity", 1), ("max_restarts", 0), ("max_abandoned", 0))
 """Options that are whole numbers, with the least they can be."""
 LEAST_MEMORY_BYTES = 16 * 1024 * 1024
 """Least `memory_limit`: with less no worker starts."""
@@ -30,7 +30,9 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
         placement: `thread`: handlers run on the actor's own thread; `process`: in child processes.
         workers: children of a process routine; with more than one, order is given up unless it is `ordered`. Each has
             a declared state of its own, and a message may be tried again on another: what must go on where it was, such
-            as a generator that keeps its place in the state, belongs on one.
+            as a generator that keeps its place in the state, belongs on one. A pair `(low, high)`: as many between the
+            two as there is work for. The state of one that goes is kept under its number, and taken up again by the
+            next one with that.
         timeout: seconds a handler may take; None for no limit. A process that takes longer is ended. A
             thread cannot be ended: it is abandoned, what it commits later is refused, and the routine goes on
             on a new one. An `async` handler is cancelled, and abandoned as a thread only if it goes on.
@@ -60,7 +62,7 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     placement: str = "thread"
-    workers: int = 1
+    workers: int | tuple[int, int] = 1
     timeout: float | None = None
     max_abandoned: int = 3
     memory_limit: int | None = None
@@ -74,6 +76,16 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
     restart_period: float = 5.0
 
     @property
+    def pool(self) -> int:
+        """How many workers there may be at most."""
+        return self.workers[1] if isinstance(self.workers, tuple) else self.workers
+
+    @property
+    def least(self) -> int:
+        """How many workers there are at least."""
+        return self.workers[0] if isinstance(self.workers, tuple) else self.workers
+
+    @property
     def has_line(self) -> bool:
         """Whether several of its turns run at once, and commit in the order in which their messages were taken.
 
@@ -81,7 +93,7 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
         """
         if self.concurrency > 1:
             return self.ordered is not False
-        return self.partition_by is not None or (self.workers > 1 and self.ordered is True)
+        return self.partition_by is not None or (self.pool > 1 and self.ordered is True)
 
     @property
     def has_one_line(self) -> bool:
@@ -91,12 +103,12 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def states(self) -> int:
         """How many declared states it has: one a worker, or one for all keys together."""
-        return self.workers if self.partition_by is None else 1
+        return self.pool if self.partition_by is None else 1
 
     @property
     def keeps_order(self) -> bool:
         """Whether its turns commit in the order in which their messages were taken."""
-        return self.has_line or (self.workers == 1 and self.concurrency == 1)
+        return self.has_line or (self.pool == 1 and self.concurrency == 1)
 
     @classmethod
     def of(cls, routine_id: str, given: dict[str, Any]) -> Self:
@@ -109,6 +121,9 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
             if name not in cls.__struct_fields__:
                 known = describe_names(name, cls.__struct_fields__, "the options are", "there are none")
                 raise OptionError(f"routine {routine_id!r}: there is no option {name!r}; {known}")
+        workers = given.get("workers")
+        if isinstance(workers, list):  # as files have pairs
+            given = {**given, "workers": tuple(workers)}
         options = cls(**given)
         wrong = options._find_wrong()
         if wrong is not None:
@@ -129,6 +144,8 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
         """Give the first option with a value it cannot have, and what it can be."""
         if self.placement not in PLACEMENTS:
             return "placement", f"one of {PLACEMENTS}"
+        if not _is_number_of_workers(self.workers):
+            return "workers", "a whole number of at least 1, or two of them, the lower one first"
         for name, least in _LEAST:
             if not _is_whole(getattr(self, name), least):
                 return name, f"a whole number of at least {least}"
@@ -188,3 +205,9 @@ def _is_positive(value: object) -> bool:
 
 def _is_name(value: object) -> bool:
     return isinstance(value, str) and value.isidentifier()
+
+
+def _is_number_of_workers(value: object) -> bool:
+    if isinstance(value, tuple):
+        return len(value) == 2 and all(_is_whole(bound, 1) for bound in value) and value[0] <= value[1]  # noqa: PLR2004
+    return _is_whole(value, 1)

@@ -49,12 +49,14 @@ class Dispatch:
         self._ledger = ledger
         self._carrier = carrier
         self._fail = fail
-        self._workers = options.workers
+        self._is_pool = options.pool > 1
+        self._used = range(options.pool)
+        """Numbers of the workers in use."""
         self._is_local = carrier.keeps_references
         self._keeps_order = options.keeps_order
         self._has_line = options.has_line
         self._place: Place
-        self._partitions = None if options.partition_by is None else Partitions(options.workers)
+        self._partitions = None if options.partition_by is None else Partitions(options.pool)
         self._source: Ledger | Turnstile = ledger
         self._holds = 0
         """Failures without whose end nothing new is taken."""
@@ -73,6 +75,12 @@ class Dispatch:
         self._source = source
         self._resumed.update(ticket for ticket, wait in self._account.in_retry.items() if wait.holds)
         self._holds += len(self._resumed)
+
+    def use(self, workers: int) -> None:
+        """Hand new messages to those workers alone that have a number below."""
+        self._used = range(workers)
+        if self._partitions is not None:
+            self._partitions.use(self._used)
 
     @property
     def is_holding(self) -> bool:
@@ -98,8 +106,8 @@ class Dispatch:
         place = self._place
         if self._partitions is not None:
             return self._hand_out_by_key(self._partitions)
-        if self._workers > 1:
-            rooms = list(map(place.room, range(self._workers)))
+        if self._is_pool:
+            rooms = list(map(place.room, self._used))
             room = sum(rooms)
             taken = self._source.take(account, room) if room else []
             self._submit(zip(deal(len(taken), rooms), taken, strict=True), taken)
@@ -139,6 +147,16 @@ class Dispatch:
         if self._partitions is not None:
             self._partitions.leave(delivery, is_done=is_done)
 
+    def pin(self, message: Message, number: int) -> None:
+        """Keep the key of a message that failed at its worker until it is known what becomes of it."""
+        if self._partitions is not None:
+            self._partitions.pin(message.partition, number)
+
+    def unpin(self, message: Message) -> None:
+        """Note that a message that failed is not tried again."""
+        if self._partitions is not None:
+            self._partitions.unpin(message.partition)
+
     def restart(self, number: int) -> None:
         """Note that a worker begins anew."""
         if self._partitions is not None:
@@ -164,7 +182,7 @@ class Dispatch:
             if not wait.holds:
                 continue
             number = self._tried_by.get(ticket, 0)
-            if partitions is not None:
+            if partitions is not None and ticket not in self._tried_by:
                 number = partitions.find_owner(wait.messages[0].partition)
             if ticket not in self._due or self._place.room(number) < len(wait.messages):
                 if partitions is not None:
@@ -195,7 +213,7 @@ class Dispatch:
     def _submit_due(self, number: int, taken: Taken) -> None:
         for delivery, message in taken:
             if self._partitions is not None:
-                self._partitions.assign(delivery, message.partition)
+                self._partitions.assign(delivery, message.partition, number)
             try:
                 self._place.submit(number, ((delivery, self._request(delivery, message)),))
             except FrameError as error:  # it has grown, by what was recorded of it

@@ -19,7 +19,7 @@ from routilux.partitioning import find_owner
 from routilux.turn.keyed import KeyedRequest, encode_keyed
 
 KEYS_KNOWN = 1_000
-"""Keys whose states a worker keeps, beside those that it is at (arbitrary)."""
+"""Keys whose states a worker keeps, and more where it has more of them in the line (arbitrary)."""
 _OWNERS_KEPT = 65_536
 """Keys whose owner need not be found anew (arbitrary)."""
 
@@ -39,8 +39,6 @@ class _Worker:
         """Keys whose states it has, those that were used last at the end."""
         self.forgets: dict[str, None] = {}
         """Keys that it is to forget with the next request."""
-        self.lines: dict[str, int] = {}
-        """How many messages it has in the line, by key."""
 
 
 class Partitions:
@@ -52,30 +50,59 @@ class Partitions:
     """
 
     def __init__(self, workers: int, known: int | None = None) -> None:
-        self._numbers = range(workers)
-        self._workers = [_Worker() for _ in self._numbers]
+        self._used = range(workers)
+        self._workers = [_Worker() for _ in range(workers)]
+        self._lines: dict[str, tuple[int, int]] = {}
+        """Of each key in the line its worker, and how many messages it has there."""
+        self._pinned: dict[str, int] = {}
+        """Workers that keys stay with whose messages have failed."""
         self._bound = KEYS_KNOWN if known is None else known
         self._owners: dict[str, int] = {}
         self._keys: dict[int, tuple[int, str]] = {}
         """Of each message in the line its worker and its key."""
         self._sent: dict[int, _Sent] = {}
 
+    def use(self, workers: range) -> None:
+        """Have keys belong to these workers from now on; each stays where it is until nothing of it is in the line."""
+        self._used = workers
+        self._owners.clear()
+
     def find_owner(self, key: str) -> int:
-        """Give the worker that has a key."""
+        """Give the worker that the next message of a key goes to."""
+        if key in self._lines:
+            return self._lines[key][0]
+        if key in self._pinned:
+            return self._pinned[key]
         number = self._owners.get(key)
         if number is None:
             if len(self._owners) >= _OWNERS_KEPT:
                 self._owners.clear()
-            number = self._owners[key] = find_owner(key, self._numbers)
+            number = self._owners[key] = find_owner(key, self._used)
         return number
 
-    def assign(self, delivery: int, key: str) -> int:
-        """Let a message enter the line; gives its worker."""
-        number = self.find_owner(key)
-        lines = self._workers[number].lines
-        lines[key] = lines.get(key, 0) + 1
+    def assign(self, delivery: int, key: str, number: int | None = None) -> int:
+        """Let a message enter the line; gives its worker.
+
+        Args:
+            delivery: its number.
+            key: its key.
+            number: the worker that is to try it again; None for a new message.
+        """
+        if number is None:
+            number = self.find_owner(key)
+        else:
+            self.unpin(key)
+        self._lines[key] = (number, self._lines.get(key, (number, 0))[1] + 1)
         self._keys[delivery] = (number, key)
         return number
+
+    def pin(self, key: str, number: int) -> None:
+        """Let a key stay with a worker."""
+        self._pinned[key] = number
+
+    def unpin(self, key: str) -> None:
+        """Let it stay there no longer than its messages do."""
+        self._pinned.pop(key, None)
 
     def request(self, delivery: int, request: bytes, states: Mapping[str, Any]) -> bytes:
         """Give a request as its worker is to get it.
@@ -89,6 +116,11 @@ class Partitions:
         number, key = self._keys[delivery]
         worker = self._workers[number]
         brings_state = key not in worker.known
+        if brings_state:
+            for other in self._workers:
+                if key in other.known:  # it was there before: that copy is out of date
+                    del other.known[key]
+                    other.forgets[key] = None
         worker.known[key] = None
         worker.known.move_to_end(key)
         worker.forgets.pop(key, None)
@@ -107,10 +139,11 @@ class Partitions:
             self._take_back(delivery)
         self._sent.pop(delivery, None)
         number, key = self._keys.pop(delivery)
-        lines = self._workers[number].lines
-        lines[key] -= 1
-        if not lines[key]:
-            del lines[key]
+        count = self._lines[key][1] - 1
+        if count:
+            self._lines[key] = (number, count)
+        else:
+            del self._lines[key]
 
     def restart(self, number: int) -> None:
         """Note that a worker begins anew, and has the state of no key."""
@@ -133,11 +166,11 @@ class Partitions:
         worker.forgets.update((forgot, None) for forgot in sent.forgot if forgot not in worker.known)
 
     def _evict(self, worker: _Worker) -> None:
-        over = len(worker.known) - self._bound - len(worker.lines)
+        over = len(worker.known) - self._bound
         while over > 0:
             over -= 1
             key, _ = worker.known.popitem(last=False)
-            if key in worker.lines:
+            if key in self._lines:
                 worker.known[key] = None
             else:
                 worker.forgets[key] = None

@@ -35,6 +35,7 @@ from routilux.runtime.commands import (
     Requeue,
     Rested,
     RetryDue,
+    SizeDue,
     Tick,
     Verdict,
     WorkerDue,
@@ -42,6 +43,7 @@ from routilux.runtime.commands import (
 from routilux.runtime.dispatch import Dispatch
 from routilux.runtime.makers import Journal, PlaceMaker
 from routilux.runtime.rest import DROPPED, REQUEUED, Rest
+from routilux.runtime.sizer import RETIRED, Retires, Sizer
 from routilux.runtime.turnstile import Turnstile
 from supervisors.behavior import Behavior, Context
 from supervisors.errors import InternalError
@@ -97,7 +99,7 @@ class RoutineActor(Behavior):
         self._make_place = make_place
         self._report = report
         self._shutdown = shutdown
-        self._workers = account.plan.options.workers
+        self._workers = account.plan.options.pool
         options = account.plan.options
         self._keeps_order = options.keeps_order
         self._has_line = options.has_line
@@ -123,7 +125,11 @@ class RoutineActor(Behavior):
         pace = self._account.plan.pace
         self._place = self._make_place(self, ctx, self._wait_inside_turn)
         self._dispatch.begin(self._place, self._ledger if pace is None else Turnstile(pace, self._ledger, ctx))
-        for number in range(self._workers):
+        options = self._account.plan.options
+        self._sizer: Sizer | None = None
+        if options.least < options.pool:
+            self._sizer = Sizer(options.least, options.pool, ctx, self._start_worker, self._dispatch.use)
+        for number in range(options.least):
             self._start_worker(number)
         for ticket, wait in self._account.in_retry.items():
             ctx.set_timer(max(0.0, wait.due_at - ctx.now()), RetryDue(ticket, wait.holds))
@@ -137,6 +143,9 @@ class RoutineActor(Behavior):
                 self._on_due(message, ctx.now())
             case PaceDue():
                 pass  # the step that follows takes what may be taken now
+            case SizeDue():
+                if self._sizer is not None:
+                    self._sizer.reset()
             case Hold() | Requeue() | LetGo():
                 self._rest.handle(message, self._place)
             case Terminate():
@@ -152,7 +161,7 @@ class RoutineActor(Behavior):
             case RetryDue(ticket, holds):
                 self._dispatch.try_again(ticket, holds=holds)
             case WorkerDue(worker):
-                if not self._is_closing and not self._account.is_skipped:
+                if self._is_wanted(worker):
                     self._account.restarts += 1
                     self._start_worker(worker)
             case FlushDue():
@@ -177,6 +186,8 @@ class RoutineActor(Behavior):
             self._ticks.set(self._place.next_deadline())
         if self._account.joins:
             self._flushes.set(self._account.flush_at)
+        if self._sizer is not None:
+            self._look_at_size(self._sizer)
         if self._rest.is_held:
             self._rest.note(self._place, is_settled=not self._cases)
         return worked
@@ -214,6 +225,8 @@ class RoutineActor(Behavior):
         result = body if self._is_local else self._carrier.result(body)
         self._fruitful[number] = True
         state = self._state_of[number]
+        if self._sizer is not None:
+            self._sizer.note_done(seconds)
         return self._ledger.commit(self._account, state, seq, result, at, seconds) or self._come_late()
 
     def on_returned(self, number: int, seqs: tuple[int, ...]) -> None:
@@ -231,6 +244,12 @@ class RoutineActor(Behavior):
         self._ungranted = [entry for entry in self._ungranted if entry[0] != number]
         self._publish_pids()
         suspect, ran, unbegun = lost
+        if self._sizer is not None:
+            self._sizer.note_gone(number)
+        if reason == RETIRED:
+            if self._is_wanted(number):
+                self._start_worker(number)
+            return
         if reason == DROPPED:
             return
         if self._rest.is_requeueing and not self._is_closing and (suspect is not None or ran or reason == REQUEUED):
@@ -270,7 +289,22 @@ class RoutineActor(Behavior):
 
     # -- Private
 
+    def _is_wanted(self, number: int) -> bool:
+        """Whether a worker that has ended is to be started again."""
+        if self._is_closing or self._account.is_skipped:
+            return False
+        return self._sizer is None or self._sizer.wants(number)
+
+    def _look_at_size(self, sizer: Sizer) -> None:
+        account = self._account
+        if self._is_closing or self._rest.is_held or account.is_skipped or not isinstance(self._place, Retires):
+            return
+        backlog = len(account.mailbox) + len(account.in_hand)
+        sizer.look(self._place, backlog, is_settled=not self._cases and not account.in_retry)
+
     def _start_worker(self, number: int) -> None:
+        if self._sizer is not None:
+            self._sizer.note_started(number)
         self._fruitful[number] = False
         self._dispatch.restart(number)
         self._place.start(number, self._carrier.boot(self._account.boot_state(number)))
@@ -350,6 +384,8 @@ class RoutineActor(Behavior):
                 if not is_lost:
                     return
                 suspect, ran, holds = None, (), False
+            else:
+                self._dispatch.pin(message, number)
         self._next_case += 1
         self._cases[self._next_case] = Case(ran, suspect, message, reason, number, holds)
         self._dispatch.hold(holds)
@@ -417,6 +453,7 @@ class RoutineActor(Behavior):
                 if self._has_line:
                     self._give_back_all(but=(*case.held, delivery))
                 ledger.put_back(account, (*case.held, delivery), redelivered=is_crash)
+        self._dispatch.unpin(message)
         self._dispatch.hold(-case.holds)
 
     def _give_back_all(self, but: tuple[int, ...] = ()) -> None:

@@ -447,7 +447,7 @@ def _process_place(account: Account, service: bytes, warn: Warn, inherited: tupl
         make_pool = partial(_pool_of, account, service, warn, inherited, ctx.parker, ctx.now)
         if not routine.options.has_line:
             return make_pool(listener)
-        workers = routine.options.workers
+        workers = routine.options.pool
         is_one = routine.options.has_one_line
         return OrderedPlace(make_pool, listener, workers=workers, limit=line_limit(workers), is_one=is_one)
 
@@ -467,7 +467,7 @@ def _pool_of(
     return ProcessPlace(
         routine.id,
         service,
-        routine.options.workers,
+        routine.options.pool,
         poller=poller,
         clock=clock,
         listener=listener,

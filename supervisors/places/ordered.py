@@ -30,7 +30,7 @@ from typing import Any, NamedTuple, Protocol
 from supervisors.errors import FrameError, InternalError
 from supervisors.places.base import CLOSED, Listener, LoopListener, Lost, Place, Worker
 from supervisors.places.line import Line
-from supervisors.reasons import ProtocolError, Raised, Reason, record_error
+from supervisors.reasons import ProtocolError, Raised, Reason, Shutdown, record_error
 
 KEPT_BYTES = 16 * 1024 * 1024
 """Bytes of parts and results before their turn with which nothing more is taken (arbitrary)."""
@@ -58,6 +58,13 @@ class OrderedListener(LoopListener, Protocol):
 
     def may_overtake(self, body: Any) -> bool:
         """Tell whether a part may be told before its turn; raises `FrameError` for what it cannot read."""
+
+
+class PoolPlace(Place, Protocol):
+    """A place with workers that can be ended one by one."""
+
+    def retire(self, number: int, reason: Shutdown) -> None:
+        """Ask a worker that has nothing in hand to end; `on_lost` follows with `reason`."""
 
 
 class _Part(NamedTuple):
@@ -103,7 +110,7 @@ class OrderedPlace:
 
     def __init__(
         self,
-        make_pool: Callable[[Listener], Place],
+        make_pool: Callable[[Listener], PoolPlace],
         listener: OrderedListener,
         *,
         workers: int,
@@ -229,6 +236,10 @@ class OrderedPlace:
             self._pool.kill(number, reason)
         elif held:
             self._listener.on_returned(number, held)
+
+    def retire(self, number: int, reason: Shutdown) -> None:
+        """Ask a worker that has nothing in the line to end."""
+        self._pool.retire(number, reason)
 
     def close(self, timeout: float, reason: Reason = CLOSED) -> None:
         """Ask all workers to end after the request they are on; what cannot be told then comes back, in order."""

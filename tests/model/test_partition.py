@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,17 +28,17 @@ class Fixed(Counts):
 
 
 class Emits(Routine):
-    def __init__(self, *params: str) -> None:
+    def __init__(self, params: list[str]) -> None:
         super().__init__()
         self.define_slot("trigger", handler=self.produce)
-        self.define_event("out", list(params))
+        self.define_event("out", params)
 
     def produce(self) -> None: ...
 
 
 def make(counts: Routine, *params: str, mapping: dict[str, str] | None = None, **options: Any) -> Flow:
     flow = Flow("partitioned")
-    flow.add_routine(Emits(*params), "emits")
+    flow.add_routine(Emits(list(params)), "emits")
     flow.add_routine(counts, "counts", **{"placement": "process", "partition_by": "user", "workers": 2, **options})
     flow.connect("emits", "out", "counts", "input", mapping)
     return flow
@@ -87,6 +88,11 @@ def test_a_parameter_that_the_handler_lacks_or_the_event_does_not_bring_is_told(
         ({"partition_by": 5}, ["partition_by", "the name of a parameter, or None", "got 5"]),
         ({"partition_by": "no name"}, ["partition_by", "'no name'"]),
         ({"partition_by": "user", "placement": "thread"}, ["partition_by", "None on a thread"]),
+        ({"workers": (2, 1), "placement": "process"}, ["workers", "two of them, the lower one first", "got (2, 1)"]),
+        ({"workers": (0, 1), "placement": "process"}, ["workers", "got (0, 1)"]),
+        ({"workers": (1, 2, 3), "placement": "process"}, ["workers", "got (1, 2, 3)"]),
+        ({"workers": "2", "placement": "process"}, ["workers", "got '2'"]),
+        ({"workers": (1, 2)}, ["workers", "1 on a thread"]),
     ],
 )
 def test_an_option_that_cannot_be_is_refused_where_the_routine_is_added(
@@ -98,7 +104,16 @@ def test_an_option_that_cannot_be_is_refused_where_the_routine_is_added(
 
 
 def test_the_option_comes_back_from_plain_data() -> None:
-    flow = make(Counts(), "user", ordered=True)
+    flow = make(Counts(), "user", ordered=True, workers=(1, 4))
     again = Flow.deserialize(flow.serialize(), allow_modules=["tests"])
     assert again.options["counts"].partition_by == "user"
     assert again.options["counts"].ordered is True
+    assert again.options["counts"].workers == (1, 4)
+
+
+def test_the_options_come_back_from_a_file(tmp_path: Path) -> None:
+    flow = make(Counts(), "user", ordered=True, workers=(1, 4))
+    path = tmp_path / "flow.toml"
+    flow.to_file(path)
+    options = Flow.from_file(path, allow_modules=["tests"]).options["counts"]
+    assert (options.partition_by, options.ordered, options.workers) == ("user", True, (1, 4))

