@@ -251,6 +251,10 @@ class _Gate:
 
     def _of_kind(self, before: RoutineShape, now: RoutineShape, states: list[_State]) -> Iterator[str]:
         id_ = now.id
+        if before.partition_by != now.partition_by and any(state.declared for state in states):
+            kept = f"which was kept {_by_key(before)} and is {_by_key(now)}"
+            yield f"the declared state of routine {id_!r}, {kept}: drop=['{id_}.state']"
+            return
         if id_ in self._changes.migrated or not any(state.declared for state in states):
             return
         cure = f"migrate={{{id_!r}: a function that makes the new one of the old one}}, or drop=['{id_}.state']"
@@ -258,8 +262,6 @@ class _Gate:
         if now.state_policy == "none":
             if before.state_policy != "none":
                 yield f"{told} keeps none any more: drop=['{id_}.state']"
-        elif before.partition_by != now.partition_by:
-            yield f"{told} was kept {_by_key(before)} and is {_by_key(now)}: {cure}"
         elif before.state != now.state and not self._is_grown(before, now, states):
             yield f"{told} was {before.state} and is {now.state}: {cure}"
         elif not _is_kept_alike(before, now):

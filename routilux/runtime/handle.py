@@ -39,7 +39,6 @@ from routilux.keeping.copying import pack_job
 from routilux.keeping.history import StoredHistory
 from routilux.ledger import Ledger
 from routilux.model.options import checked_shutdown
-from routilux.partitioning import decode_key
 from routilux.records.schema import PausePoint as KeptPoint
 from routilux.routing import RoutinePlan
 from routilux.runtime.commands import Cancel, Leave, PauseJob, ResumeJob
@@ -466,7 +465,7 @@ class JobHandle:
 
     def _decode_state(self, routine: RoutinePlan, committed: Mapping[str, Any], cut: RoutineCut) -> Any:
         if routine.options.partition_by is not None:
-            return {decode_key(key): state for key, state in decode_states(committed, self._ledger.codec).items()}
+            return decode_states(committed, self._ledger.codec)
         return decode_state(
             committed,
             routine.routine.state_type,

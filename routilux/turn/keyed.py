@@ -18,6 +18,7 @@ import msgspec
 from routilux.errors import StateError
 from routilux.messages import StateOp
 from routilux.model.state_policy import NONE
+from routilux.partitioning import decode_key
 from routilux.turn.execution import TurnExecution
 from routilux.turn.service import RoutineService
 from routilux.turn.state import StateTurn, checked_items, decode_for_reader, from_committed, is_reserved
@@ -179,6 +180,8 @@ class KeyedService(RoutineService):
         return self._keyed
 
 
-def decode_states(committed: Mapping[str, Any], codec: ValueCodec) -> dict[str, Any]:
-    """Give the committed states of a partitioned routine for a reader, by key as text; see `state.decode_state`."""
-    return {key: decode_for_reader(value, codec) for key, value in committed.items() if not is_reserved(key)}
+def decode_states(committed: Mapping[str, Any], codec: ValueCodec) -> dict[Any, Any]:
+    """Give the committed states of a partitioned routine for a reader, by key; see `state.decode_state`."""
+    return {
+        decode_key(key): decode_for_reader(value, codec) for key, value in committed.items() if not is_reserved(key)
+    }

@@ -30,7 +30,7 @@ from typing import Any, NamedTuple, Protocol
 from supervisors.errors import FrameError, InternalError
 from supervisors.places.base import CLOSED, Listener, LoopListener, Lost, Place, Worker
 from supervisors.places.line import Line
-from supervisors.reasons import ProtocolError, Raised, Reason, Shutdown, record_error
+from supervisors.reasons import DeadlineExceeded, ProtocolError, Raised, Reason, Shutdown, record_error
 
 KEPT_BYTES = 16 * 1024 * 1024
 """Bytes of parts and results before their turn with which nothing more is taken (arbitrary)."""
@@ -315,6 +315,8 @@ class OrderedPlace:
             return
         line = self._lines[number]
         is_at_head = suspect is not None and line.head == suspect and not line.is_blocked
+        # From a word that made no sense, or a signal that asked it to end, to its end a worker may have gone on.
+        may_have_run = isinstance(reason, ProtocolError | DeadlineExceeded)
         self._pending[number] = deque(self._queues[number])
         for seq in self._queues[number]:
             if seq in self._failed:
@@ -325,8 +327,9 @@ class OrderedPlace:
                 self._again.pop(seq, None)
                 self._keep_failed(_Fallen(seq, reason, is_loss=is_at_head))
             else:
+                was_begun = may_have_run and seq not in self._again
                 has_run = self._drop_kept(seq) or seq in lost.ran or seq == lost.suspect or self._again.get(seq)
-                self._again[seq] = bool(has_run)
+                self._again[seq] = bool(has_run or was_begun)
         if is_at_head:
             self._lost.add(number)
         else:

@@ -22,7 +22,7 @@ from routilux.jobs.recorder import CheckpointInfo, Recorder
 from routilux.keeping.finding import latest
 from routilux.ledger import Admission, Ledger
 from routilux.messages import Payload
-from routilux.partitioning import decode_key, find_key
+from routilux.partitioning import find_key
 from routilux.routing import ENTRY, RoutinePlan, compile_plan
 from routilux.runtime.carriers import LocalCarrier, WireCarrier
 from routilux.runtime.commands import NotKept, Overflow, Quiet
@@ -238,7 +238,7 @@ class SeededJob:
         account = self.account(routine_id)
         routine = account.plan.routine
         if account.plan.options.partition_by is not None:
-            return {decode_key(key): state for key, state in decode_states(account.committed[0], self.codec).items()}
+            return decode_states(account.committed[0], self.codec)
         return decode_state(
             account.committed[worker],
             routine.state_type,

@@ -12,7 +12,7 @@ from supervisors.errors import FrameError
 from supervisors.places import ordered
 from supervisors.places.base import CLOSED, Lost, Worker
 from supervisors.places.ordered import OrderedPlace
-from supervisors.reasons import Crashed, ProtocolError, Reason, Shutdown
+from supervisors.reasons import Crashed, DeadlineExceeded, ProtocolError, Reason, Shutdown
 
 CRASHED = Crashed(signal=9)
 UNWANTED = Shutdown("not wanted")
@@ -270,6 +270,17 @@ def test_a_worker_that_dies_runs_all_again_that_was_not_told_and_fails_in_its_tu
     scene.place.pass_by(1)
     scene.tell()
     assert scene.pool.bodies[-1] == (1, 5, ("asked", 1, 5))
+
+
+def test_what_stood_behind_one_that_took_too_long_may_have_been_begun() -> None:
+    scene = Scene()
+    scene.submit((0, 1), (0, 2))
+    scene.pool.die(0, reason=DeadlineExceeded(1.0))
+    scene.tell()
+    scene.place.start(0, b"boot")
+    scene.place.pass_by(0)
+    scene.tell()
+    assert scene.pool.bodies[-1] == (0, 2, ("again", 0, 2))
 
 
 def test_a_death_at_the_head_is_told_as_one() -> None:
