@@ -53,7 +53,9 @@ class Ledger(Merging):
 
     # -- What goes in
 
-    def admit(self, edge: int, payload: Payload, name: str | None = None, at: float = 0.0) -> Admission:
+    def admit(
+        self, edge: int, payload: Payload, name: str | None = None, at: float = 0.0, partition: str = ""
+    ) -> Admission:
         """Append a message from outside, if its receiver has room for it.
 
         Args:
@@ -61,6 +63,7 @@ class Ledger(Merging):
             payload: its data.
             name: what it is known by outside, from which its id follows; None: its id is its own alone.
             at: clock reading.
+            partition: its key, see `Message`.
         """
         rung: list[Mailbox] = []
         way = self._ways[edge]
@@ -70,7 +73,7 @@ class Ledger(Merging):
             if way.receiver.is_pressing or self.hold:
                 return Admission.FULL
             base = key_of_turn(self._outside_key, way.sent) if name is None else key_of_text(f"{self.job_id}:{name}")
-            self._append(way, payload, key_of_child(base, way.key), at, rung)
+            self._append(way, payload, key_of_child(base, way.key), at, rung, partition)
             self._last_at[edge] = at
             if self._first_at[edge] is None:
                 self._first_at[edge] = at
@@ -491,7 +494,7 @@ class Ledger(Merging):
             self._emit(account, emissions, ats[-1], lambda key: Keys(count, key, parents=block.keys, start=start), rung)
         elif emissions:
             each = [_events_of(emissions[first:end]) for first, end in zip([0, *ends], ends, strict=False)]
-            events = tuple({event for event, _reference, _encoded in emissions})
+            events = tuple({emission[0] for emission in emissions})
             bases = [
                 base
                 for key, turn in zip(block.keys.to_list()[start:stop], each, strict=True)
@@ -536,6 +539,8 @@ class Ledger(Merging):
         if len(emissions) > 1 and account.is_apart[event] and not self._memos and _is_one_event(account, emissions):
             for way in account.ways[event]:
                 self._append_all(way, emissions, keys_for(way.key), at, rung)
+        elif account.sends_keys:
+            self._emit_keyed(account, emissions, at, keys_for, rung)
         else:
             # One after the other: what goes to one receiver on several connections stays in its order.
             keys = {way.index: keys_for(way.key).to_list() for ways in account.ways for way in ways}
@@ -543,9 +548,27 @@ class Ledger(Merging):
                 for way in account.ways[emission[0]]:
                     self._append(way, _payload_on(way, emission), keys[way.index][number], at, rung)
         if account.taps:
-            for event, reference, encoded in emissions:
+            for event, reference, encoded, _keys in emissions:
                 data = encoded if reference is None else reference
                 rung += [tap.mailbox for tap in account.taps.get(event, ()) if tap.offer_held(data)]
+
+    def _emit_keyed(
+        self,
+        account: Account,
+        emissions: list[Emission],
+        at: float,
+        keys_for: Callable[[int], Keys],
+        rung: list[Mailbox],
+    ) -> None:
+        """As `_emit` one after the other, for a routine that sends to partitioned ones: these get the key with it."""
+        keys = {way.index: keys_for(way.key).to_list() for ways in account.ways for way in ways}
+        for number, emission in enumerate(emissions):
+            ways = account.ways[emission[0]]
+            for way, partition in zip(ways, emission[3] or ("",) * len(ways), strict=True):
+                if bool(way.edge.key) != bool(partition):
+                    detail = f"an emission on {way.edge.label} does not carry the key that it is to carry"
+                    raise InternalError(detail)
+                self._append(way, _payload_on(way, emission), keys[way.index][number], at, rung, partition)
 
     def _append_all(self, way: Way, emissions: list[Emission], keys: Keys, at: float, rung: list[Mailbox]) -> None:
         """Append messages, as a block where the receiver takes such."""
@@ -567,7 +590,7 @@ def _is_of_block(entry: Finished) -> bool:
 
 
 def _events_of(emissions: list[Emission]) -> tuple[int, ...]:
-    return tuple([event for event, _reference, _encoded in emissions])
+    return tuple([emission[0] for emission in emissions])
 
 
 def _bases_of(message_key: int, emitted: int, count: int) -> list[int]:
@@ -577,12 +600,12 @@ def _bases_of(message_key: int, emitted: int, count: int) -> list[int]:
 
 
 def _is_one_event(account: Account, emissions: list[Emission]) -> bool:
-    return len(account.ways) == 1 or len({event for event, _reference, _encoded in emissions}) == 1
+    return len(account.ways) == 1 or len({emission[0] for emission in emissions}) == 1
 
 
 def _payload_on(way: Way, emission: Emission) -> Payload:
     """Give the data of an emission in the form in which it goes on a way."""
-    _event, reference, encoded = emission
+    _event, reference, encoded, _keys = emission
     payload = encoded if reference is None or (encoded is not None and way.takes_bytes) else reference
     if payload is None:
         detail = f"an emission on {way.edge.label} carries no data"
