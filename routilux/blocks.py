@@ -69,6 +69,10 @@ class Keys:
         return known
 
 
+BLOCK_LIMIT = 256
+"""Messages in a block at most (what a place takes at once): all it carries is held until the last is handled."""
+
+
 class Block(msgspec.Struct, frozen=True, gc=False):
     """Messages of one connection, one behind the other.
 
@@ -80,6 +84,7 @@ class Block(msgspec.Struct, frozen=True, gc=False):
         sent_at: clock reading when they came into their mailbox.
         start: the first in `payloads` that is still in the block.
         stop: behind the last.
+        first_key: index in `keys` of that of the first in `payloads`.
     """
 
     edge: int
@@ -89,17 +94,19 @@ class Block(msgspec.Struct, frozen=True, gc=False):
     sent_at: float
     start: int
     stop: int
+    first_key: int = 0
 
     def __len__(self) -> int:
         return self.stop - self.start
 
     def message(self, at: int) -> Message:
         """Give the message at an index of `payloads`."""
-        return Message(self.edge, self.seq + at, self.payloads[at], self.keys.to_list()[at], self.sent_at)
+        key = self.keys.to_list()[self.first_key + at]
+        return Message(self.edge, self.seq + at, self.payloads[at], key, self.sent_at)
 
     def between(self, start: int, stop: int) -> Block:
         """Give those from one index of `payloads` to another."""
-        return Block(self.edge, self.seq, self.payloads, self.keys, self.sent_at, start, stop)
+        return Block(self.edge, self.seq, self.payloads, self.keys, self.sent_at, start, stop, self.first_key)
 
     def messages(self) -> Iterator[Message]:
         """Give each."""

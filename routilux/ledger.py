@@ -24,7 +24,7 @@ from operator import sub
 from msgspec.structs import replace
 
 from routilux.accounts import Account, Output, Tap, Way
-from routilux.blocks import Block, Keys
+from routilux.blocks import BLOCK_LIMIT, Block, Keys
 from routilux.facts import Commits, Fact
 from routilux.ids import STEP, key_of_child, key_of_text, key_of_turn, to_bytes
 from routilux.merging import Merging
@@ -476,7 +476,7 @@ class Ledger(Merging):
             return False
         offset, block = account.blocks[0]
         count = len(results)
-        start, stop = block.start, block.start + count
+        start, stop, first_key = block.start, block.start + count, block.first_key + block.start
         if offset + start != delivery or stop > block.stop:
             return False
         if stop == block.stop:
@@ -491,17 +491,21 @@ class Ledger(Merging):
         each: list[tuple[int, ...]] | None = None
         if emissions and ends == list(range(1, count + 1)) and _is_one_event(account, emissions):
             events = account.alone[emissions[0][0]]
-            self._emit(account, emissions, ats[-1], lambda key: Keys(count, key, parents=block.keys, start=start), rung)
+            self._emit(
+                account, emissions, ats[-1], lambda key: Keys(count, key, parents=block.keys, start=first_key), rung
+            )
         elif emissions:
             each = [_events_of(emissions[first:end]) for first, end in zip([0, *ends], ends, strict=False)]
             events = tuple({emission[0] for emission in emissions})
             bases = [
                 base
-                for key, turn in zip(block.keys.to_list()[start:stop], each, strict=True)
+                for key, turn in zip(block.keys.to_list()[first_key : first_key + count], each, strict=True)
                 for base in _bases_of(key, 0, len(turn))
             ]
             self._emit(account, emissions, ats[-1], lambda key: Keys(len(bases), key, bases=bases), rung)
-        self._facts.append(Commits(account.index, block.edge, block.keys, start, results.began_at, ats, events, each))
+        self._facts.append(
+            Commits(account.index, block.edge, block.keys, first_key, results.began_at, ats, events, each)
+        )
         self._fact_count += count
         return True
 
@@ -539,36 +543,31 @@ class Ledger(Merging):
         if len(emissions) > 1 and account.is_apart[event] and not self._memos and _is_one_event(account, emissions):
             for way in account.ways[event]:
                 self._append_all(way, emissions, keys_for(way.key), at, rung)
-        elif account.sends_keys:
-            self._emit_keyed(account, emissions, at, keys_for, rung)
         else:
             # One after the other: what goes to one receiver on several connections stays in its order.
-            keys = {way.index: keys_for(way.key).to_list() for ways in account.ways for way in ways}
+            used = {emission[0] for emission in emissions}
+            keys = {way.index: keys_for(way.key).to_list() for event in used for way in account.ways[event]}
             for number, emission in enumerate(emissions):
-                for way in account.ways[emission[0]]:
+                ways = account.ways[emission[0]]
+                if account.sends_keys:
+                    self._append_keyed(ways, emission, [keys[way.index][number] for way in ways], at, rung)
+                    continue
+                for way in ways:
                     self._append(way, _payload_on(way, emission), keys[way.index][number], at, rung)
         if account.taps:
             for event, reference, encoded, _keys in emissions:
                 data = encoded if reference is None else reference
                 rung += [tap.mailbox for tap in account.taps.get(event, ()) if tap.offer_held(data)]
 
-    def _emit_keyed(
-        self,
-        account: Account,
-        emissions: list[Emission],
-        at: float,
-        keys_for: Callable[[int], Keys],
-        rung: list[Mailbox],
+    def _append_keyed(
+        self, ways: tuple[Way, ...], emission: Emission, keys: list[int], at: float, rung: list[Mailbox]
     ) -> None:
-        """As `_emit` one after the other, for a routine that sends to partitioned ones: these get the key with it."""
-        keys = {way.index: keys_for(way.key).to_list() for ways in account.ways for way in ways}
-        for number, emission in enumerate(emissions):
-            ways = account.ways[emission[0]]
-            for way, partition in zip(ways, emission[3] or ("",) * len(ways), strict=True):
-                if bool(way.edge.key) != bool(partition):
-                    detail = f"an emission on {way.edge.label} does not carry the key that it is to carry"
-                    raise InternalError(detail)
-                self._append(way, _payload_on(way, emission), keys[way.index][number], at, rung, partition)
+        """Append an emission of a routine that sends to partitioned ones: each of these gets the key with it."""
+        for way, key, partition in zip(ways, keys, emission[3] or ("",) * len(ways), strict=True):
+            if bool(way.edge.key) != bool(partition):
+                detail = f"an emission on {way.edge.label} does not carry the key that it is to carry"
+                raise InternalError(detail)
+            self._append(way, _payload_on(way, emission), key, at, rung, partition)
 
     def _append_all(self, way: Way, emissions: list[Emission], keys: Keys, at: float, rung: list[Mailbox]) -> None:
         """Append messages, as a block where the receiver takes such."""
@@ -577,11 +576,13 @@ class Ledger(Merging):
             for payload, key in zip(payloads, keys.to_list(), strict=True):
                 self._append(way, payload, key, at, rung)
             return
-        count = len(payloads)
-        way.waiting.append(Block(way.index, way.sent + 1, payloads, keys, at, 0, count))
-        way.mailbox.surplus += count - 1
-        way.sent += count
-        self._outstanding += count
+        for first in range(0, len(payloads), BLOCK_LIMIT):
+            carried = payloads[first : first + BLOCK_LIMIT]
+            count = len(carried)
+            way.waiting.append(Block(way.index, way.sent + 1, carried, keys, at, 0, count, first))
+            way.mailbox.surplus += count - 1
+            way.sent += count
+            self._outstanding += count
         self._ring_used(way, rung)
 
 

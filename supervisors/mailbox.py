@@ -340,7 +340,7 @@ class Mailbox:
                 return False, message
             dropped = self._drop_oldest()
         wake = self.append_held(message)
-        self._peak = max(self._peak, len(self.data))
+        self._peak = max(self._peak, len(self))
         return wake, dropped
 
     def _drop_oldest(self) -> object:

@@ -154,7 +154,7 @@ class Meters:
         if not facts:
             return
         meters, paused = self._meters, self._paused_seconds
-        second = int(facts[0].at - paused)
+        second = int(_times_of(facts[0])[0] - paused)
         is_one_second = second == int(facts[-1].at - paused)
         for routine, count, seconds, longest, samples in times:
             meter = meters[routine]
@@ -165,10 +165,7 @@ class Meters:
                 meter.recent.add(second, count)
         if not is_one_second:  # of a job that is not very busy
             counts = Counter(
-                (fact.routine, int(at - paused))
-                for fact in facts
-                if fact.kind == "committed"
-                for at in (fact.ats if isinstance(fact, Commits) else (fact.at,))
+                (fact.routine, int(at - paused)) for fact in facts if fact.kind == "committed" for at in _times_of(fact)
             )
             for (routine, at), count in counts.items():
                 meters[routine].recent.add(at, count)
@@ -186,3 +183,7 @@ class Meters:
                 for meter in self._meters
             ),
         )
+
+
+def _times_of(fact: Fact | Commits) -> Sequence[float]:
+    return fact.ats if isinstance(fact, Commits) else (fact.at,)

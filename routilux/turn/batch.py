@@ -41,6 +41,8 @@ class BatchExecution(TurnExecution):
         "_ats",
         "_began_at",
         "_block",
+        "_clock",
+        "_emitted_at",
         "_ends",
         "_first",
         "_is_apart",
@@ -83,6 +85,9 @@ class BatchExecution(TurnExecution):
         self._turn_from = 0
         """How much had been emitted as the present turn began."""
         self._at = self._stop = 0
+        self._clock = incarnation.outbox.clock
+        self._emitted_at = 0.0
+        """When the present turn emitted first, if it did: from then on it has the seconds of R3."""
         super().__init__(incarnation)
 
     @property
@@ -218,7 +223,8 @@ class BatchExecution(TurnExecution):
         keys = find_keys(data, keyed, f"emit({event!r})") if keyed else ()
         body = None if write is None else write(data, f"emit({event!r})")
         out.append((index, data if by_reference else None, body, keys))
-        if body is not None and len(body) >= BYTES_BOUND:
+        self._emitted_at = self._clock()
+        if body is not None and len(body) >= BYTES_BOUND and not self._outbox.is_atomic:
             self._move_to_outbox()
             self._release()
 
@@ -229,10 +235,12 @@ class BatchExecution(TurnExecution):
         super().let_go()
 
     def discard(self) -> None:
-        """Leave nothing behind of the present turn."""
+        """Leave nothing behind of the present turn, if there is one."""
+        if self._block is _NO_BLOCK:
+            return
         del self._out[self._turn_from :]
         self._uses_outbox = False
-        super().discard()
+        self._undo()
 
     def _begin_columns(self, now: float) -> None:
         self._first, self._began_at = self._at, now
@@ -245,7 +253,7 @@ class BatchExecution(TurnExecution):
         """Have the present turn emit as one that runs by itself does."""
         if not self._uses_outbox:
             self._uses_outbox = self._is_marked = True
-            self._outbox.adopt(self._out[self._turn_from :], self._ats[-1] if self._ats else self._began_at)
+            self._outbox.adopt(self._out[self._turn_from :], self._emitted_at)
             del self._out[self._turn_from :]
 
     def _release(self) -> None:

@@ -366,8 +366,10 @@ class TurnExecution:
 
     def discard(self) -> None:
         """Leave nothing behind of what was not committed; nothing happens the second time."""
-        if self._message is _NO_MESSAGE:
-            return
+        if self._message is not _NO_MESSAGE:
+            self._undo()
+
+    def _undo(self) -> None:
         if self._steps is not None:
             self._steps.close()
         if self._state is not None:

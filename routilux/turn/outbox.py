@@ -38,10 +38,11 @@ class Outbox:
             then what former runs committed at their steps is dropped too.
     """
 
-    __slots__ = ("_bytes", "_clock", "_emissions", "_since", "is_atomic", "replays", "to_drop")
+    __slots__ = ("_bytes", "_emissions", "_since", "clock", "is_atomic", "replays", "to_drop")
 
     def __init__(self, clock: Callable[[], float], *, atomic: bool, replays: bool = False) -> None:
-        self._clock = clock
+        self.clock = clock
+        """As given."""
         self.is_atomic = atomic
         """Whether nothing is released early."""
         self.replays = replays
@@ -73,9 +74,7 @@ class Outbox:
         self.to_drop -= 1
         return True
 
-    def add(
-        self, event: int, reference: dict[str, Any] | None, encoded: bytes | None, keys: tuple[str, ...] = ()
-    ) -> bool:
+    def add(self, event: int, reference: dict[str, Any] | None, encoded: bytes | None, keys: tuple[str, ...]) -> bool:
         """Hold one emission (see `Emission`); True if what is held must be released now.
 
         For an atomic turn, which releases nothing: if it is time to see whether anybody still wants what it holds.
@@ -88,12 +87,12 @@ class Outbox:
             self._bytes += len(encoded)
         since = self._since
         if since is None:
-            self._since = self._clock()
+            self._since = self.clock()
             return self._bytes >= BYTES_BOUND
-        return self._clock() - since >= SECONDS_BOUND or len(emissions) >= COUNT_BOUND or self._bytes >= BYTES_BOUND
+        return self.clock() - since >= SECONDS_BOUND or len(emissions) >= COUNT_BOUND or self._bytes >= BYTES_BOUND
 
     def adopt(self, emissions: list[Emission], since: float) -> None:
-        """Take over what the present turn has emitted, which began at clock reading `since`."""
+        """Take over what the present turn has emitted, the first of it at clock reading `since`."""
         self._emissions = emissions
         self._bytes = sum(len(encoded) for _event, _reference, encoded, _keys in emissions if encoded is not None)
         self._since = since if emissions else None
@@ -101,7 +100,7 @@ class Outbox:
 
     def release(self) -> list[Emission]:
         """Take what is held, to be let out before the commit."""
-        self._since = self._clock()
+        self._since = self.clock()
         self._bytes = 0
         emissions, self._emissions = self._emissions, []
         return emissions

@@ -79,7 +79,7 @@ class Worker(NamedTuple):
 
 
 class Listener(Protocol):
-    """Who hands requests out. All calls come on the actor's own thread.
+    """Who hands requests out. All calls come on the actor's own thread, but for `on_done` of what a batch came to.
 
     What cannot read the `body` of a process raises `FrameError` before it does anything else: then the
     worker is ended for it, and the request that the call was about is the suspect that `on_lost` names. A call about

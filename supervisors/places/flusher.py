@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable
 
 FLUSH_SECONDS = 0.01
@@ -29,31 +30,37 @@ class Flusher:
         """Give a lock for what is told by two threads in turns."""
         return threading.Lock()
 
-    def watch(self, tell: Callable[[], None]) -> None:
+    def watch(self, tell: Callable[[], None]) -> bool:
         """Have `tell` called on another thread, between `FLUSH_SECONDS` and twice that from now; it must not raise.
 
-        Raises:
-            RuntimeError: the system gives no thread.
+        Returns:
+            False if the system gives no thread: nothing is called.
         """
+        if self._thread is None and not self._start():
+            return False
         self._due.put(tell)
-        if self._thread is None:
-            self._start()
+        return True
 
-    def _start(self) -> None:
+    def _start(self) -> bool:
         with self._lock:
             if self._thread is None:
                 thread = threading.Thread(target=self._serve, name="supervisors-flusher", daemon=True)
-                thread.start()
+                try:
+                    thread.start()
+                except RuntimeError:
+                    return False
                 self._thread = thread
+        return True
 
     def _serve(self) -> None:
         while True:
-            due = [self._due.get()]
+            due = deque([self._due.get()])
             self._never.wait(FLUSH_SECONDS)
             while not self._due.empty():
                 due.append(self._due.get())
-            for tell in due:
-                tell()
+            while due:
+                # Nothing here refers to the last one any more: its place would stay, with all it has, until the next.
+                due.popleft()()
 
 
 flusher = Flusher()

@@ -74,13 +74,17 @@ class ThreadPlace:
         self._wait = wait
         self._urgent = urgent
         self._flusher = flusher
-        # Guards the batch in progress, so that what it came to is told in order, by the actor's thread or the
-        # flusher's: it is held while the listener takes that.
+        # Guards the batch in progress, and whether it is wanted, so that what it came to is told in order, by the
+        # actor's thread or the flusher's: it is held while the listener takes that, and while a batch is forgotten.
         self._telling: AbstractContextManager[object] = nullcontext() if flusher is None else flusher.new_lock()
         self._batch: BatchExecution | None = None
         """The batch in progress."""
         self._first = 0
         """The number of its first request."""
+        self._until = 0.0
+        """Clock reading from which on none of it is begun."""
+        self._parked = 0.0
+        """Seconds that its present request was held."""
         self._is_watched = False
         """Whether the flusher is going to look."""
         self._service: Service | None = None
@@ -169,11 +173,16 @@ class ThreadPlace:
         if not count:
             self._seq, self._request = first, request
             return
-        self._first = first
+        self._first, self._parked = first, 0.0
         self._batch = cast("BatchService", self._service).begin_batch(request, self, now)
-        if count > 1 and self._flusher is not None and not self._is_watched:
+        if count > 1 and not self._is_watched:
+            self._watch()
+
+    def _watch(self) -> None:
+        if self._flusher is not None:
             self._is_watched = True
-            self._flusher.watch(self._tell_late)
+            if not self._flusher.watch(self._tell_late):
+                self._flusher, self._is_watched = None, False
 
     def _run(self, service: Service) -> None:
         try:
@@ -198,34 +207,37 @@ class ThreadPlace:
             self._settle(service, accepted=self._listener.on_done(0, told))
 
     def _run_batch(self, service: Service, batch: BatchExecution) -> None:
-        position, until = batch.position, self._clock()
-        if self._flusher is not None:
-            until += HELD_SECONDS
+        position = batch.position
+        self._until = self._clock() + (0.0 if self._flusher is None else HELD_SECONDS)
         try:
-            ran = batch.run(self._urgent, until, self._clock)
+            ran = batch.run(self._urgent, self._until, self._clock)
         except BaseException as error:  # noqa: BLE001  whatever a request raises is its failure
             self._fail(service, error)
             return
         if ran is Ran.COPIED or generation.number != self._generation:
             leave_copy(None)
-        if self._is_refused:
-            self._drop_refused(service)
+        if ran is Ran.STOPPED and not self._is_refused:
             return
-        if ran is Ran.STOPPED:
-            return
-        is_apart = ran is Ran.APART
         now = self._clock()
-        self._is_inside = False
         with self._telling:
-            told = self._collect(batch)
-            if is_apart:
-                told.append((self._first + batch.position, batch.result, now - batch.since, now))
-            self._put_off(batch.take_rest(is_apart))
-            count = batch.position + is_apart - position
-            self._window = WINDOW if (now - self._since) / count < SHORT_SECONDS else 1
-            self._forget()
-            accepted = not told or self._listener.on_done(0, told)
-        self._settle(service, accepted=accepted)
+            # What the flusher told just now may have come too late.
+            accepted = None if self._is_refused else self._finish(batch, position, now, is_apart=ran is Ran.APART)
+        if accepted is None:
+            self._drop_refused(service)
+        else:
+            self._settle(service, accepted=accepted)
+
+    def _finish(self, batch: BatchExecution, position: int, now: float, *, is_apart: bool) -> bool:
+        """Tell of what a batch came to, which was run from `position` on; whether that was accepted."""
+        self._is_inside = False
+        told = self._collect(batch)
+        if is_apart:
+            told.append((self._first + batch.position, batch.result, now - batch.since - self._parked, now))
+        self._put_off(batch.take_rest(is_apart))
+        count = batch.position + is_apart - position
+        self._window = WINDOW if (now - self._since) / count < SHORT_SECONDS else 1
+        self._forget()
+        return not told or self._listener.on_done(0, told)
 
     def _settle(self, service: Service, *, accepted: bool) -> None:
         service.settle(accepted=accepted)
@@ -267,11 +279,12 @@ class ThreadPlace:
             raise InternalError(message)
         if generation.number != self._generation:
             return  # nobody takes what a copy hands over
-        self._tell_before()
         self.check()
-        self._ungranted += 1
         try:
-            self._is_refused = not self._listener.on_part(0, seq, body)
+            self._tell_before()
+            if not self._is_refused:  # for what the flusher told just now
+                self._ungranted += 1
+                self._is_refused = not self._listener.on_part(0, seq, body)
         except BaseException as error:
             # Of the actor and not of the request, which ends by it all the same.
             self._is_refused, self._listener_error = True, error
@@ -292,7 +305,9 @@ class ThreadPlace:
         """Go on at the next `advance`, or when the wait of a part returns."""
         if self._is_held:
             self._is_held = False
-            self._since += self._clock() - self._held_at
+            held = self._clock() - self._held_at
+            self._since += held
+            self._parked += held
 
     @property
     def is_still(self) -> bool:
@@ -307,10 +322,10 @@ class ThreadPlace:
             return
         is_begun = self._batch is not None or self._execution is not None
         lost = Lost(self._current, (), self._take_back())
+        service, self._service = self._service, None
+        self._forget_all()
         if is_begun:
-            self._service.settle(accepted=False)
-        self._forget()
-        self._service = None
+            service.settle(accepted=False)
         self._listener.on_lost(0, reason, lost)
 
     def close(self, timeout: float, reason: Reason = CLOSED) -> None:
@@ -322,7 +337,7 @@ class ThreadPlace:
         """Forget everything."""
         self._is_closing = self._is_closed = True
         self._take_back()
-        self._forget()
+        self._forget_all()
         self._service = None
 
     def next_deadline(self) -> float | None:
@@ -336,7 +351,7 @@ class ThreadPlace:
         """The one worker."""
         current = self._current
         held = sum(count or 1 for _, _, count in self._waiting) + (current is not None)
-        since = None if current is None else (self._since if self._batch is None else self._batch.since)
+        since = None if current is None else (self._since if self._batch is None else self._batch.since + self._parked)
         return (Worker(0, self._incarnation, None, self._service is not None, held, current, since),)
 
     @property
@@ -360,13 +375,13 @@ class ThreadPlace:
         if generation.number != self._generation:
             leave_copy(error)
         seq = self._current
+        self._tell_before()
         if self._is_refused or seq is None:
             self._drop_refused(service)
             return
         body = tell_failure(service.describe_failure, error)
-        self._tell_before()
         returned = self._take_back()
-        self._forget()
+        self._forget_all()
         service.settle(accepted=False)
         self._listener.on_failed(0, seq, body, returned)
 
@@ -374,7 +389,7 @@ class ThreadPlace:
         """Tell of what was run in the batch before its present request."""
         if self._batch is not None:
             with self._telling:
-                told = self._collect(self._batch)
+                told = [] if self._is_refused else self._collect(self._batch)
                 if told:
                     self._listener.on_done(0, told)
 
@@ -382,13 +397,16 @@ class ThreadPlace:
         """As `_tell_before`, on the flusher's thread."""
         with self._telling:
             self._is_watched = False
-            told = [] if self._batch is None else self._collect(self._batch)
-            if not told:
+            if self._batch is None or self._is_refused:
                 return
             try:
-                self._listener.on_done(0, told)
+                told = self._collect(self._batch)
+                if told:
+                    self._listener.on_done(0, told)
             except BaseException as error:  # noqa: BLE001  of the actor, which ends by it when the request has ended
                 self._is_refused, self._listener_error = True, error
+            if self._clock() < self._until:
+                self._watch()  # others may end, and the one behind them go on for long
 
     def _collect(self, batch: BatchExecution) -> list[Finished]:
         results = batch.take_results()
@@ -405,7 +423,9 @@ class ThreadPlace:
     def _drop_refused(self, service: Service) -> None:
         """Be done with a request that the listener does not want; nobody is told how it ended."""
         error = self._listener_error
-        self._forget()
+        if self._batch is not None:
+            self._put_off(self._batch.take_rest(True))
+        self._forget_all()
         service.settle(accepted=False)
         if error is not None:
             raise error
@@ -422,6 +442,11 @@ class ThreadPlace:
         unbegun = tuple(seq for first, _, count in self._waiting for seq in range(first, first + (count or 1)))
         self._waiting.clear()
         return unbegun
+
+    def _forget_all(self) -> None:
+        """Forget a batch too, of which the flusher may be telling at this moment."""
+        with self._telling:
+            self._forget()
 
     def _forget(self) -> None:
         self._seq = self._batch = None

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from routilux import Flow, Routine
+from routilux.blocks import Keys
 from routilux.causes import LEFT_OUT
-from routilux.facts import Fact
+from routilux.facts import Commits, Fact, facts_of
 from routilux.ids import to_bytes, to_id
 from routilux.jobs.history import HISTORY_LIMIT, History
 from routilux.routing import compile_plan, names_of
@@ -119,3 +120,43 @@ def test_nothing_is_kept_of_no_facts() -> None:
     kept.extend([])
 
     assert kept.cut().facts() == []
+
+
+def together(first: int, count: int) -> Commits:
+    keys = Keys(count, 0, bases=range(first, first + count))
+    return Commits(0, 0, keys, 0, float(first), [first + n + 1.0 for n in range(count)], (0,), None)
+
+
+@pytest.mark.parametrize("count", [1, 7, 3_000, HISTORY_LIMIT, HISTORY_LIMIT + 5])
+def test_what_is_told_together_is_cut_as_what_is_told_one_by_one(count: int) -> None:
+    kept, model = history(), history()
+    for first in range(0, 2 * HISTORY_LIMIT, count):
+        told = together(first, count)
+        kept.extend([told])
+        model.extend(facts_of([told]))
+    cut, expected = kept.cut(), model.cut()
+    assert (cut.total, len(cut.facts())) == (expected.total, HISTORY_LIMIT)
+    assert cut.facts() == expected.facts()
+    assert cut.records() == expected.records()
+    # No more than the last that was told together is kept beyond the limit.
+    assert sum(map(len, cut.told)) < HISTORY_LIMIT + count  # type: ignore[arg-type]  each is such
+
+
+def test_a_failure_that_is_cut_behind_what_was_told_together_gives_its_text_back() -> None:
+    kept = history(reasons_bytes=3_000)
+    for n in range(30):
+        kept.extend([Fact("failed", 0, 0, to_bytes(n), 1, 1.0, reason=raised("x" * 1_000)), together(n, HISTORY_LIMIT)])
+    cut = kept.cut()
+    assert cut.shortened == 0
+    assert len(cut.told) <= 3
+
+
+def test_the_oldest_failures_are_shortened_wherever_what_is_told_together_stands() -> None:
+    kept = history(reasons_bytes=3_000)
+    for n in range(6):
+        kept.extend([together(n, 10), Fact("failed", 0, 0, to_bytes(n), 1, 1.0, reason=raised("x", "y" * 1_000))])
+    failed = [fact for fact in kept.cut().facts() if fact.reason is not None]
+    tracebacks = [fact.reason.error.traceback for fact in failed if isinstance(fact.reason, Raised)]
+    whole = [text == "y" * 1_000 for text in tracebacks]
+    assert whole == sorted(whole)
+    assert kept.cut().shortened == whole.count(False) > 0

@@ -253,12 +253,6 @@ def test_emit_from_another_thread_is_refused() -> None:
     assert turn.emitted == []
 
 
-def test_an_unknown_event_is_refused_by_the_routines_id() -> None:
-    routine = Parse()
-    with turn_of(routine), pytest.raises(UnknownEventError, match=r"routine 'it' has no event 'parse'.*mean 'parsed'"):
-        routine.emit("parse")
-
-
 def test_the_message_is_known_inside_a_turn_only() -> None:
     routine = Parse()
     with turn_of(routine):

@@ -7,6 +7,7 @@ survives. What the world does to it meanwhile is drawn by `tests.runtime.world`.
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, NamedTuple
@@ -50,6 +51,26 @@ from supervisors.testing import StepHost
 JOB = "job"
 LINE_LIMIT = 5
 """Requests in the line of an ordered pool, for each of its workers: little more than those take ahead."""
+
+
+class _Together:
+    """Has results told together: a flusher that never comes, and a control lane in which there is something at times.
+
+    Args:
+        draw: what all is drawn from.
+    """
+
+    def __init__(self, draw: random.Random) -> None:
+        self._draw = draw
+
+    def new_lock(self) -> threading.Lock:
+        return threading.Lock()
+
+    def watch(self, _tell: Callable[[], None]) -> bool:
+        return True
+
+    def __len__(self) -> int:
+        return self._draw.random() < 0.2
 
 
 class Past(NamedTuple):
@@ -338,6 +359,13 @@ class SeededJob:
             place = make(listener)
         return place, pools[0]
 
+    def _make_thread(self, routine: RoutinePlan, make_service: Any, listener: Any, ctx: Any, wait: Any) -> ThreadPlace:
+        draw = random.Random(f"{self._seed}:{routine.id}")
+        if draw.random() < 0.3:
+            return ThreadPlace(make_service, listener, ctx.now, wait)  # tells each result at once
+        together: Any = _Together(draw)
+        return ThreadPlace(make_service, listener, ctx.now, wait, urgent=together, flusher=together)
+
     def _tell_root(self, message: object) -> None:
         self.root.signal(message)
 
@@ -371,7 +399,7 @@ class SeededJob:
             if routine.is_async:
                 return self._make_looped(routine, make_service, listener, ctx)
             if not routine.is_process:
-                return ThreadPlace(make_service, listener, ctx.now, wait)
+                return self._make_thread(routine, make_service, listener, ctx, wait)
             place, pool = self._make_pool(routine, make_service, listener, ctx)
 
             def act() -> bool:

@@ -146,6 +146,34 @@ def diamond(where: tuple[str, str, str, str], handler: ErrorHandler = RETRY, **o
     return flow
 
 
+class Relay(Routine):
+    """Hands every number on, with no state to keep; fails on one of them, the first time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("input", handler=self.handle)
+        self.define_event("number", ["n"])
+
+    def handle(self, n: int) -> None:
+        self.emit("number", n=n)
+        if n == 8 and self.attempt == 1:
+            raise ValueError(n)
+
+
+def relays(where: tuple[str, str, str, str], handler: ErrorHandler = RETRY, **options: Any) -> Flow:
+    """A source, two relays, and a sink that hears each number of the last one twice."""
+    flow = Flow("relays")
+    flow.add_routine(Source(), "source", placement=where[0], error_handler=handler, **options)
+    flow.add_routine(Relay(), "a", placement=where[1], error_handler=handler, **options)
+    flow.add_routine(Relay(), "b", placement=where[2], error_handler=handler, **options)
+    flow.add_routine(Sink(("x", "y")), "sink", placement=where[3], error_handler=handler, **options)
+    flow.connect("source", "number", "a", "input")
+    flow.connect("a", "number", "b", "input")
+    flow.connect("b", "number", "sink", "x")
+    flow.connect("b", "number", "sink", "y")
+    return flow
+
+
 def loop(where: tuple[str, str, str, str], handler: ErrorHandler = RETRY, rounds: int = 3, **options: Any) -> Flow:
     """A source into a routine that sends each number round through another one."""
     flow = Flow("loop")

@@ -23,6 +23,7 @@ SLOTS = {
     "chain": ("input",),
     "fan": ("x", "y", "z"),
     "diamond": ("x", "y"),
+    "relays": ("x", "y"),
     "loop": ("input",),
     "join": ("input",),
     "batches": ("input",),

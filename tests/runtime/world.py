@@ -6,11 +6,13 @@ runners: each is begun from what the one before it has left in the store.
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sized
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
+from routilux.blocks import Block
 from routilux.jobs.actor import JobCut
 from routilux.jobs.checkpoints import Pause
 from routilux.jobs.errors import CheckpointFailedError, PauseInterruptedError, PauseTimeoutError
@@ -27,6 +29,7 @@ from routilux.runtime.keeping import Keeping
 from routilux.stores.base import Lease
 from routilux.stores.errors import StoreWriteError
 from routilux.stores.memory import MemoryStore
+from supervisors.places.base import Ran
 from supervisors.places.scripted import Faults
 from supervisors.testing import ScheduleError
 from tests.runtime.seeded import JOB, SeededJob
@@ -116,6 +119,39 @@ class _Watched:
         is_keyed = self._plan.options.partition_by is not None
         self._world.note_begun(self._plan, request.message if is_keyed else request)
         return _WatchedExecution(self._world, self._plan, self._service.begin(request, port), port)
+
+    def begin_batch(self, block: Block, port: Any, now: float) -> Any:
+        return _WatchedBatch(self._world, self._plan, block, self._service.begin_batch(block, port, now))
+
+
+class _WatchedBatch:
+    """Runs the messages of a batch one by one, so that each is noted."""
+
+    def __init__(self, world: World, plan: Any, block: Block, batch: Any) -> None:
+        self._world = world
+        self._plan = plan
+        self._block = block
+        self._batch = batch
+        self._stop = len(block)
+        self._is_at_stop = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._batch, name)
+
+    def take_rest(self, behind: bool) -> tuple[int, Block]:
+        self._stop, rest = self._batch.take_rest(behind)
+        return self._stop, rest
+
+    def run(self, urgent: Sized, until: float, clock: Callable[[], float]) -> Ran:
+        batch = self._batch
+        while True:
+            if not self._is_at_stop:
+                self._world.note_begun(self._plan, self._block.message(self._block.start + batch.position))
+            self._world.note_step(self._plan)
+            ran: Ran = batch.run((), -math.inf, clock)
+            self._is_at_stop = ran is Ran.STOPPED
+            if ran is not Ran.PLAIN or urgent or clock() >= until or batch.position >= self._stop:
+                return ran
 
 
 class _WatchedExecution:

@@ -51,6 +51,30 @@ def test_nothing_is_taken_in_after_close_and_what_was_left_is_given_back() -> No
         mailbox.put_control(1)
 
 
+def test_messages_within_others_count_for_the_bound_and_go_with_them() -> None:
+    mailbox = Mailbox(capacity=5)
+    with mailbox.lock:
+        mailbox.append_held(["three", "in", "one"])
+        mailbox.surplus += 2
+        mailbox.append_held("alone")
+    assert (len(mailbox), mailbox.is_full, mailbox.stats().waiting) == (4, False, 4)
+    mailbox.put("the fifth")
+    with pytest.raises(MailboxFullError, match="holds 5 messages"):
+        mailbox.put("one too many")
+    with mailbox.lock:
+        assert mailbox.drain_held() == [["three", "in", "one"], "alone", "the fifth"]
+    assert (len(mailbox), mailbox.surplus, mailbox.stats().peak) == (0, 0, 5)
+
+
+def test_a_closed_mailbox_holds_nothing_within_others_either() -> None:
+    mailbox = Mailbox()
+    with mailbox.lock:
+        mailbox.append_held(["two", "in one"])
+        mailbox.surplus += 1
+    assert mailbox.close() == ([], [["two", "in one"]])
+    assert len(mailbox) == 0
+
+
 def test_every_way_in_rings() -> None:
     mailbox = Mailbox()
     seen = [mailbox.rings]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from routilux.facts import Fact
+from routilux.blocks import Keys
+from routilux.facts import Commits, Fact
 from routilux.tracking.meters import RECENT_SECONDS, Measured, Measures, Meters, Recent, Times
 from tests.tracking.samples import sketch_of
 
@@ -94,3 +95,14 @@ def test_time_does_not_pass_while_a_job_is_paused() -> None:
     now = meters.measure(1_040.0)
     assert (now.seconds, now.routines[0].recent, now.routines[0].recent_seconds) == (30.0, 3, 30.0)
     assert [meters.measure(at).routines[0].recent for at in (1_079.9, 1_080.0, 1_092.9)] == [3, 2, 0]
+
+
+def test_turns_that_are_told_of_together_are_counted_each_in_its_second() -> None:
+    kept, model = Meters(1), Meters(1)
+    ats = [1.0, 30.0, 30.5, 100.0]
+    keys = Keys(4, 0, bases=range(4))
+    for meters, facts in ((kept, [Commits(0, 0, keys, 0, 0.5, ats, (), None)]), (model, committed(*ats))):
+        meters.begin(0.0)
+        meters.extend(took(0.1, 0.1, 0.1, 0.1), facts)
+    for now in (30.0, 89.9, 91.0, 100.0, 160.0):
+        assert kept.measure(now).routines[0].recent == model.measure(now).routines[0].recent

@@ -13,7 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from routilux.context import current_turn
-from routilux.errors import EmitOutsideTurnError, ResultError, SlotArgumentError
+from routilux.errors import EmitOutsideTurnError, ResultError, SlotArgumentError, UnknownEventError
 from routilux.ids import to_id
 from routilux.messages import Message
 from routilux.model.function import routine
@@ -199,6 +199,16 @@ def test_a_handler_that_changes_the_dict_it_is_given_does_not_change_the_message
 # Emitting.
 
 
+def test_an_unknown_event_is_refused_by_the_routines_id() -> None:
+    def tell(self: Does) -> None:
+        self.emit("outs")
+
+    worker = Worker(Does(tell))
+    with pytest.raises(UnknownEventError, match=r"routine 'r' has no event 'outs'.*mean 'out'"):
+        worker.run()
+    assert worker.out == []
+
+
 def test_data_goes_out_in_the_forms_that_are_wanted() -> None:
     def tell(self: Does, x: list[int]) -> None:
         self.emit("out", x=x)
@@ -209,8 +219,8 @@ def test_data_goes_out_in_the_forms_that_are_wanted() -> None:
     data = [1]
     worker.run(x=data)
 
-    (event, reference, encoded), unwanted = worker.out
-    assert (event, reference, unwanted) == (0, {"x": data}, (1, None, None))
+    (event, reference, encoded, _keys), unwanted = worker.out
+    assert (event, reference, unwanted) == (0, {"x": data}, (1, None, None, ()))
     assert reference is not None
     assert reference["x"] is data
     assert encoded is not None
@@ -381,7 +391,7 @@ def test_a_turn_that_emits_slowly_is_released_by_the_clock() -> None:
     worker = Worker(Does(stream), clock=lambda: now[0])
     worker.run()
 
-    assert [[reference for _, reference, _ in part.emissions] for part in worker.parts] == [
+    assert [[reference for _, reference, *_ in part.emissions] for part in worker.parts] == [
         [{"n": 0}, {"n": 1}, {"n": 2}]
     ]
 

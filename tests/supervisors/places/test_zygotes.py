@@ -422,7 +422,8 @@ def test_one_without_memory_or_room_refuses_or_is_replaced_and_leaves_nothing() 
     finally:
         driver.place.abort()
         driver.poller.close()
-    next(z for z in spawner._zygotes._zygotes.values() if z.pid == zygote or z.is_lost).close()
+    for starved in [one for one in spawner._zygotes._zygotes.values() if one.pid == zygote or one.is_lost]:
+        starved.close()
 
 
 def test_a_zygote_ends_when_its_channel_does() -> None:
