@@ -17,6 +17,7 @@ from routilux.merge_buffers import Lane, MergeBuffer, make_buffers
 from routilux.messages import Message, Payload, count_parts
 from routilux.routing import Edge, OutputPlan, RoutinePlan
 from routilux.tracking.meters import Spent
+from routilux.turn.state import is_reserved
 from supervisors.mailbox import Lock, Mailbox
 from supervisors.parking import NOTICE_SECONDS
 
@@ -160,6 +161,7 @@ class Account:
         "sample_every",
         "samples",
         "seconds",
+        "sends_keys",
         "skipped",
         "spent",
         "status",
@@ -185,21 +187,24 @@ class Account:
         self.in_retry: dict[int, RetryWait] = {}
         """By the ticket for `put_forward`."""
         self.dead_letters = DeadLetters()
-        self.committed: list[dict[str, Any]] = [{} for _ in range(plan.options.workers)]
-        """Declared state as last committed, by worker; bytes are encoded values."""
-        self.versions = [0] * plan.options.workers
+        self.committed: list[dict[str, Any]] = [{} for _ in range(plan.options.states)]
+        """Declared state as last committed, by worker; bytes are encoded values. Where the routine is partitioned there
+        is one, and in that the states of all keys."""
+        self.versions = [0] * plan.options.states
         """How often each of these was changed."""
         self.taps: dict[int, list[Tap]] = {}
         self.ways: tuple[tuple[Way, ...], ...] = ()
         """For each event, where its emissions go; set when all accounts are there."""
         self.is_apart: tuple[bool, ...] = ()
-        """For each event, whether each of its ways has a receiver of its own."""
+        """For each event, whether each of its ways has a receiver of its own, and none of these is partitioned."""
         self.alone = tuple((event,) for event in range(len(plan.events)))
         """For each event, the tuple of its index: what the fact of nearly every turn names."""
         self.presses_on: tuple[Account | Output | Lane, ...] = ()
         self.pressed_by: tuple[Account, ...] = ()
         self.is_pressing = False
         """Whether its senders are to wait; set at its bound, taken back at half of it."""
+        self.sends_keys = any(out.keys for out in plan.outgoing)
+        """Whether some receiver of its events is partitioned."""
         self.is_in_place = plan.routine.state_policy == "in_place"
         """Whether its declared state can be read at a turn's boundary alone."""
         self.is_stopping = False
@@ -222,9 +227,9 @@ class Account:
         """What `handled` is after the next one of these."""
         self.peak_waiting = 0
         """Messages in its mailbox at most, as far as they were there when it took some."""
-        self.spent = (Spent(),) * plan.options.workers
+        self.spent = (Spent(),) * plan.options.pool
         """What the processes have used that have ended, by worker."""
-        self.pids: tuple[int | None, ...] = (None,) * plan.options.workers
+        self.pids: tuple[int | None, ...] = (None,) * plan.options.pool
         self.abandoned: tuple[str, ...] = ()
         """Where each of its threads was when it was given up; of those alone that have not come back."""
         self.handled = 0
@@ -236,6 +241,12 @@ class Account:
         self.retries = 0
         self.restarts = 0
         self.emitted = 0
+
+    def boot_state(self, worker: int) -> dict[str, Any]:
+        """Give what a worker begins with: its state, or, where states come with their keys, what belongs to none."""
+        if self.plan.options.partition_by is None:
+            return self.committed[worker]
+        return {key: value for key, value in self.committed[0].items() if is_reserved(key)}
 
     def note_running(self) -> None:
         """Note that a message was taken; an earlier failure that was tolerated stays told."""
@@ -410,4 +421,4 @@ class Way:
 
 def _takes_blocks(plan: RoutinePlan) -> bool:
     """Tell whether a routine takes its messages one behind the other, and nothing is done about single ones before."""
-    return not (plan.has_deadlines or plan.options.workers > 1 or plan.joins or plan.pace is not None)
+    return not (plan.has_deadlines or plan.joins or plan.pace is not None)

@@ -20,6 +20,7 @@ from routilux.facts import Fact
 from routilux.ids import to_bytes
 from routilux.messages import Message, count_parts, parts_of
 from routilux.restoring import Restoring
+from supervisors.errors import InternalError
 from supervisors.mailbox import Mailbox
 from supervisors.reasons import Reason
 
@@ -92,6 +93,26 @@ class Dispositions(Restoring):
         self._wake(rung)
         if quiet:
             self._notify_quiet()
+
+    def give_again(self, account: Account, delivery: int, *, redelivered: bool) -> Message:
+        """Give a message in hand that is to be run again, and keeps its place there.
+
+        Args:
+            account: the routine's.
+            delivery: its number.
+            redelivered: whether it may have been run.
+
+        Raises:
+            InternalError: it is not in hand.
+        """
+        with self.lock:
+            message = account.in_hand.get(delivery)
+            if message is None:
+                detail = f"routine {account.plan.id!r} is to run delivery {delivery} again, which is not in hand"
+                raise InternalError(detail)
+            if redelivered and not message.redelivered:
+                account.in_hand[delivery] = message = replace(message, redelivered=True)
+        return message
 
     def set_aside(
         self, account: Account, deliveries: Iterable[int], *, redelivered: bool, due_at: float, holds: bool

@@ -38,7 +38,8 @@ def _title(graph: FlowGraph, routine_id: str) -> str:
     options = graph.options[routine_id]
     if options.placement == "thread":
         return routine_id
-    return f"{routine_id} ({options.workers} process{'es' if options.workers > 1 else ''})"
+    count = f"{options.least}" if options.least == options.pool else f"{options.least} to {options.pool}"
+    return f"{routine_id} ({count} process{'es' if options.pool > 1 else ''})"
 
 
 def _label(link: Connection) -> str:

@@ -33,6 +33,7 @@
     │   ├── StatError (ValueError)          a stat that cannot be one
     │   ├── OnceError (ValueError)          `once` used as it cannot be
     │   ├── ResultError (ValueError)        what a handler or a merge function gave, and cannot
+    │   ├── PartitionKeyError (ValueError)  a message without the key that its receiver goes by, or one that is no key
     │   └── JoinError (ValueError)          messages that cannot be handled together, or whose partner never came
     ├── JobTimeoutError (TimeoutError)      the world: a job was waited for, and has not come so far in time
     └── TransitionError (InternalError)     our own: a change of status that is not in the table
@@ -80,6 +81,7 @@ __all__ = [
     "OnceError",
     "OptionError",
     "OutsideTurnError",
+    "PartitionKeyError",
     "ResultError",
     "RoutiluxError",
     "RoutineCodeError",
@@ -529,6 +531,10 @@ class ResultError(RoutineCodeError, ValueError):
 
 
 # ---- the world
+
+
+class PartitionKeyError(RoutineCodeError, ValueError):
+    """A message for a routine with `partition_by` lacks that parameter, or what it has there cannot be a key."""
 
 
 class JoinError(RoutineCodeError, ValueError):

@@ -192,7 +192,7 @@ class Holdings:
         )
         for account in self.accounts:
             account.ways = tuple(tuple(self._ways[edge.index] for edge in out) for out in account.plan.routes)
-            account.is_apart = tuple(len({id(way.receiver) for way in out}) == len(out) for out in account.ways)
+            account.is_apart = tuple(map(_is_apart, account.ways))
         count = len(plan.edges)
         self._handled = [0] * count
         self._dead = [0] * count
@@ -357,7 +357,9 @@ class Holdings:
     def _count_sent(self) -> list[int]:
         return [way.sent for way in self._ways]
 
-    def _append(self, way: Way, payload: Payload, key: int, at: float, rung: list[Mailbox]) -> None:
+    def _append(
+        self, way: Way, payload: Payload, key: int, at: float, rung: list[Mailbox], partition: str = ""
+    ) -> None:
         """Append one message, whatever its way; most of those that are emitted are appended by `Ledger.commit`."""
         index = way.index
         way.sent = seq = way.sent + 1
@@ -373,6 +375,8 @@ class Holdings:
             if way.edge.cycle >= 0 and seq % _CYCLE_CHECK_EVERY == 0:
                 self._check_cycle(way.edge.cycle)
         message = Message(index, seq, payload, key, at)
+        if partition:
+            message = replace(message, partition=partition)
         if self._memos and key in self._memos:
             message = replace(message, once=self._memos.pop(key))
         way.waiting.append(message)
@@ -475,6 +479,10 @@ class Holdings:
         if self._overflow:
             told, self._overflow = self._overflow, ""
             self._notify_overflow(told)
+
+
+def _is_apart(ways: tuple[Way, ...]) -> bool:
+    return len({id(way.receiver) for way in ways}) == len(ways) and not any(way.edge.key for way in ways)
 
 
 def _ring_senders(receiver: Account | Output | Lane, rung: list[Mailbox]) -> None:

@@ -53,7 +53,9 @@ class Ledger(Merging):
 
     # -- What goes in
 
-    def admit(self, edge: int, payload: Payload, name: str | None = None, at: float = 0.0) -> Admission:
+    def admit(
+        self, edge: int, payload: Payload, name: str | None = None, at: float = 0.0, partition: str = ""
+    ) -> Admission:
         """Append a message from outside, if its receiver has room for it.
 
         Args:
@@ -61,6 +63,7 @@ class Ledger(Merging):
             payload: its data.
             name: what it is known by outside, from which its id follows; None: its id is its own alone.
             at: clock reading.
+            partition: its key, see `Message`.
         """
         rung: list[Mailbox] = []
         way = self._ways[edge]
@@ -70,7 +73,7 @@ class Ledger(Merging):
             if way.receiver.is_pressing or self.hold:
                 return Admission.FULL
             base = key_of_turn(self._outside_key, way.sent) if name is None else key_of_text(f"{self.job_id}:{name}")
-            self._append(way, payload, key_of_child(base, way.key), at, rung)
+            self._append(way, payload, key_of_child(base, way.key), at, rung, partition)
             self._last_at[edge] = at
             if self._first_at[edge] is None:
                 self._first_at[edge] = at
@@ -493,7 +496,7 @@ class Ledger(Merging):
             )
         elif emissions:
             each = [_events_of(emissions[first:end]) for first, end in zip([0, *ends], ends, strict=False)]
-            events = tuple({event for event, _reference, _encoded in emissions})
+            events = tuple({emission[0] for emission in emissions})
             bases = [
                 base
                 for key, turn in zip(block.keys.to_list()[first_key : first_key + count], each, strict=True)
@@ -542,15 +545,29 @@ class Ledger(Merging):
                 self._append_all(way, emissions, keys_for(way.key), at, rung)
         else:
             # One after the other: what goes to one receiver on several connections stays in its order.
-            used = {event for event, _reference, _encoded in emissions}
+            used = {emission[0] for emission in emissions}
             keys = {way.index: keys_for(way.key).to_list() for event in used for way in account.ways[event]}
             for number, emission in enumerate(emissions):
-                for way in account.ways[emission[0]]:
+                ways = account.ways[emission[0]]
+                if account.sends_keys:
+                    self._append_keyed(ways, emission, [keys[way.index][number] for way in ways], at, rung)
+                    continue
+                for way in ways:
                     self._append(way, _payload_on(way, emission), keys[way.index][number], at, rung)
         if account.taps:
-            for event, reference, encoded in emissions:
+            for event, reference, encoded, _keys in emissions:
                 data = encoded if reference is None else reference
                 rung += [tap.mailbox for tap in account.taps.get(event, ()) if tap.offer_held(data)]
+
+    def _append_keyed(
+        self, ways: tuple[Way, ...], emission: Emission, keys: list[int], at: float, rung: list[Mailbox]
+    ) -> None:
+        """Append an emission of a routine that sends to partitioned ones: each of these gets the key with it."""
+        for way, key, partition in zip(ways, keys, emission[3] or ("",) * len(ways), strict=True):
+            if bool(way.edge.key) != bool(partition):
+                detail = f"an emission on {way.edge.label} does not carry the key that it is to carry"
+                raise InternalError(detail)
+            self._append(way, _payload_on(way, emission), key, at, rung, partition)
 
     def _append_all(self, way: Way, emissions: list[Emission], keys: Keys, at: float, rung: list[Mailbox]) -> None:
         """Append messages, as a block where the receiver takes such."""
@@ -574,7 +591,7 @@ def _is_of_block(entry: Finished) -> bool:
 
 
 def _events_of(emissions: list[Emission]) -> tuple[int, ...]:
-    return tuple([event for event, _reference, _encoded in emissions])
+    return tuple([emission[0] for emission in emissions])
 
 
 def _bases_of(message_key: int, emitted: int, count: int) -> list[int]:
@@ -584,12 +601,12 @@ def _bases_of(message_key: int, emitted: int, count: int) -> list[int]:
 
 
 def _is_one_event(account: Account, emissions: list[Emission]) -> bool:
-    return len(account.ways) == 1 or len({event for event, _reference, _encoded in emissions}) == 1
+    return len(account.ways) == 1 or len({emission[0] for emission in emissions}) == 1
 
 
 def _payload_on(way: Way, emission: Emission) -> Payload:
     """Give the data of an emission in the form in which it goes on a way."""
-    _event, reference, encoded = emission
+    _event, reference, encoded, _keys = emission
     payload = encoded if reference is None or (encoded is not None and way.takes_bytes) else reference
     if payload is None:
         detail = f"an emission on {way.edge.label} carries no data"

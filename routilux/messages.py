@@ -53,6 +53,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
         once: what its handler did that is not to be done again, oldest first.
         parts: of a set the messages in it, which one turn handles together: it has the connection and number of the
             last of them; none for a message by itself.
+        partition: the key by which its receiver is partitioned, as text (`partitioning`); empty where it is not.
     """
 
     edge: int
@@ -67,6 +68,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     stepped: int = 0
     once: tuple[Once, ...] = ()
     parts: tuple[Message, ...] = ()
+    partition: str = ""
 
     @property
     def id(self) -> str:
@@ -98,11 +100,12 @@ def unite(members: tuple[Message, ...]) -> Message:
     )
 
 
-Emission = tuple[Annotated[int, msgspec.Meta(ge=0)], dict[str, Any] | None, bytes | None]
-"""One emission of a turn: (event, reference, encoded). A plain tuple, since each message is one first.
+Emission = tuple[Annotated[int, msgspec.Meta(ge=0)], dict[str, Any] | None, bytes | None, tuple[str, ...]]
+"""One emission of a turn: (event, reference, encoded, keys). A plain tuple, since each message is one first.
 
 The event is an index in the routine's outgoing table; the reference is the data where a thread or an output receives
-it, else None; what is encoded is the data where a process receives it or sent it, else None.
+it, else None; what is encoded is the data where a process receives it or sent it, else None. The keys are, for each
+connection of the event, its message's `Message.partition`; none where no receiver of it is partitioned.
 """
 
 
@@ -140,6 +143,11 @@ class TurnResult(msgspec.Struct, array_like=True, gc=False):
 
     emissions: list[Emission]
     state: list[StateOp]
+
+    def count_bytes(self) -> int:
+        """Give how many bytes of encoded data it holds."""
+        held = [encoded for _event, _reference, encoded, _keys in self.emissions if encoded is not None]
+        return sum(map(len, held)) + sum(len(op.value) for op in self.state if op.value.__class__ is bytes)
 
 
 class TurnResults(msgspec.Struct, gc=False):

@@ -21,6 +21,7 @@ from routilux.model.merging import MergeStrategy, batch, is_of_each_connection, 
 from routilux.model.options import RoutineOptions
 from routilux.model.routine import Routine
 from routilux.pacing import Pace
+from routilux.partitioning import names_of as partition_names
 from routilux.turn.tables import Incoming, Outgoing
 
 ENTRY = ""
@@ -48,6 +49,7 @@ class Edge:
         label: how people read it, such as `read.file -> parse.source`.
         cycle: index of the cycle it lies in, or -1: such edges never press back.
         mapping: pairs of (parameter that comes, parameter it becomes).
+        key: names under which it carries the key that its receiver is partitioned by; none where that is not.
         born: label that the ids of its messages are made of, where that is another: the one it had before it was
             renamed, so that a message is known again that comes once more under the new name.
     """
@@ -61,6 +63,7 @@ class Edge:
     cycle: int
     mapping: tuple[tuple[str, str], ...] = ()
     born: str = ""
+    key: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,17 +268,24 @@ def _list_edges(
         in_cycle = source in cycle_of and cycle_of[source] == cycle_of.get(target)
         label = f"{link.source_id}.{link.event} -> {link.target_id}.{link.slot}"
         cycle = cycle_of[source] if in_cycle else -1
-        yield Edge(0, link.source_id, link.event, target, link.slot, label, cycle, tuple(link.param_mapping.items()))
+        mapping = tuple(link.param_mapping.items())
+        key = _find_key(graph, link.target_id, mapping)
+        yield Edge(0, link.source_id, link.event, target, link.slot, label, cycle, mapping, key=key)
     for output in outputs:
         label = f"{output.routine_id}.{output.event} -> output"
         yield Edge(0, output.routine_id, output.event, output.index, "", label, -1)
     for routine_id, index in index_of.items():
         for slot in (ENTRY, *graph.routines[routine_id].slots):
             label = f"entry -> {routine_id}.{slot}" if slot else f"entry -> {routine_id}"
-            yield Edge(0, ENTRY, "", index, slot, label, -1)
+            yield Edge(0, ENTRY, "", index, slot, label, -1, key=_find_key(graph, routine_id, ()))
         for name, at_end in graph.routines[routine_id].slots.items():
             if at_end.at_end:
                 yield Edge(0, ENTRY, END, index, name, f"end -> {routine_id}.{name}", -1)
+
+
+def _find_key(graph: FlowGraph, target_id: str, mapping: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+    parameter = graph.options[target_id].partition_by
+    return () if parameter is None else partition_names(parameter, mapping)
 
 
 def _compile_joins(
@@ -343,8 +353,11 @@ def _without_crossing(routines: list[RoutinePlan]) -> Iterator[RoutinePlan]:
 
 
 def _outgoing(event: str, out: tuple[Edge, ...], source: int, in_process: set[int]) -> Outgoing:
+    keys = tuple(edge.key for edge in out)
+    keys = keys if any(keys) else ()
     if source in in_process:
-        return Outgoing(event, by_reference=False, encoded=True)
+        return Outgoing(event, by_reference=False, encoded=True, keys=keys)
     encoded = any(edge.target in in_process for edge in out)
     # Without a receiver the reference is kept for those who tap the event: it costs nothing.
-    return Outgoing(event, by_reference=not encoded or any(e.target not in in_process for e in out), encoded=encoded)
+    by_reference = not encoded or any(edge.target not in in_process for edge in out)
+    return Outgoing(event, by_reference=by_reference, encoded=encoded, keys=keys)

@@ -50,7 +50,7 @@ def cut(ledger: Ledger, known: Any = None) -> Books:
 
 
 def out(n: int) -> Emission:
-    return (0, {"n": n}, None)
+    return (0, {"n": n}, None, ())
 
 
 def busy_ledger() -> Ledger:
@@ -71,7 +71,7 @@ def busy_ledger() -> Ledger:
     ledger.record_once(first, held, Once("k", b"v"))
     ledger.release(first, 0, held, TurnPart([out(77)], None), 4.0)
     ((done, _),) = ledger.take(second, 1)
-    ledger.commit(second, 0, [(done, TurnResult([(0, {"n": 1}, None)], []), 0.1, 5.0)])
+    ledger.commit(second, 0, [(done, TurnResult([(0, {"n": 1}, None, ())], []), 0.1, 5.0)])
     ledger.check()
     return ledger
 

@@ -60,7 +60,7 @@ class Books:
         assert self.ledger.admit(self.entry, {"n": n}) is Admission.ADMITTED
         [(delivery, _)] = self.ledger.take(account)
         if released:
-            part = TurnPart([(0, {"n": n}, None)] * released, None)
+            part = TurnPart([(0, {"n": n}, None, ())] * released, None)
             assert self.ledger.release(account, 0, delivery, part, 0.0)
         self.ledger.count_failure(account, delivery, KILLED, 0.0, is_crash=True)
         self.ledger.bury(account, delivery, KILLED, 0.0)
@@ -189,7 +189,7 @@ def test_a_result_that_cannot_be_read_is_a_dead_letter_of_who_emitted_it_and_com
     books.ledger.admit(books.entry, {"n": 1})
     for account in (books.a, books.b):
         [(delivery, _)] = books.ledger.take(account)
-        result = TurnResult([(0, {"n": 1}, None)], [])
+        result = TurnResult([(0, {"n": 1}, None, ())], [])
         assert books.ledger.commit(account, 0, [(delivery, result, 0.0, 0.0)])
     message = books.ledger.take_output(books.output)
     assert message is not None
@@ -251,7 +251,7 @@ class Wanderings(RuleBasedStateMachine):
     def commit(self, which: int, emissions: int) -> None:
         account = self.ledger.accounts[which]
         for delivery in list(account.in_hand)[:1]:
-            result = TurnResult([(0, {"n": 0}, None)] * emissions, [])
+            result = TurnResult([(0, {"n": 0}, None, ())] * emissions, [])
             assert self.ledger.commit(account, 0, [(delivery, result, 0.0, 0.0)])
 
     @rule(which=accounts, counts=st.lists(st.integers(0, 2), min_size=1, max_size=4))
@@ -261,7 +261,7 @@ class Wanderings(RuleBasedStateMachine):
             offset, block = account.blocks[0]
             counts = counts[: len(block)]
             ends = list(itertools.accumulate(counts))
-            results = TurnResults(0.0, [1.0] * len(counts), [(0, {"n": n}, None) for n in range(ends[-1])], ends)
+            results = TurnResults(0.0, [1.0] * len(counts), [(0, {"n": n}, None, ()) for n in range(ends[-1])], ends)
             assert self.ledger.commit(account, 0, [(offset + block.start, results, 1.0, 1.0)])
 
     @rule(which=accounts, way=st.sampled_from(["bury", "bury", "put_back", "set_aside"]))

@@ -34,7 +34,7 @@ def test_what_was_recorded_goes_with_its_message_through_parts_retries_and_death
     once = Once("a", b"1")
     delivery = take(books)
     books.ledger.record_once(books.a, delivery, once)
-    emission = (0, {"n": 1}, None)
+    emission = (0, {"n": 1}, None, ())
     books.ledger.release(books.a, 0, delivery, TurnPart([emission], None), 0.0)
     books.ledger.release(books.a, 0, delivery, TurnPart([emission], []), 0.0)
     books.ledger.count_failure(books.a, delivery, KILLED, 0.0, is_crash=True)
@@ -73,7 +73,7 @@ def test_a_key_is_never_recorded_twice() -> None:
 def turn(books: Books, at: float, seconds: float, *, emits: int = 0, sent_at: float = 0.0) -> None:
     assert books.ledger.admit(books.entry, {"n": 1}, at=sent_at) is Admission.ADMITTED
     [(delivery, _)] = books.ledger.take(books.a)
-    emission = (0, {"n": 1}, None)
+    emission = (0, {"n": 1}, None, ())
     assert books.ledger.commit(books.a, 0, [(delivery, TurnResult([emission] * emits, []), seconds, at)])
 
 

@@ -75,7 +75,7 @@ class Books:
         for _ in range(count):
             assert self.ledger.admit(self.plan.entries[which, ENTRY], {"n": 0}) is Admission.ADMITTED
             [(delivery, _message)] = self.ledger.take(account)
-            assert self.ledger.commit(account, 0, [(delivery, TurnResult([(0, {"n": 0}, None)], []), 0.0, at)])
+            assert self.ledger.commit(account, 0, [(delivery, TurnResult([(0, {"n": 0}, None, ())], []), 0.0, at)])
 
     def take(self, limit: int = 100) -> list[tuple[int, Message]]:
         return self.ledger.take(self.j, limit)
@@ -131,7 +131,7 @@ def test_a_set_that_is_given_up_becomes_a_dead_letter_for_each_message_and_can_c
     books.send("z", 3)
     [(delivery, whole)] = books.take()
     books.ledger.record_once(books.j, delivery, Once("a", b"1"))
-    books.ledger.release(books.j, 0, delivery, TurnPart([(0, {"n": 1}, None)], None), 0.0)
+    books.ledger.release(books.j, 0, delivery, TurnPart([(0, {"n": 1}, None, ())], None), 0.0)
     books.ledger.count_failure(books.j, delivery, KILLED, 0.0, is_crash=True)
     books.ledger.bury(books.j, delivery, KILLED, 0.0)
     letters = list(books.j.dead_letters)
@@ -152,7 +152,7 @@ def give_up(books: Books) -> Message:
     """Let a batch be given up whose turn has let one emission out."""
     books.send("z", 3)
     [(delivery, whole)] = books.take()
-    emission = (0, {"n": 1}, None)
+    emission = (0, {"n": 1}, None, ())
     assert books.ledger.release(books.j, 0, delivery, TurnPart([emission], None), 0.0)
     books.ledger.bury(books.j, delivery, KILLED, 0.0)
     return whole
@@ -213,7 +213,7 @@ def test_a_part_of_a_set_s_turn_is_released_once() -> None:
     books = Books()
     books.send("z", 3)
     [(delivery, _whole)] = books.take()
-    emission = (0, {"n": 1}, None)
+    emission = (0, {"n": 1}, None, ())
     assert books.ledger.release(books.j, 0, delivery, TurnPart([emission], None), 0.0)
     books.ledger.put_back(books.j, [delivery], redelivered=True)
     [(_delivery, again)] = books.take()

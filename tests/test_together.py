@@ -67,7 +67,7 @@ class Books:
         """Let `b` have so many messages that were sent together, and each other routine the same."""
         self.ledger.admit(self.entry, {"n": 0}, name="first")
         [(delivery, _)] = self.ledger.take(self.a)
-        emissions: list[Emission] = [(0, {"n": n}, None) for n in range(count)]
+        emissions: list[Emission] = [(0, {"n": n}, None, ()) for n in range(count)]
         self.commit(self.a, delivery, TurnResult(emissions, []), 0.5)
 
     def commit(self, account: Account, delivery: int, result: Any, seconds: float) -> None:
@@ -113,7 +113,7 @@ class Books:
 
 
 def emissions_of(events: list[int]) -> list[Emission]:
-    return [(event, {"n": n}, None) for n, event in enumerate(events)]
+    return [(event, {"n": n}, None, ()) for n, event in enumerate(events)]
 
 
 def parts(message: Message) -> tuple[int, int, Any, int]:
@@ -144,7 +144,7 @@ def test_what_one_event_sends_to_a_receiver_on_two_connections_stays_in_its_orde
     books = Books()
     books.ledger.admit(books.entry, {"n": 0})
     [(delivery, _)] = books.ledger.take(books.a)
-    books.commit(books.a, delivery, TurnResult([(1, {"n": n}, None) for n in range(3)], []), 0.0)
+    books.commit(books.a, delivery, TurnResult([(1, {"n": n}, None, ()) for n in range(3)], []), 0.0)
     labels = [books.ledger.plan.edges[m.edge].label for m in messages_of(books.c.mailbox.waiting_held())]
     assert labels == ["a.two -> c.other", "a.two -> c.trigger"] * 3
 

@@ -208,6 +208,14 @@ class _Gate:
             if not self._has_way(message):
                 label = self._image.topology.edges[message.edge].label
                 lost[label] = lost.get(label, 0) + 1
+        before, now = self._before[routine.id], self._now.get(routine.id)
+        if now is not None and before.partition_by != now.partition_by:
+            count = sum(1 for _message in routine.messages())
+            if count:
+                yield (
+                    f"{_many(count, 'message')} of routine {now.id!r}, which was partitioned {_by_key(before)} and is "
+                    f"{_by_key(now)}: resume it as it was, and let them be handled first"
+                )
         for label, count in lost.items():
             if not self._is_dropped(label):
                 yield (
@@ -233,7 +241,7 @@ class _Gate:
         yield from self._of_gathered(before, now, states)
 
     def _of_workers(self, before: RoutineShape, now: RoutineShape, states: list[_State]) -> Iterator[str]:
-        over = [state for state in states if state.worker >= now.workers and state.held]
+        over = [state for state in states if state.worker >= now.states and state.held]
         if over:
             yield (
                 f"the declared states of {_many(len(over), 'worker')} of routine {now.id!r}, which had "
@@ -243,6 +251,10 @@ class _Gate:
 
     def _of_kind(self, before: RoutineShape, now: RoutineShape, states: list[_State]) -> Iterator[str]:
         id_ = now.id
+        if before.partition_by != now.partition_by and any(state.declared for state in states):
+            kept = f"which was kept {_by_key(before)} and is {_by_key(now)}"
+            yield f"the declared state of routine {id_!r}, {kept}: drop=['{id_}.state']"
+            return
         if id_ in self._changes.migrated or not any(state.declared for state in states):
             return
         cure = f"migrate={{{id_!r}: a function that makes the new one of the old one}}, or drop=['{id_}.state']"
@@ -264,6 +276,8 @@ class _Gate:
         if before.state.partition("(")[0] != now.state.partition("(")[0]:
             return False
         bodies = [state.declared[OBJECT_KEY] for state in states if OBJECT_KEY in state.declared]
+        if before.partition_by:
+            bodies = [body for state in states for body in state.declared.values()]
         return bool(bodies) and all(isinstance(body, bytes) and find_types(body) for body in bodies)
 
     def _of_gathered(self, before: RoutineShape, now: RoutineShape, states: list[_State]) -> Iterator[str]:
@@ -314,7 +328,7 @@ class _Gate:
         names |= {edge.label for edge in self._image.topology.edges if edge.label not in self._labels}
         for id_, states in self._states.items():
             now = self._now.get(id_)
-            if any(state.declared or now is None or state.worker >= now.workers for state in states):
+            if any(state.declared or now is None or state.worker >= now.states for state in states):
                 names.add(f"{id_}.state")
             gathered = {key for state in states for key in state.gathered}
             names |= {f"{id_}.{slot}" for slot in self._before[id_].slots if slot_key(slot) in gathered}
@@ -334,7 +348,7 @@ class _Gate:
     def _keep_state(self, state: StateImage) -> Iterator[StateImage]:
         """Give what is kept of a state: of one that is dropped, what the slots of its worker have gathered."""
         shape = self._now.get(state.routine_id)
-        if shape is None or state.worker >= shape.workers:
+        if shape is None or state.worker >= shape.states:
             return
         held = decode_boot(state.body)
         lets_go = {slot_key(slot) for slot in self._before[shape.id].slots if self._is_dropped(f"{shape.id}.{slot}")}
@@ -383,11 +397,16 @@ def _note_changes(before: RoutineShape, now: RoutineShape) -> Iterator[str]:
         ("state policy", before.state_policy, now.state_policy),
         ("placement", before.placement, now.placement),
         ("number of workers", before.workers, now.workers),
+        ("key that keeps the state", _by_key(before), _by_key(now)),
     ):
         if was != is_:
             yield f"the {what} {told} was {was} and is {is_}"
     if before.source != now.source:
         yield f"the code {told} is another one"
+
+
+def _by_key(shape: RoutineShape) -> str:
+    return f"by {shape.partition_by!r}" if shape.partition_by else "by no key"
 
 
 def _label_of(output: OutputImage) -> str:

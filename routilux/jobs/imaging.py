@@ -199,12 +199,13 @@ def image_topology(plan: Plan, types: Mapping[str, TypeShape]) -> Topology:
                 id=routine.id,
                 kind=type(routine.routine).__qualname__,
                 placement=routine.options.placement,
-                workers=routine.options.workers,
+                workers=routine.options.pool,
                 slots={name: strategy_word(slot.merge_strategy) for name, slot in routine.routine.slots.items()},
                 events=list(routine.events),
                 state=describe_state(routine.routine.state_type),
                 state_policy=routine.routine.state_policy,
                 source=_digest_source(routine.routine),
+                partition_by=routine.options.partition_by or "",
             )
             for routine in plan.routines
         ],
@@ -255,7 +256,7 @@ def read_books(image: Image, plan: Plan, clocks: Clocks, codec: ValueCodec) -> B
             from_stored(decode_boot(body), routine.routine.state_policy, codec, by_reference=not routine.is_process)
             if (body := bodies.get((routine.id, worker))) is not None
             else None
-            for worker in range(routine.options.workers)
+            for worker in range(routine.options.states)
         )
         known = images.get(routine.id)
         accounts.append(_NEW if known is None else _read_routine(known, clocks))
@@ -356,6 +357,7 @@ def image_message(message: Message, codec: ValueCodec, waited: float = 0.0) -> M
         dict(message.once),
         waited,
         [image_message(part, codec, waited) for part in message.parts],
+        message.partition,
     )
 
 
@@ -379,6 +381,7 @@ def read_message(image: MessageImage, now: float = 0.0) -> Message:
         image.stepped,
         _read_once(image.once),
         tuple([read_message(part, now) for part in image.parts]),
+        image.partition,
     )
 
 

@@ -14,6 +14,7 @@ from routilux.fitting import can_fit, tell_annotation
 from routilux.model.binding import NoArguments, WholeDict
 from routilux.model.concurrency import find_unfit
 from routilux.model.merging import Batching, is_of_each_connection, keeps_gathered
+from routilux.model.partition import find_unpartitionable
 from routilux.model.routine import OWN_PREFIX, Routine
 from routilux.model.slot import Slot
 from routilux.model.state_policy import IN_PLACE, NONE
@@ -52,6 +53,7 @@ def check_graph(graph: FlowGraph) -> list[Problem]:
     problems += _check_objections(graph)
     problems += _check_needs(graph)
     problems += _check_async(graph)
+    problems += [Problem("error", where, text) for where, text in find_unpartitionable(graph)]
     problems += [problem for link in graph.connections for problem in _check_parameters(graph, link)]
     problems += [problem for link in graph.connections for problem in _check_types(graph, link)]
     problems += _check_events(graph)
@@ -201,7 +203,7 @@ def _check_slots(graph: FlowGraph) -> list[Problem]:
     fed = {(link.target_id, link.slot) for link in graph.connections}
     for routine_id, routine in graph.routines.items():
         entry = find_entry(routine)
-        workers = graph.options[routine_id].workers
+        workers = graph.options[routine_id].pool
         for name, slot in routine.slots.items():
             # One whose handler takes nothing is a signal, such as `flush`: Job.send may well be all that it is for.
             needs_feeding = not slot.at_end and type(slot.binding) is not NoArguments

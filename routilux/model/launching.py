@@ -20,8 +20,8 @@ class LaunchOptions(Protocol):
     """The options that this is about, and how many workers there are."""
 
     @property
-    def workers(self) -> int:
-        """How many there are."""
+    def pool(self) -> int:
+        """How many there are at most."""
 
     @property
     def start_method(self) -> StartMethod | None:
@@ -69,7 +69,7 @@ def to_launch(options: LaunchOptions, modules: Iterable[str]) -> Launch:
     """
     affinity = options.cpu_affinity or []
     shared = tuple(cpu for cpu in affinity if isinstance(cpu, int))
-    cpus = (shared,) * options.workers if shared else tuple(tuple(own) for own in affinity)
+    cpus = (shared,) * options.pool if shared else tuple(tuple(own) for own in affinity)
     return Launch(options.start_method, (*modules, *options.preload), cpus, options.niceness)
 
 
@@ -98,11 +98,11 @@ def _find_wrong_affinity(options: LaunchOptions) -> str | None:
     if _is_some_cpus(affinity, count):
         return None
     groups = affinity if isinstance(affinity, list) else []
-    if len(groups) == options.workers and all(_is_some_cpus(own, count) for own in groups):
+    if len(groups) == options.pool and all(_is_some_cpus(own, count) for own in groups):
         return None
     return (
         f"numbers of processors, 0 to {count - 1} here, such as {{0, 1}}, or a list of such sets, one for each of "
-        f"{options.workers} workers"
+        f"{options.pool} workers"
     )
 
 

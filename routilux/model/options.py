@@ -19,10 +19,15 @@ from routilux.quantities import is_number, is_whole
 from supervisors.places.process.launch import StartMethod
 
 PLACEMENTS = ("thread", "process")
-_LEAST = (("workers", 1), ("concurrency", 1), ("capacity", 1), ("max_restarts", 0), ("max_abandoned", 0))
+_LEAST = (("concurrency", 1), ("capacity", 1), ("max_restarts", 0), ("max_abandoned", 0))
 """Options that are whole numbers, with the least they can be."""
-_OF_PROCESSES = ("start_method", "preload", "cpu_affinity", "niceness")
-"""Options that stay as they are by themselves on a thread."""
+_NOT_ON_THREADS = (
+    ("workers", "1 on a thread (placement='process' has several)"),
+    ("partition_by", "None on a thread, which handles all keys itself (use placement='process')"),
+    ("memory_limit", "None on a thread, which shares its memory (use placement='process')"),
+    *((name, "") for name in ("start_method", "preload", "cpu_affinity", "niceness")),
+)
+"""Options that stay as they are by themselves on a thread, with why."""
 LEAST_MEMORY_BYTES = 16 * 1024 * 1024
 """Least `memory_limit`: with less no worker starts."""
 
@@ -32,9 +37,11 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         placement: `thread`: handlers run on the actor's own thread; `process`: in child processes.
-        workers: children of a process routine; with more than one, order is given up. Each has a declared state of
-            its own, and a message may be tried again on another: what must go on where it was, such as a generator
-            that keeps its place in the state, belongs on one.
+        workers: children of a process routine; with more than one, order is given up unless it is `ordered`. Each has
+            a declared state of its own, and a message may be tried again on another: what must go on where it was, such
+            as a generator that keeps its place in the state, belongs on one. A pair `(low, high)`: as many between the
+            two as there is work for. The state of one that goes is kept under its number, and taken up again by the
+            next one with that.
         timeout: seconds a handler may take; None for no limit. A process that takes longer is ended. A
             thread cannot be ended: it is abandoned, what it commits later is refused, and the routine goes on
             on a new one. An `async` handler is cancelled, and abandoned as a thread only if it goes on.
@@ -57,8 +64,12 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
         concurrency: messages that a routine with `async` handlers handles at once, waiting for what they await. All of
             them see the state as it was committed when they began; of two that set the same key, the one that commits
             last wins.
-        ordered: whether turns that run at once commit in the order in which their messages were taken; False: as they
-            come to their end, which gives up order.
+        ordered: whether turns that run at once, by `concurrency` or on several `workers`, commit in the order in which
+            their messages were taken; False: as they come to their end, which gives up order. None: with `concurrency`
+            in order, on several workers not.
+        partition_by: a parameter of the routine's messages: those with equal values of it go to the same worker, in
+            their order, and `Routine.state` is the state of that value, kept apart from those of others. For process
+            routines, with any number of workers. The values are str, int, bytes, bool, None and tuples of these.
         error_handler: what follows failures; None: the routine's own, else the flow's.
         atomic: whether nothing a turn emits goes out before its commit, however much it is (R3).
         capacity: messages its mailbox holds before it holds back those who send.
@@ -69,7 +80,7 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     placement: str = "thread"
-    workers: int = 1
+    workers: int | tuple[int, int] = 1
     timeout: float | None = None
     max_abandoned: int = 3
     memory_limit: int | None = None
@@ -78,12 +89,48 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
     cpu_affinity: list[Any] | None = None
     niceness: int | None = None
     concurrency: int = 1
-    ordered: bool = True
+    ordered: bool | None = None
+    partition_by: str | None = None
     error_handler: ErrorHandler | None = None
     atomic: bool = False
     capacity: int = 1_000
     max_restarts: int = 3
     restart_period: float = 5.0
+
+    @property
+    def pool(self) -> int:
+        """How many workers there may be at most."""
+        return self.workers[1] if isinstance(self.workers, tuple) else self.workers
+
+    @property
+    def least(self) -> int:
+        """How many workers there are at least."""
+        return self.workers[0] if isinstance(self.workers, tuple) else self.workers
+
+    @property
+    def has_line(self) -> bool:
+        """Whether several of its turns run at once, and commit in the order in which their messages were taken.
+
+        With `partition_by` and without `ordered` each worker has an order of its own (`has_one_line`).
+        """
+        if self.concurrency > 1:
+            return self.ordered is not False
+        return self.partition_by is not None or (self.pool > 1 and self.ordered is True)
+
+    @property
+    def has_one_line(self) -> bool:
+        """Whether that is one order for all workers."""
+        return self.ordered is True or self.partition_by is None
+
+    @property
+    def states(self) -> int:
+        """How many declared states it has: one a worker, or one for all keys together."""
+        return self.pool if self.partition_by is None else 1
+
+    @property
+    def keeps_order(self) -> bool:
+        """Whether its turns commit in the order in which their messages were taken."""
+        return self.has_line or (self.pool == 1 and self.concurrency == 1)
 
     @classmethod
     def of(cls, routine_id: str, given: dict[str, Any]) -> Self:
@@ -96,7 +143,10 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
             if name not in cls.__struct_fields__:
                 known = describe_names(name, cls.__struct_fields__, "the options are", "there are none")
                 raise OptionError(f"routine {routine_id!r}: there is no option {name!r}; {known}")
-        options = cls(**normalized(given))
+        given = normalized(given)
+        if isinstance(given.get("workers"), list):  # as files have pairs
+            given["workers"] = tuple(given["workers"])
+        options = cls(**given)
         wrong = options._find_wrong()
         if wrong is not None:
             name, expected = wrong
@@ -116,6 +166,8 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
         """Give the first option with a value it cannot have, and what it can be."""
         if self.placement not in PLACEMENTS:
             return "placement", f"one of {PLACEMENTS}"
+        if not _is_number_of_workers(self.workers):
+            return "workers", "a whole number of at least 1, or two of them, the lower one first"
         for name, least in _LEAST:
             if not _is_whole(getattr(self, name), least):
                 return name, f"a whole number of at least {least}"
@@ -128,7 +180,12 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
                 f"a whole number of bytes, at least {LEAST_MEMORY_BYTES}, or None",
             ),
             ("atomic", isinstance(self.atomic, bool), "True or False"),
-            ("ordered", isinstance(self.ordered, bool), "True or False"),
+            (
+                "partition_by",
+                self.partition_by is None or _is_name(self.partition_by),
+                "the name of a parameter, or None",
+            ),
+            ("ordered", self.ordered is None or isinstance(self.ordered, bool), "True, False or None"),
         ):
             if not is_right:
                 return name, expected
@@ -140,14 +197,10 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
             if self.concurrency != 1:
                 return "concurrency", "1 in a process (workers=n handles n messages at once)"
             return find_wrong_launch(self)
-        if self.workers != 1:
-            return "workers", "1 on a thread (placement='process' has several)"
-        if self.memory_limit is not None:
-            return "memory_limit", "None on a thread, which shares its memory (use placement='process')"
         own = RoutineOptions()
-        for name in _OF_PROCESSES:
+        for name, expected in _NOT_ON_THREADS:
             if getattr(self, name) != getattr(own, name):
-                return name, f"{getattr(own, name)!r} on a thread of the program (use placement='process')"
+                return name, expected or f"{getattr(own, name)!r} on a thread of the program (use placement='process')"
         return None
 
 
@@ -168,3 +221,13 @@ def _is_whole(value: object, least: int) -> bool:
 
 def _is_positive(value: object) -> bool:
     return is_number(value) and 0 < value < math.inf
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and value.isidentifier()
+
+
+def _is_number_of_workers(value: object) -> bool:
+    if isinstance(value, tuple):
+        return len(value) == 2 and all(_is_whole(bound, 1) for bound in value) and value[0] <= value[1]  # noqa: PLR2004
+    return _is_whole(value, 1)

@@ -46,6 +46,7 @@ class MessageImage(msgspec.Struct, frozen=True, array_like=True):
         once: what `Routine.once` has recorded for it, encoded, by key.
         waited: seconds since it came into its mailbox, those alone in which a program had the job; 0 where nobody asks.
         parts: of a set the messages in it, which one turn handles together; its own payload is empty.
+        partition: the key by which its receiver is partitioned, as text; empty where it is not.
     """
 
     edge: Count
@@ -60,6 +61,7 @@ class MessageImage(msgspec.Struct, frozen=True, array_like=True):
     once: dict[str, bytes] = {}
     waited: Seconds = 0.0
     parts: list[MessageImage] = []
+    partition: str = ""
 
     def values(self) -> Iterator[bytes]:
         """Give all encoded values of users in it."""
@@ -294,6 +296,8 @@ class RoutineShape(msgspec.Struct, frozen=True):
         events: names of its events.
         state: what its declared state is: `dict`, or the name of its class with those of its fields.
         state_policy: how its state is committed.
+        partition_by: the parameter by which it was partitioned: then it has one state, with an entry for each key that
+            holds the state of that; empty where it was not.
         source: digest of its class's source code, a note only; empty where there is none.
     """
 
@@ -306,6 +310,12 @@ class RoutineShape(msgspec.Struct, frozen=True):
     state: str
     state_policy: str
     source: str = ""
+    partition_by: str = ""
+
+    @property
+    def states(self) -> int:
+        """How many declared states it has."""
+        return 1 if self.partition_by else self.workers
 
 
 class Topology(msgspec.Struct, frozen=True):

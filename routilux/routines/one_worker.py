@@ -19,9 +19,9 @@ class OneWorker(ReadyMade):
 
     def objection_to(self, options: RoutineOptions) -> str | None:
         """Object to several workers."""
-        if options.workers == 1:
+        if options.pool == 1:
             return None
         return (
-            f"{type(self).__name__} keeps {self.keeps}, and each of {options.workers} workers would keep its own; "
+            f"{type(self).__name__} keeps {self.keeps}, and each of {options.pool} workers would keep its own; "
             "leave workers out"
         )

@@ -6,11 +6,13 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 from routilux.messages import Message, TurnFailure, TurnPart
+from routilux.partitioning import is_key
 from routilux.turn.codec import check_ops, decode_failure, decode_part, encode_boot, write_request
 from routilux.turn.tables import Outgoing
 from routilux.turn.values import PICKLED, ValueCodec
 from supervisors.errors import FrameError
 from supervisors.places.base import Finished
+from supervisors.text import cut
 
 
 class Carrier(Protocol):
@@ -78,7 +80,10 @@ class WireCarrier:
     def __init__(self, outgoing: Iterable[Outgoing], values: ValueCodec = PICKLED) -> None:
         self._values = values
         # For each event, whether somebody receives it, so that its emissions must carry data.
-        self._carried = tuple(event.by_reference or event.encoded for event in outgoing)
+        events = tuple(outgoing)
+        self._carried = tuple(event.by_reference or event.encoded for event in events)
+        self._keys = tuple(event.keys for event in events)
+        self._has_keys = any(self._keys)
 
     def requests(self, taken: Iterable[tuple[int, Message]]) -> list[tuple[int, Any]]:
         """Wrap the payloads, which their senders have encoded."""
@@ -91,25 +96,35 @@ class WireCarrier:
 
     def check(self, finished: Iterable[Finished]) -> None:
         """Hold that finished turns can be committed; payloads and state stay encoded."""
-        carried, count = self._carried, len(self._carried)
+        carried, count, has_keys = self._carried, len(self._carried), self._has_keys
         for _seq, result, _seconds, _at in finished:
-            for event, _reference, encoded in result.emissions:
+            for event, _reference, encoded, keys in result.emissions:
                 if event >= count or (encoded is None and carried[event]):
                     raise FrameError(self._describe(event))
+                if keys or has_keys:
+                    self._check_keys(event, keys)
             if result.state:
                 check_ops(result.state)
 
     def part(self, body: bytes) -> TurnPart:
         """Read the envelope; payloads and state stay encoded. Raises as `check`."""
         part = decode_part(body)
-        for event, _reference, encoded in part.emissions:
+        for event, _reference, encoded, keys in part.emissions:
             if event >= len(self._carried) or (encoded is None and self._carried[event]):
                 raise FrameError(self._describe(event))
+            self._check_keys(event, keys)
         return part
 
     def failure(self, body: bytes) -> TurnFailure:
         """Read the envelope; the exception stays pickled."""
         return decode_failure(body)
+
+    def _check_keys(self, event: int, keys: tuple[str, ...]) -> None:
+        expected = self._keys[event]
+        if len(keys) != len(expected) or any(
+            not is_key(key) if names else key for key, names in zip(keys, expected, strict=True)
+        ):
+            raise FrameError(f"expected the keys of {len(expected)} connections, got {cut(repr(keys), 100)}")
 
     def _describe(self, event: int) -> str:
         count = len(self._carried)

@@ -111,6 +111,10 @@ class PaceDue(NamedTuple):
     """The time has come at which a routine may take messages that it could not take before."""
 
 
+class SizeDue(NamedTuple):
+    """The time has come at which a pool may have to grow or to shrink."""
+
+
 class Quiet(NamedTuple):
     """No message is left anywhere in the job, and none can come."""
 

@@ -50,6 +50,7 @@ from routilux.runtime.waits import Arrival, End, countdown
 from routilux.stores.single_file import write_parts
 from routilux.tracking.trace import write_trace
 from routilux.tracking.tracker import ExecutionTracker
+from routilux.turn.keyed import decode_states
 from routilux.turn.state import decode_for_reader, decode_state
 from routilux.turn.stats import add_up
 from supervisors.actor import PykkaRef
@@ -463,6 +464,8 @@ class JobHandle:
         return PausePoint(kept.at, kept.reason, value, kept.generation, kept.number)
 
     def _decode_state(self, routine: RoutinePlan, committed: Mapping[str, Any], cut: RoutineCut) -> Any:
+        if routine.options.partition_by is not None:
+            return decode_states(committed, self._ledger.codec)
         return decode_state(
             committed,
             routine.routine.state_type,

@@ -27,6 +27,7 @@ from routilux.errors import (
 )
 from routilux.ledger import Admission
 from routilux.messages import Payload
+from routilux.partitioning import find_key
 from routilux.quantities import is_whole
 from routilux.runtime.handle import JobHandle
 from routilux.runtime.interrupts import Uninterrupted
@@ -67,6 +68,7 @@ class Job(JobHandle):
         Raises:
             UnknownRoutineError, UnknownSlotError: there is no such routine or slot.
             ValueEncodingError: the data cannot be carried to the routine's process.
+            PartitionKeyError: the routine is partitioned by a parameter that is not there, or cannot be a key.
             JobEndedError: the job takes no more messages.
             JobTimeoutError: no room within `timeout`; nothing was sent.
             WaitInsideHandlerError: there is no room, and a handler of this job would wait for it; nothing was sent.
@@ -107,11 +109,13 @@ class Job(JobHandle):
         if name is not None and not isinstance(name, str):
             raise OptionError(f"a message to {routine_id!r}: expected its name to be text, got {reprlib.repr(name)}")
         edge = self._entry_edge(routine_id, slot)
+        names = self._ledger.plan.edges[edge].key
+        partition = find_key(data, names, f"a message to {routine_id!r}") if names else ""
         payload = self._payload(edge, data)
 
         def try_admit() -> Admission | None:
             with Uninterrupted():
-                admission = self._ledger.admit(edge, payload, name, time.monotonic())
+                admission = self._ledger.admit(edge, payload, name, time.monotonic(), partition)
             if admission is not Admission.FULL:
                 return admission
             if timeout is None or timeout > 0:

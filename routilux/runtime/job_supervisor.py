@@ -139,11 +139,11 @@ class JobSupervisor(Behavior):
         ]
         # One window a routine, as wide as its pool: workers that die of one cause die at about the same time.
         self._restarts = [
-            IntensityWindow(Intensity(options.max_restarts * options.workers, options.restart_period))
+            IntensityWindow(Intensity(options.max_restarts * options.pool, options.restart_period))
             for options in (routine.options for routine in ledger.plan.routines)
         ]
         # One streak a worker: how often the others died is no reason to let this one wait.
-        self._streaks = [[0] * routine.options.workers for routine in ledger.plan.routines]
+        self._streaks = [[0] * routine.options.pool for routine in ledger.plan.routines]
         # Made once: a handler is its author's object, and deciding runs no code of anybody else.
         self._policies = [routine.error_handler.policy() for routine in ledger.plan.routines]
         self.failures = FailureLog(ledger.plan, job_id)

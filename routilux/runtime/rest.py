@@ -32,12 +32,21 @@ class Rest:
         account: the routine's.
         ledger: the job's.
         report: tells the supervisor.
+        put_back: puts all that is in hand back at once, before workers are ended one by one; None where these come back
+            in their order by themselves.
     """
 
-    def __init__(self, account: Account, ledger: Ledger, report: Callable[[Rested], None]) -> None:
+    def __init__(
+        self,
+        account: Account,
+        ledger: Ledger,
+        report: Callable[[Rested], None],
+        put_back: Callable[[], None] | None = None,
+    ) -> None:
         self._account = account
         self._ledger = ledger
         self._report = report
+        self._put_back = put_back
         self._told = 0
         self.is_held = False
         """Whether the place was told to hold."""
@@ -86,6 +95,8 @@ class Rest:
 
     def _requeue(self, place: Place) -> None:
         self.is_requeueing = True
+        if self._put_back is not None:
+            self._put_back()
         for worker in place.workers():
             if worker.in_hand:
                 place.kill(worker.number, REQUEUED)

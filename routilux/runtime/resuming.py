@@ -37,7 +37,7 @@ from routilux.serial.registry import default as registry
 from routilux.stores.base import Store, checked_job_id
 from routilux.stores.owners import this_process
 from routilux.turn.codec import decode_boot, encode_boot
-from routilux.turn.state import OBJECT_KEY, begin_state, encode_initial, from_committed, is_reserved
+from routilux.turn.state import OBJECT_KEY, begin_states, encode_initial, from_committed, is_reserved
 from supervisors.errors import FrameError
 from supervisors.report import reporter
 
@@ -244,10 +244,15 @@ def _migrate(state: StateImage, plan: Plan, kept: Kept, wanted: Wanted) -> State
     function, is_dropped = wanted.migrate.get(state.routine_id), f"{state.routine_id}.state" in wanted.drop
     if function is None and not is_dropped:
         return state
-    routine = next(routine.routine for routine in plan.routines if routine.id == state.routine_id)
-    stored = decode_boot(state.body)
+    found = next(routine for routine in plan.routines if routine.id == state.routine_id)
+    routine, stored = found.routine, decode_boot(state.body)
     if function is None or is_dropped:
-        new = begin_state(routine, kept.codec)
+        new = begin_states(found.options, routine, kept.codec)[0]
+    elif found.options.partition_by is not None:
+        new = {
+            key: kept.codec.encode(checked_default(routine, function(value)), "state")
+            for key, value in _read_state(stored, kept).items()
+        }
     else:
         # A function that changes the old one and gives nothing back must not make it None.
         made = checked_default(routine, function(_read_state(stored, kept)))

@@ -8,7 +8,7 @@ that is how order is kept. A pool goes on with its other messages: it gave up or
 Where turns run at once and commit in their order, those behind one that failed wait in the place, run but not
 committed; what is tried again goes there ahead of them. What ends that order gives all of them back.
 A message that its place cannot carry fails as if its handler had raised, and no sooner: first
-those before it are settled, since one of them may yet come back to be handled ahead of it.
+those before it are settled, since one of them may yet come back to be handled ahead of it (`dispatch`).
 
 Owns the routine's place and the cases that wait for a verdict. Never decides what a failure
 leads to, and never touches another routine's messages but by the ledger.
@@ -17,7 +17,7 @@ leads to, and never touches another routine's messages but by the ledger.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, cast
+from typing import Any
 
 from routilux.accounts import Account
 from routilux.ledger import Ledger
@@ -35,16 +35,20 @@ from routilux.runtime.commands import (
     Requeue,
     Rested,
     RetryDue,
+    SizeDue,
     Tick,
     Verdict,
     WorkerDue,
 )
+from routilux.runtime.dispatch import Dispatch
+from routilux.runtime.makers import Journal, PlaceMaker
 from routilux.runtime.rest import DROPPED, REQUEUED, Rest
+from routilux.runtime.sizer import RETIRED, Retires, Sizer
 from routilux.runtime.turnstile import Turnstile
 from supervisors.behavior import Behavior, Context
-from supervisors.errors import InternalError, RequestTooLongError
+from supervisors.errors import InternalError
 from supervisors.messages import Terminate
-from supervisors.places.base import BatchPlace, Finished, LoopListener, Lost, Place, RequestAbandoned
+from supervisors.places.base import Finished, Lost, RequestAbandoned
 from supervisors.policy import Strategy
 from supervisors.reasons import (
     DeadlineExceeded,
@@ -53,22 +57,7 @@ from supervisors.reasons import (
     Raised,
     Reason,
     is_clean,
-    record_error,
 )
-
-
-class Journal(Protocol):
-    """Where what is done once is written down (`routilux.jobs.journal`)."""
-
-    def record(self, message: Message, once: Once) -> None:
-        """Write it down, durably."""
-
-
-class PlaceMaker(Protocol):
-    """Makes the place a routine runs at, once its actor has started."""
-
-    def __call__(self, listener: LoopListener, ctx: Context, wait: Callable[[], bool]) -> Place:
-        """Make it; `wait` is for places that run requests on the actor's own thread."""
 
 
 class RoutineActor(Behavior):
@@ -110,24 +99,22 @@ class RoutineActor(Behavior):
         self._make_place = make_place
         self._report = report
         self._shutdown = shutdown
-        self._workers = account.plan.options.workers
-        self._is_pool = self._workers > 1
+        self._workers = account.plan.options.pool
         options = account.plan.options
-        self._keeps_order = not self._is_pool and (options.concurrency == 1 or options.ordered)
-        self._has_line = options.concurrency > 1 and options.ordered
+        self._keeps_order = options.keeps_order
+        self._has_line = options.has_line
         """Whether turns run at once and commit in their order."""
-        self._due: set[int] = set()
-        """Tickets of what is to be tried again ahead of what is in hand."""
+        self._runs_at_once = options.concurrency > 1
+        self._state_of = range(self._workers) if options.partition_by is None else (0,) * self._workers
+        """By worker, which of the declared states its turns change."""
         self._cases: dict[int, Case] = {}
         self._next_case = 0
-        self._holds = 0
-        self._drains = False
-        """Whether nothing is taken before all in hand is settled: the next message cannot be carried."""
         self._fruitful = [False] * self._workers
         self._ungranted: list[tuple[int, int]] = []
         self._is_closing = False
         self._journal = journal
-        self._rest = Rest(account, ledger, report)
+        self._dispatch = Dispatch(account, ledger, carrier, self._refuse)
+        self._rest = Rest(account, ledger, report, self._put_back_all if self._has_line else None)
 
     # -- Behavior
 
@@ -136,12 +123,15 @@ class RoutineActor(Behavior):
         self._ctx = ctx
         self._ticks, self._flushes = Alarm(ctx, Tick()), Alarm(ctx, FlushDue())
         pace = self._account.plan.pace
-        self._source: Ledger | Turnstile = self._ledger if pace is None else Turnstile(pace, self._ledger, ctx)
         self._place = self._make_place(self, ctx, self._wait_inside_turn)
-        for number in range(self._workers):
+        self._dispatch.begin(self._place, self._ledger if pace is None else Turnstile(pace, self._ledger, ctx))
+        options = self._account.plan.options
+        self._sizer: Sizer | None = None
+        if options.least < options.pool:
+            self._sizer = Sizer(options.least, options.pool, ctx, self._start_worker, self._dispatch.use)
+        for number in range(options.least):
             self._start_worker(number)
         for ticket, wait in self._account.in_retry.items():
-            self._holds += wait.holds
             ctx.set_timer(max(0.0, wait.due_at - ctx.now()), RetryDue(ticket, wait.holds))
 
     def on_message(self, message: object, ctx: Context) -> None:
@@ -153,6 +143,9 @@ class RoutineActor(Behavior):
                 self._on_due(message, ctx.now())
             case PaceDue():
                 pass  # the step that follows takes what may be taken now
+            case SizeDue():
+                if self._sizer is not None:
+                    self._sizer.reset()
             case Hold() | Requeue() | LetGo():
                 self._rest.handle(message, self._place)
             case Terminate():
@@ -166,13 +159,9 @@ class RoutineActor(Behavior):
     def _on_due(self, due: RetryDue | WorkerDue | FlushDue | Tick, now: float) -> None:
         match due:
             case RetryDue(ticket, holds):
-                if self._has_line and holds:
-                    self._due.add(ticket)
-                else:
-                    self._ledger.put_forward(self._account, ticket)
-                    self._holds -= holds
+                self._dispatch.try_again(ticket, holds=holds)
             case WorkerDue(worker):
-                if not self._is_closing and not self._account.is_skipped:
+                if self._is_wanted(worker):
                     self._account.restarts += 1
                     self._start_worker(worker)
             case FlushDue():
@@ -186,11 +175,7 @@ class RoutineActor(Behavior):
         """Hand out what there is room for, and run what is to be run here."""
         if self._ungranted:
             self._grant_parts()
-        if self._due:
-            self._hand_out_due()
-        worked = self._hand_out()
-        if worked:
-            self._place.flush()
+        worked = not self._is_closing and self._dispatch.hand_out()
         advance, control = self._place.advance, ctx.mailbox.control
         if advance():
             worked = True
@@ -201,6 +186,8 @@ class RoutineActor(Behavior):
             self._ticks.set(self._place.next_deadline())
         if self._account.joins:
             self._flushes.set(self._account.flush_at)
+        if self._sizer is not None:
+            self._look_at_size(self._sizer)
         if self._rest.is_held:
             self._rest.note(self._place, is_settled=not self._cases)
         return worked
@@ -225,7 +212,7 @@ class RoutineActor(Behavior):
         part = self._carrier.part(body)
         if part.once is not None:
             return self._record_once(number, seq, part.once)
-        if not self._ledger.release(self._account, number, seq, part, self._ctx.now()):
+        if not self._ledger.release(self._account, self._state_of[number], seq, part, self._ctx.now()):
             return self._come_late()
         # What was released stays released: that is work done, whether or not state went with it.
         self._fruitful[number] = True
@@ -238,7 +225,10 @@ class RoutineActor(Behavior):
         if not self._is_local:
             self._carrier.check(finished)
         self._fruitful[number] = True
-        return self._ledger.commit(self._account, number, finished) or self._come_late()
+        if self._sizer is not None:
+            for _seq, _result, seconds, _at in finished:
+                self._sizer.note_done(seconds)
+        return self._ledger.commit(self._account, self._state_of[number], finished) or self._come_late()
 
     def on_returned(self, number: int, seqs: tuple[int, ...]) -> None:
         """The place is held, or a turn before these was refused: nothing of them has begun."""
@@ -255,6 +245,12 @@ class RoutineActor(Behavior):
         self._ungranted = [entry for entry in self._ungranted if entry[0] != number]
         self._publish_pids()
         suspect, ran, unbegun = lost
+        if self._sizer is not None:
+            self._sizer.note_gone(number)
+        if reason == RETIRED:
+            if self._is_wanted(number):
+                self._start_worker(number)
+            return
         if reason == DROPPED:
             return
         if self._rest.is_requeueing and not self._is_closing and (suspect is not None or ran or reason == REQUEUED):
@@ -262,7 +258,7 @@ class RoutineActor(Behavior):
             self._ledger.put_back(self._account, (*ran, *(() if suspect is None else (suspect,))), redelivered=True)
             self._start_worker(number)
             return
-        if self._has_line and self._holds and suspect is not None:
+        if self._runs_at_once and self._dispatch.is_holding and suspect is not None:
             # Ahead of it is one that failed; it is run again after that, and what it does then will count.
             lost = Lost(None, (*ran, suspect, *unbegun), ())
         self._fail(number, reason, lost, is_retryable=True, is_lost=True)
@@ -276,81 +272,55 @@ class RoutineActor(Behavior):
         self._publish_pids()
         self._ctx.stop(Normal())
 
+    def request_for(self, number: int, seq: int, *, may_have_run: bool) -> Any:
+        """A turn is to be run, or run again, whose message has its place among those in hand."""
+        return self._dispatch.request_for(seq, may_have_run=may_have_run)
+
+    def on_refused(self, number: int, seq: int, reason: Reason) -> None:
+        """A message cannot be carried."""
+        self._refuse(number, seq, reason)
+
+    def on_left(self, seq: int, *, is_done: bool) -> None:
+        """A message stands in line no more."""
+        self._dispatch.leave(seq, is_done=is_done)
+
+    def may_overtake(self, body: Any) -> bool:
+        """What is recorded once is recorded at once: nothing in the flow comes out of order by that."""
+        return self._carrier.part(body).once is not None
+
+    def size_of(self, body: Any) -> int:
+        """Give what a result holds."""
+        size: int = body.count_bytes()
+        return size
+
     # -- Private
 
+    def _is_wanted(self, number: int) -> bool:
+        """Whether a worker that has ended is to be started again."""
+        if self._is_closing or self._account.is_skipped:
+            return False
+        return self._sizer is None or self._sizer.wants(number)
+
+    def _look_at_size(self, sizer: Sizer) -> None:
+        account = self._account
+        if self._is_closing or self._rest.is_held or account.is_skipped or not isinstance(self._place, Retires):
+            return
+        backlog = len(account.mailbox) + len(account.in_hand)
+        sizer.look(self._place, backlog, is_settled=not self._cases and not account.in_retry)
+
     def _start_worker(self, number: int) -> None:
+        if self._sizer is not None:
+            self._sizer.note_started(number)
         self._fruitful[number] = False
-        self._place.start(number, self._carrier.boot(self._account.committed[number]))
+        self._dispatch.restart(number)
+        self._place.start(number, self._carrier.boot(self._account.boot_state(number)))
 
     def _publish_pids(self) -> None:
         pids = {worker.number: worker.pid for worker in self._place.workers()}
         self._account.pids = tuple(pids.get(number) for number in range(self._workers))
 
-    def _hand_out(self) -> bool:
-        if self._holds or self._is_closing or self._account.is_skipped:
-            return False
-        if self._drains:
-            if self._account.has_in_hand:
-                return False
-            self._drains = False
-        place, source, account = self._place, self._source, self._account
-        worked = False
-        for number in range(self._workers):
-            # One worker gets all it has room for, the workers of a pool get theirs in turns.
-            room = place.room(number)
-            if account.takes_blocks and room and self._hand_out_blocks(room):
-                worked = True
-                continue
-            taken = source.take(account, 1 if self._is_pool else room) if room else []
-            if not taken:
-                continue
-            worked = True
-            if self._is_local:
-                place.submit(number, taken)
-            else:
-                self._submit_written(number, taken)
-        if worked:
-            account.note_running()
-        return worked
-
-    def _hand_out_blocks(self, room: int) -> bool:
-        blocks = self._ledger.take_blocks(self._account, room)
-        for delivery, block in blocks:
-            cast("BatchPlace", self._place).submit_batch(delivery, block)
-        return bool(blocks)
-
-    def _hand_out_due(self) -> None:
-        """Hand out what is to be tried again, the oldest first, ahead of all that is in hand."""
-        source, account = self._source, self._account
-        for ticket, wait in tuple(account.in_retry.items()):
-            if not wait.holds:
-                continue
-            if ticket not in self._due or self._is_closing or self._place.room(0) < len(wait.messages):
-                return
-            taken = source.take_forward(account, ticket)
-            if not taken:
-                return
-            self._due.discard(ticket)
-            self._holds -= wait.holds
-            self._place.submit(0, taken)
-            account.note_running()
-
-    def _submit_written(self, number: int, taken: list[tuple[int, Message]]) -> None:
-        try:
-            self._place.submit(number, self._carrier.requests(taken))
-        except RequestTooLongError as error:
-            self._refuse(number, [delivery for delivery, _ in taken if delivery >= error.seq], error)
-
-    def _refuse(self, number: int, deliveries: list[int], error: RequestTooLongError) -> None:
-        """Let the first of `deliveries` fail, which the place could not take; those behind it go back."""
-        first, *behind = deliveries
-        self._ledger.put_back(self._account, behind)
-        if not self._is_pool and self._account.count_in_hand > 1:
-            self._drains = True
-            self._ledger.put_back(self._account, (first,))
-            return
-        # No other try can end otherwise.
-        self._fail(number, Raised(record_error(error)), Lost(first, (), ()), is_retryable=False, is_lost=False)
+    def _refuse(self, number: int, delivery: int, reason: Reason) -> None:
+        self._fail(number, reason, Lost(delivery, (), ()), is_retryable=False, is_lost=False)
 
     def _grant_parts(self) -> None:
         if self._ungranted and self._ledger.has_room(self._account):
@@ -420,9 +390,11 @@ class RoutineActor(Behavior):
                 if not is_lost:
                     return
                 suspect, ran, holds = None, (), False
+            else:
+                self._dispatch.pin(message, number)
         self._next_case += 1
         self._cases[self._next_case] = Case(ran, suspect, message, reason, number, holds)
-        self._holds += holds
+        self._dispatch.hold(holds)
         self._report(
             Failure(
                 routine=account.plan.index,
@@ -468,6 +440,7 @@ class RoutineActor(Behavior):
                     due_at=now + verdict.delay,
                     holds=case.holds,
                 )
+                self._dispatch.note_retry(ticket, case.worker)
                 self._ctx.set_timer(verdict.delay, RetryDue(ticket, case.holds))
                 return  # what it holds is let go when the retry is due
             case Strategy.CONTINUE:
@@ -486,13 +459,23 @@ class RoutineActor(Behavior):
                 if self._has_line:
                     self._give_back_all(but=(*case.held, delivery))
                 ledger.put_back(account, (*case.held, delivery), redelivered=is_crash)
-        self._holds -= case.holds
+        self._dispatch.unpin(message)
+        self._dispatch.hold(-case.holds)
 
     def _give_back_all(self, but: tuple[int, ...] = ()) -> None:
         """Put back all that is in hand, in its order: what its turns come to is nobody's any more."""
+        self._put_back(but)
+        for worker in self._place.workers():
+            if worker.in_hand:
+                self._place.kill(worker.number, DROPPED)
+
+    def _put_back_all(self) -> None:
+        """Put back all that is in hand, in its order, but for what waits for its verdict."""
+        self._put_back(tuple(case.delivery for case in self._cases.values() if case.delivery is not None))
+
+    def _put_back(self, but: tuple[int, ...]) -> None:
         in_hand = [delivery for delivery in self._account.in_hand if delivery not in but]
         self._ledger.put_back(self._account, in_hand, redelivered=True)
-        self._place.kill(0, DROPPED)
 
     def _close(self) -> None:
         if self._is_closing:

@@ -36,15 +36,17 @@ from routilux.runtime.interrupts import Uninterrupted
 from routilux.runtime.job import Job
 from routilux.runtime.job_supervisor import ABANDON_SECONDS, RECORDER_SECONDS, JobSupervisor
 from routilux.runtime.keeping import Kept, codec_of
-from routilux.runtime.routine_actor import PlaceMaker, RoutineActor
+from routilux.runtime.makers import PlaceMaker
+from routilux.runtime.routine_actor import RoutineActor
 from routilux.runtime.running import running
 from routilux.runtime.signals import note_resume
 from routilux.serial.registry import default as registry
 from routilux.stores.errors import FencedError
 from routilux.turn.codec import LocalCodec, LoopCodec, WireCodec, WireResult
 from routilux.turn.concurrent import ConcurrentService
+from routilux.turn.keyed import KeyedService
 from routilux.turn.service import RoutineService
-from routilux.turn.state import begin_state
+from routilux.turn.state import begin_states
 from routilux.turn.values import PICKLED, ValueCodec
 from supervisors.actor import PykkaHost
 from supervisors.behavior import Context
@@ -54,6 +56,7 @@ from supervisors.parking import Poller
 from supervisors.places.base import Listener, LoopListener, Place
 from supervisors.places.flusher import flusher
 from supervisors.places.looped import LoopPlace
+from supervisors.places.ordered import OrderedListener, OrderedPlace, line_limit
 from supervisors.places.process.output import show_output
 from supervisors.places.process.place import ProcessPlace
 from supervisors.places.thread import ThreadPlace
@@ -240,10 +243,7 @@ class _Wiring:
             codec=codec,
         )
         for account in ledger.accounts:
-            for worker in range(account.plan.options.workers):
-                account.committed[worker] = begin_state(
-                    account.plan.routine, codec, by_reference=not account.plan.is_process
-                )
+            account.committed[:] = begin_states(account.plan.options, account.plan.routine, codec)
         if self._beginning.kept is not None:
             for output in ledger.outputs:
                 output.keeps_collected = True
@@ -318,14 +318,15 @@ def _keep_first(job: Job) -> None:
 
 
 def _carry_service(routine: RoutinePlan, job_id: str, codec: ValueCodec) -> bytes:
+    kind = RoutineService if routine.options.partition_by is None else KeyedService
     try:
-        return encode_code(_make_service(routine, job_id, codec, is_local=False), routine.id)
+        return encode_code(_service_of(kind, routine, job_id, codec, WireCodec(codec)), routine.id)
     except ValueEncodingError as error:
         raise NotPortableError(routine.id, error.path, str(error)) from error
 
 
-def _make_service(routine: RoutinePlan, job_id: str, codec: ValueCodec, *, is_local: bool) -> RoutineService:
-    return _service_of(RoutineService, routine, job_id, codec, LocalCodec() if is_local else WireCodec(codec))
+def _make_service(routine: RoutinePlan, job_id: str, codec: ValueCodec) -> RoutineService:
+    return _service_of(RoutineService, routine, job_id, codec, LocalCodec())
 
 
 def _service_of(
@@ -387,7 +388,7 @@ def _actor_maker(
 def _thread_place(routine: RoutinePlan, job_id: str, codec: ValueCodec) -> PlaceMaker:
     def make(listener: Listener, ctx: Context, wait: Callable[[], bool]) -> Place:
         return ThreadPlace(
-            lambda: _make_service(routine, job_id, codec, is_local=True),
+            lambda: _make_service(routine, job_id, codec),
             listener,
             ctx.now,
             wait,
@@ -404,7 +405,7 @@ def _timed_place(account: Account, job_id: str, codec: ValueCodec, timeout: floa
     def make(listener: Listener, ctx: Context, wait: Callable[[], bool]) -> Place:  # noqa: ARG001  nothing runs here
         return TimedThreadPlace(
             ctx.ref.path,
-            lambda: _make_service(routine, job_id, codec, is_local=True),
+            lambda: _make_service(routine, job_id, codec),
             listener,
             ctx.now,
             ctx.mailbox.ring,
@@ -438,7 +439,7 @@ def _loop_place(account: Account, job_id: str, codec: ValueCodec, warn: Warn) ->
             ctx.now,
             limit=options.concurrency,
             # One at a time has no order to be kept.
-            is_ordered=options.ordered and options.concurrency > 1,
+            is_ordered=options.has_line,
             timeout=options.timeout,
             warn=warn,
             note_abandoned=account.note_abandoned,
@@ -450,25 +451,43 @@ def _loop_place(account: Account, job_id: str, codec: ValueCodec, warn: Warn) ->
 def _process_place(account: Account, service: bytes, warn: Warn, inherited: tuple[int, ...]) -> PlaceMaker:
     routine = account.plan
 
-    def make(listener: Listener, ctx: Context, wait: Callable[[], bool]) -> Place:  # noqa: ARG001  nothing runs here
+    def make(listener: OrderedListener, ctx: Context, wait: Callable[[], bool]) -> Place:  # noqa: ARG001  nothing runs here
         if not isinstance(ctx.parker, Poller):
             message = "the actor of a process routine waits at a Poller"
             raise TypeError(message)
-        return ProcessPlace(
-            routine.id,
-            service,
-            routine.options.workers,
-            poller=ctx.parker,
-            clock=ctx.now,
-            listener=listener,
-            output=partial(show_output, routine.id),
-            timeout=routine.options.timeout,
-            warn=warn,
-            memory_limit=routine.options.memory_limit,
-            inherited=inherited,
-            result_type=WireResult,
-            launch=to_launch(routine.options, _WORKER_MODULES),
-            note_ended=account.note_ended,
-        )
+        make_pool = partial(_pool_of, account, service, warn, inherited, ctx.parker, ctx.now)
+        if not routine.options.has_line:
+            return make_pool(listener)
+        workers = routine.options.pool
+        is_one = routine.options.has_one_line
+        return OrderedPlace(make_pool, listener, workers=workers, limit=line_limit(workers), is_one=is_one)
 
     return make
+
+
+def _pool_of(
+    account: Account,
+    service: bytes,
+    warn: Warn,
+    inherited: tuple[int, ...],
+    poller: Poller,
+    clock: Callable[[], float],
+    listener: Listener,
+) -> ProcessPlace:
+    routine = account.plan
+    return ProcessPlace(
+        routine.id,
+        service,
+        routine.options.pool,
+        poller=poller,
+        clock=clock,
+        listener=listener,
+        output=partial(show_output, routine.id),
+        timeout=routine.options.timeout,
+        warn=warn,
+        memory_limit=routine.options.memory_limit,
+        inherited=inherited,
+        result_type=WireResult,
+        launch=to_launch(routine.options, _WORKER_MODULES),
+        note_ended=account.note_ended,
+    )

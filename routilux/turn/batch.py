@@ -17,6 +17,7 @@ from typing import Any
 from routilux.blocks import Block, Keys
 from routilux.context import cell
 from routilux.messages import Emission, Message, Once, TurnResults
+from routilux.partitioning import find_keys
 from routilux.turn.execution import RUNNABLE, Incarnation, Route, TurnExecution
 from routilux.turn.outbox import BYTES_BOUND
 from routilux.turn.state import StateTurn
@@ -216,11 +217,12 @@ class BatchExecution(TurnExecution):
             self._move_to_outbox()
             super().emit(event, data)
             return
-        index, by_reference, detaches, write = way_out
+        index, by_reference, detaches, write, keyed = way_out
         if detaches and self._state is not None:
             data = with_copies_of_views(data)
+        keys = find_keys(data, keyed, f"emit({event!r})") if keyed else ()
         body = None if write is None else write(data, f"emit({event!r})")
-        out.append((index, data if by_reference else None, body))
+        out.append((index, data if by_reference else None, body, keys))
         self._emitted_at = self._clock()
         if body is not None and len(body) >= BYTES_BOUND and not self._outbox.is_atomic:
             self._move_to_outbox()

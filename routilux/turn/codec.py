@@ -123,7 +123,7 @@ class Delivered(Message, frozen=True, array_like=True, forbid_unknown_fields=Tru
         return self.key.hex()
 
 
-WireEmission = tuple[Annotated[int, msgspec.Meta(ge=0)], None, bytes | None]
+WireEmission = tuple[Annotated[int, msgspec.Meta(ge=0)], None, bytes | None, tuple[str, ...]]
 """An `Emission` as a process may send it: without a reference."""
 
 
@@ -178,8 +178,10 @@ class WireCodec:
         """Write a result, to be read as `WireResult`; one that is small, and sure to be encoded, stays what it is."""
         if not result.state:
             room = SMALL_BYTES
-            for _event, _reference, encoded in result.emissions:
+            for _event, _reference, encoded, keys in result.emissions:
                 room -= _EMISSION_BYTES if encoded is None else _EMISSION_BYTES + len(encoded)
+                if keys:
+                    room -= sum([_KEY_BYTES + _CHARACTER_BYTES * len(key) for key in keys])
             if room >= 0:
                 return result
         try:
@@ -301,7 +303,11 @@ _NO_DATA = b""
 _SMALL_PAYLOAD = SMALL_BYTES - 64
 """Bytes that leave room for the rest of a request."""
 _EMISSION_BYTES = 16
-"""What an emission takes besides its data, rounded up."""
+"""What an emission takes besides its data and its keys, rounded up."""
+_KEY_BYTES = 5
+"""What a key takes besides its characters, at most."""
+_CHARACTER_BYTES = 4
+"""What one of these takes at most."""
 _NOT_NATIVE = (OverflowError, UnicodeEncodeError)
 """What msgspec raises for integers beyond 64 bits and for text with lone surrogates."""
 

@@ -22,6 +22,7 @@ from msgspec.structs import replace
 from routilux.context import Scope, cell, scope
 from routilux.errors import ResultError, SlotArgumentError, UnknownEventError
 from routilux.messages import Message, Once, StateOp, TurnPart, TurnResult, parts_of
+from routilux.partitioning import find_keys
 from routilux.turn.codec import Codec
 from routilux.turn.gather import Gather
 from routilux.turn.once import run_once
@@ -37,9 +38,9 @@ from supervisors.places.base import Port
 
 Write = Callable[[Any, str], bytes | None]
 """Gives the bytes for a value, by its path, or None where it only holds that there could be some."""
-Exit = tuple[int, bool, bool, Write | None]
-"""One event: its index, whether data is kept by reference, whether views on the state are copied first, and what
-encodes or checks the data; None where it is handed on as it is."""
+Exit = tuple[int, bool, bool, Write | None, tuple[tuple[str, ...], ...]]
+"""One event: its index, whether data is kept by reference, whether views on the state are copied first, what
+encodes or checks the data, None where it is handed on as it is, and where its keys are (`Outgoing.keys`)."""
 
 
 class AsyncRunner(Protocol):
@@ -285,20 +286,22 @@ class TurnExecution:
             UnknownEventError: there is no such event.
             ValueEncodingError: a value cannot be carried, to a process or by a checkpoint of a job that keeps some; its
                 path starts with `emit('event')`.
+            PartitionKeyError: a receiver is partitioned by a parameter that is not there, or cannot be a key.
         """
         way_out = self._events.get(event)
         if way_out is None:
             raise UnknownEventError(event, self.routine_id, self._events)
-        index, by_reference, detaches, write = way_out
+        index, by_reference, detaches, write, keyed = way_out
         outbox = self._outbox
         # What nobody keeps by reference is copied by its encoding; a turn that did not ask for its state has no view.
         if detaches and self._state is not None:
             data = with_copies_of_views(data)
+        keys = find_keys(data, keyed, f"emit({event!r})") if keyed else ()
         body = None if write is None else write(data, f"emit({event!r})")
         # Only now: an emission that is refused has no position in its turn, whatever the handler makes of that.
         if outbox.to_drop and outbox.drop_next():
             return
-        if outbox.add(index, data if by_reference else None, body):
+        if outbox.add(index, data if by_reference else None, body, keys):
             self._release()
 
     # As the worker runs it (`supervisors.places.base.Execution`).

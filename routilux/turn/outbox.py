@@ -74,13 +74,13 @@ class Outbox:
         self.to_drop -= 1
         return True
 
-    def add(self, event: int, reference: dict[str, Any] | None, encoded: bytes | None) -> bool:
-        """Hold one emission; True if what is held must be released now.
+    def add(self, event: int, reference: dict[str, Any] | None, encoded: bytes | None, keys: tuple[str, ...]) -> bool:
+        """Hold one emission (see `Emission`); True if what is held must be released now.
 
         For an atomic turn, which releases nothing: if it is time to see whether anybody still wants what it holds.
         """
         emissions = self._emissions
-        emissions.append((event, reference, encoded))
+        emissions.append((event, reference, encoded, keys))
         if self.is_atomic:
             return len(emissions) % COUNT_BOUND == 0
         if encoded is not None:
@@ -94,7 +94,7 @@ class Outbox:
     def adopt(self, emissions: list[Emission], since: float) -> None:
         """Take over what the present turn has emitted, the first of it at clock reading `since`."""
         self._emissions = emissions
-        self._bytes = sum(len(encoded) for _event, _reference, encoded in emissions if encoded is not None)
+        self._bytes = sum(len(encoded) for _event, _reference, encoded, _keys in emissions if encoded is not None)
         self._since = since if emissions else None
         self.to_drop = 0
 

@@ -94,7 +94,7 @@ class RoutineService:
         return {name: value for name, value in self.__dict__.items() if name not in unbooted} | {"_incarnation": None}
 
     @property
-    def request_type(self) -> type[Message]:
+    def request_type(self) -> type:
         """What a process takes its requests as."""
         return self._codec.request_type
 
@@ -214,7 +214,7 @@ class RoutineService:
         else:
             write = check if by_reference else None
         # Whoever checks knows nothing of views on a state.
-        return index, by_reference, by_reference or check is not None, write
+        return index, by_reference, by_reference or check is not None, write, out.keys
 
     def _compile_routes(self, committed: Committed) -> tuple[dict[int, Route], dict[str, Gather]]:
         routes: dict[int, Route] = {}

@@ -26,6 +26,7 @@ import msgspec
 
 from routilux.errors import StateError
 from routilux.messages import StateOp
+from routilux.model.options import RoutineOptions
 from routilux.model.state_policy import ENCODED, EXTERNAL, IN_PLACE, NONE, VALUE, make_default
 from routilux.model.stats import add
 from routilux.serial.plain_writer import struct_as_it_is
@@ -205,6 +206,17 @@ def begin_state(routine: Runs, codec: ValueCodec = PICKLED, *, by_reference: boo
     if routine.state_policy == NONE:
         return stats
     return encode_initial(routine.state, routine.state_policy, codec, by_reference=by_reference) | stats
+
+
+def begin_states(options: RoutineOptions, routine: Runs, codec: ValueCodec = PICKLED) -> list[Committed]:
+    """Give the committed states that a routine begins with: one a worker; raises as `encode_initial`.
+
+    Of one that is partitioned it is one without any key, each of which begins when it comes first.
+    """
+    begun = [begin_state(routine, codec, by_reference=options.placement != "process") for _ in range(options.states)]
+    if options.partition_by is None:
+        return begun
+    return [{key: value for key, value in begun[0].items() if is_reserved(key)}]
 
 
 def encode_initial(

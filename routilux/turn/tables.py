@@ -35,11 +35,14 @@ class Outgoing(NamedTuple):
         event: its name.
         by_reference: whether a thread or an output receives it.
         encoded: whether a process receives it.
+        keys: for each connection the names under which it carries the key its receiver is partitioned by
+            (`partitioning.names_of`), none where that is not; empty where no receiver is.
     """
 
     event: str
     by_reference: bool
     encoded: bool
+    keys: tuple[tuple[str, ...], ...] = ()
 
 
 class Binds(Protocol):

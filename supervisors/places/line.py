@@ -13,7 +13,8 @@ everything out as it comes.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Protocol
 
 
@@ -54,6 +55,10 @@ class Line:
             for seq in reversed(seqs):
                 self._kept.move_to_end(seq, last=False)
 
+    def append(self, seq: int) -> None:
+        """Let a request join at the end, also where the head is awaited."""
+        self._kept[seq] = deque()
+
     def keep(self, report: Reported) -> None:
         """Keep a report about a request in the line until it may be told."""
         if self._is_ordered:
@@ -74,11 +79,30 @@ class Line:
         head = next(iter(self._kept.values()))
         return head.popleft() if head else None
 
+    def list_behind(self) -> Iterator[Reported]:
+        """Give the oldest report about each request behind the head of an ordered line, up to one without any."""
+        for kept in islice(self._kept.values(), 1, None):
+            if not kept:
+                return
+            yield kept[0]
+
     def has_next(self) -> bool:
         """Tell whether some report may be told."""
         if not self._is_ordered:
             return bool(self._coming)
         return not self.is_blocked and bool(self._kept) and bool(next(iter(self._kept.values())))
+
+    @property
+    def head(self) -> int | None:
+        """The request at the head of an ordered line; None where there is none."""
+        return next(iter(self._kept), None)
+
+    def drop_kept(self, seq: int) -> tuple[Reported, ...]:
+        """Forget and give what an ordered line keeps of a request, which stays where it is."""
+        kept = self._kept[seq]
+        dropped = tuple(kept)
+        kept.clear()
+        return dropped
 
     def leave(self, seq: int) -> None:
         """Let a request leave: what is kept of it is dropped."""

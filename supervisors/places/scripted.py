@@ -26,7 +26,7 @@ from supervisors.errors import InternalError, RequestTooLongError
 from supervisors.places.base import CLOSED, Listener, Lost, Service, Worker
 from supervisors.places.reports import Done, Failed, Parked, Part, Ready
 from supervisors.places.simulated import SimulatedPort, SimulatedWorker
-from supervisors.reasons import Crashed, Reason, StartFailed, record_error
+from supervisors.reasons import Crashed, Reason, Shutdown, StartFailed, record_error
 from supervisors.wire.frames import decode_body, encode_body
 
 _FIRST_PID = 1_000
@@ -178,6 +178,12 @@ class ScriptedPlace:
         worker = self._workers[number]
         if worker.is_known and worker.doom is None and not worker.is_dead:
             worker.doom = reason
+
+    def retire(self, number: int, reason: Shutdown) -> None:
+        """Let a worker that has nothing in hand end in one of the next moves."""
+        if self._workers[number].in_hand:
+            raise InternalError(f"worker {number} is to retire with requests in hand")
+        self.kill(number, reason)
 
     def close(self, timeout: float, reason: Reason = CLOSED) -> None:
         """End all workers in the next moves; the deadline, if there is one, passes at a drawn one."""

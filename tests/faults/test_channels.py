@@ -50,11 +50,11 @@ def tell_nothing_readable() -> None:
 
 
 def tell_of_no_such_event() -> None:
-    tell_result(TurnResult([(1, None, b"")], []))
+    tell_result(TurnResult([(1, None, b"", ())], []))
 
 
 def tell_of_no_data() -> None:
-    tell_result(TurnResult([(0, None, None)], []))
+    tell_result(TurnResult([(0, None, None, ())], []))
 
 
 def tell_no_readable_failure() -> None:

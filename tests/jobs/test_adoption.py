@@ -540,3 +540,38 @@ def test_whatever_is_refused_is_cured_by_what_the_list_says_and_nothing_is_misco
     plan = compile_plan(flow, adoption.labels)
     assert [edge.label for edge in plan.edges][: len(adoption.labels)] == adoption.labels
     resume(replace(adoption.image, topology=image_topology(plan, {})), flow, migrated=())
+
+
+# ---- partitioned
+
+
+def partitioned(workers: int = 2, partition_by: str | None = "n") -> Flow:
+    flow = Flow("chain")
+    flow.add_routine(Node(), "a")
+    flow.add_routine(Node(), "b", placement="process", workers=workers, partition_by=partition_by)
+    flow.connect("a", "out", "b", "input")
+    flow.output("b", "out")
+    return flow
+
+
+def test_states_by_key_go_to_any_number_of_workers() -> None:
+    image = image_of(partitioned(3), waiting={AB: 2}, states={"b": {"i1": CODEC.encode({"x": 1})}})
+    adoption = resume(image, partitioned(1))
+    assert adoption.image.states == image.states
+    assert adoption.notes == ["the number of workers of routine 'b' was 3 and is 1"]
+
+
+@pytest.mark.parametrize(("before", "now"), [(None, "n"), ("n", None)])
+def test_a_routine_that_is_partitioned_otherwise_keeps_neither_messages_nor_state(
+    before: str | None, now: str | None
+) -> None:
+    by = {None: "by no key", "n": "by 'n'"}
+    image = image_of(partitioned(partition_by=before), waiting={AB: 2}, states={"b": {"x": 1}})
+    messages, state = losses(image, partitioned(partition_by=now))
+    was = f"{by[before]} and is {by[now]}"
+    assert messages.startswith(f"2 messages of routine 'b', which was partitioned {was}: resume it as it was")
+    assert state == f"the declared state of routine 'b', which was kept {was}: drop=['b.state']"
+    idle = image_of(partitioned(partition_by=before))
+    assert resume(idle, partitioned(partition_by=now)).notes == [
+        f"the key that keeps the state of routine 'b' was {by[before]} and is {by[now]}"
+    ]

@@ -43,7 +43,7 @@ class Called(Routine):
         (InPlace(), {"concurrency": 2}, ["'in_place'"]),
         (Waiting(), {"concurrency": 0}, ["concurrency", "at least 1", "got 0"]),
         (Waiting(), {"concurrency": True}, ["concurrency", "got True"]),
-        (Waiting(), {"ordered": 1}, ["ordered", "True or False", "got 1"]),
+        (Waiting(), {"ordered": 1}, ["ordered", "True, False or None", "got 1"]),
         (Waiting(), {"placement": "process", "concurrency": 2}, ["concurrency", "1 in a process"]),
     ],
 )

@@ -23,6 +23,7 @@ from routilux.jobs.recorder import CheckpointInfo, Recorder
 from routilux.keeping.finding import latest
 from routilux.ledger import Admission, Ledger
 from routilux.messages import Payload
+from routilux.partitioning import find_key
 from routilux.routing import ENTRY, RoutinePlan, compile_plan
 from routilux.runtime.carriers import LocalCarrier, WireCarrier
 from routilux.runtime.commands import NotKept, Overflow, Quiet
@@ -35,17 +36,21 @@ from routilux.stores.base import Store
 from routilux.stores.owners import this_process
 from routilux.turn.codec import LocalCodec, LoopCodec, WireCodec, WireResult
 from routilux.turn.concurrent import ConcurrentService
+from routilux.turn.keyed import KeyedService, decode_states
 from routilux.turn.service import RoutineService
-from routilux.turn.state import begin_state, decode_state
+from routilux.turn.state import begin_states, decode_state
 from routilux.turn.values import PICKLED, ValueCodec
 from supervisors.locking import BriefLock
 from supervisors.places.looped import LoopPlace
+from supervisors.places.ordered import OrderedPlace
 from supervisors.places.scripted import Faults, ScriptedPlace
 from supervisors.places.simulated_loop import SimulatedLoop
 from supervisors.places.thread import ThreadPlace
 from supervisors.testing import StepHost
 
 JOB = "job"
+LINE_LIMIT = 5
+"""Requests in the line of an ordered pool, for each of its workers: little more than those take ahead."""
 
 
 class _Together:
@@ -194,7 +199,9 @@ class SeededJob:
         edge = self.plan.entries[routine_id, slot]
         account = self.ledger.accounts[self.plan.edges[edge].target]
         payload: Payload = self.codec.encode(data, "data") if account.takes_bytes else data
-        return self.ledger.admit(edge, payload, at=self.host.now())
+        names = self.plan.edges[edge].key
+        partition = find_key(data, names, "send") if names else ""
+        return self.ledger.admit(edge, payload, at=self.host.now(), partition=partition)
 
     def tell_state(self, message: object) -> None:
         """Send a command to the state actor."""
@@ -251,6 +258,8 @@ class SeededJob:
         """The declared state of a routine, as committed."""
         account = self.account(routine_id)
         routine = account.plan.routine
+        if account.plan.options.partition_by is not None:
+            return decode_states(account.committed[0], self.codec)
         return decode_state(
             account.committed[worker],
             routine.state_type,
@@ -278,10 +287,7 @@ class SeededJob:
             codec=self.codec,
         )
         for account in ledger.accounts:
-            for worker in range(account.plan.options.workers):
-                account.committed[worker] = begin_state(
-                    account.plan.routine, self.codec, by_reference=not account.plan.is_process
-                )
+            account.committed[:] = begin_states(account.plan.options, account.plan.routine, self.codec)
         for output in ledger.outputs:
             output.keeps_collected = self.kept is not None
         if past is not None:
@@ -292,6 +298,11 @@ class SeededJob:
         if routine.is_process:
             return WireCodec(self.codec)
         return LoopCodec() if routine.is_async else LocalCodec()
+
+    def _kind_of(self, routine: RoutinePlan) -> type[RoutineService]:
+        if routine.options.partition_by is not None:
+            return KeyedService
+        return ConcurrentService if routine.is_async else RoutineService
 
     def _make_looped(self, routine: RoutinePlan, make_service: Any, listener: Any, ctx: Any) -> LoopPlace:
         loops: list[SimulatedLoop] = []
@@ -317,11 +328,36 @@ class SeededJob:
             listener,
             ctx.now,
             limit=options.concurrency,
-            is_ordered=options.ordered and options.concurrency > 1,
+            is_ordered=options.has_line,
             timeout=options.timeout,
             warn=lambda *_: None,
             note_abandoned=account.note_abandoned,
         )
+
+    def _make_pool(self, routine: RoutinePlan, make_service: Any, listener: Any, ctx: Any) -> tuple[Any, ScriptedPlace]:
+        workers, pools = routine.options.pool, []
+
+        def make(listener: Any) -> ScriptedPlace:
+            pool = ScriptedPlace(
+                make_service,
+                listener,
+                random.Random(f"{self._seed}:{routine.id}"),
+                workers=workers,
+                faults=self._faults,
+                clock=ctx.now,
+                max_request_bytes=self._max_request_bytes,
+                result_type=WireResult,
+            )
+            pools.append(pool)
+            return pool
+
+        place: Any
+        if routine.options.has_line:
+            is_one = routine.options.has_one_line
+            place = OrderedPlace(make, listener, workers=workers, limit=LINE_LIMIT * workers, is_one=is_one)
+        else:
+            place = make(listener)
+        return place, pools[0]
 
     def _make_thread(self, routine: RoutinePlan, make_service: Any, listener: Any, ctx: Any, wait: Any) -> ThreadPlace:
         draw = random.Random(f"{self._seed}:{routine.id}")
@@ -342,7 +378,7 @@ class SeededJob:
         account = self.ledger.accounts[routine.index]
 
         def make_service() -> RoutineService:
-            service = (ConcurrentService if routine.is_async else RoutineService)(
+            service = self._kind_of(routine)(
                 routine.routine,
                 routine.id,
                 routine.incoming,
@@ -364,20 +400,11 @@ class SeededJob:
                 return self._make_looped(routine, make_service, listener, ctx)
             if not routine.is_process:
                 return self._make_thread(routine, make_service, listener, ctx, wait)
-            place = ScriptedPlace(
-                make_service,
-                listener,
-                random.Random(f"{self._seed}:{routine.id}"),
-                workers=routine.options.workers,
-                faults=self._faults,
-                clock=ctx.now,
-                max_request_bytes=self._max_request_bytes,
-                result_type=WireResult,
-            )
+            place, pool = self._make_pool(routine, make_service, listener, ctx)
 
             def act() -> bool:
                 # As a poller's callbacks do on threads: whoever was called back looks for work again.
-                if not place.tick():
+                if not pool.tick():
                     return False
                 ctx.mailbox.ring()
                 return True

@@ -116,7 +116,8 @@ class _Watched:
         return getattr(self._service, name)
 
     def begin(self, request: Any, port: Any) -> Any:
-        self._world.note_begun(self._plan, request)
+        is_keyed = self._plan.options.partition_by is not None
+        self._world.note_begun(self._plan, request.message if is_keyed else request)
         return _WatchedExecution(self._world, self._plan, self._service.begin(request, port), port)
 
     def begin_batch(self, block: Block, port: Any, now: float) -> Any:

@@ -311,7 +311,7 @@ def test_a_block_whose_results_nobody_wants_leaves_nothing_behind() -> None:
     service.settle(accepted=False)
     runner.batch = None
     runner.run([[("out", 3)]])
-    assert runner.log == [("done", 0, [(0, {"n": 3}, None)], [])]
+    assert runner.log == [("done", 0, [(0, {"n": 3}, None, ())], [])]
 
 
 def test_seconds_of_a_turn_that_emits_are_counted_from_its_first_emission() -> None:

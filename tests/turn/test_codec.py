@@ -37,7 +37,15 @@ immutable = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(st.characters(), max_size=4)
 )
 keys = st.text(max_size=3)
-emissions = st.lists(st.tuples(st.integers(0, 9), st.none(), st.none() | st.binary(max_size=4)), max_size=3)
+emissions = st.lists(
+    st.tuples(
+        st.integers(0, 9),
+        st.none(),
+        st.none() | st.binary(max_size=4),
+        st.lists(st.text(max_size=3), max_size=2).map(tuple),
+    ),
+    max_size=3,
+)
 ops = st.lists(
     st.builds(StateOp, st.just("set"), keys, immutable | st.binary(max_size=4).map(values.encode))
     | st.builds(StateOp, st.just("del"), keys, st.none()),
@@ -78,7 +86,9 @@ def test_an_immutable_value_that_messagepack_lacks_travels_encoded(value: Any) -
     assert decode_state(wire.boot(encode_boot({"k": value, "n": 1}))) == {"k": value, "n": 1}
 
 
-@pytest.mark.parametrize("emission", [(0, {"n": 1}, None), (-1, None, b""), (0, None), (0, None, b"", 0)])
+@pytest.mark.parametrize(
+    "emission", [(0, {"n": 1}, None, ()), (-1, None, b"", ()), (0, None, b""), (0, None, b"", 0), (0, None, b"", (), 0)]
+)
 def test_an_emission_that_no_process_sends_is_a_frame_error(emission: Any) -> None:
     for decode in (read_result, decode_part):
         with pytest.raises(FrameError):
@@ -150,10 +160,11 @@ def test_a_body_that_announces_more_than_there_is_takes_no_memory(decode: Any, h
 @pytest.mark.parametrize(
     ("emission", "op"),
     [
-        pytest.param([-1, None, b""], None, id="negative event"),
-        pytest.param([0, {}, b""], None, id="reference"),
-        pytest.param([0, None, "text"], None, id="text for bytes"),
-        pytest.param([0, None], None, id="short"),
+        pytest.param([-1, None, b"", []], None, id="negative event"),
+        pytest.param([0, {}, b"", []], None, id="reference"),
+        pytest.param([0, None, "text", []], None, id="text for bytes"),
+        pytest.param([0, None, b""], None, id="short"),
+        pytest.param([0, None, b"", [1]], None, id="number for a key"),
         pytest.param(None, ["add", "k", 1], id="unknown kind"),
         pytest.param(None, ["set", b"k", 1], id="key"),
         pytest.param(None, ["set", "k", [1]], id="list"),
@@ -209,7 +220,7 @@ def test_a_request_comes_back_as_its_message(payload: Any) -> None:
 def test_a_part_that_is_to_be_recorded_comes_back_and_has_nothing_else() -> None:
     once = Once("é", b"x")
     assert decode_part(wire.part(TurnPart([], None, once))) == TurnPart([], None, once)
-    for part in (TurnPart([(0, None, b"")], None, once), TurnPart([], [], once)):
+    for part in (TurnPart([(0, None, b"", ())], None, once), TurnPart([], [], once)):
         with pytest.raises(FrameError, match="what is recorded comes with nothing else"):
             decode_part(wire.part(part))
 

@@ -219,8 +219,8 @@ def test_data_goes_out_in_the_forms_that_are_wanted() -> None:
     data = [1]
     worker.run(x=data)
 
-    (event, reference, encoded), unwanted = worker.out
-    assert (event, reference, unwanted) == (0, {"x": data}, (1, None, None))
+    (event, reference, encoded, _keys), unwanted = worker.out
+    assert (event, reference, unwanted) == (0, {"x": data}, (1, None, None, ()))
     assert reference is not None
     assert reference["x"] is data
     assert encoded is not None
@@ -391,7 +391,7 @@ def test_a_turn_that_emits_slowly_is_released_by_the_clock() -> None:
     worker = Worker(Does(stream), clock=lambda: now[0])
     worker.run()
 
-    assert [[reference for _, reference, _ in part.emissions] for part in worker.parts] == [
+    assert [[reference for _, reference, *_ in part.emissions] for part in worker.parts] == [
         [{"n": 0}, {"n": 1}, {"n": 2}]
     ]
 

@@ -21,7 +21,7 @@ class Clock:
 
 
 def emission(number: int = 0, encoded: bytes | None = None) -> Emission:
-    return (number, None if encoded else {}, encoded)
+    return (number, None if encoded else {}, encoded, ())
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_it_is_released_at_the_bound_of_messages(clock: Clock) -> None:
     full = [outbox.add(*emission(number)) for number in range(COUNT_BOUND)]
 
     assert full == [False] * (COUNT_BOUND - 1) + [True]
-    assert [event for event, _, _ in outbox.release()] == list(range(COUNT_BOUND))
+    assert [event for event, *_ in outbox.release()] == list(range(COUNT_BOUND))
     assert len(outbox) == 0
     assert outbox.add(*emission()) is False
 
@@ -119,8 +119,8 @@ def test_a_run_and_its_repetition_let_out_every_emission_once(steps: list[tuple[
             if outbox.drop_next():
                 continue
             if outbox.add(*emission(number, b"x" * size)):
-                out += [event for event, _, _ in outbox.release()]
-        return out + [event for event, _, _ in outbox.commit()]
+                out += [event for event, *_ in outbox.release()]
+        return out + [event for event, *_ in outbox.commit()]
 
     assert run(0) == list(range(len(steps)))
     assert run(released) == list(range(released, len(steps)))

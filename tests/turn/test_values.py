@@ -121,13 +121,13 @@ def test_an_event_that_nobody_receives_is_not_checked() -> None:
     outgoing = (Outgoing("out", by_reference=False, encoded=False),)
     worker = Worker(Gatherer(), outgoing=outgoing, values=STRICT)
     worker.run(emit_bad=True)
-    assert [reference for _, reference, _ in worker.out] == [None]
+    assert [reference for _, reference, *_ in worker.out] == [None]
 
 
 def test_an_event_for_both_kinds_of_receivers_is_refused_by_its_encoding() -> None:
     worker = Worker(Gatherer(), outgoing=(Outgoing("out", by_reference=True, encoded=True),), values=STRICT)
     worker.run(emit=1)
-    assert [(reference, encoded) for _, reference, encoded in worker.out] == [
+    assert [(reference, encoded) for _, reference, encoded, _keys in worker.out] == [
         ({"value": 1}, STRICT.encode({"value": 1}, ""))
     ]
     with pytest.raises(ValueEncodingError, match="emit"):

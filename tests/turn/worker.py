@@ -160,5 +160,5 @@ class Worker:
 
 def read(emission: Emission, codec: ValueCodec = PICKLED) -> Any:
     """Give an emission's data, whichever way it went out."""
-    _event, reference, encoded = emission
+    _event, reference, encoded, _keys = emission
     return reference if encoded is None else codec.decode(encoded)

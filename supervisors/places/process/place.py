@@ -19,7 +19,7 @@ from supervisors.places.process.child import GOODBYE_SECONDS, Child, make_boot
 from supervisors.places.process.launch import BY_DEFAULT, Launch
 from supervisors.places.process.limits import Limits
 from supervisors.places.process.spawn import spawner
-from supervisors.reasons import ProtocolError, Reason, StartFailed, record_error
+from supervisors.reasons import ProtocolError, Reason, Shutdown, StartFailed, record_error
 from supervisors.wire.frames import MAX_FRAME_BYTES, encode_frame
 
 START_SECONDS = 30.0
@@ -92,6 +92,8 @@ class ProcessPlace:
         """How many requests the next incarnation of a worker gets one at a time."""
         self._unborn: list[tuple[int, Reason]] = []
         self._has_limits = timeout is not None or memory_limit is not None
+        self._retiring: dict[int, Reason] = {}
+        """Workers that were asked to end one by one, and why."""
         self._is_held = False
         self._is_closing = False
         self._is_closed = False
@@ -199,6 +201,14 @@ class ProcessPlace:
         if child is not None:
             child.kill(reason)
 
+    def retire(self, number: int, reason: Shutdown) -> None:
+        """Ask a worker that has nothing in hand to end; `on_lost` follows with `reason`."""
+        child = self._children[number]
+        if child is not None and not self._is_closing:
+            self._retiring[number] = reason
+            child.stop(reason)
+            child.end_at, child.end_reason = self._clock() + GOODBYE_SECONDS, CLOSED
+
     def close(self, timeout: float, reason: Reason = CLOSED) -> None:
         """Ask all workers to end because of `reason`; they get `timeout` seconds, then they are killed.
 
@@ -300,6 +310,8 @@ class ProcessPlace:
         """Pass a loss on; when closing, only if something was in its hands or it did not end as asked."""
         if child.ended is not None:
             self._note_ended(child.number, child.ended.cpu_seconds, child.ended.peak_bytes)
+        if not self._is_closing and lost == Lost(None, (), ()):
+            reason = self._retiring.pop(child.number, reason)
         self._children[child.number] = None
         self._doubted[child.number] = child.link.doubted
         if len(self._doubted) > 1:
