@@ -74,8 +74,9 @@ class Poller:
         self._wake_out.setblocking(False)
         self._wake_in.setblocking(False)
         self._selector.register(self._wake_out, selectors.EVENT_READ, self._swallow)
-        # Guards _armed and the wake pair's life.
-        self._lock = threading.Lock()
+        # Guards _armed and the wake pair's life. It may be taken twice: a collection of garbage may run in here, and
+        # end what wakes somebody by its end.
+        self._lock = threading.RLock()
         self._armed = False
         self._closed = False
 
@@ -117,5 +118,5 @@ class Poller:
 
     def _swallow(self, _events: int) -> None:
         with self._lock:
-            self._armed = False
             self._wake_out.recv(16)
+            self._armed = False

@@ -13,7 +13,7 @@ length over the bound (seen before any memory is taken), a field of another type
 from __future__ import annotations
 
 import struct
-from typing import Generic, TypeAlias, TypeVar
+from typing import Annotated, Generic, TypeAlias, TypeVar
 
 import msgspec
 
@@ -94,6 +94,38 @@ class Go(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=Tru
     """Parent to worker: the hold is over."""
 
 
+class Attach(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=7):
+    """Parent to worker, with their descriptors: segments of shared memory (`attached`).
+
+    Args:
+        items: id, size, and whether the worker writes it, of each.
+    """
+
+    items: list[tuple[int, int, bool]]
+
+
+class Lend(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=8):
+    """Parent to worker: it may write these segments."""
+
+    ids: list[int]
+
+
+class Detach(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=9):
+    """Parent to worker: these segments are given up."""
+
+    ids: list[int]
+
+
+class Reclaim(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=10):
+    """Parent to worker: it is to give back what it may write and does not."""
+
+
+class Full(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=11):
+    """Parent to worker: there will be no room for what it wanted by `Want` of that number."""
+
+    number: int
+
+
 class Spawned(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=16):
     """Spawner to parent, on the worker's side of the channel, before the worker says anything."""
 
@@ -171,8 +203,34 @@ class Parked(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     seq: int | None
 
 
-ToWorker: TypeAlias = Boot | Deliver | Grant | Stop | Hold | Go
-FromWorker: TypeAlias = Spawned | Ready | BootFailed | Done | Part | Failed | Log | Bye | Parked
+class Want(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=25):
+    """Worker to parent: it waits for a segment to write.
+
+    Args:
+        number: counts these, from 1.
+        size: bytes; 0: it waits no more.
+        returned: ids of those it may write and has no use for.
+    """
+
+    number: int
+    size: Annotated[int, msgspec.Meta(ge=0)]
+    returned: list[int]
+
+
+class Kept(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=26):
+    """Worker to parent, before the end of the request it is on: it looks at these segments beyond that."""
+
+    ids: list[int]
+
+
+class Gone(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=27):
+    """Worker to parent: it looks no more at these segments that it has kept, or does not write these after all."""
+
+    ids: list[int]
+
+
+ToWorker: TypeAlias = Boot | Deliver | Grant | Stop | Hold | Go | Attach | Lend | Detach | Reclaim | Full
+FromWorker: TypeAlias = Spawned | Ready | BootFailed | Done | Part | Failed | Log | Bye | Parked | Want | Kept | Gone
 
 Frame = TypeVar("Frame")
 

@@ -12,6 +12,7 @@ import math
 import os
 import selectors
 import signal
+import socket
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -20,36 +21,47 @@ from typing import Protocol
 from supervisors.errors import FrameError, StartError
 from supervisors.parking import Poller
 from supervisors.places.base import CLOSED, Lost
-from supervisors.places.process.inbound import CHANNEL_BROKEN
+from supervisors.places.process.inbound import ATTACHED_AT_ONCE, CHANNEL_BROKEN
 from supervisors.places.process.link import Link, believable
 from supervisors.places.process.logs import log_as_own, own_levels, root_level
 from supervisors.places.process.output import LineBuffer
 from supervisors.places.process.page import PageView
 from supervisors.places.process.reap import Ended, count_oom_kills, describe_death, end_tree, reap
+from supervisors.places.process.segment_pool import Party
+from supervisors.places.process.segments import Segment
 from supervisors.places.process.spawn import Birth, spawner
 from supervisors.reasons import Killed, ProtocolError, Reason, StartFailed, record_error
 from supervisors.wire.frames import (
     FRAME_OVERHEAD_BYTES,
+    Attach,
     Boot,
     BootFailed,
     Bye,
     Deliver,
+    Detach,
     Done,
     Failed,
     FromWorker,
+    Full,
     Go,
+    Gone,
     Grant,
     Hold,
+    Kept,
+    Lend,
     Log,
     Parked,
     Part,
     Ready,
+    Reclaim,
     Spawned,
     Stop,
     ToWorker,
+    Want,
     encode_frame,
     parent_reader,
 )
+from supervisors.wire.outside import Leased
 
 GOODBYE_SECONDS = 1.0
 """What a worker gets to end by itself after it was told to stop, or has closed its channel."""
@@ -85,6 +97,9 @@ class Owner(Protocol):
     def on_child_returned(self, child: Child, seqs: tuple[int, ...]) -> None:
         """It is held, and gave these back unbegun."""
 
+    def on_child_wants(self, child: Child) -> None:
+        """It waits for shared memory, or does no more."""
+
     def on_child_output(self, child: Child, stream: str, line: str) -> None:
         """It printed a line."""
 
@@ -109,6 +124,7 @@ class Child:
         max_frame_bytes: the longest frame in either direction.
         doubted: how many requests it gets one at a time at first.
         inherited: descriptors that it is born with.
+        party: what it has of its owner's shared memory; None where that shares none.
 
     Raises:
         OSError: no descriptors are left.
@@ -123,8 +139,12 @@ class Child:
         max_frame_bytes: int,
         doubted: int = 0,
         inherited: tuple[int, ...] = (),
+        party: Party | None = None,
     ) -> None:
         self.number = number
+        self.party = party
+        self.want: Want | None = None
+        """The shared memory that it waits for."""
         self.incarnation = incarnation
         self.link = Link(doubted)
         self.is_ready = False
@@ -142,7 +162,8 @@ class Child:
         self._max_frame_bytes = max_frame_bytes
         self._batch_bound = min(_BATCH_BYTES, max_frame_bytes // 2)
         self._label = ""
-        self._waiting: deque[memoryview] = deque()
+        self._waiting: deque[tuple[memoryview, list[Segment]]] = deque()
+        """What is to be written, and the segments whose descriptors go with it."""
         self._waiting_bytes = 0
         self._batch: list[tuple[int, bytes]] = []
         self._is_spawned = False
@@ -201,7 +222,7 @@ class Child:
         """
         self._label = label
         spawner.start(self._birth)
-        self._send_bytes(boot)
+        self._send_bytes(boot, [])
 
     def submit(self, seq: int, body: bytes) -> None:
         """Add a request to the batch that `flush` sends.
@@ -212,11 +233,15 @@ class Child:
         bound = self._max_frame_bytes - FRAME_OVERHEAD_BYTES
         if len(body) > bound:
             raise FrameError(f"a request of {len(body)} bytes is over the bound of {bound} bytes")
+        if body.__class__ is not bytes:
+            body = self._attach(body)
         self.link.send(seq)
         self._batch.append((seq, body))
 
     def flush(self) -> None:
         """Send the batch."""
+        if self.party is not None and self.is_ready and self.party.has_orders:
+            self.send_orders()
         items: list[tuple[int, bytes]] = []
         size = 0
         batch, self._batch = self._batch, []
@@ -312,14 +337,60 @@ class Child:
                 os.waitpid(birth.pid, 0)
         self._close()
 
+    # -- Shared memory
+
+    def send_orders(self) -> None:
+        """Tell it what has changed about the segments that it has, or may have."""
+        if self.party is None:
+            return
+        orders = self.party.take_orders()
+        if orders.detach:
+            self._send(Detach(orders.detach))
+        self._send_segments(orders.attach)
+        if orders.lend:
+            self._send(Lend(orders.lend))
+            self.want = None
+        if orders.is_reclaiming:
+            self._send(Reclaim())
+
+    def tell_full(self) -> None:
+        """Tell it that what it waits for will not come."""
+        if self.want is not None:
+            self._send(Full(self.want.number))
+            self.want = None
+
+    def _attach(self, body: bytes) -> bytes:
+        """Have it given, ahead of a request, the segments that this names."""
+        if self.party is not None and isinstance(body, Leased):
+            self._send_segments(self.party.present(body.leases))
+        return bytes(body)
+
+    def _send_segments(self, segments: list[Segment]) -> None:
+        for at in range(0, len(segments), ATTACHED_AT_ONCE):
+            some = segments[at : at + ATTACHED_AT_ONCE]
+            items = [(segment.id, segment.size, segment.writer is self.party) for segment in some]
+            self._send(Attach(items), some)
+
+    def _take_in_memory(self, party: Party, frame: Want | Kept | Gone) -> None:
+        match frame:
+            case Want(_, size, returned):
+                if returned:
+                    party.let_go(returned)
+                self.want = frame if size else None
+                self._owner.on_child_wants(self)
+            case Kept(ids):
+                party.keep(ids)
+            case Gone(ids):
+                party.let_go(ids)
+
     # -- The channel
 
-    def _send(self, frame: ToWorker) -> None:
+    def _send(self, frame: ToWorker, segments: list[Segment] | None = None) -> None:
         if self._is_channel_open:
-            self._send_bytes(encode_frame(frame, self.incarnation, self._max_frame_bytes))
+            self._send_bytes(encode_frame(frame, self.incarnation, self._max_frame_bytes), segments or [])
 
-    def _send_bytes(self, data: bytearray) -> None:
-        self._waiting.append(memoryview(data))
+    def _send_bytes(self, data: bytearray, segments: list[Segment]) -> None:
+        self._waiting.append((memoryview(data), segments))
         self._waiting_bytes += len(data)
         if len(self._waiting) == 1:
             self._write()
@@ -328,12 +399,17 @@ class Child:
         channel = self._birth.channel
         try:
             while self._waiting:
-                sent = channel.send(self._waiting[0])
+                data, segments = self._waiting[0]
+                if segments:
+                    sent = socket.send_fds(channel, [data], [segment.fd for segment in segments])
+                else:
+                    sent = channel.send(data)
                 self._waiting_bytes -= sent
-                if sent == len(self._waiting[0]):
+                if sent == len(data):
                     self._waiting.popleft()
                 else:
-                    self._waiting[0] = self._waiting[0][sent:]
+                    # The descriptors have gone with the first of it.
+                    self._waiting[0] = data[sent:], []
         except BlockingIOError:
             pass
         except OSError:
@@ -401,6 +477,8 @@ class Child:
     def _take_in_word(self, frame: FromWorker) -> None:
         """Take in what is not about its requests."""
         match frame:
+            case Want() | Kept() | Gone() if self.party is not None:
+                self._take_in_memory(self.party, frame)
             case Log():
                 log_as_own(frame, self.pid, self._label)
             case Spawned() if not self._is_spawned:
@@ -537,6 +615,9 @@ class Child:
             if fd != -1:
                 self._poller.unwatch(fd)
         self._streams = {}
+        self.want = None
+        if self.party is not None:
+            self.party.leave()
         birth.close()
 
 

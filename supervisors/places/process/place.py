@@ -14,6 +14,7 @@ from supervisors.errors import FrameError, InternalError, StartError
 from supervisors.parking import Poller
 from supervisors.places.base import CLOSED, Listener, Lost, Worker
 from supervisors.places.process.child import GOODBYE_SECONDS, Child, make_boot
+from supervisors.places.process.exchange import LOOK_SECONDS, Exchange
 from supervisors.places.process.limits import Limits
 from supervisors.places.process.spawn import spawner
 from supervisors.reasons import ProtocolError, Reason, StartFailed, record_error
@@ -42,6 +43,7 @@ class ProcessPlace:
         inherited: descriptors that each worker keeps open until it ends, and passes to nothing it starts: a file that
             is locked by them stays so while any worker lives, also one that outlives the program. They are the
             caller's, to be open whenever a worker is started, and none of the first three.
+        exchange: gives the workers a part in their owner's shared memory; None for none.
         note_ended: called with (worker, processor seconds, peak memory in bytes or None) when a process has ended.
     """
 
@@ -61,6 +63,7 @@ class ProcessPlace:
         max_frame_bytes: int = MAX_FRAME_BYTES,
         start_timeout: float = START_SECONDS,
         inherited: tuple[int, ...] = (),
+        exchange: Exchange | None = None,
         note_ended: Callable[[int, float, int | None], None] = lambda _number, _cpu_seconds, _peak_bytes: None,
     ) -> None:
         self._name = name
@@ -75,6 +78,9 @@ class ProcessPlace:
         self._max_frame_bytes = max_frame_bytes
         self._start_timeout = start_timeout
         self._inherited = inherited
+        self._exchange = exchange
+        if exchange is not None:
+            exchange.begin(poller.unpark)
         self._note_ended = note_ended
         self._children: list[Child | None] = [None] * workers
         self._limits: dict[int, Limits] = {}
@@ -85,6 +91,9 @@ class ProcessPlace:
         self._has_limits = timeout is not None or memory_limit is not None
         self._is_holding = False
         """Whether the spawner is kept."""
+        self._wanting: list[Child] = []
+        """Those that wait for shared memory, in the order in which they came."""
+        self._look_at = math.inf
         self._is_held = False
         self._is_closing = False
         self._is_closed = False
@@ -105,7 +114,10 @@ class ProcessPlace:
                 spawner.hold()
                 self._is_holding = True
             doubted = self._doubted[number]
-            child = Child(self, number, incarnation, self._poller, self._max_frame_bytes, doubted, self._inherited)
+            party = None if self._exchange is None else self._exchange.enter(number)
+            child = Child(
+                self, number, incarnation, self._poller, self._max_frame_bytes, doubted, self._inherited, party
+            )
         except (OSError, RuntimeError, FrameError) as error:
             self._unborn.append((number, StartFailed(record_error(error))))
             return
@@ -148,6 +160,8 @@ class ProcessPlace:
             number, reason = self._unborn.pop(0)
             self._listener.on_lost(number, reason, Lost(None, (), ()))
             return True
+        if self._exchange is not None and self._exchange.is_called:
+            self._share(self._exchange)
         return self._is_closing and self._finish_closing()
 
     def grant(self, number: int, seq: int) -> None:
@@ -221,10 +235,14 @@ class ProcessPlace:
             now = self._clock()
             looks = [self._limits[child.number].next_look(now) for child in self._children if child is not None]
             deadlines += [at for at in looks if at < math.inf]
+        if self._wanting:
+            deadlines.append(self._look_at)
         return min(deadlines, default=None)
 
     def on_tick(self, now: float) -> None:
-        """End the workers whose time is over, and hold the others to their limits."""
+        """End the workers whose time is over, hold the others to their limits, and see who waits in vain."""
+        if self._exchange is not None and self._look_at <= now and self._wanting:
+            self._share(self._exchange)
         for child in self._children:
             if child is None:
                 continue
@@ -270,6 +288,16 @@ class ProcessPlace:
         """Pass on what was not begun."""
         self._listener.on_returned(child.number, seqs)
 
+    def on_child_wants(self, child: Child) -> None:
+        """Let it have room as soon as there is some."""
+        if child in self._wanting:
+            self._wanting.remove(child)
+        if child.want is not None:
+            self._wanting.append(child)
+        if self._exchange is not None:
+            self._exchange.note_waiting(len(self._wanting))
+            self._share(self._exchange)
+
     def on_child_output(self, child: Child, stream: str, line: str) -> None:
         """Pass a line on."""
         self._output(child.number, stream, line)
@@ -289,6 +317,8 @@ class ProcessPlace:
         if child.ended is not None:
             self._note_ended(child.number, child.ended.cpu_seconds, child.ended.peak_bytes)
         self._children[child.number] = None
+        if child in self._wanting:
+            self.on_child_wants(child)
         self._doubted[child.number] = child.link.doubted
         if len(self._doubted) > 1:
             self._doubt_all(child.link.doubted)
@@ -298,6 +328,23 @@ class ProcessPlace:
             self._finish_closing()
 
     # -- Private
+
+    def _share(self, exchange: Exchange) -> None:
+        """Let those who wait for shared memory have it, and tell all what they have to know of theirs."""
+        exchange.is_called = False
+        for waiting in tuple(self._wanting):
+            party, want = waiting.party, waiting.want
+            served = True if party is None or want is None else exchange.serve(party, want.size)
+            if served is None:
+                continue
+            self._wanting.remove(waiting)
+            if not served:
+                waiting.tell_full()
+        exchange.note_waiting(len(self._wanting))
+        self._look_at = self._clock() + LOOK_SECONDS
+        for child in self._children:
+            if child is not None and child.is_ready and child.party is not None and child.party.is_called:
+                child.send_orders()
 
     def _doubt_all(self, count: int) -> None:
         """Let every worker get `count` requests one at a time: whichever gets those of the lost one."""

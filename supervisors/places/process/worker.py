@@ -29,6 +29,7 @@ from typing import NoReturn
 from supervisors.errors import FrameError
 from supervisors.places.base import PART_BOUND, RequestAbandoned, Service, tell_failure
 from supervisors.places.copies import generation, leave_copy
+from supervisors.places.process.attached import Attached
 from supervisors.places.process.inbound import Inbound, end_now
 from supervisors.places.process.outbound import Outbound
 from supervisors.places.process.page import Page
@@ -43,10 +44,12 @@ from supervisors.wire.frames import (
     Parked,
     Part,
     Ready,
+    Want,
     encode_frame,
     worker_reader,
 )
-from supervisors.wire.values import decode_code
+from supervisors.wire.outside import here
+from supervisors.wire.values import MAX_VALUE_BYTES, decode_code
 
 _PR_SET_PDEATHSIG = 1
 _TRACE_LIMIT = 65_536
@@ -72,6 +75,7 @@ def main(
         inbound = Inbound(channel, worker_reader(incarnation, max_frame_bytes))
         boot = inbound.receive_boot()
         outbound = Outbound(channel, incarnation, max_frame_bytes)
+        here.space = inbound.attached = attached = Attached(outbound.send)
     except BaseException as error:  # noqa: BLE001  no thread was to be had, or no memory
         _leave_unborn(lambda frame: channel.sendall(encode_frame(frame, incarnation)), error)
     try:
@@ -84,7 +88,7 @@ def main(
     except BaseException as error:  # noqa: BLE001  told to the parent, whatever it is
         _leave_unborn(outbound.send, error)
     outbound.send(Ready(os.getpid()))
-    Loop(service, inbound, outbound, page).run()
+    Loop(service, inbound, outbound, page, attached).run()
     outbound.flush()
     service.close(inbound.reason)
     outbound.send(Bye())
@@ -94,8 +98,9 @@ def main(
 class Loop:
     """Runs requests, in order, and reports each as done or as failed."""
 
-    def __init__(self, service: Service, inbound: Inbound, outbound: Outbound, page: Page) -> None:
+    def __init__(self, service: Service, inbound: Inbound, outbound: Outbound, page: Page, attached: Attached) -> None:
         self._service = service
+        self._attached = attached
         self._inbound = inbound
         self._outbound = outbound
         self._page = page
@@ -122,7 +127,8 @@ class Loop:
         started = time.monotonic()
         self._page.begin(seq, started)
         self._inbound.begin(seq)
-        port = RequestPort(seq, started, self._inbound, self._outbound, self._page)
+        attached = self._attached
+        attached.port = port = RequestPort(seq, started, self._inbound, self._outbound, self._page, attached)
         try:
             execution = self._service.begin(request, port)
             while not execution.advance():
@@ -139,13 +145,20 @@ class Loop:
             return
         self._leave_if_copy(None)
         seconds = time.monotonic() - started - port.parked
+        if attached.is_touched:
+            attached.tell_kept()
         self._page.end()
         self._outbound.done(seq, body, seconds, more=self._inbound.has_more)
+        if attached.is_touched:
+            attached.sent()
+            attached.end_turn()
 
     def _report_failure(self, seq: int, error: BaseException, seconds: float) -> None:
         body = tell_failure(self._describe, error)
+        self._attached.tell_kept()
         self._page.end()
         self._outbound.send(Failed(seq, body, seconds))
+        self._attached.end_turn()
         self._inbound.drop_all()
         self._service.settle(accepted=False)
 
@@ -164,8 +177,11 @@ class Loop:
 class RequestPort:
     """What a running request may do besides returning (`supervisors.places.base.Port`)."""
 
-    def __init__(self, seq: int, started: float, inbound: Inbound, outbound: Outbound, page: Page) -> None:
+    def __init__(
+        self, seq: int, started: float, inbound: Inbound, outbound: Outbound, page: Page, attached: Attached
+    ) -> None:
         self._seq = seq
+        self._attached = attached
         self._started = started
         self._inbound = inbound
         self._outbound = outbound
@@ -185,7 +201,9 @@ class RequestPort:
 
     def confirm(self, body: bytes) -> None:
         """Send a part as `part` does, and wait until nothing is left to be granted."""
-        self.part(body, 1)
+        if not self.wait_for_room():
+            raise RequestAbandoned
+        self._hand_over(body, 1)
         if not (self._inbound.may_go_on(1) or self._wait(1)):
             raise RequestAbandoned
 
@@ -194,6 +212,10 @@ class RequestPort:
 
     def stop_with(self, body: bytes, weight: int) -> None:
         """Send a part at once; the wait is made before the request goes on."""
+        self._hand_over(body, weight)
+        self._attached.sent()
+
+    def _hand_over(self, body: bytes, weight: int) -> None:
         if generation.number != self._generation:
             return  # nobody takes what a copy hands over
         check_body(body, self._outbound.body_bound)
@@ -203,6 +225,26 @@ class RequestPort:
     def wait_for_room(self) -> bool:
         """Wait while parts not granted weigh `PART_BOUND` or more, or it is held; False if the worker shall end."""
         return self._inbound.may_go_on(PART_BOUND) or self._wait(PART_BOUND)
+
+    def want(self, size: int, returned: list[int]) -> bool:
+        """Ask for shared memory, and wait for it; False if there is none, or the worker is held meanwhile.
+
+        What fits into a frame goes there then, so that a hold need not wait for those who would make room.
+        """
+        if generation.number != self._generation:
+            return False
+        number = self._inbound.ask_for_room()
+        self._outbound.send(Want(number, size, returned))
+        self._page.shift(math.inf)
+        waited_from = time.monotonic()
+        answer = self._inbound.wait_for_room(is_patient=size >= MAX_VALUE_BYTES)
+        self._started += time.monotonic() - waited_from
+        self._page.shift(self._started)
+        if answer is None:
+            self._outbound.send(Want(number, 0, []))
+            if self._inbound.is_stopping:
+                raise RequestAbandoned
+        return bool(answer)
 
     def _wait(self, bound: float) -> bool:
         # A copy made by fork would wait without end: it has no thread that hears of grants.
