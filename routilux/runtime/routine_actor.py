@@ -222,7 +222,7 @@ class RoutineActor(Behavior):
 
     def on_part(self, number: int, seq: int, body: Any) -> bool:
         """Let a part out, and let its turn go on when there is room downstream; what is recorded needs none."""
-        part = self._carrier.part(body)
+        part = self._carrier.part(body, number)
         if part.once is not None:
             return self._record_once(number, seq, part.once)
         if not self._ledger.release(self._account, number, seq, part, self._ctx.now()):
@@ -235,7 +235,7 @@ class RoutineActor(Behavior):
 
     def on_done(self, number: int, seq: int, body: Any, seconds: float, at: float) -> bool:
         """Commit a finished turn; False for one that was put back, and that will be run again."""
-        result = body if self._is_local else self._carrier.result(body)
+        result = body if self._is_local else self._carrier.result(body, number)
         self._fruitful[number] = True
         return self._ledger.commit(self._account, number, seq, result, at, seconds) or self._come_late()
 

@@ -197,7 +197,10 @@ def encode_request(message: Message, values: ValueCodec = PICKLED) -> bytes:
 
 def _encode_payload(message: Message, values: ValueCodec) -> bytes:
     payload = message.payload
-    return payload if isinstance(payload, bytes) else values.encode(payload, "payload")
+    if payload.__class__ is bytes:
+        return payload
+    # What holds shared memory is bytes to msgspec only if it is nothing else.
+    return bytes(payload) if isinstance(payload, bytes) else values.encode(payload, "payload")
 
 
 def encode_boot(committed: Committed, values: ValueCodec = PICKLED) -> bytes:

@@ -10,11 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from routilux.messages import Emission
+from supervisors.wire.outside import OUTSIDE, count_outside
 
 COUNT_BOUND = 1_000
 """Emissions held before they are released early (R3)."""
 BYTES_BOUND = 1024 * 1024
 """Encoded bytes held before they are released early (R3)."""
+OUTSIDE_SHARE = 64
+"""One of so many bytes in shared memory counts, as that has a bound of its own: 64 MiB are held (arbitrary)."""
 SECONDS_BOUND = 0.05
 """Seconds between two releases of a turn that goes on emitting (R3)."""
 
@@ -77,8 +80,11 @@ class Outbox:
         emissions.append(emission)
         if self.is_atomic:
             return len(emissions) % COUNT_BOUND == 0
-        if emission.encoded is not None:
-            self._bytes += len(emission.encoded)
+        encoded = emission.encoded
+        if encoded is not None:
+            self._bytes += len(encoded)
+            if encoded[:1] == OUTSIDE:
+                self._bytes += count_outside(encoded) // OUTSIDE_SHARE
         since, clock = self._since, self._clock
         if since is None:
             self._since = clock()

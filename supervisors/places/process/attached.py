@@ -63,7 +63,7 @@ class Attached:
         """Those of which the parent knows that they are looked at."""
         self._owes = False
         """Whether the parent has asked for what the turn in hand uses."""
-        self._unused: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._unused: queue.SimpleQueue[int | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self.port: AsksForRoom | None = None
         """Of the request in hand."""
@@ -199,6 +199,12 @@ class Attached:
         if self._owes:
             self.give_back()
 
+    def close(self) -> None:
+        """Tell nothing any more, and wait for the thread that did."""
+        if self._thread is not None:
+            self._unused.put(None)
+            self._thread.join()
+
     def _find_room(self, size: int) -> tuple[_Segment, Any] | None:
         while True:
             with self._lock:
@@ -222,8 +228,8 @@ class Attached:
         return idle
 
     def _tell_gone(self) -> None:
-        while True:
-            self._tell_if_gone(self._unused.get())
+        while (id_ := self._unused.get()) is not None:
+            self._tell_if_gone(id_)
 
     def _tell_if_gone(self, id_: int) -> None:
         with self._lock:

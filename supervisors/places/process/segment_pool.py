@@ -19,7 +19,7 @@ A lease may end on any thread, wherever its last reference is dropped, under wha
 collection too. So its end takes no lock: it is put into a queue, which whoever takes the lock next looks at first, and
 those who wait for room are woken.
 
-Lock: `_lock` guards everything of the pool and of its parties; it is a leaf.
+Lock: `lock` guards everything of the pool and of its parties; it is a leaf.
 """
 
 from __future__ import annotations

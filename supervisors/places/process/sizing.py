@@ -6,14 +6,14 @@ import contextlib
 import os
 from pathlib import Path
 
-_SHARE = 2
-"""One part of so many of the memory is for sharing, if nobody says how much (that of a tmpfs)."""
+_SHARE = 4
+"""One part of so many of the memory is for sharing, if nobody says how much (arbitrary: a tmpfs gets a half)."""
 
 
 def default_limit(
     root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup"), total: int | None = None
 ) -> int:
-    """Give how much shared memory a pool may have: half of what this program may.
+    """Give how much shared memory a pool may have: a quarter of what this program may.
 
     Args:
         root: where control groups are.

@@ -91,6 +91,7 @@ def main(
     Loop(service, inbound, outbound, page, attached).run()
     outbound.flush()
     service.close(inbound.reason)
+    attached.close()
     outbound.send(Bye())
     sys.exit(0)
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import pickle
-from collections.abc import Sequence
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -29,45 +26,9 @@ from supervisors.wire.outside import (
     read_names,
 )
 from supervisors.wire.sharing import decode, share
+from tests.supervisors.wire.shelf import Block, Shelf
 
 NAMES = st.lists(st.builds(Name, st.integers(0, 2**63 - 1), st.integers(0, 2**40), st.integers(1, 2**40)))
-
-
-class Shelf:
-    """A space that keeps copies in a dict."""
-
-    def __init__(self, *, has_room: bool = True) -> None:
-        self.has_room = has_room
-        self.kept: dict[int, memoryview] = {}
-
-    def share(self, inner: bytes, buffers: Sequence[memoryview]) -> bytes | None:
-        if not self.has_room:
-            return None
-        names = []
-        for buffer in buffers:
-            number = len(self.kept)
-            self.kept[number] = memoryview(bytes(buffer))
-            names.append(Name(number, 0, buffer.nbytes))
-        return pack_outside(names, inner)
-
-    def find(self, data: bytes | memoryview, names: Sequence[Name]) -> list[memoryview]:
-        return [self.kept[name.segment] for name in names]
-
-    def empty(self, size: int) -> memoryview | None:
-        return None
-
-    def withdraw(self, data: bytes) -> None:
-        """Do nothing."""
-
-
-class Block:
-    """An object whose bytes are out of band."""
-
-    def __init__(self, data: Any) -> None:
-        self.data = data
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        return Block, (pickle.PickleBuffer(self.data),)
 
 
 @given(NAMES, st.binary())
