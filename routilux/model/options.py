@@ -162,6 +162,13 @@ def checked_shutdown(value: object) -> float:
     raise OptionError(f"expected shutdown to be a number of seconds of at least 0, got {value!r}")
 
 
+def checked_shared_memory_limit(value: object) -> int | None:
+    """Give `value` if it can be how much memory a job shares; None for what that is by itself. Raises `OptionError`."""
+    if value is None or (is_whole(value, 0) and value <= sys.maxsize):
+        return value
+    raise OptionError(f"expected shared_memory_limit to be a whole number of bytes, or None, got {value!r}")
+
+
 def _is_whole(value: object, least: int) -> bool:
     return is_whole(value, least) and value <= sys.maxsize
 

@@ -222,7 +222,7 @@ class RoutineActor(Behavior):
 
     def on_part(self, number: int, seq: int, body: Any) -> bool:
         """Let a part out, and let its turn go on when there is room downstream; what is recorded needs none."""
-        part = self._carrier.part(body)
+        part = self._carrier.part(body, number)
         if part.once is not None:
             return self._record_once(number, seq, part.once)
         if not self._ledger.release(self._account, number, seq, part, self._ctx.now()):
@@ -236,7 +236,7 @@ class RoutineActor(Behavior):
     def on_done(self, number: int, finished: Sequence[Finished]) -> bool:
         """Commit finished turns; False where one was put back, and will be run again."""
         if not self._is_local:
-            self._carrier.check(finished)
+            self._carrier.check(finished, number)
         self._fruitful[number] = True
         return self._ledger.commit(self._account, number, finished) or self._come_late()
 

@@ -35,7 +35,8 @@ from routilux.runtime.hangs import warn_slow
 from routilux.runtime.interrupts import Uninterrupted
 from routilux.runtime.job import Job
 from routilux.runtime.job_supervisor import ABANDON_SECONDS, RECORDER_SECONDS, JobSupervisor
-from routilux.runtime.keeping import Kept, codec_of
+from routilux.runtime.keeping import Kept
+from routilux.runtime.memory import JobMemory
 from routilux.runtime.routine_actor import PlaceMaker, RoutineActor
 from routilux.runtime.running import running
 from routilux.runtime.signals import note_resume
@@ -54,6 +55,7 @@ from supervisors.parking import Poller
 from supervisors.places.base import Listener, LoopListener, Place
 from supervisors.places.flusher import flusher
 from supervisors.places.looped import LoopPlace
+from supervisors.places.process.exchange import Exchange
 from supervisors.places.process.output import show_output
 from supervisors.places.process.place import ProcessPlace
 from supervisors.places.thread import ThreadPlace
@@ -81,12 +83,14 @@ class Beginning(NamedTuple):
         job_id: the job's id.
         kept: how it is kept; None for a job without a store.
         restore: puts into its ledger what a checkpoint held, given what its clock readings mean; None for a new job.
+        memory_limit: bytes that it shares with its workers at most; None for what that is by itself.
     """
 
     plan: Plan
     job_id: str
     kept: Kept | None = None
     restore: Callable[[Ledger, Clocks], None] | None = None
+    memory_limit: int | None = None
 
 
 class First(NamedTuple):
@@ -164,7 +168,8 @@ class _Wiring:
         self._beginning = beginning
         self._shutdown = shutdown
         plan, kept = beginning.plan, beginning.kept
-        job_id, codec = beginning.job_id, codec_of(kept, PICKLED)
+        self._memory = memory = JobMemory(PICKLED if kept is None else kept.codec, beginning.memory_limit, plan)
+        job_id, codec = beginning.job_id, memory.codec
         services = {
             routine.id: _carry_service(routine, job_id, codec) for routine in plan.routines if routine.is_process
         }
@@ -189,7 +194,10 @@ class _Wiring:
         self._supervisor = JobSupervisor(
             ledger,
             self._state_actor,
-            [_actor_maker(account, ledger, services, shutdown, inherited, journal) for account in ledger.accounts],
+            [
+                _actor_maker(account, ledger, memory, services, shutdown, inherited, journal)
+                for account in ledger.accounts
+            ],
             self._finished,
             job_id=job_id,
             shutdown=shutdown,
@@ -288,6 +296,7 @@ class _Wiring:
 
     def _give_back(self) -> None:
         running.leave(self._beginning.job_id)
+        self._memory.close()
         if self._beginning.kept is not None:
             self._beginning.kept.lease.release()
 
@@ -347,6 +356,7 @@ def _service_of(
 def _actor_maker(
     account: Account,
     ledger: Ledger,
+    memory: JobMemory,
     services: dict[str, bytes],
     shutdown: float,
     inherited: int | None,
@@ -355,14 +365,16 @@ def _actor_maker(
     routine, job_id = account.plan, ledger.job_id
     warn = partial(warn_slow, account, tell_origin(ledger.plan, job_id, routine.id))
     if routine.is_process:
-        carrier: LocalCarrier | WireCarrier = WireCarrier(routine.outgoing, ledger.codec)
-        make_place = _process_place(account, services[routine.id], warn, () if inherited is None else (inherited,))
+        exchange = memory.exchange(account, ledger)
+        carrier: LocalCarrier | WireCarrier = WireCarrier(routine.outgoing, ledger.codec, exchange.lease)
+        descriptors = () if inherited is None else (inherited,)
+        make_place = _process_place(account, services[routine.id], warn, descriptors, exchange)
     else:
         carrier = LocalCarrier()
         timeout = routine.options.timeout
-        codec = ledger.codec
+        codec = memory.codec_for(account, ledger)
         if routine.is_async:
-            make_place = _loop_place(account, job_id, codec, warn)
+            make_place = _loop_place(account, job_id, memory.codec, warn)
         elif timeout is None:
             make_place = _thread_place(routine, job_id, codec)
         else:
@@ -447,7 +459,9 @@ def _loop_place(account: Account, job_id: str, codec: ValueCodec, warn: Warn) ->
     return make
 
 
-def _process_place(account: Account, service: bytes, warn: Warn, inherited: tuple[int, ...]) -> PlaceMaker:
+def _process_place(
+    account: Account, service: bytes, warn: Warn, inherited: tuple[int, ...], exchange: Exchange
+) -> PlaceMaker:
     routine = account.plan
 
     def make(listener: Listener, ctx: Context, wait: Callable[[], bool]) -> Place:  # noqa: ARG001  nothing runs here
@@ -468,6 +482,7 @@ def _process_place(account: Account, service: bytes, warn: Warn, inherited: tupl
             inherited=inherited,
             result_type=WireResult,
             launch=to_launch(routine.options, _WORKER_MODULES),
+            exchange=exchange,
             note_ended=account.note_ended,
         )
 

@@ -24,6 +24,7 @@ from routilux.turn.steps import Steps
 from routilux.turn.tracked import with_copies_of_views
 from supervisors.places.base import Port, Ran
 from supervisors.places.copies import generation
+from supervisors.wire.outside import Leased
 
 
 class BatchExecution(TurnExecution):
@@ -216,9 +217,12 @@ class BatchExecution(TurnExecution):
             data = with_copies_of_views(data)
         body = None if write is None else write(data, f"emit({event!r})")
         out.append((index, data if by_reference else None, body))
-        if body is not None and len(body) >= BYTES_BOUND:
+        if body is not None and (body.__class__ is Leased or len(body) >= BYTES_BOUND):
+            # What holds shared memory is let go with its own turn, and not when all the block has been run.
+            self._is_apart = True
             self._move_to_outbox()
-            self._release()
+            if self._outbox.is_full:
+                self._release()
 
     def let_go(self) -> None:
         """Keep nothing of what is done with."""
