@@ -41,7 +41,8 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
         max_abandoned: abandoned threads, or tasks of `async` handlers, that may still be in their handlers; with more
             the job is stopped.
         memory_limit: bytes that each worker of a process routine may hold resident, with all that it has
-            started; one that holds more while it handles a message is ended. None for no limit. On Linux it
+            started; one that holds more while it handles a message is ended. None for no limit. What it looks at of
+            the memory that the job shares does not count. On Linux it
             also bounds what a worker may ask for over what it starts with, so that most of what goes over it is
             a `MemoryError` at its line; there each thread of a handler counts 8 MiB for its stack, and each
             program that it starts is bound likewise.

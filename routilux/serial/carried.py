@@ -55,22 +55,21 @@ class Carried:
                 raise
         return values.encode_code(value, path)
 
-    def share(self, value: Any, path: str = "value", space: Space | None = None) -> bytes:
-        """Encode `value` as `encode` does, but with its large buffers in shared memory where there is room.
+    def share(self, value: Any, path: str = "value") -> bytes:
+        """Encode: without shared memory it is the same."""
+        return self.encode(value, path)
+
+    def share_apart(self, value: Any, path: str, space: Space) -> bytes:
+        """Encode a value that is not plain, with its large buffers in shared memory where there is room.
 
         Args:
             value: what goes into a message.
             path: as of `encode`.
-            space: the shared memory; None for none.
+            space: the shared memory.
 
         Raises:
             ValueEncodingError: as `encode`; or there is no room for so much.
         """
-        if space is None:
-            return self.encode(value, path)
-        plain = values.encode_plain(value, path)
-        if plain is not None:
-            return plain
         buffers = sharing.Buffers()
         try:
             inner = write_graph(value, path, self._registry, buffers)

@@ -70,8 +70,8 @@ class BaseCodec(Protocol):
     def encode(self, value: Any, path: str) -> bytes:
         """As of `ValueCodec`."""
 
-    def share(self, value: Any, path: str, space: Space) -> bytes:
-        """As `encode`, with large buffers in `space` where that has room."""
+    def share_apart(self, value: Any, path: str, space: Space) -> bytes:
+        """As `encode`, of a value that is not plain, with large buffers in `space` where that has room."""
 
     def decode(self, data: bytes, space: Space | None = None) -> Any:
         """As of `ValueCodec`; raises `ValueDecodingError` too for what names memory that is not in `space`."""
@@ -99,9 +99,11 @@ class Shared:
 
     def share(self, value: Any, path: str) -> bytes:
         """Encode, with large buffers in shared memory."""
-        if self.space is None:
-            return self.base.encode(value, path)
-        return self.base.share(value, path, self.space)
+        # Whatever its base is: what is plain has no buffers, and most of what is emitted is.
+        plain = values.encode_plain(value, path)
+        if plain is not None:
+            return plain
+        return self.base.encode(value, path) if self.space is None else self.base.share_apart(value, path, self.space)
 
     def withdraw(self, data: bytes) -> None:
         """Take back what `share` gave."""
@@ -151,9 +153,13 @@ class Pickled:
         """Encode; see `supervisors.wire.values`."""
         return values.encode(value, path)
 
-    def share(self, value: Any, path: str, space: Space | None = None) -> bytes:
-        """Encode; see `supervisors.wire.values`."""
-        return values.encode(value, path) if space is None else sharing.share(value, path, space)
+    def share(self, value: Any, path: str) -> bytes:
+        """Encode: without shared memory it is the same."""
+        return values.encode(value, path)
+
+    def share_apart(self, value: Any, path: str, space: Space) -> bytes:
+        """Encode; see `supervisors.wire.sharing`."""
+        return sharing.share(value, path, space)
 
     def withdraw(self, data: bytes) -> None:
         """Do nothing: what it gave is bytes."""

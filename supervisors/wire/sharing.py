@@ -44,21 +44,18 @@ class Buffers:
 
 
 def share(value: Any, path: str, space: Space) -> bytes:
-    """Encode `value` as `values.encode` does, but with its large buffers in shared memory where there is room.
+    """Encode `value` as a pickle, as `values.encode_code` does, but with its large buffers in shared memory.
 
     A buffer that lies there already is not copied. Where there is no room the buffers follow the value.
 
     Args:
-        value: the value.
+        value: the value, which is not plain: plain ones have no buffers.
         path: what it is called in an error.
         space: the shared memory.
 
     Raises:
         ValueEncodingError: some part cannot be carried, or there is no room for so much.
     """
-    plain = values.encode_plain(value, path)
-    if plain is not None:
-        return plain
     buffers = Buffers()
     return place(values.encode_code(value, path, buffers.take), buffers.taken, path, space)
 
@@ -75,8 +72,10 @@ def place(inner: bytes, buffers: Sequence[memoryview], path: str, space: Space) 
     return pack_beside(buffers, inner)
 
 
-def decode(data: bytes | memoryview, space: Space | None) -> Any:
+def decode(data: bytes, space: Space | None) -> Any:
     """Give back the value that `share` was given; raises as `values.decode`, and runs code."""
+    if data[:1] < OUTSIDE:
+        return values.decode(data)  # nearly all there are
     found = find_buffers(data, space)
     if found is None:
         return values.decode(data)

@@ -338,8 +338,10 @@ def test_a_worker_that_waits_for_room_is_let_go_by_a_pause_and_by_a_cancel() -> 
         assert entered.wait(60)
         pool = pool_of(job)
         wait_until(lambda: pool.is_pressed)
-        threading.Timer(0.2, release.set).start()
+        letting_go = threading.Thread(target=lambda: (wait_until(lambda: job.ledger.hold), release.set()))
+        letting_go.start()
         job.pause(timeout=60)
+        letting_go.join()
         assert job.status == "paused"
         job.resume()
         job.cancel("enough")

@@ -97,8 +97,8 @@ class Limits:
         if self._memory is None:
             self._memory = TreeMemory(child.pid)
         held = self._memory.read()
-        if held > limit:
-            # What it looks at of its owner's memory is not its own.
-            held -= resident_shared_bytes(child.pid)
+        if held > limit and child.party is not None:
+            # What it looks at of its owner's memory is not its own; what it shares with others itself is.
+            held -= min(resident_shared_bytes(child.pid), child.party.count_known_bytes())
         if held > limit:
             child.kill(OutOfMemory(child.pid, held, limit))

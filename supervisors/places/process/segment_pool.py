@@ -116,6 +116,11 @@ class Party:
         """Give the parent's mapping of a segment. Raises `OSError` if there can be none."""
         return self.pool.map(segment)
 
+    def count_known_bytes(self) -> int:
+        """Tell how long all segments are together that it has a descriptor of."""
+        with self.pool.lock:
+            return sum(segment.size for known in self.known.values() if (segment := known()) is not None)
+
     def take_orders(self) -> Orders:
         """Give what it is to be told now; all that is warm for it is lent to it, unless somebody waits for room."""
         with self.pool.lock:
