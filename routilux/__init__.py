@@ -9,6 +9,7 @@ The errors of kept jobs are here; those of wiring a flow and of a moment are in 
 
 from __future__ import annotations
 
+from routilux import buffers
 from routilux.dead_letters import DeadLetter
 from routilux.errors import RoutiluxError
 from routilux.executions import ExecutionRecord
@@ -74,6 +75,7 @@ __all__ = [
     "ValueEncodingError",
     "ValueReadingError",
     "batch",
+    "buffers",
     "register",
     "register_serializable",
     "routine",

@@ -78,6 +78,9 @@ class Turn(Protocol):
     def once(self, key: str, fn: Callable[[], Any]) -> Any:
         """Give what `fn` gave for this message and key, running it if that was never recorded."""
 
+    def empty_memory(self, size: int) -> memoryview | None:
+        """Give shared memory to be written, which is not copied when it is emitted; None where there is no room."""
+
     def emit(self, event: str, data: dict[str, Any]) -> None:
         """Hold one emission until the commit (R3); raises what `Routine.emit` tells of the event and its data.
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from routilux.causes import TextBudget, shorten, tell_cause, weigh
 from routilux.messages import Message
-from routilux.turn.values import PICKLED, ValueCodec
+from routilux.turn.values import PICKLED, Decodes
 from supervisors.reasons import Reason
 
 DEAD_LETTERS_KEPT = 10_000
@@ -39,7 +39,7 @@ class DeadLetter(NamedTuple):
     reason: Reason
     attempts: int
     at: float
-    codec: ValueCodec = PICKLED
+    codec: Decodes = PICKLED
     given_up_with: Message | None = None
 
     @property

@@ -15,7 +15,7 @@ from routilux.jobs.state import JobState
 from routilux.keeping.copying import pack_job, unpack_job
 from routilux.keeping.finding import summarize_job
 from routilux.model.graph import FlowGraph
-from routilux.model.options import checked_shutdown
+from routilux.model.options import checked_shared_memory_limit, checked_shutdown
 from routilux.model.routine import Routine
 from routilux.routing import compile_plan
 from routilux.runtime.job import Job
@@ -71,6 +71,7 @@ class Flow(FlowGraph):
         entry_params: dict[str, Any] | None = None,
         *,
         shutdown: float = SHUTDOWN_SECONDS,
+        shared_memory_limit: int | None = None,
         **keeping: Unpack[Keeping],
     ) -> JobState:
         """Run the flow and wait until everything is handled.
@@ -82,6 +83,8 @@ class Flow(FlowGraph):
                 has one, else at its `__call__`; None for the only one that has an entry and is fed by nobody.
             entry_params: that message's parameters; none when None.
             shutdown: seconds that turns in hand get if the job ends early.
+            shared_memory_limit: bytes of memory, at most, that the job shares with its workers, for large arrays; None
+                for a quarter of what this program may use. While there is no room, what would take some waits.
             keeping: where and how the job is kept, as for `start`.
 
         Returns:
@@ -102,7 +105,13 @@ class Flow(FlowGraph):
         with ending_on_sigterm(is_wanted=keeping.get("store") is not None):
             try:
                 job = self._start(
-                    entry_routine_id, entry_params or {}, started.append, keeping, keep_open=False, shutdown=shutdown
+                    entry_routine_id,
+                    entry_params or {},
+                    started.append,
+                    keeping,
+                    keep_open=False,
+                    shutdown=shutdown,
+                    shared_memory_limit=shared_memory_limit,
                 )
                 job.collect()
                 return job.wait()
@@ -120,6 +129,7 @@ class Flow(FlowGraph):
         *,
         keep_open: bool = False,
         shutdown: float = SHUTDOWN_SECONDS,
+        shared_memory_limit: int | None = None,
         **keeping: Unpack[Keeping],
     ) -> Job:
         """Start a job and return at once; with a store, once its first checkpoint is durable.
@@ -129,6 +139,7 @@ class Flow(FlowGraph):
             entry_params: that message's parameters.
             keep_open: go on taking messages by `Job.send` until `Job.close_entry`.
             shutdown: seconds that turns in hand get if the job ends early.
+            shared_memory_limit: as for `execute`.
             keeping: where and how the job is kept, to be resumed: see `Keeping`. With a `store`, all values that are
                 emitted and all declared state must be such that can be kept (`routilux.register`).
 
@@ -139,7 +150,13 @@ class Flow(FlowGraph):
             StoreWriteError, CheckpointFailedError: the store could not be written.
         """
         return self._start(
-            entry_routine_id, entry_params or {}, lambda _: None, keeping, keep_open=keep_open, shutdown=shutdown
+            entry_routine_id,
+            entry_params or {},
+            lambda _: None,
+            keeping,
+            keep_open=keep_open,
+            shutdown=shutdown,
+            shared_memory_limit=shared_memory_limit,
         )
 
     @staticmethod
@@ -152,6 +169,7 @@ class Flow(FlowGraph):
         drop: Collection[str] = (),
         migrate: Mapping[str, Callable[[Any], Any]] | None = None,
         shutdown: float = SHUTDOWN_SECONDS,
+        shared_memory_limit: int | None = None,
         **keeping: Unpack[ResumeKeeping],
     ) -> Job:
         """Go on with a job that was paused, that failed, or whose program ended in any way.
@@ -169,6 +187,7 @@ class Flow(FlowGraph):
                 for the results of an output. The error that refuses a resume says which.
             migrate: for routines whose declared state is of another kind now, what makes the new one of the old one.
             shutdown: seconds that turns in hand get if the job ends early.
+            shared_memory_limit: as for `execute`.
             keeping: how it is kept from now on, as for `start`.
 
         Raises:
@@ -185,7 +204,14 @@ class Flow(FlowGraph):
         wanted = Wanted(rename or {}, drop, migrate or {})
         options: Keeping = {**keeping}  # type: ignore[typeddict-item]  # without where it is, which is told apart
         return resume_job(
-            flow, open_store(store), job_id, options, wanted, lambda _: None, shutdown=checked_shutdown(shutdown)
+            flow,
+            open_store(store),
+            job_id,
+            options,
+            wanted,
+            lambda _: None,
+            shutdown=checked_shutdown(shutdown),
+            memory_limit=checked_shared_memory_limit(shared_memory_limit),
         )
 
     @staticmethod
@@ -270,6 +296,7 @@ class Flow(FlowGraph):
         *,
         keep_open: bool,
         shutdown: float,
+        shared_memory_limit: int | None,
     ) -> Job:
         if entry is None and not keep_open:
             entry = self._only_entry()
@@ -278,11 +305,13 @@ class Flow(FlowGraph):
         if entry is not None:
             self.routines[entry].entry_slot()
         shutdown = checked_shutdown(shutdown)
+        memory_limit = checked_shared_memory_limit(shared_memory_limit)
         check_flow(self)
         plan = compile_plan(self)
         kept = begin_kept(keeping)
         job_id = secrets.token_hex(6) if kept is None else kept.lease.job_id
-        return start_job(self, Beginning(plan, job_id, kept), First(entry, params, keep_open), hold, shutdown=shutdown)
+        beginning = Beginning(plan, job_id, kept, memory_limit=memory_limit)
+        return start_job(self, beginning, First(entry, params, keep_open), hold, shutdown=shutdown)
 
     def _take_fields(self) -> dict[str, Any]:
         fields = super()._take_fields()

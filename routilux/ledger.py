@@ -33,6 +33,7 @@ from routilux.turn.state import apply_ops
 from supervisors.errors import InternalError
 from supervisors.mailbox import Mailbox
 from supervisors.places.base import Finished
+from supervisors.wire.outside import Leased
 
 
 class Admission(Enum):
@@ -572,7 +573,10 @@ class Ledger(Merging):
     def _append_all(self, way: Way, emissions: list[Emission], keys: Keys, at: float, rung: list[Mailbox]) -> None:
         """Append messages, as a block where the receiver takes such."""
         payloads = [_payload_on(way, emission) for emission in emissions]
-        if not (way.is_plain and way.takes_blocks):
+        # All of a way's payloads are dicts, or none is. A block would keep what holds shared memory until all of it is
+        # handled.
+        has_leased = payloads[0].__class__ is not dict and Leased in map(type, payloads)
+        if has_leased or not (way.is_plain and way.takes_blocks):
             for payload, key in zip(payloads, keys.to_list(), strict=True):
                 self._append(way, payload, key, at, rung)
             return

@@ -76,8 +76,9 @@ class Poller:
         # What is watched, beside the selector: its own map is slow to ask, which each event would pay.
         self._callbacks: dict[int, Callback] = {}
         self.watch(self._wake_out.fileno(), selectors.EVENT_READ, self._swallow)
-        # Guards _armed and the wake pair's life.
-        self._lock = threading.Lock()
+        # Guards _armed and the wake pair's life. It may be taken twice: a collection of garbage may run in here, and
+        # end what wakes somebody by its end.
+        self._lock = threading.RLock()
         self._armed = False
         self._closed = False
 
@@ -119,8 +120,8 @@ class Poller:
 
     def _swallow(self, _events: int) -> None:
         with self._lock:
-            self._armed = False
             self._wake_out.recv(16)
+            self._armed = False
 
     def _ring(self) -> None:
         with self._lock:

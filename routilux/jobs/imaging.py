@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import inspect
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -47,7 +47,7 @@ from routilux.serial.carried import needs_of
 from routilux.serial.shape import TypeShape
 from routilux.turn.codec import decode_boot, encode_boot
 from routilux.turn.state import from_stored
-from routilux.turn.values import ValueCodec
+from routilux.turn.values import ValueCodec, to_kept
 
 
 class Clocks(NamedTuple):
@@ -236,7 +236,13 @@ def describe_state(state_type: type | None) -> str:
 # ---- and back
 
 
-def read_books(image: Image, plan: Plan, clocks: Clocks, codec: ValueCodec) -> Books:
+def read_books(
+    image: Image,
+    plan: Plan,
+    clocks: Clocks,
+    codec: ValueCodec,
+    house: Callable[[bytes], bytes] = lambda payload: payload,
+) -> Books:
     """Give the books that a job begins with that goes on from an image.
 
     Args:
@@ -244,6 +250,7 @@ def read_books(image: Image, plan: Plan, clocks: Clocks, codec: ValueCodec) -> B
         plan: the compiled flow, its connections under the numbers of the image.
         clocks: of the job that begins.
         codec: of the user's values.
+        house: gives a payload as it is to be held while it waits to be handled.
     """
     job = image.job
     images = {routine.id: routine for routine in image.routines}
@@ -259,7 +266,7 @@ def read_books(image: Image, plan: Plan, clocks: Clocks, codec: ValueCodec) -> B
             for worker in range(routine.options.states)
         )
         known = images.get(routine.id)
-        accounts.append(_NEW if known is None else _read_routine(known, clocks))
+        accounts.append(_NEW if known is None else _read_routine(known, clocks, house))
         accounts[-1] = accounts[-1]._replace(committed=committed)
     return Books(
         sent=[*job.sent, *added],
@@ -280,8 +287,8 @@ _NEW = AccountBooks((), (), (), (), (), (), "pending", None, is_skipped=False, c
 """Of a routine that the image did not have."""
 
 
-def _read_routine(image: RoutineImage, clocks: Clocks) -> AccountBooks:
-    read = partial(read_message, now=clocks.now)
+def _read_routine(image: RoutineImage, clocks: Clocks, house: Callable[[bytes], bytes]) -> AccountBooks:
+    read = partial(read_message, now=clocks.now, house=house)
     return AccountBooks(
         committed=(),
         versions=(),
@@ -348,7 +355,7 @@ def image_message(message: Message, codec: ValueCodec, waited: float = 0.0) -> M
         message.edge,
         message.seq,
         to_bytes(message.key),
-        payload if isinstance(payload, bytes) else codec.encode(payload, "payload"),
+        to_kept(payload) if isinstance(payload, bytes) else codec.encode(payload, "payload"),
         message.failures,
         message.crashes,
         message.redelivered,
@@ -361,17 +368,20 @@ def image_message(message: Message, codec: ValueCodec, waited: float = 0.0) -> M
     )
 
 
-def read_message(image: MessageImage, now: float = 0.0) -> Message:
+def read_message(
+    image: MessageImage, now: float = 0.0, house: Callable[[bytes], bytes] = lambda payload: payload
+) -> Message:
     """Give the message that an image is of.
 
     Args:
         image: the image.
         now: clock reading, where anybody looks at when it was sent.
+        house: as of `read_books`.
     """
     return Message(
         image.edge,
         image.seq,
-        {} if image.parts else image.payload,
+        {} if image.parts else house(image.payload),
         from_bytes(image.key),
         now - image.waited,
         image.failures,
@@ -380,7 +390,7 @@ def read_message(image: MessageImage, now: float = 0.0) -> Message:
         image.released,
         image.stepped,
         _read_once(image.once),
-        tuple([read_message(part, now) for part in image.parts]),
+        tuple([read_message(part, now, house) for part in image.parts]),
         image.partition,
     )
 

@@ -271,12 +271,6 @@ class _LostCodec:
     def __init__(self, lost: Unreadable) -> None:
         self._lost = lost
 
-    def encode(self, value: Any, path: str) -> bytes:
-        raise ValueDecodingError(f"{path} could not be read where it was kept")
-
-    def check(self, value: Any, path: str) -> None:
-        self.encode(value, path)
-
     def decode(self, data: bytes) -> Any:
         raise ValueDecodingError(self._lost.error.text)
 

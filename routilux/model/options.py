@@ -48,7 +48,8 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
         max_abandoned: abandoned threads, or tasks of `async` handlers, that may still be in their handlers; with more
             the job is stopped.
         memory_limit: bytes that each worker of a process routine may hold resident, with all that it has
-            started; one that holds more while it handles a message is ended. None for no limit. On Linux it
+            started; one that holds more while it handles a message is ended. None for no limit. What it looks at of
+            the memory that the job shares does not count. On Linux it
             also bounds what a worker may ask for over what it starts with, so that most of what goes over it is
             a `MemoryError` at its line; there each thread of a handler counts 8 MiB for its stack, and each
             program that it starts is bound likewise.
@@ -213,6 +214,13 @@ def checked_shutdown(value: object) -> float:
     if is_number(value) and value >= 0:
         return value
     raise OptionError(f"expected shutdown to be a number of seconds of at least 0, got {value!r}")
+
+
+def checked_shared_memory_limit(value: object) -> int | None:
+    """Give `value` if it can be how much memory a job shares; None for what that is by itself. Raises `OptionError`."""
+    if value is None or (is_whole(value, 0) and value <= sys.maxsize):
+        return value
+    raise OptionError(f"expected shared_memory_limit to be a whole number of bytes, or None, got {value!r}")
 
 
 def _is_whole(value: object, least: int) -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-from routilux.messages import Message, TurnFailure, TurnPart
+from routilux.messages import Emission, Message, TurnFailure, TurnPart
 from routilux.partitioning import is_key
 from routilux.turn.codec import check_ops, decode_failure, decode_part, encode_boot, write_request
 from routilux.turn.tables import Outgoing
@@ -13,6 +13,7 @@ from routilux.turn.values import PICKLED, ValueCodec
 from supervisors.errors import FrameError
 from supervisors.places.base import Finished
 from supervisors.text import cut
+from supervisors.wire.outside import OUTSIDE_TAG, Leased
 
 
 class Carrier(Protocol):
@@ -28,15 +29,18 @@ class Carrier(Protocol):
     def boot(self, committed: dict[str, Any]) -> Any:
         """The form in which a worker gets the committed state it starts with."""
 
-    def check(self, finished: Iterable[Finished]) -> None:
-        """Hold that finished turns can be committed.
+    def check(self, finished: Iterable[Finished], worker: int) -> None:
+        """Hold that finished turns of a worker can be committed.
 
         Raises:
             FrameError: one cannot; none is to be.
         """
 
-    def part(self, body: Any) -> TurnPart:
-        """Read a part of a running turn."""
+    def part(self, body: Any, worker: int) -> TurnPart:
+        """Read a part of a running turn of a worker."""
+
+    def is_record(self, body: Any) -> bool:
+        """Whether a part of a running turn is there to be written down, and nothing else."""
 
     def failure(self, body: Any) -> TurnFailure:
         """Read how a turn failed."""
@@ -55,12 +59,16 @@ class LocalCarrier:
         """The ledger's own dict, which its commits change."""
         return committed
 
-    def check(self, finished: Iterable[Finished]) -> None:
+    def check(self, finished: Iterable[Finished], worker: int) -> None:
         """Do nothing: whoever has made them is in this program."""
 
-    def part(self, body: TurnPart) -> TurnPart:
+    def part(self, body: TurnPart, worker: int) -> TurnPart:
         """The part itself."""
         return body
+
+    def is_record(self, body: TurnPart) -> bool:
+        """As the part says."""
+        return body.once is not None
 
     def failure(self, body: TurnFailure) -> TurnFailure:
         """The failure itself."""
@@ -73,12 +81,20 @@ class WireCarrier:
     Args:
         outgoing: the events of the routine, in the order of their indexes.
         values: how values are encoded.
+        lease: gives what a worker has emitted with what holds the shared memory that it names; raises `FrameError` if
+            the worker may not name that. None: nothing may.
     """
 
     keeps_references = False
 
-    def __init__(self, outgoing: Iterable[Outgoing], values: ValueCodec = PICKLED) -> None:
+    def __init__(
+        self,
+        outgoing: Iterable[Outgoing],
+        values: ValueCodec = PICKLED,
+        lease: Callable[[int, bytes], Leased] | None = None,
+    ) -> None:
         self._values = values
+        self._lease = lease
         # For each event, whether somebody receives it, so that its emissions must carry data.
         events = tuple(outgoing)
         self._carried = tuple(event.by_reference or event.encoded for event in events)
@@ -86,7 +102,7 @@ class WireCarrier:
         self._has_keys = any(self._keys)
 
     def requests(self, taken: Iterable[tuple[int, Message]]) -> list[tuple[int, Any]]:
-        """Wrap the payloads, which their senders have encoded."""
+        """Wrap the payloads, which their senders have encoded; a request holds what they hold."""
         values = self._values
         return [(delivery, write_request(message, values)) for delivery, message in taken]
 
@@ -94,26 +110,36 @@ class WireCarrier:
         """Encode the committed state."""
         return encode_boot(committed, self._values)
 
-    def check(self, finished: Iterable[Finished]) -> None:
+    def check(self, finished: Iterable[Finished], worker: int) -> None:
         """Hold that finished turns can be committed; payloads and state stay encoded."""
         carried, count, has_keys = self._carried, len(self._carried), self._has_keys
+        naming: list[list[Emission]] = []
         for _seq, result, _seconds, _at in finished:
             for event, _reference, encoded, keys in result.emissions:
                 if event >= count or (encoded is None and carried[event]):
                     raise FrameError(self._describe(event))
                 if keys or has_keys:
                     self._check_keys(event, keys)
+                if encoded and encoded[0] == OUTSIDE_TAG:
+                    naming.append(result.emissions)
             if result.state:
                 check_ops(result.state)
+        for emissions in naming:
+            self._lease_named(emissions, worker)
 
-    def part(self, body: bytes) -> TurnPart:
+    def part(self, body: bytes, worker: int) -> TurnPart:
         """Read the envelope; payloads and state stay encoded. Raises as `check`."""
         part = decode_part(body)
         for event, _reference, encoded, keys in part.emissions:
             if event >= len(self._carried) or (encoded is None and self._carried[event]):
                 raise FrameError(self._describe(event))
             self._check_keys(event, keys)
+        self._lease_named(part.emissions, worker)
         return part
+
+    def is_record(self, body: bytes) -> bool:
+        """As its envelope says. Raises as `check`."""
+        return decode_part(body).once is not None
 
     def failure(self, body: bytes) -> TurnFailure:
         """Read the envelope; the exception stays pickled."""
@@ -130,3 +156,11 @@ class WireCarrier:
         count = len(self._carried)
         found = "without data" if event < count else f"of event {event} out of {count}"
         return f"expected emissions that can be handed on, got one {found}"
+
+    def _lease_named(self, emissions: list[Emission], worker: int) -> None:
+        """Put, in the place of what names shared memory, the same with what holds that; more than once does no harm."""
+        for at, (event, reference, encoded, keys) in enumerate(emissions):
+            if encoded and encoded[0] == OUTSIDE_TAG and encoded.__class__ is bytes:
+                if self._lease is None:
+                    raise FrameError("expected no shared memory to be named, where there is none")
+                emissions[at] = event, reference, self._lease(worker, encoded), keys

@@ -290,7 +290,7 @@ class Job(JobHandle):
         target = self._ledger.accounts[self._ledger.plan.edges[edge].target]
         codec = self._ledger.codec
         if target.takes_bytes:
-            return codec.encode(data, "data")
+            return codec.share(data, "data")
         codec.check(data, "data")
         return dict(data)
 

@@ -24,7 +24,6 @@ from routilux.stores.base import Lease, Store, checked_job_id
 from routilux.stores.errors import JobExistsError
 from routilux.stores.opening import open_store
 from routilux.stores.owners import this_process
-from routilux.turn.values import ValueCodec
 
 KEEP_CHECKPOINTS = 3
 """Newest checkpoints that a job keeps, unless it is told otherwise (arbitrary: two for when the newest is damaged)."""
@@ -166,11 +165,6 @@ def keep_with(store: Store, lease: Lease, options: Keeping, created_at: float) -
         stops_on_error=options.get("on_checkpoint_error", "continue") == "stop",
         created_at=created_at,
     )
-
-
-def codec_of(kept: Kept | None, default: ValueCodec) -> ValueCodec:
-    """Give the codec of a job's values."""
-    return default if kept is None else kept.codec
 
 
 def take_new(store: Store, job_id: str) -> Lease:

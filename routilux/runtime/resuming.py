@@ -67,6 +67,7 @@ def resume_job(
     hold: Callable[[Job], object],
     *,
     shutdown: float,
+    memory_limit: int | None,
 ) -> Job:
     """Go on with a job where its newest good checkpoint has it.
 
@@ -78,6 +79,7 @@ def resume_job(
         wanted: what is to become of what the flow has no more.
         hold: given the job before any signal handler can raise.
         shutdown: seconds that turns in hand get if the job ends early.
+        memory_limit: bytes that it shares with its workers at most; None for what that is by itself.
 
     Raises:
         FlowCheckError: the flow cannot be run.
@@ -112,7 +114,7 @@ def resume_job(
         number=header.number,
         pause_points=tuple(image.job.pause_points),
     )
-    beginning = Beginning(plan, job_id, kept, _restoring(image, plan, kept, wanted))
+    beginning = Beginning(plan, job_id, kept, _restoring(image, plan, kept, wanted), memory_limit)
     return start_job(graph, beginning, First(None, {}, image.job.is_entry_open), hold, shutdown=shutdown)
 
 
@@ -234,7 +236,8 @@ def _restoring(image: Image, plan: Plan, kept: Kept, wanted: Wanted) -> Callable
     def restore(ledger: Ledger, clocks: Clocks) -> None:
         states = [_migrate(state, plan, kept, wanted) for state in image.states]
         memos = read_journals(kept.store, image.header.job_id, image.job.once, seal_key=kept.key)
-        ledger.restore(read_books(replace(image, states=states), plan, clocks, kept.codec), memos)
+        books = read_books(replace(image, states=states), plan, clocks, kept.codec, ledger.codec.house)
+        ledger.restore(books, memos)
 
     return restore
 

@@ -209,7 +209,7 @@ class RoutineActor(Behavior):
 
     def on_part(self, number: int, seq: int, body: Any) -> bool:
         """Let a part out, and let its turn go on when there is room downstream; what is recorded needs none."""
-        part = self._carrier.part(body)
+        part = self._carrier.part(body, number)
         if part.once is not None:
             return self._record_once(number, seq, part.once)
         if not self._ledger.release(self._account, self._state_of[number], seq, part, self._ctx.now()):
@@ -223,7 +223,7 @@ class RoutineActor(Behavior):
     def on_done(self, number: int, finished: Sequence[Finished]) -> bool:
         """Commit finished turns; False where one was put back, and will be run again."""
         if not self._is_local:
-            self._carrier.check(finished)
+            self._carrier.check(finished, number)
         self._fruitful[number] = True
         if self._sizer is not None:
             for _seq, _result, seconds, _at in finished:
@@ -286,7 +286,7 @@ class RoutineActor(Behavior):
 
     def may_overtake(self, body: Any) -> bool:
         """What is recorded once is recorded at once: nothing in the flow comes out of order by that."""
-        return self._carrier.part(body).once is not None
+        return self._carrier.is_record(body)
 
     def size_of(self, body: Any) -> int:
         """Give what a result holds."""

@@ -35,8 +35,9 @@ from routilux.runtime.hangs import warn_slow
 from routilux.runtime.interrupts import Uninterrupted
 from routilux.runtime.job import Job
 from routilux.runtime.job_supervisor import ABANDON_SECONDS, RECORDER_SECONDS, JobSupervisor
-from routilux.runtime.keeping import Kept, codec_of
+from routilux.runtime.keeping import Kept
 from routilux.runtime.makers import PlaceMaker
+from routilux.runtime.memory import JobMemory
 from routilux.runtime.routine_actor import RoutineActor
 from routilux.runtime.running import running
 from routilux.runtime.signals import note_resume
@@ -57,6 +58,7 @@ from supervisors.places.base import Listener, LoopListener, Place
 from supervisors.places.flusher import flusher
 from supervisors.places.looped import LoopPlace
 from supervisors.places.ordered import OrderedListener, OrderedPlace, line_limit
+from supervisors.places.process.exchange import Exchange
 from supervisors.places.process.output import show_output
 from supervisors.places.process.place import ProcessPlace
 from supervisors.places.thread import ThreadPlace
@@ -84,12 +86,14 @@ class Beginning(NamedTuple):
         job_id: the job's id.
         kept: how it is kept; None for a job without a store.
         restore: puts into its ledger what a checkpoint held, given what its clock readings mean; None for a new job.
+        memory_limit: bytes that it shares with its workers at most; None for what that is by itself.
     """
 
     plan: Plan
     job_id: str
     kept: Kept | None = None
     restore: Callable[[Ledger, Clocks], None] | None = None
+    memory_limit: int | None = None
 
 
 class First(NamedTuple):
@@ -167,7 +171,8 @@ class _Wiring:
         self._beginning = beginning
         self._shutdown = shutdown
         plan, kept = beginning.plan, beginning.kept
-        job_id, codec = beginning.job_id, codec_of(kept, PICKLED)
+        self._memory = memory = JobMemory(PICKLED if kept is None else kept.codec, beginning.memory_limit, plan)
+        job_id, codec = beginning.job_id, memory.codec
         services = {
             routine.id: _carry_service(routine, job_id, codec) for routine in plan.routines if routine.is_process
         }
@@ -192,7 +197,10 @@ class _Wiring:
         self._supervisor = JobSupervisor(
             ledger,
             self._state_actor,
-            [_actor_maker(account, ledger, services, shutdown, inherited, journal) for account in ledger.accounts],
+            [
+                _actor_maker(account, ledger, memory, services, shutdown, inherited, journal)
+                for account in ledger.accounts
+            ],
             self._finished,
             job_id=job_id,
             shutdown=shutdown,
@@ -288,6 +296,7 @@ class _Wiring:
 
     def _give_back(self) -> None:
         running.leave(self._beginning.job_id)
+        self._memory.close()
         if self._beginning.kept is not None:
             self._beginning.kept.lease.release()
 
@@ -348,6 +357,7 @@ def _service_of(
 def _actor_maker(
     account: Account,
     ledger: Ledger,
+    memory: JobMemory,
     services: dict[str, bytes],
     shutdown: float,
     inherited: int | None,
@@ -356,14 +366,16 @@ def _actor_maker(
     routine, job_id = account.plan, ledger.job_id
     warn = partial(warn_slow, account, tell_origin(ledger.plan, job_id, routine.id))
     if routine.is_process:
-        carrier: LocalCarrier | WireCarrier = WireCarrier(routine.outgoing, ledger.codec)
-        make_place = _process_place(account, services[routine.id], warn, () if inherited is None else (inherited,))
+        exchange = memory.exchange(account, ledger)
+        carrier: LocalCarrier | WireCarrier = WireCarrier(routine.outgoing, ledger.codec, exchange.lease)
+        descriptors = () if inherited is None else (inherited,)
+        make_place = _process_place(account, services[routine.id], warn, descriptors, exchange)
     else:
         carrier = LocalCarrier()
         timeout = routine.options.timeout
-        codec = ledger.codec
+        codec = memory.codec_for(account, ledger)
         if routine.is_async:
-            make_place = _loop_place(account, job_id, codec, warn)
+            make_place = _loop_place(account, job_id, memory.codec, warn)
         elif timeout is None:
             make_place = _thread_place(routine, job_id, codec)
         else:
@@ -448,14 +460,16 @@ def _loop_place(account: Account, job_id: str, codec: ValueCodec, warn: Warn) ->
     return make
 
 
-def _process_place(account: Account, service: bytes, warn: Warn, inherited: tuple[int, ...]) -> PlaceMaker:
+def _process_place(
+    account: Account, service: bytes, warn: Warn, inherited: tuple[int, ...], exchange: Exchange
+) -> PlaceMaker:
     routine = account.plan
 
     def make(listener: OrderedListener, ctx: Context, wait: Callable[[], bool]) -> Place:  # noqa: ARG001  nothing runs here
         if not isinstance(ctx.parker, Poller):
             message = "the actor of a process routine waits at a Poller"
             raise TypeError(message)
-        make_pool = partial(_pool_of, account, service, warn, inherited, ctx.parker, ctx.now)
+        make_pool = partial(_pool_of, account, service, warn, inherited, exchange, ctx.parker, ctx.now)
         if not routine.options.has_line:
             return make_pool(listener)
         workers = routine.options.pool
@@ -470,6 +484,7 @@ def _pool_of(
     service: bytes,
     warn: Warn,
     inherited: tuple[int, ...],
+    exchange: Exchange,
     poller: Poller,
     clock: Callable[[], float],
     listener: Listener,
@@ -489,5 +504,6 @@ def _pool_of(
         inherited=inherited,
         result_type=WireResult,
         launch=to_launch(routine.options, _WORKER_MODULES),
+        exchange=exchange,
         note_ended=account.note_ended,
     )

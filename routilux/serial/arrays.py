@@ -12,6 +12,7 @@ import sys
 from typing import Any
 
 from routilux.serial.errors import MissingLibraryError
+from supervisors.wire.outside import LEAST_BYTES
 from supervisors.wire.values import RefusedPartError
 
 _KINDS = frozenset("biufcmMSUV")
@@ -22,6 +23,18 @@ def is_numpy(value: Any) -> bool:
     """Tell whether `value` is an array or a scalar of NumPy."""
     numpy = sys.modules.get("numpy")
     return numpy is not None and isinstance(value, numpy.ndarray | numpy.generic)
+
+
+def elements_of(value: Any) -> memoryview | None:
+    """Give the bytes of the elements of an array of NumPy that is large; None for any other, and for one in pieces."""
+    numpy = sys.modules["numpy"]
+    flags = value.flags
+    if type(value) is not numpy.ndarray or value.nbytes < LEAST_BYTES or not (flags.c_contiguous or flags.f_contiguous):
+        return None
+    if value.dtype.hasobject:
+        return None
+    in_order = value if flags.c_contiguous else value.T
+    return memoryview(in_order.reshape(-1).view(numpy.uint8))
 
 
 def take_numpy(value: Any, *, is_check: bool) -> tuple[Any, ...]:
@@ -52,19 +65,26 @@ def take_numpy(value: Any, *, is_check: bool) -> tuple[Any, ...]:
 
 def make_numpy(description: Any, shape: Any, order: Any, data: Any) -> Any:
     """Make an array or scalar; raises `MissingLibraryError` without NumPy, and else what NumPy does."""
+    if type(data) is not bytes:
+        raise TypeError("no parts of an array")
+    array = make_apart(description, shape, order, data)
+    return array[()] if shape is None else array.copy(order="K")
+
+
+def make_apart(description: Any, shape: Any, order: Any, data: Any) -> Any:
+    """Make an array of elements that stay where they are, and cannot be written there; raises as `make_numpy`."""
     try:
         numpy: Any = importlib.import_module("numpy")
         formats: Any = importlib.import_module("numpy.lib.format")
     except ImportError as error:
         raise MissingLibraryError("numpy", str(error)) from error
-    if type(data) is not bytes or type(order) is not str or not (shape is None or _is_shape(shape)):
+    if type(data) not in {bytes, memoryview} or type(order) is not str or not (shape is None or _is_shape(shape)):
         raise TypeError("no parts of an array")
     _check_description(description)
-    dtype = formats.descr_to_dtype(description)
-    if dtype.hasobject or dtype.kind not in _KINDS or dtype.itemsize * math.prod(shape or ()) != len(data):
-        raise ValueError(f"{len(data)} bytes are no array of {dtype} of shape {shape}")
-    array = numpy.ndarray(() if shape is None else shape, dtype, buffer=data, order=order)
-    return array[()] if shape is None else array.copy(order="K")
+    dtype, size = formats.descr_to_dtype(description), memoryview(data).nbytes
+    if dtype.hasobject or dtype.kind not in _KINDS or dtype.itemsize * math.prod(shape or ()) != size:
+        raise ValueError(f"{size} bytes are no array of {dtype} of shape {shape}")
+    return numpy.ndarray(() if shape is None else shape, dtype, buffer=data, order=order)
 
 
 def _is_shape(shape: Any) -> bool:

@@ -14,7 +14,8 @@ from routilux.serial.errors import PickleRefusedError
 from routilux.serial.graph import GRAPH, Reader, RegisteredTypes, check_graph, write_graph
 from routilux.serial.registry import Registry, default
 from supervisors.errors import ValueEncodingError
-from supervisors.wire import values
+from supervisors.wire import sharing, values
+from supervisors.wire.outside import BESIDE, OUTSIDE, Space, inner_of
 
 _BY_VALUE = b"cloudpickle"
 """What is in every pickle that holds code: the functions that make classes and functions again are named so."""
@@ -54,6 +55,41 @@ class Carried:
                 raise
         return values.encode_code(value, path)
 
+    def share(self, value: Any, path: str = "value") -> bytes:
+        """Encode: without shared memory it is the same."""
+        return self.encode(value, path)
+
+    def share_apart(self, value: Any, path: str, space: Space) -> bytes:
+        """Encode a value that is not plain, with its large buffers in shared memory where there is room.
+
+        Args:
+            value: what goes into a message.
+            path: as of `encode`.
+            space: the shared memory.
+
+        Raises:
+            ValueEncodingError: as `encode`; or there is no room for so much.
+        """
+        buffers = sharing.Buffers()
+        try:
+            inner = write_graph(value, path, self._registry, buffers)
+        except ValueEncodingError:
+            if not self.allow_pickle:
+                raise
+            return sharing.share(value, path, space)
+        return sharing.place(inner, buffers.taken, path, space)
+
+    def withdraw(self, data: bytes) -> None:
+        """Do nothing: without shared memory what it gave is bytes."""
+
+    def house(self, data: bytes) -> bytes:
+        """Give it as it is."""
+        return data
+
+    def empty(self, size: int) -> memoryview | None:
+        """Give none."""
+        return None
+
     def check(self, value: Any, path: str = "value") -> None:
         """Raise what `encode` would raise, for less: nothing is kept of a graph, and arrays are not copied."""
         if values.encode_plain(value, path) is not None:
@@ -65,8 +101,12 @@ class Carried:
                 raise
             values.encode_code(value, path)
 
-    def decode(self, data: bytes | memoryview) -> Any:
+    def decode(self, data: bytes | memoryview, space: Space | None = None) -> Any:
         """Give back the value that `encode` was given. No code runs but that of migrations and, if allowed, pickles.
+
+        Args:
+            data: the bytes.
+            space: where the shared memory is that they may name.
 
         Raises:
             ValueReadingError: the value cannot be read here: its class is not registered, say, or it is a pickle.
@@ -78,7 +118,15 @@ class Carried:
             return self._reader.read(view[1:])
         if rung == values.PICKLE and not self.allow_pickle:
             raise PickleRefusedError
-        return values.decode(view)
+        found = sharing.find_buffers(data, space)
+        if found is None:
+            return values.decode(view)
+        buffers, inner = found
+        if bytes(inner[:1]) == GRAPH:
+            return self._reader.read(inner[1:], buffers)
+        if not self.allow_pickle:
+            raise PickleRefusedError
+        return values.decode_apart(inner, buffers)
 
     def __reduce__(self) -> Any:
         return _restore, (self._registry, self.allow_pickle)
@@ -93,6 +141,8 @@ def needs_of(data: bytes | memoryview) -> set[str]:
 
     The bytes must have been written by this interpreter: its version is the one that is told.
     """
+    if bytes(data[:1]) in {BESIDE, OUTSIDE}:
+        data = inner_of(data)
     if bytes(data[:1]) != values.PICKLE:
         return set()
     if _BY_VALUE not in bytes(data):

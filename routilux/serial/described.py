@@ -10,10 +10,10 @@ import reprlib
 from typing import Any, NamedTuple
 
 from routilux.serial.graph import GRAPH, Reader
-from routilux.serial.makers import NUMPY
+from routilux.serial.makers import APART, NUMPY
 from supervisors.errors import ValueDecodingError
 from supervisors.text import cut, printable
-from supervisors.wire import values
+from supervisors.wire import sharing, values
 
 _TEXT = 1_000
 """Characters of the text of an object (arbitrary; a screen shows less)."""
@@ -56,17 +56,22 @@ def describe(data: bytes | memoryview) -> Any:
         return _reader.read(view[1:])
     if rung == values.PICKLE:
         return Opaque("pickle", None, {"bytes": len(view)})
-    return values.decode(view)
+    found = sharing.find_buffers(data, None)
+    if found is None:
+        return values.decode(view)
+    buffers, inner = found
+    if bytes(inner[:1]) == GRAPH:
+        return _reader.read(inner[1:], buffers)
+    return Opaque("pickle", None, {"bytes": len(view)})
 
 
 def find_types(data: bytes | memoryview) -> set[WrittenAs]:
     """Tell which registered types occur in a value, as they were written. Empty for what is no graph, or damaged."""
-    view = memoryview(data)
-    if bytes(view[:1]) != GRAPH:
-        return set()
     types = _NotingTypes()
     with contextlib.suppress(ValueDecodingError):  # whoever reads the value is told
-        Reader(types, {NUMPY: _describe_array}).read(view[1:])
+        buffers, view = sharing.find_buffers(data, None) or ((), memoryview(data))
+        if bytes(view[:1]) == GRAPH:
+            Reader(types, _ARRAYS).read(view[1:], buffers)
     return types.found
 
 
@@ -135,4 +140,5 @@ def _describe_array(description: Any, shape: Any, *_rest: Any) -> Opaque:
     return Opaque("numpy", None, {"type": description, "shape": shape})
 
 
-_reader = Reader(_OpaqueTypes(), {NUMPY: _describe_array})
+_ARRAYS = {NUMPY: _describe_array, APART: _describe_array}
+_reader = Reader(_OpaqueTypes(), _ARRAYS)

@@ -15,13 +15,14 @@ from __future__ import annotations
 import io
 import pickle
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from routilux.serial import arrays, streams
 from routilux.serial.errors import ValueReadingError
 from routilux.serial.kinds import ObjectKind
 from routilux.serial.makers import (
+    APART,
     BULK,
     DEFAULT_DICT,
     FACTORIES,
@@ -36,6 +37,7 @@ from routilux.serial.makers import (
 from routilux.serial.registry import Registration, Registry, WrittenType
 from supervisors.errors import ValueDecodingError, ValueEncodingError
 from supervisors.tracebacks import type_name
+from supervisors.wire.sharing import Buffers
 from supervisors.wire.values import (
     MAX_VALUE_BYTES,
     PROTOCOL,
@@ -83,14 +85,18 @@ class _Pickler(pickle.Pickler):
         file: where to.
         registry: the classes it knows.
         is_check: whether the bytes of arrays are counted only.
+        buffers: takes the elements of large arrays; None: all are written.
     """
 
-    def __init__(self, file: BoundedFile | CountingFile, registry: Registry, *, is_check: bool) -> None:
+    def __init__(
+        self, file: BoundedFile | CountingFile, registry: Registry, *, is_check: bool, buffers: Buffers | None = None
+    ) -> None:
         super().__init__(file, PROTOCOL, buffer_callback=_refuse_buffer)
         self.memo = _TOKENS
         self._file = file
         self._classes = registry.by_class
         self._is_check = is_check
+        self._buffers = buffers
 
     def reducer_override(self, obj: Any) -> Any:
         cls = type(obj)
@@ -117,6 +123,10 @@ class _Pickler(pickle.Pickler):
             self._count(obj)
             return _MAKE, (number, *take(obj, is_check=self._is_check))
         if arrays.is_numpy(obj):
+            elements = None if self._buffers is None else arrays.elements_of(obj)
+            if self._buffers is not None and elements is not None:
+                *parts, _none = arrays.take_numpy(obj, is_check=True)
+                return _MAKE, (APART, self._buffers.add(elements), *parts)
             self._count(obj)
             return _MAKE, (NUMPY, *arrays.take_numpy(obj, is_check=self._is_check))
         raise RefusedPartError(_refusal(obj))
@@ -169,14 +179,20 @@ _HEAP_TYPE = 1 << 9
 """The flag of classes that were made by a class statement (`Py_TPFLAGS_HEAPTYPE`)."""
 
 
-def write_graph(value: Any, path: str, registry: Registry) -> bytes:
+def write_graph(value: Any, path: str, registry: Registry, buffers: Buffers | None = None) -> bytes:
     """Encode a value as a graph.
+
+    Args:
+        value: the value.
+        path: what it is called in an error.
+        registry: the classes it may be made of.
+        buffers: as of the pickler.
 
     Raises:
         ValueEncodingError: some part cannot be carried; the error's `path` names it.
     """
     file = BoundedFile(MAX_VALUE_BYTES, GRAPH)
-    _write(value, path, registry, file)
+    _write(value, path, registry, file, buffers=buffers)
     return b"".join(file.chunks)
 
 
@@ -198,10 +214,16 @@ class _MeasuringFile(CountingFile):
 
 
 def _write(
-    value: Any, path: str, registry: Registry, file: BoundedFile | CountingFile, *, is_check: bool = False
+    value: Any,
+    path: str,
+    registry: Registry,
+    file: BoundedFile | CountingFile,
+    *,
+    is_check: bool = False,
+    buffers: Buffers | None = None,
 ) -> None:
     try:
-        _Pickler(file, registry, is_check=is_check).dump(value)
+        _Pickler(file, registry, is_check=is_check, buffers=buffers).dump(value)
     except TooLongError:
         raise ValueEncodingError(path, TOO_LONG) from None
     except BaseException as error:  # noqa: BLE001 - an object's own methods may raise anything
@@ -225,6 +247,16 @@ class _Make:
         if type(number) is not int or number not in self._makers:
             raise ValueError("there is no such maker")  # its text would be asked of whatever object it is
         return self._makers[number](*args)
+
+    def with_buffers(self, buffers: Sequence[Any]) -> _Make:
+        """Give one that makes arrays of these too, unless it makes something else of arrays."""
+
+        def make_apart(index: Any, *parts: Any) -> Any:
+            if type(index) is not int or not 0 <= index < len(buffers):
+                raise ValueError("there is no such buffer")
+            return self._makers[APART](*parts, buffers[index])
+
+        return _Make({**self._makers, APART: make_apart})
 
 
 class _ActiveClassError(Exception):
@@ -313,8 +345,12 @@ class Reader:
         self._makers = (_Make(idle), types.fill)
         self._checked_makers = (_Make(any_type), types.fill)
 
-    def read(self, data: memoryview) -> Any:
-        """Give the value of a graph; `data` is without its first byte.
+    def read(self, data: memoryview, buffers: Sequence[Any] = ()) -> Any:
+        """Give the value of a graph.
+
+        Args:
+            data: its bytes, without the first.
+            buffers: the elements of arrays that were not written into it.
 
         Raises:
             ValueReadingError: it is sound, and cannot be read here.
@@ -325,11 +361,11 @@ class Reader:
             streams.check_opcodes(stream, start)
             if not streams.is_maybe_deep(stream):
                 try:
-                    return _load(stream, self._makers)
+                    return _load(stream, self._makers, buffers)
                 except _ActiveClassError:
                     pass
             streams.check_targets(stream, start, _MAKERS, _TAKERS)
-            return _load(stream, self._checked_makers)
+            return _load(stream, self._checked_makers, buffers)
         except ValueReadingError:
             raise
         except BaseException as error:  # hashing runs code of registered classes, and it may raise anything
@@ -358,7 +394,9 @@ class Reader:
 _TAKERS = frozenset({DEFAULT_DICT, *(standard.number for standard in STANDARD.values() if standard.items)})
 
 
-def _load(stream: bytes, makers: tuple[Any, Any]) -> Any:
+def _load(stream: bytes, makers: tuple[_Make, Any], buffers: Sequence[Any]) -> Any:
+    if buffers:
+        makers = makers[0].with_buffers(buffers), makers[1]
     unpickler = _Unpickler(io.BytesIO(stream), buffers=makers)
     unpickler.load()  # the preamble
     return unpickler.load()

@@ -29,6 +29,8 @@ WHOLE = 2
 """A namedtuple or a member of an enumeration: its type, and what it holds."""
 NUMPY = 3
 """An array or a scalar of NumPy."""
+APART = 4
+"""An array of NumPy whose elements lie elsewhere: with their number there in place of them."""
 
 FACTORIES: dict[str, type] = {
     cls.__name__: cls
@@ -157,4 +159,10 @@ def name_of_factory(factory: Any) -> str | None:
 def standard_makers() -> dict[int, Callable[..., Any]]:
     """Give the makers that need no registry, by number."""
     makers = {standard.number: standard.make for standard in STANDARD.values()}
-    return {**makers, NUMPY: arrays.make_numpy, ARRAY: arrays.make_array, VIEW: arrays.make_view}
+    return {
+        **makers,
+        NUMPY: arrays.make_numpy,
+        APART: arrays.make_apart,
+        ARRAY: arrays.make_array,
+        VIEW: arrays.make_view,
+    }

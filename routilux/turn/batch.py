@@ -25,6 +25,7 @@ from routilux.turn.steps import Steps
 from routilux.turn.tracked import with_copies_of_views
 from supervisors.places.base import Port, Ran
 from supervisors.places.copies import generation
+from supervisors.wire.outside import Leased
 
 
 class BatchExecution(TurnExecution):
@@ -224,9 +225,14 @@ class BatchExecution(TurnExecution):
         body = None if write is None else write(data, f"emit({event!r})")
         out.append((index, data if by_reference else None, body, keys))
         self._emitted_at = self._clock()
-        if body is not None and len(body) >= BYTES_BOUND and not self._outbox.is_atomic:
+        if body is None:
+            return
+        if body.__class__ is Leased or (len(body) >= BYTES_BOUND and not self._outbox.is_atomic):
+            # What holds shared memory is let go with its own turn, and not when all the block has been run.
+            self._is_apart = True
             self._move_to_outbox()
-            self._release()
+            if self._outbox.is_full:
+                self._release()
 
     def let_go(self) -> None:
         """Keep nothing of what is done with."""

@@ -16,12 +16,13 @@ from typing import Annotated, Any, Literal, NamedTuple, Protocol, TypeVar
 import msgspec
 
 from routilux.ids import KEY_BYTES
-from routilux.messages import Message, Once, StateOp, TurnFailure, TurnPart, TurnResult
+from routilux.messages import Message, Once, StateOp, TurnFailure, TurnPart, TurnResult, parts_of
 from routilux.turn.state import IMMUTABLE_TYPES, RESERVED_PREFIX, STAT_PREFIX, Committed, to_stored
 from routilux.turn.values import PICKLED, ValueCodec
 from supervisors.errors import FrameError, ValueDecodingError
 from supervisors.reasons import ErrorRecord
 from supervisors.wire.frames import SMALL_BYTES
+from supervisors.wire.outside import Leased, LeasedBody
 from supervisors.wire.values import decode, encode_within
 
 EXCEPTION_BYTES = 65_536
@@ -200,11 +201,13 @@ class WireCodec:
 def write_request(message: Message, values: ValueCodec = PICKLED) -> Any:
     """Give what a process reads as `Delivered`: a tuple of what is there, or where it may be large, that encoded.
 
+    Where payloads hold shared memory, that comes with what they hold, as a `LeasedBody`.
+
     Raises:
         ValueEncodingError: its payload was not encoded yet, and cannot be; its path starts with `payload`.
     """
     payload = message.payload
-    if not message.parts:
+    if not message.parts and payload.__class__ is not Leased:
         if payload.__class__ is not bytes:
             payload = values.encode(payload, "payload")
         key = message.key.to_bytes(KEY_BYTES)
@@ -212,7 +215,9 @@ def write_request(message: Message, values: ValueCodec = PICKLED) -> Any:
         if is_plain and len(payload) <= _SMALL_PAYLOAD:
             # Nearly all messages: this is what each of them costs.
             return message.edge, message.seq, payload, key
-    return msgspec.Raw(_encoder.encode(_write_whole(message, values)))
+    body = msgspec.Raw(_encoder.encode(_write_whole(message, values)))
+    leases = [lease for part in parts_of(message) if part.payload.__class__ is Leased for lease in part.payload.leases]
+    return LeasedBody(body, leases) if leases else body
 
 
 def _write_whole(message: Message, values: ValueCodec) -> tuple[Any, ...]:
@@ -234,7 +239,10 @@ def _write_whole(message: Message, values: ValueCodec) -> tuple[Any, ...]:
 
 def _encode_payload(message: Message, values: ValueCodec) -> bytes:
     payload = message.payload
-    return payload if isinstance(payload, bytes) else values.encode(payload, "payload")
+    if payload.__class__ is bytes:
+        return payload
+    # What holds shared memory is bytes to msgspec only if it is nothing else.
+    return bytes(payload) if isinstance(payload, bytes) else values.encode(payload, "payload")
 
 
 def encode_boot(committed: Committed, values: ValueCodec = PICKLED) -> bytes:

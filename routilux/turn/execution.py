@@ -234,6 +234,10 @@ class TurnExecution:
         """Give what `fn` gave for this message and key; it runs only if that was never recorded, see `Routine.once`."""
         return run_once(self, key, fn, ())
 
+    def empty_memory(self, size: int) -> memoryview | None:
+        """Give shared memory to be written; None where there is no room."""
+        return self._incarnation.values.empty(size)
+
     # As `once` sees it (`routilux.turn.once.DoesOnce`).
 
     @property
@@ -300,6 +304,8 @@ class TurnExecution:
         body = None if write is None else write(data, f"emit({event!r})")
         # Only now: an emission that is refused has no position in its turn, whatever the handler makes of that.
         if outbox.to_drop and outbox.drop_next():
+            if body is not None:
+                self._incarnation.values.withdraw(body)
             return
         if outbox.add(index, data if by_reference else None, body, keys):
             self._release()

@@ -20,6 +20,7 @@ from routilux.turn.tables import Incoming, Receives
 from routilux.turn.uniting import join_parameters
 from routilux.turn.values import PICKLED, ValueCodec, check_of
 from supervisors.errors import InternalError
+from supervisors.wire.outside import OUTSIDE
 
 
 class Gather(Protocol):
@@ -122,7 +123,8 @@ class AppendGather:
         if not self._is_intact():
             self._restore()
         self._pending = data
-        self._encoded = encoded
+        # What lies in shared memory is not kept by its name: that is the message's, which is over then.
+        self._encoded = None if encoded is not None and encoded[:1] == OUTSIDE else encoded
         for name, value in data.items():
             self._append(name, value)
         return dict(self._lists)

@@ -217,6 +217,10 @@ class InsideOnce:
         """Refuse; raises `OnceError`."""
         raise self._refusal("replace the state")
 
+    def empty_memory(self, size: int) -> memoryview | None:
+        """Give shared memory to be written."""
+        return self._turn.values.empty(size)
+
     def emit(self, event: str, data: dict[str, Any]) -> NoReturn:
         """Refuse; raises `OnceError`."""
         raise self._refusal(f"emit {event!r}")

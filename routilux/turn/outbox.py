@@ -11,11 +11,14 @@ from collections.abc import Callable
 from typing import Any
 
 from routilux.messages import Emission
+from supervisors.wire.outside import OUTSIDE_TAG, count_outside
 
 COUNT_BOUND = 1_000
 """Emissions held before they are released early (R3)."""
 BYTES_BOUND = 1024 * 1024
 """Encoded bytes held before they are released early (R3)."""
+OUTSIDE_SHARE = 64
+"""One of so many bytes in shared memory counts, as that has a bound of its own: 64 MiB are held (arbitrary)."""
 SECONDS_BOUND = 0.05
 """Seconds between two releases of a turn that goes on emitting (R3)."""
 
@@ -83,8 +86,8 @@ class Outbox:
         emissions.append((event, reference, encoded, keys))
         if self.is_atomic:
             return len(emissions) % COUNT_BOUND == 0
-        if encoded is not None:
-            self._bytes += len(encoded)
+        if encoded:
+            self._bytes += len(encoded) if encoded[0] != OUTSIDE_TAG else _weigh_outside(encoded)
         since = self._since
         if since is None:
             self._since = self.clock()
@@ -94,9 +97,20 @@ class Outbox:
     def adopt(self, emissions: list[Emission], since: float) -> None:
         """Take over what the present turn has emitted, the first of it at clock reading `since`."""
         self._emissions = emissions
-        self._bytes = sum(len(encoded) for _event, _reference, encoded, _keys in emissions if encoded is not None)
+        self._bytes = sum(
+            [
+                len(encoded) if encoded[0] != OUTSIDE_TAG else _weigh_outside(encoded)
+                for _event, _reference, encoded, _keys in emissions
+                if encoded
+            ]
+        )
         self._since = since if emissions else None
         self.to_drop = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether what is held must be released now for its size."""
+        return self._bytes >= BYTES_BOUND and not self.is_atomic
 
     def release(self) -> list[Emission]:
         """Take what is held, to be let out before the commit."""
@@ -122,3 +136,7 @@ class Outbox:
         self._bytes = 0
         self._since = None
         return emissions
+
+
+def _weigh_outside(encoded: bytes) -> int:
+    return len(encoded) + count_outside(encoded) // OUTSIDE_SHARE

@@ -210,7 +210,7 @@ class RoutineService:
         check = check_of(values)
         by_reference = keeps and out.by_reference
         if out.encoded or (out.by_reference and not keeps):
-            write: Write | None = values.encode
+            write: Write | None = values.share
         else:
             write = check if by_reference else None
         # Whoever checks knows nothing of views on a state.

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import functools
 import struct
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Annotated, Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 
@@ -117,6 +117,38 @@ class Go(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=Tru
     """Parent to worker: the hold is over."""
 
 
+class Attach(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=7):
+    """Parent to worker, with their descriptors: segments of shared memory (`attached`).
+
+    Args:
+        items: id, size, and whether the worker writes it, of each.
+    """
+
+    items: list[tuple[int, int, bool]]
+
+
+class Lend(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=8):
+    """Parent to worker: it may write these segments."""
+
+    ids: list[int]
+
+
+class Detach(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=9):
+    """Parent to worker: these segments are given up."""
+
+    ids: list[int]
+
+
+class Reclaim(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=10):
+    """Parent to worker: it is to give back what it may write and does not."""
+
+
+class Full(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=11):
+    """Parent to worker: there will be no room for what it wanted by `Want` of that number."""
+
+    number: int
+
+
 class Spawned(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=16):
     """Spawner to parent, on the worker's side of the channel, before the worker says anything."""
 
@@ -206,8 +238,36 @@ class Parked(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     seq: int | None
 
 
-ToWorker: TypeAlias = Boot | Deliver[Any] | Grant | Stop | Hold | Go
-FromWorker: TypeAlias = Spawned | Ready | BootFailed | Done[Any] | Part | Failed | Log | Bye | Parked
+class Want(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=25):
+    """Worker to parent: it waits for a segment to write.
+
+    Args:
+        number: counts these, from 1.
+        size: bytes; 0: it waits no more.
+        returned: ids of those it may write and has no use for.
+    """
+
+    number: int
+    size: Annotated[int, msgspec.Meta(ge=0)]
+    returned: list[int]
+
+
+class Kept(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=26):
+    """Worker to parent, before the end of the request it is on: it looks at these segments beyond that."""
+
+    ids: list[int]
+
+
+class Gone(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=27):
+    """Worker to parent: it looks no more at these segments that it has kept, or does not write these after all."""
+
+    ids: list[int]
+
+
+ToWorker: TypeAlias = Boot | Deliver[Any] | Grant | Stop | Hold | Go | Attach | Lend | Detach | Reclaim | Full
+FromWorker: TypeAlias = (
+    Spawned | Ready | BootFailed | Done[Any] | Part | Failed | Log | Bye | Parked | Want | Kept | Gone
+)
 
 Frame = TypeVar("Frame")
 
@@ -218,12 +278,16 @@ _NO_FRAME = (msgspec.MsgspecError, ValueError, TypeError, OverflowError, Recursi
 
 @functools.cache
 def _to_worker(body: Any) -> msgspec.msgpack.Decoder[ToWorker]:
-    return msgspec.msgpack.Decoder(Boot | Deliver[body] | Grant | Stop | Hold | Go)
+    return msgspec.msgpack.Decoder(
+        Boot | Deliver[body] | Grant | Stop | Hold | Go | Attach | Lend | Detach | Reclaim | Full
+    )
 
 
 @functools.cache
 def _from_worker(body: Any) -> msgspec.msgpack.Decoder[FromWorker]:
-    return msgspec.msgpack.Decoder(Spawned | Ready | BootFailed | Done[body] | Part | Failed | Log | Bye | Parked)
+    return msgspec.msgpack.Decoder(
+        Spawned | Ready | BootFailed | Done[body] | Part | Failed | Log | Bye | Parked | Want | Kept | Gone
+    )
 
 
 def encode_frame(frame: ToWorker | FromWorker, incarnation: int, max_bytes: int = MAX_FRAME_BYTES) -> bytearray:

@@ -15,7 +15,7 @@ import threading
 import types
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import cloudpickle
@@ -68,6 +68,8 @@ _CLASS_PARTS = 6
 
 _COPIED_BYTES = 4_096
 """Bytes of a value up to which it is copied to be read (arbitrary)."""
+Take = Callable[[Any], bool]
+"""What is asked about each buffer that a value lends."""
 
 _packer = msgspec.msgpack.Encoder()
 _unpacker = msgspec.msgpack.Decoder()
@@ -142,16 +144,36 @@ def decode(data: bytes | memoryview) -> Any:
         if tag == PICKLE:
             return cloudpickle.loads(view[1:])
     except BaseException as error:  # user code runs in there, and it may raise anything
-        message = f"{len(view)} bytes could not be turned back into a value: {describe(error)}"
-        raise ValueDecodingError(message) from error
+        raise _undecodable(view, error) from error
     what = f"it starts with {tag!r}" if tag else "it is empty"
     raise ValueDecodingError(f"this is no encoded value: {what}")
 
 
-def encode_code(obj: Any, path: str) -> bytes:
-    """Encode an object together with the code it needs, always as a pickle; else as `encode`."""
+def decode_apart(data: memoryview, buffers: Sequence[Any]) -> Any:
+    """Give back the value that is a pickle without its buffers, with these; raises as `decode`, and runs code."""
+    if bytes(data[:1]) != PICKLE:
+        raise ValueDecodingError(f"this is no value without its buffers: it starts with {bytes(data[:1])!r}")
     try:
-        return _pickle(obj, MAX_VALUE_BYTES)
+        return cloudpickle.loads(data[1:], buffers=buffers)
+    except BaseException as error:  # as above
+        raise _undecodable(data, error) from error
+
+
+def _undecodable(view: bytes | memoryview, error: BaseException) -> ValueDecodingError:
+    return ValueDecodingError(f"{len(view)} bytes could not be turned back into a value: {describe(error)}")
+
+
+def encode_code(obj: Any, path: str, take: Take | None = None) -> bytes:
+    """Encode an object together with the code it needs, always as a pickle; else as `encode`.
+
+    Args:
+        obj: the object.
+        path: as of `encode`.
+        take: given each buffer that it lends (`pickle.PickleBuffer`); True where that is to be copied into the pickle,
+            and else `decode_apart` needs it. None: all are.
+    """
+    try:
+        return _pickle(obj, MAX_VALUE_BYTES, take)
     except TooLongError:
         raise ValueEncodingError(path, TOO_LONG) from None
     except BaseException as error:
@@ -293,14 +315,14 @@ class CountingFile:
             raise TooLongError
 
 
-def _pickle(value: Any, most: int) -> bytes:
+def _pickle(value: Any, most: int, take: Take | None = None) -> bytes:
     file = BoundedFile(most, PICKLE)
-    _write_pickle(value, file)
+    _write_pickle(value, file, take)
     return b"".join(file.chunks)
 
 
-def _write_pickle(value: Any, file: BoundedFile | CountingFile) -> None:
-    _Pickler(file, protocol=PROTOCOL).dump(value)
+def _write_pickle(value: Any, file: BoundedFile | CountingFile, take: Take | None = None) -> None:
+    _Pickler(file, protocol=PROTOCOL, buffer_callback=take).dump(value)
 
 
 def describe(error: BaseException) -> str:

@@ -19,6 +19,18 @@ class Strict:
         self.check(value, path)
         return _TAG + msgspec.msgpack.encode(value)
 
+    def share(self, value: Any, path: str) -> bytes:
+        return self.encode(value, path)
+
+    def withdraw(self, data: bytes) -> None:
+        pass
+
+    def house(self, data: bytes) -> bytes:
+        return data
+
+    def empty(self, size: int) -> memoryview | None:
+        return None
+
     def decode(self, data: bytes) -> Any:
         if not data.startswith(_TAG):
             raise ValueDecodingError(f"encoded by another codec: {data!r}")

@@ -12,9 +12,10 @@ import math
 import os
 import selectors
 import signal
+import socket
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from msgspec import Raw
@@ -22,38 +23,49 @@ from msgspec import Raw
 from supervisors.errors import FrameError, RequestTooLongError, StartError
 from supervisors.parking import Poller
 from supervisors.places.base import CLOSED, Lost
-from supervisors.places.process.inbound import CHANNEL_BROKEN
+from supervisors.places.process.inbound import ATTACHED_AT_ONCE, CHANNEL_BROKEN
 from supervisors.places.process.launch import BY_DEFAULT, Launch
 from supervisors.places.process.link import Link
 from supervisors.places.process.logs import log_as_own, own_levels, root_level
 from supervisors.places.process.output import LineBuffer
 from supervisors.places.process.page import PageView
 from supervisors.places.process.reap import Ended, count_oom_kills, describe_death, end_session, end_tree
+from supervisors.places.process.segment_pool import Party
+from supervisors.places.process.segments import Segment
 from supervisors.places.process.spawn import Birth, spawner
 from supervisors.reasons import Killed, ProtocolError, Reason, StartFailed, record_error
 from supervisors.wire.frames import (
     FRAME_OVERHEAD_BYTES,
     SMALL_BYTES,
+    Attach,
     Boot,
     BootFailed,
     Bye,
     Deliver,
+    Detach,
     Done,
     Failed,
     FromWorker,
+    Full,
     Go,
+    Gone,
     Grant,
     Hold,
+    Kept,
+    Lend,
     Log,
     ParentReader,
     Parked,
     Part,
     Ready,
+    Reclaim,
     Spawned,
     Stop,
     ToWorker,
+    Want,
     encode_frame,
 )
+from supervisors.wire.outside import LeasedBody
 
 GOODBYE_SECONDS = 1.0
 """What a worker gets to end by itself after it was told to stop, or has closed its channel."""
@@ -69,7 +81,7 @@ not without end, since what escaped from its session may go on writing."""
 _BATCH_BYTES = 1024 * 1024
 """Bytes of requests a frame carries before the next one begins, and that may wait to be written."""
 _ITEM_BYTES = 32  # a request's number and lengths, rounded up
-_MEASURED = frozenset({bytes, Raw})
+_MEASURED: frozenset[type[Any]] = frozenset({bytes, Raw, LeasedBody})
 """Classes of bodies that are encoded; all others are small."""
 
 
@@ -90,6 +102,9 @@ class Owner(Protocol):
 
     def on_child_returned(self, child: Child, seqs: tuple[int, ...]) -> None:
         """It is held, and gave these back unbegun."""
+
+    def on_child_wants(self, child: Child) -> None:
+        """It waits for shared memory, or does no more."""
 
     def on_child_output(self, child: Child, stream: str, line: str) -> None:
         """It printed a line."""
@@ -117,6 +132,7 @@ class Child:
         doubted: how many requests it gets one at a time at first.
         inherited: descriptors that it is born with.
         result_type: what its results are read as.
+        party: what it has of its owner's shared memory; None where that shares none.
 
     Raises:
         OSError: no descriptors are left.
@@ -134,8 +150,12 @@ class Child:
         doubted: int = 0,
         inherited: tuple[int, ...] = (),
         result_type: Any = bytes,
+        party: Party | None = None,
     ) -> None:
         self.number = number
+        self.party = party
+        self.want: Want | None = None
+        """The shared memory that it waits for."""
         self.incarnation = incarnation
         self.link = Link(doubted)
         self.is_ready = False
@@ -155,7 +175,8 @@ class Child:
         self._batch_bound = min(_BATCH_BYTES, max_frame_bytes // 2)
         self._label = ""
         self._boot = bytearray()
-        self._waiting: deque[memoryview] = deque()
+        self._waiting: deque[tuple[memoryview, Sequence[Segment]]] = deque()
+        """What is to be written, and the segments whose descriptors go with it."""
         self._waiting_bytes = 0
         self._seqs: list[int] = []
         """What was submitted and leaves with the next flush; its bodies likewise."""
@@ -230,6 +251,8 @@ class Child:
         try:
             for seq, body in requests:
                 if body.__class__ in _MEASURED:
+                    if body.__class__ is LeasedBody:
+                        body = self._attach(body)  # noqa: PLW2901  what is left of it
                     self._batch_bytes += self._measure(seq, body)
                 else:
                     self._batch_bytes += SMALL_BYTES
@@ -248,6 +271,8 @@ class Child:
         """Send the batch."""
         if not self._seqs:
             return
+        if self.party is not None and self.party.has_orders:
+            self.send_orders()
         seqs, bodies, size = self._seqs, self._bodies, self._batch_bytes
         self._drop_batch()
         if size <= self._batch_bound:
@@ -350,15 +375,61 @@ class Child:
             birth.wait_reaped()
         self._close()
 
+    # -- Shared memory
+
+    def send_orders(self) -> None:
+        """Tell it what has changed about the segments that it has, or may have."""
+        if self.party is None:
+            return
+        orders = self.party.take_orders()
+        if orders.detach:
+            self._send(Detach(orders.detach))
+        self._send_segments(orders.attach)
+        if orders.lend:
+            self._send(Lend(orders.lend))
+            self.want = None
+        if orders.is_reclaiming:
+            self._send(Reclaim())
+
+    def tell_full(self) -> None:
+        """Tell it that what it waits for will not come."""
+        if self.want is not None:
+            self._send(Full(self.want.number))
+            self.want = None
+
+    def _attach(self, body: LeasedBody) -> bytes | Raw:
+        """Have it given, ahead of a request, the segments that this names."""
+        if self.party is not None:
+            self._send_segments(self.party.present(body.leases))
+        return body.body
+
+    def _send_segments(self, segments: Sequence[Segment]) -> None:
+        for at in range(0, len(segments), ATTACHED_AT_ONCE):
+            some = segments[at : at + ATTACHED_AT_ONCE]
+            items = [(segment.id, segment.size, segment.writer is self.party) for segment in some]
+            self._send(Attach(items), some)
+
+    def _take_in_memory(self, party: Party, frame: Want | Kept | Gone) -> None:
+        match frame:
+            case Want(_, size, returned):
+                if returned:
+                    party.let_go(returned)
+                self.want = frame if size else None
+                self._owner.on_child_wants(self)
+            case Kept(ids):
+                party.keep(ids)
+            case Gone(ids):
+                party.let_go(ids)
+
     # -- The channel
 
-    def _send(self, frame: ToWorker) -> None:
+    def _send(self, frame: ToWorker, segments: Sequence[Segment] = ()) -> None:
         if self._is_channel_open:
-            self._send_bytes(encode_frame(frame, self.incarnation, self._max_frame_bytes))
+            self._send_bytes(encode_frame(frame, self.incarnation, self._max_frame_bytes), segments)
 
-    def _send_bytes(self, data: bytearray) -> None:
+    def _send_bytes(self, data: bytearray, segments: Sequence[Segment] = ()) -> None:
         """Write at once if the channel is idle; what waits already goes first."""
-        self._waiting.append(memoryview(data))
+        self._waiting.append((memoryview(data), segments))
         self._waiting_bytes += len(data)
         if not self._is_blocked:
             self._write()
@@ -367,12 +438,17 @@ class Child:
         channel, waiting = self._birth.channel, self._waiting
         try:
             while waiting:
-                sent = channel.send(waiting[0])
+                data, segments = waiting[0]
+                if segments:
+                    sent = socket.send_fds(channel, [data], [segment.fd for segment in segments])
+                else:
+                    sent = channel.send(data)
                 self._waiting_bytes -= sent
-                if sent == len(waiting[0]):
+                if sent == len(data):
                     waiting.popleft()
                 else:
-                    waiting[0] = waiting[0][sent:]
+                    # The descriptors have gone with the first of it.
+                    waiting[0] = data[sent:], ()
         except BlockingIOError:
             pass
         except OSError:
@@ -447,6 +523,8 @@ class Child:
     def _take_in_word(self, frame: FromWorker) -> None:
         """Take in what is not about its requests."""
         match frame:
+            case Want() | Kept() | Gone() if self.party is not None:
+                self._take_in_memory(self.party, frame)
             case Log():
                 log_as_own(frame, self.pid, self._label)
             case Spawned() if not self._is_spawned:
@@ -594,6 +672,9 @@ class Child:
             if fd != -1:
                 self._poller.unwatch(fd)
         self._streams = {}
+        self.want = None
+        if self.party is not None:
+            self.party.leave()
         birth.close()
 
 

@@ -20,15 +20,34 @@ import os
 import signal
 import socket
 import threading
+from array import array
 from collections import deque
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 from supervisors.errors import FrameError
 from supervisors.places.base import CLOSED
+from supervisors.places.process.attached import Attached
 from supervisors.reasons import Reason
-from supervisors.wire.frames import Boot, Deliver, Go, Grant, Hold, Stop, ToWorker, WorkerReader
+from supervisors.wire.frames import (
+    Attach,
+    Boot,
+    Deliver,
+    Detach,
+    Full,
+    Go,
+    Grant,
+    Hold,
+    Lend,
+    Reclaim,
+    Stop,
+    ToWorker,
+    WorkerReader,
+)
 
+ATTACHED_AT_ONCE = 64
+"""Segments of one `Attach` frame at most: the system passes 253 descriptors at a time (`SCM_MAX_FD`)."""
+_ANCILLARY_BYTES = socket.CMSG_SPACE(ATTACHED_AT_ONCE * array("i").itemsize)
 CHANNEL_BROKEN = 76
 """Exit code of a worker that cannot be heard any more: `EX_PROTOCOL` of sysexits."""
 
@@ -66,6 +85,13 @@ class Inbound:
         self._weights: deque[int] = deque()
         self._ungranted = 0
         self._current = -1
+        self._fds: deque[list[int]] = deque()
+        """The descriptors that have come, for each `Attach` frame."""
+        self._wants = 0
+        self._answer: bool | None = None
+        """Whether there is room for what was wanted last; None while that is open."""
+        self.attached: Attached | None = None
+        """Where shared memory goes; set before the first request is taken."""
 
     def receive_boot(self) -> Boot:
         """Wait for the first frame."""
@@ -139,6 +165,23 @@ class Inbound:
         """Whether the parts not granted weigh less than `bound`, and the worker is not held."""
         return self._ungranted < bound and not self.hold
 
+    def ask_for_room(self) -> int:
+        """Begin to wait for shared memory; give the number of that wait."""
+        self._wants += 1
+        self._answer = None
+        return self._wants
+
+    def wait_for_room(self, *, is_patient: bool) -> bool | None:
+        """Wait for the answer; None if there is none, since the worker is held or shall end.
+
+        Args:
+            is_patient: whether it goes on waiting while it is held.
+        """
+        self._wait_for(
+            lambda: self._answer is not None or self.is_stopping or (self.hold != 0 and not is_patient),
+        )
+        return self._answer
+
     def add_weight(self, seq: int, weight: int) -> None:
         """Count one part of request `seq` that is being sent."""
         with self._weighing:
@@ -181,7 +224,11 @@ class Inbound:
             leave_unheard(error)
 
     def _receive(self, flags: int = 0) -> list[ToWorker]:
-        count = self._channel.recv_into(self._reader.space(), 0, flags)
+        count, ancillary, told, _address = self._channel.recvmsg_into(
+            [self._reader.space()], _ANCILLARY_BYTES, flags | _CLOSE_ON_EXEC
+        )
+        if ancillary or told & socket.MSG_CTRUNC:
+            self._fds.append(_descriptors_in(ancillary))
         if count == 0:
             if os.getppid() != self._parent_pid:
                 end_now()
@@ -200,13 +247,47 @@ class Inbound:
             self.reason = frame.reason
             self.is_stopping = self.is_called = True
         else:
-            raise FrameError("a second Boot frame")
+            self._accept_memory(frame)
+
+    def _accept_memory(self, frame: ToWorker) -> None:
+        attached = self.attached
+        if attached is None:
+            raise FrameError(f"a {type(frame).__name__} frame before there was anything to do")
+        match frame:
+            case Attach(items):
+                attached.attach(items, self._fds.popleft())
+            case Lend(ids):
+                attached.lend(ids)
+                self._answer = True
+            case Detach(ids):
+                attached.detach(ids)
+            case Reclaim():
+                attached.give_back()
+            case Full(number):
+                if number == self._wants:
+                    self._answer = False
+            case _:
+                raise FrameError("a second Boot frame")
 
     def _grant(self, seq: int) -> None:
         with self._weighing:
             # A grant for a request that is over finds nothing to let go.
             if seq == self._current and self._weights:
                 self._ungranted -= self._weights.popleft()
+
+
+_CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+
+
+def _descriptors_in(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
+    """Give the descriptors that came with some bytes; where the system had no room for one, those before it."""
+    found = array("i")
+    for level, kind, data in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            found.frombytes(data[: len(data) - len(data) % found.itemsize])
+    for fd in found:
+        os.set_inheritable(fd, False)
+    return found.tolist()
 
 
 def leave_unheard(error: BaseException) -> NoReturn:

@@ -13,6 +13,7 @@ from supervisors.places.process.child import Child
 from supervisors.places.process.overdue import TERMINATE_SECONDS, Overdue, Step
 from supervisors.places.process.page import PageView
 from supervisors.places.process.reap import TreeMemory
+from supervisors.places.process.sizing import resident_shared_bytes
 from supervisors.reasons import DeadlineExceeded, OutOfMemory
 
 MEMORY_SECONDS = 0.05
@@ -96,5 +97,8 @@ class Limits:
         if self._memory is None:
             self._memory = TreeMemory(child.pid)
         held = self._memory.read()
+        if held > limit and child.party is not None:
+            # What it looks at of its owner's memory is not its own; what it shares with others itself is.
+            held -= min(resident_shared_bytes(child.pid), child.party.count_known_bytes())
         if held > limit:
             child.kill(OutOfMemory(child.pid, held, limit))

@@ -16,6 +16,7 @@ from supervisors.errors import FrameError, InternalError, StartError
 from supervisors.parking import Poller
 from supervisors.places.base import CLOSED, Listener, Lost, Worker
 from supervisors.places.process.child import GOODBYE_SECONDS, Child, make_boot
+from supervisors.places.process.exchange import LOOK_SECONDS, Exchange
 from supervisors.places.process.launch import BY_DEFAULT, Launch
 from supervisors.places.process.limits import Limits
 from supervisors.places.process.spawn import spawner
@@ -47,6 +48,7 @@ class ProcessPlace:
             caller's, to be open whenever a worker is started, and none of the first three.
         result_type: what results are read as: bytes, or the type that a `result_type` of the service stands for.
         launch: how workers are started, and what of the machine they get.
+        exchange: gives the workers a part in their owner's shared memory; None for none.
         note_ended: called with (worker, processor seconds, peak memory in bytes or None) when a process has ended.
     """
 
@@ -68,6 +70,7 @@ class ProcessPlace:
         inherited: tuple[int, ...] = (),
         result_type: Any = bytes,
         launch: Launch = BY_DEFAULT,
+        exchange: Exchange | None = None,
         note_ended: Callable[[int, float, int | None], None] = lambda _number, _cpu_seconds, _peak_bytes: None,
     ) -> None:
         self._name = name
@@ -84,6 +87,9 @@ class ProcessPlace:
         self._inherited = inherited
         self._result_type = result_type
         self._launch = launch
+        self._exchange = exchange
+        if exchange is not None:
+            exchange.begin(poller.unpark)
         self._note_ended = note_ended
         self._children: list[Child | None] = [None] * workers
         self._limits: dict[int, Limits] = {}
@@ -94,6 +100,9 @@ class ProcessPlace:
         self._has_limits = timeout is not None or memory_limit is not None
         self._retiring: dict[int, Reason] = {}
         """Workers that were asked to end one by one, and why."""
+        self._wanting: list[Child] = []
+        """Those that wait for shared memory, in the order in which they came."""
+        self._look_at = math.inf
         self._is_held = False
         self._is_closing = False
         self._is_closed = False
@@ -121,6 +130,7 @@ class ProcessPlace:
                 doubted=self._doubted[number],
                 inherited=self._inherited,
                 result_type=self._result_type,
+                party=None if self._exchange is None else self._exchange.enter(number),
             )
         except (OSError, RuntimeError, FrameError) as error:
             self._unborn.append((number, StartFailed(record_error(error))))
@@ -163,6 +173,8 @@ class ProcessPlace:
             number, reason = self._unborn.pop(0)
             self._listener.on_lost(number, reason, Lost(None, (), ()))
             return True
+        if self._exchange is not None and self._exchange.is_called:
+            self._share(self._exchange)
         return self._is_closing and self._finish_closing()
 
     def grant(self, number: int, seq: int) -> None:
@@ -243,10 +255,14 @@ class ProcessPlace:
             now = self._clock()
             looks = [self._limits[child.number].next_look(now) for child in self._children if child is not None]
             deadlines += [at for at in looks if at < math.inf]
+        if self._wanting:
+            deadlines.append(self._look_at)
         return min(deadlines, default=None)
 
     def on_tick(self, now: float) -> None:
-        """End the workers whose time is over, and hold the others to their limits."""
+        """End the workers whose time is over, hold the others to their limits, and see who waits in vain."""
+        if self._exchange is not None and self._look_at <= now and self._wanting:
+            self._share(self._exchange)
         for child in self._children:
             if child is None:
                 continue
@@ -292,6 +308,16 @@ class ProcessPlace:
         """Pass on what was not begun."""
         self._listener.on_returned(child.number, seqs)
 
+    def on_child_wants(self, child: Child) -> None:
+        """Let it have room as soon as there is some."""
+        if child in self._wanting:
+            self._wanting.remove(child)
+        if child.want is not None:
+            self._wanting.append(child)
+        if self._exchange is not None:
+            self._exchange.note_waiting(len(self._wanting))
+            self._share(self._exchange)
+
     def on_child_output(self, child: Child, stream: str, line: str) -> None:
         """Pass a line on."""
         self._output(child.number, stream, line)
@@ -313,6 +339,8 @@ class ProcessPlace:
         if not self._is_closing and lost == Lost(None, (), ()):
             reason = self._retiring.pop(child.number, reason)
         self._children[child.number] = None
+        if child in self._wanting:
+            self.on_child_wants(child)
         self._doubted[child.number] = child.link.doubted
         if len(self._doubted) > 1:
             self._doubt_all(child.link.doubted)
@@ -322,6 +350,23 @@ class ProcessPlace:
             self._finish_closing()
 
     # -- Private
+
+    def _share(self, exchange: Exchange) -> None:
+        """Let those who wait for shared memory have it, and tell all what they have to know of theirs."""
+        exchange.is_called = False
+        for waiting in tuple(self._wanting):
+            party, want = waiting.party, waiting.want
+            served = True if party is None or want is None else exchange.serve(party, want.size)
+            if served is None:
+                continue
+            self._wanting.remove(waiting)
+            if not served:
+                waiting.tell_full()
+        exchange.note_waiting(len(self._wanting))
+        self._look_at = self._clock() + LOOK_SECONDS
+        for child in self._children:
+            if child is not None and child.is_ready and child.party is not None and child.party.is_called:
+                child.send_orders()
 
     def _doubt_all(self, count: int) -> None:
         """Let every worker get `count` requests one at a time: whichever gets those of the lost one."""

@@ -22,13 +22,14 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from supervisors.cpus import settle
 from supervisors.places.base import PART_BOUND, RequestAbandoned, Service, tell_failure
 from supervisors.places.copies import Mark, leave_copy, make_mark
+from supervisors.places.process.attached import Attached
 from supervisors.places.process.deputy import Deputy
 from supervisors.places.process.inbound import Inbound, end_now
 from supervisors.places.process.outbound import (
@@ -52,10 +53,12 @@ from supervisors.wire.frames import (
     Parked,
     Part,
     Ready,
+    Want,
     WorkerReader,
     encode_frame,
 )
-from supervisors.wire.values import decode_code
+from supervisors.wire.outside import here
+from supervisors.wire.values import MAX_VALUE_BYTES, decode_code
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
@@ -86,6 +89,7 @@ def run(channel_fd: int, page_fd: int, incarnation: int, max_frame_bytes: int, i
         inbound = Inbound(channel, WorkerReader(incarnation, max_frame_bytes))
         boot = inbound.receive_boot()
         outbound = Outbound(channel, incarnation, max_frame_bytes)
+        here.space = inbound.attached = attached = Attached(outbound.send)
         deputy = Deputy(inbound, outbound, page)
     except BaseException as error:  # noqa: BLE001  no thread was to be had, or no memory
         _leave_unborn(lambda frame: channel.sendall(encode_frame(frame, incarnation)), error)
@@ -104,10 +108,11 @@ def run(channel_fd: int, page_fd: int, incarnation: int, max_frame_bytes: int, i
         _leave_unborn(outbound.send, error)
     deputy.step_back()
     outbound.send(Ready(os.getpid()))
-    Loop(service, inbound, outbound, page, deputy).run()
+    Loop(service, inbound, outbound, page, deputy, attached).run()
     outbound.flush()
     deputy.stand_in()
     service.close(inbound.reason)
+    attached.close()
     outbound.send(Bye())
     sys.exit(0)
 
@@ -128,14 +133,23 @@ def set_up() -> None:
 class Loop:
     """Runs requests, in order, and reports each as done or as failed."""
 
-    def __init__(self, service: Service, inbound: Inbound, outbound: Outbound, page: Page, deputy: Deputy) -> None:
+    def __init__(
+        self,
+        service: Service,
+        inbound: Inbound,
+        outbound: Outbound,
+        page: Page,
+        deputy: Deputy,
+        attached: Attached,
+    ) -> None:
         self._service = service
+        self._attached = attached
         self._inbound = inbound
         self._outbound = outbound
         self._page = page
         self._deputy = deputy
         self._mark = make_mark()
-        self._port = RequestPort(inbound, outbound, page, deputy, self._mark)
+        self._port = attached.port = RequestPort(inbound, outbound, page, deputy, self._mark, attached)
         self._ran = 0
         """Requests that have run to their end, failed ones included."""
 
@@ -154,13 +168,16 @@ class Loop:
             if inbound.is_stopping:
                 return  # the page names a request that was cut short by that, and none else
 
-    def _run_all(self, delivered: Deliver[Any]) -> None:  # noqa: C901  what each request passes is spelled out here
+    def _run_all(  # noqa: C901, PLR0912, PLR0915  what each request passes is spelled out here
+        self, delivered: Deliver[Any]
+    ) -> None:
         """Run requests that have come together, but none behind one that fails, nor once the worker is called."""
         # The clock is read once a request, whose end is the beginning of the next.
         inbound, outbound, port, mark, now = self._inbound, self._outbound, self._port, self._mark, time.monotonic
         begin, note, ran = self._service.begin, self._page.begin, self._ran
         add_seq, add_body, add_seconds = outbound.seqs.append, outbound.bodies.append, outbound.seconds.append
         small = self._service.result_type if self._service.result_type is not bytes else None
+        used = self._attached.used
         is_told = True
         started = now()
         send_by = started + LINGER_SECONDS
@@ -192,6 +209,9 @@ class Loop:
             self._ran = ran = ran + 1
             ended = now()
             seconds = ended - started - port.parked
+            if used:
+                self._attached.tell_kept()
+                port.was_used = True
             add_seq(seq)
             add_body(body)
             add_seconds(seconds)
@@ -203,6 +223,7 @@ class Loop:
                 ended = now()
                 send_by = ended + LINGER_SECONDS
             if port.was_used:
+                self._attached.sent()
                 port.forget()
                 if inbound.has_dropped(delivered):
                     break
@@ -222,7 +243,9 @@ class Loop:
         body = tell_failure(self._describe, error)
         self._ran += 1
         self._page.rest(self._ran)
+        self._attached.tell_kept()
         self._outbound.send(Failed(seq, body, seconds))
+        self._attached.end_turn()
         self._inbound.drop_all()
         self._port.forget()
         self._service.settle(accepted=False)
@@ -244,7 +267,10 @@ class RequestPort:
     A request that did not use it has left nothing in it.
     """
 
-    def __init__(self, inbound: Inbound, outbound: Outbound, page: Page, deputy: Deputy, mark: Mark) -> None:
+    def __init__(
+        self, inbound: Inbound, outbound: Outbound, page: Page, deputy: Deputy, mark: Mark, attached: Attached
+    ) -> None:
+        self._attached = attached
         self._inbound = inbound
         self._outbound = outbound
         self._page = page
@@ -258,12 +284,13 @@ class RequestPort:
         self.parked = 0.0
         """Seconds that it was kept by holds."""
         self.was_used = False
-        """Whether it has handed over a part, or waited."""
+        """Whether it has handed over a part, waited, or had to do with shared memory."""
 
     def forget(self) -> None:
-        """Forget what a request has left that used it."""
+        """Forget what a request has left that used it; its result was handed over, or it has none."""
         self.was_used = False
         self.parked = 0.0
+        self._attached.end_turn()
         self._inbound.forget_parts()
 
     def part(self, body: bytes, weight: int) -> None:
@@ -276,7 +303,9 @@ class RequestPort:
 
     def confirm(self, body: bytes) -> None:
         """Send a part as `part` does, and wait until nothing is left to be granted."""
-        self.part(body, 1)
+        if not self.wait_for_room():
+            raise RequestAbandoned
+        self._hand_over(body, 1)
         if not (self._inbound.may_go_on(1) or self._wait(1)):
             raise RequestAbandoned
 
@@ -285,6 +314,10 @@ class RequestPort:
 
     def stop_with(self, body: bytes, weight: int) -> None:
         """Send a part at once; the wait is made before the request goes on."""
+        self._hand_over(body, weight)
+        self._attached.sent()
+
+    def _hand_over(self, body: bytes, weight: int) -> None:
         if not self._mark[0]:
             return  # nobody takes what a copy hands over
         measure_body(body, self._outbound.body_bound)
@@ -296,25 +329,45 @@ class RequestPort:
         """Wait while parts not granted weigh `PART_BOUND` or more, or it is held; False if the worker shall end."""
         return self._inbound.may_go_on(PART_BOUND) or self._wait(PART_BOUND)
 
+    def want(self, size: int, returned: list[int]) -> bool:
+        """Ask for shared memory, and wait for it; False if there is none, or the worker is held meanwhile.
+
+        What fits into a frame goes there then, so that a hold need not wait for those who would make room.
+        """
+        if not self._mark[0]:
+            return False
+        number = self._inbound.ask_for_room()
+        self._outbound.send(Want(number, size, returned))
+        with self._waiting():
+            answer = self._inbound.wait_for_room(is_patient=size >= MAX_VALUE_BYTES)
+        if answer is None:
+            self._outbound.send(Want(number, 0, []))
+            if self._inbound.is_stopping:
+                raise RequestAbandoned
+        return bool(answer)
+
     def _wait(self, bound: float) -> bool:
         # A copy made by fork would wait without end: nobody tells it of grants.
         if not self._mark[0]:
             return True
+        with self._waiting():
+            may_go_on = self._inbound.wait(bound, self._tell_parked)
+        if self._parked_at is not None:
+            self.parked += time.monotonic() - self._parked_at
+            self._parked_at = None
+        return may_go_on
+
+    @contextlib.contextmanager
+    def _waiting(self) -> Iterator[None]:
+        """Let the main thread listen: a wait for others, or for a hold's end, is no part of what a timeout allows."""
         self.was_used = True
-        # A wait for those downstream, or for the end of a hold, is no part of the time that a timeout allows. The main
-        # thread listens meanwhile.
         self._page.shift(math.inf)
         self._deputy.rest()
         waited_from = time.monotonic()
-        may_go_on = self._inbound.wait(bound, self._tell_parked)
-        now = time.monotonic()
+        yield
         self._deputy.begin()
-        self.started += now - waited_from
+        self.started += time.monotonic() - waited_from
         self._page.shift(self.started)
-        if self._parked_at is not None:
-            self.parked += now - self._parked_at
-            self._parked_at = None
-        return may_go_on
 
     def _tell_parked(self, hold: int) -> None:
         if self._parked_at is None:
