@@ -87,8 +87,6 @@ class Sizer:
             backlog: messages that wait or are in hand.
             is_settled: whether no failure has still to be dealt with, which may concern any worker.
         """
-        if self._leaving is not None and is_settled:
-            self._let_go(place, self._leaving)
         if not is_settled:
             return  # what is tried again goes to the worker it was at
         change = self._resizing.decide(
@@ -103,6 +101,9 @@ class Sizer:
                 self._leaving = None
                 if size - 1 not in self._up:
                     self._start(size - 1)
+        if self._leaving is not None:
+            # At once where it is idle: there may be nothing by which the actor would look again.
+            self._let_go(place, self._leaving)
         self._alarm.set(self._resizing.next_look(may_shrink=self._leaving is None))
 
     def _let_go(self, place: Retires, number: int) -> None:
