@@ -127,6 +127,8 @@ class Shared:
 
     def decode(self, data: bytes) -> Any:
         """Decode; of what lies in shared memory, views."""
+        if data[:1] == values.PLAIN:
+            return values.decode(data)  # as in `share`
         return self.base.decode(data, self.space)
 
     def check(self, value: Any, path: str) -> None:

@@ -255,6 +255,40 @@ def test_a_full_pool_presses_back_and_never_grows_beyond_its_limit() -> None:
     assert len(pool) == 0
 
 
+def test_arrays_made_for_messages_that_came_together_take_no_more_room_than_one_by_one() -> None:
+    class Counting(Routine):
+        def __init__(self) -> None:
+            super().__init__()
+            self.define_slot("trigger", handler=self.count)
+            self.define_event("number", ["number"])
+
+        def count(self, count: int) -> None:
+            for number in range(count):
+                self.emit("number", number=number)
+
+    class Making(Routine):
+        def __init__(self) -> None:
+            super().__init__()
+            self.define_slot("input", handler=self.make)
+            self.define_event("array", ["number", "array"])
+
+        def make(self, number: int) -> None:
+            self.emit("array", number=number, array=array_of(number))
+
+    flow = Flow("blocks")
+    flow.add_routine(Counting(), "count")
+    flow.add_routine(Making(), "make")
+    flow.add_routine(Stage(), "stage", placement="process")
+    flow.add_routine(Seeing(), "see")
+    flow.connect("count", "number", "make", "input")
+    flow.connect("make", "array", "stage", "input")
+    flow.connect("stage", "array", "see", "input")
+    flow.output("see", "seen")
+    items = seen(flow.execute("count", {"count": 60}, shared_memory_limit=6 * MIB))
+    assert [(item["number"], item["first"]) for item in items] == [(number, number) for number in range(60)]
+    assert all(item["segments"] != [0] for item in items), "nothing had to go another way"
+
+
 def test_results_that_nobody_takes_do_not_hold_up_a_job() -> None:
     flow = Flow("collected")
     flow.add_routine(Arrays(), "arrays")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -39,11 +40,11 @@ def flow_of(placements: dict[str, str], *connections: tuple[str, str]) -> Plan:
 
 
 class Trial:
-    """A job of `make` on a thread, whose messages `work` handles in a process, and those of that `see`."""
+    """A job of `make` on a thread, whose messages `work` handles in a process, then `see`, and `read` on a thread."""
 
     def __init__(self, limit: int = 3 * SIZE) -> None:
-        placements = {"make": "thread", "work": "process", "see": "process"}
-        plan = flow_of(placements, ("make", "work"), ("work", "see"))
+        placements = {"make": "thread", "work": "process", "see": "process", "read": "thread"}
+        plan = flow_of(placements, ("make", "work"), ("work", "see"), ("see", "read"))
         self.memory = JobMemory(PICKLED, limit, plan)
         self.ledger = Ledger(
             plan,
@@ -53,7 +54,7 @@ class Trial:
             on_overflow=lambda _: None,
             codec=self.memory.codec,
         )
-        self.make, self.work, self.see = self.ledger.accounts
+        self.make, self.work, self.see, self.read = self.ledger.accounts
         self.exchange: Exchange = self.memory.exchange(self.work, self.ledger)
         self.party = self.exchange.enter(0)
 
@@ -113,6 +114,23 @@ def test_a_worker_waits_while_somebody_may_handle_what_holds_memory(trial: Trial
         trial.ledger.commit(trial.see, 0, [(delivery, TurnResult([], []), 0.0, 0.0)])
     del taken, _message
     assert trial.exchange.serve(trial.party, SIZE) is True
+
+
+def test_memory_is_let_go_with_its_own_message_where_several_are_committed_together(trial: Trial) -> None:
+    payloads = [trial.payload() for _ in range(2)]
+    leases = [weakref.ref(payload.leases[0]) for payload in payloads]
+    for number in range(2):
+        trial.put(trial.see, {"n": number})
+    taken = [delivery for delivery, _message in trial.ledger.take(trial.see, 2)]
+    results = [TurnResult([(0, None, payload)], []) for payload in payloads]
+    trial.ledger.commit(
+        trial.see, 0, [(delivery, result, 0.0, 0.0) for delivery, result in zip(taken, results, strict=True)]
+    )
+    del payloads, results
+    assert not trial.ledger.take_blocks(trial.read, 2)
+    first, _second = [delivery for delivery, _message in trial.ledger.take(trial.read, 2)]
+    trial.ledger.commit(trial.read, 0, [(first, TurnResult([], []), 0.0, 0.0)])
+    assert [lease() is None for lease in leases] == [True, False]
 
 
 def test_a_worker_does_not_wait_for_itself(trial: Trial) -> None:
