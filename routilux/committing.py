@@ -1,0 +1,303 @@
+"""What turns leave behind: their commits, one by one or together (R1).
+
+Owns the step from a finished turn, or a part of one, to what follows from it: the state, the acknowledgement, the
+record, and a message in the mailbox of each who receives what was emitted. Never takes a message. The theory of operation
+is told in `ledger`, that of blocks in `blocks`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import groupby
+from operator import sub
+
+from msgspec.structs import replace
+
+from routilux.accounts import Account, Way
+from routilux.blocks import BLOCK_LIMIT, Block, Keys
+from routilux.facts import Commits, Fact
+from routilux.ids import STEP, key_of_turn, to_bytes
+from routilux.merging import Merging
+from routilux.messages import Emission, Payload, TurnPart, TurnResults
+from routilux.turn.state import apply_ops
+from supervisors.errors import InternalError
+from supervisors.mailbox import Mailbox
+from supervisors.places.base import Finished
+from supervisors.wire.outside import Leased
+
+
+class Committing(Merging):
+    """The holdings of a job, with the commits of its turns."""
+
+    __slots__ = ()
+
+    def commit(  # noqa: C901  the end of a step, as of the others, and two kinds of entries
+        self, account: Account, worker: int, finished: Iterable[Finished]
+    ) -> bool:
+        """Commit finished turns, oldest first; with each at once its state, emissions, acknowledgement and record (R1).
+
+        Args:
+            account: the routine's.
+            worker: number of the worker whose state they change.
+            finished: for each the number under which its message was taken, its `TurnResult`, the seconds it took
+                and the clock reading at its end; for those of a block that of the first, and their `TurnResults`.
+
+        Returns:
+            False if a message is no longer in hand: such a turn comes too late and left nothing.
+        """
+        rung: list[Mailbox] = []
+        is_complete = True
+        try_acquire, release = self._try_acquire, self._release
+        if not try_acquire():
+            self.lock.wait()
+        try:
+            for together, entries in groupby(finished, _is_of_block):
+                if not together:
+                    is_complete &= self._commit_each(account, worker, entries, rung)
+                    continue
+                for delivery, results, _seconds, _at in entries:
+                    if not self._commit_block(account, delivery, results, rung):
+                        is_complete &= self._commit_each(account, worker, results.one_by_one(delivery), rung)
+            if self._lanes:
+                self._open_lanes(rung)
+            is_full = self._has_facts_to_tell()
+            is_quiet = not self._outstanding and self._has_become_quiet()
+            if account.is_stopping and not account.has_in_hand:
+                self._has_stopped = True
+        finally:
+            release()
+        if rung or self._overflow or self._has_stopped:
+            self._wake(rung)
+        if is_full:
+            self._notify_facts()
+        if is_quiet:
+            self._notify_quiet()
+        return is_complete
+
+    def release(self, account: Account, worker: int, delivery: int, part: TurnPart, at: float) -> bool:
+        """Let a part of a running turn out: a release (R3), or a generator's commit (R4).
+
+        Returns:
+            False if the message is no longer in hand.
+        """
+        rung: list[Mailbox] = []
+        with self.lock:
+            message = account.in_hand.get(delivery)
+            if message is None:
+                return False
+            if part.emissions:
+                bases = _bases_of(message.key, message.stepped + message.released, len(part.emissions))
+                self._emit(account, part.emissions, at, lambda key: Keys(len(bases), key, bases=bases), rung)
+            released = message.released + len(part.emissions)
+            if part.state is None:
+                account.in_hand[delivery] = replace(message, released=released)
+            else:
+                # From here the turn would start again with this state, and emit from the start.
+                apply_ops(account.committed[worker], part.state)
+                account.versions[worker] += 1
+                account.in_hand[delivery] = replace(message, released=0, stepped=message.stepped + released)
+                if account.is_stopping:
+                    account.is_at_boundary = self._has_stopped = True
+            full = self._note(
+                Fact(
+                    "released",
+                    account.plan.index,
+                    message.edge,
+                    to_bytes(message.key),
+                    message.failures + 1,
+                    at,
+                    0.0,
+                    _events_of(part.emissions),
+                )
+            )
+        self._wake(rung)
+        if full:
+            self._notify_facts()
+        return True
+
+    # -- Private; the lock is held
+
+    def _commit_each(self, account: Account, worker: int, finished: Iterable[Finished], rung: list[Mailbox]) -> bool:
+        """Commit turns one by one; False if a message is no longer in hand."""
+        emitted: list[Emission] = []
+        bases: list[int] = []
+        is_complete, at = True, 0.0
+        # What every turn passes is spelled out here: no function is called for it that need not be.
+        in_hand, facts, alone = account.in_hand, self._facts, account.alone
+        for delivery, result, seconds, at in finished:
+            message = in_hand.pop(delivery, None)
+            if message is None:
+                is_complete = False
+                continue
+            if result.state:
+                apply_ops(account.committed[worker], result.state)
+                account.versions[worker] += 1
+            emissions = result.emissions
+            events: tuple[int, ...] = ()
+            if emissions:
+                emitted += emissions
+                bases += _bases_of(message.key, message.stepped + message.released, len(emissions))
+                events = alone[emissions[0][0]] if len(emissions) == 1 else _events_of(emissions)
+            if message.parts:
+                self._note_handled_beside(account, message)
+            self._handled[message.edge] += 1
+            self._outstanding -= 1
+            account.handled += 1
+            account.seconds += seconds
+            if seconds > account.longest:  # noqa: PLR1730  a call costs more
+                account.longest = seconds
+            if account.handled == account.next_sample:
+                account.next_sample += account.sample_every
+                account.samples.append((seconds, at - seconds - message.sent_at))
+            key = to_bytes(message.key)
+            facts.append(Fact("committed", account.index, message.edge, key, message.failures + 1, at, seconds, events))
+            self._fact_count += 1
+        if emitted:
+            self._emit(account, emitted, at, lambda key: Keys(len(bases), key, bases=bases), rung)
+        return is_complete
+
+    def _commit_block(self, account: Account, delivery: int, results: TurnResults, rung: list[Mailbox]) -> bool:
+        """Commit turns of a block together; False if that is in hand no more as a block."""
+        if not account.blocks:
+            return False
+        offset, block = account.blocks[0]
+        count = len(results)
+        start, stop, first_key = block.start, block.start + count, block.first_key + block.start
+        if offset + start != delivery or stop > block.stop:
+            return False
+        if stop == block.stop:
+            account.blocks.popleft()
+        else:
+            account.blocks[0] = (offset, block.between(stop, block.stop))
+        self._handled[block.edge] += count
+        self._outstanding -= count
+        self._measure_block(account, block, results)
+        emissions, ats, ends = results.emissions, results.ats, results.ends
+        events: tuple[int, ...] = ()
+        each: list[tuple[int, ...]] | None = None
+        if emissions and ends == list(range(1, count + 1)) and _is_one_event(account, emissions):
+            events = account.alone[emissions[0][0]]
+            self._emit(
+                account, emissions, ats[-1], lambda key: Keys(count, key, parents=block.keys, start=first_key), rung
+            )
+        elif emissions:
+            each = [_events_of(emissions[first:end]) for first, end in zip([0, *ends], ends, strict=False)]
+            events = tuple({emission[0] for emission in emissions})
+            bases = [
+                base
+                for key, turn in zip(block.keys.to_list()[first_key : first_key + count], each, strict=True)
+                for base in _bases_of(key, 0, len(turn))
+            ]
+            self._emit(account, emissions, ats[-1], lambda key: Keys(len(bases), key, bases=bases), rung)
+        self._facts.append(
+            Commits(account.index, block.edge, block.keys, first_key, results.began_at, ats, events, each)
+        )
+        self._fact_count += count
+        return True
+
+    def _measure_block(self, account: Account, block: Block, results: TurnResults) -> None:
+        ats, began_at = results.ats, results.began_at
+        before = account.handled
+        account.handled += len(ats)
+        account.seconds += ats[-1] - began_at
+        account.longest = max(account.longest, *map(sub, ats, [began_at, *ats]))
+        while account.next_sample <= account.handled:
+            at = account.next_sample - before - 1
+            begun = ats[at - 1] if at else began_at
+            account.samples.append((ats[at] - begun, begun - block.sent_at))
+            account.next_sample += account.sample_every
+
+    def _emit(
+        self,
+        account: Account,
+        emissions: list[Emission],
+        at: float,
+        keys_for: Callable[[int], Keys],
+        rung: list[Mailbox],
+    ) -> None:
+        """Append what turns emitted to the mailboxes of those who receive it.
+
+        Args:
+            account: that of the routine that emits.
+            emissions: what it emitted, in order.
+            at: clock reading.
+            keys_for: gives the keys of all these on a connection, by that one's part in them.
+            rung: gets mailboxes that are to be woken.
+        """
+        account.emitted += len(emissions)
+        event = emissions[0][0]
+        if len(emissions) > 1 and account.is_apart[event] and not self._memos and _is_one_event(account, emissions):
+            for way in account.ways[event]:
+                self._append_all(way, emissions, keys_for(way.key), at, rung)
+        else:
+            # One after the other: what goes to one receiver on several connections stays in its order.
+            used = {emission[0] for emission in emissions}
+            keys = {way.index: keys_for(way.key).to_list() for event in used for way in account.ways[event]}
+            for number, emission in enumerate(emissions):
+                ways = account.ways[emission[0]]
+                if account.sends_keys:
+                    self._append_keyed(ways, emission, [keys[way.index][number] for way in ways], at, rung)
+                    continue
+                for way in ways:
+                    self._append(way, _payload_on(way, emission), keys[way.index][number], at, rung)
+        if account.taps:
+            for event, reference, encoded, _keys in emissions:
+                data = encoded if reference is None else reference
+                rung += [tap.mailbox for tap in account.taps.get(event, ()) if tap.offer_held(data)]
+
+    def _append_keyed(
+        self, ways: tuple[Way, ...], emission: Emission, keys: list[int], at: float, rung: list[Mailbox]
+    ) -> None:
+        """Append an emission of a routine that sends to partitioned ones: each of these gets the key with it."""
+        for way, key, partition in zip(ways, keys, emission[3] or ("",) * len(ways), strict=True):
+            if bool(way.edge.key) != bool(partition):
+                detail = f"an emission on {way.edge.label} does not carry the key that it is to carry"
+                raise InternalError(detail)
+            self._append(way, _payload_on(way, emission), key, at, rung, partition)
+
+    def _append_all(self, way: Way, emissions: list[Emission], keys: Keys, at: float, rung: list[Mailbox]) -> None:
+        """Append messages, as a block where the receiver takes such."""
+        payloads = [_payload_on(way, emission) for emission in emissions]
+        # All of a way's payloads are dicts, or none is. A block would keep what holds shared memory until all of it is
+        # handled.
+        has_leased = payloads[0].__class__ is not dict and Leased in map(type, payloads)
+        if has_leased or not (way.is_plain and way.takes_blocks):
+            for payload, key in zip(payloads, keys.to_list(), strict=True):
+                self._append(way, payload, key, at, rung)
+            return
+        for first in range(0, len(payloads), BLOCK_LIMIT):
+            carried = payloads[first : first + BLOCK_LIMIT]
+            count = len(carried)
+            way.waiting.append(Block(way.index, way.sent + 1, carried, keys, at, 0, count, first))
+            way.mailbox.surplus += count - 1
+            way.sent += count
+            self._outstanding += count
+        self._ring_used(way, rung)
+
+
+def _is_of_block(entry: Finished) -> bool:
+    return entry[1].__class__ is TurnResults
+
+
+def _events_of(emissions: list[Emission]) -> tuple[int, ...]:
+    return tuple([emission[0] for emission in emissions])
+
+
+def _bases_of(message_key: int, emitted: int, count: int) -> list[int]:
+    """Give what the keys of a turn's emissions are made of, which has emitted so many before."""
+    base = key_of_turn(message_key, emitted)
+    return [base + number * STEP for number in range(count)] if count != 1 else [base]
+
+
+def _is_one_event(account: Account, emissions: list[Emission]) -> bool:
+    return len(account.ways) == 1 or len({emission[0] for emission in emissions}) == 1
+
+
+def _payload_on(way: Way, emission: Emission) -> Payload:
+    """Give the data of an emission in the form in which it goes on a way."""
+    _event, reference, encoded, _keys = emission
+    payload = encoded if reference is None or (encoded is not None and way.takes_bytes) else reference
+    if payload is None:
+        detail = f"an emission on {way.edge.label} carries no data"
+        raise InternalError(detail)
+    return payload
