@@ -1,8 +1,8 @@
 """What turns leave behind: their commits, one by one or together (R1).
 
 Owns the step from a finished turn, or a part of one, to what follows from it: the state, the acknowledgement, the
-record, and a message in the mailbox of each who receives what was emitted. Never takes a message. The theory of operation
-is told in `ledger`, that of blocks in `blocks`.
+record, and a message in the mailbox of each who receives what was emitted. Never takes a message. The theory of
+operation is told in `ledger`, that of blocks in `blocks`.
 """
 
 from __future__ import annotations
