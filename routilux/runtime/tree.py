@@ -48,7 +48,7 @@ from routilux.turn.concurrent import ConcurrentService
 from routilux.turn.keyed import KeyedService
 from routilux.turn.service import RoutineService
 from routilux.turn.state import begin_states
-from routilux.turn.values import PICKLED, ValueCodec
+from routilux.turn.values import PICKLED, Shared, ValueCodec
 from supervisors.actor import PykkaHost
 from supervisors.behavior import Context
 from supervisors.errors import ValueEncodingError
@@ -328,6 +328,8 @@ def _keep_first(job: Job) -> None:
 
 def _carry_service(routine: RoutinePlan, job_id: str, codec: ValueCodec) -> bytes:
     kind = RoutineService if routine.options.partition_by is None else KeyedService
+    if routine.options.has_line and isinstance(codec, Shared):
+        codec = codec.reading()
     try:
         return encode_code(_service_of(kind, routine, job_id, codec, WireCodec(codec)), routine.id)
     except ValueEncodingError as error:

@@ -26,6 +26,7 @@ from routilux.turn.state import StateTurn, checked_items, decode_for_reader, fro
 from routilux.turn.values import ValueCodec
 from supervisors.errors import InternalError
 from supervisors.places.base import Port
+from supervisors.wire.outside import LeasedBody
 
 
 class KeyedRequest(NamedTuple):
@@ -51,8 +52,10 @@ _encoder = msgspec.msgpack.Encoder()
 
 def write_keyed(
     key: str, request: Any, *, brings_state: bool, state: bytes | None, forgets: tuple[str, ...]
-) -> msgspec.Raw:
+) -> msgspec.Raw | LeasedBody:
     """Give what a worker reads as `KeyedRequest`, encoded, since keys and states may be large.
+
+    It holds the shared memory that `request` holds.
 
     Args:
         key: as there.
@@ -61,6 +64,9 @@ def write_keyed(
         state: as there.
         forgets: as there.
     """
+    if isinstance(request, LeasedBody):
+        body = msgspec.Raw(_encoder.encode((key, brings_state, state, forgets, request.body)))
+        return LeasedBody(body, request.leases)
     return msgspec.Raw(_encoder.encode((key, brings_state, state, forgets, request)))
 
 

@@ -86,16 +86,22 @@ class Shared:
     Args:
         base: how values are encoded.
         space: the shared memory; None where there is none.
+        gives: whether it puts anything there, or reads only.
     """
 
-    __slots__ = ("base", "space")
+    __slots__ = ("base", "gives", "space")
 
-    def __init__(self, base: BaseCodec, space: Space | None) -> None:
+    def __init__(self, base: BaseCodec, space: Space | None, *, gives: bool = True) -> None:
         self.base = base
         self.space = space
+        self.gives = gives
 
     def __reduce__(self) -> Any:
-        return _restore, (self.base,)
+        return _restore, (self.base, self.gives)
+
+    def reading(self) -> Shared:
+        """Give one that puts nothing there: for results that wait for their turn, and hold nothing meanwhile."""
+        return Shared(self.base, self.space, gives=False)
 
     def share(self, value: Any, path: str) -> bytes:
         """Encode, with large buffers in shared memory."""
@@ -103,7 +109,9 @@ class Shared:
         plain = values.encode_plain(value, path)
         if plain is not None:
             return plain
-        return self.base.encode(value, path) if self.space is None else self.base.share_apart(value, path, self.space)
+        if self.space is None or not self.gives:
+            return self.base.encode(value, path)
+        return self.base.share_apart(value, path, self.space)
 
     def withdraw(self, data: bytes) -> None:
         """Take back what `share` gave."""
@@ -119,7 +127,7 @@ class Shared:
 
     def empty(self, size: int) -> memoryview | None:
         """Give shared memory to be written."""
-        return None if self.space is None else self.space.empty(size)
+        return None if self.space is None or not self.gives else self.space.empty(size)
 
     def encode(self, value: Any, path: str) -> bytes:
         """Encode, all in one piece."""
@@ -136,8 +144,8 @@ class Shared:
         self.base.check(value, path)
 
 
-def _restore(base: BaseCodec) -> Shared:
-    return Shared(base, here.space)
+def _restore(base: BaseCodec, gives: bool) -> Shared:  # noqa: FBT001
+    return Shared(base, here.space, gives=gives)
 
 
 class Pickled:

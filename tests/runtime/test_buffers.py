@@ -604,3 +604,33 @@ def test_arrays_of_all_kinds_come_as_they_are() -> None:
             assert (read.dtype, read.shape) == (array.dtype, array.shape), name
             assert (read == array).all(), name
             assert read.flags.f_contiguous == array.flags.f_contiguous or name == "sliced"
+
+
+class Hoarder(Routine):
+    """Emits an array, keeps it and lets it go, so that another would take its place, were it given back too soon."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("input", handler=self.handle)
+        self.define_event("array", ["number", "array"])
+        self.kept: Any = None
+
+    def handle(self, number: int, array: Any) -> None:
+        assert segment_of(array)
+        made = buffers.empty((MIB,), np.uint8)
+        made[:] = number % 251
+        self.emit("array", number=number, array=made)
+        self.kept = made if number % 3 else None
+
+
+@pytest.mark.parametrize("options", [{"ordered": True}, {"partition_by": "number"}])
+def test_what_waits_for_its_turn_in_an_ordered_pool_stays_as_it_was(options: dict[str, Any]) -> None:
+    flow = Flow("hoard")
+    flow.add_routine(Arrays(), "source")
+    flow.add_routine(Hoarder(), "hoarder", placement="process", workers=2, **options)
+    flow.connect("source", "array", "hoarder", "input")
+    flow.output("hoarder", "array")
+    job = flow.start("source", {"count": 60}, shared_memory_limit=16 * MIB)
+    seen = {result["number"]: {int(value) for value in np.unique(result["array"])} for result in job.results()}
+    assert job.wait(60).status == "completed"
+    assert seen == {number: {number % 251} for number in range(60)}
