@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -12,6 +13,7 @@ import psutil
 import pytest
 
 from routilux import ErrorHandler, Flow, Job, JobState, Routine
+from supervisors.places.process.launch import has_zygotes
 from tests.faults.deeds import FOREVER, exit_hard_with_code, raise_plainly
 from tests.faults.measure import SECONDS, Innocent, Sink, check_books
 from tests.faults.watch import is_alive, pids, wait_for
@@ -108,9 +110,15 @@ def test_a_process_that_is_killed_while_it_starts_is_replaced() -> None:
 
 
 def _started() -> list[int]:
-    """Processes of workers, ready or not: children that lead a session of their own."""
-    children = psutil.Process().children()
-    return [child.pid for child in children if os.getsid(child.pid) == child.pid and "-c" in child.cmdline()]
+    """Processes of workers, ready or not: leaders of sessions, and children of a zygote where there is one."""
+    program = psutil.Process()
+    found = []
+    for process in program.children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+            is_worker = (process.ppid() != program.pid) == has_zygotes() and "-c" in process.cmdline()
+            if is_worker and os.getsid(process.pid) == process.pid:
+                found.append(process.pid)
+    return found
 
 
 class Deadly(Routine):
@@ -171,15 +179,16 @@ def test_a_death_during_the_shutdown_ends_it_and_no_message_is_lost(shutdown: fl
 
 
 def test_two_jobs_whose_processes_are_killed_in_turn_do_not_touch_each_other() -> None:
-    jobs = [shapes.chain(shapes.PLACEMENTS["mixed"]).start("source", {"count": 2_000}) for _ in range(2)]
+    jobs = [shapes.chain(shapes.PLACEMENTS["mixed"]).start("source", {"count": 5_000}) for _ in range(2)]
     states: dict[int, JobState] = {}
     waiters = [threading.Thread(target=lambda n=n: states.update({n: jobs[n].wait(SECONDS)})) for n in range(2)]
     for waiter in waiters:
         waiter.start()
     for turn in range(6):
         victims = pids(jobs[turn % 2])
-        if victims:
-            os.kill(victims[0], signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it has ended since, by an earlier kill or with its job
+            if victims:
+                os.kill(victims[0], signal.SIGKILL)
         FOREVER.wait(0.05)
     for waiter in waiters:
         waiter.join()
@@ -187,7 +196,7 @@ def test_two_jobs_whose_processes_are_killed_in_turn_do_not_touch_each_other() -
         check_books(job, states[n])
         assert states[n].status == "completed", states[n].error
         sink = states[n].routine_states["sink"]["state"]
-        assert {key: sink[f"input.{key}"] for key in ("last", "count", "sum")} == shapes.sums(2_000)
+        assert {key: sink[f"input.{key}"] for key in ("last", "count", "sum")} == shapes.sums(5_000)
         assert "disorder" not in sink
 
 

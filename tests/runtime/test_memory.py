@@ -122,7 +122,7 @@ def test_memory_is_let_go_with_its_own_message_where_several_are_committed_toget
     for number in range(2):
         trial.put(trial.see, {"n": number})
     taken = [delivery for delivery, _message in trial.ledger.take(trial.see, 2)]
-    results = [TurnResult([(0, None, payload)], []) for payload in payloads]
+    results = [TurnResult([(0, None, payload, ())], []) for payload in payloads]
     trial.ledger.commit(
         trial.see, 0, [(delivery, result, 0.0, 0.0) for delivery, result in zip(taken, results, strict=True)]
     )

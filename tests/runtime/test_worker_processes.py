@@ -23,6 +23,7 @@ pytestmark = pytest.mark.processes
 
 HANDLING = "supervisors routilux cloudpickle msgspec"
 """The packages that a worker needs to handle a message."""
+from tests.runtime.waiting import wait_until
 
 
 class Watched(Routine):
@@ -91,6 +92,13 @@ def test_a_zygote_has_imported_all_of_our_own_that_a_worker_comes_to_need() -> N
     assert zygote != os.getpid()
 
 
+def is_over(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 @pytest.mark.skipif(not has_zygotes(), reason="there are zygotes on Linux alone")
 def test_workers_whose_zygote_is_killed_are_replaced_and_every_message_is_handled() -> None:
     flow = flow_of(workers=3, error_handler=ErrorHandler("retry", retry_delay=0.0, max_retries=20))
@@ -107,6 +115,8 @@ def test_workers_whose_zygote_is_killed_are_replaced_and_every_message_is_handle
                     if child.pid in parents:
                         with contextlib.suppress(psutil.NoSuchProcess):  # one that was killed before is reaped now
                             child.kill()
+                        # Up to here its workers go on, which takes no longer than some rounds do.
+                        wait_until(lambda child=child: is_over(child))
         job.close_entry()
         state = job.wait()
     assert state.status == JobStatus.COMPLETED
