@@ -18,12 +18,12 @@ from routilux import ErrorHandler, Flow, JobStatus, Routine
 from routilux.runtime.tree import _WORKER_MODULES
 from supervisors.cpus import count_pinnable
 from supervisors.places.process.launch import has_zygotes
+from tests.runtime.waiting import wait_until
 
 pytestmark = pytest.mark.processes
 
 HANDLING = "supervisors routilux cloudpickle msgspec"
 """The packages that a worker needs to handle a message."""
-from tests.runtime.waiting import wait_until
 
 
 class Watched(Routine):
