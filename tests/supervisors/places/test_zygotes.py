@@ -373,16 +373,10 @@ def test_one_that_is_killed_while_it_forks_costs_nothing_but_a_start(moment: int
         for _ in range(moment * 40):
             os.getppid()  # a little later each time
         process.kill()
-        starts = 4
-        while True:
-            driver.run(lambda starts=starts: len(driver.ready) + len(driver.lost) == starts)  # type: ignore[misc]
-            running = {worker.number for worker in driver.place.workers() if worker.is_ready}
-            if len(running) == 4 and all(psutil.Process(w.pid).ppid() != zygote for w in driver.place.workers()):
-                break
-            driver.run(lambda: len(driver.place.workers()) == 0 or self_made(driver, zygote))
-            for number in set(range(4)) - {worker.number for worker in driver.place.workers()}:
+        while not are_made_elsewhere(driver, zygote):
+            driver.run(lambda: missing(driver) or are_made_elsewhere(driver, zygote))
+            for number in missing(driver):
                 driver.place.start(number, b"")
-                starts += 1
         driver.lost.clear()
         assert ask(driver, "parent") != zygote
         driver.close()
@@ -391,8 +385,19 @@ def test_one_that_is_killed_while_it_forks_costs_nothing_but_a_start(moment: int
         driver.poller.close()
 
 
-def self_made(driver: Driver, zygote: int) -> bool:
-    return all(psutil.Process(worker.pid).ppid() != zygote for worker in driver.place.workers())
+def missing(driver: Driver) -> set[int]:
+    return set(range(4)) - {worker.number for worker in driver.place.workers()}
+
+
+def are_made_elsewhere(driver: Driver, zygote: int) -> bool:
+    """Whether all are ready that there are to be, and none is of that zygote."""
+    workers = driver.place.workers()
+    if len(workers) < 4 or not all(worker.is_ready for worker in workers):
+        return False
+    try:
+        return all(psutil.Process(worker.pid).ppid() != zygote for worker in workers)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_one_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
