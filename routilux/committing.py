@@ -87,7 +87,8 @@ class Committing(Merging):
                 return False
             if part.emissions:
                 bases = _bases_of(message.key, message.stepped + message.released, len(part.emissions))
-                self._emit(account, part.emissions, at, lambda key: Keys(len(bases), key, bases=bases), rung)
+                event = _only_event(account, part.emissions)
+                self._emit(account, part.emissions, event, at, lambda key: Keys(len(bases), key, bases=bases), rung)
             released = message.released + len(part.emissions)
             if part.state is None:
                 account.in_hand[delivery] = replace(message, released=released)
@@ -153,7 +154,8 @@ class Committing(Merging):
             facts.append(Fact("committed", account.index, message.edge, key, message.failures + 1, at, seconds, events))
             self._fact_count += 1
         if emitted:
-            self._emit(account, emitted, at, lambda key: Keys(len(bases), key, bases=bases), rung)
+            event = _only_event(account, emitted)
+            self._emit(account, emitted, event, at, lambda key: Keys(len(bases), key, bases=bases), rung)
         return is_complete
 
     def _commit_block(self, account: Account, delivery: int, results: TurnResults, rung: list[Mailbox]) -> bool:
@@ -175,10 +177,16 @@ class Committing(Merging):
         emissions, ats, ends = results.emissions, results.ats, results.ends
         events: tuple[int, ...] = ()
         each: list[tuple[int, ...]] | None = None
-        if emissions and ends == list(range(1, count + 1)) and _is_one_event(account, emissions):
-            events = account.alone[emissions[0][0]]
+        event = _only_event(account, emissions)
+        if event is not None and ends == list(range(1, count + 1)):
+            events = account.alone[event]
             self._emit(
-                account, emissions, ats[-1], lambda key: Keys(count, key, parents=block.keys, start=first_key), rung
+                account,
+                emissions,
+                event,
+                ats[-1],
+                lambda key: Keys(count, key, parents=block.keys, start=first_key),
+                rung,
             )
         elif emissions:
             each = [_events_of(emissions[first:end]) for first, end in zip([0, *ends], ends, strict=False)]
@@ -188,7 +196,7 @@ class Committing(Merging):
                 for key, turn in zip(block.keys.to_list()[first_key : first_key + count], each, strict=True)
                 for base in _bases_of(key, 0, len(turn))
             ]
-            self._emit(account, emissions, ats[-1], lambda key: Keys(len(bases), key, bases=bases), rung)
+            self._emit(account, emissions, event, ats[-1], lambda key: Keys(len(bases), key, bases=bases), rung)
         self._facts.append(
             Commits(account.index, block.edge, block.keys, first_key, results.began_at, ats, events, each)
         )
@@ -211,6 +219,7 @@ class Committing(Merging):
         self,
         account: Account,
         emissions: list[Emission],
+        event: int | None,
         at: float,
         keys_for: Callable[[int], Keys],
         rung: list[Mailbox],
@@ -220,19 +229,19 @@ class Committing(Merging):
         Args:
             account: that of the routine that emits.
             emissions: what it emitted, in order.
+            event: the only one that these are of; None where they are of several.
             at: clock reading.
             keys_for: gives the keys of all these on a connection, by that one's part in them.
             rung: gets mailboxes that are to be woken.
         """
         account.emitted += len(emissions)
-        event = emissions[0][0]
-        if len(emissions) > 1 and account.is_apart[event] and not self._memos and _is_one_event(account, emissions):
+        if len(emissions) > 1 and event is not None and account.is_apart[event] and not self._memos:
             for way in account.ways[event]:
                 self._append_all(way, emissions, keys_for(way.key), at, rung)
         else:
             # One after the other: what goes to one receiver on several connections stays in its order.
             used = {emission[0] for emission in emissions}
-            keys = {way.index: keys_for(way.key).to_list() for event in used for way in account.ways[event]}
+            keys = {way.index: keys_for(way.key).to_list() for one in used for way in account.ways[one]}
             for number, emission in enumerate(emissions):
                 ways = account.ways[emission[0]]
                 if account.sends_keys:
@@ -241,9 +250,9 @@ class Committing(Merging):
                 for way in ways:
                     self._append(way, _payload_on(way, emission), keys[way.index][number], at, rung)
         if account.taps:
-            for event, reference, encoded, _keys in emissions:
+            for tapped, reference, encoded, _keys in emissions:
                 data = encoded if reference is None else reference
-                rung += [tap.mailbox for tap in account.taps.get(event, ()) if tap.offer_held(data)]
+                rung += [tap.mailbox for tap in account.taps.get(tapped, ()) if tap.offer_held(data)]
 
     def _append_keyed(
         self, ways: tuple[Way, ...], emission: Emission, keys: list[int], at: float, rung: list[Mailbox]
@@ -289,8 +298,11 @@ def _bases_of(message_key: int, emitted: int, count: int) -> list[int]:
     return [base + number * STEP for number in range(count)] if count != 1 else [base]
 
 
-def _is_one_event(account: Account, emissions: list[Emission]) -> bool:
-    return len(account.ways) == 1 or len({emission[0] for emission in emissions}) == 1
+def _only_event(account: Account, emissions: list[Emission]) -> int | None:
+    """Give the event that all of these are emissions of; None where there are several, or none."""
+    if not emissions or (len(account.ways) > 1 and len({emission[0] for emission in emissions}) > 1):
+        return None
+    return emissions[0][0]
 
 
 def _payload_on(way: Way, emission: Emission) -> Payload:

@@ -15,9 +15,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-PRIME_BITS = 127
-PRIME = (1 << PRIME_BITS) - 1
-PARENT = 0x793779B97F4A7C15F39CC0605CEDC9
+_PRIME_BITS = 127
+_PRIME = (1 << _PRIME_BITS) - 1
+_PARENT = 0x793779B97F4A7C15F39CC0605CEDC9
 """Of 119 bits, so that a key has no more than 128: see `key_of_child`."""
 STEP = 0x2545F4914F6CDD1D8A5CD789635D2DFF
 """What the next emission of a turn differs by, before its connection is added; both numbers are arbitrary."""
@@ -26,19 +26,19 @@ KEY_BYTES = 16
 
 def key_of_text(text: str) -> int:
     """Give a key for a name: of a job, of a connection."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=KEY_BYTES).digest()) % PRIME
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=KEY_BYTES).digest()) % _PRIME
 
 
 def key_of_turn(message_key: int, emitted: int) -> int:
     """Give the base of the keys of what a turn emits: from its message, and how much it has emitted before."""
-    return message_key * PARENT + emitted * STEP
+    return message_key * _PARENT + emitted * STEP
 
 
 def key_of_child(base: int, connection_key: int) -> int:
     """Give the key of an emission on a connection; `base` grows by `STEP` from one to the next."""
     # Folded once, which leaves some numbers above the prime, and takes half of what a division does.
     sum_ = base + connection_key
-    return (sum_ & PRIME) + (sum_ >> PRIME_BITS)
+    return (sum_ & _PRIME) + (sum_ >> _PRIME_BITS)
 
 
 def key_of_keys(keys: Iterable[int]) -> int:
@@ -46,7 +46,7 @@ def key_of_keys(keys: Iterable[int]) -> int:
     hashed = hashlib.blake2b(digest_size=KEY_BYTES)
     for key in keys:
         hashed.update(to_bytes(key))
-    return int.from_bytes(hashed.digest()) % PRIME
+    return int.from_bytes(hashed.digest()) % _PRIME
 
 
 def to_id(key: int) -> str:
