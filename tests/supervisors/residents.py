@@ -104,6 +104,10 @@ class Resident(Behavior):
         self.write("waits")
         Path(fifo).read_bytes()
 
+    def rest(self, _ctx: Context, seconds: float) -> None:
+        """Take a while."""
+        threading.Event().wait(seconds)
+
     def answer_early(self, ctx: Context, fifo: str) -> None:
         ctx.reply("early")
         self.wait(ctx, fifo)

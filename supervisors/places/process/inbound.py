@@ -3,12 +3,12 @@
 Owns the receiving side of the channel in the worker, and the ends of the worker when its parent is gone or cannot hear
 it. Never runs a request, never sends.
 
-Theory of operation. Whoever holds the *ear* reads the channel; what is read is the same for all. The main thread reads
-by itself whenever it has nothing to run, or waits inside of a request: so nothing is handed from thread to thread on
-the way of a lone message. While its own code or that of a request runs for long, the deputy (`deputy`) has the ear, so
-that a grant, a hold, a stop and the end of the parent are noticed all the same. It stays in its read until something
-comes, and leaves then if the main thread wants the ear, or has come back: that loses nothing, since what has come is
-there for both.
+Theory of operation. Whoever holds the *ear* reads the channel and takes in what it has read; that is the same for all.
+The main thread reads by itself whenever it has nothing to run, or waits inside of a request: so nothing is handed from
+thread to thread on the way of a lone message. While its own code or that of a request runs for long, the deputy
+(`deputy`) listens, so that a grant, a hold, a stop and the end of the parent are noticed all the same. It waits without
+the ear, and has it only while it reads: so the main thread may look around at any time, and what had come by then is
+taken in when it has looked.
 
 Bound: the parent sends no more than a window of requests, so what is held here is bounded by it.
 """
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import socket
 import threading
@@ -66,9 +67,11 @@ class Inbound:
         self._channel = channel
         self._reader = reader
         self._parent_pid = os.getppid()
-        # Guards the reader: its holder reads the channel.
+        # Guards the reader: its holder reads the channel. The main thread alone waits while it has it.
         self._ear = threading.Lock()
-        self._is_ear_wanted = False
+        self._arrivals = select.poll()
+        """Where the deputy waits."""
+        self._arrivals.register(channel, select.POLLIN)
         self._arrived: deque[Deliver[Any]] = deque()
         self._epoch = 0
         self.is_stopping = False
@@ -120,11 +123,8 @@ class Inbound:
 
     def look(self) -> None:
         """Take in what has come, without waiting."""
-        if self._ear.acquire(blocking=False):
-            try:
-                self._hear(socket.MSG_DONTWAIT)
-            finally:
-                self._ear.release()
+        with self._ear:
+            self._hear(socket.MSG_DONTWAIT)
 
     def take(self) -> Deliver[Any] | None:
         """Take the oldest requests that have come together, waiting for some; None when the worker shall end."""
@@ -196,23 +196,22 @@ class Inbound:
             self._ungranted = 0
 
     def listen(self, is_needed: Callable[[], bool]) -> None:
-        """Read the channel until the main thread wants to, or it is not needed any more."""
-        with self._ear:
-            while not self._is_ear_wanted and is_needed():
-                self._hear()
+        """Read the channel until it is not needed any more, which is noticed when something has come."""
+        while is_needed():
+            self._arrivals.poll()
+            if not self._ear.acquire(blocking=False):
+                return  # the main thread reads
+            try:
+                self._hear(socket.MSG_DONTWAIT)
+            finally:
+                self._ear.release()
 
     def _wait_for(self, is_met: Callable[[], bool]) -> None:
         """Read the channel until something is so."""
-        # Said before the first look: whoever has the ear looks whether it is wanted after it has taken something in,
-        # so what it takes in after that look is not missed by this one.
-        self._is_ear_wanted = True
-        try:
-            while not is_met():
-                with self._ear:
-                    if not is_met():
-                        self._hear()
-        finally:
-            self._is_ear_wanted = False
+        while not is_met():
+            with self._ear:
+                if not is_met():
+                    self._hear()
 
     def _hear(self, flags: int = 0) -> None:
         try:
