@@ -421,4 +421,8 @@ class Way:
 
 def _takes_blocks(plan: RoutinePlan) -> bool:
     """Tell whether a routine takes its messages one behind the other, and nothing is done about single ones before."""
-    return not (plan.has_deadlines or plan.joins or plan.pace is not None)
+    options = plan.options
+    if plan.is_async or plan.joins or plan.pace is not None or options.pool > 1 or options.has_line:
+        return False
+    # A thread with a timeout runs one request at a time.
+    return plan.is_process or options.timeout is None

@@ -11,14 +11,28 @@ the `Message` that the block gives for it. A message of a block was never tried,
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import msgspec
 
-from routilux.ids import key_of_child, key_of_turn
+from routilux.ids import KEY_BYTES, from_bytes, key_of_child, key_of_turn, to_bytes
 from routilux.messages import Message, Payload
 
 _DEPTH = 16
 """Generations of identities that are left to be worked out (arbitrary: a flow's depth is less, a cycle's is not)."""
+
+
+class Lineage(NamedTuple):
+    """What the identities of messages follow from, as it travels to where somebody may ask for them.
+
+    Args:
+        ancestors: the identities of messages as far back as they were worked out, `KEY_BYTES` of each.
+        connections: the keys of those that their descendants took, one behind the other, as many bytes of each: every
+            turn emitted one message.
+    """
+
+    ancestors: bytes
+    connections: tuple[bytes, ...]
 
 
 class Keys:
@@ -31,7 +45,7 @@ class Keys:
         bases: where they have none, what the key of each is made of (`ids.key_of_turn`).
     """
 
-    __slots__ = ("_bases", "_connection_key", "_known", "_parents", "_start", "count", "depth")
+    __slots__ = ("_bases", "_connection_key", "_encoded", "_known", "_parents", "_start", "count", "depth")
 
     def __init__(
         self,
@@ -47,11 +61,38 @@ class Keys:
         self._start = start
         self._bases = bases
         self._known: list[int] | None = None
+        self._encoded: bytes | None = None
+        """All of them, as they travel."""
         if parents is not None and parents.depth == _DEPTH:
             parents.to_list()
         self._parents = parents
         self.depth: int = 0 if parents is None else parents.depth + 1
         """Generations that are to be worked out before these."""
+
+    @classmethod
+    def descended(cls, count: int, lineage: Lineage) -> Keys:
+        """Give those of `count` messages of which this is the lineage."""
+        keys = cls(count, 0)
+        keys._encoded = lineage.ancestors
+        for connection in lineage.connections:
+            keys = cls(count, from_bytes(connection), parents=keys)
+        return keys
+
+    def lineage(self, first: int, count: int) -> Lineage:
+        """Give that of `count` of these messages, from the index `first` on. Any thread may call it."""
+        keys, connections = self, []
+        while (parents := keys._parents) is not None:
+            connections.append(to_bytes(keys._connection_key))
+            first += keys._start
+            keys = parents
+        ancestors = keys.to_bytes()[first * KEY_BYTES : (first + count) * KEY_BYTES]
+        return Lineage(ancestors, tuple(reversed(connections)))
+
+    def to_bytes(self) -> bytes:
+        """Give them, `KEY_BYTES` of each."""
+        if self._encoded is None:
+            self._encoded = b"".join(map(to_bytes, self.to_list()))
+        return self._encoded
 
     def to_list(self) -> list[int]:
         """Give them. Any thread may call it."""
@@ -60,7 +101,11 @@ class Keys:
         if known is None:
             connection_key = self._connection_key
             if parents is None:
-                known = [key_of_child(base, connection_key) for base in bases]
+                encoded = self._encoded
+                if encoded is None:
+                    known = [key_of_child(base, connection_key) for base in bases]
+                else:
+                    known = [from_bytes(encoded[at : at + KEY_BYTES]) for at in range(0, len(encoded), KEY_BYTES)]
             else:
                 wanted = parents.to_list()[self._start : self._start + self.count]
                 known = [key_of_child(key_of_turn(parent, 0), connection_key) for parent in wanted]

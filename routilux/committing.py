@@ -285,7 +285,7 @@ class Committing(Merging):
 
 
 def _is_of_block(entry: Finished) -> bool:
-    return entry[1].__class__ is TurnResults
+    return isinstance(entry[1], TurnResults)
 
 
 def _events_of(emissions: list[Emission]) -> tuple[int, ...]:

@@ -150,7 +150,7 @@ class TurnResult(msgspec.Struct, array_like=True, gc=False):
         return sum(map(len, held)) + sum(len(op.value) for op in self.state if op.value.__class__ is bytes)
 
 
-class TurnResults(msgspec.Struct, gc=False):
+class TurnResults(msgspec.Struct, array_like=True, gc=False):
     """What finished turns hand to their commits that ran one behind the other, none of which touched the state.
 
     Args:

@@ -53,6 +53,7 @@ class BehaviorService:
 
     request_type = bytes
     result_type = bytes
+    batch_type = None
 
     def __init__(self) -> None:
         self.clock: Callable[[], float] = MonotonicClock.now

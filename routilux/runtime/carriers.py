@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sized
 from typing import Any, Protocol
 
-from routilux.messages import Emission, Message, TurnFailure, TurnPart
+from routilux.blocks import Block
+from routilux.messages import Emission, Message, TurnFailure, TurnPart, TurnResults
 from routilux.partitioning import is_key
-from routilux.turn.codec import check_ops, decode_failure, decode_part, encode_boot, write_request
+from routilux.turn.codec import (
+    WireBlock,
+    check_ops,
+    decode_failure,
+    decode_part,
+    encode_boot,
+    write_block,
+    write_request,
+)
 from routilux.turn.tables import Outgoing
 from routilux.turn.values import PICKLED, ValueCodec
 from supervisors.errors import FrameError
@@ -25,6 +34,9 @@ class Carrier(Protocol):
 
     def requests(self, taken: list[tuple[int, Message]]) -> list[tuple[int, Any]]:
         """The form in which messages are submitted, by their delivery numbers."""
+
+    def batch(self, block: Block) -> Sized | None:
+        """The form in which a block of messages is submitted; None: they are to be submitted one by one."""
 
     def boot(self, committed: dict[str, Any]) -> Any:
         """The form in which a worker gets the committed state it starts with."""
@@ -54,6 +66,10 @@ class LocalCarrier:
     def requests(self, taken: list[tuple[int, Message]]) -> list[tuple[int, Any]]:
         """The messages themselves."""
         return taken
+
+    def batch(self, block: Block) -> Block:
+        """The block itself."""
+        return block
 
     def boot(self, committed: dict[str, Any]) -> dict[str, Any]:
         """The ledger's own dict, which its commits change."""
@@ -106,6 +122,10 @@ class WireCarrier:
         values = self._values
         return [(delivery, write_request(message, values)) for delivery, message in taken]
 
+    def batch(self, block: Block) -> WireBlock | None:
+        """Wrap the payloads together."""
+        return write_block(block)
+
     def boot(self, committed: dict[str, Any]) -> bytes:
         """Encode the committed state."""
         return encode_boot(committed, self._values)
@@ -122,7 +142,7 @@ class WireCarrier:
                     self._check_keys(event, keys)
                 if encoded and encoded[0] == OUTSIDE_TAG:
                     naming.append(result.emissions)
-            if result.state:
+            if not isinstance(result, TurnResults) and result.state:
                 check_ops(result.state)
         for emissions in naming:
             self._lease_named(emissions, worker)

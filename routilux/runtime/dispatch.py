@@ -6,12 +6,13 @@ message: what cannot be handed out, its actor is told by `fail`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from itertools import groupby, repeat
 from operator import itemgetter
 from typing import Any, Protocol, cast
 
 from routilux.accounts import Account
+from routilux.blocks import Block
 from routilux.dealing import deal
 from routilux.ledger import Ledger
 from routilux.messages import Message
@@ -155,8 +156,7 @@ class Dispatch:
         if not room:
             return False
         if account.takes_blocks and (blocks := self._ledger.take_blocks(account, room)):
-            for delivery, block in blocks:
-                cast("BatchPlace", place).submit_batch(delivery, block)
+            self._submit_blocks(cast("BatchPlace", place), blocks)
             return True
         taken = self._source.take(account, room)
         if taken:
@@ -231,6 +231,15 @@ class Dispatch:
                 self.leave(delivery, is_done=False)
                 self._fail(number, delivery, Raised(record_error(error)))
         self._place.flush()
+
+    def _submit_blocks(self, place: BatchPlace, blocks: list[tuple[int, Block]]) -> None:
+        batches = [self._carrier.batch(block) for _delivery, block in blocks]
+        if all(batches):
+            for (delivery, _block), batch in zip(blocks, batches, strict=True):
+                place.submit_batch(delivery, cast("Sized", batch))
+            return
+        taken = [entry for delivery, block in blocks for entry in enumerate(block.messages(), delivery)]
+        self._submit(repeat(0, len(taken)), taken)
 
     def _submit(self, dealt: Iterable[int], taken: Taken) -> None:
         """Submit what was taken, in its order, each to the worker that it was dealt to."""

@@ -43,7 +43,7 @@ from routilux.runtime.running import running
 from routilux.runtime.signals import note_resume
 from routilux.serial.registry import default as registry
 from routilux.stores.errors import FencedError
-from routilux.turn.codec import LocalCodec, LoopCodec, WireCodec, WireResult
+from routilux.turn.codec import LocalCodec, LoopCodec, WireCodec, WireResult, WireResults
 from routilux.turn.concurrent import ConcurrentService
 from routilux.turn.keyed import KeyedService
 from routilux.turn.service import RoutineService
@@ -505,6 +505,7 @@ def _pool_of(
         memory_limit=routine.options.memory_limit,
         inherited=inherited,
         result_type=WireResult,
+        results_type=WireResults,
         launch=to_launch(routine.options, _WORKER_MODULES),
         exchange=exchange,
         note_ended=account.note_ended,

@@ -11,6 +11,7 @@ stay what they are, and the loop goes on behind it.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sized
 from typing import Any
 
@@ -25,7 +26,7 @@ from routilux.turn.steps import Steps
 from routilux.turn.tracked import with_copies_of_views
 from supervisors.places.base import Port, Ran
 from supervisors.places.copies import generation
-from supervisors.wire.outside import Leased
+from supervisors.wire.outside import OUTSIDE_TAG
 
 
 class BatchExecution(TurnExecution):
@@ -49,6 +50,7 @@ class BatchExecution(TurnExecution):
         "_is_apart",
         "_is_marked",
         "_out",
+        "_plain_bytes",
         "_single",
         "_stop",
         "_taken",
@@ -87,6 +89,8 @@ class BatchExecution(TurnExecution):
         """How much had been emitted as the present turn began."""
         self._at = self._stop = 0
         self._clock = incarnation.outbox.clock
+        self._plain_bytes = _bound_of(incarnation)
+        """Bytes of encoded data from which on a turn is not plain."""
         self._emitted_at = 0.0
         """When the present turn emitted first, if it did: from then on it has the seconds of R3."""
         super().__init__(incarnation)
@@ -121,7 +125,9 @@ class BatchExecution(TurnExecution):
         """How many of the block's messages are done with."""
         return self._at - self._block.start
 
-    def run(self, urgent: Sized, until: float, clock: Callable[[], float]) -> Ran:
+    def run(  # noqa: C901, PLR0912  what each turn passes is spelled out here
+        self, urgent: Sized, until: float, clock: Callable[[], float]
+    ) -> Ran:
         """Run turns, of which the first may be one that was not over.
 
         Args:
@@ -132,7 +138,7 @@ class BatchExecution(TurnExecution):
         if self._steps is not None:
             return Ran.APART if self.advance() else Ran.STOPPED
         route, payloads = self._route, self._block.payloads
-        handler, pick, home = route.handler, route.pick, generation.number
+        handler, pick, decode, home = route.handler, route.pick, self._decode, generation.number
         ats, ends, out = self._ats, self._ends, self._out
         before = cell.turn
         cell.turn = self
@@ -140,10 +146,12 @@ class BatchExecution(TurnExecution):
             # What every short turn costs here: no function is called, and no attribute asked for, that need not be.
             for at in range(self._at, self._stop):
                 self._at = at
-                payload = payloads[at]
-                if pick is None or payload.__class__ is not dict:
+                if pick is None:
                     returned = self._call_handler()
                 else:
+                    payload: Any = payloads[at]
+                    if payload.__class__ is not dict:
+                        payload = decode(payload)
                     try:
                         picked = pick(payload)
                     except KeyError:  # a parameter did not come: `bind` finds out which
@@ -225,14 +233,13 @@ class BatchExecution(TurnExecution):
         body = None if write is None else write(data, f"emit({event!r})")
         out.append((index, data if by_reference else None, body, keys))
         self._emitted_at = self._clock()
-        if body is None:
+        if body is None or (body[0] != OUTSIDE_TAG and len(body) < self._plain_bytes):
             return
-        if body.__class__ is Leased or (len(body) >= BYTES_BOUND and not self._outbox.is_atomic):
-            # What holds shared memory is let go with its own turn, and not when all the block has been run.
-            self._is_apart = True
-            self._move_to_outbox()
-            if self._outbox.is_full:
-                self._release()
+        # What holds shared memory is let go with its own turn, and not when all the block has been run.
+        self._is_apart = True
+        self._move_to_outbox()
+        if self._outbox.is_full:
+            self._release()
 
     def let_go(self) -> None:
         """Keep nothing of what is done with."""
@@ -280,6 +287,8 @@ class BatchExecution(TurnExecution):
         ):
             return False
         if self._uses_outbox:
+            if self._outbox.held_bytes >= self._plain_bytes:
+                return False
             self._out += self._outbox.commit()
             self._uses_outbox = False
         self._single = None
@@ -302,4 +311,12 @@ class BatchExecution(TurnExecution):
         return Ran.APART
 
 
+def _bound_of(incarnation: Incarnation) -> int:
+    if not incarnation.is_local:
+        return _SENT_BYTES
+    return sys.maxsize if incarnation.outbox.is_atomic else BYTES_BOUND
+
+
+_SENT_BYTES = 2_048
+"""Encoded data of a plain turn in a process, at most: those of a block are sent in one frame (arbitrary)."""
 _NO_BLOCK = Block(-1, 0, [], Keys(0, 0), 0.0, 0, 0)

@@ -10,13 +10,15 @@ Boot: a map of key to immutable value, encoded bytes or list of encoded chunks.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
+from routilux.blocks import Block, Keys, Lineage
 from routilux.ids import KEY_BYTES
-from routilux.messages import Message, Once, StateOp, TurnFailure, TurnPart, TurnResult, parts_of
+from routilux.messages import Message, Once, StateOp, TurnFailure, TurnPart, TurnResult, TurnResults, parts_of
 from routilux.turn.state import IMMUTABLE_TYPES, RESERVED_PREFIX, STAT_PREFIX, Committed, to_stored
 from routilux.turn.values import PICKLED, ValueCodec
 from supervisors.errors import FrameError, ValueDecodingError
@@ -25,6 +27,8 @@ from supervisors.wire.frames import SMALL_BYTES
 from supervisors.wire.outside import Leased, LeasedBody
 from supervisors.wire.values import decode, encode_within
 
+BLOCK_BYTES = 512 * 1024
+"""Encoded data of the messages that travel as one, at most; larger ones gain nothing by it (arbitrary)."""
 EXCEPTION_BYTES = 65_536
 """Size up to which an exception object is carried beside its text (arbitrary)."""
 
@@ -50,6 +54,13 @@ class Codec(Protocol):
     def request_type(self) -> type[Message]:
         """What a process takes its requests as."""
 
+    @property
+    def batch_type(self) -> type:
+        """What it takes many of them as."""
+
+    def block(self, batch: Any) -> Block:
+        """Read a block of messages."""
+
     def boot(self, boot: Any) -> Committed:
         """Read the committed state a worker starts with."""
 
@@ -71,6 +82,11 @@ class LocalCodec:
     keeps_references = True
     applies_ops = False
     request_type = Message
+    batch_type = Block
+
+    def block(self, batch: Block) -> Block:
+        """The block."""
+        return batch
 
     def boot(self, boot: Committed) -> Committed:
         """The ledger's own dict."""
@@ -124,6 +140,25 @@ class Delivered(Message, frozen=True, array_like=True, forbid_unknown_fields=Tru
         return self.key.hex()
 
 
+class WireBlock(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
+    """A block of messages as it travels to a process.
+
+    Args:
+        edge: index of the connection in the compiled plan.
+        seq: number on that connection of the first.
+        payloads: their data, each one's.
+        lineage: what their identities follow from.
+    """
+
+    edge: int
+    seq: int
+    payloads: list[bytes]
+    lineage: Lineage
+
+    def __len__(self) -> int:
+        return len(self.payloads)
+
+
 WireEmission = tuple[Annotated[int, msgspec.Meta(ge=0)], None, bytes | None, tuple[str, ...]]
 """An `Emission` as a process may send it: without a reference."""
 
@@ -143,6 +178,21 @@ class WireResult(TurnResult):
     state: list[WireOp]  # type: ignore[assignment]  # narrower
 
 
+class WireResults(TurnResults, forbid_unknown_fields=True):
+    """`TurnResults` as they are read from a process."""
+
+    ats: list[float]
+    emissions: list[WireEmission]  # type: ignore[assignment]  # narrower
+    ends: list[Annotated[int, msgspec.Meta(ge=0)]]
+
+    def __post_init__(self) -> None:
+        ats, ends = self.ats, self.ends
+        if not 0 < len(ats) == len(ends) or ends[-1] != len(self.emissions) or ends != sorted(ends):
+            raise ValueError("columns that do not belong together")
+        if not self.began_at <= ats[0] or not math.isfinite(sum(ats)) or ats != sorted(ats):
+            raise ValueError("a clock that goes back")
+
+
 class WireCodec:
     """For a child process.
 
@@ -155,6 +205,7 @@ class WireCodec:
     keeps_references = False
     applies_ops = True
     request_type = Delivered
+    batch_type = WireBlock
 
     def __init__(self, values: ValueCodec = PICKLED) -> None:
         self._values = values
@@ -166,6 +217,14 @@ class WireCodec:
             FrameError: it is something else.
         """
         return decode_boot(boot)
+
+    def block(self, batch: Block | WireBlock) -> Block:
+        """Read what `write_block` wrote; what is left of a block is one."""
+        if isinstance(batch, Block):
+            return batch
+        count = len(batch)
+        keys = Keys.descended(count, batch.lineage)
+        return Block(batch.edge, batch.seq, batch.payloads, keys, 0.0, 0, count)  # type: ignore[arg-type]  # narrower
 
     def part(self, part: TurnPart) -> bytes:
         """Write a part for `decode_part`."""
@@ -218,6 +277,17 @@ def write_request(message: Message, values: ValueCodec = PICKLED) -> Any:
     body = msgspec.Raw(_encoder.encode(_write_whole(message, values)))
     leases = [lease for part in parts_of(message) if part.payload.__class__ is Leased for lease in part.payload.leases]
     return LeasedBody(body, leases) if leases else body
+
+
+def write_block(block: Block) -> WireBlock | None:
+    """Give a block as it travels to a process; None where its messages have to go one by one."""
+    start, stop, payloads = block.start, block.stop, block.payloads
+    if start or stop != len(payloads):
+        payloads = payloads[start:stop]
+    if {*map(type, payloads)} != {bytes} or sum(map(len, payloads)) > BLOCK_BYTES:
+        return None
+    lineage = block.keys.lineage(block.first_key + start, stop - start)
+    return WireBlock(block.edge, block.seq + start, payloads, lineage)  # type: ignore[arg-type]  # narrower
 
 
 def _write_whole(message: Message, values: ValueCodec) -> tuple[Any, ...]:

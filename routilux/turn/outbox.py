@@ -108,6 +108,13 @@ class Outbox:
         self.to_drop = 0
 
     @property
+    def held_bytes(self) -> int:
+        """Encoded bytes of what is held."""
+        if not self.is_atomic:
+            return self._bytes
+        return sum([len(encoded) for _event, _reference, encoded, _keys in self._emissions if encoded])
+
+    @property
     def is_full(self) -> bool:
         """Whether what is held must be released now for its size."""
         return self._bytes >= BYTES_BOUND and not self.is_atomic

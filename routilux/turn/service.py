@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
-from routilux.blocks import Block
 from routilux.errors import EntryError
 from routilux.messages import Message, TurnResult
 from routilux.model import state_policy
@@ -99,6 +98,11 @@ class RoutineService:
         return self._codec.request_type
 
     @property
+    def batch_type(self) -> type:
+        """What it takes blocks of them as."""
+        return self._codec.batch_type
+
+    @property
     def result_type(self) -> type[TurnResult]:
         """The class of results that a process sends as parts of frames."""
         return TurnResult
@@ -156,14 +160,15 @@ class RoutineService:
         execution.begin(route, message, port)
         return execution
 
-    def begin_batch(self, batch: Block, port: Port, now: float) -> BatchExecution:
-        """Take up a block of messages; raises as `begin`."""
+    def begin_batch(self, batch: Any, port: Port, now: float) -> BatchExecution:
+        """Take up a block of messages, as its codec has it; raises as `begin`."""
+        block = self._codec.block(batch)
         incarnation = self._incarnation
-        route = None if incarnation is None else incarnation.routes.get(batch.edge)
+        route = None if incarnation is None else incarnation.routes.get(block.edge)
         if incarnation is None or route is None:
-            raise InternalError(f"routine {self._routine_id!r} was not booted, or has no connection {batch.edge}")
+            raise InternalError(f"routine {self._routine_id!r} was not booted, or has no connection {block.edge}")
         execution = self._execution = self._batches
-        execution.begin_block(route, batch, port, now)
+        execution.begin_block(route, block, port, now)
         return execution
 
     def settle(self, *, accepted: bool) -> None:

@@ -15,7 +15,7 @@ loop nothing waits inside of a part: there the request goes on to its next `awai
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from enum import Enum
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -296,6 +296,10 @@ class Service(Protocol):
         is given encoded, as `msgspec.Raw`.
         """
 
+    @property
+    def batch_type(self) -> Any:
+        """What a process takes batches of requests as, a type that msgspec decodes; None for one that takes none."""
+
     def boot(self, number: int, boot: Any) -> None:
         """Prepare; called once, before the first request."""
 
@@ -395,7 +399,7 @@ class BatchExecution(Execution, Protocol):
             clock: gives these readings.
         """
 
-    def take_results(self) -> tuple[int, Any, float, float] | None:
+    def take_results(self) -> tuple[int, BatchResults, float, float] | None:
         """Give what plain ones came to that was not given before: (position of the first, results, seconds, at).
 
         Any thread may call it, one at a time, also while the next one runs. None where there is nothing.
@@ -413,11 +417,18 @@ class BatchExecution(Execution, Protocol):
         """Clock reading when the present one was begun."""
 
 
+class BatchResults(Sized, Protocol):
+    """What plain requests of a batch came to that were run one behind the other."""
+
+    def one_by_one(self, first: int) -> Iterator[Finished]:
+        """Give each, numbered from `first`."""
+
+
 class BatchService(Service, Protocol):
     """A service that takes many requests at once."""
 
     def begin_batch(self, batch: Any, port: Port, now: float) -> BatchExecution:
-        """Take up a batch, at clock reading `now`."""
+        """Take up a batch, as it was submitted or as `take_rest` gave it, at clock reading `now`."""
 
 
 class LoopService(Protocol):

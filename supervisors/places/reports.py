@@ -17,11 +17,17 @@ class Part(NamedTuple):
 
 
 class Done(NamedTuple):
-    """A request was run, in `seconds`."""
+    """A request was run, in `seconds`; or, where `length` is not 0, so many of a batch, numbered from `seq`."""
 
     seq: int
     body: Any
     seconds: float
+    length: int = 0
+
+    @property
+    def seqs(self) -> range:
+        """The numbers of all that it tells of."""
+        return range(self.seq, self.seq + (self.length or 1))
 
 
 class Failed(NamedTuple):

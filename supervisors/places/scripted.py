@@ -19,13 +19,23 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Sized
+from typing import Any, NamedTuple, cast
 
 from supervisors.errors import InternalError, RequestTooLongError
-from supervisors.places.base import CLOSED, Listener, Lost, Service, Worker
+from supervisors.places.base import (
+    CLOSED,
+    BatchExecution,
+    BatchService,
+    Execution,
+    Listener,
+    Lost,
+    Ran,
+    Service,
+    Worker,
+)
 from supervisors.places.reports import Done, Failed, Parked, Part, Ready
-from supervisors.places.simulated import SimulatedPort, SimulatedWorker
+from supervisors.places.simulated import Delivery, SimulatedPort, SimulatedWorker
 from supervisors.reasons import Crashed, Reason, Shutdown, StartFailed, record_error
 from supervisors.wire.frames import decode_body, encode_body
 
@@ -63,6 +73,7 @@ class ScriptedPlace:
         clock: gives the time in seconds, for listings.
         max_request_bytes: the longest request it carries, as the bound on a frame makes it; None for no bound.
         result_type: what results are read as, as of a place of processes.
+        results_type: what those of batches are read as, likewise.
     """
 
     def __init__(  # noqa: PLR0913  a place has that many sides
@@ -77,6 +88,7 @@ class ScriptedPlace:
         clock: Callable[[], float] = lambda: 0.0,
         max_request_bytes: int | None = None,
         result_type: Any = bytes,
+        results_type: Any = None,
     ) -> None:
         self._make_service = make_service
         self._listener = listener
@@ -86,6 +98,7 @@ class ScriptedPlace:
         self._clock = clock
         self._max_request_bytes = max_request_bytes
         self._result_type = result_type
+        self._results_type = results_type
         self._workers = [SimulatedWorker(number) for number in range(workers)]
         self._pids = 0
         self._is_held = False
@@ -131,7 +144,15 @@ class ScriptedPlace:
             if bound is not None and len(data) > bound:
                 raise RequestTooLongError(seq, len(data), bound)
             worker.in_hand.append(seq)
-            worker.outgoing.append((worker.epoch, seq, data))
+            worker.outgoing.append(Delivery(worker.epoch, seq, data))
+
+    def submit_batch(self, first: int, batch: Sized) -> None:
+        """Keep a batch for the first worker until `flush`."""
+        worker, count = self._workers[0], len(batch)
+        if self.room(0) < count or first in worker.in_hand:
+            raise InternalError(f"worker 0 has no room for {count} requests from {first} on, or has them")
+        worker.in_hand.extend(range(first, first + count))
+        worker.outgoing.append(Delivery(worker.epoch, first, encode_body(batch), count))
 
     def flush(self) -> None:
         """Send what was submitted."""
@@ -308,30 +329,74 @@ class ScriptedPlace:
             raise InternalError("a worker runs without a service")
         if worker.seq is None and not worker.take_next():
             return
-        seq = worker.seq
-        if seq is None:
+        if worker.batch is not None and not worker.is_started and (worker.hold or worker.is_stopping):
+            worker.end_batch(service, is_apart=False)
+            return
+        seq, delivery = worker.seq, worker.request
+        if seq is None or delivery is None:
             raise InternalError("a worker runs without a request")
         try:
             if worker.execution is None:
-                request = decode_body(worker.request, service.request_type)
-                worker.execution = service.begin(request, SimulatedPort(worker, seq))
+                self._begin(worker, service, delivery)
                 if self._random.random() < 0.5:  # noqa: PLR2004  stop here, where a crash finds it begun, or go on
                     return
-            worker.is_started = True
-            if not worker.execution.advance():
-                worker.is_cut_short = worker.is_stopping
-                return
-            body = decode_body(encode_body(worker.execution.result), self._result_type)
-            if worker.execution.touched:
-                service.settle(accepted=True)
+            if worker.batch is not None:
+                is_done = self._run_one_of(worker, service, worker.batch)
+            else:
+                is_done = self._run_one(worker, service, seq, worker.execution)
         except BaseException as error:  # noqa: BLE001  whatever a request raises is its failure
-            worker.report_failure(service, seq, error)
+            failed = seq if worker.batch is None else worker.first + worker.batch.position
+            worker.report_failure(service, failed, error)
             return
-        worker.forget()
-        worker.unsent.append(Done(seq, body, self._random.random()))
-        if self._random.random() < self._faults.crash_before_commit:
+        if is_done and self._random.random() < self._faults.crash_before_commit:
             worker.die(Crashed(signal=_SIGKILL, pid=worker.pid))
             self.deaths += 1
+
+    def _begin(self, worker: SimulatedWorker, service: Service, delivery: Delivery) -> None:
+        port = SimulatedPort(worker)
+        if not delivery.length:
+            worker.execution = service.begin(decode_body(delivery.request, service.request_type), port)
+            return
+        batch = delivery.request
+        if isinstance(batch, bytes):
+            batch = decode_body(batch, service.batch_type)
+        worker.first = delivery.seq
+        worker.execution = worker.batch = cast("BatchService", service).begin_batch(batch, port, self._clock())
+
+    def _run_one(self, worker: SimulatedWorker, service: Service, seq: int, execution: Execution | None) -> bool:
+        """Run a request to its next stop; tells whether that was its end."""
+        if execution is None:
+            raise InternalError("a worker runs a request that it has not begun")
+        worker.is_started = True
+        if not execution.advance():
+            worker.is_cut_short = worker.is_stopping
+            return False
+        body = decode_body(encode_body(execution.result), self._result_type)
+        if execution.touched:
+            service.settle(accepted=True)
+        worker.forget()
+        worker.unsent.append(Done(seq, body, self._random.random()))
+        return True
+
+    def _run_one_of(self, worker: SimulatedWorker, service: Service, batch: BatchExecution) -> bool:
+        """Run the next request of a batch, or the present one, to its next stop; tells whether that was its end."""
+        worker.is_started = True
+        ran = batch.run((), -math.inf, self._clock)
+        if ran is Ran.STOPPED:
+            worker.is_cut_short = worker.is_stopping
+            return False
+        seq = worker.first + batch.position
+        if ran is Ran.APART:
+            body = decode_body(encode_body(batch.result), self._result_type)
+            worker.end_batch(service, is_apart=True)
+            worker.unsent.append(Done(seq, body, self._random.random()))
+        elif seq == worker.last + 1:
+            worker.end_batch(service, is_apart=False)
+        else:
+            worker.seq, worker.is_started = seq, False
+            if self._random.random() < 0.5:  # noqa: PLR2004  as if some time had gone by, or not
+                worker.collect()
+        return True
 
     def _deliver(self, worker: SimulatedWorker) -> None:
         number, listener = worker.number, self._listener
@@ -341,9 +406,12 @@ class ScriptedPlace:
                 listener.on_ready(number)
             case Part(seq, body):
                 listener.on_part(number, seq, body)
-            case Done(seq, body, seconds):
-                worker.check_oldest(seq)
-                worker.in_hand.popleft()
+            case Done(seq, body, seconds) as done:
+                for each in done.seqs:
+                    worker.check_oldest(each)
+                    worker.in_hand.popleft()
+                if done.length:
+                    body = decode_body(body, self._results_type)
                 listener.on_done(number, ((seq, body, seconds, self._clock()),))
             case Failed(seq, body):
                 worker.check_oldest(seq)

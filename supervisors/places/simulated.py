@@ -8,14 +8,31 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from supervisors.errors import InternalError
-from supervisors.places.base import PART_BOUND, Execution, Service, Worker, tell_failure
+from supervisors.places.base import PART_BOUND, BatchExecution, Execution, Service, Worker, tell_failure
 from supervisors.places.reports import Done, Failed, Parked, Part, Ready
 from supervisors.reasons import Reason
+from supervisors.wire.frames import encode_body
 
 Frame = Ready | Part | Done | Failed | Parked
+
+
+class Delivery(NamedTuple):
+    """A request on its way.
+
+    Args:
+        epoch: how often its owner knew, when it was sent, that the worker had dropped what it had not begun.
+        seq: its number; of a batch that of the first.
+        request: the request, or the batch; its bytes, but for what is left of a batch.
+        length: how many requests are in the batch; 0 for one by itself.
+    """
+
+    epoch: int
+    seq: int
+    request: Any
+    length: int = 0
 
 
 @dataclass
@@ -39,8 +56,8 @@ class SimulatedWorker:
     parked: int = 0
     """The number of the last hold that its owner knows it to be parked by."""
     doom: Reason | None = None
-    outgoing: list[tuple[int, int, Any]] = field(default_factory=list)
-    inbox: deque[tuple[int, int, Any]] = field(default_factory=deque)
+    outgoing: list[Delivery] = field(default_factory=list)
+    inbox: deque[Delivery] = field(default_factory=deque)
     orders: deque[int] = field(default_factory=deque)
     """What it is told of holds and has not heard: the number of each hold, 0 for its end."""
     pipe: deque[Frame] = field(default_factory=deque)
@@ -48,8 +65,12 @@ class SimulatedWorker:
     service: Service | None = None
     own_epoch: int = 0
     seq: int | None = None
-    request: Any = None
+    request: Delivery | None = None
     execution: Execution | None = None
+    batch: BatchExecution | None = None
+    """The execution of the batch that its request is one of."""
+    first: int = 0
+    """The number of the first request of that."""
     is_started: bool = False
     """Whether its request has come to a first stop."""
     ungranted: deque[int] = field(default_factory=deque)
@@ -122,13 +143,13 @@ class SimulatedWorker:
 
     def take_next(self) -> bool:
         """Take up the next request; False if it was given back meanwhile, or is now as the worker is held."""
-        epoch, seq, request = self.inbox.popleft()
-        if epoch != self.own_epoch:
+        delivery = self.inbox.popleft()
+        if delivery.epoch != self.own_epoch:
             return False  # sent before its owner knew that a request had failed, and given back with that
         if self.hold:
             self.park()
             return False
-        self.seq, self.request, self.is_started = seq, request, False
+        self.seq, self.request, self.is_started = delivery.seq, delivery, False
         self.ungranted.clear()
         return True
 
@@ -141,9 +162,35 @@ class SimulatedWorker:
         self.pipe.extend(self.unsent)
         self.unsent.clear()
 
+    @property
+    def last(self) -> int:
+        """The number of the last request of what it has taken up."""
+        if self.request is None:
+            raise InternalError(f"worker {self.number} has taken up nothing")
+        return self.request.seq + max(1, self.request.length) - 1
+
+    def collect(self) -> None:
+        """Have what the batch has come to so far among the results that were kept back."""
+        collected = None if self.batch is None else self.batch.take_results()
+        if collected is not None:
+            position, results, seconds, _at = collected
+            self.unsent.append(Done(self.first + position, encode_body(results), seconds, len(results)))
+
+    def end_batch(self, service: Service, *, is_apart: bool) -> None:
+        """Be done with the batch, or one of it that has ended by itself; what is left is taken up anew."""
+        if self.batch is None or self.request is None:
+            raise InternalError(f"worker {self.number} has no batch to be done with")
+        self.collect()
+        position, rest = self.batch.take_rest(is_apart)
+        if len(rest) and self.request.epoch == self.own_epoch:  # else it was given back while one of it was parked
+            self.inbox.appendleft(Delivery(self.own_epoch, self.first + position, rest, len(rest)))
+        service.settle(accepted=True)
+        self.forget()
+
     def report_failure(self, service: Service, seq: int, error: BaseException) -> None:
         """Drop what it has not begun, and write how its request failed."""
         body = tell_failure(service.describe_failure, error)
+        self.collect()
         self.forget()
         self.send_unsent()
         self.pipe.append(Failed(seq, body))
@@ -152,7 +199,7 @@ class SimulatedWorker:
 
     def forget(self) -> None:
         """Be done with the request."""
-        self.seq = self.request = self.execution = None
+        self.seq = self.request = self.execution = self.batch = None
 
     def check_oldest(self, seq: int) -> None:
         """Hold that what it reports is about the oldest request in its hands."""
@@ -163,14 +210,15 @@ class SimulatedWorker:
         """Give what it has dropped: all in its hands but `kept`, the oldest."""
         returned = tuple(seq for seq in self.in_hand if seq != kept)
         self.in_hand = deque(() if kept is None else (kept,))
-        self.outgoing = [item for item in self.outgoing if item[1] not in returned]
+        self.outgoing = [delivery for delivery in self.outgoing if delivery.seq not in returned]
         self.epoch += 1
         return returned
 
     def die(self, reason: Reason) -> None:
         """Lose everything that was not written."""
         suspect = self.seq if self.seq in self.in_hand else None
-        self.death = (reason, suspect, tuple(done.seq for done in self.unsent))
+        self.collect()
+        self.death = (reason, suspect, tuple(seq for done in self.unsent for seq in done.seqs))
         self.service = None
         self.forget()
         self.unsent.clear()
@@ -196,16 +244,18 @@ class SimulatedWorker:
 class SimulatedPort:
     """What a running request may do besides returning (`supervisors.places.base.Port`)."""
 
-    def __init__(self, worker: SimulatedWorker, seq: int) -> None:
+    def __init__(self, worker: SimulatedWorker) -> None:
         self._worker = worker
-        self._seq = seq
 
     def part(self, body: Any, weight: int) -> None:
         """Write a part, after the results before it; does not wait here."""
         worker = self._worker
+        if worker.seq is None:
+            raise InternalError(f"worker {worker.number} hands over a part without a request")
         worker.ungranted.append(weight)
+        worker.collect()
         worker.send_unsent()
-        worker.pipe.append(Part(self._seq, body))
+        worker.pipe.append(Part(worker.seq, body))
 
     def confirm(self, body: Any) -> None:
         """Write a part; does not wait here either."""

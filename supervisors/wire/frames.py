@@ -34,6 +34,7 @@ SMALL_BYTES = 1_024
 """Bytes that a body which comes as an object takes at most: hundreds of them make no large frame (arbitrary)."""
 
 _HEADER = struct.Struct("<2sBxII")
+_NO_HEADER = bytes(_HEADER.size)
 _MAGIC = b"SV"
 _VERSION = 1
 _KEPT_BYTES = 256 * 1024
@@ -70,6 +71,7 @@ class Boot(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
 
 
 Body = TypeVar("Body")
+Batch = TypeVar("Batch")
 
 
 class Deliver(msgspec.Struct, Generic[Body], frozen=True, array_like=True, forbid_unknown_fields=True, tag=2):
@@ -147,6 +149,20 @@ class Full(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
     """Parent to worker: there will be no room for what it wanted by `Want` of that number."""
 
     number: int
+
+
+class DeliverBatch(msgspec.Struct, Generic[Batch], frozen=True, array_like=True, forbid_unknown_fields=True, tag=12):
+    """Parent to worker: requests in one body, one behind the other.
+
+    Args:
+        epoch: as of `Deliver`.
+        first: the number of the first; those of the others follow.
+        batch: the requests.
+    """
+
+    epoch: int
+    first: int
+    batch: Batch
 
 
 class Spawned(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=16):
@@ -264,9 +280,25 @@ class Gone(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
     ids: list[int]
 
 
-ToWorker: TypeAlias = Boot | Deliver[Any] | Grant | Stop | Hold | Go | Attach | Lend | Detach | Reclaim | Full
+class DoneBatch(msgspec.Struct, Generic[Batch], frozen=True, array_like=True, forbid_unknown_fields=True, tag=28):
+    """Worker to parent: requests of a batch that were run, one behind the other.
+
+    Args:
+        first: the number of the first.
+        results: what they came to; there are as many as it is long, one at least.
+        seconds: how long all of them took.
+    """
+
+    first: int
+    results: Batch
+    seconds: float
+
+
+ToWorker: TypeAlias = (
+    Boot | Deliver[Any] | Grant | Stop | Hold | Go | Attach | Lend | Detach | Reclaim | Full | DeliverBatch[Any]
+)
 FromWorker: TypeAlias = (
-    Spawned | Ready | BootFailed | Done[Any] | Part | Failed | Log | Bye | Parked | Want | Kept | Gone
+    Spawned | Ready | BootFailed | Done[Any] | Part | Failed | Log | Bye | Parked | Want | Kept | Gone | DoneBatch[Any]
 )
 
 Frame = TypeVar("Frame")
@@ -277,17 +309,15 @@ _NO_FRAME = (msgspec.MsgspecError, ValueError, TypeError, OverflowError, Recursi
 
 
 @functools.cache
-def _to_worker(body: Any) -> msgspec.msgpack.Decoder[ToWorker]:
-    return msgspec.msgpack.Decoder(
-        Boot | Deliver[body] | Grant | Stop | Hold | Go | Attach | Lend | Detach | Reclaim | Full
-    )
+def _to_worker(body: Any, batch: Any) -> msgspec.msgpack.Decoder[ToWorker]:
+    kinds = Boot | Deliver[body] | Grant | Stop | Hold | Go | Attach | Lend | Detach | Reclaim | Full
+    return msgspec.msgpack.Decoder(kinds if batch is None else kinds | DeliverBatch[batch])
 
 
 @functools.cache
-def _from_worker(body: Any) -> msgspec.msgpack.Decoder[FromWorker]:
-    return msgspec.msgpack.Decoder(
-        Spawned | Ready | BootFailed | Done[body] | Part | Failed | Log | Bye | Parked | Want | Kept | Gone
-    )
+def _from_worker(body: Any, batch: Any) -> msgspec.msgpack.Decoder[FromWorker]:
+    kinds = Spawned | Ready | BootFailed | Done[body] | Part | Failed | Log | Bye | Parked | Want | Kept | Gone
+    return msgspec.msgpack.Decoder(kinds if batch is None else kinds | DoneBatch[batch])
 
 
 def encode_frame(frame: ToWorker | FromWorker, incarnation: int, max_bytes: int = MAX_FRAME_BYTES) -> bytearray:
@@ -296,13 +326,23 @@ def encode_frame(frame: ToWorker | FromWorker, incarnation: int, max_bytes: int 
     Raises:
         FrameError: the frame is longer than `max_bytes`; the receiver would end the channel.
     """
-    data = bytearray(_HEADER.size)
-    _encoder.encode_into(frame, data, _HEADER.size)
-    length = len(data) - _HEADER.size
-    if length > max_bytes:
-        raise FrameError(f"a {type(frame).__name__} frame of {length} bytes is over the bound of {max_bytes}")
-    _HEADER.pack_into(data, 0, _MAGIC, _VERSION, incarnation, length)
+    data = bytearray()
+    append_frame(data, frame, incarnation, max_bytes)
     return data
+
+
+def append_frame(
+    data: bytearray, frame: ToWorker | FromWorker, incarnation: int, max_bytes: int = MAX_FRAME_BYTES
+) -> None:
+    """Append the bytes of `frame`, header included, to those of others; nothing where it raises, as `encode_frame`."""
+    start = len(data)
+    data += _NO_HEADER
+    _encoder.encode_into(frame, data, -1)
+    length = len(data) - start - _HEADER.size
+    if length > max_bytes:
+        del data[start:]
+        raise FrameError(f"a {type(frame).__name__} frame of {length} bytes is over the bound of {max_bytes}")
+    _HEADER.pack_into(data, start, _MAGIC, _VERSION, incarnation, length)
 
 
 class FrameReader(Generic[Frame]):
@@ -400,11 +440,14 @@ class WorkerReader(FrameReader[ToWorker]):
     """The reader of a worker, which takes the parent's frames; bodies are bytes until it is told otherwise."""
 
     def __init__(self, incarnation: int, max_bytes: int = MAX_FRAME_BYTES) -> None:
-        super().__init__(_to_worker(bytes), incarnation, max_bytes)
+        super().__init__(_to_worker(bytes, None), incarnation, max_bytes)
 
-    def expect(self, body: Any) -> None:
-        """Take bodies of requests as what `body` is from now on: a type that msgspec decodes."""
-        self._decoder = _to_worker(body)
+    def expect(self, body: Any, batch: Any = None) -> None:
+        """Take bodies of requests as what `body` is from now on, a type that msgspec decodes.
+
+        Batches are taken as what `batch` is; None: there are to be none.
+        """
+        self._decoder = _to_worker(body, batch)
 
 
 class ParentReader(FrameReader[FromWorker]):
@@ -414,10 +457,13 @@ class ParentReader(FrameReader[FromWorker]):
         incarnation: the worker's.
         max_bytes: the longest frame.
         body: the type that results are of, one that msgspec decodes.
+        batch: the type that those of batches are of; None: there are to be none.
     """
 
-    def __init__(self, incarnation: int, max_bytes: int = MAX_FRAME_BYTES, body: Any = bytes) -> None:
-        super().__init__(_from_worker(body), incarnation, max_bytes)
+    def __init__(
+        self, incarnation: int, max_bytes: int = MAX_FRAME_BYTES, body: Any = bytes, batch: Any = None
+    ) -> None:
+        super().__init__(_from_worker(body, batch), incarnation, max_bytes)
 
 
 def encode_body(body: Any) -> bytes:

@@ -34,7 +34,7 @@ from routilux.runtime.routine_actor import RoutineActor
 from routilux.serial.registry import default as registry
 from routilux.stores.base import Store
 from routilux.stores.owners import this_process
-from routilux.turn.codec import LocalCodec, LoopCodec, WireCodec, WireResult
+from routilux.turn.codec import LocalCodec, LoopCodec, WireCodec, WireResult, WireResults
 from routilux.turn.concurrent import ConcurrentService
 from routilux.turn.keyed import KeyedService, decode_states
 from routilux.turn.service import RoutineService
@@ -347,6 +347,7 @@ class SeededJob:
                 clock=ctx.now,
                 max_request_bytes=self._max_request_bytes,
                 result_type=WireResult,
+                results_type=WireResults,
             )
             pools.append(pool)
             return pool

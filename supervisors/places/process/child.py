@@ -12,60 +12,47 @@ import math
 import os
 import selectors
 import signal
-import socket
 import sys
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sized
 from typing import Any, Protocol
 
-from msgspec import Raw
-
-from supervisors.errors import FrameError, RequestTooLongError, StartError
+from supervisors.errors import FrameError, StartError
 from supervisors.parking import Poller
-from supervisors.places.base import CLOSED, Lost
-from supervisors.places.process.inbound import ATTACHED_AT_ONCE, CHANNEL_BROKEN
+from supervisors.places.base import CLOSED, BatchResults, Lost
+from supervisors.places.process.inbound import CHANNEL_BROKEN
 from supervisors.places.process.launch import BY_DEFAULT, Launch
 from supervisors.places.process.link import Link
 from supervisors.places.process.logs import log_as_own, own_levels, root_level
+from supervisors.places.process.outgoing import Outgoing
 from supervisors.places.process.output import LineBuffer
 from supervisors.places.process.page import PageView
 from supervisors.places.process.reap import Ended, count_oom_kills, describe_death, end_session, end_tree
 from supervisors.places.process.segment_pool import Party
-from supervisors.places.process.segments import Segment
 from supervisors.places.process.spawn import Birth, spawner
 from supervisors.reasons import Killed, ProtocolError, Reason, StartFailed, record_error
 from supervisors.wire.frames import (
-    FRAME_OVERHEAD_BYTES,
-    SMALL_BYTES,
-    Attach,
     Boot,
     BootFailed,
     Bye,
-    Deliver,
-    Detach,
     Done,
+    DoneBatch,
     Failed,
     FromWorker,
-    Full,
     Go,
     Gone,
     Grant,
     Hold,
     Kept,
-    Lend,
     Log,
     ParentReader,
     Parked,
     Part,
     Ready,
-    Reclaim,
     Spawned,
     Stop,
     ToWorker,
     Want,
-    encode_frame,
 )
-from supervisors.wire.outside import LeasedBody
 
 GOODBYE_SECONDS = 1.0
 """What a worker gets to end by itself after it was told to stop, or has closed its channel."""
@@ -78,11 +65,6 @@ _PIPE_BYTES = 65_536
 _LAST_OUTPUT_READS = 16
 """Reads in a row of what a dead child has left in a pipe, 1 MiB: the most that a pipe holds, and
 not without end, since what escaped from its session may go on writing."""
-_BATCH_BYTES = 1024 * 1024
-"""Bytes of requests a frame carries before the next one begins, and that may wait to be written."""
-_ITEM_BYTES = 32  # a request's number and lengths, rounded up
-_MEASURED: frozenset[type[Any]] = frozenset({bytes, Raw, LeasedBody})
-"""Classes of bodies that are encoded; all others are small."""
 
 
 class Owner(Protocol):
@@ -95,7 +77,7 @@ class Owner(Protocol):
         """The request it is on handed over a part."""
 
     def on_child_done(self, child: Child, seqs: list[int], bodies: list[Any], seconds: list[float]) -> None:
-        """Requests were run, in this order, each in so many seconds."""
+        """Requests were run, in this order, each in so many seconds; a batch of them counts as one (`Listener`)."""
 
     def on_child_failed(self, child: Child, seq: int, body: bytes, returned: tuple[int, ...]) -> None:
         """A request raised."""
@@ -132,6 +114,7 @@ class Child:
         doubted: how many requests it gets one at a time at first.
         inherited: descriptors that it is born with.
         result_type: what its results are read as.
+        results_type: what those of a batch are read as; None: it is given none.
         party: what it has of its owner's shared memory; None where that shares none.
 
     Raises:
@@ -150,12 +133,11 @@ class Child:
         doubted: int = 0,
         inherited: tuple[int, ...] = (),
         result_type: Any = bytes,
+        results_type: Any = None,
         party: Party | None = None,
     ) -> None:
         self.number = number
         self.party = party
-        self.want: Want | None = None
-        """The shared memory that it waits for."""
         self.incarnation = incarnation
         self.link = Link(doubted)
         self.is_ready = False
@@ -169,19 +151,10 @@ class Child:
         self._owner = owner
         self._poller = poller
         self._birth = Birth(incarnation, max_frame_bytes, launch, inherited)
-        self._reader = ParentReader(incarnation, max_frame_bytes, result_type)
+        self._reader = ParentReader(incarnation, max_frame_bytes, result_type, results_type)
         self._max_frame_bytes = max_frame_bytes
-        self._body_bound = max_frame_bytes - FRAME_OVERHEAD_BYTES
-        self._batch_bound = min(_BATCH_BYTES, max_frame_bytes // 2)
         self._label = ""
         self._boot = bytearray()
-        self._waiting: deque[tuple[memoryview, Sequence[Segment]]] = deque()
-        """What is to be written, and the segments whose descriptors go with it."""
-        self._waiting_bytes = 0
-        self._seqs: list[int] = []
-        """What was submitted and leaves with the next flush; its bodies likewise."""
-        self._bodies: list[Any] = []
-        self._batch_bytes = 0
         self._is_spawned = False
         self._is_channel_open = True
         self._reason: Reason | None = None
@@ -195,8 +168,9 @@ class Child:
         """The number of the last hold that it has told to be parked by."""
         self._streams: dict[int, tuple[str, LineBuffer]] = {}
         self._errors = LineBuffer()
-        self._is_blocked = False
-        """Whether what waits to be written waits for the channel."""
+        self._outgoing = Outgoing(
+            self._birth.channel, incarnation, max_frame_bytes, self.link, party, self._watch_channel
+        )
         poller.watch(self._birth.channel.fileno(), selectors.EVENT_READ, self._on_channel)
 
     @property
@@ -207,7 +181,7 @@ class Child:
     @property
     def room(self) -> int:
         """How many more requests it takes now."""
-        if not self.is_ready or self.is_stopping or self.is_ending or self._waiting_bytes > _BATCH_BYTES:
+        if not self.is_ready or self.is_stopping or self.is_ending or self._outgoing.is_full:
             return 0
         return self.link.room
 
@@ -242,56 +216,20 @@ class Child:
         spawner.start(self._birth)
 
     def submit(self, requests: Iterable[tuple[int, Any]]) -> None:
-        """Add requests to the batch that `flush` sends.
+        """Add requests to those that `flush` sends.
 
         Raises:
             RequestTooLongError: one is longer than a frame may be; those before it alone were added.
         """
-        seqs, bodies, begin = self._seqs, self._bodies, len(self._seqs)
-        try:
-            for seq, body in requests:
-                if body.__class__ in _MEASURED:
-                    if body.__class__ is LeasedBody:
-                        body = self._attach(body)  # noqa: PLW2901  what is left of it
-                    self._batch_bytes += self._measure(seq, body)
-                else:
-                    self._batch_bytes += SMALL_BYTES
-                seqs.append(seq)
-                bodies.append(body)
-        finally:
-            self.link.send(seqs[begin:])
+        self._outgoing.submit(requests)
 
-    def _measure(self, seq: int, body: bytes | Raw) -> int:
-        size = memoryview(body).nbytes
-        if size > self._body_bound:
-            raise RequestTooLongError(seq, size, self._body_bound)
-        return size + _ITEM_BYTES
+    def submit_batch(self, first: int, batch: Sized) -> None:
+        """Add a batch, whose requests are numbered from `first`, to what `flush` sends."""
+        self._outgoing.submit_batch(first, len(batch), batch)
 
     def flush(self) -> None:
-        """Send the batch."""
-        if not self._seqs:
-            return
-        if self.party is not None and self.party.has_orders:
-            self.send_orders()
-        seqs, bodies, size = self._seqs, self._bodies, self._batch_bytes
-        self._drop_batch()
-        if size <= self._batch_bound:
-            self._send(Deliver(self.link.epoch, seqs, bodies))
-        else:
-            self._send_in_pieces(seqs, bodies)
-
-    def _send_in_pieces(self, seqs: list[int], bodies: list[Any]) -> None:
-        begin = size = 0
-        for index, (seq, body) in enumerate(zip(seqs, bodies, strict=True)):
-            weight = self._measure(seq, body) if body.__class__ in _MEASURED else SMALL_BYTES
-            if index > begin and size + weight > self._batch_bound:
-                self._send(Deliver(self.link.epoch, seqs[begin:index], bodies[begin:index]))
-                begin, size = index, 0
-            size += weight
-        self._send(Deliver(self.link.epoch, seqs[begin:], bodies[begin:]))
-
-    def _drop_batch(self) -> None:
-        self._seqs, self._bodies, self._batch_bytes = [], [], 0
+        """Send what was submitted."""
+        self._outgoing.flush()
 
     def grant(self, seq: int) -> None:
         """Let the request go on past its oldest part."""
@@ -377,44 +315,25 @@ class Child:
 
     # -- Shared memory
 
+    @property
+    def want(self) -> Want | None:
+        """The shared memory that it waits for."""
+        return self._outgoing.want
+
     def send_orders(self) -> None:
         """Tell it what has changed about the segments that it has, or may have."""
-        if self.party is None:
-            return
-        orders = self.party.take_orders()
-        if orders.detach:
-            self._send(Detach(orders.detach))
-        self._send_segments(orders.attach)
-        if orders.lend:
-            self._send(Lend(orders.lend))
-            self.want = None
-        if orders.is_reclaiming:
-            self._send(Reclaim())
+        self._outgoing.send_orders()
 
     def tell_full(self) -> None:
         """Tell it that what it waits for will not come."""
-        if self.want is not None:
-            self._send(Full(self.want.number))
-            self.want = None
-
-    def _attach(self, body: LeasedBody) -> bytes | Raw:
-        """Have it given, ahead of a request, the segments that this names."""
-        if self.party is not None:
-            self._send_segments(self.party.present(body.leases))
-        return body.body
-
-    def _send_segments(self, segments: Sequence[Segment]) -> None:
-        for at in range(0, len(segments), ATTACHED_AT_ONCE):
-            some = segments[at : at + ATTACHED_AT_ONCE]
-            items = [(segment.id, segment.size, segment.writer is self.party) for segment in some]
-            self._send(Attach(items), some)
+        self._outgoing.tell_full()
 
     def _take_in_memory(self, party: Party, frame: Want | Kept | Gone) -> None:
         match frame:
             case Want(_, size, returned):
                 if returned:
                     party.let_go(returned)
-                self.want = frame if size else None
+                self._outgoing.want = frame if size else None
                 self._owner.on_child_wants(self)
             case Kept(ids):
                 party.keep(ids)
@@ -423,46 +342,16 @@ class Child:
 
     # -- The channel
 
-    def _send(self, frame: ToWorker, segments: Sequence[Segment] = ()) -> None:
-        if self._is_channel_open:
-            self._send_bytes(encode_frame(frame, self.incarnation, self._max_frame_bytes), segments)
+    def _send(self, frame: ToWorker) -> None:
+        self._outgoing.send(frame)
 
-    def _send_bytes(self, data: bytearray, segments: Sequence[Segment] = ()) -> None:
-        """Write at once if the channel is idle; what waits already goes first."""
-        self._waiting.append((memoryview(data), segments))
-        self._waiting_bytes += len(data)
-        if not self._is_blocked:
-            self._write()
-
-    def _write(self) -> None:
-        channel, waiting = self._birth.channel, self._waiting
-        try:
-            while waiting:
-                data, segments = waiting[0]
-                if segments:
-                    sent = socket.send_fds(channel, [data], [segment.fd for segment in segments])
-                else:
-                    sent = channel.send(data)
-                self._waiting_bytes -= sent
-                if sent == len(data):
-                    waiting.popleft()
-                else:
-                    # The descriptors have gone with the first of it.
-                    waiting[0] = data[sent:], ()
-        except BlockingIOError:
-            pass
-        except OSError:
-            # It is going: its death is noticed where deaths are, and the ledger has all that was sent.
-            waiting.clear()
-            self._waiting_bytes = 0
-        if self._is_blocked != bool(waiting):
-            self._is_blocked = not self._is_blocked
-            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._is_blocked else 0)
-            self._poller.watch(channel.fileno(), events, self._on_channel)
+    def _watch_channel(self, is_blocked: bool) -> None:  # noqa: FBT001
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if is_blocked else 0)
+        self._poller.watch(self._birth.channel.fileno(), events, self._on_channel)
 
     def _on_channel(self, events: int) -> None:
         if events & selectors.EVENT_WRITE:
-            self._write()
+            self._outgoing.write()
         if events & selectors.EVENT_READ:
             self._read(_READS)
 
@@ -493,8 +382,12 @@ class Child:
             if not has_more:
                 return  # it was read empty: what came since is told by the poller
 
-    def _stop_reading(self) -> None:
+    def _close_channel(self) -> None:
         self._is_channel_open = False
+        self._outgoing.close()
+
+    def _stop_reading(self) -> None:
+        self._close_channel()
         self._poller.unwatch(self._birth.channel.fileno())
 
     def _on_channel_end(self) -> None:
@@ -511,6 +404,8 @@ class Child:
         match frame:
             case Done(seqs, bodies, seconds):
                 self._take_in_results(seqs, bodies, seconds)
+            case DoneBatch(first, results, took):
+                self._take_in_batch(first, results, took)
             case Part(seq, _weight, body):
                 self._take_in_part(seq, body)
             case Failed(seq, body, seconds):
@@ -560,6 +455,20 @@ class Child:
             for seq, body, took in zip(seqs, bodies, seconds, strict=True):
                 self._take_in_results([seq], [body], [took])
 
+    def _take_in_batch(self, first: int, results: BatchResults, took: float) -> None:
+        if self._culprit is None and self._is_heard:
+            took = self.link.done_together(first, len(results), took)
+            self._ungranted = 0
+            try:
+                self._owner.on_child_done(self, [first], [results], [took])
+            except FrameError:
+                # Nothing was done with any of them: which of them it is for is found out one by one.
+                self.link.take_back(range(first, first + len(results)))
+            else:
+                return
+        for seq, result, seconds, _at in results.one_by_one(first):
+            self._take_in_results([seq], [result], [seconds])
+
     def _take_in_part(self, seq: int, body: bytes) -> None:
         if not self._counts(seq):
             return
@@ -576,7 +485,7 @@ class Child:
             return
         returned = self.link.failed(seq, seconds)
         self._ungranted = 0
-        self._drop_batch()  # all in it is behind, and back
+        self._outgoing.drop()  # all in it is behind, and back
         try:
             self._owner.on_child_failed(self, seq, body, returned)
         except FrameError:
@@ -589,7 +498,7 @@ class Child:
             return
         returned = self.link.parked(seq)
         self._parked = hold
-        self._drop_batch()  # all in it is behind, and back
+        self._outgoing.drop()  # all in it is behind, and back
         if returned:
             self._owner.on_child_returned(self, returned)
 
@@ -612,7 +521,7 @@ class Child:
             return
         # Not before: what a worker says must not come ahead of `Spawned`.
         boot, self._boot = self._boot, bytearray()
-        self._send_bytes(boot)
+        self._outgoing.send_bytes(boot)
         if self.is_stopping:
             self._send(self._stop)
 
@@ -667,12 +576,12 @@ class Child:
 
     def _close(self) -> None:
         birth = self._birth
-        self._is_channel_open = False
+        self._close_channel()
         for fd in (birth.channel.fileno(), birth.death_fd, birth.stdout_fd, birth.stderr_fd):
             if fd != -1:
                 self._poller.unwatch(fd)
         self._streams = {}
-        self.want = None
+        self._outgoing.want = None
         if self.party is not None:
             self.party.leave()
         birth.close()

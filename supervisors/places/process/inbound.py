@@ -34,6 +34,7 @@ from supervisors.wire.frames import (
     Attach,
     Boot,
     Deliver,
+    DeliverBatch,
     Detach,
     Full,
     Go,
@@ -72,7 +73,7 @@ class Inbound:
         self._arrivals = select.poll()
         """Where the deputy waits."""
         self._arrivals.register(channel, select.POLLIN)
-        self._arrived: deque[Deliver[Any]] = deque()
+        self._arrived: deque[Deliver[Any] | DeliverBatch[Any]] = deque()
         self._epoch = 0
         self.is_stopping = False
         self.reason: Reason = CLOSED
@@ -81,8 +82,8 @@ class Inbound:
         """The number of the hold that it is under; 0 if there is none."""
         self.is_listened_to = False
         """Whether the deputy listens, or is about to; it may do so for a while after it was needed."""
-        self.is_called = False
-        """Whether it is held or stopping: nothing new is to be begun."""
+        self.calls: list[Hold | Stop] = []
+        """Not empty while it is held or stopping: nothing new is to be begun."""
         # Guards the weights: parts sent and not granted, oldest first, of the request in hand.
         self._weighing = threading.Lock()
         self._weights: deque[int] = deque()
@@ -109,9 +110,9 @@ class Inbound:
                 self._accept(frame)
         return first
 
-    def expect(self, request_type: Any) -> None:
-        """Take requests as what `request_type` is from now on; none comes before the worker is ready."""
-        self._reader.expect(request_type)
+    def expect(self, request_type: Any, batch_type: Any = None) -> None:
+        """Take requests, and batches of them, as what these are from now on; none comes before the worker is ready."""
+        self._reader.expect(request_type, batch_type)
 
     @property
     def has_more(self) -> bool:
@@ -126,7 +127,7 @@ class Inbound:
         with self._ear:
             self._hear(socket.MSG_DONTWAIT)
 
-    def take(self) -> Deliver[Any] | None:
+    def take(self) -> Deliver[Any] | DeliverBatch[Any] | None:
         """Take the oldest requests that have come together, waiting for some; None when the worker shall end."""
         if not self.has_more:
             self._wait_for(lambda: self.has_more or self.is_stopping)
@@ -137,7 +138,7 @@ class Inbound:
             end_now()  # the parent speaks of what was never dropped
         return delivered
 
-    def has_dropped(self, delivered: Deliver[Any]) -> bool:
+    def has_dropped(self, delivered: Deliver[Any] | DeliverBatch[Any]) -> bool:
         """Whether requests that were taken are to be forgotten too, but for the one that runs."""
         return delivered.epoch != self._epoch
 
@@ -235,16 +236,19 @@ class Inbound:
         return self._reader.received(count)
 
     def _accept(self, frame: ToWorker) -> None:
-        if isinstance(frame, Deliver):
+        if isinstance(frame, Deliver | DeliverBatch):
             self._arrived.append(frame)
         elif isinstance(frame, Grant):
             self._grant(frame.seq)
-        elif isinstance(frame, Hold | Go):
-            self.hold = frame.number if isinstance(frame, Hold) else 0
-            self.is_called = self.is_stopping or self.hold != 0
+        elif isinstance(frame, Hold):
+            self.hold = frame.number
+            self.calls.append(frame)
+        elif isinstance(frame, Go):
+            self.hold = 0
+            self.calls[:] = [call for call in self.calls if isinstance(call, Stop)]
         elif isinstance(frame, Stop):
-            self.reason = frame.reason
-            self.is_stopping = self.is_called = True
+            self.reason, self.is_stopping = frame.reason, True
+            self.calls.append(frame)
         else:
             self._accept_memory(frame)
 

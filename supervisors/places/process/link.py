@@ -93,6 +93,13 @@ class Link:
         self._take(seqs, "done")
         return self._learn(seconds)
 
+    def done_together(self, first: int, count: int, seconds: float) -> float:
+        """Note that `count` requests from `first` on were run, and how long all of them took; as `done`."""
+        if count < 1:
+            raise FrameError(f"it reported a batch from request {first} on, of none")
+        self._take(list(range(first, first + count)), "done")
+        return self._learn([seconds / count] * count)[0] * count
+
     def part(self, seq: int) -> None:
         """Note that `seq` handed over a part.
 

@@ -1,16 +1,18 @@
-"""What a worker sends: commits in batches while turns are short, everything else at once.
+"""What a worker sends: commits together while turns are short, everything else at once.
 
-Owns the sending side of the channel in the worker, and the batch of results not yet sent. Keeps the order in which
+Owns the sending side of the channel in the worker, and the results not yet sent. Keeps the order in which
 things happened. Never receives, never runs a request.
 
-A batch leaves when nothing is left to do, when it is full, when the turn that closed it took
-a millisecond or more, before anything else is sent, and when a turn ends `LINGER_SECONDS` after the last one left.
+Results leave when nothing is left to do, when there are many, when the turn of the last one took
+a millisecond or more, before anything else is sent, and when a turn ends `LINGER_SECONDS` after the last ones left.
 Where the turn that would have to end first is a long one, the deputy sends what was there before (`deputy`): so a long
 turn never holds back the commits of the short ones before it. While the deputy listens nothing waits for more.
 
-Theory of operation. The main thread alone adds to the batch, by three calls of lists that no lock guards, since each
-result costs that. Whoever sends it takes from their fronts, under the lock, what was there when it began; what is added
-meanwhile stays for the next time.
+Theory of operation. The main thread alone adds results, by three calls of lists that no lock guards, since each
+result costs that. Whoever sends them takes from the fronts, under the lock, what was there when it began; what is added
+meanwhile stays for the next time. What a batch of requests has come to is likewise taken out of its execution, which
+collects it, by whoever sends. Of three kinds of results the older ones are sent first: frames made already, those of
+single requests, those of the batch that runs.
 """
 
 from __future__ import annotations
@@ -23,16 +25,25 @@ from typing import Any
 import msgspec
 
 from supervisors.errors import FrameError
+from supervisors.places.base import BatchExecution
 from supervisors.places.process.inbound import leave_unheard
-from supervisors.wire.frames import FRAME_OVERHEAD_BYTES, MAX_FRAME_BYTES, Done, FromWorker, encode_frame
+from supervisors.wire.frames import (
+    FRAME_OVERHEAD_BYTES,
+    MAX_FRAME_BYTES,
+    Done,
+    DoneBatch,
+    FromWorker,
+    append_frame,
+    encode_frame,
+)
 
 LINGER_SECONDS = 0.002
 """Seconds that a result waits for others, while others are run."""
 LONG_TURN_SECONDS = 0.001
 """Seconds of a turn whose result waits for no others."""
-BATCH_ITEMS = 256
-"""Results in a batch that is full."""
-_BATCH_BYTES = 256 * 1024
+RESULTS_TOGETHER = 256
+"""Results that are sent together at most."""
+_RESULTS_BYTES = 256 * 1024
 _ITEM_BYTES = 32  # an item's numbers and lengths, rounded up
 
 
@@ -49,17 +60,22 @@ class Outbound:
         self._channel = channel
         self._incarnation = incarnation
         self._max_bytes = max_bytes
-        self._batch_bound = min(_BATCH_BYTES, max_bytes // 2)
-        # Guards the socket, and the taking from the batch: what is taken is sent before anything else.
+        self._bytes_bound = min(_RESULTS_BYTES, max_bytes // 2)
+        # Guards the socket, and the taking of results: what is taken is sent before anything else.
         self._lock = threading.Lock()
+        self._encoded = bytearray()
+        """Frames of results, to be sent first."""
         self.seqs: list[int] = []
-        """The batch, oldest first: the requests. The main thread appends here; what is taken out is not its affair."""
+        """Requests that were run, oldest first. The main thread appends here; what is taken out is not its affair."""
         self.bodies: list[Any] = []
         """Their results: each was weighed, or is small and can be encoded."""
         self.seconds: list[float] = []
-        """How long each took; appended to last, by which the result is in the batch."""
-        self._batch_bytes = 0
-        """Bytes of those in the batch that were weighed since it was sent last."""
+        """How long each took; appended to last, by which the result is there to be sent."""
+        self._result_bytes = 0
+        """Bytes of those results that were weighed since they were sent last."""
+        self._first = 0
+        self._batch: BatchExecution | None = None
+        """The batch that is run, and the number of its first request."""
         # A signal handler runs on the main thread, maybe while that thread is in here: what such a
         # handler logs is put aside until the main thread comes out.
         self._main_thread = threading.main_thread().ident
@@ -73,34 +89,55 @@ class Outbound:
         return self._max_bytes - FRAME_OVERHEAD_BYTES
 
     def weigh(self, body: Any) -> None:
-        """Make room in the batch for a body that is not known to be small; the main thread's call.
+        """Make room for a body that is not known to be small; the main thread's call.
 
         Raises:
             FrameError: it cannot be a body of a frame: it is neither bytes nor encoded, or too long.
         """
         size = measure_body(body, self.body_bound) + _ITEM_BYTES
-        if self._batch_bytes + size > self._batch_bound:
+        if self._result_bytes + size > self._bytes_bound:
             self.flush()
-        self._batch_bytes += size
+        self._result_bytes += size
+
+    def begin_batch(self, first: int, batch: BatchExecution) -> None:
+        """From now on send what `batch` comes to, numbered from `first`; the main thread's call."""
+        self._main_is_inside = True
+        with self._lock:
+            self._encode_results()
+            self._first, self._batch = first, batch
+        self._leave()
+
+    def end_batch(self) -> None:
+        """Keep what the batch has come to, to be sent, and take nothing from it any more; the main thread's call."""
+        self._main_is_inside = True
+        with self._lock:
+            self._encode_results()
+            self._batch = None
+        self._leave()
+
+    @property
+    def has_results(self) -> bool:
+        """Whether there may be any."""
+        return bool(self.seconds or self._encoded) or self._batch is not None
 
     def flush(self) -> None:
-        """Send the batch, if there is one. The main thread's call."""
-        if not self.seconds:
+        """Send the results, if there are some. The main thread's call."""
+        if not self.has_results:
             return
         self._main_is_inside = True
         with self._lock:
-            self._send_batch()
-        self._batch_bytes = 0
+            self._send_results()
+        self._result_bytes = 0
         self._leave()
 
     def flush_late(self) -> None:
-        """Send the batch, if there is one; any other thread's call."""
-        if self.seconds:
+        """Send the results, if there are some; any other thread's call."""
+        if self.has_results:
             with self._lock:
-                self._send_batch()
+                self._send_results()
 
     def send(self, frame: FromWorker) -> None:
-        """Send the batch, then `frame`; any thread's call.
+        """Send the results, then `frame`; any thread's call.
 
         Raises:
             FrameError: the frame is over the bound; nothing was sent.
@@ -114,7 +151,7 @@ class Outbound:
         try:
             data = encode_frame(frame, self._incarnation, self._max_bytes)
             with self._lock:
-                self._send_batch()
+                self._send_results()
                 self._send(data)
         finally:
             if is_main:
@@ -131,13 +168,28 @@ class Outbound:
         while self._aside:
             self.send(self._aside.popleft())
 
-    def _send_batch(self) -> None:
+    def _send_results(self) -> None:
+        self._encode_results()
+        if self._encoded:
+            encoded, self._encoded = self._encoded, bytearray()
+            self._send(encoded)
+
+    def _encode_results(self) -> None:
         count = len(self.seconds)
         if count:
             frame: Done[Any] = Done(self.seqs[:count], self.bodies[:count], self.seconds[:count])
             for column in (self.seqs, self.bodies, self.seconds):
                 del column[:count]
-            self._send(encode_frame(frame, self._incarnation, self._max_bytes))
+            append_frame(self._encoded, frame, self._incarnation, self._max_bytes)
+        collected = None if self._batch is None else self._batch.take_results()
+        if collected is not None:
+            position, results, seconds, _at = collected
+            append_frame(
+                self._encoded,
+                DoneBatch(self._first + position, results, seconds),
+                self._incarnation,
+                self._max_bytes,
+            )
 
     def _send(self, data: bytearray) -> None:
         if self._is_muted:

@@ -8,7 +8,7 @@ Lives on its actor's thread: everything that happens to a child comes out of tha
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sized
 from itertools import repeat
 from typing import Any
 
@@ -47,6 +47,7 @@ class ProcessPlace:
             is locked by them stays so while any worker lives, also one that outlives the program. They are the
             caller's, to be open whenever a worker is started, and none of the first three.
         result_type: what results are read as: bytes, or the type that a `result_type` of the service stands for.
+        results_type: what those of batches are read as, a type of `BatchResults`; None: none are submitted.
         launch: how workers are started, and what of the machine they get.
         exchange: gives the workers a part in their owner's shared memory; None for none.
         note_ended: called with (worker, processor seconds, peak memory in bytes or None) when a process has ended.
@@ -69,6 +70,7 @@ class ProcessPlace:
         start_timeout: float = START_SECONDS,
         inherited: tuple[int, ...] = (),
         result_type: Any = bytes,
+        results_type: Any = None,
         launch: Launch = BY_DEFAULT,
         exchange: Exchange | None = None,
         note_ended: Callable[[int, float, int | None], None] = lambda _number, _cpu_seconds, _peak_bytes: None,
@@ -86,6 +88,7 @@ class ProcessPlace:
         self._start_timeout = start_timeout
         self._inherited = inherited
         self._result_type = result_type
+        self._results_type = results_type
         self._launch = launch
         self._exchange = exchange
         if exchange is not None:
@@ -130,6 +133,7 @@ class ProcessPlace:
                 doubted=self._doubted[number],
                 inherited=self._inherited,
                 result_type=self._result_type,
+                results_type=self._results_type,
                 party=None if self._exchange is None else self._exchange.enter(number),
             )
         except (OSError, RuntimeError, FrameError) as error:
@@ -160,6 +164,17 @@ class ProcessPlace:
             message = f"worker {number} of {self._name!r} is not running"
             raise InternalError(message)
         child.submit(requests)
+
+    def submit_batch(self, first: int, batch: Sized) -> None:
+        """Hand a batch to the first worker, which has room for it; it leaves with the next `flush`.
+
+        Encoded, it takes no more than half of what a frame may.
+        """
+        child = self._children[0]
+        if child is None:
+            message = f"worker 0 of {self._name!r} is not running"
+            raise InternalError(message)
+        child.submit_batch(first, batch)
 
     def flush(self) -> None:
         """Send what was submitted."""

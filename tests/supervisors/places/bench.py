@@ -46,6 +46,7 @@ class Bench:
 
     request_type: Any = bytes
     result_type: type = bytes
+    batch_type: Any = None
 
     def __init__(self) -> None:
         self.settled: list[bool] = []

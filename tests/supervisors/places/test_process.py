@@ -572,6 +572,7 @@ class Lingering:
     """Leaves a thread behind that keeps its process from ending."""
 
     request_type = result_type = bytes
+    batch_type = None
     touched = True
 
     def boot(self, _number: int, _boot: bytes) -> None:
@@ -721,6 +722,7 @@ class Escaping:
     """Starts a process that leaves the session, writes without end, and outlives its parents."""
 
     request_type = result_type = bytes
+    batch_type = None
 
     def boot(self, _number: int, _boot: bytes) -> None:
         return

@@ -46,6 +46,7 @@ class Work:
 class Service:
     request_type: Any = bytes
     result_type: type = bytes
+    batch_type: Any = None
 
     def __init__(self, world: World) -> None:
         self._world = world
