@@ -8,14 +8,14 @@ operation is told in `ledger`, that of blocks in `blocks`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from itertools import groupby
+from itertools import chain, groupby
 from operator import sub
 
 from msgspec.structs import replace
 
 from routilux.accounts import Account, Way
 from routilux.blocks import BLOCK_LIMIT, Block, Keys
-from routilux.facts import Commits, Fact
+from routilux.facts import TOGETHER_SHARE, Commits, Fact
 from routilux.ids import STEP, key_of_turn, to_bytes
 from routilux.merging import Merging
 from routilux.messages import Emission, Payload, TurnPart, TurnResults
@@ -56,7 +56,7 @@ class Committing(Merging):
                     is_complete &= self._commit_each(account, worker, entries, rung)
                     continue
                 for delivery, results, _seconds, _at in entries:
-                    if not self._commit_block(account, delivery, results, rung):
+                    if not self._commit_block(account, worker, delivery, results, rung):
                         is_complete &= self._commit_each(account, worker, results.one_by_one(delivery), rung)
             if self._lanes:
                 self._open_lanes(rung)
@@ -158,7 +158,9 @@ class Committing(Merging):
             self._emit(account, emitted, event, at, lambda key: Keys(len(bases), key, bases=bases), rung)
         return is_complete
 
-    def _commit_block(self, account: Account, delivery: int, results: TurnResults, rung: list[Mailbox]) -> bool:
+    def _commit_block(
+        self, account: Account, worker: int, delivery: int, results: TurnResults, rung: list[Mailbox]
+    ) -> bool:
         """Commit turns of a block together; False if that is in hand no more as a block."""
         if not account.blocks:
             return False
@@ -171,44 +173,62 @@ class Committing(Merging):
             account.blocks.popleft()
         else:
             account.blocks[0] = (offset, block.between(stop, block.stop))
+        for _turn, ops in results.states:
+            apply_ops(account.committed[worker], ops)
+        account.versions[worker] += len(results.states)
         self._handled[block.edge] += count
         self._outstanding -= count
         self._measure_block(account, block, results)
-        emissions, ats, ends = results.emissions, results.ats, results.ends
+        ats, ends = results.ats, results.ends
         events: tuple[int, ...] = ()
         each: list[tuple[int, ...]] | None = None
+        if results.payloads and ends == _ONE_EACH[:count] and account.is_apart[0] and not (self._memos or account.taps):
+            # Nearly all blocks: of their messages none is looked at.
+            events = account.alone[0]
+            account.emitted += count
+            for way in account.ways[0]:
+                keys = Keys(count, way.key, parents=block.keys, start=first_key)
+                self._append_all(way, results.payloads, keys, ats[-1], rung)
+        elif ends[-1]:
+            each, events = self._emit_each(account, results, block, first_key, rung)
+        self._facts.append(
+            Commits(account.index, block.edge, block.keys, first_key, results.began_at, ats, events, each)
+        )
+        self._fact_count += 1 + count // TOGETHER_SHARE
+        return True
+
+    def _emit_each(
+        self, account: Account, results: TurnResults, block: Block, first_key: int, rung: list[Mailbox]
+    ) -> tuple[list[tuple[int, ...]] | None, tuple[int, ...]]:
+        """Append what turns of a block emitted; gives the events of each, or None, and those of all of them."""
+        emissions, ends, at, count = results.to_emissions(), results.ends, results.ats[-1], len(results)
         event = _only_event(account, emissions)
-        if event is not None and ends == list(range(1, count + 1)):
-            events = account.alone[event]
+        if event is not None and ends == _ONE_EACH[:count]:
             self._emit(
                 account,
                 emissions,
                 event,
-                ats[-1],
+                at,
                 lambda key: Keys(count, key, parents=block.keys, start=first_key),
                 rung,
             )
-        elif emissions:
-            each = [_events_of(emissions[first:end]) for first, end in zip([0, *ends], ends, strict=False)]
-            events = tuple({emission[0] for emission in emissions})
-            bases = [
-                base
-                for key, turn in zip(block.keys.to_list()[first_key : first_key + count], each, strict=True)
-                for base in _bases_of(key, 0, len(turn))
-            ]
-            self._emit(account, emissions, event, ats[-1], lambda key: Keys(len(bases), key, bases=bases), rung)
-        self._facts.append(
-            Commits(account.index, block.edge, block.keys, first_key, results.began_at, ats, events, each)
-        )
-        self._fact_count += count
-        return True
+            return None, account.alone[event]
+        each = [_events_of(emissions[first:end]) for first, end in zip([0, *ends], ends, strict=False)]
+        bases = [
+            base
+            for key, turn in zip(block.keys.to_list()[first_key : first_key + count], each, strict=True)
+            for base in _bases_of(key, 0, len(turn))
+        ]
+        self._emit(account, emissions, event, at, lambda key: Keys(len(bases), key, bases=bases), rung)
+        return each, tuple({emission[0] for emission in emissions})
 
     def _measure_block(self, account: Account, block: Block, results: TurnResults) -> None:
         ats, began_at = results.ats, results.began_at
         before = account.handled
         account.handled += len(ats)
         account.seconds += ats[-1] - began_at
-        account.longest = max(account.longest, *map(sub, ats, [began_at, *ats]))
+        longest = max(map(sub, ats, chain((began_at,), ats)))
+        account.longest = max(account.longest, longest)
         while account.next_sample <= account.handled:
             at = account.next_sample - before - 1
             begun = ats[at - 1] if at else began_at
@@ -237,7 +257,8 @@ class Committing(Merging):
         account.emitted += len(emissions)
         if len(emissions) > 1 and event is not None and account.is_apart[event] and not self._memos:
             for way in account.ways[event]:
-                self._append_all(way, emissions, keys_for(way.key), at, rung)
+                payloads = [_payload_on(way, emission) for emission in emissions]
+                self._append_all(way, payloads, keys_for(way.key), at, rung)
         else:
             # One after the other: what goes to one receiver on several connections stays in its order.
             used = {emission[0] for emission in emissions}
@@ -264,9 +285,8 @@ class Committing(Merging):
                 raise InternalError(detail)
             self._append(way, _payload_on(way, emission), key, at, rung, partition)
 
-    def _append_all(self, way: Way, emissions: list[Emission], keys: Keys, at: float, rung: list[Mailbox]) -> None:
-        """Append messages, as a block where the receiver takes such."""
-        payloads = [_payload_on(way, emission) for emission in emissions]
+    def _append_all(self, way: Way, payloads: list[Payload], keys: Keys, at: float, rung: list[Mailbox]) -> None:
+        """Append messages, as a block where the receiver takes such; the payloads are never changed."""
         # All of a way's payloads are dicts, or none is. A block would keep what holds shared memory until all of it is
         # handled.
         has_leased = payloads[0].__class__ is not dict and Leased in map(type, payloads)
@@ -275,13 +295,17 @@ class Committing(Merging):
                 self._append(way, payload, key, at, rung)
             return
         for first in range(0, len(payloads), BLOCK_LIMIT):
-            carried = payloads[first : first + BLOCK_LIMIT]
+            carried = payloads if len(payloads) <= BLOCK_LIMIT else payloads[first : first + BLOCK_LIMIT]
             count = len(carried)
             way.waiting.append(Block(way.index, way.sent + 1, carried, keys, at, 0, count, first))
             way.mailbox.surplus += count - 1
             way.sent += count
             self._outstanding += count
         self._ring_used(way, rung)
+
+
+_ONE_EACH = list(range(1, BLOCK_LIMIT + 1))
+"""How much had been emitted by the end of each turn of a block, where each emitted one."""
 
 
 def _is_of_block(entry: Finished) -> bool:

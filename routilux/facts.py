@@ -13,6 +13,8 @@ from supervisors.reasons import Reason
 
 FACTS_BATCH = 512
 """Facts that gather before the state actor is called to fetch them (arbitrary)."""
+TOGETHER_SHARE = 16
+"""So many facts that are told together count as one more: what they take is a list of numbers (arbitrary)."""
 
 
 class Fact(msgspec.Struct, frozen=True, gc=False, array_like=True):

@@ -109,6 +109,16 @@ connection of the event, its message's `Message.partition`; none where no receiv
 """
 
 
+def to_emissions(payloads: Iterable[Payload]) -> list[Emission]:
+    """Give the emissions of a routine's only event whose data these are."""
+    return [(0, payload, None, ()) if isinstance(payload, dict) else (0, None, payload, ()) for payload in payloads]
+
+
+def to_payloads(emissions: Iterable[Emission]) -> list[Payload]:
+    """Give the data of emissions that go to all in one form."""
+    return [encoded if reference is None else reference for _event, reference, encoded, _keys in emissions]  # type: ignore[misc]  # one of both is there
+
+
 class StateOp(NamedTuple):
     """One change of a routine's committed state.
 
@@ -151,28 +161,37 @@ class TurnResult(msgspec.Struct, array_like=True, gc=False):
 
 
 class TurnResults(msgspec.Struct, array_like=True, gc=False):
-    """What finished turns hand to their commits that ran one behind the other, none of which touched the state.
+    """What finished turns hand to their commits that ran one behind the other.
 
     Args:
         began_at: clock reading when the first began; each other one began as the one before ended.
         ats: when each ended.
         emissions: of all of them, in order.
         ends: for each, how many of these had been emitted by its end.
+        payloads: in the place of the emissions, where the routine has one event and all who receive it take the same
+            form: the data alone.
+        states: of those turns that changed the state the index, and the changes.
     """
 
     began_at: float
     ats: list[float]
     emissions: list[Emission]
     ends: list[int]
+    payloads: list[Payload] = []
+    states: list[tuple[int, list[StateOp]]] = []
 
     def __len__(self) -> int:
         return len(self.ats)
 
+    def to_emissions(self) -> list[Emission]:
+        """Give the emissions, in whichever form they are here."""
+        return to_emissions(self.payloads) if self.payloads else self.emissions
+
     def one_by_one(self, first: int) -> Iterator[tuple[int, TurnResult, float, float]]:
         """Give each as (number, result, seconds, at), numbered from `first`."""
-        start, before = 0, self.began_at
-        for number, (end, at) in enumerate(zip(self.ends, self.ats, strict=True), first):
-            yield number, TurnResult(self.emissions[start:end], []), at - before, at
+        start, before, emissions, changes = 0, self.began_at, self.to_emissions(), dict(self.states)
+        for turn, (end, at) in enumerate(zip(self.ends, self.ats, strict=True)):
+            yield first + turn, TurnResult(emissions[start:end], changes.get(turn, [])), at - before, at
             start, before = end, at
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sized
+from collections.abc import Callable, Iterable, Sequence, Sized
+from operator import itemgetter
 from typing import Any, Protocol
 
 from routilux.blocks import Block
-from routilux.messages import Emission, Message, TurnFailure, TurnPart, TurnResults
+from routilux.messages import Emission, Message, Payload, TurnFailure, TurnPart, TurnResults
 from routilux.partitioning import is_key
 from routilux.turn.codec import (
     WireBlock,
@@ -22,7 +23,7 @@ from routilux.turn.values import PICKLED, ValueCodec
 from supervisors.errors import FrameError
 from supervisors.places.base import Finished
 from supervisors.text import cut
-from supervisors.wire.outside import OUTSIDE_TAG, Leased
+from supervisors.wire.outside import OUTSIDE, OUTSIDE_TAG, Leased
 
 
 class Carrier(Protocol):
@@ -132,20 +133,35 @@ class WireCarrier:
 
     def check(self, finished: Iterable[Finished], worker: int) -> None:
         """Hold that finished turns can be committed; payloads and state stay encoded."""
-        carried, count, has_keys = self._carried, len(self._carried), self._has_keys
         naming: list[list[Emission]] = []
         for _seq, result, _seconds, _at in finished:
-            for event, _reference, encoded, keys in result.emissions:
-                if event >= count or (encoded is None and carried[event]):
-                    raise FrameError(self._describe(event))
-                if keys or has_keys:
-                    self._check_keys(event, keys)
-                if encoded and encoded[0] == OUTSIDE_TAG:
-                    naming.append(result.emissions)
-            if not isinstance(result, TurnResults) and result.state:
+            if isinstance(result, TurnResults):
+                if result.payloads:
+                    self._check_payloads(result.payloads)
+                for _turn, ops in result.states:
+                    check_ops(ops)
+            elif result.state:
                 check_ops(result.state)
+            self._check_emissions(result.emissions, naming)
         for emissions in naming:
             self._lease_named(emissions, worker)
+
+    def _check_emissions(self, emissions: list[Emission], naming: list[list[Emission]]) -> None:
+        carried, count, has_keys = self._carried, len(self._carried), self._has_keys
+        for event, _reference, encoded, keys in emissions:
+            if event >= count or (encoded is None and carried[event]):
+                raise FrameError(self._describe(event))
+            if keys or has_keys:
+                self._check_keys(event, keys)
+            if encoded and encoded[0] == OUTSIDE_TAG:
+                naming.append(emissions)
+
+    def _check_payloads(self, payloads: Sequence[Payload]) -> None:
+        """Hold that these are the data of the only event, and that none names shared memory: such comes by itself."""
+        if len(self._carried) != 1 or self._has_keys:
+            raise FrameError("expected emissions, got data of an event that is not told")
+        if OUTSIDE in {*map(_tag_of, payloads)}:
+            raise FrameError("expected data in its place, got such as names shared memory")
 
     def part(self, body: bytes, worker: int) -> TurnPart:
         """Read the envelope; payloads and state stay encoded. Raises as `check`."""
@@ -184,3 +200,6 @@ class WireCarrier:
                 if self._lease is None:
                     raise FrameError("expected no shared memory to be named, where there is none")
                 emissions[at] = event, reference, self._lease(worker, encoded), keys
+
+
+_tag_of = itemgetter(slice(0, 1))

@@ -55,9 +55,9 @@ class Carried:
                 raise
         return values.encode_code(value, path)
 
-    def share(self, value: Any, path: str = "value") -> bytes:
+    def share(self, data: dict[str, Any], path: str) -> bytes:
         """Encode: without shared memory it is the same."""
-        return self.encode(value, path)
+        return self.encode(data, path)
 
     def share_apart(self, value: Any, path: str, space: Space) -> bytes:
         """Encode a value that is not plain, with its large buffers in shared memory where there is room.

@@ -3,30 +3,31 @@
 Owns the loop that runs them, and what they came to so far. Never commits: whoever runs it tells of that, also while
 the loop goes on, on another thread.
 
-Theory of operation. A turn is *plain* when its handler returned, and had nothing to do with the state. What plain turns
-emitted is kept in one list, and when each ended in another. A turn that turns out to be anything else (it changes the
-state, is a generator, raises) becomes one as `TurnExecution` runs it, with what it has emitted so far; those before it
-stay what they are, and the loop goes on behind it.
+Theory of operation. A turn is *plain* when its handler returned, and had nothing to do with the state, or is run in a
+process, where the next turn begins with the state as this one has left it. What plain turns emitted is kept in one
+list, when each ended in another, and what they changed in a third. A turn that turns out to be anything else (it
+changes a state that its commit has to change first, is a generator, raises) becomes one as `TurnExecution` runs it,
+with what it has emitted so far; those before it stay what they are, and the loop goes on behind it.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sized
 from typing import Any
 
 from routilux.blocks import Block, Keys
 from routilux.context import cell
-from routilux.messages import Emission, Message, Once, TurnResults
+from routilux.messages import Message, Once, TurnResults, to_emissions, to_payloads
 from routilux.partitioning import find_keys
 from routilux.turn.execution import RUNNABLE, Incarnation, Route, TurnExecution
-from routilux.turn.outbox import BYTES_BOUND
+from routilux.turn.outbox import BYTES_BOUND, NOTHING
 from routilux.turn.state import StateTurn
 from routilux.turn.steps import Steps
 from routilux.turn.tracked import with_copies_of_views
 from supervisors.places.base import Port, Ran
 from supervisors.places.copies import generation
 from supervisors.wire.outside import OUTSIDE_TAG
+from supervisors.wire.values import decode_plain
 
 
 class BatchExecution(TurnExecution):
@@ -47,11 +48,13 @@ class BatchExecution(TurnExecution):
         "_emitted_at",
         "_ends",
         "_first",
+        "_held_bytes",
         "_is_apart",
         "_is_marked",
+        "_is_uniform",
         "_out",
-        "_plain_bytes",
         "_single",
+        "_states",
         "_stop",
         "_taken",
         "_turn_from",
@@ -81,16 +84,19 @@ class BatchExecution(TurnExecution):
         """When each plain turn ended. The last of its traces: by its length `take_results` knows what is complete."""
         self._ends: list[int] = []
         """For each of them, how much had been emitted by its end."""
-        self._out: list[Emission] = []
-        """What they and the present turn emitted."""
+        self._out: list[Any] = []
+        """What they and the present turn emitted: the payloads, where they are `_is_uniform`, else the emissions."""
+        self._is_uniform = _is_uniform(incarnation)
         self._taken = 0
         """How many of them `take_results` has given."""
         self._turn_from = 0
         """How much had been emitted as the present turn began."""
         self._at = self._stop = 0
         self._clock = incarnation.outbox.clock
-        self._plain_bytes = _bound_of(incarnation)
-        """Bytes of encoded data from which on a turn is not plain."""
+        self._held_bytes = 0
+        """Bytes, in a process, of what is to be sent of plain turns, as far as they are not few."""
+        self._states: list[tuple[int, Any]] = []
+        """What turns in a process have changed, as it is to be sent: the index of each in `_ats`, and its changes."""
         self._emitted_at = 0.0
         """When the present turn emitted first, if it did: from then on it has the seconds of R3."""
         super().__init__(incarnation)
@@ -142,6 +148,7 @@ class BatchExecution(TurnExecution):
         ats, ends, out = self._ats, self._ends, self._out
         before = cell.turn
         cell.turn = self
+        self._held_bytes = 0
         try:
             # What every short turn costs here: no function is called, and no attribute asked for, that need not be.
             for at in range(self._at, self._stop):
@@ -149,19 +156,23 @@ class BatchExecution(TurnExecution):
                 if pick is None:
                     returned = self._call_handler()
                 else:
-                    payload: Any = payloads[at]
-                    if payload.__class__ is not dict:
-                        payload = decode(payload)
+                    payload = payloads[at]
+                    data = payload if payload.__class__ is dict else decode_plain(payload)  # type: ignore[arg-type]
+                    if data.__class__ is not dict:
+                        data = decode(payload)
                     try:
-                        picked = pick(payload)
+                        picked = pick(data)
                     except KeyError:  # a parameter did not come: `bind` finds out which
                         returned = self._call_handler()
                     else:
                         returned = handler(*picked)
                 if generation.number != home:
                     return Ran.COPIED
-                if (self._is_marked or returned is not None) and not self._is_plain(returned):
-                    break
+                if self._is_marked or returned is not None:
+                    if not self._is_plain(returned):
+                        break
+                    if self._held_bytes >= BYTES_BOUND:
+                        until = 0.0
                 now = clock()
                 self._turn_from = end = len(out)
                 ends.append(end)
@@ -191,11 +202,15 @@ class BatchExecution(TurnExecution):
         began_at = self._ats[first - 1] if first else self._began_at
         start = self._ends[first - 1] if first else 0
         ends = self._ends[first:stop]
-        emissions = self._out[start : ends[-1]]
+        emitted = self._out[start : ends[-1]]
         if start:
             ends = [end - start for end in ends]
         self._taken = stop
-        results = TurnResults(began_at, ats, emissions, ends)
+        states = [(turn - first, ops) for turn, ops in self._states if first <= turn < stop] if self._states else []
+        if self._is_uniform:
+            results = TurnResults(began_at, ats, NOTHING, ends, emitted, states)
+        else:
+            results = TurnResults(began_at, ats, emitted, ends, [], states)
         return self._first - self._block.start + first, results, ats[-1] - began_at, ats[-1]
 
     def take_rest(self, behind: bool) -> tuple[int, Block]:  # noqa: FBT001
@@ -226,20 +241,28 @@ class BatchExecution(TurnExecution):
             self._move_to_outbox()
             super().emit(event, data)
             return
-        index, by_reference, detaches, write, keyed = way_out
+        index, by_reference, detaches, write, keyed, path = way_out
         if detaches and self._state is not None:
             data = with_copies_of_views(data)
-        keys = find_keys(data, keyed, f"emit({event!r})") if keyed else ()
-        body = None if write is None else write(data, f"emit({event!r})")
-        out.append((index, data if by_reference else None, body, keys))
+        if self._is_uniform:
+            body = None if write is None else write(data, path)
+            out.append(data if by_reference else body)
+        else:
+            keys = find_keys(data, keyed, path) if keyed else ()
+            body = None if write is None else write(data, path)
+            out.append((index, data if by_reference else None, body, keys))
         self._emitted_at = self._clock()
-        if body is None or (body[0] != OUTSIDE_TAG and len(body) < self._plain_bytes):
+        if body is None or (len(body) < _LITTLE and body[0] != OUTSIDE_TAG):
             return
-        # What holds shared memory is let go with its own turn, and not when all the block has been run.
-        self._is_apart = True
-        self._move_to_outbox()
-        if self._outbox.is_full:
-            self._release()
+        self._is_marked = True
+        if body[0] == OUTSIDE_TAG or (len(body) >= BYTES_BOUND and not self._outbox.is_atomic):
+            # What holds shared memory is let go with its own turn, and not when all the block has been run.
+            self._is_apart = True
+            self._move_to_outbox()
+            if self._outbox.is_full:
+                self._release()
+        elif not self._is_local:
+            self._held_bytes += len(body)
 
     def let_go(self) -> None:
         """Keep nothing of what is done with."""
@@ -257,8 +280,8 @@ class BatchExecution(TurnExecution):
 
     def _begin_columns(self, now: float) -> None:
         self._first, self._began_at = self._at, now
-        self._ats, self._ends, self._out = [], [], []
-        self._taken = self._turn_from = 0
+        self._ats, self._ends, self._out, self._states = [], [], [], []
+        self._taken = self._turn_from = self._held_bytes = 0
         self._state = self._steps = self._broken = self._doing = self._single = None
         self._uses_outbox = self._is_apart = self._is_marked = False
 
@@ -266,7 +289,8 @@ class BatchExecution(TurnExecution):
         """Have the present turn emit as one that runs by itself does."""
         if not self._uses_outbox:
             self._uses_outbox = self._is_marked = True
-            self._outbox.adopt(self._out[self._turn_from :], self._emitted_at)
+            emitted = self._out[self._turn_from :]
+            self._outbox.adopt(to_emissions(emitted) if self._is_uniform else emitted, self._emitted_at)
             del self._out[self._turn_from :]
 
     def _release(self) -> None:
@@ -279,20 +303,43 @@ class BatchExecution(TurnExecution):
 
     def _is_plain(self, returned: Any) -> bool:
         """Tell whether a turn that stands out is a plain one all the same."""
-        if (
-            isinstance(returned, RUNNABLE)
-            or self._state is not None
-            or self._is_apart
-            or self._route.gather is not None
-        ):
+        if isinstance(returned, RUNNABLE) or self._is_apart or self._broken is not None:
             return False
-        if self._uses_outbox:
-            if self._outbox.held_bytes >= self._plain_bytes:
-                return False
-            self._out += self._outbox.commit()
-            self._uses_outbox = False
+        has_state = self._state is not None or self._route.gather is not None
+        if has_state and (self._is_local or not self._keep_changes()):
+            return False
+        if self._uses_outbox and not self._keep_emissions():
+            return False
+        if has_state:
+            self.settle()
+            self._state = None
         self._single = None
-        self._is_marked = False
+        self._is_marked = self._route.gather is not None
+        return True
+
+    def _keep_changes(self) -> bool:
+        """Keep what the present turn has changed, to be sent, and go on from there; False if that is too much."""
+        self._ops = ops = self._prepare_ops(self._state, self._route.gather)
+        if not ops:
+            return True
+        changes = self._incarnation.codec.changes(ops)
+        size = memoryview(changes).nbytes
+        if size >= BYTES_BOUND:
+            return False
+        self._states.append((len(self._ats), changes))
+        self._held_bytes += size
+        return True
+
+    def _keep_emissions(self) -> bool:
+        """Keep what the outbox holds with what others have emitted; False if that is too much."""
+        if not self._is_local:
+            size = self._outbox.held_bytes
+            if size >= BYTES_BOUND:
+                return False
+            self._held_bytes += size
+        emissions = self._outbox.commit()
+        self._out += to_payloads(emissions) if self._is_uniform else emissions
+        self._uses_outbox = False
         return True
 
     def _go_on_apart(self, returned: Any) -> Ran:
@@ -311,12 +358,15 @@ class BatchExecution(TurnExecution):
         return Ran.APART
 
 
-def _bound_of(incarnation: Incarnation) -> int:
-    if not incarnation.is_local:
-        return _SENT_BYTES
-    return sys.maxsize if incarnation.outbox.is_atomic else BYTES_BOUND
+def _is_uniform(incarnation: Incarnation) -> bool:
+    """Tell whether all it may emit is of one event, and goes to all in one form."""
+    if len(incarnation.events) != 1:
+        return False
+    ((_index, by_reference, _detaches, write, keyed, _path),) = incarnation.events.values()
+    encodes = write is not None and write == incarnation.values.share
+    return not keyed and by_reference != encodes
 
 
-_SENT_BYTES = 2_048
-"""Encoded data of a plain turn in a process, at most: those of a block are sent in one frame (arbitrary)."""
+_LITTLE = 2_048
+"""Encoded data that is little: all the turns of a block may emit so much each (arbitrary)."""
 _NO_BLOCK = Block(-1, 0, [], Keys(0, 0), 0.0, 0, 0)

@@ -70,6 +70,9 @@ class Codec(Protocol):
     def result(self, result: TurnResult) -> Any:
         """Write a finished turn."""
 
+    def changes(self, ops: list[StateOp]) -> Any:
+        """Write what one of many turns has changed; its bytes can be counted where the changes are applied."""
+
     def failure(self, record: ErrorRecord, error: BaseException, *, is_retryable: bool) -> Any:
         """Write how a turn failed."""
 
@@ -99,6 +102,10 @@ class LocalCodec:
     def result(self, result: TurnResult) -> TurnResult:
         """The result."""
         return result
+
+    def changes(self, ops: list[StateOp]) -> list[StateOp]:
+        """The changes."""
+        return ops
 
     def failure(self, record: ErrorRecord, error: BaseException, *, is_retryable: bool) -> TurnFailure:
         """The failure, with the exception itself."""
@@ -184,13 +191,19 @@ class WireResults(TurnResults, forbid_unknown_fields=True):
     ats: list[float]
     emissions: list[WireEmission]  # type: ignore[assignment]  # narrower
     ends: list[Annotated[int, msgspec.Meta(ge=0)]]
+    payloads: list[bytes] = []  # type: ignore[assignment]  # noqa: RUF012  narrower; msgspec makes one each time
+    states: list[tuple[Annotated[int, msgspec.Meta(ge=0)], list[WireOp]]] = []  # type: ignore[assignment]  # noqa: RUF012  likewise
 
     def __post_init__(self) -> None:
         ats, ends = self.ats, self.ends
-        if not 0 < len(ats) == len(ends) or ends[-1] != len(self.emissions) or ends != sorted(ends):
+        emitted = self.payloads or self.emissions
+        if not 0 < len(ats) == len(ends) or ends[-1] != len(emitted) or ends != sorted(ends):
             raise ValueError("columns that do not belong together")
         if not self.began_at <= ats[0] or not math.isfinite(sum(ats)) or ats != sorted(ats):
             raise ValueError("a clock that goes back")
+        turns = [turn for turn, _ops in self.states]
+        if turns and (turns != sorted(set(turns)) or turns[-1] >= len(ats)):
+            raise ValueError("changes of turns that were not run")
 
 
 class WireCodec:
@@ -248,6 +261,13 @@ class WireCodec:
             return msgspec.Raw(_encoder.encode(result))
         except _NOT_NATIVE:
             return msgspec.Raw(_encoder.encode(TurnResult(result.emissions, _carried(result.state, self._values))))
+
+    def changes(self, ops: list[StateOp]) -> msgspec.Raw:
+        """Write changes, to be read as `WireOp`s."""
+        try:
+            return msgspec.Raw(_encoder.encode(ops))
+        except _NOT_NATIVE:
+            return msgspec.Raw(_encoder.encode(_carried(ops, self._values)))
 
     def failure(self, record: ErrorRecord, error: BaseException, *, is_retryable: bool) -> bytes:
         """Write a failure for `decode_failure`; the exception is in it if it comes back from its bytes."""

@@ -38,9 +38,10 @@ from supervisors.places.base import Port
 
 Write = Callable[[Any, str], bytes | None]
 """Gives the bytes for a value, by its path, or None where it only holds that there could be some."""
-Exit = tuple[int, bool, bool, Write | None, tuple[tuple[str, ...], ...]]
+Exit = tuple[int, bool, bool, Write | None, tuple[tuple[str, ...], ...], str]
 """One event: its index, whether data is kept by reference, whether views on the state are copied first, what
-encodes or checks the data, None where it is handed on as it is, and where its keys are (`Outgoing.keys`)."""
+encodes or checks the data, None where it is handed on as it is, where its keys are (`Outgoing.keys`), and what the data
+is called in an error."""
 
 
 class AsyncRunner(Protocol):
@@ -295,13 +296,13 @@ class TurnExecution:
         way_out = self._events.get(event)
         if way_out is None:
             raise UnknownEventError(event, self.routine_id, self._events)
-        index, by_reference, detaches, write, keyed = way_out
+        index, by_reference, detaches, write, keyed, path = way_out
         outbox = self._outbox
         # What nobody keeps by reference is copied by its encoding; a turn that did not ask for its state has no view.
         if detaches and self._state is not None:
             data = with_copies_of_views(data)
-        keys = find_keys(data, keyed, f"emit({event!r})") if keyed else ()
-        body = None if write is None else write(data, f"emit({event!r})")
+        keys = find_keys(data, keyed, path) if keyed else ()
+        body = None if write is None else write(data, path)
         # Only now: an emission that is refused has no position in its turn, whatever the handler makes of that.
         if outbox.to_drop and outbox.drop_next():
             if body is not None:

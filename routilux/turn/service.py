@@ -219,7 +219,7 @@ class RoutineService:
         else:
             write = check if by_reference else None
         # Whoever checks knows nothing of views on a state.
-        return index, by_reference, by_reference or check is not None, write, out.keys
+        return index, by_reference, by_reference or check is not None, write, out.keys, f"emit({out.event!r})"
 
     def _compile_routes(self, committed: Committed) -> tuple[dict[int, Route], dict[str, Gather]]:
         routes: dict[int, Route] = {}

@@ -26,11 +26,11 @@ class Decodes(Protocol):
 class ValueCodec(Protocol):
     """How a job's values are encoded. Travels with the services that use it; several threads may use it at a time."""
 
-    def share(self, value: Any, path: str) -> bytes:
-        """Encode `value`, which goes into a message: its large buffers may lie in shared memory.
+    def share(self, data: dict[str, Any], path: str) -> bytes:
+        """Encode the data of a message, by the names of parameters: large buffers in it may lie in shared memory.
 
         Whoever holds what this gives holds them; who receives it gets views of them that cannot be written.
-        Args and errors as of `encode`.
+        Path and errors as of `encode`.
         """
 
     def withdraw(self, data: bytes) -> None:
@@ -103,15 +103,15 @@ class Shared:
         """Give one that puts nothing there: for results that wait for their turn, and hold nothing meanwhile."""
         return Shared(self.base, self.space, gives=False)
 
-    def share(self, value: Any, path: str) -> bytes:
+    def share(self, data: dict[str, Any], path: str) -> bytes:
         """Encode, with large buffers in shared memory."""
         # Whatever its base is: what is plain has no buffers, and most of what is emitted is.
-        plain = values.encode_plain(value, path)
+        plain = values.encode_parameters(data, path)
         if plain is not None:
             return plain
         if self.space is None or not self.gives:
-            return self.base.encode(value, path)
-        return self.base.share_apart(value, path, self.space)
+            return self.base.encode(data, path)
+        return self.base.share_apart(data, path, self.space)
 
     def withdraw(self, data: bytes) -> None:
         """Take back what `share` gave."""
@@ -163,9 +163,9 @@ class Pickled:
         """Encode; see `supervisors.wire.values`."""
         return values.encode(value, path)
 
-    def share(self, value: Any, path: str) -> bytes:
+    def share(self, data: dict[str, Any], path: str) -> bytes:
         """Encode: without shared memory it is the same."""
-        return values.encode(value, path)
+        return values.encode(data, path)
 
     def share_apart(self, value: Any, path: str, space: Space) -> bytes:
         """Encode; see `supervisors.wire.sharing`."""

@@ -27,7 +27,8 @@ from supervisors.tracebacks import text_of, type_name
 MAX_VALUE_BYTES = 255 * 1024 * 1024
 """Bytes of an encoded value at most: what fits into a frame of the default bound with its envelope."""
 TOO_LONG = f"it takes more than the {MAX_VALUE_BYTES:,} bytes that travel in one message"
-PLAIN = b"\x01"
+PLAIN_TAG = 1
+PLAIN = bytes([PLAIN_TAG])
 """First byte of what MessagePack wrote."""
 PICKLE = b"\x02"
 """First byte of what cloudpickle wrote."""
@@ -120,11 +121,33 @@ def encode_plain(value: Any, path: str = "value") -> bytes | None:
     return PLAIN + packed
 
 
+def encode_parameters(data: dict[str, Any], path: str = "value") -> bytes | None:
+    """As `encode_plain`, of a dict of which all keys are text, which is not looked at."""
+    if _USUAL.issuperset(map(type, data.values())):
+        try:
+            packed = _packer.encode(data)
+        except Exception:  # noqa: BLE001 - as above
+            return None
+        if len(packed) < MAX_VALUE_BYTES:
+            return PLAIN + packed
+    return encode_plain(data, path)
+
+
 def encode_within(value: Any, most: int) -> bytes | None:
     """Encode `value` as a pickle of `most` bytes at most; None if it takes more or cannot be carried."""
     try:
         return _pickle(value, most)
     except BaseException:  # noqa: BLE001 - user code runs in there, and it may raise anything
+        return None
+
+
+def decode_plain(data: bytes) -> Any:
+    """Give back a plain value; None where it is something else, or damaged, as `decode` can tell."""
+    if data[0] != PLAIN_TAG:
+        return None
+    try:
+        return _unpacker.decode(data[1:])
+    except Exception:  # noqa: BLE001 - as msgspec raises several
         return None
 
 

@@ -32,8 +32,8 @@ from supervisors.places.process.page import PageView
 
 WINDOW_SECONDS = 0.005
 """Work that a worker should hold, in seconds (25 times the way there and back, `benchmarks/`)."""
-WINDOW_LIMIT = 256
-"""Requests that a worker holds at most, however short they are."""
+WINDOW_LIMIT = 512
+"""Requests that a worker holds at most, however short they are: as many again as it reports together."""
 _SECONDS_LIMIT = 1e9
 """Seconds that no request takes (arbitrary: 30 years)."""
 _WEIGHT = 0.25
@@ -67,8 +67,9 @@ class Link:
 
     @property
     def room(self) -> int:
-        """Requests that the worker should get now, over those it has."""
-        return max(0, self.window - len(self._outstanding))
+        """Requests that the worker should get now, over those it has: none before half of its window is free."""
+        window, held = self.window, len(self._outstanding)
+        return window - held if 2 * held <= window else 0
 
     @property
     def outstanding(self) -> tuple[int, ...]:
@@ -91,14 +92,22 @@ class Link:
             FrameError: they are not the oldest ones outstanding; none of them is noted.
         """
         self._take(seqs, "done")
-        return self._learn(seconds)
+        seconds = _believable(seconds)
+        self._learn(sum(seconds) / len(seconds), len(seconds))
+        return seconds
 
     def done_together(self, first: int, count: int, seconds: float) -> float:
         """Note that `count` requests from `first` on were run, and how long all of them took; as `done`."""
-        if count < 1:
-            raise FrameError(f"it reported a batch from request {first} on, of none")
-        self._take(list(range(first, first + count)), "done")
-        return self._learn([seconds / count] * count)[0] * count
+        outstanding = self._outstanding
+        # Numbers grow from one request to the next, so where the first and the last are these, all between them are.
+        if not 0 < count <= len(outstanding) or outstanding[0] != first or outstanding[count - 1] != first + count - 1:
+            raise FrameError(self._breach(first, f"{count} done"))
+        for _ in range(count):
+            outstanding.popleft()
+        self._note_returned(count)
+        (seconds,) = _believable([seconds])
+        self._learn(seconds / count, count)
+        return seconds
 
     def part(self, seq: int) -> None:
         """Note that `seq` handed over a part.
@@ -112,7 +121,8 @@ class Link:
     def failed(self, seq: int, seconds: float) -> tuple[int, ...]:
         """Note that `seq` failed; give the numbers behind it, which are back; raises as `part`."""
         self._take([seq], "failed")
-        self._learn([seconds])
+        (seconds,) = _believable([seconds])
+        self._learn(seconds, 1)
         self.epoch += 1
         return self._take_all()
 
@@ -199,6 +209,9 @@ class Link:
         else:
             for _ in seqs:
                 outstanding.popleft()
+        self._note_returned(count)
+
+    def _note_returned(self, count: int) -> None:
         self._returned += count
         if self.doubted:
             self.doubted = max(0, self.doubted - count)
@@ -207,14 +220,12 @@ class Link:
         expected = f"request {self._outstanding[0]}" if self._outstanding else "nothing, as it holds no request"
         return f"it reported {what} for request {seq}, expected {expected}"
 
-    def _learn(self, seconds: list[float]) -> list[float]:
-        seconds, count, before = _believable(seconds), len(seconds), self._average
-        mean = sum(seconds) / count
+    def _learn(self, mean: float, count: int) -> None:
+        before = self._average
         weight = _WEIGHT if count == 1 else 1.0 - (1.0 - _WEIGHT) ** count
         self._average = average = mean if before is None else before + weight * (mean - before)
         wanted = WINDOW_SECONDS / average if average > 0 else WINDOW_LIMIT
         self._window = max(1, min(WINDOW_LIMIT, int(wanted)))
-        return seconds
 
 
 def _believable(seconds: list[float]) -> list[float]:
