@@ -43,7 +43,7 @@ from routilux.runtime.running import running
 from routilux.runtime.signals import note_resume
 from routilux.serial.registry import default as registry
 from routilux.stores.errors import FencedError
-from routilux.turn.codec import LocalCodec, LoopCodec, WireCodec, WireResult, WireResults
+from routilux.turn.codec import LocalCodec, WireCodec, WireResult, WireResults
 from routilux.turn.concurrent import ConcurrentService
 from routilux.turn.keyed import KeyedService
 from routilux.turn.service import RoutineService
@@ -441,7 +441,7 @@ def _loop_place(account: Account, job_id: str, codec: ValueCodec, warn: Warn) ->
         incarnations = count(1)
 
         def make_service() -> ConcurrentService:
-            return _service_of(ConcurrentService, routine, job_id, codec, LoopCodec())
+            return _service_of(ConcurrentService, routine, job_id, codec, LocalCodec())
 
         def make_loop(boot: Any) -> AsyncioLoop:
             name = f"{ctx.ref.path}/loop {next(incarnations)}"

@@ -3,11 +3,11 @@
 Owns the loop that runs them, and what they came to so far. Never commits: whoever runs it tells of that, also while
 the loop goes on, on another thread.
 
-Theory of operation. A turn is *plain* when its handler returned, and had nothing to do with the state, or is run in a
-process, where the next turn begins with the state as this one has left it. What plain turns emitted is kept in one
-list, when each ended in another, and what they changed in a third. A turn that turns out to be anything else (it
-changes a state that its commit has to change first, is a generator, raises) becomes one as `TurnExecution` runs it,
-with what it has emitted so far; those before it stay what they are, and the loop goes on behind it.
+Theory of operation. A turn is *plain* when its handler returned, and has handed nothing over ahead. What plain turns
+emitted is kept in one list, when each ended in another, and what they changed of the state in a third: the next turn
+begins with the state as this one has left it. A turn that turns out to be anything else (it is a generator, raises)
+becomes one as `TurnExecution` runs it, with what it has emitted so far; those before it stay what they are, and the
+loop goes on behind it.
 """
 
 from __future__ import annotations
@@ -306,7 +306,7 @@ class BatchExecution(TurnExecution):
         if isinstance(returned, RUNNABLE) or self._is_apart or self._broken is not None:
             return False
         has_state = self._state is not None or self._route.gather is not None
-        if has_state and (self._is_local or not self._keep_changes()):
+        if has_state and not self._keep_changes():
             return False
         if self._uses_outbox and not self._keep_emissions():
             return False
@@ -322,8 +322,7 @@ class BatchExecution(TurnExecution):
         self._ops = ops = self._prepare_ops(self._state, self._route.gather)
         if not ops:
             return True
-        changes = self._incarnation.codec.changes(ops)
-        size = memoryview(changes).nbytes
+        changes, size = self._incarnation.codec.changes(ops)
         if size >= BYTES_BOUND:
             return False
         self._states.append((len(self._ats), changes))

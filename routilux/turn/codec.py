@@ -43,14 +43,6 @@ class Codec(Protocol):
         """Whether emitted and gathered data may be handed over by reference, and everything is what it is."""
 
     @property
-    def applies_ops(self) -> bool:
-        """Whether the service changes its committed state itself.
-
-        False where it is the very dict that the ledger keeps: there the ledger has changed it by
-        the time `stop_with` returns, or `settle` is called.
-        """
-
-    @property
     def request_type(self) -> type[Message]:
         """What a process takes its requests as."""
 
@@ -70,20 +62,23 @@ class Codec(Protocol):
     def result(self, result: TurnResult) -> Any:
         """Write a finished turn."""
 
-    def changes(self, ops: list[StateOp]) -> Any:
-        """Write what one of many turns has changed; its bytes can be counted where the changes are applied."""
+    def changes(self, ops: list[StateOp]) -> tuple[Any, int]:
+        """Write what one of many turns has changed; with its bytes, where they are to be sent."""
 
     def failure(self, record: ErrorRecord, error: BaseException, *, is_retryable: bool) -> Any:
         """Write how a turn failed."""
 
 
 class LocalCodec:
-    """For the actor's own thread: everything is what it is."""
+    """For threads of this program: everything is what it is, but for the committed state.
+
+    Commits are made when turns behind them have begun, or on another thread: so turns see the copy that their service
+    keeps.
+    """
 
     __slots__ = ()
 
     keeps_references = True
-    applies_ops = False
     request_type = Message
     batch_type = Block
 
@@ -92,8 +87,8 @@ class LocalCodec:
         return batch
 
     def boot(self, boot: Committed) -> Committed:
-        """The ledger's own dict."""
-        return boot
+        """A copy of the ledger's dict."""
+        return {key: list(value) if value.__class__ is list else value for key, value in boot.items()}
 
     def part(self, part: TurnPart) -> TurnPart:
         """The part."""
@@ -103,28 +98,13 @@ class LocalCodec:
         """The result."""
         return result
 
-    def changes(self, ops: list[StateOp]) -> list[StateOp]:
+    def changes(self, ops: list[StateOp]) -> tuple[list[StateOp], int]:
         """The changes."""
-        return ops
+        return ops, 0
 
     def failure(self, record: ErrorRecord, error: BaseException, *, is_retryable: bool) -> TurnFailure:
         """The failure, with the exception itself."""
         return TurnFailure(record, is_retryable, error)
-
-
-class LoopCodec(LocalCodec):
-    """For turns that run at once, beside the actor: everything is what it is, but for the committed state.
-
-    Commits are made on another thread, in the middle of these turns: they see the copy that their service keeps.
-    """
-
-    __slots__ = ()
-
-    applies_ops = True
-
-    def boot(self, boot: Committed) -> Committed:
-        """A copy of the ledger's dict."""
-        return {key: list(value) if value.__class__ is list else value for key, value in boot.items()}
 
 
 class Delivered(Message, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
@@ -216,7 +196,6 @@ class WireCodec:
     __slots__ = ("_values",)
 
     keeps_references = False
-    applies_ops = True
     request_type = Delivered
     batch_type = WireBlock
 
@@ -262,12 +241,13 @@ class WireCodec:
         except _NOT_NATIVE:
             return msgspec.Raw(_encoder.encode(TurnResult(result.emissions, _carried(result.state, self._values))))
 
-    def changes(self, ops: list[StateOp]) -> msgspec.Raw:
+    def changes(self, ops: list[StateOp]) -> tuple[msgspec.Raw, int]:
         """Write changes, to be read as `WireOp`s."""
         try:
-            return msgspec.Raw(_encoder.encode(ops))
+            encoded = _encoder.encode(ops)
         except _NOT_NATIVE:
-            return msgspec.Raw(_encoder.encode(_carried(ops, self._values)))
+            encoded = _encoder.encode(_carried(ops, self._values))
+        return msgspec.Raw(encoded), len(encoded)
 
     def failure(self, record: ErrorRecord, error: BaseException, *, is_retryable: bool) -> bytes:
         """Write a failure for `decode_failure`; the exception is in it if it comes back from its bytes."""

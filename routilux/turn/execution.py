@@ -356,8 +356,7 @@ class TurnExecution:
     def settle(self) -> None:
         """The result was committed; needed after a turn that `touched` something."""
         incarnation = self._incarnation
-        if incarnation.codec.applies_ops:
-            apply_ops(incarnation.committed, self._ops)
+        apply_ops(incarnation.committed, self._ops)
         if self._state is not None:
             # What the turn touched is let go here and not by the next turn, which may be long in coming.
             self._state.begin()
@@ -485,8 +484,7 @@ class TurnExecution:
         ops = [] if self._state is None else self._state.prepare()
         emissions = incarnation.outbox.commit_step()
         self._port.stop_with(incarnation.codec.part(TurnPart(emissions, ops)), len(emissions) or 1)
-        if incarnation.codec.applies_ops:
-            apply_ops(incarnation.committed, ops)
+        apply_ops(incarnation.committed, ops)
         if self._state is not None:
             self._state.accept()
 

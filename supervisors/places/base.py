@@ -301,7 +301,7 @@ class Service(Protocol):
         """What a process takes batches of requests as, a type that msgspec decodes; None for one that takes none."""
 
     def boot(self, number: int, boot: Any) -> None:
-        """Prepare; called once, before the first request."""
+        """Prepare; called before the first request, and again where results were refused that others were built on."""
 
     def begin(self, request: Any, port: Port) -> Execution:
         """Take up a request. Whatever it or its execution raises is the request's failure."""

@@ -110,6 +110,8 @@ class ThreadPlace:
         """Whether the listener does not want the request in progress any more."""
         self._listener_error: BaseException | None = None
         """What the listener raised inside the request in progress; raised again when that has ended."""
+        self._is_disowned = False
+        """Whether something that the service has gone on from was refused."""
         self._ungranted = 0
         self._since = 0.0
         self._generation = generation.number
@@ -237,10 +239,23 @@ class ThreadPlace:
         count = batch.position + is_apart - position
         self._window = WINDOW if (now - self._since) / count < SHORT_SECONDS else 1
         self._forget()
-        return not told or self._listener.on_done(0, told)
+        return self._tell(told) and not self._is_disowned
+
+    def _tell(self, told: list[Finished]) -> bool:
+        """Tell of what was run of a batch; whether that was accepted."""
+        accepted = not told or self._listener.on_done(0, told)
+        self._is_disowned |= not accepted
+        return accepted
+
+    def _end_turn(self, service: Service, *, accepted: bool) -> None:
+        service.settle(accepted=accepted)
+        if self._is_disowned:
+            # What it ran behind that began with what has not happened.
+            self._is_disowned = False
+            service.boot(0, self._boot)
 
     def _settle(self, service: Service, *, accepted: bool) -> None:
-        service.settle(accepted=accepted)
+        self._end_turn(service, accepted=accepted)
         if self._listener_error is not None:
             raise self._listener_error
         if not accepted:
@@ -322,7 +337,7 @@ class ThreadPlace:
             return
         is_begun = self._batch is not None or self._execution is not None
         lost = Lost(self._current, (), self._take_back())
-        service, self._service = self._service, None
+        service, self._service, self._is_disowned = self._service, None, False
         self._forget_all()
         if is_begun:
             service.settle(accepted=False)
@@ -382,16 +397,15 @@ class ThreadPlace:
         body = tell_failure(service.describe_failure, error)
         returned = self._take_back()
         self._forget_all()
-        service.settle(accepted=False)
+        self._end_turn(service, accepted=False)
         self._listener.on_failed(0, seq, body, returned)
 
     def _tell_before(self) -> None:
         """Tell of what was run in the batch before its present request."""
         if self._batch is not None:
             with self._telling:
-                told = [] if self._is_refused else self._collect(self._batch)
-                if told:
-                    self._listener.on_done(0, told)
+                if not self._is_refused:
+                    self._tell(self._collect(self._batch))
 
     def _tell_late(self) -> None:
         """As `_tell_before`, on the flusher's thread."""
@@ -400,9 +414,7 @@ class ThreadPlace:
             if self._batch is None or self._is_refused:
                 return
             try:
-                told = self._collect(self._batch)
-                if told:
-                    self._listener.on_done(0, told)
+                self._tell(self._collect(self._batch))
             except BaseException as error:  # noqa: BLE001  of the actor, which ends by it when the request has ended
                 self._is_refused, self._listener_error = True, error
             if self._clock() < self._until:
@@ -426,7 +438,7 @@ class ThreadPlace:
         if self._batch is not None:
             self._put_off(self._batch.take_rest(True))
         self._forget_all()
-        service.settle(accepted=False)
+        self._end_turn(service, accepted=False)
         if error is not None:
             raise error
         self._return_unbegun()

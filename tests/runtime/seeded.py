@@ -34,7 +34,7 @@ from routilux.runtime.routine_actor import RoutineActor
 from routilux.serial.registry import default as registry
 from routilux.stores.base import Store
 from routilux.stores.owners import this_process
-from routilux.turn.codec import LocalCodec, LoopCodec, WireCodec, WireResult, WireResults
+from routilux.turn.codec import LocalCodec, WireCodec, WireResult, WireResults
 from routilux.turn.concurrent import ConcurrentService
 from routilux.turn.keyed import KeyedService, decode_states
 from routilux.turn.service import RoutineService
@@ -297,7 +297,7 @@ class SeededJob:
     def _codec_for(self, routine: RoutinePlan) -> Any:
         if routine.is_process:
             return WireCodec(self.codec)
-        return LoopCodec() if routine.is_async else LocalCodec()
+        return LocalCodec()
 
     def _kind_of(self, routine: RoutinePlan) -> type[RoutineService]:
         if routine.options.partition_by is not None:
@@ -387,9 +387,7 @@ class SeededJob:
                 job_id=JOB,
                 atomic=routine.options.atomic,
                 retryable=routine.error_handler.retryable_exceptions,
-                codec=WireCodec(self.codec)
-                if routine.is_process
-                else (LoopCodec if routine.is_async else LocalCodec)(),
+                codec=WireCodec(self.codec) if routine.is_process else LocalCodec(),
                 values=self.codec,
                 clock=self.host.now,
             )

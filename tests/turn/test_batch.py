@@ -16,13 +16,26 @@ from routilux.ids import key_of_turn, to_id
 from routilux.messages import Message, Once, TurnPart, TurnResult, TurnResults
 from routilux.model.routine import Routine
 from routilux.turn import outbox
-from routilux.turn.codec import LocalCodec
+from routilux.turn.codec import (
+    Codec,
+    Delivered,
+    LocalCodec,
+    WireBlock,
+    WireCodec,
+    WireResult,
+    WireResults,
+    decode_part,
+    encode_boot,
+    write_block,
+    write_request,
+)
 from routilux.turn.outbox import BYTES_BOUND, SECONDS_BOUND
 from routilux.turn.service import RoutineService
 from routilux.turn.state import apply_ops, begin_state, decode_state
 from routilux.turn.tables import Incoming, Outgoing
 from routilux.turn.values import PICKLED
 from supervisors.places.base import Ran, RequestAbandoned
+from supervisors.wire.frames import decode_body, encode_body
 
 CONNECTION = 77
 COUNT_BOUND = 7
@@ -38,12 +51,12 @@ def _low_bound() -> Iterator[None]:
 class Does(Routine):
     """Does for each message what that says, and writes down how it saw it."""
 
-    def __init__(self, runner: Runner, merge: Any = "override") -> None:
+    def __init__(self, runner: Runner, merge: Any = "override", events: tuple[str, ...] = ("out", "other")) -> None:
         super().__init__()
         self.runner = runner
         self.define_slot("in", self.handle, merge)
-        self.define_event("out", ["n"])
-        self.define_event("other", ["n"])
+        for event in events:
+            self.define_event(event, ["n"])
 
     def handle(self, acts: Any) -> Any:
         if acts and isinstance(acts[0], list):  # what the slot has gathered
@@ -65,12 +78,12 @@ class Does(Routine):
     def _do(self, act: str, n: int) -> None:  # noqa: C901, PLR0912  a verb for everything
         match act:
             case "out" | "other":
-                self.emit(act, n=n)
+                self.emit(act if act in self.events else "out", n=n)
             case "many":
                 for one in range(COUNT_BOUND + n):
                     self.emit("out", n=one)
-            case "large":
-                self.emit("other", n=b"x" * BYTES_BOUND)
+            case "large" | "half":
+                self.emit("other" if "other" in self.events else "out", n=b"x" * (BYTES_BOUND // (1 + (act == "half"))))
             case "think":
                 self.runner.now += SECONDS_BOUND
             case "count":
@@ -95,31 +108,54 @@ class Does(Routine):
                 raise LookupError(n)
 
 
+class Shape(NamedTuple):
+    """How a routine is run, and what it emits."""
+
+    is_wire: bool = False
+    """As in a process."""
+    is_uniform: bool = False
+    """Whether it has one event alone."""
+
+    @property
+    def outgoing(self) -> tuple[Outgoing, ...]:
+        out = Outgoing("out", by_reference=True, encoded=False)
+        # The second as to a process.
+        return (out,) if self.is_uniform else (out, Outgoing("other", by_reference=True, encoded=True))
+
+
 class Runner:
     """Runs messages as a place does, and writes down in order what became of each."""
 
-    def __init__(self, *, atomic: bool = False, merge: Any = "override", refuses_parts: bool = False) -> None:
+    def __init__(
+        self,
+        shape: Shape = Shape(),  # noqa: B008  a tuple
+        *,
+        atomic: bool = False,
+        merge: Any = "override",
+        refuses_parts: bool = False,
+    ) -> None:
         self.now = 0.0
         self.refuses_parts = refuses_parts
         self.seen: list[Any] = []
         self.log: list[Any] = []
         self.number = 0
-        routine = Does(self, merge)
+        self.is_wire = shape.is_wire
+        self.codec: Codec = WireCodec() if shape.is_wire else LocalCodec()
+        routine = Does(self, merge, tuple(out.event for out in shape.outgoing))
         self.routine = routine
         self.service = RoutineService(
             routine,
             "r",
             {0: Incoming("in", ())},
-            # The second as to a process.
-            (Outgoing("out", by_reference=True, encoded=False), Outgoing("other", by_reference=True, encoded=True)),
+            shape.outgoing,
             job_id="j",
             atomic=atomic,
             retryable=(Exception,),
-            codec=LocalCodec(),
+            codec=self.codec,
             clock=lambda: self.now,
         )
-        self.committed = begin_state(routine, PICKLED, by_reference=True)
-        self.service.boot(0, self.committed)
+        self.committed = begin_state(routine, PICKLED, by_reference=not shape.is_wire)
+        self.service.boot(0, encode_boot(self.committed) if shape.is_wire else self.committed)
 
     @property
     def state(self) -> Any:
@@ -139,8 +175,9 @@ class Runner:
 
     # -- Port
 
-    def part(self, body: TurnPart, weight: int) -> None:
+    def part(self, written: Any, weight: int) -> None:
         self.tell_before()
+        body = self.read_part(written)
         if self.refuses_parts:
             self.log.append(("refused", self.number))
             raise RequestAbandoned
@@ -148,14 +185,14 @@ class Runner:
         if body.state is not None:
             apply_ops(self.committed, body.state)
 
-    def stop_with(self, body: TurnPart, weight: int) -> None:
+    def stop_with(self, written: Any, weight: int) -> None:
         refuses, self.refuses_parts = self.refuses_parts, False
-        self.part(body, weight)
+        self.part(written, weight)
         self.refuses_parts = refuses
 
-    def confirm(self, body: TurnPart) -> None:
+    def confirm(self, written: Any) -> None:
         self.tell_before()
-        once: Once | None = body.once
+        once: Once | None = self.read_part(written).once
         self.log.append(("once", self.number, once))
 
     def check(self) -> None:
@@ -164,21 +201,33 @@ class Runner:
     def tell_before(self) -> None:
         """Tell of those before the present one, where there are such."""
 
+    # -- The wire, where there is one
+
+    def write(self, data: dict[str, Any]) -> Any:
+        return PICKLED.encode(data, "payload") if self.is_wire else data
+
+    def read_part(self, written: Any) -> TurnPart:
+        return decode_part(written) if self.is_wire else written
+
+    def read(self, written: Any, kind: type) -> Any:
+        return decode_body(encode_body(written), kind) if self.is_wire else written
+
 
 class OneByOne(Runner):
     """The model: each message by itself."""
 
     def run(self, messages: list[list[tuple[str, int]]]) -> None:
         for self.number, acts in enumerate(messages):
-            message = Message(0, self.number + 1, {"acts": acts}, key_of(self.number))
-            execution = self.service.begin(message, self)
+            message = Message(0, self.number + 1, self.write({"acts": acts}), key_of(self.number))
+            request = self.read(write_request(message), Delivered) if self.is_wire else message
+            execution = self.service.begin(request, self)
             try:
                 while not execution.advance():
                     pass
             except BaseException as error:  # noqa: BLE001  as a place does
                 self.fail(self.number, error)
                 continue
-            self.commit(self.number, execution.result)
+            self.commit(self.number, self.read(execution.result, WireResult))
             self.service.settle(accepted=True)
 
 
@@ -191,10 +240,12 @@ class InBlocks(Runner):
     def run(self, messages: list[list[tuple[str, int]]], urgent_at: frozenset[int] = frozenset()) -> None:
         count = len(messages)
         keys = Keys(count, CONNECTION, bases=[key_of_turn(n, 0) for n in range(count)])
-        block = Block(0, 1, [{"acts": acts} for acts in messages], keys, 0.0, 0, count)
+        block = Block(0, 1, [self.write({"acts": acts}) for acts in messages], keys, 0.0, 0, count)
         while len(block):
             self.first = block.start
-            self.batch = self.service.begin_batch(block, self, self.now)
+            # On the wire what is left of a block comes as another one that begins there.
+            batch = self.read(write_block(block), WireBlock) if self.is_wire else block
+            self.batch = self.service.begin_batch(batch, self, self.now)
             block = self.run_block(block, urgent_at)
             self.batch = None
 
@@ -212,10 +263,11 @@ class InBlocks(Runner):
         self.tell_before()
         is_apart = ran is Ran.APART
         if is_apart:
-            self.commit(self.number, batch.result)
+            self.commit(self.number, self.read(batch.result, WireResult))
         behind = block.start + batch.position + is_apart
-        rest = batch.take_rest(is_apart)
-        assert rest == (behind - block.start, block.between(behind, block.stop))
+        position, rest = batch.take_rest(is_apart)
+        assert (position, len(rest)) == (behind - block.start, block.stop - behind)
+        assert rest.keys.to_list()[rest.first_key + rest.start :] == block.keys.to_list()[behind : block.stop]
         self.service.settle(accepted=True)
         return block.between(behind, block.stop)
 
@@ -233,6 +285,7 @@ class InBlocks(Runner):
             return
         position, results, seconds, at = taken
         assert isinstance(results, TurnResults)
+        results = self.read(results, WireResults)
         assert at == results.ats[-1]
         assert seconds == pytest.approx(at - results.began_at)
         for number, result, _seconds, _at in results.one_by_one(self.first + position):
@@ -257,23 +310,27 @@ def key_of(number: int) -> int:
 
 ACTS = st.tuples(
     st.sampled_from(
-        "out out out other other many large think count show stats once who nonsense swallow yield raise".split()  # noqa: SIM905
+        "out out out other other many large half think count show stats once who nonsense swallow yield raise".split()  # noqa: SIM905
     ),
     st.integers(0, 3),
 )
 
 
+SHAPES = st.builds(Shape, is_wire=st.booleans(), is_uniform=st.booleans())
+
+
 @given(
     messages=st.lists(st.lists(ACTS, max_size=5), max_size=12),
     urgent_at=st.frozensets(st.integers(0, 12)),
+    shape=SHAPES,
     atomic=st.booleans(),
     refuses_parts=st.booleans(),
 )
 def test_turns_of_a_block_do_what_they_do_one_by_one(
-    messages: list[list[tuple[str, int]]], urgent_at: frozenset[int], *, atomic: bool, refuses_parts: bool
+    messages: list[list[tuple[str, int]]], urgent_at: frozenset[int], shape: Shape, *, atomic: bool, refuses_parts: bool
 ) -> None:
-    model = OneByOne(atomic=atomic, refuses_parts=refuses_parts)
-    blocks = InBlocks(atomic=atomic, refuses_parts=refuses_parts)
+    model = OneByOne(shape, atomic=atomic, refuses_parts=refuses_parts)
+    blocks = InBlocks(shape, atomic=atomic, refuses_parts=refuses_parts)
     model.run(messages)
     blocks.run(messages, urgent_at)
     assert blocks.log == model.log
@@ -282,9 +339,9 @@ def test_turns_of_a_block_do_what_they_do_one_by_one(
     assert current_turn() is None
 
 
-@given(messages=st.lists(st.lists(ACTS, min_size=1, max_size=2), max_size=8))
-def test_what_a_slot_gathers_is_the_same_one_by_one(messages: list[list[tuple[str, int]]]) -> None:
-    model, blocks = OneByOne(merge="append"), InBlocks(merge="append")
+@given(messages=st.lists(st.lists(ACTS, min_size=1, max_size=2), max_size=8), shape=SHAPES)
+def test_what_a_slot_gathers_is_the_same_one_by_one(messages: list[list[tuple[str, int]]], shape: Shape) -> None:
+    model, blocks = OneByOne(shape, merge="append"), InBlocks(shape, merge="append")
     model.run(messages)
     blocks.run(messages)
     assert (blocks.log, blocks.seen, blocks.state) == (model.log, model.seen, model.state)
@@ -299,7 +356,7 @@ class Tells(NamedTuple):
 
 def begin(runner: InBlocks, *messages: list[tuple[str, int]]) -> Tells:
     keys = Keys(len(messages), CONNECTION, bases=list(range(len(messages))))
-    block = Block(0, 1, [{"acts": acts} for acts in messages], keys, 0.0, 0, len(messages))
+    block = Block(0, 1, [runner.write({"acts": acts}) for acts in messages], keys, 0.0, 0, len(messages))
     runner.batch = runner.service.begin_batch(block, runner, runner.now)
     return Tells(runner.service, runner.batch)
 
@@ -323,13 +380,29 @@ def test_seconds_of_a_turn_that_emits_are_counted_from_its_first_emission() -> N
 
 def test_what_is_let_go_refers_to_nothing_of_the_block() -> None:
     runner = InBlocks()
-    service, batch = begin(runner, [("out", 1)], [("count", 2)])
+    service, batch = begin(runner, [("out", 1), ("count", 1)], [("many", 2)])
     assert batch.run((), 1.0, lambda: 0.0) is Ran.APART
     runner.tell_before()
     service.settle(accepted=True)
     assert (batch.position, batch.take_results(), batch.result) == (batch.position, None, None)
     assert len(batch._block) == 0
-    assert (batch._out, batch._ats, batch._ends) == ([], [], [])
+    assert (batch._out, batch._ats, batch._ends, batch._states) == ([], [], [], [])
+
+
+def test_in_a_process_no_other_turn_is_begun_once_a_frame_has_much_to_carry() -> None:
+    runner = InBlocks(Shape(is_wire=True))
+    _service, batch = begin(runner, *[[("half", 0)]] * 4)
+    assert (batch.run((), 1.0, lambda: 0.0), batch.position) == (Ran.PLAIN, 2)
+    assert (batch.run((), 1.0, lambda: 0.0), batch.position) == (Ran.PLAIN, 4)
+
+
+def test_a_turn_goes_on_from_what_those_before_it_in_its_block_have_changed() -> None:
+    for is_wire in (False, True):
+        runner = InBlocks(Shape(is_wire))
+        _service, batch = begin(runner, [("count", 1)], [("count", 2)], [("out", 3)])
+        assert batch.run((), 1.0, lambda: 0.0) is Ran.PLAIN
+        runner.tell_before()
+        assert (runner.state, len(runner.log)) == ({"count": 3}, 3)
 
 
 def test_a_message_of_a_block_is_known_by_its_own_key() -> None:

@@ -263,13 +263,16 @@ def test_a_failure_with_a_lone_surrogate_is_told_all_the_same() -> None:
     assert (failure.error.text, failure.error.notes) == ("\\ud800", ("\\ud801",))
 
 
-def test_on_a_thread_everything_is_what_it_is() -> None:
+def test_on_a_thread_everything_is_what_it_is_but_for_the_state() -> None:
     local = LocalCodec()
     error = ValueError()
     record = ErrorRecord("ValueError", "", "")
-    committed: dict[str, Any] = {}
+    chunks = [object()]
+    committed: dict[str, Any] = {"key": error, "slot": chunks}
     part, result = TurnPart([], None), TurnResult([], [])
 
-    assert local.boot(committed) is committed
+    copy = local.boot(committed)
+    assert (copy, copy["key"] is error, copy["slot"][0] is chunks[0]) == (committed, True, True)
+    assert (copy is committed, copy["slot"] is chunks) == (False, False)
     assert (local.part(part) is part, local.result(result) is result) == (True, True)
     assert local.failure(record, error, is_retryable=False) == TurnFailure(record, False, error)

@@ -14,7 +14,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from routilux import Routine
 from routilux.messages import Message
-from routilux.turn.codec import LoopCodec
+from routilux.turn.codec import LocalCodec
 from routilux.turn.concurrent import ConcurrentService, ConcurrentTurn
 from routilux.turn.state import apply_ops, begin_state, decode_state
 from routilux.turn.tables import Incoming
@@ -141,7 +141,7 @@ class Bench:
             job_id="job",
             atomic=False,
             retryable=(Exception,),
-            codec=LoopCodec(),
+            codec=LocalCodec(),
         )
         self.service.boot(0, self.ledger)
 

@@ -14,16 +14,18 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 
 from supervisors.errors import FrameError
 from supervisors.parking import Poller
-from supervisors.places.base import Finished, Lost, Port
+from supervisors.places.base import Finished, Lost, Port, Ran
+from supervisors.places.copies import generation
 from supervisors.places.process.launch import Launch, has_zygotes
 from supervisors.places.process.place import ProcessPlace
 from supervisors.reasons import Reason, Shutdown
@@ -158,6 +160,11 @@ class Bench:
             sys.exit(3)
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
+    def clone(self, _port: Port) -> Any:
+        """Make a copy of this process past the interpreter, which comes back out of here as this one does."""
+        pid = ctypes.PyDLL(None).fork()
+        return None if pid == 0 else os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
     def garbage(self, _port: Port) -> Any:
         own_channel().send(b"not a frame, not at all")
         time.sleep(PATIENCE)  # noqa: TID251
@@ -231,6 +238,10 @@ class Stepwise:
     def __init__(self, outcome: Any) -> None:
         self._outcome = outcome
 
+    @property
+    def outcome(self) -> Any:
+        return self._outcome
+
     def advance(self) -> bool:
         if not hasattr(self._outcome, "__next__"):
             return True
@@ -246,16 +257,126 @@ class Stepwise:
         return self._outcome.value if isinstance(self._outcome, Bare) else encode(self._outcome)
 
 
+class Results(msgspec.Struct, array_like=True):
+    """What requests of a batch came to that were run one behind the other."""
+
+    began_at: float
+    ats: list[float]
+    bodies: list[bytes]
+
+    def __len__(self) -> int:
+        return len(self.ats)
+
+    def one_by_one(self, first: int) -> Iterator[Finished]:
+        before = self.began_at
+        for seq, (body, at) in enumerate(zip(self.bodies, self.ats, strict=True), first):
+            yield seq, body, at - before, at
+            before = at
+
+
+class Together:
+    """The execution of a batch of verbs; one that uses the port, or has steps, ends apart."""
+
+    touched = True
+
+    def __init__(self, bench: Bench, batch: list[bytes], port: Port, now: float) -> None:
+        self._bench = bench
+        self._batch = batch
+        self._port = port
+        self._began_at = now
+        self._stop = len(batch)
+        self._bodies: list[bytes] = []
+        self._ats: list[float] = []
+        self._taken = 0
+        self._turn: Stepwise | None = None
+        self._is_apart = False
+        self.position = 0
+
+    def run(self, urgent: Sized, until: float, clock: Callable[[], float]) -> Ran:
+        home = generation.number
+        while self.position < self._stop:
+            if self._turn is None:
+                self._is_apart = False
+                self._turn = self._bench.begin(self._batch[self.position], self)
+                self._is_apart |= hasattr(self._turn.outcome, "__next__")
+            if not self.advance():
+                return Ran.STOPPED
+            if generation.number != home:
+                return Ran.COPIED
+            if self._is_apart:
+                return Ran.APART
+            self._bodies.append(self._turn.result)
+            self._turn = None
+            self._ats.append(clock())
+            self.position += 1
+            if urgent or self._ats[-1] >= until:
+                break
+        return Ran.PLAIN
+
+    def advance(self) -> bool:
+        return self._turn is None or self._turn.advance()
+
+    @property
+    def result(self) -> Any:
+        return None if self._turn is None else self._turn.result
+
+    def take_results(self) -> tuple[int, Results, float, float] | None:
+        first, stop = self._taken, len(self._ats)
+        if first == stop:
+            return None
+        self._taken = stop
+        began_at = self._ats[first - 1] if first else self._began_at
+        results = Results(began_at, self._ats[first:stop], self._bodies[first:stop])
+        return first, results, self._ats[stop - 1] - began_at, self._ats[stop - 1]
+
+    def take_rest(self, behind: bool) -> tuple[int, list[bytes]]:
+        start, stop = self.position + behind, self._stop
+        self._stop = start
+        return start, self._batch[start:stop]
+
+    @property
+    def since(self) -> float:
+        return self._ats[-1] if self._ats else self._began_at
+
+    # -- Port
+
+    def part(self, body: bytes, weight: int) -> None:
+        self._is_apart = True
+        self._port.part(body, weight)
+
+    def confirm(self, body: bytes) -> None:
+        self._is_apart = True
+        self._port.confirm(body)
+
+    def check(self) -> None:
+        self._port.check()
+
+    def stop_with(self, body: bytes, weight: int) -> None:
+        self._port.stop_with(body, weight)
+
+
+class BatchBench(Bench):
+    """A bench that takes its requests together."""
+
+    batch_type = list[bytes]
+
+    def begin_batch(self, batch: list[bytes], port: Port, now: float) -> Together:
+        return Together(self, batch, port, now)
+
+
 class Driver:
     """An actor's loop reduced to what a place needs, and a listener that writes everything down."""
 
     def __init__(self, workers: int = 1, service: Any = None, *, grants: bool = True, **options: Any) -> None:
         self.poller = Poller()
+        self.takes_batches = isinstance(service, BatchBench)
         self.place = self.make_place(workers, Bench() if service is None else service, **options)
         self.waiting: deque[tuple[int, bytes]] = deque()
         self.requests: dict[int, bytes] = {}
         self.done: dict[int, Any] = {}
         self.order: list[int] = []
+        self.together: list[int] = []
+        """How many results were told by each call."""
         self.seconds: dict[int, float] = {}
         self.parts: list[tuple[int, Any]] = []
         self.failed: list[tuple[int, str, tuple[int, ...]]] = []
@@ -281,7 +402,7 @@ class Driver:
             listener=self,
             output=lambda number, stream, line: self.lines.append((number, stream, line)),
             warn=lambda seq, seconds, stack: self.warned.append((seq, seconds, stack)),
-            **{"launch": LAUNCH, **options},
+            **{"launch": LAUNCH, "results_type": Results if self.takes_batches else None, **options},
         )
 
     def ask(self, *request: Any) -> int:
@@ -314,9 +435,20 @@ class Driver:
     def hand_out(self) -> None:
         """Give out what there is room for."""
         for number in range(self._workers):
-            while self.waiting and self.place.room(number):
-                self.place.submit(number, [self.waiting.popleft()])
+            while self.waiting and (room := self.place.room(number)):
+                if self.takes_batches:
+                    self._submit_batch(room)
+                else:
+                    self.place.submit(number, [self.waiting.popleft()])
         self.place.flush()
+
+    def _submit_batch(self, room: int) -> None:
+        """Hand out together what has numbers that follow one another."""
+        first, request = self.waiting.popleft()
+        batch = [request]
+        while self.waiting and len(batch) < room and self.waiting[0][0] == first + len(batch):
+            batch.append(self.waiting.popleft()[1])
+        self.place.submit_batch(first, batch)
 
     def start(self, boot: str = "") -> None:
         """Start every worker and drive until all are ready."""
@@ -347,9 +479,15 @@ class Driver:
         return True
 
     def on_done(self, _number: int, finished: Sequence[Finished]) -> bool:
-        for seq, _body, _seconds, _at in finished:
+        each = [
+            one
+            for entry in finished
+            for one in (entry[1].one_by_one(entry[0]) if isinstance(entry[1], Results) else (entry,))
+        ]
+        for seq, _body, _seconds, _at in each:
             self._read(seq)
-        for seq, body, seconds, _at in finished:
+        self.together.append(len(each))
+        for seq, body, seconds, _at in each:
             assert seconds >= 0.0
             assert seq not in self.done
             self.done[seq] = decode(body)

@@ -240,6 +240,19 @@ def test_where_results_are_refused_the_others_come_back_and_the_place_goes_on() 
     assert list(world.done) == asked
 
 
+def test_where_results_were_refused_the_service_begins_anew() -> None:
+    # What it ran behind them may have gone on from what they had changed.
+    with batching() as world:
+        world.ask_all(give("a"), give("b"))
+        world.refuses = True
+        world.place.advance()
+        world.refuses = False
+        assert world.booted == 2
+        world.ask_all(give("c"))
+        world.run(lambda: world.done)
+    assert world.booted == 2
+
+
 def test_where_a_part_is_refused_the_others_come_back() -> None:
     with batching() as world:
 
