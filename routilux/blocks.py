@@ -15,9 +15,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from routilux.ids import KEY_BYTES, from_bytes, key_of_child, key_of_turn, to_bytes
+from routilux.ids import KEY_BYTES, STEP, from_bytes, key_of_child, key_of_turn, to_bytes
 from routilux.messages import Message, Payload
 
+_BASE_BYTES = 2 * KEY_BYTES
 _DEPTH = 16
 """Generations of identities that are left to be worked out (arbitrary: a flow's depth is less, a cycle's is not)."""
 
@@ -29,10 +30,13 @@ class Lineage(NamedTuple):
         ancestors: the identities of messages as far back as they were worked out, `KEY_BYTES` of each.
         connections: the keys of those that their descendants took, one behind the other, as many bytes of each: every
             turn emitted one message.
+        base: where one turn emitted the first of them all, in the place of ancestors: what the identity of its first
+            emission is made of (`ids.key_of_turn`); each further one differs by `ids.STEP`.
     """
 
     ancestors: bytes
     connections: tuple[bytes, ...]
+    base: bytes = b""
 
 
 class Keys:
@@ -72,21 +76,26 @@ class Keys:
     @classmethod
     def descended(cls, count: int, lineage: Lineage) -> Keys:
         """Give those of `count` messages of which this is the lineage."""
-        keys = cls(count, 0)
-        keys._encoded = lineage.ancestors
-        for connection in lineage.connections:
-            keys = cls(count, from_bytes(connection), parents=keys)
+        connections = [from_bytes(connection) for connection in lineage.connections]
+        if lineage.base:
+            base = from_bytes(lineage.base)
+            keys = cls(count, connections.pop(0), bases=range(base, base + count * STEP, STEP))
+        else:
+            keys = cls(count, 0)
+            keys._encoded = lineage.ancestors
+        for connection in connections:
+            keys = cls(count, connection, parents=keys)
         return keys
 
     def lineage(self, first: int, count: int) -> Lineage:
         """Give that of `count` of these messages, from the index `first` on. Any thread may call it."""
-        keys, connections = self, []
-        while (parents := keys._parents) is not None:
-            connections.append(to_bytes(keys._connection_key))
-            first += keys._start
-            keys = parents
-        ancestors = keys.to_bytes()[first * KEY_BYTES : (first + count) * KEY_BYTES]
-        return Lineage(ancestors, tuple(reversed(connections)))
+        parents, bases = self._parents, self._bases
+        if parents is not None:
+            ancestors, connections, base = parents.lineage(self._start + first, count)
+            return Lineage(ancestors, (*connections, to_bytes(self._connection_key)), base)
+        if isinstance(bases, range):
+            return Lineage(b"", (to_bytes(self._connection_key),), bases[first].to_bytes(_BASE_BYTES))
+        return Lineage(self.to_bytes()[first * KEY_BYTES : (first + count) * KEY_BYTES], ())
 
     def to_bytes(self) -> bytes:
         """Give them, `KEY_BYTES` of each."""

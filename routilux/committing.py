@@ -7,7 +7,7 @@ operation is told in `ledger`, that of blocks in `blocks`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, groupby
 from operator import sub
 
@@ -316,10 +316,10 @@ def _events_of(emissions: list[Emission]) -> tuple[int, ...]:
     return tuple([emission[0] for emission in emissions])
 
 
-def _bases_of(message_key: int, emitted: int, count: int) -> list[int]:
+def _bases_of(message_key: int, emitted: int, count: int) -> Sequence[int]:
     """Give what the keys of a turn's emissions are made of, which has emitted so many before."""
     base = key_of_turn(message_key, emitted)
-    return [base + number * STEP for number in range(count)] if count != 1 else [base]
+    return range(base, base + count * STEP, STEP) if count != 1 else [base]
 
 
 def _only_event(account: Account, emissions: list[Emission]) -> int | None:

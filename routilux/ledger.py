@@ -222,6 +222,8 @@ class Ledger(Committing):
                 return []
             account.peak_waiting = max(account.peak_waiting, len(mailbox))
             while limit and waiting and waiting[0].__class__ is Block:
+                if taken and len(waiting[0]) > limit:
+                    break  # what came together is not cut up without need
                 block: Block = waiting.popleft()
                 mailbox.surplus -= len(block) - 1
                 if len(block) > limit:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routilux.blocks import Block, Keys, messages_of
-from routilux.ids import key_of_child, key_of_text, key_of_turn
+from routilux.ids import STEP, key_of_child, key_of_text, key_of_turn
 from routilux.messages import Message
 
 WAYS = [key_of_text(label) for label in "abc"]
@@ -22,9 +22,12 @@ def derive(parents: Sequence[int], way: int) -> list[int]:
     return [key_of_child(key_of_turn(parent, 0), way) for parent in parents]
 
 
-def first(count: int) -> tuple[Keys, list[int]]:
+def first(count: int, *, of_one_turn: bool = False) -> tuple[Keys, list[int]]:
     """Keys that follow from no others, and what they are."""
-    bases = [key_of_turn(key_of_text(f"{number}"), number) for number in range(count)]
+    bases: Sequence[int] = [key_of_turn(key_of_text(f"{number}"), number) for number in range(count)]
+    if of_one_turn:
+        base = key_of_turn(key_of_text("turn"), 7)
+        bases = range(base, base + count * STEP, STEP)
     return Keys(count, WAYS[0], bases=bases), [key_of_child(base, WAYS[0]) for base in bases]
 
 
@@ -42,6 +45,24 @@ def test_keys_are_those_that_each_would_have_by_itself(count: int, steps: list[t
     for keys, expected in reversed(generations):
         assert (keys.to_list(), keys.count) == (expected, len(expected))
         assert keys.to_list() is keys.to_list()
+
+
+@given(st.integers(1, 40), STEPS, st.booleans(), st.data())
+def test_what_a_lineage_tells_is_what_the_keys_are(
+    count: int, steps: list[tuple[int, int, int, bool]], of_one_turn: bool, data: st.DataObject
+) -> None:
+    keys, expected = first(count, of_one_turn=of_one_turn)
+    for way, before, behind, is_asked in [(0, 0, 0, False), *steps]:
+        if way:
+            start, stop = (before, keys.count - behind) if before + behind < keys.count else (0, keys.count)
+            expected = derive(expected[start:stop], way)
+            keys = Keys(stop - start, way, parents=keys, start=start)
+        begin = data.draw(st.integers(0, keys.count - 1))
+        length = data.draw(st.integers(1, keys.count - begin))
+        told = Keys.descended(length, keys.lineage(begin, length))
+        assert told.to_list() == expected[begin : begin + length]
+        if is_asked:
+            keys.to_list()
 
 
 def test_however_long_a_chain_is_few_generations_are_left_to_be_worked_out() -> None:

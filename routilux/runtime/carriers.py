@@ -73,7 +73,7 @@ class LocalCarrier:
         return block
 
     def boot(self, committed: dict[str, Any]) -> dict[str, Any]:
-        """The ledger's own dict, which its commits change."""
+        """The ledger's own dict, which whoever is given it copies."""
         return committed
 
     def check(self, finished: Iterable[Finished], worker: int) -> None:

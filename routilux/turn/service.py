@@ -115,7 +115,7 @@ class RoutineService:
 
         Args:
             number: the worker's number.
-            boot: the committed state, as the codec has it; on a thread the ledger's own dict.
+            boot: the committed state, as the codec has it; on a thread the ledger's own dict, to be copied.
         """
         committed = self._codec.boot(boot)
         routes, gathers = self._compile_routes(committed)
