@@ -21,7 +21,7 @@ from __future__ import annotations
 import functools
 import inspect
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from inspect import Parameter
 from types import FunctionType, MethodType
 from typing import Any
@@ -58,6 +58,23 @@ class Binding:
         self.pick = None
         self.is_async = False
         """Whether the handler is `async`: a coroutine function or an asynchronous generator."""
+
+    def pick_renamed(self, mapping: tuple[tuple[str, str], ...]) -> Callable[[dict[str, Any]], tuple[Any, ...]] | None:
+        """Give a `pick` for data that comes under other names; None where that cannot be told by the names alone.
+
+        Args:
+            mapping: pairs of (name that comes, name it becomes).
+        """
+        if self.pick is None or not mapping:
+            return self.pick
+        moved = {source for source, _target in mapping}
+        names = []
+        for parameter in self.required:
+            sources = [source for source, target in mapping if target == parameter]
+            if len(sources) > 1 or (not sources and parameter in moved):
+                return None
+            names.append(sources[0] if sources else parameter)
+        return _pick(names)
 
     def bind(self, data: dict[str, Any]) -> Arguments:
         """Turn `data` into arguments; it is kept where it is handed over whole, and never changed.
@@ -217,8 +234,12 @@ def _compile(handler: Callable[..., Any], signature: list[Parameter]) -> Binding
     else:
         binding = ByName(signature)
     if _is_plain(handler, signature):
-        binding.pick = _pick_one(*binding.required) if len(signature) == 1 else operator.itemgetter(*binding.required)
+        binding.pick = _pick(binding.required)
     return binding
+
+
+def _pick(names: Sequence[str]) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
+    return _pick_one(*names) if len(names) == 1 else operator.itemgetter(*names)
 
 
 def _pick_one(name: str) -> Callable[[dict[str, Any]], tuple[Any, ...]]:

@@ -244,7 +244,7 @@ class RoutineService:
                 slot=slot.name,
                 handler=slot.handler,
                 bind=slot.binding.bind,
-                pick=None if mapping or gather is not None else slot.binding.pick,
+                pick=None if gather is not None else slot.binding.pick_renamed(mapping),
                 gather=gather,
                 mapping=mapping,
                 uniting=uniting,

@@ -55,6 +55,9 @@ class Binds(Protocol):
         It gives these arguments, and raises `KeyError` where `bind` is to be asked instead.
         """
 
+    def pick_renamed(self, mapping: tuple[tuple[str, str], ...]) -> Callable[[dict[str, Any]], tuple[Any, ...]] | None:
+        """As `pick`, of data that comes under other names: pairs of (name that comes, name it becomes)."""
+
     @property
     def is_async(self) -> bool:
         """Whether the handler gives a coroutine or an asynchronous generator."""

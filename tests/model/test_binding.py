@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from routilux.errors import HandlerError, SlotArgumentError
 from routilux.model.binding import compile_binding
+from routilux.turn.uniting import rename
 
 
 def call(handler: Callable[..., Any], data: dict[str, Any]) -> Any:
@@ -210,6 +211,36 @@ def test_only_a_plain_function_without_defaults_has_a_short_cut() -> None:
     for other in (by_names_alone, Owner(), Owner().method, by_name, by_position, nothing, whole, everything):
         assert compile_binding(other, "").pick is None
     assert compile_binding(functools.partial(data_and_more, 1), "").pick is None
+
+
+NAMES = st.sampled_from("abcd")
+
+
+@given(st.lists(st.tuples(NAMES, NAMES), max_size=4), st.dictionaries(NAMES, st.integers(), max_size=4))
+def test_the_short_cut_past_a_mapping_leads_where_the_mapping_does(
+    pairs: list[tuple[str, str]], data: dict[str, int]
+) -> None:
+    mapping = tuple(dict(pairs).items())
+    binding = compile_binding(lambda a, b: (a, b), "")
+    pick = binding.pick_renamed(mapping)
+    if pick is None:
+        assert mapping
+        return
+    try:
+        picked = pick(data)
+    except KeyError:
+        return  # left to the long way
+    args, kwargs = binding.bind(rename(data, mapping))
+    assert picked == (*args, *kwargs.values())
+
+
+def test_a_mapping_by_which_a_parameter_has_one_source_has_a_short_cut() -> None:
+    binding = compile_binding(lambda a, b: (a, b), "")
+    assert binding.pick_renamed((("x", "a"),)) is not None
+    assert binding.pick_renamed((("a", "b"), ("b", "a"))) is not None
+    for mapping in [(("a", "b"),), (("x", "a"), ("y", "a"))]:
+        assert binding.pick_renamed(mapping) is None
+    assert compile_binding(everything, "").pick_renamed((("x", "a"),)) is None
 
 
 def test_what_a_binding_takes_can_be_asked_without_calling() -> None:
