@@ -43,6 +43,7 @@ from supervisors.places.process.page import Page
 from supervisors.places.process.preloading import preload
 from supervisors.places.process.stack import answer_stack_requests
 from supervisors.reasons import record_error
+from supervisors.renewals import renewals
 from supervisors.wire.frames import (
     Boot,
     BootFailed,
@@ -94,7 +95,7 @@ def run(channel_fd: int, page_fd: int, incarnation: int, max_frame_bytes: int, i
     except BaseException as error:  # noqa: BLE001  no thread was to be had, or no memory
         _leave_unborn(lambda frame: channel.sendall(encode_frame(frame, incarnation)), error)
     try:
-        os.register_at_fork(after_in_child=outbound.mute)
+        renewals.add(outbound.mute)
         sys.argv[:] = [boot.argv0.decode("utf-8", "surrogatepass")]
         _forward_logging(boot, outbound)
         for module in boot.preload:

@@ -40,6 +40,7 @@ from supervisors.places.process.surroundings import (
     ignore_children,
 )
 from supervisors.reasons import record_error
+from supervisors.renewals import renewals
 from supervisors.wire.forking import (
     STANDARD_FDS,
     Discard,
@@ -72,6 +73,7 @@ def main(channel_fd: int, told_fd: int, program_pid: int) -> NoReturn:
         os.close(nowhere)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # or the system would throw the statuses away
     gc.disable()
+    renewals.are_due = False  # it has one thread, and what the workers would make anew was never used
     Server(socket.socket(fileno=channel_fd)).serve().run()
 
 
@@ -188,6 +190,7 @@ class Newborn:
         worker.end_with_parent(self._zygote_pid)
         os.setsid()
         gc.enable()
+        renewals.are_due = True
         for fd, number in ((stdout, 1), (stderr, 2)):
             os.dup2(fd, number)
             os.close(fd)
