@@ -11,7 +11,7 @@ from supervisors.renewals import Renewals, renewals
 
 
 @pytest.mark.parametrize(("are_due", "made"), [(True, ["a", "b"]), (False, [])])
-def test_all_is_made_anew_in_order_where_that_is_due(are_due: bool, made: list[str]) -> None:  # noqa: FBT001
+def test_all_is_made_anew_in_order_where_that_is_due(are_due: bool, made: list[str]) -> None:
     made_anew: list[str] = []
     kept = Renewals()
     kept.add(lambda: made_anew.append("a"))
