@@ -99,7 +99,8 @@ def run(channel_fd: int, page_fd: int, incarnation: int, max_frame_bytes: int, i
         sys.argv[:] = [boot.argv0.decode("utf-8", "surrogatepass")]
         _forward_logging(boot, outbound)
         for module in boot.preload:
-            preload(module)
+            if sys.modules.get(module) is None:  # or else its zygote has done so
+                preload(module)
         settle(boot.cpus, boot.niceness)
         _limit_memory(boot.memory_limit)
         service: Service = decode_code(boot.service)
@@ -380,9 +381,10 @@ class RequestPort:
 class LogForwarder(logging.Handler):
     """Sends log records to the parent, which handles them as its own."""
 
-    def __init__(self, outbound: Outbound) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._outbound = outbound
+        self.outbound: Outbound | None = None
+        """What it sends from; there before it is given a record."""
         self._formatter = logging.Formatter()
 
     def createLock(self) -> None:  # noqa: N802 - logging's name
@@ -392,7 +394,8 @@ class LogForwarder(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Send one record; a record that cannot be formatted is told on stderr, as logging does."""
         try:
-            self._outbound.send(self._to_frame(record))
+            if self.outbound is not None:
+                self.outbound.send(self._to_frame(record))
         except Exception:  # noqa: BLE001 - logging's own rule for handlers
             self.handleError(record)
 
@@ -449,9 +452,15 @@ def end_with_parent(parent_pid: int) -> None:
         end_now()
 
 
+_forwarder = LogForwarder()
+"""That of this process: made with the module, which a zygote imports once for all of its workers."""
+
+
 def _forward_logging(boot: Boot, outbound: Outbound) -> None:
     root = logging.getLogger()
-    root.handlers[:] = [LogForwarder(outbound)]
-    root.setLevel(boot.log_level)
+    _forwarder.outbound = outbound
+    root.handlers[:] = [_forwarder]
+    if root.level != boot.log_level:
+        root.setLevel(boot.log_level)
     for name, level in boot.log_levels.items():
         logging.getLogger(name).setLevel(level)

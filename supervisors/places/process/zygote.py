@@ -59,6 +59,7 @@ from supervisors.wire.forking import (
     decode_request,
     encode_packet,
 )
+from supervisors.wire.frames import prepare_reader
 
 
 def main(channel_fd: int, told_fd: int, program_pid: int) -> NoReturn:
@@ -72,6 +73,7 @@ def main(channel_fd: int, told_fd: int, program_pid: int) -> NoReturn:
         os.dup2(nowhere, number)
         os.close(nowhere)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # or the system would throw the statuses away
+    prepare_reader(bytes)
     gc.disable()
     renewals.are_due = False  # it has one thread, and what the workers would make anew was never used
     Server(socket.socket(fileno=channel_fd)).serve().run()
@@ -123,6 +125,7 @@ class Server:
             except PreloadError as error:
                 self._send(NotWarm(record_error(error)))
                 os._exit(1)
+        forget_folders()  # for good: nothing is imported in here any more
         os.chdir("/")  # what it stands in could not be removed
         # What is there now stays shared by all: no collection writes to it.
         gc.collect()
@@ -149,7 +152,6 @@ class Server:
         return None
 
     def _enter(self, told: bytes) -> Surroundings:
-        forget_folders()
         if self._entered is None or told != self._told:
             self._told, self._entered = told, enter_surroundings(told)
         return self._entered
