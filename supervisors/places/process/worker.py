@@ -32,6 +32,7 @@ from supervisors.places.copies import Mark, leave_copy, make_mark
 from supervisors.places.process.attached import Attached
 from supervisors.places.process.deputy import Deputy
 from supervisors.places.process.inbound import Inbound, end_now
+from supervisors.places.process.leaving import leave
 from supervisors.places.process.outbound import (
     BATCH_ITEMS,
     LINGER_SECONDS,
@@ -116,7 +117,8 @@ def run(channel_fd: int, page_fd: int, incarnation: int, max_frame_bytes: int, i
     service.close(inbound.reason)
     attached.close()
     outbound.send(Bye())
-    sys.exit(0)
+    del service
+    leave()
 
 
 def set_up() -> None:
