@@ -12,7 +12,6 @@ whoever asked for it.
 
 from __future__ import annotations
 
-import os
 import threading
 from contextlib import suppress
 from typing import Any, Protocol
@@ -26,6 +25,7 @@ from supervisors.life import Life
 from supervisors.messages import Terminate
 from supervisors.reasons import Reason, Shutdown
 from supervisors.ref import LifeRef
+from supervisors.renewals import renewals
 
 STOPPED = "stopped through its Pykka ref"
 """What is told as the end of an actor that `ActorRef.stop`, or its own `stop`, ended."""
@@ -312,5 +312,4 @@ def _forget_actors() -> None:
     pykka.ActorRegistry._actor_refs.clear()  # noqa: SLF001  to stop them all would wait for ever
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_actors)
+renewals.add(_forget_actors)

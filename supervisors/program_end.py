@@ -18,13 +18,13 @@ from __future__ import annotations
 
 import atexit
 import math
-import os
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from supervisors.clock import MonotonicClock
 from supervisors.messages import Terminate
 from supervisors.reasons import Reason, Shutdown
+from supervisors.renewals import renewals
 from supervisors.report import Reporter
 
 REASON = Shutdown("the program ended")
@@ -97,5 +97,4 @@ class ProgramEnd:
 program_end = ProgramEnd()
 """The one of this program."""
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=program_end.forget)
+renewals.add(program_end.forget)

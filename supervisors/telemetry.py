@@ -21,12 +21,12 @@ harms whom it listens to. The idea is that of Erlang's telemetry library.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from supervisors.errors import SpecError
+from supervisors.renewals import renewals
 from supervisors.report import reporter
 
 Handler = Callable[[str, dict[str, float], dict[str, Any]], object]
@@ -124,7 +124,6 @@ class Telemetry:
 telemetry = Telemetry()
 """The handlers of this program."""
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=telemetry.renew_lock)
+renewals.add(telemetry.renew_lock)
 attach = telemetry.attach
 detach = telemetry.detach

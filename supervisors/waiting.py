@@ -12,13 +12,13 @@ has woken up: the one that has answered may well ask back before.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
 from supervisors.errors import DeadlockError
+from supervisors.renewals import renewals
 
 
 class Waiter(Protocol):
@@ -108,5 +108,4 @@ def _start_anew() -> None:
     _present.actor = None
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_anew)
+renewals.add(_start_anew)

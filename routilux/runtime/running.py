@@ -9,7 +9,6 @@ original's alone, and their handles say so.
 
 from __future__ import annotations
 
-import os
 import threading
 from typing import NamedTuple
 
@@ -19,6 +18,7 @@ from routilux.model.graph import FlowGraph
 from routilux.model.routine import Routine
 from routilux.routing import Plan
 from routilux.runtime.job import Job
+from supervisors.renewals import renewals
 
 
 class _Entry(NamedTuple):
@@ -100,5 +100,4 @@ class RunningJobs:
 running = RunningJobs()
 """The one list of this program."""
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=running.start_anew)
+renewals.add(running.start_anew)

@@ -72,7 +72,7 @@ Warn = Callable[[int, float, str], None]
 
 _Service = TypeVar("_Service", bound=RoutineService)
 _log = reporter("routilux")
-_WORKER_MODULES = ("routilux.turn.service", "routilux.turn.keyed")
+_WORKER_MODULES = ("routilux.turn.preloaded",)
 """What workers import to become those of a routine."""
 _LEFT_RUNNING = "job {!r} of flow {!r} still ran when the program ended and was cancelled; wait for it with job.wait()"
 _LEFT_TO_RESUME = "job {!r} of flow {!r} still ran when the program ended and was paused; resume it with Flow.resume()"

@@ -164,6 +164,11 @@ class KeyedService(RoutineService):
         """What a process takes its requests as."""
         return KeyedRequest
 
+    @property
+    def batch_type(self) -> None:
+        """Requests come with their states, one by one."""
+        return None
+
     def begin(self, request: KeyedRequest, port: Port) -> TurnExecution:  # type: ignore[override]  # its `request_type`
         """Take up a message, and turn to its key first; raises as `RoutineService.begin`."""
         key, brings_state, state, forgets, message = request

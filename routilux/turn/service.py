@@ -98,8 +98,8 @@ class RoutineService:
         return self._codec.request_type
 
     @property
-    def batch_type(self) -> type:
-        """What it takes blocks of them as."""
+    def batch_type(self) -> type | None:
+        """What it takes blocks of them as; None where it takes none."""
         return self._codec.batch_type
 
     @property

@@ -15,6 +15,8 @@ import os
 import sys
 from typing import NoReturn, Protocol
 
+from supervisors.renewals import renewals
+
 
 class Generation:
     """How many forks lie between the program's first process and this one; read without a call."""
@@ -72,5 +74,4 @@ def _count_copy() -> None:
     generation.number += 1
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_count_copy)
+renewals.add(_count_copy)

@@ -5,11 +5,12 @@ Owns one thread of the program, which sleeps unless some place holds results bac
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 from collections import deque
 from collections.abc import Callable
+
+from supervisors.renewals import renewals
 
 FLUSH_SECONDS = 0.01
 """After that long a result is told at the latest, give or take as much (arbitrary: some thousand short requests)."""
@@ -72,5 +73,4 @@ def _begin_anew() -> None:
     flusher.__init__()  # type: ignore[misc]
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_anew)
+renewals.add(_begin_anew)

@@ -37,8 +37,10 @@ _HEADER = struct.Struct("<2sBxII")
 _NO_HEADER = bytes(_HEADER.size)
 _MAGIC = b"SV"
 _VERSION = 1
+_FIRST_BYTES = 16 * 1024
+"""Size of the buffer that a reader begins with: a process has to write all of it, before it has received anything."""
 _KEPT_BYTES = 256 * 1024
-"""Size of the buffer a reader keeps: large enough to take many frames in one call."""
+"""Size of the buffer that a reader keeps once it was full: large enough to take many frames in one call."""
 
 
 class Boot(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=1):
@@ -320,6 +322,14 @@ def _from_worker(body: Any, batch: Any) -> msgspec.msgpack.Decoder[FromWorker]:
     return msgspec.msgpack.Decoder(kinds if batch is None else kinds | DoneBatch[batch])
 
 
+def prepare_reader(body: Any, batch: Any = None) -> None:
+    """Make ahead what a `WorkerReader` needs that is to `expect` these, which takes milliseconds.
+
+    It is kept, for this process and those that it forks.
+    """
+    _to_worker(body, batch)
+
+
 def encode_frame(frame: ToWorker | FromWorker, incarnation: int, max_bytes: int = MAX_FRAME_BYTES) -> bytearray:
     """Give the bytes of `frame`, header included.
 
@@ -356,7 +366,8 @@ class FrameReader(Generic[Frame]):
         self._decoder = decoder
         self._incarnation = incarnation
         self._max_bytes = max_bytes
-        self._buffer = bytearray(_KEPT_BYTES)
+        self._kept = _FIRST_BYTES
+        self._buffer = bytearray(self._kept)
         self._start = 0
         self._end = 0
 
@@ -420,12 +431,14 @@ class FrameReader(Generic[Frame]):
     def _make_space(self) -> None:
         """Leave room for what is known to come; take more memory only for a length that was checked."""
         pending = self._end - self._start
+        if self._end == len(self._buffer):
+            self._kept = _KEPT_BYTES  # more came than it took
         if pending == 0:
             self._start = self._end = 0
         needed = _HEADER.size
         if pending >= _HEADER.size:
             needed += self._check_header()
-        size = max(_KEPT_BYTES, needed)
+        size = max(self._kept, needed)
         if size != len(self._buffer):
             self._move_to(bytearray(size), pending)
         elif self._start + needed > size:

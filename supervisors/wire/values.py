@@ -10,7 +10,6 @@ nobody else, since unpickling runs code.
 from __future__ import annotations
 
 import functools
-import os
 import threading
 import types
 import weakref
@@ -22,6 +21,7 @@ import cloudpickle
 import msgspec
 
 from supervisors.errors import ValueDecodingError, ValueEncodingError
+from supervisors.renewals import renewals
 from supervisors.tracebacks import text_of, type_name
 
 MAX_VALUE_BYTES = 255 * 1024 * 1024
@@ -531,5 +531,4 @@ def _renew_lock() -> None:
     cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_LOCK = threading.Lock()  # noqa: SLF001
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)
+renewals.add(_renew_lock)

@@ -18,6 +18,7 @@ from routilux import ErrorHandler, Flow, JobStatus, Routine
 from routilux.runtime.tree import _WORKER_MODULES
 from supervisors.cpus import count_pinnable
 from supervisors.places.process.launch import has_zygotes
+from supervisors.wire.frames import _to_worker
 from tests.runtime.waiting import wait_until
 
 pytestmark = pytest.mark.processes
@@ -48,6 +49,9 @@ class Watched(Routine):
 
     def modules(self) -> list[str]:
         return [name for name in sys.modules if name.split(".")[0] in HANDLING.split()]
+
+    def readers(self) -> int:
+        return _to_worker.cache_info().misses
 
     def preloaded(self) -> int:
         (name,) = [name for name in sys.modules if name.startswith("preloaded_")]
@@ -90,6 +94,21 @@ def test_a_zygote_has_imported_all_of_our_own_that_a_worker_comes_to_need() -> N
     before = set(subprocess.check_output([sys.executable, "-c", program], text=True).split())
     assert after <= before
     assert zygote != os.getpid()
+
+
+@pytest.mark.skipif(not has_zygotes(), reason="there are zygotes on Linux alone")
+@pytest.mark.parametrize("options", [{}, {"partition_by": "verb"}])
+def test_a_zygote_has_made_what_its_workers_read_requests_with(options: dict[str, Any]) -> None:
+    with flow_of(**options).start(keep_open=True) as job:
+        made = tell(job, job.results(), "readers")
+    program = f"""\
+        import {", ".join(_WORKER_MODULES)}
+        from supervisors.wire.frames import _to_worker, prepare_reader
+        prepare_reader(bytes)
+        print(_to_worker.cache_info().misses)
+        """
+    ahead = subprocess.check_output([sys.executable, "-c", textwrap.dedent(program)], text=True)
+    assert made == int(ahead)
 
 
 def is_over(process: psutil.Process) -> bool:

@@ -125,7 +125,7 @@ class Inbound:
     def look(self) -> None:
         """Take in what has come, without waiting."""
         with self._ear:
-            self._hear(socket.MSG_DONTWAIT)
+            self._hear(_DO_NOT_WAIT)
 
     def take(self) -> Deliver[Any] | DeliverBatch[Any] | None:
         """Take the oldest requests that have come together, waiting for some; None when the worker shall end."""
@@ -203,7 +203,7 @@ class Inbound:
             if not self._ear.acquire(blocking=False):
                 return  # the main thread reads
             try:
-                self._hear(socket.MSG_DONTWAIT)
+                self._hear(_DO_NOT_WAIT)
             finally:
                 self._ear.release()
 
@@ -227,7 +227,7 @@ class Inbound:
         count, ancillary, told, _address = self._channel.recvmsg_into(
             [self._reader.space()], _ANCILLARY_BYTES, flags | _CLOSE_ON_EXEC
         )
-        if ancillary or told & socket.MSG_CTRUNC:
+        if ancillary or told & _DESCRIPTORS_LOST:
             self._fds.append(_descriptors_in(ancillary))
         if count == 0:
             if os.getppid() != self._parent_pid:
@@ -279,7 +279,10 @@ class Inbound:
                 self._ungranted -= self._weights.popleft()
 
 
-_CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+# Plain numbers: operations of flags are Python code.
+_CLOSE_ON_EXEC = int(getattr(socket, "MSG_CMSG_CLOEXEC", 0))
+_DESCRIPTORS_LOST = int(socket.MSG_CTRUNC)
+_DO_NOT_WAIT = int(socket.MSG_DONTWAIT)
 
 
 def _descriptors_in(ancillary: list[tuple[int, int, bytes]]) -> list[int]:

@@ -34,6 +34,7 @@ from supervisors.places.process.stack import StackReader
 from supervisors.places.process.surroundings import open_folder, read_surroundings
 from supervisors.places.process.zygotes import RefusedError, Zygote, Zygotes
 from supervisors.reasons import ErrorRecord, record_error
+from supervisors.renewals import renewals
 from supervisors.wire.forking import Fork
 from supervisors.wire.frames import Spawned, encode_frame
 
@@ -247,5 +248,4 @@ spawner = Spawner()
 
 # Before the trees that still run are asked to end (`supervisors.program_end`), and so behind them in time.
 atexit.register(spawner.close)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=spawner.forget)
+renewals.add(spawner.forget)

@@ -120,8 +120,9 @@ def ignore_children(entered: Surroundings) -> None:
 
 
 def forget_folders() -> None:
-    """Let imports look anew into the folders of the search path: there may be modules that were written meanwhile.
+    """Let the next import look anew into the folders of the search path, and those it knows besides.
 
+    There may be modules by then that were written so soon after the last look that the folder's time is still the same.
     `importlib.invalidate_caches` would import a great deal for it.
     """
     for finder in sys.path_importer_cache.values():

@@ -30,6 +30,7 @@ from supervisors.places.copies import make_mark
 from supervisors.places.process.attached import Attached
 from supervisors.places.process.deputy import Deputy
 from supervisors.places.process.inbound import Inbound, end_now
+from supervisors.places.process.leaving import leave
 from supervisors.places.process.outbound import (
     Outbound,
 )
@@ -39,6 +40,7 @@ from supervisors.places.process.preloading import preload
 from supervisors.places.process.running import Loop
 from supervisors.places.process.stack import answer_stack_requests
 from supervisors.reasons import record_error
+from supervisors.renewals import renewals
 from supervisors.wire.frames import (
     Boot,
     BootFailed,
@@ -85,11 +87,12 @@ def run(channel_fd: int, page_fd: int, incarnation: int, max_frame_bytes: int, i
     except BaseException as error:  # noqa: BLE001  no thread was to be had, or no memory
         _leave_unborn(lambda frame: channel.sendall(encode_frame(frame, incarnation)), error)
     try:
-        os.register_at_fork(after_in_child=outbound.mute)
+        renewals.add(outbound.mute)
         sys.argv[:] = [boot.argv0.decode("utf-8", "surrogatepass")]
         _forward_logging(boot, outbound)
         for module in boot.preload:
-            preload(module)
+            if sys.modules.get(module) is None:  # or else its zygote has done so
+                preload(module)
         settle(boot.cpus, boot.niceness)
         _limit_memory(boot.memory_limit)
         service: Service = decode_code(boot.service)
@@ -107,7 +110,8 @@ def run(channel_fd: int, page_fd: int, incarnation: int, max_frame_bytes: int, i
     service.close(inbound.reason)
     attached.close()
     outbound.send(Bye())
-    sys.exit(0)
+    del service
+    leave()
 
 
 def set_up() -> None:
@@ -126,9 +130,10 @@ def set_up() -> None:
 class LogForwarder(logging.Handler):
     """Sends log records to the parent, which handles them as its own."""
 
-    def __init__(self, outbound: Outbound) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._outbound = outbound
+        self.outbound: Outbound | None = None
+        """What it sends from; there before it is given a record."""
         self._formatter = logging.Formatter()
 
     def createLock(self) -> None:  # noqa: N802 - logging's name
@@ -138,7 +143,8 @@ class LogForwarder(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Send one record; a record that cannot be formatted is told on stderr, as logging does."""
         try:
-            self._outbound.send(self._to_frame(record))
+            if self.outbound is not None:
+                self.outbound.send(self._to_frame(record))
         except Exception:  # noqa: BLE001 - logging's own rule for handlers
             self.handleError(record)
 
@@ -195,9 +201,15 @@ def end_with_parent(parent_pid: int) -> None:
         end_now()
 
 
+_forwarder = LogForwarder()
+"""That of this process: made with the module, which a zygote imports once for all of its workers."""
+
+
 def _forward_logging(boot: Boot, outbound: Outbound) -> None:
     root = logging.getLogger()
-    root.handlers[:] = [LogForwarder(outbound)]
-    root.setLevel(boot.log_level)
+    _forwarder.outbound = outbound
+    root.handlers[:] = [_forwarder]
+    if root.level != boot.log_level:
+        root.setLevel(boot.log_level)
     for name, level in boot.log_levels.items():
         logging.getLogger(name).setLevel(level)

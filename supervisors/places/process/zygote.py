@@ -40,6 +40,7 @@ from supervisors.places.process.surroundings import (
     ignore_children,
 )
 from supervisors.reasons import record_error
+from supervisors.renewals import renewals
 from supervisors.wire.forking import (
     STANDARD_FDS,
     Discard,
@@ -58,6 +59,7 @@ from supervisors.wire.forking import (
     decode_request,
     encode_packet,
 )
+from supervisors.wire.frames import prepare_reader
 
 
 def main(channel_fd: int, told_fd: int, program_pid: int) -> NoReturn:
@@ -71,7 +73,9 @@ def main(channel_fd: int, told_fd: int, program_pid: int) -> NoReturn:
         os.dup2(nowhere, number)
         os.close(nowhere)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # or the system would throw the statuses away
+    prepare_reader(bytes)
     gc.disable()
+    renewals.are_due = False  # it has one thread, and what the workers would make anew was never used
     Server(socket.socket(fileno=channel_fd)).serve().run()
 
 
@@ -121,6 +125,7 @@ class Server:
             except PreloadError as error:
                 self._send(NotWarm(record_error(error)))
                 os._exit(1)
+        forget_folders()  # for good: nothing is imported in here any more
         os.chdir("/")  # what it stands in could not be removed
         # What is there now stays shared by all: no collection writes to it.
         gc.collect()
@@ -147,7 +152,6 @@ class Server:
         return None
 
     def _enter(self, told: bytes) -> Surroundings:
-        forget_folders()
         if self._entered is None or told != self._told:
             self._told, self._entered = told, enter_surroundings(told)
         return self._entered
@@ -188,6 +192,7 @@ class Newborn:
         worker.end_with_parent(self._zygote_pid)
         os.setsid()
         gc.enable()
+        renewals.are_due = True
         for fd, number in ((stdout, 1), (stderr, 2)):
             os.dup2(fd, number)
             os.close(fd)

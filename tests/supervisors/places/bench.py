@@ -200,10 +200,15 @@ class Bench:
         return subprocess.Popen(["sleep", "600"], close_fds=False).pid
 
 
+_found: list[socket.socket] = []
+"""What `own_channel` gave: who lets go of a socket closes it, and the worker loses its channel."""
+
+
 def own_channel() -> socket.socket:
     """The channel of the worker that this runs in: its only socket."""
     (fd,) = [fd for fd in range(3, 64) if Path(f"/proc/self/fd/{fd}").exists() and is_socket(fd)]
-    return socket.socket(fileno=fd)
+    _found.append(socket.socket(fileno=fd))
+    return _found[-1]
 
 
 def is_socket(fd: int) -> bool:

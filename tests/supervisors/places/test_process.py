@@ -269,13 +269,13 @@ def test_a_service_that_does_not_boot_is_a_failed_start() -> None:
 
 
 WITHOUT_THREADS = """
-import os, sys, threading
+import _thread, os, sys
 from supervisors.places.process import worker
 
-def give_none(_thread):
+def give_none(*_called_with):
     raise RuntimeError("can't start new thread")
 
-threading.Thread.start = give_none
+_thread.start_new_thread = give_none
 worker.main(int(sys.argv[1]), int(sys.argv[2]), 1, 1_000_000, os.getppid())
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import random
 import resource
@@ -43,6 +44,10 @@ class Telling(Bench):
     def made_by(self, _port: Port, module: str) -> int:
         """The process in which the module was imported."""
         return int(sys.modules[module].PID)
+
+    def imports(self, _port: Port, module: str) -> int:
+        """The process in which the module is imported, which it is now."""
+        return int(importlib.import_module(module).PID)
 
     def surroundings(self, _port: Port) -> list[Any]:
         mask = os.umask(0)
@@ -213,6 +218,15 @@ def test_a_zygote_imports_what_is_named_and_workers_do_not(module: Callable[[str
     with driven(service=Telling()) as driver:
         assert ask(driver, "modules", [name]) == {name: False}  # of another zygote
     assert name not in sys.modules
+
+
+def test_a_worker_imports_what_was_written_after_its_zygote_was_warm(module: Callable[[str], str]) -> None:
+    with driven(service=Telling()) as driver:
+        zygote = zygote_of(driver)
+    name = module("import os\nPID = os.getpid()\n")
+    with driven(service=Telling()) as driver:
+        assert ask(driver, "imports", name) == driver.place.workers()[0].pid
+        assert zygote_of(driver) == zygote
 
 
 def test_a_spawned_worker_imports_it_itself(module: Callable[[str], str]) -> None:

@@ -114,12 +114,21 @@ def test_bodies_around_and_over_the_kept_buffer_come_through(size: int) -> None:
 
 def test_memory_is_taken_for_a_length_that_was_checked_and_given_back() -> None:
     reader = ParentReader(1, max_bytes=10_000_000)
-    kept = len(reader.space())
     data = encode_frame(Part(1, 1, bytes(5_000_000)), 1)
     assert reader.feed(data[:20]) == []
     assert len(reader.space()) > 5_000_000 - 20
     assert len(reader.feed(data[20:])) == 1
-    assert len(reader.space()) == kept
+    assert len(reader.space()) == KEPT
+
+
+def test_a_reader_takes_little_at_first_and_many_frames_in_one_call_once_it_was_full() -> None:
+    reader = ParentReader(1)
+    frame = encode_frame(Part(1, 1, bytes(1_000)), 1)
+    first = len(reader.space())
+    reader.feed(frame)
+    assert len(reader.space()) == first <= KEPT / 8
+    assert len(reader.feed(frame * 20)) == 20
+    assert len(reader.space()) == KEPT
 
 
 def test_a_length_over_the_bound_is_refused_from_its_header_alone() -> None:
