@@ -58,8 +58,8 @@ kills: $(DEV) ## Kill programs with jobs in a store SEEDS times five, resume eac
 stress: $(DEV) ## Run the long tests, and the random ones with many more examples
 	$(BIN)/python -m pytest -m "(slow or stress or hypothesis) and not faults" --hypothesis-profile=stress \
 	    --timeout=600 -o faulthandler_timeout=660 $(ARGS)
-	ROUTILUX_STRESS=1 $(BIN)/python -m pytest tests/runtime/test_delivery.py tests/runtime/test_seeded.py tests/runtime/test_seeded_kept.py \
-	    tests/runtime/test_seeded_async.py tests/runtime/test_interrupts.py -o faulthandler_timeout=6060 $(ARGS)
+	ROUTILUX_STRESS=1 $(BIN)/python -m pytest $$(grep -rl --include='test_*.py' ROUTILUX_STRESS tests) \
+	    -o faulthandler_timeout=6060 $(ARGS)
 
 .PHONY: pythons
 pythons: $(DEV) ## Resume under each version of Python that is installed what each other one has left

@@ -77,7 +77,7 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
         max_restarts: replacements of workers that had committed nothing, within `restart_period`
             seconds, that are no crash loop yet; more stop the job. For each of `workers`, counted
             together: 3 allows a pool of four 12 of them, whichever workers they are.
-        restart_period: seconds.
+        restart_period: seconds that a worker is up; what starts take, and the waits before them, does not count.
     """
 
     placement: str = "thread"

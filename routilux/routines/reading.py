@@ -59,8 +59,9 @@ class Decoding:
         try:
             return data.decode(self.encoding if line in (None, 1) else self._later, self.errors)
         except UnicodeDecodeError as error:
-            byte, at = error.object[error.start], error.start
-            detail = f"byte 0x{byte:02x} at {at:,} is not {self.encoding} ({error.reason}); errors= goes on past it"
+            byte = error.object[error.start : error.start + 1]
+            found = f"byte 0x{byte.hex()}" if byte else "the end"
+            detail = f"{found} at {error.start:,} is not {self.encoding} ({error.reason}); errors= goes on past it"
             raise FileReadError(path, detail, line) from error
         except UnicodeError as error:  # of a codec that does not tell where
             raise FileReadError(path, f"it is not {self.encoding} ({error})", line) from error

@@ -48,6 +48,7 @@ class Failure(NamedTuple):
         reason: what happened.
         is_lost: whether the worker is gone and needs to be replaced.
         is_fruitless: whether that worker had committed nothing since it started.
+        uptime: seconds that the routine's workers have been ready so far, all together.
         abandoned: threads of the routine that were given up and are still in their handlers.
         edge: index of the connection by which the message came; -1 where there is no message.
         message_id: the message's id; empty where there is none.
@@ -63,6 +64,7 @@ class Failure(NamedTuple):
     reason: Reason
     is_lost: bool
     is_fruitless: bool
+    uptime: float
     abandoned: int = 0
     edge: int = -1
     message_id: str = ""

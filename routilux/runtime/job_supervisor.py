@@ -9,7 +9,8 @@ books and takes the final status; then the supervisor ends, and whoever waits is
 
 A lost worker that had committed something is replaced at once. One that had not waits before it is,
 longer each time it happens to that worker in a row; and it counts in its routine's window of restarts,
-where more than `max_restarts` for each of the routine's workers are a crash loop: STOP.
+where more than `max_restarts` for each of the routine's workers are a crash loop: STOP. The window's clock is the time
+that workers were up (`lives.py`), so that no start that takes long, and no wait, hides a loop.
 
 Pure behaviour: it runs on threads and on the seeded host alike. It never touches a message.
 """
@@ -137,9 +138,10 @@ class JobSupervisor(Behavior):
             )
             for account, make in zip(ledger.accounts, make_actors, strict=True)
         ]
-        # One window a routine, as wide as its pool: workers that die of one cause die at about the same time.
+        # One window a routine, as wide as its pool: workers that die of one cause die at about the same time. In it
+        # as many seconds pass at a time as workers are up.
         self._restarts = [
-            IntensityWindow(Intensity(options.max_restarts * options.pool, options.restart_period))
+            IntensityWindow(Intensity(options.max_restarts * options.pool, options.restart_period * options.pool))
             for options in (routine.options for routine in ledger.plan.routines)
         ]
         # One streak a worker: how often the others died is no reason to let this one wait.
@@ -296,16 +298,16 @@ class JobSupervisor(Behavior):
             RESTART_BACKOFF,
             streak=streaks[failure.worker],
             is_fruitful=not failure.is_fruitless,
-            now=ctx.now(),
+            now=failure.uptime,
             random=ctx.random,
         )
         streaks[failure.worker] = lost.streak
         return None if lost.escalates else lost.delay
 
     def _describe_loop(self, routine: int) -> str:
-        intensity, workers = self._restarts[routine].intensity, len(self._streaks[routine])
+        options, workers = self._ledger.plan.routines[routine].options, len(self._streaks[routine])
         among = f" among {workers} workers" if workers > 1 else ""
-        return f"more than {intensity.max_restarts} fruitless restarts in {intensity.period:g} s{among}"
+        return f"more than {options.max_restarts * workers} fruitless restarts in {options.restart_period:g} s{among}"
 
     def _describe_abandoned(self, failure: Failure) -> str:
         """Say that the routine has given up more threads than it may; "" if it has not."""

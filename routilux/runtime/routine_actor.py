@@ -41,6 +41,7 @@ from routilux.runtime.commands import (
     WorkerDue,
 )
 from routilux.runtime.dispatch import Dispatch
+from routilux.runtime.lives import Lives
 from routilux.runtime.makers import Journal, PlaceMaker
 from routilux.runtime.rest import DROPPED, REQUEUED, Rest
 from routilux.runtime.sizer import RETIRED, Retires, Sizer
@@ -110,6 +111,7 @@ class RoutineActor(Behavior):
         self._cases: dict[int, Case] = {}
         self._next_case = 0
         self._fruitful = [False] * self._workers
+        self._lives = Lives(self._workers)
         self._ungranted: list[tuple[int, int]] = []
         self._is_closing = False
         self._journal = journal
@@ -205,6 +207,7 @@ class RoutineActor(Behavior):
 
     def on_ready(self, number: int) -> None:
         """A worker takes messages: the next `step` hands some out."""
+        self._lives.note_ready(number, self._ctx.now())
         self._publish_pids()
 
     def on_part(self, number: int, seq: int, body: Any) -> bool:
@@ -242,6 +245,7 @@ class RoutineActor(Behavior):
 
     def on_lost(self, number: int, reason: Reason, lost: Lost) -> None:
         """A worker ended: with a message in hand that message failed, else only the worker did."""
+        self._lives.note_gone(number, self._ctx.now())
         self._ungranted = [entry for entry in self._ungranted if entry[0] != number]
         self._publish_pids()
         suspect, ran, unbegun = lost
@@ -407,6 +411,7 @@ class RoutineActor(Behavior):
                 reason=reason,
                 is_lost=is_lost,
                 is_fruitless=not self._fruitful[number],
+                uptime=self._lives.uptime(self._ctx.now()),
                 abandoned=len(account.abandoned),
                 edge=message.edge if message else -1,
                 message_id=message.id if message else "",

@@ -16,6 +16,7 @@ import contextlib
 import os
 import sqlite3
 import threading
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,6 +50,8 @@ _inherited: list[sqlite3.Connection] = []
 class Database:
     """A database; any thread may use it, one at a time. It is opened when it is first used.
 
+    It is closed by `close`, or once nobody has it any more: a store that was named by its path is nobody's to close.
+
     Args:
         path: its file.
         factory: the class of the connection.
@@ -59,6 +62,7 @@ class Database:
         self.lock = threading.RLock()  # guards the connection; held for a whole transaction
         self._factory = factory
         self._connection: sqlite3.Connection | None = None
+        self._closing: weakref.finalize[..., Database] | None = None
         self._file: os.stat_result | None = None  # what is connected
         self._pid = 0  # whose process connected
 
@@ -115,15 +119,14 @@ class Database:
     def close(self) -> None:
         """Close the connection."""
         with self.lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+            if self._closing is not None:
+                self._closing()
+            self._connection = self._closing = None
 
     def _connect_held(self) -> sqlite3.Connection | None:
         found = self._find_file()
         if self._connection is not None and self._pid != os.getpid():
-            _inherited.append(self._connection)
-            self._connection = None
+            self.close()
         if self._connection is not None:
             if found is not None and self._file is not None and os.path.samestat(found, self._file):
                 return self._connection
@@ -139,6 +142,10 @@ class Database:
             connection.close()
             raise
         self._connection, self._file, self._pid = connection, found, os.getpid()
+        # Left to itself, a connection would warn of that from Python 3.13 on. Not at the program's end: jobs are
+        # ended there, and kept.
+        self._closing = weakref.finalize(self, _close, connection, self._pid)
+        self._closing.atexit = False
         return connection
 
     def _find_file(self) -> os.stat_result | None:
@@ -187,6 +194,14 @@ class Database:
         if getattr(error, "sqlite_errorcode", None) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
             return DamagedStoreError(f"{self} is damaged, or no database: {error}")
         return None
+
+
+def _close(connection: sqlite3.Connection, pid: int) -> None:
+    """Close a connection, unless it is the parent's."""
+    if pid == os.getpid():
+        connection.close()
+    else:
+        _inherited.append(connection)
 
 
 @contextlib.contextmanager

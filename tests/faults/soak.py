@@ -6,6 +6,7 @@ A line every ten seconds, a summary, and exit status 1 with the seed of each job
 It goes in rounds of ten seconds. In a round, `--jobs` threads run one scenario after the other (`scenarios`), each in a
 bounded time, and check what must hold at its end (`invariants`). Between two rounds no job runs, and what the program
 holds is counted: descriptors, threads and processes must be what they were at the start, and its memory must stay.
+What a program keeps from its first job on, to start the next workers by, is there at the start.
 
 Bounds: a job is given `JOB_SECONDS`; of a round nothing is kept but its figures. Memory is compared as the medians of
 the first and the last third of the rounds after `WARM_UP`: it may grow by `GROWTH_BYTES` (arbitrary: far less than ten
@@ -36,8 +37,10 @@ from typing import NamedTuple, TextIO
 
 import psutil
 
-from routilux import Job, JobState
+from routilux import Flow, Job, JobState
 from routilux.errors import JobEndedError, JobTimeoutError
+from routilux.routines import CollectSink
+from supervisors.places.flusher import flusher
 from tests.faults.invariants import Ended, violations
 from tests.faults.scenarios import Blow, Scenario
 
@@ -116,7 +119,7 @@ class Blows(threading.Thread):
             return None
         with contextlib.suppress(psutil.NoSuchProcess):
             process = psutil.Process(self._draw.choice(pids))
-            if process.ppid() == os.getpid():
+            if any(above.pid == os.getpid() for above in process.parents()):  # its own parent may be a zygote
                 return process
         return None
 
@@ -276,6 +279,15 @@ def tell_broken(scenario: Scenario, lines: list[str], out: TextIO) -> None:
     out.flush()
 
 
+def warm_up() -> None:
+    """Have all that stays with the program once the first job needs it."""
+    flow = Flow("warm-up")
+    flow.add_routine(CollectSink(), "sink", placement="process")
+    with flow.start(keep_open=True) as job:
+        job.send("sink", "input", n=1)
+    flusher.watch(lambda: None)
+
+
 def count_held(before: Held | None) -> Held:
     """Count what the program holds, waiting a moment for ends that are under way."""
     deadline = time.monotonic() + SETTLE_SECONDS
@@ -319,6 +331,7 @@ def soak(minutes: float, seed: int, at_once: int, out: TextIO) -> int:
     runs, started_at = Soak(seed, at_once, out), time.monotonic()
     output = WorkersOutput()
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+        warm_up()
         runs.rounds.append(count_held(None))
         while (left := started_at + 60 * minutes - time.monotonic()) > 0:
             runs.run_round(min(ROUND_SECONDS, left))

@@ -8,9 +8,12 @@ from collections.abc import Callable
 
 import pytest
 
+from routilux import Flow
 from tests.faults.invariants import Ended, violations
-from tests.faults.scenarios import Scenario, Step
-from tests.faults.soak import run_scenario, soak
+from tests.faults.measure import Innocent
+from tests.faults.scenarios import Blow, Scenario, Step
+from tests.faults.soak import Blows, run_scenario, soak
+from tests.faults.watch import pids, wait_for
 
 pytestmark = [pytest.mark.faults, pytest.mark.processes]
 
@@ -20,6 +23,16 @@ def test_a_short_soak_finds_nothing_lost_doubled_or_left() -> None:
     out = io.StringIO()
     assert soak(0.05, seed=7, at_once=2, out=out) == 0, out.getvalue()
     assert out.getvalue().endswith("nothing lost, doubled or left\n")
+
+
+@pytest.mark.parametrize("start_method", ["spawn", None])
+def test_a_blow_meets_a_worker_whoever_has_started_it(start_method: str | None) -> None:
+    flow = Flow("blow")
+    flow.add_routine(Innocent(), "struck", placement="process", start_method=start_method)
+    with flow.start(keep_open=True) as job:
+        wait_for(lambda: pids(job))
+        Blows(job, [Blow(0.0, "kill", 0.0)], seed=1).run()
+        wait_for(lambda: job.ledger.accounts[0].restarts == 1)
 
 
 def test_a_scenario_is_the_same_for_the_same_seed() -> None:

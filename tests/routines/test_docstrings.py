@@ -23,5 +23,6 @@ def test_the_example_of_a_routine_runs(name: str) -> None:
 @pytest.mark.parametrize("name", ROUTINES)
 def test_the_docstring_of_a_routine_tells_its_arguments(name: str) -> None:
     kind = getattr(routines, name)
+    told = inspect.getdoc(kind) or ""
     for parameter in inspect.signature(kind).parameters:
-        assert f"        {parameter}: " in kind.__doc__, parameter
+        assert f"\n    {parameter}: " in told, parameter

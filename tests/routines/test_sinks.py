@@ -177,7 +177,7 @@ def test_what_is_no_file_to_write_is_told(tmp_path: Path) -> None:
     assert "No such device or address" in failure(JsonLinesSink(tmp_path / "pipe"), {"x": 1})
     assert "Is a directory" in failure(JsonLinesSink(tmp_path), {"x": 1})
     assert "No such file or directory" in failure(CsvSink(tmp_path / "none" / "a"), {"x": 1})
-    assert "embedded null byte" in failure(CsvSink(str(tmp_path / "a\0")), {"x": 1})
+    assert "embedded null " in failure(CsvSink(str(tmp_path / "a\0")), {"x": 1})
 
 
 @pytest.mark.parametrize(

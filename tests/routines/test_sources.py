@@ -170,12 +170,14 @@ def test_what_cannot_be_read_is_an_event_where_that_is_wanted(make: Any, tmp_pat
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "good").write_text("one\n")
     paths = [str(tmp_path / name) for name in ("none", "pipe", "good", "zero\0")] + [str(tmp_path)]
+    with pytest.raises(ValueError, match="embedded null") as zero:
+        os.open(paths[3], os.O_RDONLY)
     state = run(make(unreadable="event"), [{"path": path} for path in paths], "trigger")
     assert len(emitted(state)) == 1
     assert emitted(state, "unreadable") == [
         {"path": paths[0], "line": None, "error": "No such file or directory"},
         {"path": paths[1], "line": None, "error": "it is a pipe, and no regular file"},
-        {"path": paths[3], "line": None, "error": "embedded null byte"},
+        {"path": paths[3], "line": None, "error": str(zero.value)},
         {"path": paths[4], "line": None, "error": "it is a folder, and no regular file"},
     ]
 
@@ -196,7 +198,7 @@ def test_bytes_that_are_not_in_the_encoding_are_replaced_where_that_is_wanted(tm
     assert emitted(state)[401]["line"] == "café"
 
 
-def test_a_codec_that_does_not_say_where_it_fails_is_told_as_others(tmp_path: Path) -> None:
+def test_a_codec_that_does_not_say_which_byte_it_fails_at_is_told_as_others(tmp_path: Path) -> None:
     (tmp_path / "odd").write_bytes(b"99999999")
     told = failure(FileSource(encoding="punycode"), {"path": str(tmp_path / "odd")}, "trigger")
     assert f"FileReadError: cannot read '{tmp_path / 'odd'}': " in told

@@ -76,17 +76,19 @@ class Decisions:
         self.root = self.host.start(self.supervisor, "job")
         self.host.run()
 
-    def lose(self, worker: int, *, is_fruitless: bool = True, abandoned: int = 0) -> Verdict:
+    def lose(self, worker: int, *, is_fruitless: bool = True, uptime: float = 0.0, abandoned: int = 0) -> Verdict:
         """Lose a worker that was idle."""
         [pool] = self._pools
         case = len(pool.verdicts) + 1
-        self.report(worker, case, is_fruitless=is_fruitless, abandoned=abandoned)
+        self.report(worker, case, is_fruitless=is_fruitless, uptime=uptime, abandoned=abandoned)
         self.host.run()  # the clock stands still: nobody here sets a timer
         verdict = pool.verdicts[-1]
         assert verdict.case == case
         return verdict
 
-    def report(self, worker: int, case: int = 1, *, is_fruitless: bool = True, abandoned: int = 0) -> None:
+    def report(
+        self, worker: int, case: int = 1, *, is_fruitless: bool = True, uptime: float = 0.0, abandoned: int = 0
+    ) -> None:
         """Report the loss of a worker, and wait for nothing."""
         [pool] = self._pools
         pool.report(
@@ -101,6 +103,7 @@ class Decisions:
                 reason=KILLED,
                 is_lost=True,
                 is_fruitless=is_fruitless,
+                uptime=uptime,
                 abandoned=abandoned,
             )
         )
@@ -145,6 +148,24 @@ def test_a_pool_may_lose_as_many_workers_as_all_of_them_may_alone() -> None:
         assert cut.status is JobStatus.FAILED
         told = "more than 12 fruitless restarts in 5 s among 4 workers" if workers == 4 else "more than 3 fruitless"
         assert told in (cut.error or "")
+
+
+def test_time_in_which_no_worker_was_up_hides_no_crash_loop() -> None:
+    decisions = Decisions(workers=2, max_restarts=1)
+    clock = decisions.host.clock
+    for worker in (0, 1):
+        clock.advance(3_600.0)
+        assert decisions.lose(worker).strategy is Strategy.CONTINUE
+    clock.advance(3_600.0)
+    assert decisions.lose(0).strategy is Strategy.STOP
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_deaths_are_forgotten_once_each_worker_could_have_been_up_for_the_period(workers: int) -> None:
+    decisions = Decisions(workers=workers, max_restarts=1, restart_period=5.0)
+    for n in range(10 * workers):
+        assert decisions.lose(n % workers, uptime=5.1 * n).strategy is Strategy.CONTINUE
+    assert decisions.lose(0, uptime=5.1 * (10 * workers - 1) + 0.1).strategy is Strategy.STOP
 
 
 def test_without_restarts_allowed_the_first_fruitless_death_in_a_pool_stops_the_job() -> None:

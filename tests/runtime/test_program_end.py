@@ -120,6 +120,7 @@ def test_a_thread_that_waits_for_a_job_keeps_the_program_from_ending_it(tmp_path
         flow = Flow("waited")
         flow.add_routine(Sleeper(0.5), "sleeper", placement="process")
         job = flow.start("sleeper")
+        await_sleep(job.id)  # before 3.12.3 Python 3.12 starts no thread once the main one has ended (gh-113964)
         threading.Thread(target=lambda: print(job.wait().status)).start()
         """,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sqlite3
 import stat
@@ -48,6 +49,22 @@ def test_the_file_is_for_its_owner_alone(store: SqliteStore) -> None:
     assert modes.pop("jobs.sqlite-locks") == 0o700
     assert {"jobs.sqlite", "job.lock"} <= set(modes)
     assert set(modes.values()) == {0o600}
+
+
+def test_a_store_that_nobody_has_any_more_has_closed_its_connection(tmp_path: Path) -> None:
+    closed = []
+
+    class Noting(sqlite3.Connection):
+        def close(self) -> None:
+            closed.append(True)
+            super().close()
+
+    store = SqliteStore(tmp_path / "jobs.sqlite", factory=Noting)
+    store.acquire("job", this_process(), create=True).release()
+    assert closed == []
+    del store
+    gc.collect()
+    assert closed == [True]
 
 
 def test_a_store_that_is_only_looked_at_makes_nothing(store: SqliteStore) -> None:

@@ -136,9 +136,15 @@ class LogForwarder(logging.Handler):
         """What it sends from; there before it is given a record."""
         self._formatter = logging.Formatter()
 
-    def createLock(self) -> None:  # noqa: N802 - logging's name
-        """Do without a lock: the channel has its own, and a signal handler may log."""
-        self.lock = None
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Send a record that passes the filters, without the lock that handlers have.
+
+        The channel has its own, and a signal handler may log.
+        """
+        passed: object = self.filter(record)  # from Python 3.12 on it may be another record
+        if passed:
+            self.emit(passed if isinstance(passed, logging.LogRecord) else record)
+        return bool(passed)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send one record; a record that cannot be formatted is told on stderr, as logging does."""
