@@ -27,7 +27,7 @@ from typing import Any, Protocol
 
 from supervisors.errors import ValueDecodingError
 from supervisors.wire.frames import FromWorker, Gone, Kept
-from supervisors.wire.memory import AddressMap, Mapping, Stock, view_of, writable_view_of
+from supervisors.wire.memory import AddressMap, Mapping, Stock, view_of, writable_view_of, write
 from supervisors.wire.outside import LEAST_BYTES, Name, lay_out, pack_outside, read_names
 
 _FIT = 2
@@ -126,7 +126,7 @@ class Attached:
                 return None
             segment, export = lent
             for at, offset in zip(others, offsets, strict=True):
-                writable_view_of(export, offset, buffers[at].nbytes)[:] = buffers[at]
+                write(export, offset, buffers[at])
                 places[at] = segment, export, offset
         names = []
         for at, buffer in enumerate(buffers):
