@@ -111,15 +111,15 @@ def _measure_half_load(contestant: Contestant, size: int, interval: float) -> li
 def measure_arrays(contestant: Carrier, size: int) -> dict[str, float]:
     """Measure how fast arrays go to a process and others of their size come back, in GB/s, both ways added up.
 
-    `size` megabytes a way are carried for each size of array, at least two arrays. They go one after another.
+    `size` megabytes a way are carried for each size of array, at least two arrays.
     """
     contestant.payload = np.zeros(_MB, np.uint8)
     contestant.prepare()
     found = {}
     for megabytes in ARRAY_SIZES_MB:
         contestant.payload = np.zeros(megabytes * _MB, np.uint8)
-        contestant.run(2)
         times = max(2, size // megabytes)
+        contestant.run(max(2, times // 4))
         began = time.perf_counter()
         contestant.run(times)
         seconds = time.perf_counter() - began

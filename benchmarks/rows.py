@@ -82,6 +82,7 @@ ROWS: tuple[Row, ...] = (
         tuple(Figure(f"{size} MB", "GB/s", "more") for size in (1, 16, 64)),
         (
             Entry(OURS, "flows:Echo"),
+            Entry("routilux, made in place", "flows:Echo", options={"in_place": True}),
             Entry("limit: raw shared memory", "raw:SharedArrays"),
             Entry("multiprocessing.Pipe", "multiprocessing:PipeEcho"),
             Entry("ProcessPoolExecutor", "executors:Echo"),
@@ -90,6 +91,18 @@ ROWS: tuple[Row, ...] = (
             Entry("xoscar", "xoscar:Echo", _XOSCAR, every=2),
             Entry("Ray", "ray:Echo", _RAY, every=2),
             Entry("Dask", "dask:Echo", _DASK, every=2),
+        ),
+    ),
+    Row(
+        "arrays-ahead",
+        "the same, sent without waiting for the answers; the limit has two on their way",
+        "arrays",
+        1_024,
+        tuple(Figure(f"{size} MB", "GB/s", "more") for size in (1, 16, 64)),
+        (
+            Entry(OURS, "flows:EchoAhead"),
+            Entry("routilux, made in place", "flows:EchoAhead", options={"in_place": True}),
+            Entry("limit: raw shared memory", "raw:SharedArrays", options={"ahead": 2}),
         ),
     ),
     Row(

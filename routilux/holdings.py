@@ -14,6 +14,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from routilux.accounts import Account, Bell, Output, Way
+from routilux.ahead import is_behind, is_far_behind
 from routilux.blocks import Block
 from routilux.books import Books, Versions, copy_account, copy_output
 from routilux.facts import FACTS_BATCH, Commits, Fact
@@ -26,6 +27,7 @@ from routilux.turn.values import PICKLED, ValueCodec
 from supervisors.errors import InternalError
 from supervisors.locking import BriefLock
 from supervisors.mailbox import Lock, Mailbox
+from supervisors.wire.outside import Leased
 
 _CYCLE_CHECK_EVERY = 1_024
 """Messages of a connection between two looks at what its cycle holds (arbitrary)."""
@@ -381,6 +383,8 @@ class Holdings:
             message = replace(message, once=self._memos.pop(key))
         way.waiting.append(message)
         self._ring_used(way, rung)
+        if payload.__class__ is Leased and is_far_behind(way.receiver, payload):
+            way.receiver.is_pressing = True
 
     def _ring_used(self, way: Way, rung: list[Mailbox]) -> None:
         """Note that messages were appended."""
@@ -406,7 +410,7 @@ class Holdings:
     def _relieve(self, receiver: Account | Output, rung: list[Mailbox]) -> None:
         # Half of the bound and not the bound itself: a sender that is woken for every single
         # message taken would cost a thread switch a message.
-        if len(receiver.mailbox) * 2 > (receiver.mailbox.capacity or 0):
+        if len(receiver.mailbox) * 2 > (receiver.mailbox.capacity or 0) or is_behind(receiver):
             return
         receiver.is_pressing = False
         rung += self.room_bell.ring_held()

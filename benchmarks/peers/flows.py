@@ -10,8 +10,10 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks.work import DEADLINE, TINY, Tally, WrongResultError, answer, burn, die_once, step_a, step_b
-from routilux import ErrorHandler, Flow, Job, Routine
+from routilux import ErrorHandler, Flow, Job, Routine, buffers
 
 
 class Source(Routine):
@@ -126,6 +128,16 @@ class _Answering(Routine):
         self.emit("answer", payload=answer(payload))
 
 
+class _Filling(_Answering):
+    """Answers each request, an array by one that it makes where the receiver reads it."""
+
+    def handle(self, payload: Any) -> None:
+        if isinstance(payload, np.ndarray):
+            self.emit("answer", payload=np.add(payload, 1, out=buffers.empty(payload.shape, payload.dtype)))
+        else:
+            super().handle(payload)
+
+
 class _Burning(_Answering):
     """Computes, and answers."""
 
@@ -186,10 +198,14 @@ class _Requests(Running):
 
 
 class Echo(_Requests):
-    """One request after another."""
+    """One request after another.
 
-    def __init__(self) -> None:
-        super().__init__(_Answering())
+    Args:
+        in_place: whether arrays that are answers are made in shared memory.
+    """
+
+    def __init__(self, in_place: bool = False) -> None:  # noqa: FBT001, FBT002  an option of an entry
+        super().__init__(_Filling() if in_place else _Answering())
 
     def prepare(self) -> None:
         super().prepare()
@@ -198,6 +214,16 @@ class Echo(_Requests):
     def run(self, n: int) -> None:
         for _ in range(n):
             self._send()
+            self._wait()
+
+
+class EchoAhead(Echo):
+    """Requests that are sent without waiting for the answers to those before."""
+
+    def run(self, n: int) -> None:
+        for _ in range(n):
+            self._send()
+        for _ in range(n):
             self._wait()
 
 

@@ -151,50 +151,65 @@ def _run_ping_pong(source: Connection, target: Connection) -> None:
 
 
 class SharedArrays:
-    """Two blocks of shared memory, mapped once: the array is copied into one, its answer is made in the other."""
+    """Pairs of blocks of shared memory, mapped once: the array is copied into one, its answer is made in the other.
+
+    Args:
+        ahead: pairs, and thus how many arrays may be on their way.
+    """
 
     payload: Any = TINY
     answer: Any = None
 
+    def __init__(self, ahead: int = 1) -> None:
+        self._pairs = ahead
+
     def prepare(self) -> None:
-        self._there, self._back = (SharedMemory(create=True, size=_LARGEST) for _ in range(2))
+        self._blocks = [
+            tuple(SharedMemory(create=True, size=_LARGEST) for _ in range(2)) for _pair in range(self._pairs)
+        ]
         self._pipe, end = _SPAWN.Pipe()
-        self._child = _SPAWN.Process(target=_run_arrays, args=(end, self._there.name, self._back.name), daemon=True)
+        names = [(there.name, back.name) for there, back in self._blocks]
+        self._child = _SPAWN.Process(target=_run_arrays, args=(end, names), daemon=True)
         self._child.start()
         end.close()
-        self.run(1)
+        self.run(self._pairs)
 
     def run(self, n: int) -> None:
         size = len(self.payload)
-        there, back = _view(self._there, size), _view(self._back, size)
-        for _ in range(n):
-            there[:] = self.payload
-            self._pipe.send_bytes(size.to_bytes(8, "big"))
+        there = [_view(block, size) for block, _back in self._blocks]
+        for number in range(n):
+            if number >= self._pairs:
+                self._pipe.recv_bytes()
+            there[number % self._pairs][:] = self.payload
+            self._pipe.send_bytes(bytes([number % self._pairs]) + size.to_bytes(8, "big"))
+        for _ in range(min(n, self._pairs)):
             self._pipe.recv_bytes()
-        self.answer = back
+        self.answer = _view(self._blocks[(n - 1) % self._pairs][1], size)
 
     def close(self) -> None:
         self.answer = None  # a view, without which the blocks can be closed
         self._pipe.send_bytes(b"")
         self._child.join(DEADLINE)
         self._pipe.close()
-        for block in (self._there, self._back):
-            block.close()
-            block.unlink()
+        for pair in self._blocks:
+            for block in pair:
+                block.close()
+                block.unlink()
 
 
 def _view(block: SharedMemory, size: int) -> Any:
     return np.ndarray(size, np.uint8, buffer=block.buf)
 
 
-def _run_arrays(pipe: Connection, there_name: str, back_name: str) -> None:
-    there, back = SharedMemory(there_name), SharedMemory(back_name)
+def _run_arrays(pipe: Connection, names: list[tuple[str, str]]) -> None:
+    blocks = [(SharedMemory(there), SharedMemory(back)) for there, back in names]
     while request := pipe.recv_bytes():
-        size = int.from_bytes(request, "big")
+        (there, back), size = blocks[request[0]], int.from_bytes(request[1:], "big")
         np.add(_view(there, size), 1, out=_view(back, size))
         pipe.send_bytes(b"done")
-    there.close()
-    back.close()
+    for pair in blocks:
+        for block in pair:
+            block.close()
 
 
 class Tasks:

@@ -473,8 +473,8 @@ class TurnExecution:
             if outbox.is_atomic:
                 self._port.check()
                 return
-            emissions = outbox.release()
-            self._port.part(self._incarnation.codec.part(TurnPart(emissions, None)), len(emissions))
+            weight, emissions = outbox.weight, outbox.release()
+            self._port.part(self._incarnation.codec.part(TurnPart(emissions, None)), weight)
         except BaseException as error:
             self._broken = error
             raise

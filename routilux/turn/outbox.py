@@ -17,8 +17,13 @@ COUNT_BOUND = 1_000
 """Emissions held before they are released early (R3)."""
 BYTES_BOUND = 1024 * 1024
 """Encoded bytes held before they are released early (R3)."""
-OUTSIDE_SHARE = 64
-"""One of so many bytes in shared memory counts, as that has a bound of its own: 64 MiB are held (arbitrary)."""
+OUTSIDE_SHARE = 4
+"""One of so many bytes in shared memory counts, as that has a bound of its own: 4 MiB are held (arbitrary).
+
+None of those of the first emission: a turn that emits one array does so at its commit, however large that is.
+"""
+FULL_WEIGHT = 250
+"""Messages that a full outbox weighs by its bytes: so many of them fill what may be out without a grant (arbitrary)."""
 SECONDS_BOUND = 0.05
 """Seconds between two releases of a turn that goes on emitting (R3)."""
 
@@ -87,7 +92,8 @@ class Outbox:
         if self.is_atomic:
             return len(emissions) % COUNT_BOUND == 0
         if encoded:
-            self._bytes += len(encoded) if encoded[0] != OUTSIDE_TAG else _weigh_outside(encoded)
+            is_first = len(emissions) == 1
+            self._bytes += len(encoded) if is_first or encoded[0] != OUTSIDE_TAG else _weigh_outside(encoded)
         since = self._since
         if since is None:
             self._since = self.clock()
@@ -99,8 +105,8 @@ class Outbox:
         self._emissions = emissions
         self._bytes = sum(
             [
-                len(encoded) if encoded[0] != OUTSIDE_TAG else _weigh_outside(encoded)
-                for _event, _reference, encoded, _keys in emissions
+                len(encoded) if at == 0 or encoded[0] != OUTSIDE_TAG else _weigh_outside(encoded)
+                for at, (_event, _reference, encoded, _keys) in enumerate(emissions)
                 if encoded
             ]
         )
@@ -118,6 +124,11 @@ class Outbox:
     def is_full(self) -> bool:
         """Whether what is held must be released now for its size."""
         return self._bytes >= BYTES_BOUND and not self.is_atomic
+
+    @property
+    def weight(self) -> int:
+        """What the release of what is held weighs, in messages: a few that are large weigh as much as many."""
+        return max(len(self._emissions), self._bytes * FULL_WEIGHT // BYTES_BOUND)
 
     def release(self) -> list[Emission]:
         """Take what is held, to be let out before the commit."""

@@ -20,12 +20,14 @@ import os
 import secrets
 import sys
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pickle import PickleBuffer
 from typing import Any, Generic, Protocol, TypeVar
 
 PAGE_BYTES = mmap.PAGESIZE
 _NAME_BYTES = 8
+_LONG_BYTES = 4 * 1024 * 1024
+"""Bytes whose copying takes so long that other threads are to run meanwhile (arbitrary; tenths of a millisecond)."""
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mmap.restype = ctypes.c_void_p
 _libc.mmap.argtypes = [
@@ -159,6 +161,14 @@ def writable_view_of(export: Any, offset: int, length: int) -> memoryview:
     return PickleBuffer(memoryview(export)[offset : offset + length]).raw()
 
 
+def write(export: Any, offset: int, buffer: memoryview) -> None:
+    """Copy bytes into a segment; other threads run meanwhile where it takes long."""
+    if buffer.nbytes < _LONG_BYTES:
+        writable_view_of(export, offset, buffer.nbytes)[:] = buffer
+    else:
+        ctypes.memmove(ctypes.addressof(export) + offset, address_of(buffer), buffer.nbytes)
+
+
 def _references(export: Any) -> int:
     return sys.getrefcount(export)
 
@@ -209,3 +219,60 @@ class AddressMap(Generic[_M]):
             offset = address - start
             return (owner, offset) if offset + buffer.nbytes <= owner.mapping.size else None
         return None
+
+
+class Sized(Protocol):
+    """What has a size, such as a segment."""
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+
+
+_S = TypeVar("_S", bound=Sized)
+
+
+class Stock(Generic[_S]):
+    """Segments that may be written, found by the size of what is to be: it costs the same however many there are.
+
+    Of those that fit best it gives the one that came last: most of it may still be in the processor's cache.
+    """
+
+    __slots__ = ("_by_size",)
+
+    def __init__(self) -> None:
+        self._by_size: dict[int, list[_S]] = {}
+        """None of the lists is empty."""
+
+    def __bool__(self) -> bool:
+        return bool(self._by_size)
+
+    def __iter__(self) -> Iterator[_S]:
+        for some in self._by_size.values():
+            yield from some
+
+    def put(self, segment: _S) -> None:
+        """Take one in."""
+        self._by_size.setdefault(segment.size, []).append(segment)
+
+    def take(self, least: int, most: int) -> _S | None:
+        """Give the smallest one of so many bytes; None if there is none."""
+        size = min([size for size in self._by_size if least <= size <= most], default=None)
+        return None if size is None else self._pop(size)
+
+    def take_any(self) -> _S:
+        """Give one of the smallest; there must be some."""
+        return self._pop(min(self._by_size))
+
+    def clear(self) -> list[_S]:
+        """Give all there are."""
+        all_ = list(self)
+        self._by_size.clear()
+        return all_
+
+    def _pop(self, size: int) -> _S:
+        some = self._by_size[size]
+        segment = some.pop()
+        if not some:
+            del self._by_size[size]
+        return segment

@@ -43,6 +43,10 @@ class Holder(Protocol):
     def id(self) -> int:
         """That of the segment."""
 
+    @property
+    def size(self) -> int:
+        """That of the segment."""
+
     def view(self, name: Name) -> memoryview:
         """Give a part of it, to be read, which keeps it too. Raises `OSError` if it cannot be mapped."""
 
@@ -62,6 +66,10 @@ class Leased(bytes):
         made = cls(data)
         made.leases = leases
         return made
+
+    def count_held(self) -> int:
+        """Tell how many bytes of shared memory it keeps."""
+        return sum([lease.size for lease in self.leases])
 
 
 class LeasedBody(NamedTuple):

@@ -5,6 +5,7 @@ Owns which buffers lie apart, and what becomes of them where there is no room. N
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,10 @@ TOO_LONG = (
     f"its buffers take more than the {values.MAX_VALUE_BYTES:,} bytes that travel in one message, and more shared "
     "memory than there is or will be: give the job a larger shared_memory_limit, or let go of arrays that are kept"
 )
+
+_TEXT = frozenset({str})
+_BRIEF = frozenset({type(None), bool, int, float, str, bytes})
+"""Types of plain values without parts."""
 
 
 class Buffers:
@@ -57,7 +62,34 @@ def share(value: Any, path: str, space: Space) -> bytes:
         ValueEncodingError: some part cannot be carried, or there is no room for so much.
     """
     buffers = Buffers()
-    return place(values.encode_code(value, path, buffers.take), buffers.taken, path, space)
+    inner = _encode_arrays(value, buffers)
+    if inner is None:
+        buffers = Buffers()
+        inner = values.encode_code(value, path, buffers.take)
+    return place(inner, buffers.taken, path, space)
+
+
+def _encode_arrays(value: Any, buffers: Buffers) -> bytes | None:
+    """Encode a flat dict of plain values and arrays of NumPy as `values.encode_code` does, at a third of the cost.
+
+    Nothing in it can be defined in `__main__`, so that it takes none of what is done for that. None: it is another
+    value, or one that takes a closer look.
+    """
+    numpy = sys.modules.get("numpy")
+    if numpy is None or value.__class__ is not dict or not _TEXT.issuperset(map(type, value)):
+        return None
+    for part in value.values():
+        if type(part) is numpy.ndarray:
+            dtype = part.dtype
+            if dtype.hasobject or dtype.metadata is not None or dtype.names is not None:
+                return None
+        elif type(part) not in _BRIEF:
+            return None
+    try:
+        data = values.encode_data(value, buffers.take)
+    except Exception:  # noqa: BLE001  the closer look tells what it is
+        return None
+    return data if len(data) <= values.MAX_VALUE_BYTES else None
 
 
 def place(inner: bytes, buffers: Sequence[memoryview], path: str, space: Space) -> bytes:

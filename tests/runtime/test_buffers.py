@@ -255,6 +255,30 @@ def test_a_full_pool_presses_back_and_never_grows_beyond_its_limit() -> None:
     assert len(pool) == 0
 
 
+@pytest.mark.parametrize("source", [THREAD, PROCESS], ids=["thread", "process"])
+def test_a_source_that_is_far_ahead_is_held_back_before_the_pool_is_full(source: dict[str, Any]) -> None:
+    class Torrent(Arrays):
+        def make(self, count: int, size: int = MIB) -> None:
+            for number in range(count):
+                self.emit("array", number=number, array=array_of(number, size))
+
+    flow = Flow("torrent")
+    flow.add_routine(Torrent(), "torrent", **source)
+    flow.add_routine(Adding(), "on", **PROCESS)
+    flow.add_routine(Seeing(), "see", **THREAD)
+    flow.connect("torrent", "array", "on", "input")
+    flow.connect("on", "array", "see", "input")
+    flow.output("see", "seen")
+    job = flow.start("torrent", {"count": 1_200, "size": MIB // 4}, shared_memory_limit=1024 * MIB)
+    pool = pool_of(job)
+    most = 0
+    for number, item in enumerate(job.results()):
+        assert item["number"] == number
+        most = max(most, pool.used)
+    assert job.wait(60).status == "completed"
+    assert most < 200 * MIB, "all of them are 600 MiB, there and back"
+
+
 def test_arrays_made_for_messages_that_came_together_take_no_more_room_than_one_by_one() -> None:
     class Counting(Routine):
         def __init__(self) -> None:

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routilux.messages import Emission
-from routilux.turn.outbox import BYTES_BOUND, COUNT_BOUND, SECONDS_BOUND, Outbox
+from routilux.turn.outbox import BYTES_BOUND, COUNT_BOUND, FULL_WEIGHT, OUTSIDE_SHARE, SECONDS_BOUND, Outbox
+from supervisors.wire.outside import Name, pack_outside
 
 
 class Clock:
@@ -49,6 +50,35 @@ def test_it_is_released_at_the_bound_of_encoded_bytes(clock: Clock) -> None:
     assert [outbox.add(*emission(0, half)), outbox.add(*emission(0, half))] == [False, True]
     outbox.release()
     assert [outbox.add(*emission(0, half)), outbox.add(*emission(0, half))] == [False, True]
+
+
+def array_of(size: int) -> bytes:
+    return pack_outside([Name(1, 0, size)], b"")
+
+
+def test_shared_memory_counts_for_less_and_that_of_the_first_emission_for_nothing(clock: Clock) -> None:
+    outbox = Outbox(clock, atomic=False)
+    outbox.begin(0)
+    half = array_of(BYTES_BOUND * OUTSIDE_SHARE // 2)
+
+    assert outbox.add(*emission(0, array_of(100 * BYTES_BOUND * OUTSIDE_SHARE))) is False
+    assert [outbox.add(*emission(0, half)), outbox.add(*emission(0, half))] == [False, True]
+    outbox.release()
+    outbox.adopt([emission(0, half)], 100.0)
+    assert [outbox.add(*emission(0, half)), outbox.add(*emission(0, half))] == [False, True]
+
+
+def test_a_few_large_emissions_weigh_as_much_as_many(clock: Clock) -> None:
+    outbox = Outbox(clock, atomic=False)
+    outbox.begin(0)
+    for _ in range(10):
+        outbox.add(*emission(0, b"x"))
+    assert outbox.weight == 10
+
+    outbox.add(*emission(0, b"x" * BYTES_BOUND))
+    assert outbox.weight == FULL_WEIGHT
+    outbox.release()
+    assert outbox.weight == 0
 
 
 def test_seconds_count_from_the_first_emission_and_then_from_the_last_release(clock: Clock) -> None:

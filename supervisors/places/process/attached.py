@@ -27,7 +27,7 @@ from typing import Any, Protocol
 
 from supervisors.errors import ValueDecodingError
 from supervisors.wire.frames import FromWorker, Gone, Kept
-from supervisors.wire.memory import AddressMap, Mapping, view_of, writable_view_of
+from supervisors.wire.memory import AddressMap, Mapping, Stock, view_of, writable_view_of, write
 from supervisors.wire.outside import LEAST_BYTES, Name, lay_out, pack_outside, read_names
 
 _FIT = 2
@@ -53,8 +53,10 @@ class Attached:
         self._lock = threading.Lock()
         self._segments: dict[int, _Segment] = {}
         self._addresses: AddressMap[_Segment] = AddressMap()
-        self._lent: dict[int, _Segment] = {}
-        """Those it may write that no frame has named, in use or not."""
+        self._idle: Stock[_Segment] = Stock()
+        """Those it may write that nobody looks at."""
+        self._taken: dict[int, _Segment] = {}
+        """Those it may write that were taken for that, and that no frame has named; maybe nobody looks at them now."""
         self._pins: dict[int, tuple[Any, int]] = {}
         """Of each segment that values name which are not sent: its export, and how many values do."""
         self.used: dict[int, _Segment] = {}
@@ -89,20 +91,19 @@ class Attached:
         with self._lock:
             for id_ in ids:
                 if id_ in self._segments:
-                    self._lent[id_] = self._segments[id_]
+                    self._idle.put(self._segments[id_])
 
     def detach(self, ids: Sequence[int]) -> None:
         """Forget segments that were given up."""
         with self._lock:
             for id_ in ids:
                 self._segments.pop(id_, None)
-                self._lent.pop(id_, None)
 
     def give_back(self) -> None:
         """Give back what it may write and does not; the rest of that when the turn is over, if it is not sent."""
         with self._lock:
             self._send(Gone(self._take_idle()))
-            self._owes = bool(self._lent)
+            self._owes = bool(self._taken)
 
     # -- What a handler does
 
@@ -125,7 +126,7 @@ class Attached:
                 return None
             segment, export = lent
             for at, offset in zip(others, offsets, strict=True):
-                writable_view_of(export, offset, buffers[at].nbytes)[:] = buffers[at]
+                write(export, offset, buffers[at])
                 places[at] = segment, export, offset
         names = []
         for at, buffer in enumerate(buffers):
@@ -175,7 +176,7 @@ class Attached:
             self._send(Kept(kept))
             self._told.update(kept)
             for id_ in kept:
-                self._lent.pop(id_, None)
+                self._taken.pop(id_, None)
         if self._thread is None:
             self._thread = threading.Thread(target=self._tell_gone, name="supervisors-buffers", daemon=True)
             self._thread.start()
@@ -186,13 +187,16 @@ class Attached:
         """Note that the values shared so far were handed to the channel."""
         with self._lock:
             for id_ in self._pins:
-                self._lent.pop(id_, None)
+                self._taken.pop(id_, None)
         self._pins.clear()
 
     def end_turn(self) -> None:
         """Note that the turn is over: what it shared and did not send is sent by nobody."""
         self._pins.clear()
         self.used.clear()
+        if self._taken:
+            with self._lock:
+                self._put_back()
         if self._owes:
             self.give_back()
 
@@ -205,24 +209,30 @@ class Attached:
     def _find_room(self, size: int) -> tuple[_Segment, Any] | None:
         while True:
             with self._lock:
-                fitting = [
-                    segment
-                    for segment in reversed(self._lent.values())
-                    if size <= segment.mapping.size <= _FIT * max(size, LEAST_BYTES) and not segment.mapping.is_used
-                ]
-                if fitting:
-                    best = min(fitting, key=lambda segment: segment.mapping.size)
-                    self.used[best.id] = best
-                    return best, best.mapping.export()
+                segment = self._take(size)
+                if segment is not None:
+                    self._taken[segment.id] = self.used[segment.id] = segment
+                    return segment, segment.mapping.export()
                 idle = self._take_idle()
             if self.port is None or not self.port.want(size, idle):
                 return None
 
+    def _take(self, size: int) -> _Segment | None:
+        most = _FIT * max(size, LEAST_BYTES)
+        segment = self._idle.take(size, most)
+        if segment is None and self._taken:
+            self._put_back()
+            segment = self._idle.take(size, most)
+        return segment
+
+    def _put_back(self) -> None:
+        """Let those be idle that were taken, and that nobody looks at any more."""
+        for id_ in [id_ for id_, segment in self._taken.items() if not segment.mapping.is_used]:
+            self._idle.put(self._taken.pop(id_))
+
     def _take_idle(self) -> list[int]:
-        idle = [id_ for id_, segment in self._lent.items() if not segment.mapping.is_used]
-        for id_ in idle:
-            del self._lent[id_]
-        return idle
+        self._put_back()
+        return [segment.id for segment in self._idle.clear()]
 
     def _tell_gone(self) -> None:
         while (id_ := self._unused.get()) is not None:
@@ -239,8 +249,9 @@ class Attached:
 class _Segment:
     """A segment, mapped here."""
 
-    __slots__ = ("__weakref__", "id", "mapping")
+    __slots__ = ("__weakref__", "id", "mapping", "size")
 
     def __init__(self, id_: int, mapping: Mapping) -> None:
         self.id = id_
         self.mapping = mapping
+        self.size = mapping.size

@@ -127,20 +127,19 @@ class Outgoing:
         self._link.send(range(first, first + count))
 
     def flush(self) -> None:
-        """Send what was submitted."""
-        if self._batches:
-            batches, self._batches = self._batches, bytearray()
-            self.send_bytes(batches)
-        if not self._seqs:
-            return
-        if self._party is not None and self._party.has_orders:
-            self.send_orders()
+        """Send what was submitted, and what is to be told ahead of it, in one write."""
+        data, self._batches = self._batches, bytearray()
         seqs, bodies, size = self._seqs, self._bodies, self._bytes
         self.drop()
-        if size <= self._delivered_bound:
-            self.send(Deliver(self._link.epoch, seqs, bodies))
-        else:
+        if seqs and self._party is not None and self._party.has_orders:
+            self._add_orders(self._party, data)
+        if size > self._delivered_bound:
+            self._send_together(data)
             self._send_in_pieces(seqs, bodies)
+            return
+        if seqs:
+            self._add(data, Deliver(self._link.epoch, seqs, bodies))
+        self._send_together(data)
 
     def drop(self) -> None:
         """Forget what was submitted: it is back."""
@@ -149,17 +148,10 @@ class Outgoing:
 
     def send_orders(self) -> None:
         """Tell it what has changed about the segments that it has, or may have."""
-        if self._party is None:
-            return
-        orders = self._party.take_orders()
-        if orders.detach:
-            self.send(Detach(orders.detach))
-        self._send_segments(orders.attach)
-        if orders.lend:
-            self.send(Lend(orders.lend))
-            self.want = None
-        if orders.is_reclaiming:
-            self.send(Reclaim())
+        if self._party is not None:
+            data = bytearray()
+            self._add_orders(self._party, data)
+            self._send_together(data)
 
     def tell_full(self) -> None:
         """Tell it that what it waits for will not come."""
@@ -210,6 +202,25 @@ class Outgoing:
     def close(self) -> None:
         """Send nothing more."""
         self._is_open = False
+
+    def _add(self, data: bytearray, frame: ToWorker) -> None:
+        append_frame(data, frame, self._incarnation, self._max_frame_bytes)
+
+    def _send_together(self, data: bytearray) -> None:
+        if data:
+            self.send_bytes(data)
+
+    def _add_orders(self, party: Party, data: bytearray) -> None:
+        """Add orders to what is about to be sent; those with descriptors go ahead of it."""
+        orders = party.take_orders()
+        if orders.detach:
+            self._add(data, Detach(orders.detach))
+        self._send_segments(orders.attach)
+        if orders.lend:
+            self._add(data, Lend(orders.lend))
+            self.want = None
+        if orders.is_reclaiming:
+            self._add(data, Reclaim())
 
     def _measure(self, seq: int, body: bytes | Raw) -> int:
         size = memoryview(body).nbytes

@@ -40,7 +40,7 @@ class OwnSpace:
             if loan is None:
                 return None
             for at, offset in zip(others, offsets, strict=True):
-                loan.view(offset, buffers[at].nbytes)[:] = buffers[at]
+                loan.write(offset, buffers[at])
                 places[at] = loan.segment, offset
         names, leases = [], {}
         for at, buffer in enumerate(buffers):

@@ -35,7 +35,7 @@ from typing import NamedTuple
 
 from supervisors.errors import FrameError, ValueDecodingError
 from supervisors.places.process.segments import Lease, Loan, Segment, round_size
-from supervisors.wire.memory import AddressMap, Mapping
+from supervisors.wire.memory import AddressMap, Mapping, Stock
 from supervisors.wire.outside import LEAST_BYTES, Leased, read_names
 
 _FIT = 2
@@ -86,7 +86,7 @@ class Party:
         self.is_gone = False
         self.lent: dict[int, Segment] = {}
         """Those it may write, or has written and not named so far."""
-        self.spare: list[Segment] = []
+        self.spare: Stock[Segment] = Stock()
         """Those it wrote that nobody has."""
         self.known: dict[int, weakref.ref[Segment]] = {}
         """Those it has a descriptor of."""
@@ -125,11 +125,9 @@ class Party:
         """Give what it is to be told now; all that is warm for it is lent to it, unless somebody waits for room."""
         with self.pool.lock:
             self.pool.settle_held()
-            warm = [] if self.pool.is_pressed else self.spare.copy()
+            warm = [] if self.pool.is_pressed else self.pool.take_all_held(self)
+            self.lent.update([(segment.id, segment) for segment in warm])
             lent = [*self.fresh, *warm]
-            for segment in warm:
-                self.pool.take_out_held(segment)
-                self.lent[segment.id] = segment
             attach = [segment for segment in lent if segment.id not in self.known]
             for segment in attach:
                 self.known[segment.id] = weakref.ref(segment)
@@ -194,12 +192,9 @@ class Party:
             self.is_gone, self.is_awaited = True, False
             self.wake = _wake_nobody
             self.claims.clear()
-            for segment in tuple(self.spare):
-                self.pool.take_out_held(segment)
+            for segment in (*self.pool.take_all_held(self), *self.lent.values()):
                 self.pool.discard_held(segment)
-            for segment in self.lent.values():
-                self.pool.discard_held(segment)
-            self.lent, self.spare, self.fresh, self.known = {}, [], [], {}
+            self.lent, self.fresh, self.known = {}, [], {}
             self.pool.parties.discard(self)
         self.pool.ring()
 
@@ -347,7 +342,7 @@ class SegmentPool:
                     self._map_held(segment)
                     segment.close()
             for party in (self._own, *self.parties):
-                party.lent, party.spare, party.fresh = {}, [], []
+                party.lent, party.spare, party.fresh = {}, Stock(), []
                 # A lease that outlives this leads to who has written, and must not lead on to who has messages: these
                 # hold leases, and no collection of garbage sees them (`routilux.messages`).
                 party.wake = _wake_nobody
@@ -381,13 +376,14 @@ class SegmentPool:
 
     def put_aside_held(self, segment: Segment) -> None:
         """Let a segment be spare that nobody has any more."""
-        segment.writer.spare.append(segment)
+        segment.writer.spare.put(segment)
         self.held -= segment.size
 
-    def take_out_held(self, segment: Segment) -> None:
-        """Let a spare segment be held by somebody."""
-        segment.writer.spare.remove(segment)
-        self.held += segment.size
+    def take_all_held(self, party: Party) -> list[Segment]:
+        """Let all spare segments of a party's be held by somebody."""
+        segments = party.spare.clear()
+        self.held += sum([segment.size for segment in segments])
+        return segments
 
     def discard_held(self, segment: Segment) -> None:
         """Give a segment up that somebody has held, and have those told that know it."""
@@ -435,23 +431,19 @@ class SegmentPool:
         return self._make(party, size) if has_room else None
 
     def _take_spare(self, party: Party, size: int) -> Segment | None:
-        most = _FIT * max(size, LEAST_BYTES)
-        # Of those that fit best the one that was used last: most of it may still be in the processor's cache.
-        fitting = [segment for segment in reversed(party.spare) if size <= segment.size <= most]
-        if not fitting:
-            return None
-        best = min(fitting, key=lambda segment: segment.size)
-        self.take_out_held(best)
-        return best
+        segment = party.spare.take(size, _FIT * max(size, LEAST_BYTES))
+        if segment is not None:
+            self.held += segment.size
+        return segment
 
     def _make_room(self, size: int) -> bool:
         if size > self.limit:
             return False
-        spare = [segment for party in (self._own, *self.parties) for segment in party.spare]
-        while spare and not self._has_room(size):
-            segment = spare.pop()
-            self.take_out_held(segment)
-            self.discard_held(segment)
+        for party in (self._own, *self.parties):
+            while party.spare and not self._has_room(size):
+                segment = party.spare.take_any()
+                self.held += segment.size
+                self.discard_held(segment)
         return self._has_room(size)
 
     def _has_room(self, size: int) -> bool:

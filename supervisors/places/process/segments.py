@@ -11,7 +11,7 @@ import weakref
 from typing import NamedTuple, Protocol
 
 from supervisors.errors import InternalError
-from supervisors.wire.memory import PAGE_BYTES, Mapping, create_segment, view_of, writable_view_of
+from supervisors.wire.memory import PAGE_BYTES, Mapping, Stock, create_segment, view_of, writable_view_of, write
 from supervisors.wire.outside import LEAST_BYTES, Name
 
 _STEPS = 4
@@ -31,7 +31,7 @@ class Writer(Protocol):
 
     is_own: bool
     is_gone: bool
-    spare: list[Segment]
+    spare: Stock[Segment]
 
     def map(self, segment: Segment) -> Mapping:
         """Give the parent's mapping of it. Raises `OSError` if there can be none."""
@@ -96,6 +96,11 @@ class Lease:
         """That of the segment."""
         return self.segment.id
 
+    @property
+    def size(self) -> int:
+        """That of the segment."""
+        return self.segment.size
+
     def view(self, name: Name) -> memoryview:
         """Give a part of it, which keeps the lease. Raises `OSError` if it cannot be mapped."""
         mapping = self.segment.writer.map(self.segment)
@@ -111,3 +116,7 @@ class Loan(NamedTuple):
     def view(self, offset: int, length: int) -> memoryview:
         """Give a part of it, to be written."""
         return writable_view_of(self.export, offset, length)
+
+    def write(self, offset: int, buffer: memoryview) -> None:
+        """Copy a buffer into it."""
+        write(self.export, offset, buffer)

@@ -9,11 +9,12 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import pytest
 
 from supervisors.wire import memory
-from supervisors.wire.memory import PAGE_BYTES, AddressMap, Mapping, address_of, create_segment, view_of
+from supervisors.wire.memory import PAGE_BYTES, AddressMap, Mapping, Stock, address_of, create_segment, view_of
 
 SIZE = 16 * PAGE_BYTES
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="seals are Linux's")
@@ -24,6 +25,13 @@ class Owner:
 
     def __init__(self, fd: int, size: int = SIZE, *, is_writable: bool = True) -> None:
         self.mapping = Mapping(fd, size, is_writable=is_writable)
+
+
+class Piece(NamedTuple):
+    """Has a size, and a name to be told by."""
+
+    size: int
+    name: str
 
 
 @pytest.fixture
@@ -187,3 +195,39 @@ def test_writing_where_it_may_only_be_read_ends_the_process_that_does(fd: int) -
     )
     done = subprocess.run([sys.executable, "-c", script], pass_fds=[fd], check=False, stderr=subprocess.DEVNULL)
     assert done.returncode == -11
+
+
+@pytest.mark.parametrize("long", [1_000_000, 1], ids=["at-once", "beside-others"])
+def test_a_buffer_is_copied_to_where_it_is_to_be(fd: int, long: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_LONG_BYTES", long)
+    mapping = Mapping(fd, SIZE, is_writable=True)
+    memory.write(mapping.export(), 100, memoryview(b"hello"))
+    memory.write(mapping.export(), SIZE - 3, memoryview(bytearray(b"end")))
+    assert bytes(view_of(mapping.export(), 99, 7)) == b"\0hello\0"
+    assert bytes(view_of(mapping.export(), SIZE - 4, 4)) == b"\0end"
+
+
+def test_of_the_smallest_pieces_that_fit_the_one_that_came_last_is_taken() -> None:
+    stock: Stock[Piece] = Stock()
+    for piece in (Piece(4, "a"), Piece(8, "b"), Piece(8, "c"), Piece(16, "d")):
+        stock.put(piece)
+    assert [stock.take(5, 16) for _ in range(4)] == [Piece(8, "c"), Piece(8, "b"), Piece(16, "d"), None]
+    assert stock.take(5, 16) is None
+    assert list(stock) == [Piece(4, "a")]
+
+
+def test_a_piece_that_is_too_large_is_left() -> None:
+    stock: Stock[Piece] = Stock()
+    stock.put(Piece(16, "a"))
+    assert stock.take(5, 15) is None
+    assert stock.take_any() == Piece(16, "a")
+    assert not stock
+
+
+def test_a_stock_that_was_cleared_is_empty() -> None:
+    stock: Stock[Piece] = Stock()
+    stock.put(Piece(4, "a"))
+    stock.put(Piece(8, "b"))
+    assert stock.clear() == [Piece(4, "a"), Piece(8, "b")]
+    assert not stock
+    assert stock.clear() == []

@@ -1,0 +1,109 @@
+"""Values with large buffers: a flat dict of arrays is written the short way, as all others are the long one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from supervisors.errors import ValueEncodingError
+from supervisors.wire import sharing, values
+from supervisors.wire.outside import LEAST_BYTES, Name, pack_outside
+
+LARGE = np.arange(LEAST_BYTES, dtype=np.uint32).astype(np.uint8) % 8
+
+
+class Shelf:
+    """Shared memory that keeps each buffer as a segment."""
+
+    def __init__(self) -> None:
+        self.kept: list[bytes] = []
+
+    def share(self, inner: bytes, buffers: Sequence[memoryview]) -> bytes | None:
+        first = len(self.kept)
+        self.kept += map(bytes, buffers)
+        return pack_outside([Name(at, 0, len(self.kept[at])) for at in range(first, len(self.kept))], inner)
+
+    def empty(self, size: int) -> memoryview | None:
+        raise NotImplementedError
+
+    def find(self, data: bytes | memoryview, names: Sequence[Name]) -> list[memoryview]:
+        return [memoryview(self.kept[name.segment]) for name in names]
+
+    def withdraw(self, data: bytes) -> None:
+        raise NotImplementedError
+
+
+def way_of(value: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, int, bool]:
+    """Give what comes back, how many buffers lay apart, and whether it went the short way."""
+    long_ways = []
+    encode_code = values.encode_code
+    monkeypatch.setattr(values, "encode_code", lambda *args: long_ways.append(1) or encode_code(*args))
+    shelf = Shelf()
+    return sharing.decode(sharing.share(value, "value", shelf), shelf), len(shelf.kept), not long_ways
+
+
+@pytest.mark.parametrize(
+    ("value", "apart"),
+    [
+        ({"a": LARGE}, 1),
+        ({"a": LARGE, "b": LARGE.reshape(2, -1).T, "n": 1, "text": "x", "raw": b"x", "none": None, "flag": True}, 2),
+        ({"a": LARGE[::2], "small": np.arange(3.0)}, 0),
+        ({"a": LARGE.view("datetime64[s]"), "b": LARGE.view(">f8"), "c": LARGE.view("U4"), "d": LARGE.view("?")}, 3),
+    ],
+    ids=["one", "several", "in-pieces", "kinds"],
+)
+def test_flat_dicts_of_arrays_come_back_by_the_short_way(
+    value: dict[str, Any], apart: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    back, count, is_short = way_of(value, monkeypatch)
+    assert is_short
+    assert count == apart
+    assert list(back) == list(value)
+    for name, part in value.items():
+        assert type(back[name]) is type(part)
+        if isinstance(part, np.ndarray):
+            assert back[name].dtype == part.dtype
+            assert back[name].flags.f_contiguous >= part.flags.f_contiguous
+        np.testing.assert_array_equal(back[name], part)
+
+
+def test_what_came_the_short_way_goes_on_the_short_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    back, _count, _is_short = way_of({"a": LARGE}, monkeypatch)
+    assert way_of({"a": back["a"] + 1}, monkeypatch)[2]
+
+
+class Tagged(np.ndarray[Any, Any]):
+    """An array with more to it."""
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [LARGE],
+        {1: LARGE},
+        {"a": [LARGE]},
+        {"a": LARGE.view(Tagged)},
+        {"a": np.array([{}, None], dtype=object)},
+        {"a": LARGE.view([("x", "u1"), ("y", "u1")])},
+        {"a": LARGE.view(np.dtype("u1", metadata={"made": lambda: 1}))},
+        {"a": LARGE, "made": lambda: 1},
+    ],
+    ids=["list", "key", "nested", "subclass", "objects", "fields", "metadata", "code"],
+)
+def test_all_else_goes_the_long_way(value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    back, _count, is_short = way_of(value, monkeypatch)
+    assert not is_short
+    assert type(back) is type(value)
+
+
+def test_what_cannot_be_carried_is_told_by_its_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_args: Any, **_options: Any) -> bytes:
+        raise MemoryError
+
+    monkeypatch.setattr(values, "encode_data", refuse)
+    assert way_of({"a": LARGE}, monkeypatch)[2] is False
+    with pytest.raises(ValueEncodingError, match="value"):
+        sharing.share({"a": LARGE, "b": (n for n in "x")}, "value", Shelf())
