@@ -17,7 +17,7 @@ incarnation is doubted: it gets them one at a time, so that the culprit is alone
 
 The window grows when requests are short, since then the way there and back would cost more than
 the work, and is exactly one when they are long, since whatever waits in a worker cannot be run
-by another.
+by another. A window that was full is filled again once half of it is free: what comes together stays so.
 """
 
 from __future__ import annotations
@@ -53,6 +53,8 @@ class Link:
         """How many more requests it gets one at a time; after its end, how many the next incarnation gets so."""
         self._window = 1
         self._outstanding: deque[int] = deque()
+        self._is_filling = True
+        """Whether it was half empty, or more, when some were sent, and not full since."""
         self._average: float | None = None
         self._returned = 0
 
@@ -67,9 +69,12 @@ class Link:
 
     @property
     def room(self) -> int:
-        """Requests that the worker should get now, over those it has: none before half of its window is free."""
-        window, held = self.window, len(self._outstanding)
-        return window - held if 2 * held <= window else 0
+        """Requests that the worker should get now, over those it has."""
+        return max(0, self.window - len(self._outstanding)) if self._is_filling or self._is_low else 0
+
+    @property
+    def _is_low(self) -> bool:
+        return 2 * len(self._outstanding) <= self.window
 
     @property
     def outstanding(self) -> tuple[int, ...]:
@@ -83,7 +88,9 @@ class Link:
 
     def send(self, seqs: Iterable[int]) -> None:
         """Note that `seqs` are on their way to the worker."""
+        self._is_filling |= self._is_low
         self._outstanding.extend(seqs)
+        self._is_filling &= len(self._outstanding) < self.window
 
     def done(self, seqs: list[int], seconds: list[float]) -> list[float]:
         """Note that `seqs` were run, and how long each took; gives that as far as it can be believed.

@@ -60,6 +60,38 @@ def test_room_is_what_the_window_has_over_what_is_held() -> None:
     assert (len(link), link.window, link.room) == (7, 5, 0)
 
 
+def test_a_window_that_was_full_is_filled_again_once_half_of_it_is_free() -> None:
+    link = sent(1)
+    link.done([1], [0.000_5])
+    rooms = []
+    for number in range(2, 12):  # one after the other, as it is filled
+        rooms.append(link.room)
+        link.send([number])
+    assert (rooms, link.room) == ([10, 9, 8, 7, 6, 5, 4, 3, 2, 1], 0)
+    rooms = []
+    for number in range(2, 12):
+        link.done([number], [0.000_5])
+        rooms.append(link.room)
+    assert rooms == [0, 0, 0, 0, 5, 6, 7, 8, 9, 10]
+
+
+def test_those_of_a_batch_are_reported_together() -> None:
+    link = sent(*range(1, 7))
+    assert link.done_together(1, 4, 0.004) == 0.004
+    assert (link.outstanding, link.window) == ((5, 6), 5)
+    assert link.done_together(5, 2, math.nan) == 0.0
+    assert link.outstanding == ()
+    assert link.lose(PageView(None, 0.0, 6)) == Lost(None, (), ())
+
+
+@pytest.mark.parametrize(("first", "count"), [(1, 0), (1, 4), (2, 1), (0, 2), (1, 3), (1, -1)])
+def test_of_a_batch_that_is_not_next_none_counts(first: int, count: int) -> None:
+    link = sent(1, 2, 5)
+    with pytest.raises(FrameError, match=f"done for request {first}, expected request 1"):
+        link.done_together(first, count, 0.0)
+    assert link.outstanding == (1, 2, 5)
+
+
 @pytest.mark.parametrize("number", [0, 2, 3, 99])
 def test_only_the_oldest_request_can_be_reported(number: int) -> None:
     for report in (
