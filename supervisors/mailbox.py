@@ -36,6 +36,7 @@ EMPTY = object()
 """What takers who must tell None, which is a message like any other, from no message hand in as `empty`."""
 Overflow = Literal["reject", "drop_oldest", "drop_newest", "wait"]
 """What becomes of a message over the bound."""
+_OVERFLOWS: tuple[Overflow, ...] = get_args(Overflow)
 
 
 class MailboxStats(NamedTuple):
@@ -92,8 +93,8 @@ class Mailbox:
     def __init__(self, capacity: int | None = None, lock: Lock | None = None, *, overflow: Overflow = "reject") -> None:
         if capacity is not None and not capacity >= 1:
             raise SpecError(f"capacity: expected 1 or more, or None, got {capacity!r}")
-        if overflow not in get_args(Overflow):
-            raise SpecError(f"overflow: expected one of {get_args(Overflow)}, got {overflow!r}")
+        if overflow not in _OVERFLOWS:
+            raise SpecError(f"overflow: expected one of {_OVERFLOWS}, got {overflow!r}")
         self.capacity = capacity
         self.overflow: Overflow = overflow
         self.lock: Lock = threading.Lock() if lock is None else lock
