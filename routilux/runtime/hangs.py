@@ -32,7 +32,8 @@ def warn_slow(account: Account, origin: Mapping[str, str], delivery: int, second
         seconds: for how long its handler has run.
         stack: where the handler is.
     """
-    message = account.in_hand.get(delivery)
+    with account.mailbox.lock:  # the job's, as one who looks for a single message needs it
+        message = account.in_hand.get(delivery)
     if message is None:
         return  # the routine was fenced off meanwhile, and that was told
     _log.warning(

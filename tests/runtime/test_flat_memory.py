@@ -66,7 +66,8 @@ def test_a_fast_source_into_slow_workers_holds_memory_flat_and_keeps_them_busy(o
     for handled, _item in enumerate(job.results(), 1):
         if handled % (COUNT // SAMPLES) == 0:
             sizes.append(program.memory_info().rss)
-            backlogs.append(len(slow.mailbox) + len(slow.in_hand))
+            with job.ledger.lock:
+                backlogs.append(len(slow.mailbox) + slow.count_in_hand)
     assert job.wait(60).status == "completed"
     assert handled == COUNT
     settled = SAMPLES // 10

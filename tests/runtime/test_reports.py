@@ -52,6 +52,7 @@ def failure(reason: Reason, **parts: Any) -> Failure:
         "is_retryable": True,
         "is_lost": False,
         "is_fruitless": False,
+        "uptime": 0.0,
         "edge": EDGE,
         "message_id": "2a",
     }
