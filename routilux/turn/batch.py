@@ -27,7 +27,7 @@ from routilux.turn.tracked import with_copies_of_views
 from supervisors.places.base import Port, Ran
 from supervisors.places.copies import generation
 from supervisors.wire.outside import OUTSIDE_TAG
-from supervisors.wire.values import decode_plain
+from supervisors.wire.values import decode_plain, encode_parameters
 
 
 class BatchExecution(TurnExecution):
@@ -50,6 +50,7 @@ class BatchExecution(TurnExecution):
         "_first",
         "_held_bytes",
         "_is_apart",
+        "_is_encoded",
         "_is_marked",
         "_is_uniform",
         "_out",
@@ -86,7 +87,7 @@ class BatchExecution(TurnExecution):
         """For each of them, how much had been emitted by its end."""
         self._out: list[Any] = []
         """What they and the present turn emitted: the payloads, where they are `_is_uniform`, else the emissions."""
-        self._is_uniform = _is_uniform(incarnation)
+        self._is_uniform, self._is_encoded = _form_of(incarnation)
         self._taken = 0
         """How many of them `take_results` has given."""
         self._turn_from = 0
@@ -244,9 +245,13 @@ class BatchExecution(TurnExecution):
         index, by_reference, detaches, write, keyed, path = way_out
         if detaches and self._state is not None:
             data = with_copies_of_views(data)
-        if self._is_uniform:
+        if self._is_encoded:
+            # As `write` does: nearly all data is plain, and a call more is felt here.
+            body = encode_parameters(data, path) or write(data, path)  # type: ignore[misc]  # there is one
+            out.append(body)
+        elif self._is_uniform:
             body = None if write is None else write(data, path)
-            out.append(data if by_reference else body)
+            out.append(data)
         else:
             keys = find_keys(data, keyed, path) if keyed else ()
             body = None if write is None else write(data, path)
@@ -357,13 +362,14 @@ class BatchExecution(TurnExecution):
         return Ran.APART
 
 
-def _is_uniform(incarnation: Incarnation) -> bool:
-    """Tell whether all it may emit is of one event, and goes to all in one form."""
+def _form_of(incarnation: Incarnation) -> tuple[bool, bool]:
+    """Tell whether all it may emit is of one event, and goes to all in one form, and whether that is encoded."""
     if len(incarnation.events) != 1:
-        return False
+        return False, False
     ((_index, by_reference, _detaches, write, keyed, _path),) = incarnation.events.values()
     encodes = write is not None and write == incarnation.values.share
-    return not keyed and by_reference != encodes
+    is_uniform = not keyed and by_reference != encodes
+    return is_uniform, is_uniform and encodes
 
 
 _LITTLE = 2_048
