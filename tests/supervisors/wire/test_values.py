@@ -22,7 +22,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisors.errors import MailboxClosedError, MailboxFullError, ValueDecodingError, ValueEncodingError
-from supervisors.wire.values import MAX_VALUE_BYTES, decode, decode_code, encode, encode_code, encode_within, is_plain
+from supervisors.wire.values import (
+    MAX_VALUE_BYTES,
+    decode,
+    decode_code,
+    decode_plain,
+    encode,
+    encode_code,
+    encode_parameters,
+    encode_plain,
+    encode_within,
+    is_plain,
+)
 
 PLAIN, PICKLE = 1, 2
 
@@ -177,6 +188,30 @@ class Unspeakable(Exception):
 class Raising:
     def __reduce__(self) -> Any:
         raise Unspeakable
+
+
+class Pretender:
+    """Says that it is a number."""
+
+    @property
+    def __class__(self) -> Any:  # type: ignore[override]
+        return int
+
+
+odd_values = st.sampled_from([(1,), {1}, 2**70, Pretender(), object, "\ud800", b"bytes", Counter(), float("inf")])
+
+
+@given(st.dictionaries(st.text(max_size=3), values | odd_values, max_size=9))
+def test_data_by_names_is_encoded_as_any_other_and_read_as_such(data: dict[str, Any]) -> None:
+    encoded = encode_parameters(data)
+    assert encoded == encode_plain(data)
+    if encoded is not None:
+        assert repr(decode_plain(encoded)) == repr(decode(encoded))
+
+
+def test_what_is_not_plain_or_damaged_is_not_read_as_plain() -> None:
+    assert decode_plain(encode({"a": (1, 2)})) is None
+    assert decode_plain(encode({"a": 1})[:-1]) is None
 
 
 LOCK = threading.Lock()
