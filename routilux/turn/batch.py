@@ -330,7 +330,9 @@ class BatchExecution(TurnExecution):
         return True
 
     def _keep_emissions(self) -> bool:
-        """Keep what the outbox holds with what others have emitted; False if that is too much."""
+        """Keep what the outbox holds with what others have emitted; False if that is too much, or in shared memory."""
+        if self._outbox.has_outside:
+            return False
         if not self._is_local:
             size = self._outbox.held_bytes
             if size >= BYTES_BOUND:
