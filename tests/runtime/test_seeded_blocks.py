@@ -1,0 +1,88 @@
+"""Blocks of messages on the seeded host: turns of every kind among plain ones, whatever the order of steps."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from routilux import ErrorHandler, Flow, JobStatus, Routine
+from supervisors.places.scripted import Faults
+from tests.runtime import shapes
+from tests.runtime.seeded import SeededJob
+
+SEEDS = range(2_000 if os.environ.get("ROUTILUX_STRESS") == "1" else 40)
+COUNT = 24
+FAULTS = Faults(crash=0.01, crash_before_commit=0.02, start_failure=0.02)
+NEVER_GIVE_UP = ErrorHandler("retry", max_retries=10_000, retry_delay=0.05, jitter=0.5)
+
+
+class Burst(Routine):
+    """Emits numbers together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("trigger", handler=self.handle)
+        self.define_event("number", ["n"])
+
+    def handle(self, count: int) -> None:
+        for n in range(count):
+            self.emit("number", n=n)
+
+
+class Mixed(Routine):
+    """Hands on three times each number, in one of many ways."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("input", handler=self.handle)
+        self.define_event("number", ["n"])
+
+    def handle(self, n: int) -> Iterator[None] | None:
+        self.state["sum"] = self.state.get("sum", 0) + n
+        self.state.setdefault("all", []).append(n)
+        self.stats.add("turns", 1)
+        way = n % 8
+        if way == 1:
+            return self.step(n)
+        self.emit("number", n=3 * n)
+        if way == 2 and self.attempt == 1:
+            raise ValueError(n)
+        if way == 3:
+            self.once("key", lambda: n)
+        self.emit("number", n=3 * n + 1)
+        self.emit("number", n=3 * n + 2)
+        return None
+
+    def step(self, n: int) -> Iterator[None]:
+        for part in range(self.state.get("part", 0), 3):
+            self.emit("number", n=3 * n + part)
+            self.state["part"] = part + 1
+            yield
+        del self.state["part"]
+        if n == 9 and self.attempt == 1:
+            raise ValueError(n)
+
+
+@pytest.mark.timeout(1_200)
+@pytest.mark.parametrize("where", ["thread", "process"])
+def test_turns_of_all_kinds_in_a_block_leave_what_they_are_to_leave(where: str) -> None:
+    for seed in SEEDS:
+        flow = Flow("blocks")
+        options: dict[str, Any] = {"placement": where, "error_handler": NEVER_GIVE_UP, "max_restarts": 10_000}
+        flow.add_routine(Burst(), "burst")
+        flow.add_routine(Mixed(), "mixed", **options)
+        flow.add_routine(shapes.Sink(), "sink", **options)
+        flow.connect("burst", "number", "mixed", "input")
+        flow.connect("mixed", "number", "sink", "input")
+        job = SeededJob(flow, seed, FAULTS)
+        job.send("burst", count=COUNT)
+        cut = job.run()
+        told = f"{where}, seed {seed}"
+        assert cut.status is JobStatus.COMPLETED, f"{told}: {cut.error}"
+        sink, mixed = job.state("sink"), job.state("mixed")
+        assert sink == {f"input.{key}": value for key, value in shapes.sums(3 * COUNT).items()}, told
+        assert all(count.sent == count.handled for count in cut.connections), told
+        print(seed, mixed)
