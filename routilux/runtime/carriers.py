@@ -134,8 +134,11 @@ class WireCarrier:
     def check(self, finished: Iterable[Finished], worker: int) -> None:
         """Hold that finished turns can be committed; payloads and state stay encoded."""
         naming: list[list[Emission]] = []
-        for _seq, result, _seconds, _at in finished:
+        for _seq, result, _seconds, at in finished:
             if isinstance(result, TurnResults):
+                # The history has these times, and the messages that were emitted: paces count from there.
+                if not at - _SECONDS_LIMIT < result.began_at <= result.ats[-1] <= at:
+                    raise FrameError(f"expected turns that have ended by {at}, got some from {result.began_at} on")
                 if result.payloads:
                     self._check_payloads(result.payloads)
                 for _turn, ops in result.states:
@@ -202,4 +205,6 @@ class WireCarrier:
                 emissions[at] = event, reference, self._lease(worker, encoded), keys
 
 
+_SECONDS_LIMIT = 1e9
+"""Seconds that no turn takes (arbitrary: 30 years)."""
 _tag_of = itemgetter(slice(0, 1))

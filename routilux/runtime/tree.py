@@ -505,7 +505,7 @@ def _pool_of(
         memory_limit=routine.options.memory_limit,
         inherited=inherited,
         result_type=WireResult,
-        results_type=WireResults,
+        results_type=WireResults if account.takes_blocks else None,
         launch=to_launch(routine.options, _WORKER_MODULES),
         exchange=exchange,
         note_ended=account.note_ended,

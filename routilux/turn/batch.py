@@ -86,7 +86,8 @@ class BatchExecution(TurnExecution):
         self._ends: list[int] = []
         """For each of them, how much had been emitted by its end."""
         self._out: list[Any] = []
-        """What they and the present turn emitted: the payloads, where they are `_is_uniform`, else the emissions."""
+        """What they and the present turn emitted: the payloads, where they are `_is_uniform`, else the emissions; and
+        None in the place of each that `take_results` has given."""
         self._is_uniform, self._is_encoded = _form_of(incarnation)
         self._taken = 0
         """How many of them `take_results` has given."""
@@ -97,7 +98,7 @@ class BatchExecution(TurnExecution):
         self._held_bytes = 0
         """Bytes, in a process, of what is to be sent of plain turns, as far as they are not few."""
         self._states: list[tuple[int, Any]] = []
-        """What turns in a process have changed, as it is to be sent: the index of each in `_ats`, and its changes."""
+        """What turns have changed that was not given: the index of each in `_ats`, and its changes."""
         self._emitted_at = 0.0
         """When the present turn emitted first, if it did: from then on it has the seconds of R3."""
         super().__init__(incarnation)
@@ -203,11 +204,15 @@ class BatchExecution(TurnExecution):
         began_at = self._ats[first - 1] if first else self._began_at
         start = self._ends[first - 1] if first else 0
         ends = self._ends[first:stop]
-        emitted = self._out[start : ends[-1]]
+        end = ends[-1]
+        emitted = self._out[start:end]
+        # A block of large data would hold all of it otherwise, and be the end of a process with a memory limit.
+        self._out[start:end] = [None] * len(emitted)
         if start:
             ends = [end - start for end in ends]
         self._taken = stop
-        states = [(turn - first, ops) for turn, ops in self._states if first <= turn < stop] if self._states else []
+        states = [(turn - first, ops) for turn, ops in self._states if turn < stop]
+        del self._states[: len(states)]
         if self._is_uniform:
             results = TurnResults(began_at, ats, NOTHING, ends, emitted, states)
         else:
@@ -335,7 +340,9 @@ class BatchExecution(TurnExecution):
         return True
 
     def _keep_emissions(self) -> bool:
-        """Keep what the outbox holds with what others have emitted; False if that is too much."""
+        """Keep what the outbox holds with what others have emitted; False if that is too much, or in shared memory."""
+        if self._outbox.has_outside:
+            return False
         if not self._is_local:
             size = self._outbox.held_bytes
             if size >= BYTES_BOUND:

@@ -121,6 +121,11 @@ class Outbox:
         return sum([len(encoded) for _event, _reference, encoded, _keys in self._emissions if encoded])
 
     @property
+    def has_outside(self) -> bool:
+        """Whether something of what is held lies in shared memory."""
+        return any(encoded and encoded[0] == OUTSIDE_TAG for _event, _reference, encoded, _keys in self._emissions)
+
+    @property
     def is_full(self) -> bool:
         """Whether what is held must be released now for its size."""
         return self._bytes >= BYTES_BOUND and not self.is_atomic

@@ -176,6 +176,8 @@ class ThreadPlace:
             self._seq, self._request = first, request
             return
         self._first, self._parked = first, 0.0
+        # First this: a flusher that looks from here on is to look again.
+        self._until = now + HELD_SECONDS
         self._batch = cast("BatchService", self._service).begin_batch(request, self, now)
         if count > 1 and not self._is_watched:
             self._watch()

@@ -152,7 +152,7 @@ def encode_within(value: Any, most: int) -> bytes | None:
 
 def decode_plain(data: bytes) -> Any:
     """Give back a plain value; None where it is something else, or damaged, as `decode` can tell."""
-    if data[0] != PLAIN_TAG:
+    if not data or data[0] != PLAIN_TAG:
         return None
     try:
         return _unpacker.decode(data[1:])

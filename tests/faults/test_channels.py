@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from routilux import ErrorHandler, Flow, JobState, Routine
-from routilux.messages import TurnResult
+from routilux.messages import TurnResult, TurnResults
 from routilux.turn import codec
+from routilux.turn.values import PICKLED
+from supervisors.wire.frames import DoneBatch, encode_frame
+from supervisors.wire.outside import here
 from tests.faults.deeds import close_channel, own_channel
 from tests.faults.measure import SECONDS, check_books
 
@@ -113,6 +117,26 @@ def test_the_culprit_is_found_in_a_pool_too() -> None:
     assert state.status == "completed", state.error
     assert sorted(item["n"] for item in state.results()) == [n for n in range(COUNT) if n != BAD]
     assert [letter.data for letter in state.dead_letters] == [{"n": BAD}]
+
+
+def tell_of_a_batch() -> None:
+    """Say that its message was run as one of a block, which goes to no worker of this pool."""
+    port: Any = here.space.port  # type: ignore[union-attr]
+    port._outbound.flush()
+    now = time.monotonic()
+    results = TurnResults(now, [now], [], [1], [PICKLED.encode({"n": BAD}, "payload")])
+    os.write(own_channel(), encode_frame(DoneBatch(port.seq, results, 0.0), 1))
+    port.confirm(b"")  # waits for its end
+
+
+@pytest.mark.parametrize("options", [{}, {"ordered": True}, {"partition_by": "n"}], ids=str)
+def test_a_worker_of_a_pool_that_tells_of_blocks_costs_the_message_it_was_about_alone(options: dict[str, Any]) -> None:
+    state = run_liar(Liar(tell_of_a_batch), ErrorHandler("continue"), workers=2, **options)
+    assert state.status == "completed", state.error
+    assert sorted(item["n"] for item in state.results()) == [n for n in range(COUNT) if n != BAD]
+    [letter] = state.dead_letters
+    assert letter.data == {"n": BAD}
+    assert letter.cause.startswith("broke the channel's protocol: ")
 
 
 def test_nonsense_stops_the_job_where_that_is_what_failures_do() -> None:

@@ -347,7 +347,7 @@ class SeededJob:
                 clock=ctx.now,
                 max_request_bytes=self._max_request_bytes,
                 result_type=WireResult,
-                results_type=WireResults,
+                results_type=WireResults if self.ledger.accounts[routine.index].takes_blocks else None,
             )
             pools.append(pool)
             return pool

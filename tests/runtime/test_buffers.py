@@ -313,6 +313,46 @@ def test_arrays_made_for_messages_that_came_together_take_no_more_room_than_one_
     assert all(item["segments"] != [0] for item in items), "nothing had to go another way"
 
 
+@pytest.mark.parametrize("events", [("array",), ("array", "other")])
+@pytest.mark.parametrize("placement", [THREAD, PROCESS], ids=["thread", "process"])
+def test_an_array_that_a_turn_emits_behind_something_else_goes_with_its_own_turn(
+    placement: dict[str, Any], events: tuple[str, ...]
+) -> None:
+    class Numbers(Routine):
+        def __init__(self) -> None:
+            super().__init__()
+            self.define_slot("trigger", handler=self.count)
+            self.define_event("number", ["number"])
+
+        def count(self, count: int) -> None:
+            for number in range(count):
+                self.emit("number", number=number)
+
+    class Two(Routine):
+        def __init__(self) -> None:
+            super().__init__()
+            self.define_slot("input", handler=self.make)
+            for event in events:
+                self.define_event(event, ["number", "array"])
+
+        def make(self, number: int) -> None:
+            self.emit(events[-1], number=number, array=array_of(number, 1))
+            self.emit("array", number=number, array=array_of(number))
+
+    flow = Flow("two")
+    flow.add_routine(Numbers(), "numbers")
+    flow.add_routine(Two(), "two", **placement)
+    flow.add_routine(Seeing(), "see", placement="process")
+    flow.connect("numbers", "number", "two", "input")
+    for event in events:
+        flow.connect("two", event, "see", "input")
+    flow.output("see", "seen")
+    items = seen(flow.execute("numbers", {"count": 100}))
+    assert [item["number"] for item in items] == [number for number in range(100) for _ in range(2)]
+    assert [item["size"] for item in items] == [1, MIB] * 100
+    assert all(item["first"] == item["last"] == item["number"] for item in items)
+
+
 def test_results_that_nobody_takes_do_not_hold_up_a_job() -> None:
     flow = Flow("collected")
     flow.add_routine(Arrays(), "arrays")

@@ -396,6 +396,20 @@ def test_in_a_process_no_other_turn_is_begun_once_a_frame_has_much_to_carry() ->
     assert (batch.run((), 1.0, lambda: 0.0), batch.position) == (Ran.PLAIN, 4)
 
 
+@pytest.mark.parametrize(
+    "shape", [Shape(is_wire, is_uniform) for is_wire in (False, True) for is_uniform in (False, True)]
+)
+def test_what_was_given_to_be_told_is_kept_no_more_while_the_block_goes_on(shape: Shape) -> None:
+    runner = InBlocks(shape)
+    _service, batch = begin(runner, *[[("half", 0), ("count", 1)]] * 3)
+    for _ in range(3):
+        assert batch.run((1,), 1.0, lambda: 0.0) is Ran.PLAIN
+        _position, results, _seconds, _at = batch.take_results()
+        assert (len(results), len(results.to_emissions()), len(results.states)) == (1, 1, 1)
+        assert not any(batch._out)
+        assert not batch._states
+
+
 def test_a_turn_goes_on_from_what_those_before_it_in_its_block_have_changed() -> None:
     for is_wire in (False, True):
         runner = InBlocks(Shape(is_wire))

@@ -217,9 +217,11 @@ class Loop:
             stop: the number behind the last one.
         """
         inbound, port = self._inbound, self._port
-        calls, clock = inbound.calls, self._clock_of(before, stop)
+        calls, interrupts = inbound.calls, list[int]()
+        clock = self._clock_of(before, stop, interrupts)
         while True:
-            ran = execution.run(calls, self._send_by, clock)
+            interrupts.clear()
+            ran = execution.run(interrupts, self._send_by, clock)
             if ran is Ran.COPIED or not self._mark[0]:
                 leave_copy(None)
             if ran is Ran.STOPPED:
@@ -235,10 +237,14 @@ class Loop:
             port.started = time.monotonic()
             self._page.begin(before + port.seq, port.started, port.seq)
 
-    def _clock_of(self, before: int, stop: int) -> Callable[[], float]:
-        """Give the clock that is read whenever one of a batch has ended: it says on the page that the next one runs."""
+    def _clock_of(self, before: int, stop: int, interrupts: list[int]) -> Callable[[], float]:
+        """Give the clock that is read whenever one of a batch has ended: it says on the page that the next one runs.
+
+        That one is put into `interrupts` where it is not to be begun at once.
+        """
         port, attached, mark, now = self._port, self._attached, self._mark, time.monotonic
-        begin, rest, used = self._page.begin, self._page.rest, attached.used
+        begin, rest, used, inbound = self._page.begin, self._page.rest, attached.used, self._inbound
+        calls = inbound.calls
 
         def read() -> float:
             if not mark[0]:
@@ -252,6 +258,9 @@ class Loop:
                 begin(before + seq, ended, seq)
             else:
                 rest(before + seq)
+            # While the deputy listens it does not look whether something waits behind the next one.
+            if calls or inbound.is_listened_to:
+                interrupts.append(seq)
             return ended
 
         return read

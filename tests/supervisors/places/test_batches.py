@@ -111,6 +111,25 @@ def test_what_is_run_after_the_flusher_looked_is_told_when_it_looks_again() -> N
             second.open()
 
 
+def test_a_flusher_that_looks_as_a_batch_is_begun_looks_again() -> None:
+    gate = Gate()
+    with batching() as world:
+
+        def look_once() -> None:
+            if world.flusher.due:
+                world.meets_clock = lambda: None
+                world.flusher.flush()
+
+        world.meets_clock = look_once
+        one, two = world.ask_all(give("a"), lambda _port: gate.pass_through())
+        with advancing(world):
+            gate.wait_reached()
+            world.flusher.flush()
+            assert world.together == [[one]]
+            gate.open()
+        assert world.together == [[one], [two]]
+
+
 def test_the_flusher_does_not_look_again_where_nothing_else_is_begun() -> None:
     gate = Gate()
     with batching() as world:

@@ -603,3 +603,14 @@ def test_nested_bytes_are_decoded_or_refused_and_dropped(data: Any, depth: int) 
         assert depth > 100
     else:
         del value
+
+
+@pytest.mark.parametrize("data", [b"", b"\x01", b"\x01\xc1", encode(object), b"\x07"])
+def test_what_is_no_plain_value_is_left_to_those_who_can_tell_what_it_is(data: bytes) -> None:
+    assert decode_plain(data) is None
+
+
+@given(values)
+def test_a_plain_value_is_read_by_itself_as_with_all_others(value: Any) -> None:
+    data = encode(value)
+    assert decode_plain(data) == (decode(data) if data[0] == PLAIN else None)
