@@ -379,9 +379,10 @@ class ScriptedPlace:
         return True
 
     def _run_one_of(self, worker: SimulatedWorker, service: Service, batch: BatchExecution) -> bool:
-        """Run the next request of a batch, or the present one, to its next stop; tells whether that was its end."""
+        """Run a batch's next request, or the present one, or some more, to a stop; tells whether that was an end."""
         worker.is_started = True
-        ran = batch.run((), -math.inf, self._clock)
+        until = math.inf if self._random.random() < 0.3 else -math.inf  # noqa: PLR2004  to the first that stands out
+        ran = batch.run((), until, lambda: self._begin_behind(worker))
         if ran is Ran.STOPPED:
             worker.is_cut_short = worker.is_stopping
             return False
@@ -397,6 +398,12 @@ class ScriptedPlace:
             if self._random.random() < 0.5:  # noqa: PLR2004  as if some time had gone by, or not
                 worker.collect()
         return True
+
+    def _begin_behind(self, worker: SimulatedWorker) -> float:
+        """Note that one of a batch has ended, so that the worker is on the next one; gives the time."""
+        if worker.seq is not None:
+            worker.seq += 1
+        return self._clock()
 
     def _deliver(self, worker: SimulatedWorker) -> None:
         number, listener = worker.number, self._listener

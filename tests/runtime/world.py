@@ -143,14 +143,20 @@ class _WatchedBatch:
         return self._stop, rest
 
     def run(self, urgent: Sized, until: float, clock: Callable[[], float]) -> Ran:
-        batch = self._batch
+        batch, at = self._batch, -math.inf
+
+        def read() -> float:
+            nonlocal at
+            at = clock()
+            return at
+
         while True:
             if not self._is_at_stop:
                 self._world.note_begun(self._plan, self._block.message(self._block.start + batch.position))
             self._world.note_step(self._plan)
-            ran: Ran = batch.run((), -math.inf, clock)
+            ran: Ran = batch.run((), -math.inf, read)
             self._is_at_stop = ran is Ran.STOPPED
-            if ran is not Ran.PLAIN or urgent or clock() >= until or batch.position >= self._stop:
+            if ran is not Ran.PLAIN or urgent or at >= until or batch.position >= self._stop:
                 return ran
 
 
