@@ -59,6 +59,16 @@ class Binding:
         self.is_async = False
         """Whether the handler is `async`: a coroutine function or an asynchronous generator."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        # The short cut is made anew: it would travel as code, and be the half of what a small routine's pickle holds.
+        state: Any = super().__getstate__()  # of slots: a pair
+        return {**state[1], "pick": self.pick is not None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)
+        self.pick = _pick(self.required) if state["pick"] else None
+
     def pick_renamed(self, mapping: tuple[tuple[str, str], ...]) -> Callable[[dict[str, Any]], tuple[Any, ...]] | None:
         """Give a `pick` for data that comes under other names; None where that cannot be told by the names alone.
 

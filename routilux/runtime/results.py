@@ -132,7 +132,8 @@ class Results:
         self, outputs: tuple[Output, ...], take: Callable[[Output], Message | None]
     ) -> tuple[Output, Item] | None:
         for output in outputs:
-            while (message := self._take_message(output, take)) is not None:
+            # Looked at first without a step of its own, which costs ten times as much: most have nothing, most times.
+            while output.mailbox and (message := self._take_message(output, take)) is not None:
                 try:
                     return output, read_payload(message.payload, self._codec)
                 except ValueDecodingError as error:

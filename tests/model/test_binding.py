@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -335,3 +336,32 @@ def takes_coroutine(a: Any) -> Any:
 )
 def test_an_async_handler_is_known_by_its_definition(handler: Any, expected: bool) -> None:
     assert compile_binding(handler, "slot 'in' of Parse").is_async is expected
+
+
+@pytest.mark.parametrize(
+    ("handler", "data"),
+    [
+        (lambda: None, {}),
+        (lambda data: data, {"a": 1}),
+        (lambda a: a, {"a": 1}),
+        (lambda *, a: a, {"a": 1}),
+        (lambda a=0: a, {}),
+        (lambda a, b: (a, b), {"a": 1, "b": 2}),
+        (lambda a, /, b=3, **rest: (a, b, rest), {"a": 1, "c": 2}),
+    ],
+)
+def test_a_binding_travels_without_code_and_takes_data_as_before(
+    handler: Callable[..., Any], data: dict[str, Any]
+) -> None:
+    binding = compile_binding(handler, "slot 'in'")
+    arrived = pickle.loads(pickle.dumps(binding))  # which carries no function of a function
+    assert type(arrived) is type(binding)
+    assert (arrived.parameters, arrived.required, arrived.takes_any) == (
+        binding.parameters,
+        binding.required,
+        binding.takes_any,
+    )
+    assert arrived.bind(data) == binding.bind(data)
+    assert (arrived.pick is None) is (binding.pick is None)
+    if binding.pick is not None:
+        assert arrived.pick(data) == binding.pick(data)

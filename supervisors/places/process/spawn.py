@@ -7,6 +7,9 @@ Theory of operation. A process that asks the kernel to be killed when its parent
 started it ends. So every process is started by one thread, which is started when it is first needed and lives as long
 as the program; an actor's thread may come and go. That thread is also why a start does not keep an actor waiting.
 
+What a worker gets of the program's own (`Moment`) is read once for all whose start was asked for before: a job starts
+its workers together, and reading it takes longer than anything else about a start that is done here.
+
 A worker is forked by a zygote (`zygotes`), which is the parent that it ends with, or run by a fresh interpreter. There
 is no `fork` here: the program has threads, and locks that they hold.
 
@@ -24,6 +27,7 @@ import queue
 import socket
 import subprocess
 import threading
+from functools import cached_property
 
 from supervisors.places.process.guardian import Guardian
 from supervisors.places.process.interpreter import command_of, told_search_path
@@ -32,7 +36,7 @@ from supervisors.places.process.page import Page, create_page_file
 from supervisors.places.process.reap import Ended, count_oom_kills, end_tree, own_peak_bytes, reap, watch_death
 from supervisors.places.process.stack import StackReader
 from supervisors.places.process.surroundings import open_folder, read_surroundings
-from supervisors.places.process.zygotes import RefusedError, Zygote, Zygotes
+from supervisors.places.process.zygotes import Kind, RefusedError, Zygote, Zygotes, read_kind
 from supervisors.reasons import ErrorRecord, record_error
 from supervisors.renewals import renewals
 from supervisors.wire.forking import Fork
@@ -40,6 +44,25 @@ from supervisors.wire.frames import Spawned, encode_frame
 
 _CLOSE_SECONDS = 5.0
 """What the thread gets to finish a start when the program ends (arbitrary)."""
+
+
+class Moment:
+    """What the program has while some workers are started, each part read when the first of them needs it."""
+
+    @cached_property
+    def surroundings(self) -> bytes:
+        """What a forked worker takes over from it."""
+        return read_surroundings()
+
+    @cached_property
+    def kind(self) -> Kind:
+        """Which zygotes can fork them."""
+        return read_kind()
+
+    @cached_property
+    def oom_kills(self) -> int:
+        """How many processes the system had ended before, as memory ran out."""
+        return count_oom_kills()
 
 
 class Birth:
@@ -77,10 +100,10 @@ class Birth:
         self.channel, self._far_end = socket.socketpair()
         self.channel.setblocking(False)
 
-    def perform(self, zygotes: Zygotes, guardian: Guardian) -> None:
+    def perform(self, zygotes: Zygotes, guardian: Guardian, moment: Moment) -> None:
         """Start the process and report on the channel; the spawner's call. Never raises."""
         try:
-            self._start(zygotes)
+            self._start(zygotes, moment)
             guardian.add(self.pid)
             self._far_end.send(encode_frame(Spawned(), self.incarnation))
         except RefusedError as error:
@@ -118,11 +141,11 @@ class Birth:
             self.stack.close()
             self.stack = None
 
-    def _start(self, zygotes: Zygotes) -> None:
+    def _start(self, zygotes: Zygotes, moment: Moment) -> None:
         is_forked = self._launch.is_forked
-        self.oom_kills = count_oom_kills()
+        self.oom_kills = moment.oom_kills
         with contextlib.ExitStack() as stack:
-            page_fd = create_page_file(read_surroundings() if is_forked else told_search_path())
+            page_fd = create_page_file(moment.surroundings if is_forked else told_search_path())
             self.stack = StackReader(page_fd)
             self.page = Page(page_fd)
             self.page.clear()
@@ -133,16 +156,16 @@ class Birth:
             os.set_blocking(self.stdout_fd, False)
             os.set_blocking(self.stderr_fd, False)
             if is_forked:
-                self._fork(zygotes, page_fd, stdout, stderr)
+                self._fork(zygotes, moment.kind, page_fd, stdout, stderr)
             else:
                 self._run_interpreter(page_fd, stdout, stderr)
 
-    def _fork(self, zygotes: Zygotes, page_fd: int, stdout: int, stderr: int) -> None:
+    def _fork(self, zygotes: Zygotes, kind: Kind, page_fd: int, stdout: int, stderr: int) -> None:
         request = Fork(self.incarnation, self.max_frame_bytes, len(self._inherited))
         folder = open_folder()
         try:
             fds = (self._far_end.fileno(), page_fd, stdout, stderr, folder, *self._inherited)
-            self._zygote, self.pid, self.death_fd = zygotes.fork(self._launch.preload, request, fds)
+            self._zygote, self.pid, self.death_fd = zygotes.fork(kind, self._launch.preload, request, fds)
         finally:
             os.close(folder)
 
@@ -238,8 +261,14 @@ class Spawner:
 
 
 def _serve(births: queue.SimpleQueue[Birth | None], zygotes: Zygotes, guardian: Guardian) -> None:
+    moment, waiting = Moment(), 0
     while (birth := births.get()) is not None:
-        birth.perform(zygotes, guardian)
+        if waiting == 0:
+            # Nothing of it is read before all these were asked for.
+            moment, waiting = Moment(), births.qsize()
+        else:
+            waiting -= 1
+        birth.perform(zygotes, guardian, moment)
         del birth  # do not keep its descriptors alive while waiting
 
 

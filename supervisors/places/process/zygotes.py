@@ -260,6 +260,27 @@ class Zygote:
         return None
 
 
+class Kind(NamedTuple):
+    """What a process that was forked has from its zygote for good, but for the modules."""
+
+    command: tuple[str, ...]
+    variables: tuple[tuple[bytes, bytes], ...]
+    user: tuple[int, ...]
+    groups: tuple[int, ...]
+
+
+def read_kind() -> Kind:
+    """Give the kind that a zygote has which this process starts now."""
+    names = sorted(name for name in os.environb if name.startswith(_READ_BY_INTERPRETERS))
+    variables = tuple((name, os.environb.get(name, b"")) for name in names)
+    groups = (*os.getresgid(), *os.getgroups())
+    return Kind(tuple(interpreter()), variables, os.getresuid(), groups)
+
+
+_Key = tuple[Kind, tuple[str, ...]]
+"""Of a zygote: its kind and its modules."""
+
+
 class Zygotes:
     """The zygotes of this program, by what their workers begin with. One thread alone calls `fork`."""
 
@@ -267,8 +288,8 @@ class Zygotes:
         self._zygotes: OrderedDict[_Key, Zygote] = OrderedDict()
         """Those used last at the end."""
 
-    def fork(self, modules: Sequence[str], request: Fork, fds: Sequence[int]) -> tuple[Zygote, int, int]:
-        """Have a worker of a zygote that has imported `modules`, which is started if there is none.
+    def fork(self, kind: Kind, modules: Sequence[str], request: Fork, fds: Sequence[int]) -> tuple[Zygote, int, int]:
+        """Have a worker of a zygote of that kind that has imported `modules`, which is started if there is none.
 
         One that turns out to be lost is replaced, once: the worker that it may have forked has heard nothing.
 
@@ -279,11 +300,11 @@ class Zygotes:
             StartError: a module could not be imported, or there was no process to be had.
             OSError: no descriptor is left, or one that was given is none.
         """
-        zygote = self._get(modules)
+        zygote = self._get(kind, modules)
         try:
             return zygote, *zygote.fork(request, fds)
         except ZygoteLostError:
-            zygote = self._get(modules)
+            zygote = self._get(kind, modules)
             return zygote, *zygote.fork(request, fds)
 
     def close(self) -> None:
@@ -297,15 +318,21 @@ class Zygotes:
         for zygote in self._zygotes.values():
             zygote.disown()
 
-    def _get(self, modules: Sequence[str]) -> Zygote:
-        key = _key(modules)
-        zygote = self._zygotes.get(key)
-        if zygote is None or zygote.is_lost:
+    def _get(self, kind: Kind, modules: Sequence[str]) -> Zygote:
+        key = (kind, tuple(modules))
+        if not self._is_there(key):
+            # Anew: the program may have changed since it was read, by a module that another zygote was to import.
+            key = (read_kind(), tuple(modules))
+        if not self._is_there(key):
             self._make_room()
             zygote = self._zygotes[key] = Zygote(modules)
             zygote.warm()
         self._zygotes.move_to_end(key)
-        return zygote
+        return self._zygotes[key]
+
+    def _is_there(self, key: _Key) -> bool:
+        zygote = self._zygotes.get(key)
+        return zygote is not None and not zygote.is_lost
 
     def _make_room(self) -> None:
         for key, zygote in tuple(self._zygotes.items()):
@@ -314,23 +341,6 @@ class Zygotes:
         idle = [key for key, zygote in self._zygotes.items() if zygote.is_idle]
         for key in idle[: max(0, len(idle) - IDLE_LIMIT + 1)]:
             self._zygotes.pop(key).close()
-
-
-class _Key(NamedTuple):
-    """What a process that was forked has from its zygote for good."""
-
-    command: tuple[str, ...]
-    variables: tuple[tuple[bytes, bytes], ...]
-    user: tuple[int, ...]
-    groups: tuple[int, ...]
-    modules: tuple[str, ...]
-
-
-def _key(modules: Sequence[str]) -> _Key:
-    names = sorted(name for name in os.environb if name.startswith(_READ_BY_INTERPRETERS))
-    variables = tuple((name, os.environb.get(name, b"")) for name in names)
-    groups = (*os.getresgid(), *os.getgroups())
-    return _Key(tuple(interpreter()), variables, os.getresuid(), groups, tuple(modules))
 
 
 def _start(channel_fd: int) -> tuple[int, int]:

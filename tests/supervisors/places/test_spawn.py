@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import queue
 import resource
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import cast
 
 import psutil
 import pytest
 
+from supervisors.places.process.guardian import Guardian
 from supervisors.places.process.launch import Launch
-from supervisors.places.process.spawn import Birth, Spawner, spawner
+from supervisors.places.process.spawn import Birth, Moment, Spawner, _serve, spawner
+from supervisors.places.process.zygotes import Zygotes
 from supervisors.reasons import StartFailed
 from tests.supervisors.places.bench import LAUNCHES, Driver, driven, gone
 
@@ -42,6 +46,32 @@ def test_nothing_is_started_by_one_that_was_not_begun() -> None:
         Spawner().start(birth)
     birth.close()
     birth._far_end.close()
+
+
+class Recorded(Birth):
+    """Starts nothing, and keeps what it would have had of the program."""
+
+    def __init__(self, births: queue.SimpleQueue[Birth | None], then: tuple[Birth | None, ...] = ()) -> None:
+        self.births = births
+        self.then = then
+        self.moment: Moment | None = None
+
+    def perform(self, zygotes: Zygotes, guardian: Guardian, moment: Moment) -> None:
+        self.moment = moment
+        for birth in self.then:
+            self.births.put(birth)
+
+
+def test_what_the_program_has_is_read_once_for_those_that_wait_and_anew_for_those_that_come_later() -> None:
+    births: queue.SimpleQueue[Birth | None] = queue.SimpleQueue()
+    later = [Recorded(births), Recorded(births)]
+    waiting = [Recorded(births), Recorded(births, (*later, None)), Recorded(births)]
+    for birth in waiting:
+        births.put(birth)
+    _serve(births, cast("Zygotes", None), cast("Guardian", None))
+    first, second = {birth.moment for birth in waiting}, {birth.moment for birth in later}
+    assert None not in first | second
+    assert (len(first), len(second), first & second) == (1, 1, set())
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")

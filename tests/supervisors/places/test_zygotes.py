@@ -21,7 +21,7 @@ import pytest
 from supervisors.places.base import Lost, Port
 from supervisors.places.process.launch import Launch, has_zygotes
 from supervisors.places.process.spawn import spawner
-from supervisors.places.process.zygotes import IDLE_LIMIT, Zygote
+from supervisors.places.process.zygotes import IDLE_LIMIT, Zygote, Zygotes, read_kind
 from supervisors.reasons import Crashed, Killed, StartFailed
 from tests import leaks
 from tests.supervisors.places.bench import LAUNCH, PATIENCE, Bench, Driver, driven, gone
@@ -193,6 +193,18 @@ def test_an_interpreter_with_other_variables_is_another_zygote(monkeypatch: pyte
     ).stdout
     with driven(service=Telling()) as driver:
         assert ask(driver, "hashed") == int(expected)
+
+
+def test_a_zygote_is_known_by_what_the_program_has_when_it_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    zygotes, read_before = Zygotes(), read_kind()
+    monkeypatch.setenv("PYTHONHASHSEED", "7")
+    try:
+        zygote = zygotes._get(read_before, ())
+        assert zygotes._get(read_kind(), ()) is zygote
+        monkeypatch.undo()
+        assert zygotes._get(read_kind(), ()) is not zygote
+    finally:
+        zygotes.close()
 
 
 # -- Modules that are there from the start
