@@ -228,11 +228,13 @@ class Loop:
                 if inbound.is_stopping or not port.wait_for_room():
                     return ran
                 continue
-            if ran is Ran.APART or port.seq == stop:
+            if ran is Ran.APART:
                 return ran
-            if not calls:
+            # The last one may wait for those of the next batch, but not while the deputy listens, or for too long.
+            is_over = port.seq == stop
+            if not calls and (not is_over or interrupts or port.started >= self._send_by):
                 self._send_results(before + port.seq)
-            if calls:
+            if is_over or calls:
                 return ran
             port.started = time.monotonic()
             self._page.begin(before + port.seq, port.started, port.seq)

@@ -134,6 +134,24 @@ def test_what_is_short_between_two_that_take_long_is_told_while_the_second_one_r
         driver.run(lambda: second in driver.done)
 
 
+def test_the_last_of_a_batch_is_told_while_the_first_of_the_next_one_takes_long(tmp_path: Path) -> None:
+    gates = [tmp_path / "first", tmp_path / "second"]
+    with driven(service=BatchBench()) as driver:
+        opened(driver)
+        before = driver.ask("echo", "before")
+        driver.ask("block", str(gates[0]))
+        short = driver.ask("echo", "short")
+        driver.hand_out()
+        second = driver.ask("block", str(gates[1]))
+        driver.hand_out()
+        assert not driver.waiting, "both batches are on their way"
+        driver.run(lambda: before in driver.done)  # told by the deputy, which listens from then on
+        gates[0].touch()
+        driver.run(lambda: short in driver.done)
+        gates[1].touch()
+        driver.run(lambda: second in driver.done)
+
+
 def test_a_hold_gives_back_what_was_not_begun_when_the_present_one_has_ended(tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     with driven(service=BatchBench()) as driver:
