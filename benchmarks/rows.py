@@ -95,7 +95,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "arrays-ahead",
-        "the same, sent without waiting for the answers; the limit has two on their way",
+        "the same, four on their way at a time; the limit has two",
         "arrays",
         1_024,
         tuple(Figure(f"{size} MB", "GB/s", "more") for size in (1, 16, 64)),
