@@ -254,6 +254,7 @@ class Loop:
             if used:
                 attached.tell_kept()
                 port.forget()
+            began = port.started
             port.seq = seq = port.seq + 1
             port.started = ended = now()
             if seq < stop:
@@ -261,7 +262,7 @@ class Loop:
             else:
                 rest(before + seq)
             # While the deputy listens it does not look whether something waits behind the next one.
-            if calls or inbound.is_listened_to:
+            if ended - began >= LONG_TURN_SECONDS or calls or inbound.is_listened_to:
                 interrupts.append(seq)
             return ended
 

@@ -13,7 +13,7 @@ import pytest
 
 from supervisors.places.base import CLOSED, Lost
 from supervisors.places.process.link import WINDOW_LIMIT
-from supervisors.places.process.outbound import LINGER_SECONDS
+from supervisors.places.process.outbound import LINGER_SECONDS, LONG_TURN_SECONDS
 from supervisors.reasons import Crashed, Killed, ProtocolError
 from supervisors.wire.frames import DoneBatch, encode_frame
 from tests.supervisors.places.bench import BatchBench, Driver, Results, driven, own_channel
@@ -150,6 +150,16 @@ def test_the_last_of_a_batch_is_told_while_the_first_of_the_next_one_takes_long(
         driver.run(lambda: short in driver.done)
         gates[1].touch()
         driver.run(lambda: second in driver.done)
+
+
+def test_the_result_of_one_that_takes_a_millisecond_waits_for_no_others() -> None:
+    with driven(service=BatchBench()) as driver:
+        count = opened(driver)
+        driver.together.clear()
+        for _ in range(5):
+            driver.ask("wait", LONG_TURN_SECONDS)
+        driver.run(lambda: len(driver.done) == count + 5)
+    assert driver.together == [1] * 5
 
 
 def test_a_hold_gives_back_what_was_not_begun_when_the_present_one_has_ended(tmp_path: Path) -> None:
