@@ -52,7 +52,7 @@ GATED: tuple[Row, ...] = (
         "routines",
         "processor time of a message at each routine of a chain",
         "cost",
-        30_000,
+        300_000,
         _FIGURES,
         tuple(Entry(f"{count}", "growing:Chain", options={"routines": count}) for count in (10, 200)),
         reference="10",
