@@ -109,9 +109,7 @@ class Link:
         # Numbers grow from one request to the next, so where the first and the last are these, all between them are.
         if not 0 < count <= len(outstanding) or outstanding[0] != first or outstanding[count - 1] != first + count - 1:
             raise FrameError(self._breach(first, f"{count} done"))
-        for _ in range(count):
-            outstanding.popleft()
-        self._note_returned(count)
+        self._drop(count)
         (seconds,) = _believable([seconds])
         self._learn(seconds / count, count)
         return seconds
@@ -211,14 +209,16 @@ class Link:
         oldest = list(islice(outstanding, count))
         if oldest != seqs:
             raise FrameError(self._breach(next(seq for seq, due in zip_longest(seqs, oldest) if seq != due), what))
+        self._drop(count)
+
+    def _drop(self, count: int) -> None:
+        """Hold the oldest `count` no more: they were reported."""
+        outstanding = self._outstanding
         if count == len(outstanding):
             outstanding.clear()
         else:
-            for _ in seqs:
+            for _ in range(count):
                 outstanding.popleft()
-        self._note_returned(count)
-
-    def _note_returned(self, count: int) -> None:
         self._returned += count
         if self.doubted:
             self.doubted = max(0, self.doubted - count)

@@ -121,9 +121,7 @@ class Outgoing:
         """
         if self._seqs:
             self.flush()
-        append_frame(
-            self._batches, DeliverBatch(self._link.epoch, first, batch), self._incarnation, self._max_frame_bytes
-        )
+        self._add(self._batches, DeliverBatch(self._link.epoch, first, batch))
         self._link.send(range(first, first + count))
 
     def flush(self) -> None:
