@@ -18,10 +18,6 @@ TOO_LONG = (
     "memory than there is or will be: give the job a larger shared_memory_limit, or let go of arrays that are kept"
 )
 
-_TEXT = frozenset({str})
-_BRIEF = frozenset({type(None), bool, int, float, str, bytes})
-"""Types of plain values without parts."""
-
 
 class Buffers:
     """Collects the large buffers of a value."""
@@ -76,14 +72,14 @@ def _encode_arrays(value: Any, buffers: Buffers) -> bytes | None:
     value, or one that takes a closer look.
     """
     numpy = sys.modules.get("numpy")
-    if numpy is None or value.__class__ is not dict or not _TEXT.issuperset(map(type, value)):
+    if numpy is None or value.__class__ is not dict or not values.TEXT.issuperset(map(type, value)):
         return None
     for part in value.values():
         if type(part) is numpy.ndarray:
             dtype = part.dtype
             if dtype.hasobject or dtype.metadata is not None or dtype.names is not None:
                 return None
-        elif type(part) not in _BRIEF:
+        elif type(part) not in values.SCALARS:
             return None
     try:
         data = values.encode_data(value, buffers.take)

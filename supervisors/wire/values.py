@@ -36,14 +36,15 @@ PICKLE = b"\x02"
 PROTOCOL = 5
 """Of pickles."""
 
-_SCALARS = frozenset({type(None), bool, int, float, str, bytes})
+SCALARS = frozenset({type(None), bool, int, float, str, bytes})
 """Types that MessagePack gives back as they were (checked exactly: subclasses do not come back).
 
 Integers beyond 64 bits and text with lone surrogates make msgspec raise; they go by pickle.
 """
-_USUAL = _SCALARS - {bytes}
+_USUAL = SCALARS - {bytes}
 """Types whose sizes are not looked at: that would cost each small value a third more (measured)."""
-_TEXT = frozenset({str})
+TEXT = frozenset({str})
+"""The type of keys that are text."""
 _FEW = 6
 """Values of a dict up to which they are looked at one by one: for more the built-in loop costs less (measured)."""
 _DEPTH = 32
@@ -93,16 +94,10 @@ def encode(value: Any, path: str = "value") -> bytes:
         ValueEncodingError: some part cannot be carried; the error's `path` names it. Whatever
             the value's own methods raise is turned into this, `SystemExit` included.
     """
-    if value.__class__ is dict and _USUAL.issuperset(map(type, value.values())) and _TEXT.issuperset(map(type, value)):
-        # As `encode_plain`, whose calls each common payload would pay.
-        try:
-            packed = _packer.encode(value)
-        except (OverflowError, UnicodeEncodeError):  # a huge integer, a lone surrogate
-            return encode_code(value, path)
-        if len(packed) >= MAX_VALUE_BYTES:
-            raise ValueEncodingError(path, TOO_LONG)
-        return PLAIN + packed
-    plain = encode_plain(value, path)
+    if value.__class__ is dict and TEXT.issuperset(map(type, value)):
+        plain = encode_parameters(value, path)
+    else:
+        plain = encode_plain(value, path)
     return encode_code(value, path) if plain is None else plain
 
 
@@ -240,7 +235,7 @@ def _plain_size(value: Any) -> int:
     kind = type(value)
     if kind is dict:
         # The common payload, a flat dict with text keys, is decided by two loops in C.
-        if not _TEXT.issuperset(map(type, value)):
+        if not TEXT.issuperset(map(type, value)):
             return _NOT_PLAIN
         parts = value.values()
         if _USUAL.issuperset(map(type, parts)):
@@ -253,7 +248,7 @@ def _plain_size(value: Any) -> int:
                 break
         else:
             return size
-    elif kind in _SCALARS:
+    elif kind in SCALARS:
         return len(value) if kind is bytes else 0
     elif kind is not list:
         return _NOT_PLAIN
@@ -267,18 +262,18 @@ def _container_size(value: Any, seen: set[int], depth: int) -> int:
     seen.add(id(value))
     parts: Iterable[Any] = value
     if type(value) is dict:
-        if not _TEXT.issuperset(map(type, value)):
+        if not TEXT.issuperset(map(type, value)):
             return _NOT_PLAIN
         parts = value.values()
     kinds = set(map(type, parts))
     size = sum([len(part) for part in parts if type(part) is bytes]) if bytes in kinds else 0
-    kinds -= _SCALARS
+    kinds -= SCALARS
     if not kinds:
         return size
     if not kinds <= {dict, list}:
         return _NOT_PLAIN
     for part in parts:
-        if type(part) not in _SCALARS:
+        if type(part) not in SCALARS:
             inner = _container_size(part, seen, depth - 1)
             if inner == _NOT_PLAIN:
                 return _NOT_PLAIN
@@ -427,7 +422,7 @@ class _Search:
             self._looks -= 1
             if self._looks < 0 or self._tries == 0 or self._bytes <= 0:
                 return None
-            if type(part) in _SCALARS or id(part) in self._seen:
+            if type(part) in SCALARS or id(part) in self._seen:
                 continue
             self._seen[id(part)] = part
             failure = self._try(part)
