@@ -294,21 +294,34 @@ class Streaming(Routine):
         self.state["done"] = True
 
 
+class Gated(Step):
+    """Takes a message in some milliseconds until the gate is open, so that the stream is not over before."""
+
+    def __init__(self, gate: threading.Event) -> None:
+        super().__init__(seconds=0.0)
+        self.gate = gate
+
+    def meet_trouble(self, seq: int) -> None:
+        self.gate.wait(0.005)
+
+
 STREAMED = 6_000
 
 
 @pytest.mark.processes
 @pytest.mark.parametrize("place", ["thread", "process"])
 def test_a_turn_that_streams_rests_in_its_middle_and_is_gone_on_with_elsewhere(tmp_path: Path, place: str) -> None:
+    gate = threading.Event()
+
     def make() -> Flow:
         flow = Flow("streaming")
         flow.add_routine(Streaming(), "source", **PLACES[place])
-        flow.add_routine(Step(seconds=0.0), "sink", capacity=50)
+        flow.add_routine(Gated(gate), "sink", capacity=50)
         flow.connect("source", "out", "sink", "input")
         return flow
 
     job = make().start("source", {"upto": STREAMED}, store=tmp_path, job_id="job")
-    wait_until(lambda: handled(job, "sink") > 100)
+    wait_until(lambda: handled(job, "sink") > 20)
     for _ in range(3):
         info = job.pause(timeout=20)
         assert info is not None
@@ -321,6 +334,7 @@ def test_a_turn_that_streams_rests_in_its_middle_and_is_gone_on_with_elsewhere(t
     job.pause(timeout=20)
     assert handled(job, "sink") < STREAMED
     job.leave()
+    gate.set()
     state = Flow.resume(tmp_path, "job", flow=make()).wait(60)
     assert state.status == "completed"
     sink = state.routine_states["sink"]["state"]
