@@ -12,7 +12,8 @@ loop goes on behind it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sized
+import math
+from collections.abc import Sized
 from typing import Any
 
 from routilux.blocks import Block, Keys
@@ -24,8 +25,7 @@ from routilux.turn.outbox import BYTES_BOUND, NOTHING
 from routilux.turn.state import StateTurn
 from routilux.turn.steps import Steps
 from routilux.turn.tracked import with_copies_of_views
-from supervisors.places.base import Port, Ran
-from supervisors.places.copies import generation
+from supervisors.places.base import Port, Ran, Watch
 from supervisors.wire.outside import OUTSIDE_TAG
 from supervisors.wire.values import decode_plain, encode_parameters
 
@@ -134,27 +134,32 @@ class BatchExecution(TurnExecution):
         return self._at - self._block.start
 
     def run(  # noqa: C901, PLR0912  what each turn passes is spelled out here
-        self, urgent: Sized, until: float, clock: Callable[[], float]
+        self, watch: Watch, urgent: Sized, until: float
     ) -> Ran:
         """Run turns, of which the first may be one that was not over.
 
         Args:
+            watch: who looks on.
             urgent: not empty when no other turn shall begin.
             until: clock reading from which on none shall.
-            clock: gives these readings.
         """
         if self._steps is not None:
             return Ran.APART if self.advance() else Ran.STOPPED
-        route, payloads = self._route, self._block.payloads
-        handler, pick, decode, home = route.handler, route.pick, self._decode, generation.number
+        route, payloads, start = self._route, self._block.payloads, self._block.start
+        handler, pick, decode = route.handler, route.pick, self._decode
+        clock, mark, note, ran, first = watch
+        ran, first = ran - start, first - start
         ats, ends, out = self._ats, self._ends, self._out
         before = cell.turn
         cell.turn = self
         self._held_bytes = 0
+        now = clock()
         try:
             # What every short turn costs here: no function is called, and no attribute asked for, that need not be.
             for at in range(self._at, self._stop):
                 self._at = at
+                if note is not None:
+                    note(ran + at, now, first + at)
                 if pick is None:
                     returned = self._call_handler()
                 else:
@@ -168,13 +173,13 @@ class BatchExecution(TurnExecution):
                         returned = self._call_handler()
                     else:
                         returned = handler(*picked)
-                if generation.number != home:
+                if not mark[0]:
                     return Ran.COPIED
                 if self._is_marked or returned is not None:
                     if not self._is_plain(returned):
                         break
                     if self._held_bytes >= BYTES_BOUND:
-                        until = 0.0
+                        until = -math.inf
                 now = clock()
                 self._turn_from = end = len(out)
                 ends.append(end)

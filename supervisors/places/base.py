@@ -20,6 +20,7 @@ from enum import Enum
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from supervisors.errors import UndescribedError
+from supervisors.places.copies import Mark
 from supervisors.reasons import Reason, Shutdown, record_error
 
 CLOSED = Shutdown("closed")
@@ -383,6 +384,25 @@ class Ran(Enum):
     COPIED = "copied"
 
 
+class Watch(NamedTuple):
+    """Who looks on while a batch is run: all of it is asked or told for each request, at the price of a built-in call.
+
+    Args:
+        clock: gives clock readings.
+        mark: tells this process from copies that a request makes of it.
+        note: told of each as it begins: how many have run before it, since when it runs, and its number; None where
+            nobody asks.
+        ran: what it is told for the first one of the batch.
+        first: the number of that one.
+    """
+
+    clock: Callable[[], float]
+    mark: Mark
+    note: Callable[[int, float, int], None] | None = None
+    ran: int = 0
+    first: int = 0
+
+
 class BatchExecution(Execution, Protocol):
     """Many requests that are run one after the other. Belongs to one thread, but for `take_results`."""
 
@@ -390,13 +410,13 @@ class BatchExecution(Execution, Protocol):
     def position(self) -> int:
         """How many of them are done with."""
 
-    def run(self, urgent: Sized, until: float, clock: Callable[[], float]) -> Ran:
+    def run(self, watch: Watch, urgent: Sized, until: float) -> Ran:
         """Run requests, of which the first may be one that was at a stop; what one raises is its failure.
 
         Args:
+            watch: who looks on.
             urgent: not empty when no other one shall begin.
             until: clock reading from which on none shall.
-            clock: gives these readings.
         """
 
     def take_results(self) -> tuple[int, BatchResults, float, float] | None:

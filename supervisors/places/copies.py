@@ -18,28 +18,37 @@ from typing import NoReturn, Protocol
 from supervisors.renewals import renewals
 
 
-class Generation:
-    """How many forks lie between the program's first process and this one; read without a call."""
+class Mark(Protocol):
+    """Tells the process that made it from its copies."""
 
-    number = 0
+    def __getitem__(self, index: int, /) -> int:
+        """Give for 0 something that is true in the process that made the mark, and 0 in its copies."""
+
+
+class Generation:
+    """How many forks of the interpreter lie between the program's first process and this one; read without a call."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.mark = [1]
+        """A mark of this process that costs nothing: one for copies that the interpreter makes."""
+
+    def count_copy(self) -> None:
+        """Note that this is a copy from here on."""
+        self.number += 1
+        self.mark[0] = 0
+        self.mark = [1]
 
 
 generation = Generation()
 """That of this process. Whoever runs requests compares it with the one in which it was made."""
 
 
-class Mark(Protocol):
-    """Tells the process that made it from its copies, however they were made."""
-
-    def __getitem__(self, index: int, /) -> int:
-        """Give for 0 something that is true in the process that made the mark, and 0 in its copies."""
-
-
 _MADV_WIPEONFORK = 18  # madvise(2); the module has no name for it
 
 
 def make_mark() -> Mark:
-    """Make a mark for this process."""
+    """Make a mark for this process, and for copies however they are made."""
     if sys.platform == "linux":
         memory = mmap.mmap(-1, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         try:
@@ -70,8 +79,4 @@ def leave_copy(error: BaseException | None) -> NoReturn:
     os._exit(code if isinstance(code, int) else (0 if code is None else 1))
 
 
-def _count_copy() -> None:
-    generation.number += 1
-
-
-renewals.add(_count_copy)
+renewals.add(generation.count_copy)

@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterable, Sized
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 from supervisors.errors import InternalError, RequestTooLongError
@@ -32,8 +33,10 @@ from supervisors.places.base import (
     Lost,
     Ran,
     Service,
+    Watch,
     Worker,
 )
+from supervisors.places.copies import generation
 from supervisors.places.reports import Done, Failed, Parked, Part, Ready
 from supervisors.places.simulated import Delivery, SimulatedPort, SimulatedWorker
 from supervisors.reasons import Crashed, Reason, Shutdown, StartFailed, record_error
@@ -382,7 +385,8 @@ class ScriptedPlace:
         """Run a batch's next request, or the present one, or some more, to a stop; tells whether that was an end."""
         worker.is_started = True
         until = math.inf if self._random.random() < 0.3 else -math.inf  # noqa: PLR2004  to the first that stands out
-        ran = batch.run((), until, lambda: self._begin_behind(worker))
+        watch = Watch(self._clock, generation.mark, partial(self._note, worker), 0, worker.first)
+        ran = batch.run(watch, (), until)
         if ran is Ran.STOPPED:
             worker.is_cut_short = worker.is_stopping
             return False
@@ -399,11 +403,10 @@ class ScriptedPlace:
                 worker.collect()
         return True
 
-    def _begin_behind(self, worker: SimulatedWorker) -> float:
-        """Note that one of a batch has ended, so that the worker is on the next one; gives the time."""
-        if worker.seq is not None:
-            worker.seq += 1
-        return self._clock()
+    @staticmethod
+    def _note(worker: SimulatedWorker, _ran: int, _since: float, seq: int) -> None:
+        """Note that a worker is on one of its batch."""
+        worker.seq = seq
 
     def _deliver(self, worker: SimulatedWorker) -> None:
         number, listener = worker.number, self._listener

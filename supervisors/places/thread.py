@@ -31,6 +31,7 @@ from supervisors.places.base import (
     Ran,
     RequestAbandoned,
     Service,
+    Watch,
     Worker,
     tell_failure,
 )
@@ -115,6 +116,7 @@ class ThreadPlace:
         self._ungranted = 0
         self._since = 0.0
         self._generation = generation.number
+        self._watch = Watch(clock, generation.mark)
 
     def start(self, number: int, boot: Any) -> None:
         """Boot the service at the next `advance`."""
@@ -180,9 +182,9 @@ class ThreadPlace:
         self._until = now + HELD_SECONDS
         self._batch = cast("BatchService", self._service).begin_batch(request, self, now)
         if count > 1 and not self._is_watched:
-            self._watch()
+            self._ask_for_a_look()
 
-    def _watch(self) -> None:
+    def _ask_for_a_look(self) -> None:
         if self._flusher is not None:
             self._is_watched = True
             if not self._flusher.watch(self._tell_late):
@@ -214,7 +216,7 @@ class ThreadPlace:
         position = batch.position
         self._until = self._clock() + (0.0 if self._flusher is None else HELD_SECONDS)
         try:
-            ran = batch.run(self._urgent, self._until, self._clock)
+            ran = batch.run(self._watch, self._urgent, self._until)
         except BaseException as error:  # noqa: BLE001  whatever a request raises is its failure
             self._fail(service, error)
             return
@@ -420,7 +422,7 @@ class ThreadPlace:
             except BaseException as error:  # noqa: BLE001  of the actor, which ends by it when the request has ended
                 self._is_refused, self._listener_error = True, error
             if self._clock() < self._until:
-                self._watch()  # others may end, and the one behind them go on for long
+                self._ask_for_a_look()  # others may end, and the one behind them go on for long
 
     def _collect(self, batch: BatchExecution) -> list[Finished]:
         results = batch.take_results()

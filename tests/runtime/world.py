@@ -29,7 +29,7 @@ from routilux.runtime.keeping import Keeping
 from routilux.stores.base import Lease
 from routilux.stores.errors import StoreWriteError
 from routilux.stores.memory import MemoryStore
-from supervisors.places.base import Ran
+from supervisors.places.base import Ran, Watch
 from supervisors.places.scripted import Faults
 from supervisors.testing import ScheduleError
 from tests.runtime.seeded import JOB, SeededJob
@@ -142,21 +142,15 @@ class _WatchedBatch:
         self._stop, rest = self._batch.take_rest(behind)
         return self._stop, rest
 
-    def run(self, urgent: Sized, until: float, clock: Callable[[], float]) -> Ran:
-        batch, at = self._batch, -math.inf
-
-        def read() -> float:
-            nonlocal at
-            at = clock()
-            return at
-
+    def run(self, watch: Watch, urgent: Sized, until: float) -> Ran:
+        batch = self._batch
         while True:
             if not self._is_at_stop:
                 self._world.note_begun(self._plan, self._block.message(self._block.start + batch.position))
             self._world.note_step(self._plan)
-            ran: Ran = batch.run((), -math.inf, read)
+            ran: Ran = batch.run(watch, (), -math.inf)
             self._is_at_stop = ran is Ran.STOPPED
-            if ran is not Ran.PLAIN or urgent or at >= until or batch.position >= self._stop:
+            if ran is not Ran.PLAIN or urgent or batch.since >= until or batch.position >= self._stop:
                 return ran
 
 

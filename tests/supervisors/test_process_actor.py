@@ -32,7 +32,7 @@ from supervisors.errors import (
 from supervisors.mailbox import Mailbox
 from supervisors.messages import Down, GetState, Started, Terminate
 from supervisors.places.base import PART_BOUND
-from supervisors.places.process.outbound import LONG_TURN_SECONDS
+from supervisors.places.process.outbound import LINGER_SECONDS
 from supervisors.process_actor import ProcessActor
 from supervisors.reasons import Crashed, Killed, Normal, ProtocolError, Raised, Reason, Shutdown, StartFailed
 from supervisors.telemetry import Telemetry
@@ -431,7 +431,7 @@ def test_asked_to_end_it_finishes_the_message_it_is_on_and_gives_back_what_it_ha
         current = house.future("wait", fifo)
         behind = [house.future("count", number) for number in range(300)]
         # Its worker looks around after what has taken longer than this, and then every so often.
-        behind.append(house.future("rest", LONG_TURN_SECONDS))
+        behind.append(house.future("rest", LINGER_SECONDS))
         back = [house.future("count", number) for number in range(300)]
         with held(fifo):
             house.ref.signal(Terminate(Shutdown("enough")))

@@ -34,10 +34,12 @@ from routilux.turn.service import RoutineService
 from routilux.turn.state import apply_ops, begin_state, decode_state
 from routilux.turn.tables import Incoming, Outgoing
 from routilux.turn.values import PICKLED
-from supervisors.places.base import Ran, RequestAbandoned
+from supervisors.places.base import Ran, RequestAbandoned, Watch
+from supervisors.places.copies import generation
 from supervisors.wire.frames import decode_body, encode_body
 
 CONNECTION = 77
+WATCH = Watch(lambda: 0.0, generation.mark)
 COUNT_BOUND = 7
 
 
@@ -251,9 +253,9 @@ class InBlocks(Runner):
 
     def run_block(self, block: Block, urgent_at: frozenset[int]) -> Block:
         """Run what is run in one go; gives those behind it."""
-        batch = self.batch
+        batch, watch = self.batch, Watch(lambda: self.now, generation.mark)
         try:
-            while (ran := batch.run(Urgent(self, urgent_at), 1_000_000.0, lambda: self.now)) is Ran.STOPPED:
+            while (ran := batch.run(watch, Urgent(self, urgent_at), 1_000_000.0)) is Ran.STOPPED:
                 pass
         except BaseException as error:  # noqa: BLE001  as a place does
             self.tell_before()
@@ -364,7 +366,7 @@ def begin(runner: InBlocks, *messages: list[tuple[str, int]]) -> Tells:
 def test_a_block_whose_results_nobody_wants_leaves_nothing_behind() -> None:
     runner = InBlocks()
     service, batch = begin(runner, [("out", 1)], [("out", 2)])
-    assert batch.run((), 1.0, lambda: 0.0) is Ran.PLAIN
+    assert batch.run(WATCH, (), 1.0) is Ran.PLAIN
     service.settle(accepted=False)
     runner.batch = None
     runner.run([[("out", 3)]])
@@ -381,7 +383,7 @@ def test_seconds_of_a_turn_that_emits_are_counted_from_its_first_emission() -> N
 def test_what_is_let_go_refers_to_nothing_of_the_block() -> None:
     runner = InBlocks()
     service, batch = begin(runner, [("out", 1), ("count", 1)], [("many", 2)])
-    assert batch.run((), 1.0, lambda: 0.0) is Ran.APART
+    assert batch.run(WATCH, (), 1.0) is Ran.APART
     runner.tell_before()
     service.settle(accepted=True)
     assert (batch.position, batch.take_results(), batch.result) == (batch.position, None, None)
@@ -392,8 +394,8 @@ def test_what_is_let_go_refers_to_nothing_of_the_block() -> None:
 def test_in_a_process_no_other_turn_is_begun_once_a_frame_has_much_to_carry() -> None:
     runner = InBlocks(Shape(is_wire=True))
     _service, batch = begin(runner, *[[("half", 0)]] * 4)
-    assert (batch.run((), 1.0, lambda: 0.0), batch.position) == (Ran.PLAIN, 2)
-    assert (batch.run((), 1.0, lambda: 0.0), batch.position) == (Ran.PLAIN, 4)
+    assert (batch.run(WATCH, (), 1.0), batch.position) == (Ran.PLAIN, 2)
+    assert (batch.run(WATCH, (), 1.0), batch.position) == (Ran.PLAIN, 4)
 
 
 @pytest.mark.parametrize(
@@ -403,7 +405,7 @@ def test_what_was_given_to_be_told_is_kept_no_more_while_the_block_goes_on(shape
     runner = InBlocks(shape)
     _service, batch = begin(runner, *[[("half", 0), ("count", 1)]] * 3)
     for _ in range(3):
-        assert batch.run((1,), 1.0, lambda: 0.0) is Ran.PLAIN
+        assert batch.run(WATCH, (1,), 1.0) is Ran.PLAIN
         _position, results, _seconds, _at = batch.take_results()
         assert (len(results), len(results.to_emissions()), len(results.states)) == (1, 1, 1)
         assert not any(batch._out)
@@ -414,7 +416,7 @@ def test_a_turn_goes_on_from_what_those_before_it_in_its_block_have_changed() ->
     for is_wire in (False, True):
         runner = InBlocks(Shape(is_wire))
         _service, batch = begin(runner, [("count", 1)], [("count", 2)], [("out", 3)])
-        assert batch.run((), 1.0, lambda: 0.0) is Ran.PLAIN
+        assert batch.run(WATCH, (), 1.0) is Ran.PLAIN
         runner.tell_before()
         assert (runner.state, len(runner.log)) == ({"count": 3}, 3)
 

@@ -89,13 +89,19 @@ class Deputy:
             if self._is_needed():
                 # First this: from here on the main thread lets no result wait, so none comes behind the flush.
                 self._inbound.is_listened_to = True
-                self._outbound.flush_late()
-                self._inbound.listen(self._is_needed)
+                self._inbound.listen(self._stand_by)
                 self._inbound.is_listened_to = False
             seen = self._page.read().ran
             if seen == ran and not self._is_at_work:
                 return
             ran = seen
+
+    def _stand_by(self) -> bool:
+        """Send what has ended before the one thing that takes long; tells whether there is such."""
+        is_needed = self._is_needed()
+        if is_needed:
+            self._outbound.flush_late()
+        return is_needed
 
     def _is_needed(self) -> bool:
         """Whether the main thread has been busy with one thing for long."""

@@ -3,8 +3,8 @@
 Owns the sending side of the channel in the worker, and the results not yet sent. Keeps the order in which
 things happened. Never receives, never runs a request.
 
-Results leave when nothing is left to do, when there are many, when the turn of the last one took
-a millisecond or more, before anything else is sent, and when a turn ends `LINGER_SECONDS` after the last ones left.
+Results leave when nothing is left to do, when there are many, before anything else is sent, and when a turn ends
+`LINGER_SECONDS` after the last ones left: so that of a turn that took as long waits for no others.
 Where the turn that would have to end first is a long one, the deputy sends what was there before (`deputy`): so a long
 turn never holds back the commits of the short ones before it. While the deputy listens nothing waits for more.
 
@@ -37,10 +37,8 @@ from supervisors.wire.frames import (
     encode_frame,
 )
 
-LINGER_SECONDS = 0.002
+LINGER_SECONDS = 0.001
 """Seconds that a result waits for others, while others are run."""
-LONG_TURN_SECONDS = 0.001
-"""Seconds of a turn whose result waits for no others."""
 RESULTS_TOGETHER = 256
 """Results that are sent together at most."""
 _RESULTS_BYTES = 256 * 1024

@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Iterator
 
-from supervisors.places.base import PART_BOUND, RequestAbandoned
+from supervisors.places.base import PART_BOUND, BatchExecution, RequestAbandoned
 from supervisors.places.copies import Mark
 from supervisors.places.process.attached import Attached
 from supervisors.places.process.deputy import Deputy
@@ -48,6 +48,20 @@ class RequestPort:
         """Seconds that it was kept by holds."""
         self.was_used = False
         """Whether it has handed over a part, waited, or had to do with shared memory."""
+        self.batch: BatchExecution | None = None
+        """The batch that it is one of."""
+        self._first = 0
+
+    def begin_batch(self, first: int, batch: BatchExecution) -> None:
+        """Take requests from a batch, numbered from `first`, until `batch` is set to None."""
+        self._first, self.batch = first, batch
+
+    def find(self) -> None:
+        """Find out which one of its batch runs, and since when: nobody has told since."""
+        if self.batch is not None:
+            seq = self._first + self.batch.position
+            if seq != self.seq:
+                self.seq, self.started = seq, self.batch.since
 
     def forget(self) -> None:
         """Forget what a request has left that used it; its result was handed over, or it has none."""
@@ -84,6 +98,7 @@ class RequestPort:
         if not self._mark[0]:
             return  # nobody takes what a copy hands over
         measure_body(body, self._outbound.body_bound)
+        self.find()
         self._inbound.add_weight(self.seq, weight)
         self.was_used = True
         self._outbound.send(Part(self.seq, weight, body))
@@ -123,6 +138,7 @@ class RequestPort:
     @contextlib.contextmanager
     def _waiting(self) -> Iterator[None]:
         """Let the main thread listen: a wait for others, or for a hold's end, is no part of what a timeout allows."""
+        self.find()
         self.was_used = True
         self._page.shift(math.inf)
         self._deputy.rest()

@@ -10,18 +10,17 @@ do: whoever looks there sees which one runs, and since when. Of both kinds those
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
 from typing import Any, cast
 
-from supervisors.places.base import BatchExecution, BatchService, Ran, Service, tell_failure
+from supervisors.places.base import BatchExecution, BatchService, Ran, Service, Watch, tell_failure
 from supervisors.places.copies import Mark, leave_copy
 from supervisors.places.process.attached import Attached
 from supervisors.places.process.deputy import Deputy
 from supervisors.places.process.inbound import Inbound
 from supervisors.places.process.outbound import (
     LINGER_SECONDS,
-    LONG_TURN_SECONDS,
     RESULTS_TOGETHER,
     Outbound,
     measure_body,
@@ -134,12 +133,7 @@ class Loop:
             add_body(body)
             add_seconds(seconds)
             # While the deputy listens it does not look whether something waits behind the next one.
-            if (
-                seconds >= LONG_TURN_SECONDS
-                or ended >= self._send_by
-                or ran % RESULTS_TOGETHER == 0
-                or inbound.is_listened_to
-            ):
+            if ended >= self._send_by or ran % RESULTS_TOGETHER == 0 or inbound.is_listened_to:
                 self._send_results(ran)
                 ended = now()
             if port.was_used:
@@ -174,101 +168,78 @@ class Loop:
             What is still to be run, with the number of its first; None where that is nothing, or was given back.
         """
         service, outbound, port = cast("BatchService", self._service), self._outbound, self._port
-        before, seq, started = port.ran - first, first, time.monotonic()
+        started = time.monotonic()
         port.seq, port.started = first, started
         self._page.begin(port.ran, started, first)
+        watch = Watch(time.monotonic, self._mark, self._page.begin, port.ran, first)
         execution: BatchExecution | None = None
         body: Any = None
         try:
             execution = service.begin_batch(batch, port, started)
+            port.begin_batch(first, execution)
             outbound.begin_batch(first, execution)
-            ran = self._run_plain(execution, before, first + len(batch))
+            ran = self._run_plain(execution, watch, len(batch))
             if ran is Ran.STOPPED:
                 # The page still names the request: that is how the parent knows it was cut short.
                 outbound.end_batch()
                 service.settle(accepted=False)
                 return None
+            port.find()
             position, rest = execution.take_rest(ran is Ran.APART)
             if ran is Ran.APART:
-                seq, body = first + execution.position, execution.result
+                body = execution.result
                 if body.__class__ is not self._small:
                     outbound.weigh(body)
             outbound.end_batch()
             service.settle(accepted=True)
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is this request's failure
             self._leave_if_copy(error)
-            if execution is not None:
-                seq = first + execution.position
-            port.ran = before + seq
+            port.find()
+            port.ran = watch.ran + port.seq - first
             outbound.end_batch()
-            self._report_failure(seq, error, time.monotonic() - port.started - port.parked)
+            self._report_failure(port.seq, error, time.monotonic() - port.started - port.parked)
             return None
-        port.ran = before + first + position
-        if ran is Ran.APART and not self._report_apart(delivered, seq, body):
+        finally:
+            port.batch = None
+        port.ran = watch.ran + position
+        if ran is Ran.APART and not self._report_apart(delivered, body):
             return None
         return (first + position, rest) if len(rest) else None
 
-    def _run_plain(self, execution: BatchExecution, before: int, stop: int) -> Ran:
+    def _run_plain(self, execution: BatchExecution, watch: Watch, count: int) -> Ran:
         """Run a batch until it is over, or the worker is called (both are PLAIN), or one of it is not plain.
 
         Args:
             execution: of the batch.
-            before: what to add to the number of a request to get how many have run before it.
-            stop: the number behind the last one.
+            watch: who looks on.
+            count: how many requests it has.
         """
-        inbound, port = self._inbound, self._port
-        calls, interrupts = inbound.calls, list[int]()
-        clock = self._clock_of(before, stop, interrupts)
+        inbound, attached = self._inbound, self._attached
+        calls = inbound.calls
         while True:
-            interrupts.clear()
-            ran = execution.run(interrupts, self._send_by, clock)
+            # While the deputy listens it does not look whether something waits behind the next one.
+            ran = execution.run(watch, calls, -math.inf if inbound.is_listened_to else self._send_by)
             if ran is Ran.COPIED or not self._mark[0]:
                 leave_copy(None)
             if ran is Ran.STOPPED:
-                if inbound.is_stopping or not port.wait_for_room():
+                if inbound.is_stopping or not self._port.wait_for_room():
                     return ran
                 continue
             if ran is Ran.APART:
                 return ran
+            if attached.used:
+                attached.tell_kept()
+                self._port.forget()
             # The last one may wait for those of the next batch, but not while the deputy listens, or for too long.
-            is_over = port.seq == stop
-            if not calls and (not is_over or interrupts or port.started >= self._send_by):
-                self._send_results(before + port.seq)
+            position = execution.position
+            is_over = position == count
+            self._page.rest(watch.ran + position)
+            if not calls and (not is_over or inbound.is_listened_to or execution.since >= self._send_by):
+                self._send_results(watch.ran + position)
             if is_over or calls:
                 return ran
-            port.started = time.monotonic()
-            self._page.begin(before + port.seq, port.started, port.seq)
 
-    def _clock_of(self, before: int, stop: int, interrupts: list[int]) -> Callable[[], float]:
-        """Give the clock that is read whenever one of a batch has ended: it says on the page that the next one runs.
-
-        That one is put into `interrupts` where it is not to be begun at once.
-        """
-        port, attached, mark, now = self._port, self._attached, self._mark, time.monotonic
-        begin, rest, used, inbound = self._page.begin, self._page.rest, attached.used, self._inbound
-        calls = inbound.calls
-
-        def read() -> float:
-            if not mark[0]:
-                leave_copy(None)
-            if used:
-                attached.tell_kept()
-                port.forget()
-            began = port.started
-            port.seq = seq = port.seq + 1
-            port.started = ended = now()
-            if seq < stop:
-                begin(before + seq, ended, seq)
-            else:
-                rest(before + seq)
-            # While the deputy listens it does not look whether something waits behind the next one.
-            if ended - began >= LONG_TURN_SECONDS or calls or inbound.is_listened_to:
-                interrupts.append(seq)
-            return ended
-
-        return read
-
-    def _report_apart(self, delivered: DeliverBatch[Any], seq: int, body: Any) -> bool:
+    def _report_apart(self, delivered: DeliverBatch[Any], body: Any) -> bool:
         """Report the one of a batch that was not plain; False where what is behind it was given back meanwhile."""
         inbound, outbound, port = self._inbound, self._outbound, self._port
         ended = time.monotonic()
@@ -276,10 +247,10 @@ class Loop:
         if self._attached.used:
             self._attached.tell_kept()
             port.was_used = True
-        outbound.seqs.append(seq)
+        outbound.seqs.append(port.seq)
         outbound.bodies.append(body)
         outbound.seconds.append(seconds)
-        if seconds >= LONG_TURN_SECONDS or ended >= self._send_by or inbound.is_listened_to:
+        if ended >= self._send_by or inbound.is_listened_to:
             self._send_results(port.ran)
         else:
             self._page.rest(port.ran)

@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from types import GeneratorType
 from typing import Any
 
-from supervisors.places.base import Finished, Port, Ran
-from supervisors.places.copies import generation
+from supervisors.places.base import Finished, Port, Ran, Watch
 from supervisors.places.thread import ThreadPlace
 from tests.supervisors.places.threads import PATIENCE, Calls, World
 
@@ -36,12 +35,11 @@ class Batch:
         self.result: Any = None
         self.position = 0
 
-    def run(self, urgent: Sized, until: float, clock: Callable[[], float]) -> Ran:
-        home = generation.number
+    def run(self, watch: Watch, urgent: Sized, until: float) -> Ran:
         while self.position < self._stop:
             if self._steps is None:
                 result = self._requests[self.position](self)
-                if generation.number != home:
+                if not watch.mark[0]:
                     return Ran.COPIED
                 if isinstance(result, GeneratorType):
                     self._steps = result
@@ -51,7 +49,7 @@ class Batch:
                 self.result = result
                 return Ran.APART
             self._results.append(result)
-            self._ats.append(clock())
+            self._ats.append(watch.clock())
             self.position += 1
             if urgent or self._ats[-1] >= until:
                 break

@@ -24,8 +24,7 @@ import psutil
 
 from supervisors.errors import FrameError
 from supervisors.parking import Poller
-from supervisors.places.base import Finished, Lost, Port, Ran
-from supervisors.places.copies import generation
+from supervisors.places.base import Finished, Lost, Port, Ran, Watch
 from supervisors.places.process.launch import Launch, has_zygotes
 from supervisors.places.process.place import ProcessPlace
 from supervisors.reasons import Reason, Shutdown
@@ -297,24 +296,27 @@ class Together:
         self._is_apart = False
         self.position = 0
 
-    def run(self, urgent: Sized, until: float, clock: Callable[[], float]) -> Ran:
-        home = generation.number
+    def run(self, watch: Watch, urgent: Sized, until: float) -> Ran:
+        now = watch.clock()
         while self.position < self._stop:
             if self._turn is None:
+                if watch.note is not None:
+                    watch.note(watch.ran + self.position, now, watch.first + self.position)
                 self._is_apart = False
                 self._turn = self._bench.begin(self._batch[self.position], self)
                 self._is_apart |= hasattr(self._turn.outcome, "__next__")
             if not self.advance():
                 return Ran.STOPPED
-            if generation.number != home:
+            if not watch.mark[0]:
                 return Ran.COPIED
             if self._is_apart:
                 return Ran.APART
             self._bodies.append(self._turn.result)
             self._turn = None
-            self._ats.append(clock())
+            now = watch.clock()
+            self._ats.append(now)
             self.position += 1
-            if urgent or self._ats[-1] >= until:
+            if urgent or now >= until:
                 break
         return Ran.PLAIN
 

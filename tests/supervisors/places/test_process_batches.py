@@ -13,7 +13,7 @@ import pytest
 
 from supervisors.places.base import CLOSED, Lost
 from supervisors.places.process.link import WINDOW_LIMIT
-from supervisors.places.process.outbound import LINGER_SECONDS, LONG_TURN_SECONDS
+from supervisors.places.process.outbound import LINGER_SECONDS
 from supervisors.reasons import Crashed, Killed, ProtocolError
 from supervisors.wire.frames import DoneBatch, encode_frame
 from tests.supervisors.places.bench import BatchBench, Driver, Results, driven, own_channel
@@ -157,7 +157,7 @@ def test_the_result_of_one_that_takes_a_millisecond_waits_for_no_others() -> Non
         count = opened(driver)
         driver.together.clear()
         for _ in range(5):
-            driver.ask("wait", LONG_TURN_SECONDS)
+            driver.ask("wait", LINGER_SECONDS)
         driver.run(lambda: len(driver.done) == count + 5)
     assert driver.together == [1] * 5
 
