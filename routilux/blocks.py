@@ -17,6 +17,7 @@ import msgspec
 
 from routilux.ids import KEY_BYTES, STEP, from_bytes, key_of_child, key_of_turn, to_bytes
 from routilux.messages import Message, Payload
+from routilux.packed import Packed
 
 _BASE_BYTES = 2 * KEY_BYTES
 _DEPTH = 16
@@ -143,7 +144,7 @@ class Block(msgspec.Struct, frozen=True, gc=False):
 
     edge: int
     seq: int
-    payloads: list[Payload]
+    payloads: list[Payload] | Packed
     keys: Keys
     sent_at: float
     start: int

@@ -19,6 +19,7 @@ from routilux.facts import TOGETHER_SHARE, Commits, Fact
 from routilux.ids import STEP, key_of_turn, to_bytes
 from routilux.merging import Merging
 from routilux.messages import Emission, Payload, TurnPart, TurnResults
+from routilux.packed import Packed
 from routilux.turn.state import apply_ops
 from supervisors.errors import InternalError
 from supervisors.mailbox import Mailbox
@@ -179,17 +180,17 @@ class Committing(Merging):
         self._handled[block.edge] += count
         self._outstanding -= count
         self._measure_block(account, block, results)
-        ats, ends = results.ats, results.ends
+        ats = results.ats
         events: tuple[int, ...] = ()
         each: list[tuple[int, ...]] | None = None
-        if results.payloads and ends == _ONE_EACH[:count] and account.is_apart[0] and not (self._memos or account.taps):
+        if results.payloads and not results.ends and account.is_apart[0] and not (self._memos or account.taps):
             # Nearly all blocks: of their messages none is looked at.
             events = account.alone[0]
             account.emitted += count
             for way in account.ways[0]:
                 keys = Keys(count, way.key, parents=block.keys, start=first_key)
                 self._append_all(way, results.payloads, keys, ats[-1], rung)
-        elif ends[-1]:
+        elif results.payloads or results.emissions:
             each, events = self._emit_each(account, results, block, first_key, rung)
         self._facts.append(
             Commits(account.index, block.edge, block.keys, first_key, results.began_at, ats, events, each)
@@ -201,9 +202,9 @@ class Committing(Merging):
         self, account: Account, results: TurnResults, block: Block, first_key: int, rung: list[Mailbox]
     ) -> tuple[list[tuple[int, ...]] | None, tuple[int, ...]]:
         """Append what turns of a block emitted; gives the events of each, or None, and those of all of them."""
-        emissions, ends, at, count = results.to_emissions(), results.ends, results.ats[-1], len(results)
+        emissions, ends, at, count = results.to_emissions(), results.all_ends(), results.ats[-1], len(results)
         event = _only_event(account, emissions)
-        if event is not None and ends == _ONE_EACH[:count]:
+        if event is not None and not results.ends:
             self._emit(
                 account,
                 emissions,
@@ -227,8 +228,8 @@ class Committing(Merging):
         before = account.handled
         account.handled += len(ats)
         account.seconds += ats[-1] - began_at
-        longest = max(map(sub, ats, chain((began_at,), ats)))
-        account.longest = max(account.longest, longest)
+        if ats[-1] - began_at > account.longest:  # or none of them can have taken longer
+            account.longest = max(account.longest, *map(sub, ats, chain((began_at,), ats)))
         while account.next_sample <= account.handled:
             at = account.next_sample - before - 1
             begun = ats[at - 1] if at else began_at
@@ -257,7 +258,7 @@ class Committing(Merging):
         account.emitted += len(emissions)
         if len(emissions) > 1 and event is not None and account.is_apart[event] and not self._memos:
             for way in account.ways[event]:
-                payloads = [_payload_on(way, emission) for emission in emissions]
+                payloads = _payloads_on(way, emissions)
                 self._append_all(way, payloads, keys_for(way.key), at, rung)
         else:
             # One after the other: what goes to one receiver on several connections stays in its order.
@@ -285,27 +286,26 @@ class Committing(Merging):
                 raise InternalError(detail)
             self._append(way, _payload_on(way, emission), key, at, rung, partition)
 
-    def _append_all(self, way: Way, payloads: list[Payload], keys: Keys, at: float, rung: list[Mailbox]) -> None:
+    def _append_all(
+        self, way: Way, payloads: list[Payload] | Packed, keys: Keys, at: float, rung: list[Mailbox]
+    ) -> None:
         """Append messages, as a block where the receiver takes such; the payloads are never changed."""
         # All of a way's payloads are dicts, or none is. A block would keep what holds shared memory until all of it is
         # handled.
-        has_leased = payloads[0].__class__ is not dict and Leased in map(type, payloads)
+        is_dicts = payloads[0].__class__ is dict
+        has_leased = not is_dicts and not isinstance(payloads, Packed) and Leased in map(type, payloads)
         if has_leased or not (way.is_plain and way.takes_blocks):
             for payload, key in zip(payloads, keys.to_list(), strict=True):
                 self._append(way, payload, key, at, rung)
             return
         for first in range(0, len(payloads), BLOCK_LIMIT):
-            carried = payloads if len(payloads) <= BLOCK_LIMIT else payloads[first : first + BLOCK_LIMIT]
-            count = len(carried)
+            count = min(BLOCK_LIMIT, len(payloads) - first)
+            carried = payloads if count == len(payloads) else _some_of(payloads, first, first + count)
             way.waiting.append(Block(way.index, way.sent + 1, carried, keys, at, 0, count, first))
             way.mailbox.surplus += count - 1
             way.sent += count
             self._outstanding += count
         self._ring_used(way, rung)
-
-
-_ONE_EACH = list(range(1, BLOCK_LIMIT + 1))
-"""How much had been emitted by the end of each turn of a block, where each emitted one."""
 
 
 def _is_of_block(entry: Finished) -> bool:
@@ -329,11 +329,24 @@ def _only_event(account: Account, emissions: list[Emission]) -> int | None:
     return emissions[0][0]
 
 
+def _some_of(payloads: list[Payload] | Packed, start: int, stop: int) -> list[Payload] | Packed:
+    return payloads.between(start, stop) if isinstance(payloads, Packed) else payloads[start:stop]
+
+
 def _payload_on(way: Way, emission: Emission) -> Payload:
     """Give the data of an emission in the form in which it goes on a way."""
-    _event, reference, encoded, _keys = emission
-    payload = encoded if reference is None or (encoded is not None and way.takes_bytes) else reference
-    if payload is None:
+    (payload,) = _payloads_on(way, [emission])
+    return payload
+
+
+def _payloads_on(way: Way, emissions: list[Emission]) -> list[Payload]:
+    """Give the data of emissions in the form in which it goes on a way."""
+    if way.takes_bytes:
+        found = [encoded or reference for _event, reference, encoded, _keys in emissions]
+    else:
+        found = [encoded if reference is None else reference for _event, reference, encoded, _keys in emissions]
+    payloads = [payload for payload in found if payload is not None]
+    if len(payloads) < len(emissions):
         detail = f"an emission on {way.edge.label} carries no data"
         raise InternalError(detail)
-    return payload
+    return payloads

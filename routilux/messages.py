@@ -6,12 +6,13 @@ was encoded to, once, by its sender.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
 from routilux.ids import key_of_keys, to_id
+from routilux.packed import Packed
 from supervisors.reasons import ErrorRecord
 
 Payload = dict[str, Any] | bytes
@@ -167,9 +168,9 @@ class TurnResults(msgspec.Struct, array_like=True, gc=False):
         began_at: clock reading when the first began; each other one began as the one before ended.
         ats: when each ended.
         emissions: of all of them, in order.
-        ends: for each, how many of these had been emitted by its end.
+        ends: for each, how many of these had been emitted by its end; none where each has emitted one.
         payloads: in the place of the emissions, where the routine has one event and all who receive it take the same
-            form: the data alone.
+            form: the data alone; None where there is none.
         states: of those turns that changed the state the index, and the changes.
     """
 
@@ -177,7 +178,7 @@ class TurnResults(msgspec.Struct, array_like=True, gc=False):
     ats: list[float]
     emissions: list[Emission]
     ends: list[int]
-    payloads: list[Payload] = []
+    payloads: list[Payload] | Packed | None = None
     states: list[tuple[int, list[StateOp]]] = []
 
     def __len__(self) -> int:
@@ -187,10 +188,14 @@ class TurnResults(msgspec.Struct, array_like=True, gc=False):
         """Give the emissions, in whichever form they are here."""
         return to_emissions(self.payloads) if self.payloads else self.emissions
 
+    def all_ends(self) -> Sequence[int]:
+        """Give the ends, also where each turn has emitted one."""
+        return self.ends or range(1, len(self.ats) + 1)
+
     def one_by_one(self, first: int) -> Iterator[tuple[int, TurnResult, float, float]]:
         """Give each as (number, result, seconds, at), numbered from `first`."""
         start, before, emissions, changes = 0, self.began_at, self.to_emissions(), dict(self.states)
-        for turn, (end, at) in enumerate(zip(self.ends, self.ats, strict=True)):
+        for turn, (end, at) in enumerate(zip(self.all_ends(), self.ats, strict=True)):
             yield first + turn, TurnResult(emissions[start:end], changes.get(turn, [])), at - before, at
             start, before = end, at
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence, Sized
-from operator import itemgetter
+from collections.abc import Callable, Iterable, Sized
 from typing import Any, Protocol
 
 from routilux.blocks import Block
-from routilux.messages import Emission, Message, Payload, TurnFailure, TurnPart, TurnResults
+from routilux.messages import Emission, Message, TurnFailure, TurnPart, TurnResults
+from routilux.packed import Packed
 from routilux.partitioning import is_key
 from routilux.turn.codec import (
     WireBlock,
@@ -23,7 +23,7 @@ from routilux.turn.values import PICKLED, ValueCodec
 from supervisors.errors import FrameError
 from supervisors.places.base import Finished
 from supervisors.text import cut
-from supervisors.wire.outside import OUTSIDE, OUTSIDE_TAG, Leased
+from supervisors.wire.outside import OUTSIDE_TAG, Leased
 
 
 class Carrier(Protocol):
@@ -139,7 +139,7 @@ class WireCarrier:
                 # The history has these times, and the messages that were emitted: paces count from there.
                 if not at - _SECONDS_LIMIT < result.began_at <= result.ats[-1] <= at:
                     raise FrameError(f"expected turns that have ended by {at}, got some from {result.began_at} on")
-                if result.payloads:
+                if isinstance(result.payloads, Packed):
                     self._check_payloads(result.payloads)
                 for _turn, ops in result.states:
                     check_ops(ops)
@@ -159,11 +159,11 @@ class WireCarrier:
             if encoded and encoded[0] == OUTSIDE_TAG:
                 naming.append(emissions)
 
-    def _check_payloads(self, payloads: Sequence[Payload]) -> None:
+    def _check_payloads(self, payloads: Packed) -> None:
         """Hold that these are the data of the only event, and that none names shared memory: such comes by itself."""
         if len(self._carried) != 1 or self._has_keys:
             raise FrameError("expected emissions, got data of an event that is not told")
-        if OUTSIDE in {*map(_tag_of, payloads)}:
+        if not payloads.is_plain and OUTSIDE_TAG in payloads.tags():
             raise FrameError("expected data in its place, got such as names shared memory")
 
     def part(self, body: bytes, worker: int) -> TurnPart:
@@ -207,4 +207,3 @@ class WireCarrier:
 
 _SECONDS_LIMIT = 1e9
 """Seconds that no turn takes (arbitrary: 30 years)."""
-_tag_of = itemgetter(slice(0, 1))

@@ -18,7 +18,8 @@ from typing import Any
 
 from routilux.blocks import Block, Keys
 from routilux.context import cell
-from routilux.messages import Message, Once, TurnResults, to_emissions, to_payloads
+from routilux.messages import Message, Once, Payload, TurnResults, to_emissions, to_payloads
+from routilux.packed import Packed
 from routilux.partitioning import find_keys
 from routilux.turn.execution import RUNNABLE, Incarnation, Route, TurnExecution
 from routilux.turn.outbox import BYTES_BOUND, NOTHING
@@ -27,7 +28,7 @@ from routilux.turn.steps import Steps
 from routilux.turn.tracked import with_copies_of_views
 from supervisors.places.base import Port, Ran, Watch
 from supervisors.wire.outside import OUTSIDE_TAG
-from supervisors.wire.values import decode_plain, encode_parameters
+from supervisors.wire.values import decode_plain, decode_together, encode_parameters
 
 
 class BatchExecution(TurnExecution):
@@ -49,11 +50,13 @@ class BatchExecution(TurnExecution):
         "_ends",
         "_first",
         "_held_bytes",
+        "_is_all_plain",
         "_is_apart",
         "_is_encoded",
         "_is_marked",
         "_is_uniform",
         "_out",
+        "_payloads",
         "_single",
         "_states",
         "_stop",
@@ -63,6 +66,8 @@ class BatchExecution(TurnExecution):
     )
 
     _block: Block
+    _payloads: list[Any]
+    """The block's payloads, or what was decoded of all of them at once."""
     _at: int
     """Index in the block's payloads of the present message, or of the next one."""
     _stop: int
@@ -75,6 +80,8 @@ class BatchExecution(TurnExecution):
     """The present message, once it was asked for."""
     _is_apart: bool
     """Whether the present turn has handed over something ahead."""
+    _is_all_plain: bool
+    """Whether it is known that all that was emitted is plain."""
     _is_marked: bool
     """Whether anything at all is to be seen to when the present turn ends."""
     _uses_outbox: bool
@@ -125,6 +132,7 @@ class BatchExecution(TurnExecution):
         """
         self._route, self._block, self._port = route, block, port
         self._at, self._stop = block.start, block.stop
+        self._payloads = _open(block.payloads)
         self._begin_columns(now)
         self._is_marked = route.gather is not None
 
@@ -145,7 +153,7 @@ class BatchExecution(TurnExecution):
         """
         if self._steps is not None:
             return Ran.APART if self.advance() else Ran.STOPPED
-        route, payloads, start = self._route, self._block.payloads, self._block.start
+        route, payloads, start = self._route, self._payloads, self._block.start
         handler, pick, decode = route.handler, route.pick, self._decode
         clock, mark, note, ran, first = watch
         ran, first = ran - start, first - start
@@ -164,7 +172,7 @@ class BatchExecution(TurnExecution):
                     returned = self._call_handler()
                 else:
                     payload = payloads[at]
-                    data = payload if payload.__class__ is dict else decode_plain(payload)  # type: ignore[arg-type]
+                    data = payload if payload.__class__ is dict else decode_plain(payload)
                     if data.__class__ is not dict:
                         data = decode(payload)
                     try:
@@ -213,15 +221,19 @@ class BatchExecution(TurnExecution):
         emitted = self._out[start:end]
         # A block of large data would hold all of it otherwise, and be the end of a process with a memory limit.
         self._out[start:end] = [None] * len(emitted)
-        if start:
+        if ends == list(range(start + 1, start + 1 + len(ats))):
+            ends = _ONE_EACH
+        elif start:
             ends = [end - start for end in ends]
         self._taken = stop
         states = [(turn - first, ops) for turn, ops in self._states if turn < stop]
         del self._states[: len(states)]
         if self._is_uniform:
-            results = TurnResults(began_at, ats, NOTHING, ends, emitted, states)
+            # Of what is encoded on a thread some may hold shared memory.
+            payloads = Packed.of(emitted, is_plain=self._is_all_plain) if emitted and not self._is_local else emitted
+            results = TurnResults(began_at, ats, NOTHING, ends, payloads or None, states)
         else:
-            results = TurnResults(began_at, ats, emitted, ends, [], states)
+            results = TurnResults(began_at, ats, emitted, ends, None, states)
         return self._first - self._block.start + first, results, ats[-1] - began_at, ats[-1]
 
     def take_rest(self, behind: bool) -> tuple[int, Block]:  # noqa: FBT001
@@ -257,7 +269,10 @@ class BatchExecution(TurnExecution):
             data = with_copies_of_views(data)
         if self._is_encoded:
             # As `write` does: nearly all data is plain, and a call more is felt here.
-            body = encode_parameters(data, path) or write(data, path)  # type: ignore[misc]  # there is one
+            body = encode_parameters(data, path)
+            if body is None:
+                self._is_all_plain = False
+                body = write(data, path)  # type: ignore[misc]  # there is one
             out.append(body)
         elif self._is_uniform:
             body = None if write is None else write(data, path)
@@ -282,7 +297,7 @@ class BatchExecution(TurnExecution):
     def let_go(self) -> None:
         """Keep nothing of what is done with."""
         self._begin_columns(0.0)
-        self._block = _NO_BLOCK
+        self._block, self._payloads = _NO_BLOCK, []
         super().let_go()
 
     def discard(self) -> None:
@@ -299,6 +314,7 @@ class BatchExecution(TurnExecution):
         self._taken = self._turn_from = self._held_bytes = 0
         self._state = self._steps = self._broken = self._doing = self._single = None
         self._uses_outbox = self._is_apart = self._is_marked = False
+        self._is_all_plain = self._is_encoded
 
     def _move_to_outbox(self) -> None:
         """Have the present turn emit as one that runs by itself does."""
@@ -354,6 +370,7 @@ class BatchExecution(TurnExecution):
                 return False
             self._held_bytes += size
         emissions = self._outbox.commit()
+        self._is_all_plain = False
         self._out += to_payloads(emissions) if self._is_uniform else emissions
         self._uses_outbox = False
         return True
@@ -374,6 +391,13 @@ class BatchExecution(TurnExecution):
         return Ran.APART
 
 
+def _open(payloads: list[Payload] | Packed) -> list[Any]:
+    """Decode all data at once, if all of it is plain, which costs half as much as one by one."""
+    if not isinstance(payloads, Packed):
+        return payloads
+    return decode_together(payloads.data, len(payloads)) or list(payloads)
+
+
 def _form_of(incarnation: Incarnation) -> tuple[bool, bool]:
     """Tell whether all it may emit is of one event, and goes to all in one form, and whether that is encoded."""
     if len(incarnation.events) != 1:
@@ -384,6 +408,8 @@ def _form_of(incarnation: Incarnation) -> tuple[bool, bool]:
     return is_uniform, is_uniform and encodes
 
 
+_ONE_EACH: list[int] = []
+"""The ends of turns of which each has emitted one; never changed."""
 _LITTLE = 2_048
 """Encoded data that is little: all the turns of a block may emit so much each (arbitrary)."""
 _NO_BLOCK = Block(-1, 0, [], Keys(0, 0), 0.0, 0, 0)

@@ -19,6 +19,7 @@ import msgspec
 from routilux.blocks import Block, Keys, Lineage
 from routilux.ids import KEY_BYTES
 from routilux.messages import Message, Once, StateOp, TurnFailure, TurnPart, TurnResult, TurnResults, parts_of
+from routilux.packed import Packed
 from routilux.turn.state import IMMUTABLE_TYPES, RESERVED_PREFIX, STAT_PREFIX, Committed, to_stored
 from routilux.turn.values import PICKLED, ValueCodec
 from supervisors.errors import FrameError, ValueDecodingError
@@ -133,13 +134,13 @@ class WireBlock(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
     Args:
         edge: index of the connection in the compiled plan.
         seq: number on that connection of the first.
-        payloads: their data, each one's.
+        payloads: their data.
         lineage: what their identities follow from.
     """
 
     edge: int
     seq: int
-    payloads: list[bytes]
+    payloads: Packed
     lineage: Lineage
 
     def __len__(self) -> int:
@@ -171,19 +172,24 @@ class WireResults(TurnResults, forbid_unknown_fields=True):
     ats: list[float]
     emissions: list[WireEmission]  # type: ignore[assignment]  # narrower
     ends: list[Annotated[int, msgspec.Meta(ge=0)]]
-    payloads: list[bytes] = []  # type: ignore[assignment]  # noqa: RUF012  narrower; msgspec makes one each time
-    states: list[tuple[Annotated[int, msgspec.Meta(ge=0)], list[WireOp]]] = []  # type: ignore[assignment]  # noqa: RUF012  likewise
+    payloads: Packed | None = None
+    states: list[tuple[Annotated[int, msgspec.Meta(ge=0)], list[WireOp]]] = []  # type: ignore[assignment]  # noqa: RUF012  narrower; msgspec makes one each time
 
     def __post_init__(self) -> None:
         ats, ends = self.ats, self.ends
-        emitted = self.payloads or self.emissions
-        if not 0 < len(ats) == len(ends) or ends[-1] != len(emitted) or ends != sorted(ends):
+        emitted = len(self.payloads or self.emissions)
+        if not ats or (emitted != len(ats) if not ends else not self._fit(ends, emitted)):
             raise ValueError("columns that do not belong together")
+        if self.payloads is not None and not self.payloads.is_sound:
+            raise ValueError("data that does not end where it is said to")
         if not self.began_at <= ats[0] or not math.isfinite(sum(ats)) or ats != sorted(ats):
             raise ValueError("a clock that goes back")
         turns = [turn for turn, _ops in self.states]
         if turns and (turns != sorted(set(turns)) or turns[-1] >= len(ats)):
             raise ValueError("changes of turns that were not run")
+
+    def _fit(self, ends: list[int], emitted: int) -> bool:
+        return len(ends) == len(self.ats) and ends[-1] == emitted and ends == sorted(ends)
 
 
 class WireCodec:
@@ -216,7 +222,7 @@ class WireCodec:
             return batch
         count = len(batch)
         keys = Keys.descended(count, batch.lineage)
-        return Block(batch.edge, batch.seq, batch.payloads, keys, 0.0, 0, count)  # type: ignore[arg-type]  # narrower
+        return Block(batch.edge, batch.seq, batch.payloads, keys, 0.0, 0, count)
 
     def part(self, part: TurnPart) -> bytes:
         """Write a part for `decode_part`."""
@@ -282,12 +288,18 @@ def write_request(message: Message, values: ValueCodec = PICKLED) -> Any:
 def write_block(block: Block) -> WireBlock | None:
     """Give a block as it travels to a process; None where its messages have to go one by one."""
     start, stop, payloads = block.start, block.stop, block.payloads
-    if start or stop != len(payloads):
-        payloads = payloads[start:stop]
-    if {*map(type, payloads)} != {bytes} or sum(map(len, payloads)) > BLOCK_BYTES:
+    is_whole = stop - start == len(payloads)
+    if isinstance(payloads, Packed):
+        packed = payloads if is_whole else payloads.between(start, stop)
+    else:
+        encoded = payloads if is_whole else payloads[start:stop]
+        if {*map(type, encoded)} != {bytes}:
+            return None
+        packed = Packed.of(encoded)  # type: ignore[arg-type]  # as was just seen
+    if len(packed.data) > BLOCK_BYTES:
         return None
     lineage = block.keys.lineage(block.first_key + start, stop - start)
-    return WireBlock(block.edge, block.seq + start, payloads, lineage)  # type: ignore[arg-type]  # narrower
+    return WireBlock(block.edge, block.seq + start, packed, lineage)
 
 
 def _write_whole(message: Message, values: ValueCodec) -> tuple[Any, ...]:

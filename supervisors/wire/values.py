@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import pickle
+import struct
 import threading
 import types
 import weakref
@@ -47,6 +48,8 @@ TEXT = frozenset({str})
 """The type of keys that are text."""
 _FEW = 6
 """Values of a dict up to which they are looked at one by one: for more the built-in loop costs less (measured)."""
+_LIST_HEAD, _LIST_MARK = struct.Struct(">BI"), 0xDD
+"""How MessagePack begins a list: its type, and how many there are in it."""
 _DEPTH = 32
 """Levels of containers that are looked into (arbitrary); what is deeper goes by pickle."""
 _NOT_PLAIN = -1
@@ -153,6 +156,16 @@ def decode_plain(data: bytes) -> Any:
         return _unpacker.decode(data[1:])
     except Exception:  # noqa: BLE001 - as msgspec raises several
         return None
+
+
+def decode_together(data: bytes, count: int) -> list[Any] | None:
+    """Give back plain values, each as encoded, that lie one behind the other; None where one is something else."""
+    # MessagePack reads a tag as a number: so what is tagged is a list of twice as many, but for its head.
+    try:
+        found = _unpacker.decode(_LIST_HEAD.pack(_LIST_MARK, 2 * count) + data)
+    except Exception:  # noqa: BLE001 - as msgspec raises several
+        return None
+    return found[1::2] if found[::2].count(PLAIN_TAG) == count else None
 
 
 def decode(data: bytes | memoryview) -> Any:
