@@ -7,20 +7,22 @@ import math
 import pytest
 
 from routilux.messages import TurnResults
+from routilux.packed import Packed
 from routilux.runtime.carriers import WireCarrier
 from routilux.turn.codec import WireResults
 from routilux.turn.tables import Outgoing
 from routilux.turn.values import PICKLED
 from supervisors.errors import FrameError
 from supervisors.wire.frames import decode_body, encode_body
+from supervisors.wire.outside import OUTSIDE_TAG
 
 NOW = 1_000.0
 
 
-def told(began_at: float, *ats: float) -> WireResults:
+def told(began_at: float, *ats: float, payloads: Packed | None = None, ends: tuple[int, ...] = ()) -> WireResults:
     """Give results as a worker tells them, read as a place reads them."""
-    payloads = [PICKLED.encode({"n": 1}, "payload") for _ in ats]
-    results = TurnResults(began_at, list(ats), [], list(range(1, len(ats) + 1)), payloads)  # type: ignore[arg-type]
+    packed = payloads or Packed.of([PICKLED.encode({"n": 1}, "payload") for _ in ats])
+    results = TurnResults(began_at, list(ats), [], list(ends), packed)
     read: WireResults = decode_body(encode_body(results), WireResults)
     return read
 
@@ -40,3 +42,34 @@ def test_turns_that_have_ended_by_now_are_taken() -> None:
 def test_times_that_cannot_be_are_not_taken(began_at: float, at: float) -> None:
     with pytest.raises(FrameError, match="have ended by"):
         check(told(began_at, at))
+
+
+NAMES_MEMORY = bytes([OUTSIDE_TAG]) + b"somewhere"
+
+
+def test_data_in_its_place_that_names_shared_memory_is_not_taken() -> None:
+    named = Packed.of([b"\x01\x80", NAMES_MEMORY])
+    with pytest.raises(FrameError, match="names shared memory"):
+        check(told(NOW, NOW, NOW, payloads=named))
+
+
+def test_data_that_is_said_to_be_plain_names_no_shared_memory() -> None:
+    results = told(NOW, NOW, NOW, payloads=Packed.of([b"\x01\x80", NAMES_MEMORY], is_plain=True))
+    check(results)
+    assert [encoded[0] for _event, _reference, encoded, _keys in results.to_emissions() if encoded] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("payloads", "ends"),
+    [
+        (Packed.of([b"a"]), ()),
+        (Packed.of([b"a", b"b", b"c"]), ()),
+        (Packed.of([b"a", b"b"]), (1, 3)),
+        (Packed.of([b"a", b"b"]), (2, 1)),
+        (Packed.of([b"a", b"b"]), (2,)),
+        (Packed(b"ab", [1, 2]), ()),
+    ],
+)
+def test_columns_that_do_not_belong_together_are_not_taken(payloads: Packed, ends: tuple[int, ...]) -> None:
+    with pytest.raises(FrameError):
+        told(NOW, NOW, NOW, payloads=payloads, ends=ends)
