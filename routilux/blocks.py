@@ -124,8 +124,8 @@ class Keys:
         return known
 
 
-BLOCK_LIMIT = 256
-"""Messages in a block at most (what a place takes at once): all it carries is held until the last is handled."""
+BLOCK_LIMIT = 1_000
+"""Messages in a block at most (what a turn releases at once, R3): all it carries is held until the last is handled."""
 
 
 class Block(msgspec.Struct, frozen=True, gc=False):

@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sized
+from itertools import repeat
 from typing import Any
 
 from routilux.blocks import Block, Keys
 from routilux.context import cell
-from routilux.messages import Message, Once, Payload, TurnResults, to_emissions, to_payloads
+from routilux.messages import Message, Once, TurnResults, to_emissions, to_payloads
 from routilux.packed import Packed
 from routilux.partitioning import find_keys
 from routilux.turn.execution import RUNNABLE, Incarnation, Route, TurnExecution
@@ -132,7 +133,7 @@ class BatchExecution(TurnExecution):
         """
         self._route, self._block, self._port = route, block, port
         self._at, self._stop = block.start, block.stop
-        self._payloads = _open(block.payloads)
+        self._payloads = _open(block)
         self._begin_columns(now)
         self._is_marked = route.gather is not None
 
@@ -391,11 +392,17 @@ class BatchExecution(TurnExecution):
         return Ran.APART
 
 
-def _open(payloads: list[Payload] | Packed) -> list[Any]:
-    """Decode all data at once, if all of it is plain, which costs half as much as one by one."""
+def _open(block: Block) -> list[Any]:
+    """Decode all data at once, if all of it is plain, which costs two thirds of what it does one by one.
+
+    Gives the payloads of the block, each in its place; ahead of those, and behind them, whatever there is.
+    """
+    payloads, start, stop = block.payloads, block.start, block.stop
     if not isinstance(payloads, Packed):
         return payloads
-    return decode_together(payloads.data, len(payloads)) or list(payloads)
+    if stop - start < len(payloads):
+        payloads = payloads.between(start, stop)
+    return [*repeat(None, start), *(decode_together(payloads.data, stop - start) or payloads)]
 
 
 def _form_of(incarnation: Incarnation) -> tuple[bool, bool]:

@@ -32,8 +32,8 @@ from supervisors.places.process.page import PageView
 
 WINDOW_SECONDS = 0.005
 """Work that a worker should hold, in seconds (25 times the way there and back, `benchmarks/`)."""
-WINDOW_LIMIT = 512
-"""Requests that a worker holds at most, however short they are: as many again as it reports together."""
+WINDOW_LIMIT = 2_000
+"""Requests that a worker holds at most, however short they are (arbitrary: twice as many as come together)."""
 _SECONDS_LIMIT = 1e9
 """Seconds that no request takes (arbitrary: 30 years)."""
 _WEIGHT = 0.25
