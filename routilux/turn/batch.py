@@ -29,7 +29,7 @@ from routilux.turn.steps import Steps
 from routilux.turn.tracked import with_copies_of_views
 from supervisors.places.base import Port, Ran, Watch
 from supervisors.wire.outside import OUTSIDE_TAG
-from supervisors.wire.values import decode_plain, decode_together, encode_parameters
+from supervisors.wire.values import PLAIN_TAG, decode_plain, decode_together, encode_parameters
 
 
 class BatchExecution(TurnExecution):
@@ -53,11 +53,12 @@ class BatchExecution(TurnExecution):
         "_held_bytes",
         "_is_all_plain",
         "_is_apart",
-        "_is_encoded",
         "_is_marked",
         "_is_uniform",
         "_out",
         "_payloads",
+        "_sent_event",
+        "_sent_path",
         "_single",
         "_states",
         "_stop",
@@ -96,7 +97,7 @@ class BatchExecution(TurnExecution):
         self._out: list[Any] = []
         """What they and the present turn emitted: the payloads, where they are `_is_uniform`, else the emissions; and
         None in the place of each that `take_results` has given."""
-        self._is_uniform, self._is_encoded = _form_of(incarnation)
+        self._is_uniform, self._sent_event, self._sent_path = _form_of(incarnation)
         self._taken = 0
         """How many of them `take_results` has given."""
         self._turn_from = 0
@@ -259,8 +260,18 @@ class BatchExecution(TurnExecution):
 
     def emit(self, event: str, data: dict[str, Any]) -> None:
         """Hold one emission, as `TurnExecution.emit`."""
-        way_out = self._events.get(event)
         out = self._out
+        if event == self._sent_event and len(out) == self._turn_from and not self._uses_outbox:
+            # As in `_emit`: nearly all data is plain, and little, and each call more is felt here.
+            body = encode_parameters(data, self._sent_path)
+            if body is not None and len(body) < _LITTLE:
+                out.append(body)
+                self._emitted_at = self._clock()
+                return
+        self._emit(event, data)
+
+    def _emit(self, event: str, data: dict[str, Any]) -> None:
+        way_out, out = self._events.get(event), self._out
         if way_out is None or self._uses_outbox or len(out) != self._turn_from:
             self._move_to_outbox()
             super().emit(event, data)
@@ -268,20 +279,15 @@ class BatchExecution(TurnExecution):
         index, by_reference, detaches, write, keyed, path = way_out
         if detaches and self._state is not None:
             data = with_copies_of_views(data)
-        if self._is_encoded:
-            # As `write` does: nearly all data is plain, and a call more is felt here.
-            body = encode_parameters(data, path)
-            if body is None:
-                self._is_all_plain = False
-                body = write(data, path)  # type: ignore[misc]  # there is one
-            out.append(body)
-        elif self._is_uniform:
-            body = None if write is None else write(data, path)
+        keys = find_keys(data, keyed, path) if keyed else ()
+        body = None if write is None else write(data, path)
+        if not self._is_uniform:
+            out.append((index, data if by_reference else None, body, keys))
+        elif by_reference or body is None:
             out.append(data)
         else:
-            keys = find_keys(data, keyed, path) if keyed else ()
-            body = None if write is None else write(data, path)
-            out.append((index, data if by_reference else None, body, keys))
+            self._is_all_plain &= body[0] == PLAIN_TAG
+            out.append(body)
         self._emitted_at = self._clock()
         if body is None or (len(body) < _LITTLE and body[0] != OUTSIDE_TAG):
             return
@@ -315,7 +321,7 @@ class BatchExecution(TurnExecution):
         self._taken = self._turn_from = self._held_bytes = 0
         self._state = self._steps = self._broken = self._doing = self._single = None
         self._uses_outbox = self._is_apart = self._is_marked = False
-        self._is_all_plain = self._is_encoded
+        self._is_all_plain = True
 
     def _move_to_outbox(self) -> None:
         """Have the present turn emit as one that runs by itself does."""
@@ -405,14 +411,14 @@ def _open(block: Block) -> list[Any]:
     return [*repeat(None, start), *(decode_together(payloads.data, stop - start) or payloads)]
 
 
-def _form_of(incarnation: Incarnation) -> tuple[bool, bool]:
-    """Tell whether all it may emit is of one event, and goes to all in one form, and whether that is encoded."""
+def _form_of(incarnation: Incarnation) -> tuple[bool, str | None, str]:
+    """Tell whether all it may emit is of one event, in one form for all; where that is encoded, its name and path."""
     if len(incarnation.events) != 1:
-        return False, False
-    ((_index, by_reference, _detaches, write, keyed, _path),) = incarnation.events.values()
+        return False, None, ""
+    ((event, (_index, by_reference, _detaches, write, keyed, path)),) = incarnation.events.items()
     encodes = write is not None and write == incarnation.values.share
     is_uniform = not keyed and by_reference != encodes
-    return is_uniform, is_uniform and encodes
+    return is_uniform, event if is_uniform and encodes else None, path
 
 
 _ONE_EACH: list[int] = []

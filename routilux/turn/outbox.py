@@ -46,7 +46,7 @@ class Outbox:
             then what former runs committed at their steps is dropped too.
     """
 
-    __slots__ = ("_bytes", "_emissions", "_since", "clock", "is_atomic", "replays", "to_drop")
+    __slots__ = ("_bytes", "_due", "_emissions", "clock", "is_atomic", "replays", "to_drop")
 
     def __init__(self, clock: Callable[[], float], *, atomic: bool, replays: bool = False) -> None:
         self.clock = clock
@@ -59,7 +59,8 @@ class Outbox:
         self._bytes = 0
         self.to_drop = 0
         """How many emissions a former run has released that this one has not emitted so far."""
-        self._since: float | None = None
+        self._due: float | None = None
+        """Clock reading from which on the next emission releases what is held."""
 
     def __len__(self) -> int:
         return len(self._emissions)
@@ -70,7 +71,7 @@ class Outbox:
             self._emissions = []
         self._bytes = 0
         self.to_drop = released
-        self._since = None
+        self._due = None
 
     def drop_next(self) -> bool:
         """Count one emission; True if it went out in a former run and is to be dropped.
@@ -87,18 +88,18 @@ class Outbox:
 
         For an atomic turn, which releases nothing: if it is time to see whether anybody still wants what it holds.
         """
+        # A turn that emits many does little else.
         emissions = self._emissions
         emissions.append((event, reference, encoded, keys))
+        count = len(emissions)
         if self.is_atomic:
-            return len(emissions) % COUNT_BOUND == 0
+            return count % COUNT_BOUND == 0
         if encoded:
-            is_first = len(emissions) == 1
-            self._bytes += len(encoded) if is_first or encoded[0] != OUTSIDE_TAG else _weigh_outside(encoded)
-        since = self._since
-        if since is None:
-            self._since = self.clock()
-            return self._bytes >= BYTES_BOUND
-        return self.clock() - since >= SECONDS_BOUND or len(emissions) >= COUNT_BOUND or self._bytes >= BYTES_BOUND
+            self._bytes += len(encoded) if encoded[0] != OUTSIDE_TAG or count == 1 else _weigh_outside(encoded)
+        now = self.clock()
+        if self._due is None:
+            self._due = now + SECONDS_BOUND
+        return now >= self._due or count >= COUNT_BOUND or self._bytes >= BYTES_BOUND
 
     def adopt(self, emissions: list[Emission], since: float) -> None:
         """Take over what the present turn has emitted, the first of it at clock reading `since`."""
@@ -110,7 +111,7 @@ class Outbox:
                 if encoded
             ]
         )
-        self._since = since if emissions else None
+        self._due = since + SECONDS_BOUND if emissions else None
         self.to_drop = 0
 
     @property
@@ -137,7 +138,7 @@ class Outbox:
 
     def release(self) -> list[Emission]:
         """Take what is held, to be let out before the commit."""
-        self._since = self.clock()
+        self._due = self.clock() + SECONDS_BOUND
         self._bytes = 0
         emissions, self._emissions = self._emissions, []
         return emissions
@@ -157,7 +158,7 @@ class Outbox:
             return NOTHING
         self._emissions = []
         self._bytes = 0
-        self._since = None
+        self._due = None
         return emissions
 
 
