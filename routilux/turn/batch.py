@@ -22,7 +22,8 @@ from routilux.context import cell
 from routilux.messages import Message, Once, TurnResults, to_emissions, to_payloads
 from routilux.packed import Packed
 from routilux.partitioning import find_keys
-from routilux.turn.execution import RUNNABLE, Incarnation, Route, TurnExecution
+from routilux.turn.execution import RUNNABLE, TurnExecution
+from routilux.turn.incarnation import Incarnation, Route
 from routilux.turn.outbox import BYTES_BOUND, NOTHING
 from routilux.turn.state import StateTurn
 from routilux.turn.steps import Steps
@@ -54,11 +55,8 @@ class BatchExecution(TurnExecution):
         "_is_all_plain",
         "_is_apart",
         "_is_marked",
-        "_is_uniform",
         "_out",
         "_payloads",
-        "_sent_event",
-        "_sent_path",
         "_single",
         "_states",
         "_stop",
@@ -97,7 +95,6 @@ class BatchExecution(TurnExecution):
         self._out: list[Any] = []
         """What they and the present turn emitted: the payloads, where they are `_is_uniform`, else the emissions; and
         None in the place of each that `take_results` has given."""
-        self._is_uniform, self._sent_event, self._sent_path = _form_of(incarnation)
         self._taken = 0
         """How many of them `take_results` has given."""
         self._turn_from = 0
@@ -409,16 +406,6 @@ def _open(block: Block) -> list[Any]:
     if stop - start < len(payloads):
         payloads = payloads.between(start, stop)
     return [*repeat(None, start), *(decode_together(payloads.data, stop - start) or payloads)]
-
-
-def _form_of(incarnation: Incarnation) -> tuple[bool, str | None, str]:
-    """Tell whether all it may emit is of one event, in one form for all; where that is encoded, its name and path."""
-    if len(incarnation.events) != 1:
-        return False, None, ""
-    ((event, (_index, by_reference, _detaches, write, keyed, path)),) = incarnation.events.items()
-    encodes = write is not None and write == incarnation.values.share
-    is_uniform = not keyed and by_reference != encodes
-    return is_uniform, event if is_uniform and encodes else None, path
 
 
 _ONE_EACH: list[int] = []

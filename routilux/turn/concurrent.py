@@ -22,7 +22,8 @@ from typing import Any
 
 from routilux.context import Scope, scope
 from routilux.messages import Message, StateOp, TurnPart
-from routilux.turn.execution import Incarnation, Route, TurnExecution
+from routilux.turn.execution import TurnExecution
+from routilux.turn.incarnation import Incarnation, Route
 from routilux.turn.layers import Versions
 from routilux.turn.outbox import Outbox
 from routilux.turn.service import RoutineService

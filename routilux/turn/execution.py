@@ -12,10 +12,9 @@ Committed values are encoded outside of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Generator
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
-from typing import Any, Protocol
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -23,95 +22,18 @@ from routilux.context import Scope, cell, scope
 from routilux.errors import ResultError, SlotArgumentError, UnknownEventError
 from routilux.messages import Message, Once, StateOp, TurnPart, TurnResult, parts_of
 from routilux.partitioning import find_keys
-from routilux.turn.codec import Codec
 from routilux.turn.gather import Gather
+from routilux.turn.incarnation import Incarnation, Route
 from routilux.turn.once import run_once
-from routilux.turn.outbox import Outbox
-from routilux.turn.state import Committed, StateTurn, apply_ops
+from routilux.turn.state import StateTurn, apply_ops
 from routilux.turn.stats import StateAndStats, TurnStats
 from routilux.turn.steps import Steps
 from routilux.turn.tracked import with_copies_of_views
-from routilux.turn.uniting import Uniting, rename
+from routilux.turn.uniting import rename
 from routilux.turn.values import ValueCodec
 from supervisors.errors import ValueDecodingError
 from supervisors.places.base import Port
-
-Write = Callable[[Any, str], bytes | None]
-"""Gives the bytes for a value, by its path, or None where it only holds that there could be some."""
-Exit = tuple[int, bool, bool, Write | None, tuple[tuple[str, ...], ...], str]
-"""One event: its index, whether data is kept by reference, whether views on the state are copied first, what
-encodes or checks the data, None where it is handed on as it is, where its keys are (`Outgoing.keys`), and what the data
-is called in an error."""
-
-
-class AsyncRunner(Protocol):
-    """Runs what async handlers give (`routilux.turn.blocking`)."""
-
-    def steps_of(self, work: Any) -> Generator[Any, None, None]:
-        """Give a coroutine, or an asynchronous generator, as a generator that stops where that yields."""
-
-    def close(self) -> None:
-        """Give back what it holds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """From one incoming connection to a handler, compiled.
-
-    Args:
-        slot: the slot's name, for errors.
-        handler: what is called.
-        bind: turns data into its arguments.
-        pick: does the same for data that is complete and needs nothing done to it, see `Binds`.
-        gather: what the slot gathers with; None where it keeps nothing.
-        mapping: pairs of (parameter that comes, parameter it becomes); none where several messages are handled in one.
-        uniting: what makes one dict of several messages; None where each is handled by itself.
-        is_async: whether the handler gives a coroutine or an asynchronous generator.
-    """
-
-    slot: str
-    handler: Callable[..., Any]
-    bind: Callable[[dict[str, Any]], tuple[Iterable[Any], Mapping[str, Any]]]
-    pick: Callable[[dict[str, Any]], tuple[Any, ...]] | None
-    gather: Gather | None
-    mapping: tuple[tuple[str, str], ...]
-    uniting: Uniting | None = None
-    is_async: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Incarnation:
-    """What one incarnation of a routine keeps from turn to turn.
-
-    Args:
-        routine: the routine object.
-        routine_id: its id in the flow.
-        job_id: the job's.
-        codec: how requests and results look.
-        values: how the values in them are encoded.
-        is_local: whether they are what they are, so that the codec need not be asked.
-        committed: the committed state.
-        state: the turns' view on it.
-        reserved: keys of it that are the runtime's, or will be.
-        routes: by index of the incoming connection.
-        events: by name, see `Exit`.
-        outbox: the emissions of the present turn.
-        loop: runs async handlers to their end; None where there are none, or where they share a loop.
-    """
-
-    routine: object
-    routine_id: str
-    job_id: str
-    codec: Codec
-    values: ValueCodec
-    is_local: bool
-    committed: Committed
-    state: StateTurn
-    reserved: dict[str, None]
-    routes: dict[int, Route]
-    events: dict[str, Exit]
-    outbox: Outbox
-    loop: AsyncRunner | None = None
+from supervisors.wire.values import encode_parameters
 
 
 class TurnExecution:
@@ -130,11 +52,14 @@ class TurnExecution:
         "_events",
         "_incarnation",
         "_is_local",
+        "_is_uniform",
         "_message",
         "_ops",
         "_outbox",
         "_port",
         "_route",
+        "_sent_event",
+        "_sent_path",
         "_state",
         "_steps",
         "result",
@@ -164,6 +89,8 @@ class TurnExecution:
         self._events = incarnation.events
         self._outbox = incarnation.outbox
         self._is_local = incarnation.is_local
+        self._is_uniform = incarnation.is_uniform
+        self._sent_event, self._sent_path = incarnation.sent_event
         self.let_go()
 
     def begin(self, route: Route, message: Message, port: Port) -> None:
@@ -293,6 +220,13 @@ class TurnExecution:
                 path starts with `emit('event')`.
             PartitionKeyError: a receiver is partitioned by a parameter that is not there, or cannot be a key.
         """
+        if event == self._sent_event and not self._outbox.to_drop:
+            # As below: nearly all data is plain, and a turn that emits much does little else.
+            body = encode_parameters(data, self._sent_path)
+            if body is not None:
+                if self._outbox.add(0, None, body, ()):
+                    self._release()
+                return
         way_out = self._events.get(event)
         if way_out is None:
             raise UnknownEventError(event, self.routine_id, self._events)

@@ -18,8 +18,9 @@ from routilux.model.function import FunctionRoutine
 from routilux.model.merging import is_united
 from routilux.turn.batch import BatchExecution
 from routilux.turn.codec import Codec
-from routilux.turn.execution import AsyncRunner, Exit, Incarnation, Route, TurnExecution, Write
+from routilux.turn.execution import TurnExecution
 from routilux.turn.gather import Gather, make_gather, slot_key
+from routilux.turn.incarnation import AsyncRunner, Exit, Incarnation, Route, Write
 from routilux.turn.objects import InPlaceState, NoState, ObjectState, ValueState
 from routilux.turn.outbox import Outbox
 from routilux.turn.state import Committed, StateTurn, only_scalar

@@ -39,8 +39,9 @@ from supervisors.places.copies import generation, leave_copy
 from supervisors.places.flusher import Flusher
 from supervisors.reasons import Reason, StartFailed, record_error
 
-WINDOW = 256
-"""Short requests taken at once: what taking costs is shared, and control is looked at between any two."""
+WINDOW = 1_000
+"""Short requests taken at once, as many as a block may have: what taking costs is shared; control is looked at between
+any two."""
 HELD_SECONDS = 0.002
 """Of a batch, requests are run for so long before what they came to is told (as in a process, `outbound.py`)."""
 SHORT_SECONDS = 0.001

@@ -22,9 +22,8 @@ by another. A window that was full is filled again once half of it is free: what
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Sequence
-from itertools import islice, zip_longest
+from itertools import zip_longest
 
 from supervisors.errors import FrameError
 from supervisors.places.base import Lost
@@ -52,7 +51,7 @@ class Link:
         self.doubted = doubted
         """How many more requests it gets one at a time; after its end, how many the next incarnation gets so."""
         self._window = 1
-        self._outstanding: deque[int] = deque()
+        self._outstanding: list[int] = []
         self._is_filling = True
         """Whether it was half empty, or more, when some were sent, and not full since."""
         self._average: float | None = None
@@ -150,7 +149,7 @@ class Link:
 
         So is what came back with that, `returned`.
         """
-        self._outstanding.extendleft(reversed((*seqs, *returned)))
+        self._outstanding[:0] = (*seqs, *returned)
         self._returned -= len(seqs)
 
     def lose(self, page: PageView) -> Lost:
@@ -205,20 +204,15 @@ class Link:
         return held
 
     def _take(self, seqs: list[int], what: str) -> None:
-        outstanding, count = self._outstanding, len(seqs)
-        oldest = list(islice(outstanding, count))
+        count = len(seqs)
+        oldest = self._outstanding[:count]
         if oldest != seqs:
             raise FrameError(self._breach(next(seq for seq, due in zip_longest(seqs, oldest) if seq != due), what))
         self._drop(count)
 
     def _drop(self, count: int) -> None:
         """Hold the oldest `count` no more: they were reported."""
-        outstanding = self._outstanding
-        if count == len(outstanding):
-            outstanding.clear()
-        else:
-            for _ in range(count):
-                outstanding.popleft()
+        del self._outstanding[:count]
         self._returned += count
         if self.doubted:
             self.doubted = max(0, self.doubted - count)
