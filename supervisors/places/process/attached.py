@@ -26,8 +26,9 @@ from functools import partial
 from typing import Any, Protocol
 
 from supervisors.errors import ValueDecodingError
+from supervisors.wire.copying import Copier
 from supervisors.wire.frames import FromWorker, Gone, Kept
-from supervisors.wire.memory import AddressMap, Mapping, Stock, view_of, writable_view_of, write
+from supervisors.wire.memory import AddressMap, Mapping, Stock, view_of, writable_view_of
 from supervisors.wire.outside import LEAST_BYTES, Name, lay_out, pack_outside, read_names
 
 _FIT = 2
@@ -50,6 +51,7 @@ class Attached:
 
     def __init__(self, send: Callable[[FromWorker], None]) -> None:
         self._send = send
+        self._copier = Copier()
         self._lock = threading.Lock()
         self._segments: dict[int, _Segment] = {}
         self._addresses: AddressMap[_Segment] = AddressMap()
@@ -126,7 +128,7 @@ class Attached:
                 return None
             segment, export = lent
             for at, offset in zip(others, offsets, strict=True):
-                write(export, offset, buffers[at])
+                self._copier.write(export, offset, buffers[at])
                 places[at] = segment, export, offset
         names = []
         for at, buffer in enumerate(buffers):
@@ -201,7 +203,8 @@ class Attached:
             self.give_back()
 
     def close(self) -> None:
-        """Tell nothing any more, and wait for the thread that did."""
+        """Tell nothing any more, and wait for the threads of this."""
+        self._copier.close()
         if self._thread is not None:
             self._unused.put(None)
             self._thread.join()
