@@ -26,6 +26,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from supervisors.errors import ValueDecodingError
+from supervisors.places.process.heap import Heap
 from supervisors.wire.copying import Copier
 from supervisors.wire.frames import FromWorker, Gone, Kept
 from supervisors.wire.memory import AddressMap, Mapping, Stock, view_of, writable_view_of
@@ -47,10 +48,12 @@ class Attached:
 
     Args:
         send: sends a frame, behind all that was handed over before.
+        heap: where the buffers come from that are copied into them.
     """
 
-    def __init__(self, send: Callable[[FromWorker], None]) -> None:
+    def __init__(self, send: Callable[[FromWorker], None], heap: Heap) -> None:
         self._send = send
+        self._heap = heap
         self._copier = Copier()
         self._lock = threading.Lock()
         self._segments: dict[int, _Segment] = {}
@@ -129,6 +132,7 @@ class Attached:
             segment, export = lent
             for at, offset in zip(others, offsets, strict=True):
                 self._copier.write(export, offset, buffers[at])
+                self._heap.keep(buffers[at].nbytes)
                 places[at] = segment, export, offset
         names = []
         for at, buffer in enumerate(buffers):
