@@ -7,6 +7,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ def copier(monkeypatch: pytest.MonkeyPatch) -> Iterator[Copier]:
     monkeypatch.setattr(copying, "_LONG_BYTES", 1)
     monkeypatch.setattr(copying, "SHARED_BYTES", PAGE_BYTES)
     monkeypatch.setattr(copying, "usable_cpus", lambda: 2)
+    monkeypatch.setattr(copying, "_has_room", lambda: True)
     monkeypatch.setattr(copying, "_keep_apart", lambda _thread: True)
     copier = Copier()
     yield copier
@@ -100,7 +102,7 @@ def test_a_half_is_copied_once_and_keeps_nothing_then() -> None:
     assert bytes(target) == changed
 
 
-@pytest.mark.parametrize("reason", ["processors", "threads", "elsewhere"])
+@pytest.mark.parametrize("reason", ["processors", "threads", "busy", "elsewhere"])
 def test_where_there_is_no_other_thread_the_caller_copies_all(
     copier: Copier, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,6 +110,8 @@ def test_where_there_is_no_other_thread_the_caller_copies_all(
         monkeypatch.setattr(copying, "usable_cpus", lambda: 1)
     elif reason == "threads":
         monkeypatch.setattr(threading.Thread, "start", _refuse)
+    elif reason == "busy":
+        monkeypatch.setattr(copying, "_has_room", lambda: False)
     else:
         monkeypatch.setattr(copying, "_keep_apart", lambda _thread: False)
     for _ in range(2):
@@ -164,6 +168,22 @@ def test_the_second_thread_keeps_off_the_processor_of_the_first() -> None:
         os.sched_setaffinity(0, all_of_them)
         go_on.set()
         thread.join(DEADLINE)
+
+
+@pytest.mark.parametrize(
+    ("told", "has_room"),
+    [("0.52 0.58 0.59 2/467 25339\n", True), ("0.52 0.58 0.59 3/467 25339\n", False), (None, True)],
+    ids=["room", "busy", "untold"],
+)
+def test_a_processor_has_room_while_fewer_threads_run_than_there_are(
+    told: str | None, has_room: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "loadavg"
+    if told is not None:
+        file.write_text(told)
+    monkeypatch.setattr(copying, "_RUNNING", str(file))
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    assert copying._has_room() == has_room
 
 
 class Busy:
