@@ -526,9 +526,10 @@ def test_what_several_receive_is_there_once() -> None:
     assert [item["segments"] for item in a] == [item["segments"] for item in b]
 
 
+@pytest.mark.parametrize("size", [MIB, 1], ids=["large", "small"])
 @pytest.mark.parametrize("placement", [THREAD, PROCESS], ids=["thread", "process"])
 @pytest.mark.parametrize("strategy", ["append", "all", "latest"])
-def test_slots_that_gather_get_arrays(strategy: str, placement: dict[str, Any]) -> None:
+def test_slots_that_gather_get_arrays(strategy: str, placement: dict[str, Any], size: int) -> None:
     class Gathering(Routine):
         def __init__(self) -> None:
             super().__init__()
@@ -546,7 +547,8 @@ def test_slots_that_gather_get_arrays(strategy: str, placement: dict[str, Any]) 
     flow.connect("arrays", "array", "add", "input")
     flow.connect("add", "array", "gather", "input")
     flow.output("gather", "sum")
-    sums = [item["sum"] for item in seen(flow.execute("arrays", {"count": 4}, shared_memory_limit=8 * MIB))]
+    params = {"count": 4, "size": size}
+    sums = [item["sum"] for item in seen(flow.execute("arrays", params, shared_memory_limit=8 * MIB))]
     assert sums == ([1, 3, 6, 10] if strategy == "append" else [1, 2, 3, 4])
 
 
