@@ -76,7 +76,7 @@ class Carried:
         except ValueEncodingError:
             if not self.allow_pickle:
                 raise
-            return sharing.share(value, path, space)
+            return sharing.share_code(value, path, space)
         return sharing.place(inner, buffers.taken, path, space)
 
     def withdraw(self, data: bytes) -> None:

@@ -26,8 +26,6 @@ from typing import Any, Generic, Protocol, TypeVar
 
 PAGE_BYTES = mmap.PAGESIZE
 _NAME_BYTES = 8
-_LONG_BYTES = 4 * 1024 * 1024
-"""Bytes whose copying takes so long that other threads are to run meanwhile (arbitrary; tenths of a millisecond)."""
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mmap.restype = ctypes.c_void_p
 _libc.mmap.argtypes = [
@@ -159,14 +157,6 @@ def view_of(export: Any, offset: int, length: int) -> memoryview:
 def writable_view_of(export: Any, offset: int, length: int) -> memoryview:
     """Give a part of a segment as bytes that can be written."""
     return PickleBuffer(memoryview(export)[offset : offset + length]).raw()
-
-
-def write(export: Any, offset: int, buffer: memoryview) -> None:
-    """Copy bytes into a segment; other threads run meanwhile where it takes long."""
-    if buffer.nbytes < _LONG_BYTES:
-        writable_view_of(export, offset, buffer.nbytes)[:] = buffer
-    else:
-        ctypes.memmove(ctypes.addressof(export) + offset, address_of(buffer), buffer.nbytes)
 
 
 def _references(export: Any) -> int:

@@ -10,7 +10,6 @@ nobody else, since unpickling runs code.
 from __future__ import annotations
 
 import functools
-import pickle
 import struct
 import threading
 import types
@@ -219,14 +218,6 @@ def encode_code(obj: Any, path: str, take: Take | None = None) -> bytes:
     except BaseException as error:
         bad_path, detail = find_bad_part(obj, path, error, _write_pickle)
         raise ValueEncodingError(bad_path, detail) from error
-
-
-def encode_data(value: Any, take: Take) -> bytes:
-    """Encode, as `encode_code` does for more, what holds nothing that could be of `__main__`; raises what it raises.
-
-    It may take more bytes than a value may.
-    """
-    return PICKLE + pickle.dumps(value, PROTOCOL, buffer_callback=take)
 
 
 def decode_code(data: bytes | memoryview) -> Any:

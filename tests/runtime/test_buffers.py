@@ -20,6 +20,7 @@ from routilux.jobs.state import JobState
 from routilux.keeping.finding import latest
 from routilux.stores.memory import MemoryStore
 from supervisors.places.process.attached import Attached
+from supervisors.wire.copying import SHARED_BYTES
 from supervisors.wire.outside import OUTSIDE, Name, here, pack_outside
 from tests.runtime.kept import wait_until
 
@@ -139,6 +140,28 @@ def test_arrays_come_as_they_are_and_cannot_be_written(store: bool, last: dict[s
         (number, number + 1, number + 1, MIB) for number in range(5)
     ]
     assert not any(item["is_writable"] for item in items)
+
+
+def test_all_of_an_array_comes_that_two_threads_copy() -> None:
+    class Turning(Routine):
+        def __init__(self) -> None:
+            super().__init__()
+            self.define_slot("input", handler=self.handle)
+            self.define_event("array", ["array"])
+
+        def handle(self, array: Any) -> None:
+            self.emit("array", array=array[::-1].copy())
+
+    flow = Flow("turning")
+    flow.add_routine(Turning(), "turn", placement="process")
+    flow.output("turn", "array")
+    sent = np.arange(3 * SHARED_BYTES // 8)
+    job = flow.start(keep_open=True)
+    with job:
+        results = job.results()
+        for number in range(4):
+            job.send("turn", "input", array=sent + number)
+            assert np.array_equal(next(results)["array"], sent[::-1] + number)
 
 
 def test_an_array_that_is_handed_on_is_not_copied() -> None:
@@ -503,9 +526,10 @@ def test_what_several_receive_is_there_once() -> None:
     assert [item["segments"] for item in a] == [item["segments"] for item in b]
 
 
+@pytest.mark.parametrize("size", [MIB, 1], ids=["large", "small"])
 @pytest.mark.parametrize("placement", [THREAD, PROCESS], ids=["thread", "process"])
 @pytest.mark.parametrize("strategy", ["append", "all", "latest"])
-def test_slots_that_gather_get_arrays(strategy: str, placement: dict[str, Any]) -> None:
+def test_slots_that_gather_get_arrays(strategy: str, placement: dict[str, Any], size: int) -> None:
     class Gathering(Routine):
         def __init__(self) -> None:
             super().__init__()
@@ -523,7 +547,8 @@ def test_slots_that_gather_get_arrays(strategy: str, placement: dict[str, Any]) 
     flow.connect("arrays", "array", "add", "input")
     flow.connect("add", "array", "gather", "input")
     flow.output("gather", "sum")
-    sums = [item["sum"] for item in seen(flow.execute("arrays", {"count": 4}, shared_memory_limit=8 * MIB))]
+    params = {"count": 4, "size": size}
+    sums = [item["sum"] for item in seen(flow.execute("arrays", params, shared_memory_limit=8 * MIB))]
     assert sums == ([1, 3, 6, 10] if strategy == "append" else [1, 2, 3, 4])
 
 

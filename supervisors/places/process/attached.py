@@ -26,8 +26,10 @@ from functools import partial
 from typing import Any, Protocol
 
 from supervisors.errors import ValueDecodingError
+from supervisors.places.process.heap import Heap
+from supervisors.wire.copying import Copier
 from supervisors.wire.frames import FromWorker, Gone, Kept
-from supervisors.wire.memory import AddressMap, Mapping, Stock, view_of, writable_view_of, write
+from supervisors.wire.memory import AddressMap, Mapping, Stock, view_of, writable_view_of
 from supervisors.wire.outside import LEAST_BYTES, Name, lay_out, pack_outside, read_names
 
 _FIT = 2
@@ -46,10 +48,13 @@ class Attached:
 
     Args:
         send: sends a frame, behind all that was handed over before.
+        heap: where the buffers come from that are copied into them.
     """
 
-    def __init__(self, send: Callable[[FromWorker], None]) -> None:
+    def __init__(self, send: Callable[[FromWorker], None], heap: Heap) -> None:
         self._send = send
+        self._heap = heap
+        self._copier = Copier()
         self._lock = threading.Lock()
         self._segments: dict[int, _Segment] = {}
         self._addresses: AddressMap[_Segment] = AddressMap()
@@ -126,7 +131,8 @@ class Attached:
                 return None
             segment, export = lent
             for at, offset in zip(others, offsets, strict=True):
-                write(export, offset, buffers[at])
+                self._copier.write(export, offset, buffers[at])
+                self._heap.keep(buffers[at].nbytes)
                 places[at] = segment, export, offset
         names = []
         for at, buffer in enumerate(buffers):
@@ -201,7 +207,8 @@ class Attached:
             self.give_back()
 
     def close(self) -> None:
-        """Tell nothing any more, and wait for the thread that did."""
+        """Tell nothing any more, and wait for the threads of this."""
+        self._copier.close()
         if self._thread is not None:
             self._unused.put(None)
             self._thread.join()

@@ -40,7 +40,7 @@ class OwnSpace:
             if loan is None:
                 return None
             for at, offset in zip(others, offsets, strict=True):
-                loan.write(offset, buffers[at])
+                self._pool.copier.write(loan.export, offset, buffers[at])
                 places[at] = loan.segment, offset
         names, leases = [], {}
         for at, buffer in enumerate(buffers):

@@ -35,6 +35,7 @@ from typing import NamedTuple
 
 from supervisors.errors import FrameError, ValueDecodingError
 from supervisors.places.process.segments import Lease, Loan, Segment, round_size
+from supervisors.wire.copying import Copier
 from supervisors.wire.memory import AddressMap, Mapping, Stock
 from supervisors.wire.outside import LEAST_BYTES, Leased, read_names
 
@@ -221,6 +222,8 @@ class SegmentPool:
     def __init__(self, limit: int, most_segments: int | None = None) -> None:
         self.limit = limit
         self.lock = threading.Lock()
+        self.copier = Copier()
+        """Copies what the parent writes."""
         self.used = 0
         """Bytes of all segments."""
         self.held = 0
@@ -347,6 +350,7 @@ class SegmentPool:
                 # hold leases, and no collection of garbage sees them (`routilux.messages`).
                 party.wake = _wake_nobody
             self._segments.clear()
+        self.copier.close()
         self.ring()
 
     # -- For those who hold the lock

@@ -11,7 +11,7 @@ import weakref
 from typing import NamedTuple, Protocol
 
 from supervisors.errors import InternalError
-from supervisors.wire.memory import PAGE_BYTES, Mapping, Stock, create_segment, view_of, writable_view_of, write
+from supervisors.wire.memory import PAGE_BYTES, Mapping, Stock, create_segment, view_of, writable_view_of
 from supervisors.wire.outside import LEAST_BYTES, Name
 
 _STEPS = 4
@@ -116,7 +116,3 @@ class Loan(NamedTuple):
     def view(self, offset: int, length: int) -> memoryview:
         """Give a part of it, to be written."""
         return writable_view_of(self.export, offset, length)
-
-    def write(self, offset: int, buffer: memoryview) -> None:
-        """Copy a buffer into it."""
-        write(self.export, offset, buffer)

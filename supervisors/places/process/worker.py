@@ -29,6 +29,7 @@ from supervisors.places.base import Service
 from supervisors.places.copies import make_mark
 from supervisors.places.process.attached import Attached
 from supervisors.places.process.deputy import Deputy
+from supervisors.places.process.heap import Heap
 from supervisors.places.process.inbound import Inbound, end_now
 from supervisors.places.process.leaving import leave
 from supervisors.places.process.outbound import (
@@ -82,7 +83,7 @@ def run(channel_fd: int, page_fd: int, incarnation: int, max_frame_bytes: int, i
         inbound = Inbound(channel, WorkerReader(incarnation, max_frame_bytes))
         boot = inbound.receive_boot()
         outbound = Outbound(channel, incarnation, max_frame_bytes)
-        here.space = inbound.attached = attached = Attached(outbound.send)
+        here.space = inbound.attached = attached = Attached(outbound.send, Heap(may_keep=boot.memory_limit is None))
         deputy = Deputy(inbound, outbound, page)
     except BaseException as error:  # noqa: BLE001  no thread was to be had, or no memory
         _leave_unborn(lambda frame: channel.sendall(encode_frame(frame, incarnation)), error)

@@ -197,16 +197,6 @@ def test_writing_where_it_may_only_be_read_ends_the_process_that_does(fd: int) -
     assert done.returncode == -11
 
 
-@pytest.mark.parametrize("long", [1_000_000, 1], ids=["at-once", "beside-others"])
-def test_a_buffer_is_copied_to_where_it_is_to_be(fd: int, long: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "_LONG_BYTES", long)
-    mapping = Mapping(fd, SIZE, is_writable=True)
-    memory.write(mapping.export(), 100, memoryview(b"hello"))
-    memory.write(mapping.export(), SIZE - 3, memoryview(bytearray(b"end")))
-    assert bytes(view_of(mapping.export(), 99, 7)) == b"\0hello\0"
-    assert bytes(view_of(mapping.export(), SIZE - 4, 4)) == b"\0end"
-
-
 def test_of_the_smallest_pieces_that_fit_the_one_that_came_last_is_taken() -> None:
     stock: Stock[Piece] = Stock()
     for piece in (Piece(4, "a"), Piece(8, "b"), Piece(8, "c"), Piece(16, "d")):
