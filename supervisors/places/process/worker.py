@@ -136,11 +136,12 @@ class LogForwarder(logging.Handler):
         """What it sends from; there before it is given a record."""
         self._formatter = logging.Formatter()
 
-    def handle(self, record: logging.LogRecord) -> bool:
-        """Send a record that passes the filters, without the lock that handlers have.
+    def createLock(self) -> None:  # noqa: N802  as logging calls it
+        """Have none: the channel has its own, a signal handler may log, and each copy would make it anew."""
+        self.lock = None
 
-        The channel has its own, and a signal handler may log.
-        """
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Send a record that passes the filters."""
         passed: object = self.filter(record)  # from Python 3.12 on it may be another record
         if passed:
             self.emit(passed if isinstance(passed, logging.LogRecord) else record)

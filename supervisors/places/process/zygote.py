@@ -29,6 +29,7 @@ from typing import NoReturn
 
 from supervisors.errors import PreloadError
 from supervisors.places.process import worker
+from supervisors.places.process.holes import fill_holes
 from supervisors.places.process.packets import receive_packet, send_packet
 from supervisors.places.process.page import read_told
 from supervisors.places.process.preloading import preload
@@ -127,8 +128,9 @@ class Server:
                 os._exit(1)
         forget_folders()  # for good: nothing is imported in here any more
         os.chdir("/")  # what it stands in could not be removed
-        # What is there now stays shared by all: no collection writes to it.
+        # What is there now stays shared by all: no collection writes to it, and nothing new comes between.
         gc.collect()
+        fill_holes()
         gc.freeze()
         self._send(Warm())
 
