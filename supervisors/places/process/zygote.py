@@ -20,6 +20,7 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import random
 import signal
 import socket
 import sys
@@ -64,7 +65,7 @@ from supervisors.wire.frames import prepare_reader
 
 
 def main(channel_fd: int, told_fd: int, program_pid: int) -> NoReturn:
-    """Be a zygote until the program ends. Called by the interpreter that `zygotes` has started."""
+    """Be a zygote until the program ends. Called by `zygote_program`."""
     worker.end_with_parent(program_pid)
     worker.set_up()
     os.close(told_fd)
@@ -229,7 +230,8 @@ def _discard(pid: int) -> Reaped | Running:
 
 
 def _reseed() -> None:
-    """Let NumPy draw other numbers in each worker, if it was preloaded; `random` does so by itself."""
+    """Let each worker draw other numbers."""
+    random.seed()
     numpy_random = sys.modules.get("numpy.random")
-    if numpy_random is not None:
+    if numpy_random is not None:  # it was preloaded
         numpy_random.seed()
