@@ -82,8 +82,10 @@ def run(channel_fd: int, page_fd: int, incarnation: int, max_frame_bytes: int, i
         inbound = Inbound(channel, WorkerReader(incarnation, max_frame_bytes))
         boot = inbound.receive_boot()
         outbound = Outbound(channel, incarnation, max_frame_bytes)
-        here.space = inbound.attached = attached = Attached(outbound.send)
+        here.space = inbound.attached = attached = _attached
+        attached.send = outbound.send
         deputy = Deputy(inbound, outbound, page)
+        deputy.start()
     except BaseException as error:  # noqa: BLE001  no thread was to be had, or no memory
         _leave_unborn(lambda frame: channel.sendall(encode_frame(frame, incarnation)), error)
     try:
@@ -208,15 +210,16 @@ def end_with_parent(parent_pid: int) -> None:
         end_now()
 
 
+# Those of this process: made with the module, which a zygote imports once for all of its workers.
 _forwarder = LogForwarder()
-"""That of this process: made with the module, which a zygote imports once for all of its workers."""
+_attached = Attached()
+_root = logging.getLogger()
 
 
 def _forward_logging(boot: Boot, outbound: Outbound) -> None:
-    root = logging.getLogger()
     _forwarder.outbound = outbound
-    root.handlers[:] = [_forwarder]
-    if root.level != boot.log_level:
-        root.setLevel(boot.log_level)
-    for name, level in boot.log_levels.items():
-        logging.getLogger(name).setLevel(level)
+    _root.handlers[:] = [_forwarder]
+    if _root.level != boot.log_level:
+        _root.setLevel(boot.log_level)
+    for name in boot.log_levels:
+        logging.getLogger(name).setLevel(boot.log_levels[name])

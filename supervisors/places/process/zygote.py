@@ -35,6 +35,7 @@ from supervisors.places.process.packets import receive_packet, send_packet
 from supervisors.places.process.page import read_told
 from supervisors.places.process.preloading import preload
 from supervisors.places.process.reap import reap
+from supervisors.places.process.rehearsal import rehearse
 from supervisors.places.process.surroundings import (
     Surroundings,
     enter_surroundings,
@@ -127,6 +128,7 @@ class Server:
             except PreloadError as error:
                 self._send(NotWarm(record_error(error)))
                 os._exit(1)
+        rehearse()
         forget_folders()  # for good: nothing is imported in here any more
         os.chdir("/")  # what it stands in could not be removed
         # What is there now stays shared by all: no collection writes to it, and nothing new comes between.
