@@ -44,7 +44,7 @@ from supervisors.waiting import enter_actor, present_actor, refuse_ring, waiting
 EXIT_SECONDS = 10.0
 """What a root that nobody has ended gets to end when the program does: twice what most children get (arbitrary)."""
 
-_LAUNCH = Launch(preload=("supervisors.behavior_service", "supervisors.pool", "supervisors.handles"))
+_LAUNCH = Launch(preload=("supervisors.preloaded",))
 """How processes of behaviours are started: with what they need, and what the modules that define them import beside."""
 _log = reporter("supervisors")
 _LEFT_RUNNING = "actor {!r} still ran when the program ended and was stopped; end it by its handle's stop()"

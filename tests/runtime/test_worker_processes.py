@@ -90,7 +90,8 @@ def test_a_zygote_has_imported_all_of_our_own_that_a_worker_comes_to_need() -> N
         tell(job, results, "share")
         after = set(tell(job, results, "modules"))
         zygote = tell(job, results, "parent")
-    program = f"import sys, {', '.join(_WORKER_MODULES)}; import supervisors.places.process.zygote; print(*sys.modules)"
+    own = (*_WORKER_MODULES, "supervisors.places.process.zygote_program", "supervisors.places.process.zygote")
+    program = f"import sys, {', '.join(own)}; print(*sys.modules)"
     before = set(subprocess.check_output([sys.executable, "-c", program], text=True).split())
     assert after <= before
     assert zygote != os.getpid()

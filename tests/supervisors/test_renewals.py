@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -29,3 +31,41 @@ def test_the_interpreter_runs_those_of_a_process_in_its_copies() -> None:
         os._exit(7 if generation.number == original + 1 else 3)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
     assert generation.number == original
+
+
+TAKING_OVER = """
+import os
+from supervisors.renewals import renewals
+
+told = []
+def tell(word):
+    return lambda: told.append(word)
+
+register = os.register_at_fork
+with renewals.taking_over():
+    os.register_at_fork(before=tell("first before"), after_in_parent=tell("behind"))
+    renewals.add(tell("renewal"))
+    os.register_at_fork(before=tell("last before"), after_in_child=tell("in the copy"))
+assert os.register_at_fork is register
+register(after_in_child=tell("always"))
+renewals.are_due = {are_due}
+if os.fork() == 0:
+    print("copy:", *told, sep=", ", flush=True)
+    os._exit(0)
+os.wait()
+print("original:", *told, sep=", ")
+"""
+ORIGINAL = "original:, last before, first before, behind"
+
+
+@pytest.mark.parametrize(
+    ("are_due", "expected"),
+    [
+        (True, ["copy:, last before, first before, renewal, in the copy, always", ORIGINAL]),
+        (False, ["copy:, always", "original:"]),
+    ],
+)
+def test_what_others_register_meanwhile_is_due_with_the_renewals(are_due: bool, expected: list[str]) -> None:
+    program = TAKING_OVER.format(are_due=are_due)
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ended.stdout.splitlines() == expected

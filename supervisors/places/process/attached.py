@@ -25,7 +25,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
-from supervisors.errors import ValueDecodingError
+from supervisors.errors import InternalError, ValueDecodingError
 from supervisors.places.process.heap import Heap
 from supervisors.wire.copying import Copier
 from supervisors.wire.frames import FromWorker, Gone, Kept
@@ -47,13 +47,13 @@ class Attached:
     """A worker's segments: a `Space`, for its main thread.
 
     Args:
-        send: sends a frame, behind all that was handed over before.
-        heap: where the buffers come from that are copied into them.
+        send: sends a frame, behind all that was handed over before; to be set before there is anything to do.
     """
 
-    def __init__(self, send: Callable[[FromWorker], None], heap: Heap) -> None:
-        self._send = send
-        self._heap = heap
+    def __init__(self, send: Callable[[FromWorker], None] | None = None) -> None:
+        self.send = send or _tell_nobody
+        self.heap = Heap(may_keep=False)
+        """Where the buffers come from that are copied into segments."""
         self._copier = Copier()
         self._lock = threading.Lock()
         self._segments: dict[int, _Segment] = {}
@@ -107,7 +107,7 @@ class Attached:
     def give_back(self) -> None:
         """Give back what it may write and does not; the rest of that when the turn is over, if it is not sent."""
         with self._lock:
-            self._send(Gone(self._take_idle()))
+            self.send(Gone(self._take_idle()))
             self._owes = bool(self._taken)
 
     # -- What a handler does
@@ -132,7 +132,7 @@ class Attached:
             segment, export = lent
             for at, offset in zip(others, offsets, strict=True):
                 self._copier.write(export, offset, buffers[at])
-                self._heap.keep(buffers[at].nbytes)
+                self.heap.keep(buffers[at].nbytes)
                 places[at] = segment, export, offset
         names = []
         for at, buffer in enumerate(buffers):
@@ -179,7 +179,7 @@ class Attached:
             ]
             if not kept:
                 return
-            self._send(Kept(kept))
+            self.send(Kept(kept))
             self._told.update(kept)
             for id_ in kept:
                 self._taken.pop(id_, None)
@@ -250,7 +250,7 @@ class Attached:
             segment = self._segments.get(id_)
             if id_ in self._told and (segment is None or not segment.mapping.is_used):
                 self._told.discard(id_)
-                self._send(Gone([id_]))
+                self.send(Gone([id_]))
 
 
 class _Segment:
@@ -262,3 +262,7 @@ class _Segment:
         self.id = id_
         self.mapping = mapping
         self.size = mapping.size
+
+
+def _tell_nobody(frame: FromWorker) -> None:
+    raise InternalError(f"a {type(frame).__name__} frame before there was a channel")

@@ -31,8 +31,6 @@ class Deputy:
         outbound: what it sends from.
         page: tells what the main thread is on.
 
-    Raises:
-        RuntimeError: the system gave no thread.
     """
 
     def __init__(self, inbound: Inbound, outbound: Outbound, page: Page) -> None:
@@ -44,6 +42,13 @@ class Deputy:
         self._is_at_work = True
         self._is_awake = True
         self._parker = LockParker()
+
+    def start(self) -> None:
+        """Begin.
+
+        Raises:
+            RuntimeError: the system gave no thread.
+        """
         # Not by `threading`, whose objects cost each worker a tenth of its start: nobody joins this thread, or asks it
         # who it is.
         _thread.start_new_thread(self._serve, ())

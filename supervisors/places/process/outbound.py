@@ -76,7 +76,7 @@ class Outbound:
         """The batch that is run, and the number of its first request."""
         # A signal handler runs on the main thread, maybe while that thread is in here: what such a
         # handler logs is put aside until the main thread comes out.
-        self._main_thread = threading.main_thread().ident
+        self._main_thread = threading.get_ident()  # it is made there
         self._main_is_inside = False
         self._aside: deque[FromWorker] = deque()
         self._is_muted = False

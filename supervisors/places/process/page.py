@@ -16,6 +16,7 @@ zeros, so that a full disk is an error of its making and not a signal later on.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import math
 import mmap
@@ -122,11 +123,14 @@ def _create_sealed_file(told: bytes) -> int:
     fd = os.memfd_create("supervisors", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         os.ftruncate(fd, TOLD_AT)  # what is never written takes no memory
-        with open(fd, "r+b", closefd=False) as file:
-            file.seek(TOLD_AT)
-            file.write(told)
+        _store(fd, told)
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
     except BaseException:
         os.close(fd)
         raise
     return fd
+
+
+def _store(fd: int, told: bytes) -> None:
+    if os.pwrite(fd, told, TOLD_AT) < len(told):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

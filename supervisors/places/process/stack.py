@@ -39,15 +39,17 @@ def stack_signal() -> int | None:
     return signal.SIGRTMAX - 3 if sys.platform != "darwin" else signal.SIGUSR2
 
 
+_SIGNAL = stack_signal()
+
+
 def answer_stack_requests(page_fd: int) -> None:
     """Write the stacks of all threads whenever they are asked for; the worker's call.
 
     Args:
         page_fd: the page's file, to be kept open.
     """
-    number = stack_signal()
-    if number is not None:
-        faulthandler.register(number, file=page_fd, all_threads=True, chain=False)
+    if _SIGNAL is not None:
+        faulthandler.register(_SIGNAL, file=page_fd, all_threads=True, chain=False)
 
 
 class StackReader:
@@ -62,13 +64,12 @@ class StackReader:
 
     def ask(self, pid: int) -> None:
         """Ask the process `pid`, which must not have been reaped and must have registered for it."""
-        number = stack_signal()
-        if number is None:
+        if _SIGNAL is None:
             return
         os.pwrite(self._fd, _EMPTY, STACK_AT)
         os.lseek(self._fd, STACK_AT, os.SEEK_SET)
         with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
+            os.kill(pid, _SIGNAL)
 
     def read(self) -> str:
         """Give what has been answered so far, see `tidy_stacks`; empty if nothing was."""

@@ -114,9 +114,9 @@ def enter_surroundings(told: bytes) -> Surroundings:
 
 
 def ignore_children(entered: Surroundings) -> None:
-    """Ignore `SIGCHLD` if the program does: what a worker does, and not its zygote."""
-    if entered.ignored is not None:
-        _set_ignored(signal.SIGCHLD, ignored=signal.SIGCHLD in entered.ignored)
+    """Ignore `SIGCHLD` if the program does: what a worker does, and not its zygote, which never ignores it."""
+    if entered.ignored is not None and signal.SIGCHLD in entered.ignored:
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 
 
 def forget_folders() -> None:

@@ -83,8 +83,10 @@ def run(channel_fd: int, page_fd: int, incarnation: int, max_frame_bytes: int, i
         inbound = Inbound(channel, WorkerReader(incarnation, max_frame_bytes))
         boot = inbound.receive_boot()
         outbound = Outbound(channel, incarnation, max_frame_bytes)
-        here.space = inbound.attached = attached = Attached(outbound.send, Heap(may_keep=boot.memory_limit is None))
+        here.space = inbound.attached = attached = _attached
+        attached.send, attached.heap = outbound.send, Heap(may_keep=boot.memory_limit is None)
         deputy = Deputy(inbound, outbound, page)
+        deputy.start()
     except BaseException as error:  # noqa: BLE001  no thread was to be had, or no memory
         _leave_unborn(lambda frame: channel.sendall(encode_frame(frame, incarnation)), error)
     try:
@@ -137,11 +139,12 @@ class LogForwarder(logging.Handler):
         """What it sends from; there before it is given a record."""
         self._formatter = logging.Formatter()
 
-    def handle(self, record: logging.LogRecord) -> bool:
-        """Send a record that passes the filters, without the lock that handlers have.
+    def createLock(self) -> None:  # noqa: N802  as logging calls it
+        """Have none: the channel has its own, a signal handler may log, and each copy would make it anew."""
+        self.lock = None
 
-        The channel has its own, and a signal handler may log.
-        """
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Send a record that passes the filters."""
         passed: object = self.filter(record)  # from Python 3.12 on it may be another record
         if passed:
             self.emit(passed if isinstance(passed, logging.LogRecord) else record)
@@ -208,15 +211,16 @@ def end_with_parent(parent_pid: int) -> None:
         end_now()
 
 
+# Those of this process: made with the module, which a zygote imports once for all of its workers.
 _forwarder = LogForwarder()
-"""That of this process: made with the module, which a zygote imports once for all of its workers."""
+_attached = Attached()
+_root = logging.getLogger()
 
 
 def _forward_logging(boot: Boot, outbound: Outbound) -> None:
-    root = logging.getLogger()
     _forwarder.outbound = outbound
-    root.handlers[:] = [_forwarder]
-    if root.level != boot.log_level:
-        root.setLevel(boot.log_level)
-    for name, level in boot.log_levels.items():
-        logging.getLogger(name).setLevel(level)
+    _root.handlers[:] = [_forwarder]
+    if _root.level != boot.log_level:
+        _root.setLevel(boot.log_level)
+    for name in boot.log_levels:
+        logging.getLogger(name).setLevel(boot.log_levels[name])

@@ -20,6 +20,7 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import random
 import signal
 import socket
 import sys
@@ -29,10 +30,12 @@ from typing import NoReturn
 
 from supervisors.errors import PreloadError
 from supervisors.places.process import worker
+from supervisors.places.process.holes import fill_holes
 from supervisors.places.process.packets import receive_packet, send_packet
 from supervisors.places.process.page import read_told
 from supervisors.places.process.preloading import preload
 from supervisors.places.process.reap import reap
+from supervisors.places.process.rehearsal import rehearse
 from supervisors.places.process.surroundings import (
     Surroundings,
     enter_surroundings,
@@ -63,7 +66,7 @@ from supervisors.wire.frames import prepare_reader
 
 
 def main(channel_fd: int, told_fd: int, program_pid: int) -> NoReturn:
-    """Be a zygote until the program ends. Called by the interpreter that `zygotes` has started."""
+    """Be a zygote until the program ends. Called by `zygote_program`."""
     worker.end_with_parent(program_pid)
     worker.set_up()
     os.close(told_fd)
@@ -125,10 +128,12 @@ class Server:
             except PreloadError as error:
                 self._send(NotWarm(record_error(error)))
                 os._exit(1)
+        rehearse()
         forget_folders()  # for good: nothing is imported in here any more
         os.chdir("/")  # what it stands in could not be removed
-        # What is there now stays shared by all: no collection writes to it.
+        # What is there now stays shared by all: no collection writes to it, and nothing new comes between.
         gc.collect()
+        fill_holes()
         gc.freeze()
         self._send(Warm())
 
@@ -227,7 +232,8 @@ def _discard(pid: int) -> Reaped | Running:
 
 
 def _reseed() -> None:
-    """Let NumPy draw other numbers in each worker, if it was preloaded; `random` does so by itself."""
+    """Let each worker draw other numbers."""
+    random.seed()
     numpy_random = sys.modules.get("numpy.random")
-    if numpy_random is not None:
+    if numpy_random is not None:  # it was preloaded
         numpy_random.seed()

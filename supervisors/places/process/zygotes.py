@@ -352,7 +352,7 @@ def _start(channel_fd: int) -> tuple[int, int]:
         stack.callback(os.close, writer)
         try:
             process = subprocess.Popen(  # noqa: S603  our own interpreter with our own words
-                command_of("zygote", channel_fd, told_fd, os.getpid()),
+                command_of("zygote_program", channel_fd, told_fd, os.getpid()),
                 stdin=subprocess.DEVNULL,
                 stdout=writer,  # a pipe, as its workers have: Python's streams are made for what they find
                 stderr=writer,

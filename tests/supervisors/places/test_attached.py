@@ -11,7 +11,6 @@ import pytest
 
 from supervisors.errors import ValueDecodingError
 from supervisors.places.process.attached import Attached
-from supervisors.places.process.heap import Heap
 from supervisors.wire.frames import FromWorker, Gone, Kept
 from supervisors.wire.memory import create_segment
 from supervisors.wire.outside import LEAST_BYTES, Name, pack_outside, read_names
@@ -41,7 +40,7 @@ class Worker:
 
     def __init__(self) -> None:
         self.told: queue.SimpleQueue[FromWorker] = queue.SimpleQueue()
-        self.attached = Attached(self.told.put, Heap(may_keep=False))
+        self.attached = Attached(self.told.put)
         self._fds: list[int] = []
 
     def give(self, segment: int, *, is_own: bool, size: int = SIZE) -> None:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -69,6 +70,24 @@ class Telling(Bench):
 
     def hashed(self, _port: Port) -> int:
         return hash("x")
+
+    def told_by_copy(self, _port: Port) -> list[Any]:
+        """What a copy that it makes of itself says of its threads and of what it draws, and what it draws itself."""
+        is_over = threading.Event()
+        thread = threading.Thread(target=is_over.wait)
+        thread.start()
+        reader, writer = os.pipe()
+        pid = os.fork()  # noqa: TID251  what a handler does
+        if pid == 0:
+            os.write(writer, f"{threading.active_count()} {random.random()}".encode())
+            os._exit(0)
+        os.waitpid(pid, 0)
+        is_over.set()
+        thread.join()
+        told = os.read(reader, 100).split()
+        os.close(reader)
+        os.close(writer)
+        return [int(told[0]), float(told[1]), random.random()]
 
     def ignores_children(self, _port: Port) -> bool:
         return signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN
@@ -176,6 +195,14 @@ def test_each_worker_draws_numbers_of_its_own_and_all_hash_alike() -> None:
     assert one != other
     assert one_np != other_np
     assert one_hash == other_hash
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_copy_that_a_worker_makes_of_itself_has_one_thread_and_draws_other_numbers() -> None:
+    with driven(service=Telling()) as driver:
+        threads, drawn, drawn_by_worker = ask(driver, "told_by_copy")
+    assert threads == 1
+    assert drawn != drawn_by_worker
 
 
 def test_a_program_that_has_become_another_user_gets_another_zygote(monkeypatch: pytest.MonkeyPatch) -> None:
