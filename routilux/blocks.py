@@ -15,33 +15,49 @@ from typing import NamedTuple
 
 import msgspec
 
-from routilux.ids import KEY_BYTES, STEP, from_bytes, key_of_child, key_of_turn, to_bytes
+from routilux.ids import KEY_BYTES, descend, from_bytes, key_of_child, keys_of, to_bytes
 from routilux.messages import Message, Payload
 from routilux.packed import Packed
-
-_BASE_BYTES = 2 * KEY_BYTES
-_DEPTH = 16
-"""Generations of identities that are left to be worked out (arbitrary: a flow's depth is less, a cycle's is not)."""
 
 
 class Lineage(NamedTuple):
     """What the identities of messages follow from, as it travels to where somebody may ask for them.
 
     Args:
-        ancestors: the identities of messages as far back as they were worked out, `KEY_BYTES` of each.
-        connections: the keys of those that their descendants took, one behind the other, as many bytes of each: every
-            turn emitted one message.
-        base: where one turn emitted the first of them all, in the place of ancestors: what the identity of its first
-            emission is made of (`ids.key_of_turn`); each further one differs by `ids.STEP`.
+        ancestors: the identities of messages that they descend from, `KEY_BYTES` of each; empty where one turn emitted
+            all of them, or their ancestors.
+        first: the number of the first of them, where they are numbered.
+        scale: what each of these identities or numbers is multiplied with (`ids.keys_of`), as many bytes.
+        shift: what is added to that, as many bytes.
     """
 
     ancestors: bytes
-    connections: tuple[bytes, ...]
-    base: bytes = b""
+    first: int
+    scale: bytes
+    shift: bytes
+
+
+class _Origin(NamedTuple):
+    """What messages' identities are made of (`ids.keys_of`).
+
+    Args:
+        numbers: of each a number of its own, or the identity of an ancestor.
+        start: where in these theirs begin.
+        scale: what they are multiplied with.
+        shift: what is added to that.
+    """
+
+    numbers: Sequence[int] | Keys
+    start: int
+    scale: int
+    shift: int
 
 
 class Keys:
     """The identities of messages that one connection carried, one behind the other (`ids`).
+
+    What they are made of is as little at the thousandth routine of a chain as at its first, and nothing is worked out
+    before somebody asks.
 
     Args:
         connection_key: that connection's.
@@ -50,7 +66,7 @@ class Keys:
         bases: where they have none, what the key of each is made of (`ids.key_of_turn`).
     """
 
-    __slots__ = ("_bases", "_connection_key", "_encoded", "_known", "_parents", "_start", "count", "depth")
+    __slots__ = ("_encoded", "_known", "_origin", "count")
 
     def __init__(
         self,
@@ -62,65 +78,65 @@ class Keys:
         bases: Sequence[int] = (),
     ) -> None:
         self.count = count
-        self._connection_key = connection_key
-        self._start = start
-        self._bases = bases
         self._known: list[int] | None = None
         self._encoded: bytes | None = None
         """All of them, as they travel."""
-        if parents is not None and parents.depth == _DEPTH:
-            parents.to_list()
-        self._parents = parents
-        self.depth: int = 0 if parents is None else parents.depth + 1
-        """Generations that are to be worked out before these."""
+        if parents is not None:
+            self._origin = parents.pass_on(start, connection_key)
+        elif isinstance(bases, range):
+            self._origin = _Origin(range(count), 0, bases.step, key_of_child(bases.start, connection_key))
+        else:
+            self._origin = _Origin(bases, 0, 1, connection_key)
 
     @classmethod
     def descended(cls, count: int, lineage: Lineage) -> Keys:
         """Give those of `count` messages of which this is the lineage."""
-        connections = [from_bytes(connection) for connection in lineage.connections]
-        if lineage.base:
-            base = from_bytes(lineage.base)
-            keys = cls(count, connections.pop(0), bases=range(base, base + count * STEP, STEP))
-        else:
-            keys = cls(count, 0)
-            keys._encoded = lineage.ancestors
-        for connection in connections:
-            keys = cls(count, connection, parents=keys)
+        ancestors, first, scale, shift = lineage
+        numbers: range | Keys = range(first, first + count)
+        if ancestors:
+            numbers = cls(count, 0)
+            numbers._encoded = ancestors
+        keys = cls(count, 0)
+        keys._origin = _Origin(numbers, 0, from_bytes(scale), from_bytes(shift))
         return keys
+
+    def pass_on(self, start: int, connection_key: int) -> _Origin:
+        """Give what those are made of that the turns of these messages emit, from `start` on, one each."""
+        numbers, first, scale, shift = self._origin
+        if not isinstance(numbers, range | Keys):
+            numbers, first, scale, shift = self, 0, 1, 0
+        return _Origin(numbers, first + start, *descend(scale, shift, connection_key))
 
     def lineage(self, first: int, count: int) -> Lineage:
         """Give that of `count` of these messages, from the index `first` on. Any thread may call it."""
-        parents, bases = self._parents, self._bases
-        if parents is not None:
-            ancestors, connections, base = parents.lineage(self._start + first, count)
-            return Lineage(ancestors, (*connections, to_bytes(self._connection_key)), base)
-        if isinstance(bases, range):
-            return Lineage(b"", (to_bytes(self._connection_key),), bases[first].to_bytes(_BASE_BYTES))
-        return Lineage(self.to_bytes()[first * KEY_BYTES : (first + count) * KEY_BYTES], ())
+        numbers, start, scale, shift = self._origin
+        if isinstance(numbers, range):
+            return Lineage(b"", numbers[start + first], to_bytes(scale), to_bytes(shift))
+        if not isinstance(numbers, Keys):
+            numbers, scale, shift = self, 1, 0
+        begin, end = start + first, start + first + count
+        ancestors = numbers.to_bytes()[begin * KEY_BYTES : end * KEY_BYTES]
+        return Lineage(ancestors, 0, to_bytes(scale), to_bytes(shift))
 
     def to_bytes(self) -> bytes:
-        """Give them, `KEY_BYTES` of each."""
+        """Give them, `KEY_BYTES` of each. Any thread may call it."""
         if self._encoded is None:
             self._encoded = b"".join(map(to_bytes, self.to_list()))
         return self._encoded
 
     def to_list(self) -> list[int]:
         """Give them. Any thread may call it."""
-        # Two threads may find out the same at once. What it follows from is read first: once that is gone, it is known.
-        parents, bases, known = self._parents, self._bases, self._known
-        if known is None:
-            connection_key = self._connection_key
-            if parents is None:
-                encoded = self._encoded
-                if encoded is None:
-                    known = [key_of_child(base, connection_key) for base in bases]
-                else:
-                    known = [from_bytes(encoded[at : at + KEY_BYTES]) for at in range(0, len(encoded), KEY_BYTES)]
-            else:
-                wanted = parents.to_list()[self._start : self._start + self.count]
-                known = [key_of_child(key_of_turn(parent, 0), connection_key) for parent in wanted]
-            self._known = known
-            self._parents, self._bases, self.depth = None, (), 0
+        known, encoded = self._known, self._encoded
+        if known is not None:
+            return known
+        if encoded is not None:
+            known = [from_bytes(encoded[at : at + KEY_BYTES]) for at in range(0, len(encoded), KEY_BYTES)]
+        else:
+            numbers, start, scale, shift = self._origin
+            if isinstance(numbers, Keys):
+                numbers = numbers.to_list()
+            known = keys_of(numbers[start : start + self.count], scale, shift)
+        self._known = known  # two threads may find out the same at once
         return known
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
+import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,9 +33,11 @@ def first(count: int, *, of_one_turn: bool = False) -> tuple[Keys, list[int]]:
     return Keys(count, WAYS[0], bases=bases), [key_of_child(base, WAYS[0]) for base in bases]
 
 
-@given(st.integers(1, 40), STEPS)
-def test_keys_are_those_that_each_would_have_by_itself(count: int, steps: list[tuple[int, int, int, bool]]) -> None:
-    keys, expected = first(count)
+@given(st.integers(1, 40), STEPS, st.booleans())
+def test_keys_are_those_that_each_would_have_by_itself(
+    count: int, steps: list[tuple[int, int, int, bool]], of_one_turn: bool
+) -> None:
+    keys, expected = first(count, of_one_turn=of_one_turn)
     generations = [(keys, expected)]
     for way, before, behind, is_asked in steps:
         start, stop = (before, keys.count - behind) if before + behind < keys.count else (0, keys.count)
@@ -65,23 +69,15 @@ def test_what_a_lineage_tells_is_what_the_keys_are(
             keys.to_list()
 
 
-def test_however_long_a_chain_is_few_generations_are_left_to_be_worked_out() -> None:
-    keys, expected = first(3)
-    depths = []
+@pytest.mark.parametrize("of_one_turn", [False, True])
+def test_however_long_a_chain_is_its_keys_follow_from_the_first_by_one_step(of_one_turn: bool) -> None:
+    keys, expected = first(3, of_one_turn=of_one_turn)
+    sizes = set()
     for _ in range(5_000):
-        keys = Keys(3, WAYS[1], parents=keys)
-        expected = derive(expected, WAYS[1])
-        depths.append(keys.depth)
-    assert max(depths) <= 16
+        keys, expected = Keys(3, WAYS[1], parents=keys), derive(expected, WAYS[1])
+        sizes.add(len(msgspec.msgpack.encode(keys.lineage(0, 3))))
     assert keys.to_list() == expected
-    assert keys.depth == 0
-
-
-def test_keys_that_were_worked_out_refer_to_no_others() -> None:
-    grown, _ = first(3)
-    keys = Keys(3, WAYS[1], parents=grown)
-    keys.to_list()
-    assert (keys._parents, keys._bases) == (None, ())
+    assert len(sizes) == 1
 
 
 def test_threads_that_ask_at_once_are_given_the_same() -> None:
