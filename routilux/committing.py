@@ -20,6 +20,7 @@ from routilux.ids import STEP, key_of_turn, to_bytes
 from routilux.merging import Merging
 from routilux.messages import Emission, Payload, TurnPart, TurnResults
 from routilux.packed import Packed
+from routilux.tracking.meters import SAMPLES
 from routilux.turn.state import apply_ops
 from supervisors.errors import InternalError
 from supervisors.mailbox import Mailbox
@@ -224,17 +225,21 @@ class Committing(Merging):
         return each, tuple({emission[0] for emission in emissions})
 
     def _measure_block(self, account: Account, block: Block, results: TurnResults) -> None:
-        ats, began_at = results.ats, results.began_at
-        before = account.handled
-        account.handled += len(ats)
+        ats, began_at, count = results.ats, results.began_at, len(results)
+        # Of many together not each is a sample, even before it is known how many come between two looks at them.
+        account.sample_every = every = max(account.sample_every, count // SAMPLES | 1)
+        first = account.next_sample - account.handled - 1
+        account.handled += count
         account.seconds += ats[-1] - began_at
         if ats[-1] - began_at > account.longest:  # or none of them can have taken longer
             account.longest = max(account.longest, *map(sub, ats, chain((began_at,), ats)))
-        while account.next_sample <= account.handled:
-            at = account.next_sample - before - 1
-            begun = ats[at - 1] if at else began_at
-            account.samples.append((ats[at] - begun, begun - block.sent_at))
-            account.next_sample += account.sample_every
+        sent_at = block.sent_at
+        begun = [began_at, *ats]
+        samples = [
+            (end - start, start - sent_at) for start, end in zip(begun[first:-1:every], ats[first::every], strict=True)
+        ]
+        account.samples += samples
+        account.next_sample += len(samples) * every
 
     def _emit(
         self,

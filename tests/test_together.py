@@ -276,6 +276,17 @@ def test_what_a_block_took_is_sampled_as_often_as_what_single_turns_took() -> No
     assert together.b.next_sample == model.b.next_sample
 
 
+def test_of_a_routine_s_first_block_no_more_turns_are_samples_than_of_one_that_follows() -> None:
+    books = Books()
+    books.fill(8 * SAMPLES)
+    for _ in range(2):
+        books.together(books.b, [[]] * 4 * SAMPLES)
+        with books.ledger.lock:
+            [time] = [time for time in books.ledger.fetch_times_held() if time.routine == books.b.index]
+        assert time.turns == 4 * SAMPLES
+        assert len(time.samples) == pytest.approx(SAMPLES, abs=SAMPLES // 4)
+
+
 # ---- Facts that are told of together
 
 
