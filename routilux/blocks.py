@@ -5,7 +5,8 @@ Owns what a block is, and the identities of its messages, which are worked out w
 Theory of operation. Most messages are sent together with others, are handled once, in their order, and are asked for
 nothing but their data. So what was sent together stays together, in the mailbox and in hand, as one `Block`, and costs
 what one message does. What is to be done about a single one (it fails, is put back, goes on as a generator) is done to
-the `Message` that the block gives for it. A message of a block was never tried, and has released nothing.
+the `Message` that the block gives for it. A message of a block was never tried, and has released nothing. What was cut
+up, since some of its turns had been told of and the others not, is joined again where it waits together (`join`).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class Lineage(NamedTuple):
     Args:
         ancestors: the identities of messages that they descend from, `KEY_BYTES` of each; empty where one turn emitted
             all of them, or their ancestors.
-        first: the number of the first of them, where they are numbered.
+        first: the number of the first of them, or of its ancestor.
         scale: what each of these identities or numbers is multiplied with (`ids.keys_of`), as many bytes.
         shift: what is added to that, as many bytes.
     """
@@ -37,7 +38,7 @@ class Lineage(NamedTuple):
     shift: bytes
 
 
-class _Origin(NamedTuple):
+class Origin(NamedTuple):
     """What messages' identities are made of (`ids.keys_of`).
 
     Args:
@@ -82,11 +83,12 @@ class Keys:
         self._encoded: bytes | None = None
         """All of them, as they travel."""
         if parents is not None:
-            self._origin = parents.pass_on(start, connection_key)
+            numbers, first, scale, shift = parents.origin
+            self._origin = Origin(numbers, first + start, *descend(scale, shift, connection_key))
         elif isinstance(bases, range):
-            self._origin = _Origin(range(count), 0, bases.step, key_of_child(bases.start, connection_key))
+            self._origin = Origin(range(count), 0, bases.step, key_of_child(bases.start, connection_key))
         else:
-            self._origin = _Origin(bases, 0, 1, connection_key)
+            self._origin = Origin(bases, 0, 1, connection_key)
 
     @classmethod
     def descended(cls, count: int, lineage: Lineage) -> Keys:
@@ -96,27 +98,28 @@ class Keys:
         if ancestors:
             numbers = cls(count, 0)
             numbers._encoded = ancestors
+        return cls.made_of(Origin(numbers, 0, from_bytes(scale), from_bytes(shift)), count)
+
+    @classmethod
+    def made_of(cls, origin: Origin, count: int) -> Keys:
+        """Give those of `count` messages that have this origin."""
         keys = cls(count, 0)
-        keys._origin = _Origin(numbers, 0, from_bytes(scale), from_bytes(shift))
+        keys._origin = origin
         return keys
 
-    def pass_on(self, start: int, connection_key: int) -> _Origin:
-        """Give what those are made of that the turns of these messages emit, from `start` on, one each."""
-        numbers, first, scale, shift = self._origin
-        if not isinstance(numbers, range | Keys):
-            numbers, first, scale, shift = self, 0, 1, 0
-        return _Origin(numbers, first + start, *descend(scale, shift, connection_key))
+    @property
+    def origin(self) -> Origin:
+        """What they are made of, for those that follow from them: what they share with others, they have in common."""
+        origin = self._origin
+        return origin if isinstance(origin.numbers, range | Keys) else Origin(self, 0, 1, 0)
 
     def lineage(self, first: int, count: int) -> Lineage:
         """Give that of `count` of these messages, from the index `first` on. Any thread may call it."""
-        numbers, start, scale, shift = self._origin
-        if isinstance(numbers, range):
-            return Lineage(b"", numbers[start + first], to_bytes(scale), to_bytes(shift))
-        if not isinstance(numbers, Keys):
-            numbers, scale, shift = self, 1, 0
-        begin, end = start + first, start + first + count
-        ancestors = numbers.to_bytes()[begin * KEY_BYTES : end * KEY_BYTES]
-        return Lineage(ancestors, 0, to_bytes(scale), to_bytes(shift))
+        numbers, start, scale, shift = self.origin
+        begin, ancestors = start + first, b""
+        if isinstance(numbers, Keys):
+            ancestors = numbers.to_bytes()[begin * KEY_BYTES : (begin + count) * KEY_BYTES]
+        return Lineage(ancestors, begin, to_bytes(scale), to_bytes(shift))
 
     def to_bytes(self) -> bytes:
         """Give them, `KEY_BYTES` of each. Any thread may call it."""
@@ -142,6 +145,8 @@ class Keys:
 
 BLOCK_LIMIT = 1_000
 """Messages in a block at most (what a turn releases at once, R3): all it carries is held until the last is handled."""
+BLOCK_BYTES = 512 * 1024
+"""Encoded data of the messages that travel as one, at most; larger ones gain nothing by it (arbitrary)."""
 
 
 class Block(msgspec.Struct, frozen=True, gc=False):
@@ -152,10 +157,11 @@ class Block(msgspec.Struct, frozen=True, gc=False):
         seq: number on that connection of the first in `payloads`.
         payloads: the emitted data of each; never changed.
         keys: their identities.
-        sent_at: clock reading when they came into their mailbox.
+        sent_at: clock reading when they came into their mailbox, or the first of them did.
         start: the first in `payloads` that is still in the block.
         stop: behind the last.
         first_key: index in `keys` of that of the first in `payloads`.
+        later: from which index in `payloads` on they came later, and when.
     """
 
     edge: int
@@ -166,6 +172,7 @@ class Block(msgspec.Struct, frozen=True, gc=False):
     start: int
     stop: int
     first_key: int = 0
+    later: tuple[tuple[int, float], ...] = ()
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -173,15 +180,97 @@ class Block(msgspec.Struct, frozen=True, gc=False):
     def message(self, at: int) -> Message:
         """Give the message at an index of `payloads`."""
         key = self.keys.to_list()[self.first_key + at]
-        return Message(self.edge, self.seq + at, self.payloads[at], key, self.sent_at)
+        return Message(self.edge, self.seq + at, self.payloads[at], key, self.find_sent_at(at))
 
     def between(self, start: int, stop: int) -> Block:
         """Give those from one index of `payloads` to another."""
-        return Block(self.edge, self.seq, self.payloads, self.keys, self.sent_at, start, stop, self.first_key)
+        return Block(
+            self.edge, self.seq, self.payloads, self.keys, self.sent_at, start, stop, self.first_key, self.later
+        )
+
+    def find_sent_at(self, at: int) -> float:
+        """Give the clock reading when the one at an index of `payloads` came into its mailbox."""
+        sent_at = self.sent_at
+        for first, later in self.later:
+            if first > at:
+                break
+            sent_at = later
+        return sent_at
 
     def messages(self) -> Iterator[Message]:
         """Give each."""
         return map(self.message, range(self.start, self.stop))
+
+
+def join(blocks: Iterable[Block]) -> list[Block]:
+    """Make one of those blocks that are parts of one, or came of such: as long as one may be, and as large.
+
+    What was cut up on the way, since a turn took long, would stay so to the end of a chain of routines, and each part
+    costs what a block does.
+
+    Args:
+        blocks: as they wait, oldest first.
+    """
+    runs: list[list[Block]] = []
+    count = size = 0
+    for block in blocks:
+        count, size = count + len(block), size + _count_bytes(block)
+        if runs and count <= BLOCK_LIMIT and size <= BLOCK_BYTES and _follows(runs[-1][-1], block):
+            runs[-1].append(block)
+        else:
+            runs.append([block])
+            count, size = len(block), _count_bytes(block)
+    return [run[0] if len(run) == 1 else _make_one(run) for run in runs]
+
+
+def _count_bytes(block: Block) -> int:
+    """Count what the data takes that is encoded."""
+    payloads = block.payloads
+    if isinstance(payloads, Packed):
+        return sum(payloads.sizes[block.start : block.stop])
+    if payloads[0].__class__ is dict:  # so are all, or none
+        return 0
+    return sum(map(len, payloads[block.start : block.stop]))
+
+
+def _follows(before: Block, block: Block) -> bool:
+    """Tell whether a block goes on where another one ends, in every respect but when it came."""
+    if (before.edge, before.seq + before.stop) != (block.edge, block.seq + block.start):
+        return False
+    if before.payloads.__class__ is not block.payloads.__class__:
+        return False
+    if isinstance(block.payloads, Packed) and before.payloads.is_plain is not block.payloads.is_plain:  # type: ignore[union-attr]  # it is one too
+        return False
+    numbers, start, scale, shift = before.keys.origin
+    numbers_on, start_on, scale_on, shift_on = block.keys.origin
+    if numbers is not numbers_on or (scale, shift) != (scale_on, shift_on):
+        return False
+    return start + before.first_key + before.stop == start_on + block.first_key + block.start
+
+
+def _make_one(run: list[Block]) -> Block:
+    first = run[0]
+    sent: list[tuple[int, float]] = []
+    count = 0
+    for block in run:
+        sent.append((count, block.find_sent_at(block.start)))
+        sent += [(count + at - block.start, later) for at, later in block.later if block.start < at < block.stop]
+        count += len(block)
+    numbers, start, scale, shift = first.keys.origin
+    keys = Keys.made_of(Origin(numbers, start + first.first_key + first.start, scale, shift), count)
+    (_, sent_at), *later = sent
+    return Block(first.edge, first.seq + first.start, _gather(run), keys, sent_at, 0, count, 0, tuple(later))
+
+
+def _gather(run: list[Block]) -> list[Payload] | Packed:
+    packed: list[Packed] = []
+    payloads: list[Payload] = []
+    for block in run:
+        if isinstance(block.payloads, Packed):
+            packed.append(block.payloads.between(block.start, block.stop))
+        else:
+            payloads += block.payloads[block.start : block.stop]
+    return Packed.join(packed) if packed else payloads
 
 
 def messages_of(entries: Iterable[Message | Block]) -> Iterator[Message]:

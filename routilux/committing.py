@@ -233,10 +233,9 @@ class Committing(Merging):
         account.seconds += ats[-1] - began_at
         if ats[-1] - began_at > account.longest:  # or none of them can have taken longer
             account.longest = max(account.longest, *map(sub, ats, chain((began_at,), ats)))
-        sent_at = block.sent_at
         begun = [began_at, *ats]
         samples = [
-            (end - start, start - sent_at) for start, end in zip(begun[first:-1:every], ats[first::every], strict=True)
+            (ats[at] - begun[at], begun[at] - block.find_sent_at(block.start + at)) for at in range(first, count, every)
         ]
         account.samples += samples
         account.next_sample += len(samples) * every

@@ -80,7 +80,7 @@ class Books:
         assert isinstance(block, Block)
         assert len(block) == len(turns)
         emissions = [emission for turn in turns for emission in emissions_of(turn)]
-        ends = list(itertools.accumulate(map(len, turns)))
+        ends = [] if {*map(len, turns)} == {1} else list(itertools.accumulate(map(len, turns)))
         ats = [self.now + 1.0 + n for n in range(len(turns))]
         results = TurnResults(self.now, ats, emissions, ends)
         self.now = ats[-1]
@@ -285,6 +285,25 @@ def test_of_a_routine_s_first_block_no_more_turns_are_samples_than_of_one_that_f
             [time] = [time for time in books.ledger.fetch_times_held() if time.routine == books.b.index]
         assert time.turns == 4 * SAMPLES
         assert len(time.samples) == pytest.approx(SAMPLES, abs=SAMPLES // 4)
+
+
+def test_what_is_told_of_in_parts_is_taken_as_one_where_it_waits_together_and_each_has_waited_its_own_time() -> None:
+    books = Books()
+    books.fill(7)
+    for turns in (2, 2, 3):
+        books.now += 10.0
+        books.together(books.b, [[0]] * turns)
+    waiting = list(messages_of(books.d.mailbox.waiting_held()))
+    [(first, block)] = books.ledger.take_blocks(books.d, 99)
+    assert list(block.messages()) == waiting
+    sent = [13.0] * 2 + [25.0] * 2 + [38.0] * 3
+    assert [message.sent_at for message in waiting] == sent
+    ats = [100.0 + n for n in range(1, 8)]
+    assert books.ledger.commit(books.d, 0, [(first, TurnResults(100.0, ats, [], [0] * 7), 7.0, 107.0)])
+    with books.ledger.lock:
+        [time] = [time for time in books.ledger.fetch_times_held() if time.routine == books.d.index]
+    assert time.samples == [(1.0, 100.0 + n - sent_at) for n, sent_at in enumerate(sent)]
+    books.ledger.check()
 
 
 # ---- Facts that are told of together
