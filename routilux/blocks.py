@@ -12,7 +12,7 @@ up, since some of its turns had been told of and the others not, is joined again
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
@@ -38,22 +38,6 @@ class Lineage(NamedTuple):
     shift: bytes
 
 
-class Origin(NamedTuple):
-    """What messages' identities are made of (`ids.keys_of`).
-
-    Args:
-        numbers: of each a number of its own, or the identity of an ancestor.
-        start: where in these theirs begin.
-        scale: what they are multiplied with.
-        shift: what is added to that.
-    """
-
-    numbers: Sequence[int] | Keys
-    start: int
-    scale: int
-    shift: int
-
-
 class Keys:
     """The identities of messages that one connection carried, one behind the other (`ids`).
 
@@ -67,7 +51,7 @@ class Keys:
         bases: where they have none, what the key of each is made of (`ids.key_of_turn`).
     """
 
-    __slots__ = ("_encoded", "_known", "_origin", "count")
+    __slots__ = ("_encoded", "_known", "_numbers", "_scale", "_shift", "_start", "count")
 
     def __init__(
         self,
@@ -82,13 +66,17 @@ class Keys:
         self._known: list[int] | None = None
         self._encoded: bytes | None = None
         """All of them, as they travel."""
+        self._numbers: Sequence[int] | Keys
+        """Of each a number of its own, or the identity of an ancestor; with scale and shift it is made of that."""
         if parents is not None:
-            numbers, first, scale, shift = parents.origin
-            self._origin = Origin(numbers, first + start, *descend(scale, shift, connection_key))
+            self._numbers, first, scale, shift = parents.origin
+            self._start = first + start
+            self._scale, self._shift = descend(scale, shift, connection_key)
         elif isinstance(bases, range):
-            self._origin = Origin(range(count), 0, bases.step, key_of_child(bases.start, connection_key))
+            self._numbers, self._start, self._scale = range(count), 0, bases.step
+            self._shift = key_of_child(bases.start, connection_key)
         else:
-            self._origin = Origin(bases, 0, 1, connection_key)
+            self._numbers, self._start, self._scale, self._shift = bases, 0, 1, connection_key
 
     @classmethod
     def descended(cls, count: int, lineage: Lineage) -> Keys:
@@ -98,20 +86,22 @@ class Keys:
         if ancestors:
             numbers = cls(count, 0)
             numbers._encoded = ancestors
-        return cls.made_of(Origin(numbers, 0, from_bytes(scale), from_bytes(shift)), count)
+        return cls.made_of((numbers, 0, from_bytes(scale), from_bytes(shift)), count)
 
     @classmethod
     def made_of(cls, origin: Origin, count: int) -> Keys:
         """Give those of `count` messages that have this origin."""
         keys = cls(count, 0)
-        keys._origin = origin
+        keys._numbers, keys._start, keys._scale, keys._shift = origin
         return keys
 
     @property
     def origin(self) -> Origin:
         """What they are made of, for those that follow from them: what they share with others, they have in common."""
-        origin = self._origin
-        return origin if isinstance(origin.numbers, range | Keys) else Origin(self, 0, 1, 0)
+        numbers = self._numbers
+        return (
+            (numbers, self._start, self._scale, self._shift) if isinstance(numbers, range | Keys) else (self, 0, 1, 0)
+        )
 
     def lineage(self, first: int, count: int) -> Lineage:
         """Give that of `count` of these messages, from the index `first` on. Any thread may call it."""
@@ -135,13 +125,16 @@ class Keys:
         if encoded is not None:
             known = [from_bytes(encoded[at : at + KEY_BYTES]) for at in range(0, len(encoded), KEY_BYTES)]
         else:
-            numbers, start, scale, shift = self._origin
+            numbers, start = self._numbers, self._start
             if isinstance(numbers, Keys):
                 numbers = numbers.to_list()
-            known = keys_of(numbers[start : start + self.count], scale, shift)
+            known = keys_of(numbers[start : start + self.count], self._scale, self._shift)
         self._known = known  # two threads may find out the same at once
         return known
 
+
+Origin: TypeAlias = tuple[range | Keys, int, int, int]
+"""What messages' identities are made of: numbers, or ancestors; where in these theirs begin; scale and shift."""
 
 BLOCK_LIMIT = 1_000
 """Messages in a block at most (what a turn releases at once, R3): all it carries is held until the last is handled."""
@@ -257,7 +250,7 @@ def _make_one(run: list[Block]) -> Block:
         sent += [(count + at - block.start, later) for at, later in block.later if block.start < at < block.stop]
         count += len(block)
     numbers, start, scale, shift = first.keys.origin
-    keys = Keys.made_of(Origin(numbers, start + first.first_key + first.start, scale, shift), count)
+    keys = Keys.made_of((numbers, start + first.first_key + first.start, scale, shift), count)
     (_, sent_at), *later = sent
     return Block(first.edge, first.seq + first.start, _gather(run), keys, sent_at, 0, count, 0, tuple(later))
 
