@@ -34,6 +34,8 @@ RELATIVE_ACCURACY = 1 / 257
 _SIGN = 0x8000
 _OCTAVE_BITS = 7
 _IN_OCTAVE = (1 << _OCTAVE_BITS) - 1
+_NONE = bytes(8 << _OCTAVE_BITS)
+"""A row in which there is nothing yet."""
 _UPPER_HALF = 1 if sys.byteorder == "little" else 0
 _SINGLE = struct.Struct(">f")
 
@@ -142,7 +144,7 @@ class Histogram:
     def _octave(self, number: int) -> array[int]:
         counts = self._octaves.get(number)
         if counts is None:
-            counts = self._octaves[number] = array("Q", bytes(8 << _OCTAVE_BITS))
+            counts = self._octaves[number] = array("Q", _NONE)
         return counts
 
 
