@@ -89,7 +89,7 @@ class Committing(Merging):
                 return False
             if part.emissions:
                 bases = _bases_of(message.key, message.stepped + message.released, len(part.emissions))
-                event = _only_event(account, part.emissions)
+                event = _only_event(account, part.emissions) if len(part.emissions) > 1 else None
                 self._emit(account, part.emissions, event, at, lambda key: Keys(len(bases), key, bases=bases), rung)
             released = message.released + len(part.emissions)
             if part.state is None:
@@ -156,7 +156,7 @@ class Committing(Merging):
             facts.append(Fact("committed", account.index, message.edge, key, message.failures + 1, at, seconds, events))
             self._fact_count += 1
         if emitted:
-            event = _only_event(account, emitted)
+            event = _only_event(account, emitted) if len(emitted) > 1 else None
             self._emit(account, emitted, event, at, lambda key: Keys(len(bases), key, bases=bases), rung)
         return is_complete
 
@@ -254,13 +254,14 @@ class Committing(Merging):
         Args:
             account: that of the routine that emits.
             emissions: what it emitted, in order.
-            event: the only one that these are of; None where they are of several.
+            event: the only one that these are of, whose messages go together; None where they are of several, or where
+                it is a lone one. What is left of a block goes as one, to be joined with what it was cut from.
             at: clock reading.
             keys_for: gives the keys of all these on a connection, by that one's part in them.
             rung: gets mailboxes that are to be woken.
         """
         account.emitted += len(emissions)
-        if len(emissions) > 1 and event is not None and account.is_apart[event] and not self._memos:
+        if event is not None and account.is_apart[event] and not self._memos:
             for way in account.ways[event]:
                 payloads = _payloads_on(way, emissions)
                 self._append_all(way, payloads, keys_for(way.key), at, rung)

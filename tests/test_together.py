@@ -289,17 +289,17 @@ def test_of_a_routine_s_first_block_no_more_turns_are_samples_than_of_one_that_f
 
 def test_what_is_told_of_in_parts_is_taken_as_one_where_it_waits_together_and_each_has_waited_its_own_time() -> None:
     books = Books()
-    books.fill(7)
-    for turns in (2, 2, 3):
+    books.fill(6)
+    for turns in (2, 1, 3):
         books.now += 10.0
         books.together(books.b, [[0]] * turns)
     waiting = list(messages_of(books.d.mailbox.waiting_held()))
     [(first, block)] = books.ledger.take_blocks(books.d, 99)
     assert list(block.messages()) == waiting
-    sent = [13.0] * 2 + [25.0] * 2 + [38.0] * 3
+    sent = [13.0] * 2 + [24.0] + [37.0] * 3
     assert [message.sent_at for message in waiting] == sent
-    ats = [100.0 + n for n in range(1, 8)]
-    assert books.ledger.commit(books.d, 0, [(first, TurnResults(100.0, ats, [], [0] * 7), 7.0, 107.0)])
+    ats = [100.0 + n for n in range(1, 7)]
+    assert books.ledger.commit(books.d, 0, [(first, TurnResults(100.0, ats, [], [0] * 6), 6.0, 106.0)])
     with books.ledger.lock:
         [time] = [time for time in books.ledger.fetch_times_held() if time.routine == books.d.index]
     assert time.samples == [(1.0, 100.0 + n - sent_at) for n, sent_at in enumerate(sent)]
