@@ -27,7 +27,7 @@ class Lineage(NamedTuple):
     Args:
         ancestors: the identities of messages that they descend from, `KEY_BYTES` of each; empty where one turn emitted
             all of them, or their ancestors.
-        first: the number of the first of them, or of its ancestor.
+        first: the number of the first of them, where they have no ancestors.
         scale: what each of these identities or numbers is multiplied with (`ids.keys_of`), as many bytes.
         shift: what is added to that, as many bytes.
     """
@@ -106,10 +106,11 @@ class Keys:
     def lineage(self, first: int, count: int) -> Lineage:
         """Give that of `count` of these messages, from the index `first` on. Any thread may call it."""
         numbers, start, scale, shift = self.origin
-        begin, ancestors = start + first, b""
-        if isinstance(numbers, Keys):
-            ancestors = numbers.to_bytes()[begin * KEY_BYTES : (begin + count) * KEY_BYTES]
-        return Lineage(ancestors, begin, to_bytes(scale), to_bytes(shift))
+        begin = start + first
+        if isinstance(numbers, range):
+            return Lineage(b"", numbers[begin], to_bytes(scale), to_bytes(shift))
+        ancestors = numbers.to_bytes()[begin * KEY_BYTES : (begin + count) * KEY_BYTES]
+        return Lineage(ancestors, 0, to_bytes(scale), to_bytes(shift))
 
     def to_bytes(self) -> bytes:
         """Give them, `KEY_BYTES` of each. Any thread may call it."""

@@ -67,6 +67,8 @@ def test_what_a_lineage_tells_is_what_the_keys_are(
         length = data.draw(st.integers(1, keys.count - begin))
         told = Keys.descended(length, keys.lineage(begin, length))
         assert told.to_list() == expected[begin : begin + length]
+        again = Keys.descended(length, told.lineage(0, length))
+        assert again.to_list() == told.to_list()
         if is_asked:
             keys.to_list()
 
