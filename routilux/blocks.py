@@ -126,10 +126,12 @@ class Keys:
         if encoded is not None:
             known = [from_bytes(encoded[at : at + KEY_BYTES]) for at in range(0, len(encoded), KEY_BYTES)]
         else:
-            numbers, start = self._numbers, self._start
-            if isinstance(numbers, Keys):
-                numbers = numbers.to_list()
-            known = keys_of(numbers[start : start + self.count], self._scale, self._shift)
+            numbers, start, shift = self._numbers, self._start, self._shift
+            if isinstance(numbers, list):  # of a lone message too, which would feel what the others take
+                known = [key_of_child(base, shift) for base in numbers]
+            else:
+                numbers = numbers.to_list() if isinstance(numbers, Keys) else numbers
+                known = keys_of(numbers[start : start + self.count], self._scale, shift)
         self._known = known  # two threads may find out the same at once
         return known
 
