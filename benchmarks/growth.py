@@ -29,6 +29,40 @@ CURVES: tuple[Row, ...] = (
         reference="10",
     ),
     Row(
+        "stream",
+        "a chain of routines on threads, and as long a stream through each; a message counts at each of them",
+        "rate",
+        800_000,
+        _FIGURES,
+        tuple(
+            Entry(f"{count}", "growing:Chain", divisor=200 // count, options={"routines": count})
+            for count in (1, 2, 10, 50, 100, 200)
+        ),
+        reference="10",
+    ),
+    Row(
+        "work",
+        "a chain of routines on threads whose turns take some 20 us each; a message counts at each of them",
+        "rate",
+        100_000,
+        _FIGURES,
+        tuple(Entry(f"{count}", "growing:Working", options={"routines": count}) for count in (10, 50, 100, 200)),
+        reference="10",
+    ),
+    Row(
+        "jobs",
+        "jobs of routines on threads, each of which starts, carries one message, and ends; a routine of each counts",
+        "rate",
+        400,
+        (
+            Figure("rate", "routines/s", "more"),
+            Figure("cpu", "us of CPU a routine"),
+            Figure("memory", "MB at its peak"),
+        ),
+        tuple(Entry(f"{count}", "growing:Brief", options={"routines": count}) for count in (1, 2, 10, 50, 100, 200)),
+        reference="10",
+    ),
+    Row(
         "fan-out",
         "one event to several routines on threads; a message counts at each of them",
         "rate",

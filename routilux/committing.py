@@ -20,6 +20,7 @@ from routilux.ids import STEP, key_of_turn, to_bytes
 from routilux.merging import Merging
 from routilux.messages import Emission, Payload, TurnPart, TurnResults
 from routilux.packed import Packed
+from routilux.tracking.meters import SAMPLES
 from routilux.turn.state import apply_ops
 from supervisors.errors import InternalError
 from supervisors.mailbox import Mailbox
@@ -88,7 +89,7 @@ class Committing(Merging):
                 return False
             if part.emissions:
                 bases = _bases_of(message.key, message.stepped + message.released, len(part.emissions))
-                event = _only_event(account, part.emissions)
+                event = _only_event(account, part.emissions) if len(part.emissions) > 1 else None
                 self._emit(account, part.emissions, event, at, lambda key: Keys(len(bases), key, bases=bases), rung)
             released = message.released + len(part.emissions)
             if part.state is None:
@@ -155,7 +156,7 @@ class Committing(Merging):
             facts.append(Fact("committed", account.index, message.edge, key, message.failures + 1, at, seconds, events))
             self._fact_count += 1
         if emitted:
-            event = _only_event(account, emitted)
+            event = _only_event(account, emitted) if len(emitted) > 1 else None
             self._emit(account, emitted, event, at, lambda key: Keys(len(bases), key, bases=bases), rung)
         return is_complete
 
@@ -224,17 +225,20 @@ class Committing(Merging):
         return each, tuple({emission[0] for emission in emissions})
 
     def _measure_block(self, account: Account, block: Block, results: TurnResults) -> None:
-        ats, began_at = results.ats, results.began_at
-        before = account.handled
-        account.handled += len(ats)
+        ats, began_at, count = results.ats, results.began_at, len(results)
+        # Of many together not each is a sample, even before it is known how many come between two looks at them.
+        account.sample_every = every = max(account.sample_every, count // SAMPLES | 1)
+        first = account.next_sample - account.handled - 1
+        account.handled += count
         account.seconds += ats[-1] - began_at
         if ats[-1] - began_at > account.longest:  # or none of them can have taken longer
             account.longest = max(account.longest, *map(sub, ats, chain((began_at,), ats)))
-        while account.next_sample <= account.handled:
-            at = account.next_sample - before - 1
-            begun = ats[at - 1] if at else began_at
-            account.samples.append((ats[at] - begun, begun - block.sent_at))
-            account.next_sample += account.sample_every
+        begun = [began_at, *ats]
+        samples = [
+            (ats[at] - begun[at], begun[at] - block.find_sent_at(block.start + at)) for at in range(first, count, every)
+        ]
+        account.samples += samples
+        account.next_sample += len(samples) * every
 
     def _emit(
         self,
@@ -250,13 +254,14 @@ class Committing(Merging):
         Args:
             account: that of the routine that emits.
             emissions: what it emitted, in order.
-            event: the only one that these are of; None where they are of several.
+            event: the only one that these are of, whose messages go together; None where they are of several, or where
+                it is a lone one. What is left of a block goes as one, to be joined with what it was cut from.
             at: clock reading.
             keys_for: gives the keys of all these on a connection, by that one's part in them.
             rung: gets mailboxes that are to be woken.
         """
         account.emitted += len(emissions)
-        if len(emissions) > 1 and event is not None and account.is_apart[event] and not self._memos:
+        if event is not None and account.is_apart[event] and not self._memos:
             for way in account.ways[event]:
                 payloads = _payloads_on(way, emissions)
                 self._append_all(way, payloads, keys_for(way.key), at, rung)

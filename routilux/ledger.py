@@ -22,7 +22,7 @@ from enum import Enum
 from msgspec.structs import replace
 
 from routilux.accounts import Account, Output, Tap
-from routilux.blocks import Block
+from routilux.blocks import Block, join
 from routilux.committing import Committing
 from routilux.ids import key_of_child, key_of_text, key_of_turn
 from routilux.messages import Message, Once, Payload
@@ -216,13 +216,14 @@ class Ledger(Committing):
         if not waiting or waiting[0].__class__ is not Block:
             return []
         rung: list[Mailbox] = []
+        blocks: list[Block] = []
         taken: list[tuple[int, Block]] = []
         with self.lock:
             if not self._gate_open or account.is_stopping or account.is_pressed:
                 return []
             account.peak_waiting = max(account.peak_waiting, len(mailbox))
             while limit and waiting and waiting[0].__class__ is Block:
-                if taken and len(waiting[0]) > limit:
+                if blocks and len(waiting[0]) > limit:
                     break  # what came together is not cut up without need
                 block: Block = waiting.popleft()
                 mailbox.surplus -= len(block) - 1
@@ -231,10 +232,12 @@ class Ledger(Committing):
                     block = block.between(block.start, rest.start)
                     waiting.appendleft(rest)
                     mailbox.surplus += len(rest) - 1
+                blocks.append(block)
+                limit -= len(block)
+            for block in blocks if len(blocks) == 1 else join(blocks):
                 taken.append((self._delivery + 1, block))
                 account.blocks.append((self._delivery + 1 - block.start, block))
                 self._delivery += len(block)
-                limit -= len(block)
             if account.is_pressing:
                 self._relieve(account, rung)
         if rung:

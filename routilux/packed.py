@@ -6,7 +6,7 @@ Owns the form, and its check. Pure.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import accumulate, pairwise, starmap
+from itertools import accumulate, chain, pairwise, starmap
 from typing import Annotated
 
 import msgspec
@@ -31,6 +31,12 @@ class Packed(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     def of(cls, payloads: Sequence[bytes], *, is_plain: bool = False) -> Packed:
         """Pack the data of some messages, at least one."""
         return cls(b"".join(payloads), list(map(len, payloads)), is_plain)
+
+    @classmethod
+    def join(cls, parts: Sequence[Packed]) -> Packed:
+        """Give that of several as one: all of them plain, or none."""
+        data, sizes, is_plain = zip(*((part.data, part.sizes, part.is_plain) for part in parts), strict=True)
+        return cls(b"".join(data), list(chain.from_iterable(sizes)), is_plain[0])
 
     @property
     def is_sound(self) -> bool:

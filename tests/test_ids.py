@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routilux import Flow, Routine
-from routilux.ids import STEP, from_bytes, key_of_child, key_of_text, key_of_turn, to_bytes, to_id
+from routilux.ids import STEP, descend, from_bytes, key_of_child, key_of_text, key_of_turn, keys_of, to_bytes, to_id
 from routilux.stores import MemoryStore
 
 keys = st.integers(0, 2**127 - 2)
@@ -27,6 +27,22 @@ def test_what_is_emitted_in_parts_has_the_keys_of_what_is_emitted_at_once(parent
     way = key_of_text("a.x -> b.y")
     at_once = key_of_child(key_of_turn(parent, before) + after * STEP, way)
     assert at_once == key_of_child(key_of_turn(parent, before + after), way)
+
+
+@given(st.lists(keys), st.lists(st.sampled_from("abc"), max_size=20))
+def test_what_several_connections_make_of_keys_follows_from_two_numbers(first: list[int], labels: list[str]) -> None:
+    scale, shift, expected = 1, 0, first
+    for way in map(key_of_text, labels):
+        scale, shift = descend(scale, shift, way)
+        expected = [key_of_child(key_of_turn(key, 0), way) for key in expected]
+    assert keys_of(first, scale, shift) == expected
+
+
+@given(keys)
+def test_a_key_is_below_the_prime_whatever_it_is_made_of(key: int) -> None:
+    prime = 2**127 - 1
+    base = key_of_turn(key, 0)
+    assert [key_of_child(base, prime - base % prime + more) for more in (-1, 0, 1)] == [prime - 1, 0, 1]
 
 
 def test_keys_of_three_generations_over_several_ways_are_all_different() -> None:

@@ -28,6 +28,10 @@ def test_each_is_what_it_was_wherever_they_are_cut(data: st.DataObject, each: li
     start = data.draw(st.integers(0, len(each) - 1))
     stop = data.draw(st.integers(start + 1, len(each)))
     assert packed.between(start, stop) == Packed.of(each[start:stop])
+    cuts = [
+        packed.between(first, last) for first, last in ((0, start), (start, stop), (stop, len(each))) if first < last
+    ]
+    assert Packed.join(cuts) == packed
 
 
 @given(each=payloads)

@@ -80,7 +80,7 @@ class Books:
         assert isinstance(block, Block)
         assert len(block) == len(turns)
         emissions = [emission for turn in turns for emission in emissions_of(turn)]
-        ends = list(itertools.accumulate(map(len, turns)))
+        ends = [] if {*map(len, turns)} == {1} else list(itertools.accumulate(map(len, turns)))
         ats = [self.now + 1.0 + n for n in range(len(turns))]
         results = TurnResults(self.now, ats, emissions, ends)
         self.now = ats[-1]
@@ -274,6 +274,36 @@ def test_what_a_block_took_is_sampled_as_often_as_what_single_turns_took() -> No
             samples = time.samples
         assert len(samples) == pytest.approx(SAMPLES, abs=SAMPLES // 2 + 1)
     assert together.b.next_sample == model.b.next_sample
+
+
+def test_of_a_routine_s_first_block_no_more_turns_are_samples_than_of_one_that_follows() -> None:
+    books = Books()
+    books.fill(8 * SAMPLES)
+    for _ in range(2):
+        books.together(books.b, [[]] * 4 * SAMPLES)
+        with books.ledger.lock:
+            [time] = [time for time in books.ledger.fetch_times_held() if time.routine == books.b.index]
+        assert time.turns == 4 * SAMPLES
+        assert len(time.samples) == pytest.approx(SAMPLES, abs=SAMPLES // 4)
+
+
+def test_what_is_told_of_in_parts_is_taken_as_one_where_it_waits_together_and_each_has_waited_its_own_time() -> None:
+    books = Books()
+    books.fill(6)
+    for turns in (2, 1, 3):
+        books.now += 10.0
+        books.together(books.b, [[0]] * turns)
+    waiting = list(messages_of(books.d.mailbox.waiting_held()))
+    [(first, block)] = books.ledger.take_blocks(books.d, 99)
+    assert list(block.messages()) == waiting
+    sent = [13.0] * 2 + [24.0] + [37.0] * 3
+    assert [message.sent_at for message in waiting] == sent
+    ats = [100.0 + n for n in range(1, 7)]
+    assert books.ledger.commit(books.d, 0, [(first, TurnResults(100.0, ats, [], [0] * 6), 6.0, 106.0)])
+    with books.ledger.lock:
+        [time] = [time for time in books.ledger.fetch_times_held() if time.routine == books.d.index]
+    assert time.samples == [(1.0, 100.0 + n - sent_at) for n, sent_at in enumerate(sent)]
+    books.ledger.check()
 
 
 # ---- Facts that are told of together

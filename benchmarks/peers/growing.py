@@ -25,6 +25,19 @@ class _Relay(Routine):
         self.emit("item", n=n, text=text)
 
 
+_WORK = 1_000
+"""Turns of a loop that make a turn one of some 20 us (arbitrary)."""
+
+
+class _Worker(_Relay):
+    """Computes a little, and hands each message on."""
+
+    def handle(self, n: int, text: str) -> None:
+        for _ in range(_WORK):
+            pass
+        super().handle(n, text)
+
+
 class _Last(Sink):
     """Takes what no stage has worked on."""
 
@@ -39,6 +52,9 @@ class Chain(Running):
         routines: how many, the last one included, which counts.
     """
 
+    relay: type[Routine] = _Relay
+    """What the routines in between are."""
+
     def __init__(self, routines: int) -> None:
         self._routines = routines
         self._tally = Tally()
@@ -47,7 +63,7 @@ class Chain(Running):
         flow = Flow("chain")
         previous = flow.add_routine(Source(), "source")
         for number in range(self._routines - 1):
-            relay = flow.add_routine(_Relay(), f"relay{number}")
+            relay = flow.add_routine(self.relay(), f"relay{number}")
             flow.connect(previous, "item", relay, "input")
             previous = relay
         flow.add_routine(_Last(self._tally), "last")
@@ -60,6 +76,35 @@ class Chain(Running):
         self._tally.expect(messages)
         self.job.send("source", "trigger", messages=messages)
         self._tally.wait_done()
+
+
+class Working(Chain):
+    """A chain whose routines compute a little, all but the last."""
+
+    relay = _Worker
+
+
+class Brief:
+    """Chains one after the other, each of which starts, carries one message, and ends.
+
+    Args:
+        routines: how many each has.
+    """
+
+    def __init__(self, routines: int) -> None:
+        self._routines = routines
+
+    def prepare(self) -> None:
+        self.run(1)
+
+    def run(self, n: int) -> None:
+        for _ in range(max(1, n // self._routines)):
+            chain = Chain(self._routines)
+            chain.prepare()
+            chain.close()
+
+    def close(self) -> None:
+        """Do nothing: each has ended."""
 
 
 class Fan(Running):

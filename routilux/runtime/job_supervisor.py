@@ -138,6 +138,9 @@ class JobSupervisor(Behavior):
             )
             for account, make in zip(ledger.accounts, make_actors, strict=True)
         ]
+        self._accounts = dict(zip(self._routines, ledger.accounts, strict=True))
+        self._up = 0
+        """Routines whose actors are up: each of them tells of its end, and none is looked at for that of another."""
         # One window a routine, as wide as its pool: workers that die of one cause die at about the same time. In it
         # as many seconds pass at a time as workers are up.
         self._restarts = [
@@ -186,6 +189,7 @@ class JobSupervisor(Behavior):
                 self._keeper.start(self._control, ctx)
             for routine in self._routines:
                 self._keeper.start(routine, ctx)
+            self._up = len(self._routines)
 
     def on_message(self, message: object, ctx: Context) -> None:
         """Decide, or end the job."""
@@ -380,7 +384,7 @@ class JobSupervisor(Behavior):
                 self._keeper.shorten(routine, seconds + spare, ctx)
 
     def _go_on_ending(self, ctx: Context) -> None:
-        if self._ending is None or any(routine.is_up for routine in self._routines):
+        if self._ending is None or self._up:
             return
         if not self._state.is_up:
             self._end_keeping(ctx, self._ending)
@@ -406,10 +410,12 @@ class JobSupervisor(Behavior):
 
     def on_child_ended(self, child: Child, before: ChildState, reason: Reason, ctx: Context) -> None:
         """End the job, unless it is ending: none of its actors ends by itself."""
-        who = f"the actor of routine {child.name!r}" if child in self._routines else f"the {child.name} actor"
-        if child in self._routines:
+        account = self._accounts.get(child)
+        who = f"the {child.name} actor" if account is None else f"the actor of routine {child.name!r}"
+        if account is not None:
+            self._up -= 1
             # Nothing to put back, unless its own code failed: then its messages are in nobody's hands.
-            self._ledger.fence(self._ledger.accounts[self._routines.index(child)])
+            self._ledger.fence(account)
         if child is self._control and self._ending is None:
             _log.error("job %r takes no more commands from other programs: %s", self._job_id, reason)
         elif self._ending is None:
@@ -418,11 +424,10 @@ class JobSupervisor(Behavior):
 
     def on_child_abandoned(self, child: Child, stack: str, ctx: Context) -> None:
         """Fence off what the routine has in hand: its thread goes on."""
-        if child not in self._routines:
-            return
-        account = self._ledger.accounts[self._routines.index(child)]
-        self._ledger.fence(account)
-        account.note_abandoned((*account.abandoned, stack))
+        account = self._accounts.get(child)
+        if account is not None:
+            self._ledger.fence(account)
+            account.note_abandoned((*account.abandoned, stack))
 
     # -- Private
 

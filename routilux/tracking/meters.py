@@ -164,11 +164,10 @@ class Meters:
             if is_one_second:
                 meter.recent.add(second, count)
         if not is_one_second:  # of a job that is not very busy
-            counts = Counter(
-                (fact.routine, int(at - paused)) for fact in facts if fact.kind == "committed" for at in _times_of(fact)
-            )
-            for (routine, at), count in counts.items():
-                meters[routine].recent.add(at, count)
+            for fact in facts:
+                if fact.kind == "committed":
+                    for at, count in _count_by_second(fact, paused):
+                        meters[fact.routine].recent.add(at, count)
 
     def measure(self, now: float) -> Measures:
         """Give what was measured so far; it does not change with what comes."""
@@ -183,6 +182,15 @@ class Meters:
                 for meter in self._meters
             ),
         )
+
+
+def _count_by_second(fact: Fact | Commits, paused: float) -> Iterable[tuple[int, int]]:
+    """Count the turns of each second."""
+    times = _times_of(fact)
+    first = int(times[0] - paused)
+    if first == int(times[-1] - paused):
+        return ((first, len(times)),)
+    return Counter(int(at - paused) for at in times).items()
 
 
 def _times_of(fact: Fact | Commits) -> Sequence[float]:

@@ -9,8 +9,8 @@ mantissa. So each octave has 128 buckets of equal width, none is wider than 1/12
 its middle is at most 1/257 = 0.39 % away from any in it. There are 32,768 buckets at most, whatever comes; between one
 microsecond and one day there are 4,700.
 
-Who counts (`Histogram`) has a row of counters for each octave; what is told, sent and kept of it (`Sketch`) are the
-buckets in which there is something.
+Who counts (`Histogram`) has a dict of counters, and once there are many a row of them for each octave; what is told,
+sent and kept of it (`Sketch`) are the buckets in which there is something.
 
 Whoever has more durations than can be looked at one by one adds their number, sum and greatest, which are exact, and
 some of them, by which the others are counted too.
@@ -34,6 +34,10 @@ RELATIVE_ACCURACY = 1 / 257
 _SIGN = 0x8000
 _OCTAVE_BITS = 7
 _IN_OCTAVE = (1 << _OCTAVE_BITS) - 1
+_NONE = bytes(8 << _OCTAVE_BITS)
+"""A row in which there is nothing yet."""
+_FEW = 64
+"""Buckets up to which there are no rows (arbitrary): in a dict each takes a tenth of what a row does."""
 _UPPER_HALF = 1 if sys.byteorder == "little" else 0
 _SINGLE = struct.Struct(">f")
 
@@ -94,20 +98,23 @@ class Histogram:
     """Counts durations for sketches, in memory that does not grow with their number.
 
     It takes a kilobyte for each octave, which is from a duration to its double, in which there was any: some twenty of
-    them for turns of microseconds and waits of seconds, forty for all between a microsecond and a week.
+    them for turns of microseconds and waits of seconds, forty for all between a microsecond and a week; and less while
+    few buckets have any.
 
     Args:
         before: what was counted already.
     """
 
-    __slots__ = ("_count", "_greatest", "_octaves", "_total")
+    __slots__ = ("_count", "_few", "_greatest", "_octaves", "_total")
 
     def __init__(self, before: Sketch = Sketch()) -> None:  # noqa: B008  it is only read
         self._count, self._total, self._greatest = before.count, before.total, before.greatest
+        self._few: dict[int, int] | None = before.buckets.copy()
+        """How many there were in each bucket, while these are few; then None."""
         self._octaves: dict[int, array[int]] = {}
-        """By the number of the octave, how many there were in each of its buckets."""
-        for bucket, count in before.buckets.items():
-            self._octave(bucket >> _OCTAVE_BITS)[bucket & _IN_OCTAVE] += count
+        """By the number of the octave, how many there were in each of its buckets, once these are many."""
+        if len(self._few) > _FEW:
+            self._lay_out(self._few)
 
     def add(self, samples: Sequence[float], count: int, total: float, greatest: float) -> None:
         """Count values of which some are known: in its bucket each of these stands for its share of all.
@@ -121,28 +128,40 @@ class Histogram:
         self._count += count
         self._total += total
         self._greatest = max(self._greatest, greatest)
-        octaves = self._octaves
+        few, octaves = self._few, self._octaves
         each, more = divmod(count, len(samples))
         each_of_first = each + more  # what does not share out is counted with it
         singles = struct.pack(f"{len(samples)}f", *samples)
         for half in memoryview(singles).cast("H")[_UPPER_HALF::2].tolist():
             bucket = half if half < _SIGN else 0
+            if few is not None:
+                few[bucket] = few.get(bucket, 0) + each_of_first
+                each_of_first = each
+                continue
             octave = octaves.get(bucket >> _OCTAVE_BITS) or self._octave(bucket >> _OCTAVE_BITS)
             octave[bucket & _IN_OCTAVE] += each_of_first
             each_of_first = each
+        if few is not None and len(few) > _FEW:
+            self._lay_out(few)
 
     def sketch(self) -> Sketch:
         """Give what was counted so far."""
-        buckets: dict[int, int] = {}
+        buckets: dict[int, int] = {} if self._few is None else self._few.copy()
         for octave, counts in self._octaves.items():
             first = octave << _OCTAVE_BITS
             buckets.update(zip(compress(range(first, first + len(counts)), counts), filter(None, counts), strict=True))
         return Sketch(self._count, self._total, self._greatest, buckets)
 
+    def _lay_out(self, buckets: dict[int, int]) -> None:
+        """Have rows from here on."""
+        self._few = None
+        for bucket, count in buckets.items():
+            self._octave(bucket >> _OCTAVE_BITS)[bucket & _IN_OCTAVE] += count
+
     def _octave(self, number: int) -> array[int]:
         counts = self._octaves.get(number)
         if counts is None:
-            counts = self._octaves[number] = array("Q", bytes(8 << _OCTAVE_BITS))
+            counts = self._octaves[number] = array("Q", _NONE)
         return counts
 
 

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
-from routilux.blocks import Block, Keys, Lineage
+from routilux.blocks import BLOCK_BYTES, Block, Keys, Lineage
 from routilux.ids import KEY_BYTES
 from routilux.messages import Message, Once, StateOp, TurnFailure, TurnPart, TurnResult, TurnResults, parts_of
 from routilux.packed import Packed
@@ -28,8 +28,6 @@ from supervisors.wire.frames import SMALL_BYTES
 from supervisors.wire.outside import Leased, LeasedBody
 from supervisors.wire.values import decode, encode_within
 
-BLOCK_BYTES = 512 * 1024
-"""Encoded data of the messages that travel as one, at most; larger ones gain nothing by it (arbitrary)."""
 EXCEPTION_BYTES = 65_536
 """Size up to which an exception object is carried beside its text (arbitrary)."""
 

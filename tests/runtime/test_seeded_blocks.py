@@ -36,6 +36,18 @@ class Burst(Routine):
             self.emit("number", n=n)
 
 
+class Relay(Routine):
+    """Hands each number on, so that what its turns came to is told of in parts, some of which wait together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("input", handler=self.handle)
+        self.define_event("number", ["n"])
+
+    def handle(self, n: int) -> None:
+        self.emit("number", n=n)
+
+
 class Mixed(Routine):
     """Hands on three times each number, in one of many ways."""
 
@@ -75,9 +87,11 @@ def flow_of(where: str, **options: Any) -> Flow:
     flow = Flow("blocks")
     options = {"error_handler": NEVER_GIVE_UP, "max_restarts": 10_000, **options}
     flow.add_routine(Burst(), "burst", **options)
+    flow.add_routine(Relay(), "relay", placement=where, **options)
     flow.add_routine(Mixed(), "mixed", placement=where, **options)
     flow.add_routine(shapes.Sink(), "sink", placement=where, **options)
-    flow.connect("burst", "number", "mixed", "input")
+    flow.connect("burst", "number", "relay", "input")
+    flow.connect("relay", "number", "mixed", "input")
     flow.connect("mixed", "number", "sink", "input")
     return flow
 
@@ -86,7 +100,7 @@ def check(job: SeededJob, cut: JobCut, told: str) -> None:
     assert cut.status is JobStatus.COMPLETED, f"{told}: {cut.error}"
     assert job.state("sink") == {f"input.{key}": value for key, value in shapes.sums(3 * COUNT).items()}, told
     assert job.state("mixed") == {"seen": list(range(COUNT))}, told
-    assert add_up(cut.routines[1].committed) == {"seen": COUNT}, told  # type: ignore[comparison-overlap]  # a dict
+    assert add_up(cut.routines[2].committed) == {"seen": COUNT}, told  # type: ignore[comparison-overlap]  # a dict
     assert all(count.sent == count.handled for count in cut.connections), told
 
 

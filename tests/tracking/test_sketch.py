@@ -109,3 +109,13 @@ def test_its_memory_has_a_bound_whatever_comes_and_does_not_grow_with_how_much_d
     sketch = histogram.sketch()
     assert len(sketch.buckets) <= 4_700
     assert len(msgspec.msgpack.encode(sketch)) < 32_000
+
+
+def test_what_has_come_to_many_buckets_one_by_one_is_counted_as_at_once() -> None:
+    values = [1e-6 * 1.05**n for n in range(300)]
+    histogram, model = Histogram(), Sketch()
+    for value in values:
+        histogram.add([value], 2, 2 * value, value)
+        model.merge(sketch_of([value, value]))
+        assert histogram.sketch().buckets == model.buckets
+    assert len(model.buckets) > 200
