@@ -65,13 +65,15 @@ class Ledger(Committing):
         with self.outside:
             if not self._entry_open or self._is_ending:
                 return Admission.CLOSED
-            if way.receiver.is_pressing or self.hold:
+            if way.receiver.is_pressing or (not self._gate_open and self.hold):
                 return Admission.FULL
             base = key_of_turn(self._outside_key, way.sent) if name is None else key_of_text(f"{self.job_id}:{name}")
             self._append(way, payload, key_of_child(base, way.key), at, rung, partition)
             self._last_at[edge] = at
             if self._first_at[edge] is None:
                 self._first_at[edge] = at
+        if rung and way.account is not None and way.account.hand_out_here():
+            rung.clear()
         self._wake(rung)
         return Admission.ADMITTED
 
@@ -293,7 +295,8 @@ class Ledger(Committing):
         rung: list[Mailbox] = []
         with self.outside:
             message = self._take_result(output, rung)
-        self._wake(rung)
+        if rung:
+            self._wake(rung)
         return message
 
     def collect_output(self, output: Output) -> Message | None:
@@ -336,7 +339,7 @@ class Ledger(Committing):
             account.is_stopping = account.is_at_boundary = False
 
     def _take_result(self, output: Output, rung: list[Mailbox]) -> Message | None:
-        if not output.mailbox or not (self._gate_open or self._is_ending):
+        if not output.mailbox.data or not (self._gate_open or self._is_ending):
             return None
         message: Message = output.mailbox.take_held()
         self._handled[message.edge] += 1

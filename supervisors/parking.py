@@ -64,6 +64,10 @@ class Poller:
     """
 
     def __init__(self) -> None:
+        self.seat = threading.Lock()
+        """Held by whoever acts for the actor: by its thread, but while that sleeps; then another one may take it for
+        some microseconds (`Life.run_here`)."""
+        self.seat.acquire()
         self._selector = selectors.DefaultSelector()
         # A socket pair and not a pipe: Windows can select sockets only.
         try:
@@ -99,8 +103,13 @@ class Poller:
             self._selector.unregister(fd)
 
     def park(self, timeout: float | None) -> None:
-        callbacks = self._callbacks
-        for key, events in self._selector.select(timeout):
+        callbacks, seat = self._callbacks, self.seat
+        seat.release()
+        try:
+            ready = self._selector.select(timeout)
+        finally:
+            seat.acquire()
+        for key, events in ready:
             # An earlier callback of this round may have unwatched a later descriptor.
             callback = callbacks.get(key.fd)
             if callback is not None and callback is key.data:

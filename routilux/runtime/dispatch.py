@@ -7,7 +7,7 @@ message: what cannot be handed out, its actor is told by `fail`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sized
-from itertools import groupby, repeat
+from itertools import groupby
 from operator import itemgetter
 from typing import Any, Protocol, cast
 
@@ -99,7 +99,7 @@ class Dispatch:
         if self._due:
             self._hand_out_due()
         account = self._account
-        if self._holds or account.is_skipped:
+        if self._holds or account.is_skipped or not account.mailbox.data:
             return False
         if self._drains:
             if account.has_in_hand:
@@ -163,7 +163,7 @@ class Dispatch:
             if self._is_local:
                 place.submit(0, taken)
             else:
-                self._submit(repeat(0, len(taken)), taken)
+                self._submit_to_one(taken)
         return bool(taken)
 
     def _hand_out_to_pool(self) -> bool:
@@ -239,7 +239,14 @@ class Dispatch:
                 place.submit_batch(delivery, cast("Sized", batch))
             return
         taken = [entry for delivery, block in blocks for entry in enumerate(block.messages(), delivery)]
-        self._submit(repeat(0, len(taken)), taken)
+        self._submit_to_one(taken)
+
+    def _submit_to_one(self, taken: Taken) -> None:
+        """Submit what was taken to the only worker."""
+        try:
+            self._place.submit(0, self._carrier.requests(taken))
+        except RequestTooLongError as error:
+            self._refuse(0, [other for other, _ in taken if other >= error.seq], error)
 
     def _submit(self, dealt: Iterable[int], taken: Taken) -> None:
         """Submit what was taken, in its order, each to the worker that it was dealt to."""

@@ -265,14 +265,15 @@ class ProcessPlace:
 
     def next_deadline(self) -> float | None:
         """Clock reading at which a worker may have run out of time."""
-        deadlines = [child.end_at for child in self._children if child is not None and child.end_at is not None]
-        if self._has_limits:
-            now = self._clock()
-            looks = [self._limits[child.number].next_look(now) for child in self._children if child is not None]
-            deadlines += [at for at in looks if at < math.inf]
-        if self._wanting:
-            deadlines.append(self._look_at)
-        return min(deadlines, default=None)
+        deadline = self._look_at if self._wanting else math.inf
+        for child in self._children:
+            if child is None:
+                continue
+            if child.end_at is not None and child.end_at < deadline:
+                deadline = child.end_at
+            if self._has_limits:
+                deadline = min(deadline, self._limits[child.number].next_look(self._clock()))
+        return deadline if deadline < math.inf else None
 
     def on_tick(self, now: float) -> None:
         """End the workers whose time is over, hold the others to their limits, and see who waits in vain."""
