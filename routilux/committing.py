@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from routilux.accounts import Account, Way
 from routilux.blocks import BLOCK_LIMIT, Block, Keys
 from routilux.facts import TOGETHER_SHARE, Commits, Fact
-from routilux.ids import STEP, key_of_turn, to_bytes
+from routilux.ids import STEP, key_of_child, key_of_turn, to_bytes
 from routilux.merging import Merging
 from routilux.messages import Emission, Payload, TurnPart, TurnResults
 from routilux.packed import Packed
@@ -154,10 +154,24 @@ class Committing(Merging):
             key = to_bytes(message.key)
             facts.append(Fact("committed", account.index, message.edge, key, message.failures + 1, at, seconds, events))
             self._fact_count += 1
-        if emitted:
-            event = _only_event(account, emitted)
-            self._emit(account, emitted, event, at, lambda key: Keys(len(bases), key, bases=bases), rung)
+        if len(emitted) == 1 and not (account.sends_keys or account.taps):
+            self._emit_one(account, emitted[0], bases[0], at, rung)
+        elif emitted:
+            self._emit(
+                account,
+                emitted,
+                _only_event(account, emitted),
+                at,
+                lambda key: Keys(len(bases), key, bases=bases),
+                rung,
+            )
         return is_complete
+
+    def _emit_one(self, account: Account, emission: Emission, base: int, at: float, rung: list[Mailbox]) -> None:
+        """Append what was emitted alone, as `_emit` does: without the key of a partition, and to nobody who taps."""
+        account.emitted += 1
+        for way in account.ways[emission[0]]:
+            self._append(way, _payload_on(way, emission), key_of_child(base, way.key), at, rung)
 
     def _commit_block(
         self, account: Account, worker: int, delivery: int, results: TurnResults, rung: list[Mailbox]

@@ -31,6 +31,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from supervisors.renewals import renewals
+
 DEFERRED = tuple(
     int(getattr(signal, name))
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGALRM", "SIGUSR1", "SIGUSR2")
@@ -45,6 +47,7 @@ _Handler = Callable[[int, FrameType | None], Any]
 _functions = sys.modules.get("_signal", signal)
 _get_handler: Callable[[int], Any] = _functions.getsignal
 _set_handler: Callable[[int, _Handler], Any] = _functions.signal
+_main_thread = threading.main_thread().ident
 
 
 class Uninterrupted:
@@ -55,28 +58,35 @@ class Uninterrupted:
 
     __slots__ = ("_before", "_is_inside", "_noted")
 
-    def __init__(self) -> None:
-        self._before: dict[int, _Handler] = {}
-        self._noted: list[tuple[int, FrameType | None]] = []
-        self._is_inside = False
+    _before: dict[int, _Handler]
+    """The program's own handlers, by signal; set where the step begins, as what follows."""
+    _noted: list[tuple[int, FrameType | None]]
+    _is_inside: bool
 
     def __enter__(self) -> None:
-        if threading.get_ident() != threading.main_thread().ident:
+        self._before = before = {}
+        self._noted = []
+        self._is_inside = False
+        if threading.get_ident() != _main_thread:
             return
+        note = self._note
         for number in DEFERRED:
             handler = _get_handler(number)
             # Not callable: it ends the process, is ignored, or was not set by Python.
             if callable(handler):
-                self._before[number] = handler
-                _set_handler(number, self._note)
+                before[number] = handler
+                _set_handler(number, note)
         self._is_inside = True
 
     def __exit__(self, *_: object) -> None:
+        if not self._before:
+            return
         self._is_inside = False  # from here a signal goes to its own handler at once
         try:
             self._put_back()
         finally:
-            self._hand_on()
+            if self._noted:
+                self._hand_on()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self._is_inside:
@@ -97,3 +107,12 @@ class Uninterrupted:
         for number, handler in self._before.items():
             if _get_handler(number) == self._note:
                 _set_handler(number, handler)
+
+
+def _find_main_thread() -> None:
+    """Know the main thread of a forked copy: the one that has forked it."""
+    global _main_thread  # noqa: PLW0603  which is another one there
+    _main_thread = threading.main_thread().ident
+
+
+renewals.add(_find_main_thread)

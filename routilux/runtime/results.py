@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Self
 
 from routilux.accounts import Output
@@ -103,13 +104,13 @@ class Results:
         """As `take`, for a task: what is cancelled while it waits has taken nothing."""
         from routilux.runtime.awaiting import wait_for  # noqa: PLC0415  # who awaits has it
 
-        found = await wait_for(self._ledger.results_bell, lambda: self._look(outputs, self._ledger.take_output))
+        found = await wait_for(self._ledger.results_bell, partial(self._look, outputs, self._ledger.take_output))
         return self._told(found)
 
     def _take(
         self, outputs: tuple[Output, ...], take: Callable[[Output], Message | None]
     ) -> tuple[Output, Item] | None:
-        return self._told(self._ledger.results_bell.wait_for(lambda: self._look(outputs, take), lambda: None) or ())
+        return self._told(self._ledger.results_bell.wait_for(partial(self._look, outputs, take)) or ())
 
     def _look(
         self, outputs: tuple[Output, ...], take: Callable[[Output], Message | None]
@@ -117,33 +118,24 @@ class Results:
         """Give the next result, alone; empty when there will be none, None while there is none."""
         # In this order: what a job that is over has left is all there will be.
         over = self._is_over()
-        taken = self._try_take(outputs, take)
-        if taken is None:
-            return () if over else None
-        return (taken,)
+        for output in outputs:
+            # Looked at first without a step of its own, which costs ten times as much: most have nothing, most times.
+            while output.mailbox.data:
+                with Uninterrupted():
+                    message = take(output)
+                if message is None:
+                    break
+                try:
+                    return ((output, read_payload(message.payload, self._codec)),)
+                except ValueDecodingError as error:
+                    self._bury(output, message, error)
+        return () if over else None
 
     def _told(self, found: tuple[tuple[Output, Item], ...]) -> tuple[Output, Item] | None:
         if not found:
             self._failures.tell_left_out()
             return None
         return found[0]
-
-    def _try_take(
-        self, outputs: tuple[Output, ...], take: Callable[[Output], Message | None]
-    ) -> tuple[Output, Item] | None:
-        for output in outputs:
-            # Looked at first without a step of its own, which costs ten times as much: most have nothing, most times.
-            while output.mailbox and (message := self._take_message(output, take)) is not None:
-                try:
-                    return output, read_payload(message.payload, self._codec)
-                except ValueDecodingError as error:
-                    self._bury(output, message, error)
-        return None
-
-    @staticmethod
-    def _take_message(output: Output, take: Callable[[Output], Message | None]) -> Message | None:
-        with Uninterrupted():
-            return take(output)
 
     def _bury(self, output: Output, message: Message, error: ValueDecodingError) -> None:
         reason, now = Raised(record_error(error)), time.monotonic()

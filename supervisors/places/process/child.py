@@ -181,7 +181,7 @@ class Child:
     @property
     def room(self) -> int:
         """How many more requests it takes now."""
-        if not self.is_ready or self.is_stopping or self.is_ending or self._outgoing.is_full:
+        if not self.is_ready or self.is_stopping or self._reason is not None or self._outgoing.is_full:
             return 0
         return self.link.room
 

@@ -126,8 +126,10 @@ class Outgoing:
 
     def flush(self) -> None:
         """Send what was submitted, and what is to be told ahead of it, in one write."""
-        data, self._batches = self._batches, bytearray()
         seqs, bodies, size = self._seqs, self._bodies, self._bytes
+        data = self._batches
+        if not (seqs or data):
+            return
         self.drop()
         if seqs and self._party is not None and self._party.has_orders:
             self._add_orders(self._party, data)
@@ -137,7 +139,7 @@ class Outgoing:
             return
         if seqs:
             self._add(data, Deliver(self._link.epoch, seqs, bodies))
-        self._send_together(data)
+        self.send_bytes(data)
 
     def drop(self) -> None:
         """Forget what was submitted: it is back."""
