@@ -19,7 +19,7 @@ from routilux.routing import Edge, OutputPlan, RoutinePlan
 from routilux.tracking.meters import Spent
 from routilux.turn.state import is_reserved
 from supervisors.mailbox import Lock, Mailbox
-from supervisors.parking import NOTICE_SECONDS
+from supervisors.parking import NOTICE_SECONDS, give_way
 
 _Found = TypeVar("_Found")
 
@@ -76,7 +76,9 @@ class Bell:
             found = look()
             if found is not None or (left is not None and left <= 0):
                 return found
-            self._wait_rung(seen, NOTICE_SECONDS if left is None else min(left, NOTICE_SECONDS))
+            give_way()
+            if self._rings == seen:
+                self._wait_rung(seen, NOTICE_SECONDS if left is None else min(left, NOTICE_SECONDS))
 
     def _wait_rung(self, seen: int, timeout: float) -> None:
         """Wait until the bell is rung, not at all if it was since `seen`."""

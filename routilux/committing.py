@@ -349,8 +349,9 @@ def _some_of(payloads: list[Payload] | Packed, start: int, stop: int) -> list[Pa
 
 def _payload_on(way: Way, emission: Emission) -> Payload:
     """Give the data of an emission in the form in which it goes on a way."""
-    (payload,) = _payloads_on(way, [emission])
-    return payload
+    _event, reference, encoded, _keys = emission
+    payload = (encoded or reference) if way.takes_bytes else (encoded if reference is None else reference)
+    return _payloads_on(way, [emission])[0] if payload is None else payload  # which raises
 
 
 def _payloads_on(way: Way, emissions: list[Emission]) -> list[Payload]:

@@ -74,7 +74,8 @@ class Ledger(Committing):
                 self._first_at[edge] = at
         if rung and way.account is not None and way.account.hand_out_here():
             rung.clear()
-        self._wake(rung)
+        if rung or self._overflow:
+            self._wake(rung)
         return Admission.ADMITTED
 
     def close_entry(self) -> None:
@@ -194,7 +195,7 @@ class Ledger(Committing):
         try:
             if not self._gate_open or account.is_stopping or account.is_pressed:
                 return []
-            account.peak_waiting = max(account.peak_waiting, len(account.mailbox))
+            account.peak_waiting = max(account.peak_waiting, len(waiting) + account.mailbox.surplus)
             taken: list[tuple[int, Message]] = []
             while waiting and len(taken) < limit and waiting[0].__class__ is not Block:
                 self._delivery += 1

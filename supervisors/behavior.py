@@ -201,7 +201,7 @@ class Context(Protocol):
     def stop(self, reason: Reason) -> None:
         """End this actor, with `reason`, when the present call returns; the first call counts."""
 
-    def run_here(self, work: Callable[[], bool]) -> bool:
+    def run_here(self, work: Callable[[], Callable[[], bool] | None]) -> bool:
         """Do a piece of work of this actor's on the calling thread, which may be any, if its own one sleeps.
 
         So a message that comes alone need not wait until the actor's thread has woken up. While `work` runs, the actor
@@ -209,8 +209,9 @@ class Context(Protocol):
         all on their threads.
 
         Args:
-            work: some microseconds of work, without a wait; what it raises ends the actor. It tells whether that was
-                all there is to do: the actor need not be woken.
+            work: some microseconds of work, without a wait; what it raises ends the actor. It gives what is called when
+                the actor may go on, and must not raise: that finishes the work, and tells whether the actor may sleep
+                on. None: it may not.
 
         Returns:
             Whether the actor may sleep on; False: it is to be woken (`Mailbox.unpark`), by whoever has rung it.

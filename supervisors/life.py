@@ -365,7 +365,7 @@ class Life(Endpoint):
         self.tell_end(end)
         return True
 
-    def run_here(self, work: Callable[[], bool]) -> bool:
+    def run_here(self, work: Callable[[], Callable[[], bool] | None]) -> bool:
         """Do a piece of work of this actor's on the calling thread, if its own one sleeps."""
         seat, mailbox = self._seat, self._mailbox
         if seat is None or not seat.acquire(blocking=False):
@@ -376,13 +376,14 @@ class Life(Endpoint):
             if mailbox.control or self.is_suspended or self._ending is not None or self.reason is not None:
                 return False
             try:
-                is_all = work()
+                finish = work()
             except BaseException as error:  # noqa: BLE001  as in `turn`: it is the actor's end, and nobody else's
                 self.fail(error)
                 return False
-            return is_all and mailbox.fall_asleep(seen)
+            may_sleep = finish is not None and mailbox.fall_asleep(seen)
         finally:
             seat.release()
+        return (finish is None or finish()) and may_sleep
 
     def kill(self) -> None:
         """End it now: what it runs elsewhere by force, itself by fencing it off."""
@@ -461,7 +462,7 @@ class Life(Endpoint):
             answer.set_error(error)
 
     def _seconds_to_timer(self) -> float | None:
-        due = self.next_timer()
+        due = None if self.is_suspended else self._timers.next_due()
         return None if due is None else min(max(0.0, due - self._host.now()), MAX_WAIT)
 
     def _end_child(self, child: Ref) -> None:

@@ -272,7 +272,7 @@ class ProcessContext:
         """Refuse; see the module."""
         raise NotInProcessError("abandoning a child", "it has none")
 
-    def run_here(self, work: Callable[[], bool]) -> bool:
+    def run_here(self, work: Callable[[], Callable[[], bool] | None]) -> bool:
         """Leave all work to the actor's own thread."""
         return False
 

@@ -6,7 +6,7 @@ message: what cannot be handed out, its actor is told by `fail`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sized
+from collections.abc import Callable, Iterable, Sized
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, Protocol, cast
@@ -20,7 +20,7 @@ from routilux.runtime.carriers import Carrier
 from routilux.runtime.partitions import Partitions
 from routilux.runtime.turnstile import Turnstile
 from supervisors.errors import InternalError, RequestTooLongError
-from supervisors.places.base import BatchPlace, Place
+from supervisors.places.base import BatchPlace, LatePlace, Place
 from supervisors.places.ordered import OrderedPlace
 from supervisors.reasons import Raised, Reason, record_error
 
@@ -95,7 +95,29 @@ class Dispatch:
             self._holds += count
 
     def hand_out(self) -> bool:
-        """Take what there is room for, and submit it; tells whether there was something."""
+        """Take what there is room for, and have it sent; tells whether there was something."""
+        if not self.submit_next():
+            return False
+        self._place.flush()
+        return True
+
+    def hand_out_alone(self) -> Callable[[], bool] | None:
+        """As `hand_out`, while nothing is in hand, on the thread of who acts for the actor.
+
+        Returns:
+            What has it sent (`LatePlace.flush_later`); None: the actor is to be woken, to hand out, or to set a timer.
+        """
+        if self._account.has_in_hand:
+            return None
+        self.submit_next()
+        place = self._place
+        if place.next_deadline() is None:
+            return cast("LatePlace", place).flush_later()
+        place.flush()
+        return None
+
+    def submit_next(self) -> bool:
+        """As `hand_out`, but nothing is sent before the place's next `flush`."""
         if self._due:
             self._hand_out_due()
         account = self._account
@@ -110,7 +132,6 @@ class Dispatch:
         if not (self._hand_out_to_pool() if self._is_pool else self._hand_out_to_one()):
             return False
         account.note_running()
-        self._place.flush()
         return True
 
     def note_retry(self, ticket: int, worker: int) -> None:

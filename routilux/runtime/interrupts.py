@@ -28,6 +28,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from itertools import compress
 from types import FrameType
 from typing import Any
 
@@ -70,12 +71,10 @@ class Uninterrupted:
         if threading.get_ident() != _main_thread:
             return
         note = self._note
-        for number in DEFERRED:
-            handler = _get_handler(number)
-            # Not callable: it ends the process, is ignored, or was not set by Python.
-            if callable(handler):
-                before[number] = handler
-                _set_handler(number, note)
+        # Not callable: it ends the process, is ignored, or was not set by Python. Built-in parts find out which.
+        for number in compress(DEFERRED, map(callable, map(_get_handler, DEFERRED))):
+            before[number] = _get_handler(number)
+            _set_handler(number, note)
         self._is_inside = True
 
     def __exit__(self, *_: object) -> None:

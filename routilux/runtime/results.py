@@ -90,11 +90,11 @@ class Results:
 
     def take(self, outputs: tuple[Output, ...]) -> tuple[Output, Item] | None:
         """Wait for the next result of one of `outputs`; None when the job is over and has no more."""
-        return self._take(outputs, self._ledger.take_output)
+        return self._told(self._ledger.results_bell.wait_for(partial(self._look, outputs, self._ledger.take_output)))
 
     def collect(self, outputs: tuple[Output, ...]) -> tuple[Output, Item] | None:
         """As `take`, for a result that is to be part of the job's final state."""
-        return self._take(outputs, self._ledger.collect_output)
+        return self._told(self._ledger.results_bell.wait_for(partial(self._look, outputs, self._ledger.collect_output)))
 
     def collected_before(self, output: Output) -> list[Item]:
         """Give the results that were collected before the job was resumed."""
@@ -106,11 +106,6 @@ class Results:
 
         found = await wait_for(self._ledger.results_bell, partial(self._look, outputs, self._ledger.take_output))
         return self._told(found)
-
-    def _take(
-        self, outputs: tuple[Output, ...], take: Callable[[Output], Message | None]
-    ) -> tuple[Output, Item] | None:
-        return self._told(self._ledger.results_bell.wait_for(partial(self._look, outputs, take)) or ())
 
     def _look(
         self, outputs: tuple[Output, ...], take: Callable[[Output], Message | None]
@@ -131,11 +126,11 @@ class Results:
                     self._bury(output, message, error)
         return () if over else None
 
-    def _told(self, found: tuple[tuple[Output, Item], ...]) -> tuple[Output, Item] | None:
-        if not found:
-            self._failures.tell_left_out()
-            return None
-        return found[0]
+    def _told(self, found: tuple[tuple[Output, Item], ...] | None) -> tuple[Output, Item] | None:
+        if found:
+            return found[0]
+        self._failures.tell_left_out()
+        return None
 
     def _bury(self, output: Output, message: Message, error: ValueDecodingError) -> None:
         reason, now = Raised(record_error(error)), time.monotonic()

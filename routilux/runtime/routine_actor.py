@@ -50,7 +50,7 @@ from routilux.runtime.turnstile import Turnstile
 from supervisors.behavior import Behavior, Context
 from supervisors.errors import InternalError
 from supervisors.messages import Terminate
-from supervisors.places.base import Finished, Lost, RequestAbandoned
+from supervisors.places.base import Finished, LatePlace, Lost, RequestAbandoned
 from supervisors.policy import Strategy
 from supervisors.reasons import (
     DeadlineExceeded,
@@ -136,7 +136,7 @@ class RoutineActor(Behavior):
             self._start_worker(number)
         for ticket, wait in self._account.in_retry.items():
             ctx.set_timer(max(0.0, wait.due_at - ctx.now()), RetryDue(ticket, wait.holds))
-        if self._account.plan.is_process and self._account.takes_blocks:
+        if self._account.takes_blocks and isinstance(self._place, LatePlace):
             self._account.hand_out_here = partial(ctx.run_here, self._hand_out_here)
 
     def on_message(self, message: object, ctx: Context) -> None:
@@ -181,9 +181,9 @@ class RoutineActor(Behavior):
         if self._ungranted:
             self._grant_parts()
         worked = not self._is_closing and self._dispatch.hand_out()
-        advance, control = self._place.advance, ctx.mailbox.control
+        advance = self._place.advance
         if advance():
-            worked = True
+            worked, control = True, ctx.mailbox.control
             # What was handed out here is run without another look for more, but never past a control message.
             while not control and advance():
                 pass
@@ -303,12 +303,9 @@ class RoutineActor(Behavior):
 
     # -- Private
 
-    def _hand_out_here(self) -> bool:
-        """Hand out a message that came while nothing was in hand, on its sender's thread (`Context.run_here`)."""
-        if self._is_closing or self._rest.is_held or self._ungranted or self._account.has_in_hand:
-            return False
-        self._dispatch.hand_out()
-        return self._place.next_deadline() is None
+    def _hand_out_here(self) -> Callable[[], bool] | None:
+        """Hand out, on its sender's thread, a message that came while nothing was in hand (`Context.run_here`)."""
+        return None if self._is_closing or self._rest.is_held else self._dispatch.hand_out_alone()
 
     def _is_wanted(self, number: int) -> bool:
         """Whether a worker that has ended is to be started again."""

@@ -31,6 +31,18 @@ class Echo(Routine):
         self.emit("answer", n=n, pid=os.getpid())
 
 
+class Length(Routine):
+    """Answers each text with its length."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("input", handler=self.handle)
+        self.define_event("answer", ["n"])
+
+    def handle(self, text: str) -> None:
+        self.emit("answer", n=len(text))
+
+
 def start(**options: Any) -> Job:
     flow = Flow("echo")
     flow.add_routine(Echo(), "server", placement="process", **options)
@@ -95,6 +107,19 @@ def test_a_message_to_a_worker_that_has_one_is_left_to_the_actor() -> None:
         finally:
             os.kill(int(account.pids[0] or 0), signal.SIGCONT)
         assert next(results)["n"] == 1
+
+
+@pytest.mark.parametrize("size", [300_000, 3_000_000])
+def test_a_lone_message_that_is_more_than_the_channel_takes_is_written_to_its_end(size: int) -> None:
+    flow = Flow("lengths")
+    flow.add_routine(Length(), "server", placement="process")
+    flow.output("server", "answer")
+    with flow.start(keep_open=True) as job:
+        results = job.results()
+        for _ in range(5):
+            job.send("server", "input", text="x" * size)
+            assert next(results) == {"n": size}
+        finish(job)
 
 
 def test_each_lone_message_is_answered_once_however_often_the_job_is_paused() -> None:

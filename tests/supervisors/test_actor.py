@@ -643,15 +643,23 @@ def wait_asleep(ref: PykkaRef) -> Life:
 
 
 def test_what_is_run_here_runs_on_the_calling_thread_while_the_actor_sleeps_on() -> None:
-    ran: list[threading.Thread] = []
+    ran: list[tuple[str, threading.Thread, bool]] = []
 
-    def work() -> bool:
-        ran.append(threading.current_thread())
+    def work() -> Callable[[], bool]:
+        ran.append(("work", threading.current_thread(), parker.seat.locked()))
+        return finish
+
+    def finish() -> bool:
+        ran.append(("finish", threading.current_thread(), parker.seat.locked()))
         return True
 
     with running(Polling()) as ref:
-        assert wait_asleep(ref).run_here(work)
-        assert ran == [threading.current_thread()]
+        life = wait_asleep(ref)
+        parker = life.parker
+        assert isinstance(parker, Poller)
+        assert life.run_here(work)
+        here = threading.current_thread()
+        assert ran == [("work", here, True), ("finish", here, False)]
         assert ref.tell("later")  # it is woken as ever
         recorder = ref.life.behavior
         assert isinstance(recorder, Polling)
@@ -660,22 +668,26 @@ def test_what_is_run_here_runs_on_the_calling_thread_while_the_actor_sleeps_on()
 
 def test_an_actor_is_to_be_woken_when_not_all_was_done_for_it() -> None:
     with running(Polling()) as ref:
-        assert not wait_asleep(ref).run_here(lambda: False)
+        assert not wait_asleep(ref).run_here(lambda: None)
+        assert not wait_asleep(ref).run_here(lambda: lambda: False)
 
 
 def test_an_actor_that_is_rung_while_others_act_for_it_is_to_be_woken() -> None:
     with running(Polling()) as ref:
         life = wait_asleep(ref)
 
-        def work() -> bool:
+        finished: list[bool] = []
+
+        def work() -> Callable[[], bool]:
             with life.mailbox.lock:
                 life.mailbox.append_held("more")
-            return True
+            return lambda: finished.append(True) or True  # type: ignore[func-returns-value]  # it gives None
 
         life.mailbox.fall_asleep(life.mailbox.rings)
         with life.mailbox.lock:
             assert life.mailbox.ring_held()  # whoever rings a sleeping actor has to wake it, or to act for it
         assert not life.run_here(work)
+        assert finished == [True]
         life.mailbox.unpark()
         recorder = life.behavior
         assert isinstance(recorder, Polling)
@@ -683,7 +695,7 @@ def test_an_actor_that_is_rung_while_others_act_for_it_is_to_be_woken() -> None:
 
 
 def test_nobody_acts_for_an_actor_that_is_at_work_or_suspended_or_has_a_control_message() -> None:
-    def work() -> bool:
+    def work() -> None:
         raise AssertionError("it was not to run")
 
     entered, release = threading.Event(), threading.Event()
@@ -705,7 +717,7 @@ def test_nobody_acts_for_an_actor_that_is_at_work_or_suspended_or_has_a_control_
 
 
 def test_nobody_acts_for_an_actor_that_waits_for_its_mailbox_alone_or_has_ended() -> None:
-    def work() -> bool:
+    def work() -> None:
         raise AssertionError("it was not to run")
 
     with running(Recorder()) as ref:
@@ -719,7 +731,7 @@ def test_nobody_acts_for_an_actor_that_waits_for_its_mailbox_alone_or_has_ended(
 
 
 def test_what_is_run_here_and_raises_ends_the_actor_and_not_its_caller() -> None:
-    def work() -> bool:
+    def work() -> None:
         raise ValueError("a fault of the actor's")
 
     with running(Polling()) as ref:
@@ -756,11 +768,11 @@ def test_an_actor_that_wakes_by_a_descriptor_waits_until_who_acts_for_it_is_done
     watcher = Watcher()
     with running(watcher) as ref:
 
-        def work() -> bool:
+        def work() -> Callable[[], bool]:
             watcher.ends[1].send(b"x")
             assert not called.wait(0.05)
             order.append("acted for it")
-            return True
+            return lambda: True
 
         assert wait_asleep(ref).run_here(work)
         assert called.wait(WAIT)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sized
+from functools import partial
 from itertools import repeat
 from typing import Any
 
@@ -106,6 +107,8 @@ class ProcessPlace:
         self._wanting: list[Child] = []
         """Those that wait for shared memory, in the order in which they came."""
         self._look_at = math.inf
+        self._unwritten: Child | None = None
+        """The one to which something waits to be written that another thread could not write."""
         self._is_held = False
         self._is_closing = False
         self._is_closed = False
@@ -182,8 +185,16 @@ class ProcessPlace:
             if child is not None:
                 child.flush()
 
+    def flush_later(self) -> Callable[[], bool]:
+        """Make ready what was submitted to the only worker, on the thread of who acts for the actor (`LatePlace`)."""
+        (child,) = self._children
+        return _write_nothing if child is None else partial(self._write_late, child, child.flush_later())
+
     def advance(self) -> bool:
         """Tell what could not be told inside the call that caused it."""
+        if self._unwritten is not None:
+            child, self._unwritten = self._unwritten, None
+            child.write()
         if self._unborn:
             number, reason = self._unborn.pop(0)
             self._listener.on_lost(number, reason, Lost(None, (), ()))
@@ -384,6 +395,12 @@ class ProcessPlace:
             if child is not None and child.is_ready and child.party is not None and child.party.is_called:
                 child.send_orders()
 
+    def _write_late(self, child: Child, write: Callable[[], bool]) -> bool:
+        if write():
+            return True
+        self._unwritten = child
+        return False
+
     def _doubt_all(self, count: int) -> None:
         """Let every worker get `count` requests one at a time: whichever gets those of the lost one."""
         for number, child in enumerate(self._children):
@@ -398,3 +415,8 @@ class ProcessPlace:
         self._is_closed = True
         self._listener.on_closed()
         return True
+
+
+def _write_nothing() -> bool:
+    """Write nothing, to a worker that is not there."""
+    return True
