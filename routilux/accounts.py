@@ -19,7 +19,7 @@ from routilux.routing import Edge, OutputPlan, RoutinePlan
 from routilux.tracking.meters import Spent
 from routilux.turn.state import is_reserved
 from supervisors.mailbox import Lock, Mailbox
-from supervisors.parking import NOTICE_SECONDS
+from supervisors.parking import NOTICE_SECONDS, give_way
 
 _Found = TypeVar("_Found")
 
@@ -53,34 +53,44 @@ class Bell:
 
     def __init__(self, lock: Lock) -> None:
         self._lock = lock
+        self._rings = 0
         self._waiters: list[Mailbox] = []
+        self._spare: list[Mailbox] = []
+        """Those of waits that are over: as many as there were at once."""
 
-    def wait_for(self, look: Callable[[], _Found | None], seconds_left: Callable[[], float | None]) -> _Found | None:
+    def wait_for(
+        self, look: Callable[[], _Found | None], seconds_left: Callable[[], float | None] | None = None
+    ) -> _Found | None:
         """Look until there is something, anew each time the bell is rung.
 
         Args:
             look: gives what is waited for, None while it is not there; called without the lock.
-            seconds_left: gives the seconds that are left for the wait, None for no limit.
+            seconds_left: gives the seconds that are left for the wait, None for no limit; None for none either.
 
         Returns:
             What `look` gave; None: the time was over, and it gave nothing even then.
         """
-        found = look()
-        if found is not None:
-            return found
-        waiter = self.make_waiter()
+        while True:
+            # Both are read before looking: a ring in between keeps the waiter from falling asleep.
+            seen, left = self._rings, None if seconds_left is None else seconds_left()
+            found = look()
+            if found is not None or (left is not None and left <= 0):
+                return found
+            give_way()
+            if self._rings == seen:
+                self._wait_rung(seen, NOTICE_SECONDS if left is None else min(left, NOTICE_SECONDS))
+
+    def _wait_rung(self, seen: int, timeout: float) -> None:
+        """Wait until the bell is rung, not at all if it was since `seen`."""
+        waiter = self._spare.pop() if self._spare else self.make_waiter()
+        rings = waiter.rings
         try:
             self.enter(waiter)
-            while True:
-                # Read before looking: a ring in between keeps the waiter from falling asleep.
-                seen = waiter.rings
-                left = seconds_left()
-                found = look()
-                if found is not None or (left is not None and left <= 0):
-                    return found
-                waiter.sleep(seen, NOTICE_SECONDS if left is None else min(left, NOTICE_SECONDS))
+            if self._rings == seen:
+                waiter.sleep(rings, timeout)
         finally:
             self.leave(waiter)
+            self._spare.append(waiter)
 
     def make_waiter(self) -> Mailbox:
         """Give what a waiter is rung by; for those who wait by means of their own."""
@@ -99,6 +109,7 @@ class Bell:
 
     def ring_held(self) -> list[Mailbox]:
         """Ring all that wait; give those that are to be unparked."""
+        self._rings += 1
         return [waiter for waiter in self._waiters if waiter.ring_held()]
 
 
@@ -136,6 +147,7 @@ class Account:
         "emitted",
         "error",
         "failed",
+        "hand_out_here",
         "handled",
         "in_retry",
         "index",
@@ -199,6 +211,8 @@ class Account:
         """For each event, whether each of its ways has a receiver of its own, and none of these is partitioned."""
         self.alone = tuple((event,) for event in range(len(plan.events)))
         """For each event, the tuple of its index: what the fact of nearly every turn names."""
+        self.hand_out_here: Callable[[], bool] = leave_to_actor
+        """Hands out, on its sender's thread, what came while the routine's actor slept; False: that is to be woken."""
         self.presses_on: tuple[Account | Output | Lane, ...] = ()
         self.pressed_by: tuple[Account, ...] = ()
         self.is_pressing = False
@@ -417,6 +431,11 @@ class Way:
         """Whether nothing is to be done for a message but to append it: no more, once its routine is skipped."""
         self.sent = 0
         """Messages that took it."""
+
+
+def leave_to_actor() -> bool:
+    """Hand out nothing: the actor does that itself."""
+    return False
 
 
 def _takes_blocks(plan: RoutinePlan) -> bool:

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from routilux.accounts import Account, Way
 from routilux.blocks import BLOCK_LIMIT, Block, Keys
 from routilux.facts import TOGETHER_SHARE, Commits, Fact
-from routilux.ids import STEP, key_of_turn, to_bytes
+from routilux.ids import STEP, key_of_child, key_of_turn, to_bytes
 from routilux.merging import Merging
 from routilux.messages import Emission, Payload, TurnPart, TurnResults
 from routilux.packed import Packed
@@ -155,10 +155,18 @@ class Committing(Merging):
             key = to_bytes(message.key)
             facts.append(Fact("committed", account.index, message.edge, key, message.failures + 1, at, seconds, events))
             self._fact_count += 1
-        if emitted:
-            event = _only_event(account, emitted) if len(emitted) > 1 else None
+        if len(emitted) == 1 and not (account.sends_keys or account.taps):
+            self._emit_one(account, emitted[0], bases[0], at, rung)
+        elif emitted:
+            event = _only_event(account, emitted)
             self._emit(account, emitted, event, at, lambda key: Keys(len(bases), key, bases=bases), rung)
         return is_complete
+
+    def _emit_one(self, account: Account, emission: Emission, base: int, at: float, rung: list[Mailbox]) -> None:
+        """Append what was emitted alone, as `_emit` does: without the key of a partition, and to nobody who taps."""
+        account.emitted += 1
+        for way in account.ways[emission[0]]:
+            self._append(way, _payload_on(way, emission), key_of_child(base, way.key), at, rung)
 
     def _commit_block(
         self, account: Account, worker: int, delivery: int, results: TurnResults, rung: list[Mailbox]
@@ -340,8 +348,9 @@ def _some_of(payloads: list[Payload] | Packed, start: int, stop: int) -> list[Pa
 
 def _payload_on(way: Way, emission: Emission) -> Payload:
     """Give the data of an emission in the form in which it goes on a way."""
-    (payload,) = _payloads_on(way, [emission])
-    return payload
+    _event, reference, encoded, _keys = emission
+    payload = (encoded or reference) if way.takes_bytes else (encoded if reference is None else reference)
+    return _payloads_on(way, [emission])[0] if payload is None else payload  # which raises
 
 
 def _payloads_on(way: Way, emissions: list[Emission]) -> list[Payload]:

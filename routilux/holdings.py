@@ -388,9 +388,10 @@ class Holdings:
 
     def _ring_used(self, way: Way, rung: list[Mailbox]) -> None:
         """Note that messages were appended."""
-        if way.mailbox.ring_held():
-            rung.append(way.mailbox)
-        if len(way.mailbox) >= way.bound:
+        mailbox = way.mailbox
+        if mailbox.ring_held():
+            rung.append(mailbox)
+        if len(mailbox.data) + mailbox.surplus >= way.bound:
             way.receiver.is_pressing = True
 
     def _close_ways(self, account: Account) -> None:

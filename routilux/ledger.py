@@ -65,14 +65,17 @@ class Ledger(Committing):
         with self.outside:
             if not self._entry_open or self._is_ending:
                 return Admission.CLOSED
-            if way.receiver.is_pressing or self.hold:
+            if way.receiver.is_pressing or (not self._gate_open and self.hold):
                 return Admission.FULL
             base = key_of_turn(self._outside_key, way.sent) if name is None else key_of_text(f"{self.job_id}:{name}")
             self._append(way, payload, key_of_child(base, way.key), at, rung, partition)
             self._last_at[edge] = at
             if self._first_at[edge] is None:
                 self._first_at[edge] = at
-        self._wake(rung)
+        if rung and way.account is not None and way.account.hand_out_here():
+            rung.clear()
+        if rung or self._overflow:
+            self._wake(rung)
         return Admission.ADMITTED
 
     def close_entry(self) -> None:
@@ -192,7 +195,7 @@ class Ledger(Committing):
         try:
             if not self._gate_open or account.is_stopping or account.is_pressed:
                 return []
-            account.peak_waiting = max(account.peak_waiting, len(account.mailbox))
+            account.peak_waiting = max(account.peak_waiting, len(waiting) + account.mailbox.surplus)
             taken: list[tuple[int, Message]] = []
             while waiting and len(taken) < limit and waiting[0].__class__ is not Block:
                 self._delivery += 1
@@ -296,7 +299,8 @@ class Ledger(Committing):
         rung: list[Mailbox] = []
         with self.outside:
             message = self._take_result(output, rung)
-        self._wake(rung)
+        if rung:
+            self._wake(rung)
         return message
 
     def collect_output(self, output: Output) -> Message | None:
@@ -339,7 +343,7 @@ class Ledger(Committing):
             account.is_stopping = account.is_at_boundary = False
 
     def _take_result(self, output: Output, rung: list[Mailbox]) -> Message | None:
-        if not output.mailbox or not (self._gate_open or self._is_ending):
+        if not output.mailbox.data or not (self._gate_open or self._is_ending):
             return None
         message: Message = output.mailbox.take_held()
         self._handled[message.edge] += 1

@@ -201,6 +201,22 @@ class Context(Protocol):
     def stop(self, reason: Reason) -> None:
         """End this actor, with `reason`, when the present call returns; the first call counts."""
 
+    def run_here(self, work: Callable[[], Callable[[], bool] | None]) -> bool:
+        """Do a piece of work of this actor's on the calling thread, which may be any, if its own one sleeps.
+
+        So a message that comes alone need not wait until the actor's thread has woken up. While `work` runs, the actor
+        does nothing else: it is as if its own thread ran that. For actors that were started with a poller; others do
+        all on their threads.
+
+        Args:
+            work: some microseconds of work, without a wait; what it raises ends the actor. It gives what is called when
+                the actor may go on, and must not raise: that finishes the work, and tells whether the actor may sleep
+                on. None: it may not.
+
+        Returns:
+            Whether the actor may sleep on; False: it is to be woken (`Mailbox.unpark`), by whoever has rung it.
+        """
+
     def note(self, event: str, measurements: dict[str, float], metadata: dict[str, Any]) -> None:
         """Tell those who listen that something happened (`telemetry`)."""
 

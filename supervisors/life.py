@@ -18,6 +18,7 @@ children are asked to end, and when the call returns, if ever, `finish` gives ba
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from supervisors.asking import Ask, AskableMailbox
@@ -37,7 +38,7 @@ from supervisors.messages import (
     Terminate,
     Unlinked,
 )
-from supervisors.parking import Parker
+from supervisors.parking import Parker, Poller
 from supervisors.places.base import Listener, Place
 from supervisors.reasons import Abandoned, Killed, Normal, Raised, Reason, Shutdown, StartFailed, is_clean, record_error
 from supervisors.ref import LifeRef
@@ -112,6 +113,7 @@ class Life(Endpoint):
         self._made: Behavior | Maker = behavior
         self._behavior: Behavior = behavior if isinstance(behavior, Behavior) else _UNBORN
         self._parker = parker
+        self._seat = parker.seat if isinstance(parker, Poller) else None
         self._random = rng
         self._timers = TimerQueue()
         self._children: set[Ref] = set()
@@ -264,10 +266,12 @@ class Life(Endpoint):
     def turn(self) -> bool:
         """Do one piece of work; False when there is none, and the actor may sleep."""
         try:
-            message = self._mailbox.try_take_control(EMPTY)
-            if message is not EMPTY:
-                self._handle_control(message)
-                return True
+            mailbox = self._mailbox
+            if mailbox.control:
+                message = mailbox.try_take_control(EMPTY)
+                if message is not EMPTY:
+                    self._handle_control(message)
+                    return True
             if self.is_suspended:
                 return False
             if self._timers:
@@ -287,7 +291,7 @@ class Life(Endpoint):
     def rest(self, seen: int) -> None:
         """Sleep until there may be work: a ring since `seen`, a timer, or what the parker watches."""
         try:
-            self._mailbox.sleep(seen, self._seconds_to_timer())
+            self._mailbox.sleep(seen, self._seconds_to_timer() if self._timers else None)
         except BaseException as error:  # noqa: BLE001  a callback of a poller is the behaviour's
             self.fail(error)
 
@@ -360,6 +364,26 @@ class Life(Endpoint):
             self._end_child(child)  # its own thread may never come to that
         self.tell_end(end)
         return True
+
+    def run_here(self, work: Callable[[], Callable[[], bool] | None]) -> bool:
+        """Do a piece of work of this actor's on the calling thread, if its own one sleeps."""
+        seat, mailbox = self._seat, self._mailbox
+        if seat is None or not seat.acquire(blocking=False):
+            return False
+        try:
+            # Read before looking for work, as the actor does itself.
+            seen = mailbox.rings
+            if mailbox.control or self.is_suspended or self._ending is not None or self.reason is not None:
+                return False
+            try:
+                finish = work()
+            except BaseException as error:  # noqa: BLE001  as in `turn`: it is the actor's end, and nobody else's
+                self.fail(error)
+                return False
+            may_sleep = finish is not None and mailbox.fall_asleep(seen)
+        finally:
+            seat.release()
+        return (finish is None or finish()) and may_sleep
 
     def kill(self) -> None:
         """End it now: what it runs elsewhere by force, itself by fencing it off."""
@@ -438,7 +462,7 @@ class Life(Endpoint):
             answer.set_error(error)
 
     def _seconds_to_timer(self) -> float | None:
-        due = self.next_timer()
+        due = None if self.is_suspended else self._timers.next_due()
         return None if due is None else min(max(0.0, due - self._host.now()), MAX_WAIT)
 
     def _end_child(self, child: Ref) -> None:

@@ -79,7 +79,6 @@ class Mailbox:
         "_peak",
         "_received",
         "_rejected",
-        "_rings",
         "_senders",
         "_sleeping",
         "capacity",
@@ -87,6 +86,7 @@ class Mailbox:
         "data",
         "lock",
         "overflow",
+        "rings",
         "surplus",
     )
 
@@ -104,8 +104,9 @@ class Mailbox:
         """The data lane, oldest first: for those who hold the lock, to be looked at and taken from."""
         self.surplus = 0
         """Messages in it that are part of another one's entry: kept by the lock's holder who puts in such entries."""
+        self.rings = 0
+        """How often the mailbox was rung; to be read before looking for work."""
         self._parker: Parker = LockParker()
-        self._rings = 0
         self._sleeping = False
         self._closed = False
         self._received = 0
@@ -128,11 +129,6 @@ class Mailbox:
     def has_control(self) -> bool:
         """Whether a control message waits."""
         return bool(self.control)
-
-    @property
-    def rings(self) -> int:
-        """How often the mailbox was rung; to be read before looking for work."""
-        return self._rings
 
     def stats(self) -> MailboxStats:
         """What the data lane has seen, in one cut."""
@@ -221,7 +217,7 @@ class Mailbox:
         """
         with self.lock:
             parker = self._parker
-            if self._rings == seen:
+            if self.rings == seen:
                 self._sleeping = True
             else:
                 timeout = 0.0
@@ -236,7 +232,7 @@ class Mailbox:
             False if it was rung since `seen`: then the reader is to look again.
         """
         with self.lock:
-            if self._rings != seen:
+            if self.rings != seen:
                 return False
             self._sleeping = True
             return True
@@ -265,7 +261,7 @@ class Mailbox:
         """Append to the data lane; True if the caller must `unpark` after it lets the lock go."""
         self.data.append(message)
         # As `ring_held`, whose call every message would pay.
-        self._rings += 1
+        self.rings += 1
         if self._sleeping:
             self._sleeping = False
             return True
@@ -323,7 +319,7 @@ class Mailbox:
 
     def ring_held(self) -> bool:
         """Note a wake-up; True if the reader sleeps and the caller must `unpark` it."""
-        self._rings += 1
+        self.rings += 1
         if self._sleeping:
             self._sleeping = False
             return True

@@ -272,6 +272,10 @@ class ProcessContext:
         """Refuse; see the module."""
         raise NotInProcessError("abandoning a child", "it has none")
 
+    def run_here(self, work: Callable[[], Callable[[], bool] | None]) -> bool:
+        """Leave all work to the actor's own thread."""
+        return False
+
     def open_place(self, listener: Listener, name: str, service: bytes) -> NoReturn:
         """Refuse; see the module."""
         raise NotInProcessError("opening a place", "have an actor of the parent do so")

@@ -68,10 +68,10 @@ class TimerQueue:
 
     def take_due(self, now: float) -> PendingTimer | None:
         """Take the earliest timer that is due at `now`; None if there is none."""
-        due = self.next_due()
-        if due is None or due > now:
+        if not self._heap or self._heap[0][0] > now:
             return None
-        return heapq.heappop(self._heap)[2]
+        due = self.next_due()
+        return heapq.heappop(self._heap)[2] if due is not None and due <= now else None
 
     def clear(self) -> None:
         """Forget all timers."""

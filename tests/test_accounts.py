@@ -43,7 +43,7 @@ def test_a_waiter_looks_again_at_each_ring_until_there_is_something() -> None:
     found: list[str | None] = []
     waiter = threading.Thread(target=lambda: found.append(bell.wait_for(look, lambda: None)))
     waiter.start()
-    for event in looked[1:]:  # it looks once before it waits, and once more before it sleeps
+    for event in looked[:-1]:
         assert event.wait(10)
         ring(bell, lock)
     waiter.join(10)
@@ -63,8 +63,8 @@ def test_a_ring_while_it_looks_is_not_lost() -> None:
 
 
 def test_a_waiter_looks_a_last_time_when_its_time_is_over() -> None:
-    answers = iter([None, "there"])
-    assert Bell(threading.Lock()).wait_for(lambda: next(answers), lambda: 0.0) == "there"
+    answers, left = iter([None, "there"]), iter([0.001, 0.0])
+    assert Bell(threading.Lock()).wait_for(lambda: next(answers), lambda: next(left)) == "there"
     assert Bell(threading.Lock()).wait_for(lambda: None, lambda: -1.0) is None
 
 

@@ -6,8 +6,8 @@ message: what cannot be handed out, its actor is told by `fail`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sized
-from itertools import groupby, repeat
+from collections.abc import Callable, Iterable, Sized
+from itertools import groupby
 from operator import itemgetter
 from typing import Any, Protocol, cast
 
@@ -20,7 +20,7 @@ from routilux.runtime.carriers import Carrier
 from routilux.runtime.partitions import Partitions
 from routilux.runtime.turnstile import Turnstile
 from supervisors.errors import InternalError, RequestTooLongError
-from supervisors.places.base import BatchPlace, Place
+from supervisors.places.base import BatchPlace, LatePlace, Place
 from supervisors.places.ordered import OrderedPlace
 from supervisors.reasons import Raised, Reason, record_error
 
@@ -95,11 +95,33 @@ class Dispatch:
             self._holds += count
 
     def hand_out(self) -> bool:
-        """Take what there is room for, and submit it; tells whether there was something."""
+        """Take what there is room for, and have it sent; tells whether there was something."""
+        if not self.submit_next():
+            return False
+        self._place.flush()
+        return True
+
+    def hand_out_alone(self) -> Callable[[], bool] | None:
+        """As `hand_out`, while nothing is in hand, on the thread of who acts for the actor.
+
+        Returns:
+            What has it sent (`LatePlace.flush_later`); None: the actor is to be woken, to hand out, or to set a timer.
+        """
+        if self._account.has_in_hand:
+            return None
+        self.submit_next()
+        place = self._place
+        if place.next_deadline() is None:
+            return cast("LatePlace", place).flush_later()
+        place.flush()
+        return None
+
+    def submit_next(self) -> bool:
+        """As `hand_out`, but nothing is sent before the place's next `flush`."""
         if self._due:
             self._hand_out_due()
         account = self._account
-        if self._holds or account.is_skipped:
+        if self._holds or account.is_skipped or not account.mailbox.data:
             return False
         if self._drains:
             if account.has_in_hand:
@@ -110,7 +132,6 @@ class Dispatch:
         if not (self._hand_out_to_pool() if self._is_pool else self._hand_out_to_one()):
             return False
         account.note_running()
-        self._place.flush()
         return True
 
     def note_retry(self, ticket: int, worker: int) -> None:
@@ -163,7 +184,7 @@ class Dispatch:
             if self._is_local:
                 place.submit(0, taken)
             else:
-                self._submit(repeat(0, len(taken)), taken)
+                self._submit_to_one(taken)
         return bool(taken)
 
     def _hand_out_to_pool(self) -> bool:
@@ -239,7 +260,14 @@ class Dispatch:
                 place.submit_batch(delivery, cast("Sized", batch))
             return
         taken = [entry for delivery, block in blocks for entry in enumerate(block.messages(), delivery)]
-        self._submit(repeat(0, len(taken)), taken)
+        self._submit_to_one(taken)
+
+    def _submit_to_one(self, taken: Taken) -> None:
+        """Submit what was taken to the only worker."""
+        try:
+            self._place.submit(0, self._carrier.requests(taken))
+        except RequestTooLongError as error:
+            self._refuse(0, [other for other, _ in taken if other >= error.seq], error)
 
     def _submit(self, dealt: Iterable[int], taken: Taken) -> None:
         """Submit what was taken, in its order, each to the worker that it was dealt to."""

@@ -28,8 +28,11 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from itertools import compress
 from types import FrameType
 from typing import Any
+
+from supervisors.renewals import renewals
 
 DEFERRED = tuple(
     int(getattr(signal, name))
@@ -45,6 +48,7 @@ _Handler = Callable[[int, FrameType | None], Any]
 _functions = sys.modules.get("_signal", signal)
 _get_handler: Callable[[int], Any] = _functions.getsignal
 _set_handler: Callable[[int, _Handler], Any] = _functions.signal
+_main_thread = threading.main_thread().ident
 
 
 class Uninterrupted:
@@ -55,28 +59,33 @@ class Uninterrupted:
 
     __slots__ = ("_before", "_is_inside", "_noted")
 
-    def __init__(self) -> None:
-        self._before: dict[int, _Handler] = {}
-        self._noted: list[tuple[int, FrameType | None]] = []
-        self._is_inside = False
+    _before: dict[int, _Handler]
+    """The program's own handlers, by signal; set where the step begins, as what follows."""
+    _noted: list[tuple[int, FrameType | None]]
+    _is_inside: bool
 
     def __enter__(self) -> None:
-        if threading.get_ident() != threading.main_thread().ident:
+        self._before = before = {}
+        self._noted = []
+        self._is_inside = False
+        if threading.get_ident() != _main_thread:
             return
-        for number in DEFERRED:
-            handler = _get_handler(number)
-            # Not callable: it ends the process, is ignored, or was not set by Python.
-            if callable(handler):
-                self._before[number] = handler
-                _set_handler(number, self._note)
+        note = self._note
+        # Not callable: it ends the process, is ignored, or was not set by Python. Built-in parts find out which.
+        for number in compress(DEFERRED, map(callable, map(_get_handler, DEFERRED))):
+            before[number] = _get_handler(number)
+            _set_handler(number, note)
         self._is_inside = True
 
     def __exit__(self, *_: object) -> None:
+        if not self._before:
+            return
         self._is_inside = False  # from here a signal goes to its own handler at once
         try:
             self._put_back()
         finally:
-            self._hand_on()
+            if self._noted:
+                self._hand_on()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self._is_inside:
@@ -97,3 +106,12 @@ class Uninterrupted:
         for number, handler in self._before.items():
             if _get_handler(number) == self._note:
                 _set_handler(number, handler)
+
+
+def _find_main_thread() -> None:
+    """Know the main thread of a forked copy: the one that has forked it."""
+    global _main_thread  # noqa: PLW0603  which is another one there
+    _main_thread = threading.main_thread().ident
+
+
+renewals.add(_find_main_thread)

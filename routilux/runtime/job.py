@@ -73,7 +73,8 @@ class Job(JobHandle):
             JobTimeoutError: no room within `timeout`; nothing was sent.
             WaitInsideHandlerError: there is no room, and a handler of this job would wait for it; nothing was sent.
         """
-        self.put(routine_id, slot, data, timeout=timeout)
+        self.require_here()
+        self._put(routine_id, slot, data, None, timeout)
 
     def put(
         self,
@@ -108,26 +109,7 @@ class Job(JobHandle):
             )
         if name is not None and not isinstance(name, str):
             raise OptionError(f"a message to {routine_id!r}: expected its name to be text, got {reprlib.repr(name)}")
-        edge = self._entry_edge(routine_id, slot)
-        names = self._ledger.plan.edges[edge].key
-        partition = find_key(data, names, f"a message to {routine_id!r}") if names else ""
-        payload = self._payload(edge, data)
-
-        def try_admit() -> Admission | None:
-            with Uninterrupted():
-                admission = self._ledger.admit(edge, payload, name, time.monotonic(), partition)
-            if admission is not Admission.FULL:
-                return admission
-            if timeout is None or timeout > 0:
-                self.require_outside(f"job.send to {routine_id!r}, which has no room,", _EMIT_INSTEAD)
-            return None
-
-        admission = self._ledger.room_bell.wait_for(try_admit, countdown(timeout))
-        if admission is None:
-            lacks = "paused, and takes no" if self._ledger.hold else "without room for a"
-            raise JobTimeoutError(self.id, timeout or 0.0, f"{lacks} message to {routine_id!r}")
-        if admission is Admission.CLOSED:
-            raise JobEndedError(self.id, self._why_closed(), f"a message to {routine_id!r}")
+        self._put(routine_id, slot, data, name, timeout)
 
     def redeliver(
         self, letters: DeadLetter | Iterable[DeadLetter] | None = None, *, routine_id: str | None = None
@@ -260,6 +242,29 @@ class Job(JobHandle):
                 raise
 
     # -- Private
+
+    def _put(self, routine_id: str, slot: str, data: dict[str, Any], name: str | None, timeout: float | None) -> None:
+        edge = self._entry_edge(routine_id, slot)
+        names = self._ledger.plan.edges[edge].key
+        partition = find_key(data, names, f"a message to {routine_id!r}") if names else ""
+        payload = self._payload(edge, data)
+        seconds_left = None if timeout is None else countdown(timeout)
+
+        def try_admit() -> Admission | None:
+            with Uninterrupted():
+                admission = self._ledger.admit(edge, payload, name, time.monotonic(), partition)
+            if admission is not Admission.FULL:
+                return admission
+            if timeout is None or timeout > 0:
+                self.require_outside(f"job.send to {routine_id!r}, which has no room,", _EMIT_INSTEAD)
+            return None
+
+        admission = self._ledger.room_bell.wait_for(try_admit, seconds_left)
+        if admission is None:
+            lacks = "paused, and takes no" if self._ledger.hold else "without room for a"
+            raise JobTimeoutError(self.id, timeout or 0.0, f"{lacks} message to {routine_id!r}")
+        if admission is Admission.CLOSED:
+            raise JobEndedError(self.id, self._why_closed(), f"a message to {routine_id!r}")
 
     def _find_account(self, routine_id: str) -> Account:
         for account in self._ledger.accounts:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Self
 
 from routilux.accounts import Output
@@ -89,11 +90,11 @@ class Results:
 
     def take(self, outputs: tuple[Output, ...]) -> tuple[Output, Item] | None:
         """Wait for the next result of one of `outputs`; None when the job is over and has no more."""
-        return self._take(outputs, self._ledger.take_output)
+        return self._told(self._ledger.results_bell.wait_for(partial(self._look, outputs, self._ledger.take_output)))
 
     def collect(self, outputs: tuple[Output, ...]) -> tuple[Output, Item] | None:
         """As `take`, for a result that is to be part of the job's final state."""
-        return self._take(outputs, self._ledger.collect_output)
+        return self._told(self._ledger.results_bell.wait_for(partial(self._look, outputs, self._ledger.collect_output)))
 
     def collected_before(self, output: Output) -> list[Item]:
         """Give the results that were collected before the job was resumed."""
@@ -103,13 +104,8 @@ class Results:
         """As `take`, for a task: what is cancelled while it waits has taken nothing."""
         from routilux.runtime.awaiting import wait_for  # noqa: PLC0415  # who awaits has it
 
-        found = await wait_for(self._ledger.results_bell, lambda: self._look(outputs, self._ledger.take_output))
+        found = await wait_for(self._ledger.results_bell, partial(self._look, outputs, self._ledger.take_output))
         return self._told(found)
-
-    def _take(
-        self, outputs: tuple[Output, ...], take: Callable[[Output], Message | None]
-    ) -> tuple[Output, Item] | None:
-        return self._told(self._ledger.results_bell.wait_for(lambda: self._look(outputs, take), lambda: None) or ())
 
     def _look(
         self, outputs: tuple[Output, ...], take: Callable[[Output], Message | None]
@@ -117,33 +113,24 @@ class Results:
         """Give the next result, alone; empty when there will be none, None while there is none."""
         # In this order: what a job that is over has left is all there will be.
         over = self._is_over()
-        taken = self._try_take(outputs, take)
-        if taken is None:
-            return () if over else None
-        return (taken,)
-
-    def _told(self, found: tuple[tuple[Output, Item], ...]) -> tuple[Output, Item] | None:
-        if not found:
-            self._failures.tell_left_out()
-            return None
-        return found[0]
-
-    def _try_take(
-        self, outputs: tuple[Output, ...], take: Callable[[Output], Message | None]
-    ) -> tuple[Output, Item] | None:
         for output in outputs:
             # Looked at first without a step of its own, which costs ten times as much: most have nothing, most times.
-            while output.mailbox and (message := self._take_message(output, take)) is not None:
+            while output.mailbox.data:
+                with Uninterrupted():
+                    message = take(output)
+                if message is None:
+                    break
                 try:
-                    return output, read_payload(message.payload, self._codec)
+                    return ((output, read_payload(message.payload, self._codec)),)
                 except ValueDecodingError as error:
                     self._bury(output, message, error)
-        return None
+        return () if over else None
 
-    @staticmethod
-    def _take_message(output: Output, take: Callable[[Output], Message | None]) -> Message | None:
-        with Uninterrupted():
-            return take(output)
+    def _told(self, found: tuple[tuple[Output, Item], ...] | None) -> tuple[Output, Item] | None:
+        if found:
+            return found[0]
+        self._failures.tell_left_out()
+        return None
 
     def _bury(self, output: Output, message: Message, error: ValueDecodingError) -> None:
         reason, now = Raised(record_error(error)), time.monotonic()

@@ -17,9 +17,10 @@ leads to, and never touches another routine's messages but by the ledger.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
-from routilux.accounts import Account
+from routilux.accounts import Account, leave_to_actor
 from routilux.ledger import Ledger
 from routilux.messages import Message, Once
 from routilux.runtime.alarm import Alarm
@@ -49,7 +50,7 @@ from routilux.runtime.turnstile import Turnstile
 from supervisors.behavior import Behavior, Context
 from supervisors.errors import InternalError
 from supervisors.messages import Terminate
-from supervisors.places.base import Finished, Lost, RequestAbandoned
+from supervisors.places.base import Finished, LatePlace, Lost, RequestAbandoned
 from supervisors.policy import Strategy
 from supervisors.reasons import (
     DeadlineExceeded,
@@ -135,6 +136,8 @@ class RoutineActor(Behavior):
             self._start_worker(number)
         for ticket, wait in self._account.in_retry.items():
             ctx.set_timer(max(0.0, wait.due_at - ctx.now()), RetryDue(ticket, wait.holds))
+        if self._account.takes_blocks and isinstance(self._place, LatePlace):
+            self._account.hand_out_here = partial(ctx.run_here, self._hand_out_here)
 
     def on_message(self, message: object, ctx: Context) -> None:
         """Carry out a verdict, or what a timer brought, or the end."""
@@ -178,14 +181,14 @@ class RoutineActor(Behavior):
         if self._ungranted:
             self._grant_parts()
         worked = not self._is_closing and self._dispatch.hand_out()
-        advance, control = self._place.advance, ctx.mailbox.control
+        advance = self._place.advance
         if advance():
-            worked = True
+            worked, control = True, ctx.mailbox.control
             # What was handed out here is run without another look for more, but never past a control message.
             while not control and advance():
                 pass
-        if self._has_deadlines:
-            self._ticks.set(self._place.next_deadline())
+        if self._has_deadlines and (deadline := self._place.next_deadline()) is not None:
+            self._ticks.set(deadline)
         if self._account.joins:
             self._flushes.set(self._account.flush_at)
         if self._sizer is not None:
@@ -196,6 +199,7 @@ class RoutineActor(Behavior):
 
     def on_stop(self, reason: Reason, ctx: Context) -> None:
         """End what is left of the place: nothing, unless this actor failed."""
+        self._account.hand_out_here = leave_to_actor
         if hasattr(self, "_place"):
             self._place.abort()
         if not is_clean(reason):
@@ -298,6 +302,10 @@ class RoutineActor(Behavior):
         return size
 
     # -- Private
+
+    def _hand_out_here(self) -> Callable[[], bool] | None:
+        """Hand out, on its sender's thread, a message that came while nothing was in hand (`Context.run_here`)."""
+        return None if self._is_closing or self._rest.is_held else self._dispatch.hand_out_alone()
 
     def _is_wanted(self, number: int) -> bool:
         """Whether a worker that has ended is to be started again."""

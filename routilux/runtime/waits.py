@@ -63,7 +63,7 @@ class Arrival(Generic[_Value]):
 
     def wait(self) -> Future[_Value] | None:
         """Wait for the answer, and give the future that has it; None: the job ended without."""
-        self._end.bell.wait_for(self._look, lambda: None)
+        self._end.bell.wait_for(self._look)
         return self._reply
 
     def _look(self) -> bool | None:

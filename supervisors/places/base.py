@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from enum import Enum
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from supervisors.errors import UndescribedError
 from supervisors.places.copies import Mark
@@ -232,6 +232,18 @@ class BatchPlace(Place, Protocol):
 
     def submit_batch(self, first: int, batch: Sized) -> None:
         """Hand over as many requests as `batch` is long, numbered from `first`; there must be room for them."""
+
+
+@runtime_checkable
+class LatePlace(Protocol):
+    """A place with one worker, to which another thread than the actor's may write while the actor goes on."""
+
+    def flush_later(self) -> Callable[[], bool]:
+        """Make ready what was submitted; gives what has to be called once, on the same thread, to send it.
+
+        The call of who acts for the actor (`Context.run_here`), instead of `flush`. What it gives is called when the
+        actor may go on; it tells whether all was sent: else the actor is to be woken, whose place sends the rest.
+        """
 
 
 class Port(Protocol):

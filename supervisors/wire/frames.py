@@ -386,18 +386,20 @@ class FrameReader(Generic[Frame]):
         Raises:
             FrameError: the stream is not the protocol.
         """
-        self._end += count
+        self._end = end = self._end + count
+        start, size = self._start, _HEADER.size
         frames: list[Frame] = []
-        view = memoryview(self._buffer)
-        while self._end - self._start >= _HEADER.size:
-            length = self._check_header()
-            stop = self._start + _HEADER.size + length
-            if stop > self._end:
-                break
-            frames.append(self._decode(view[self._start + _HEADER.size : stop]))
-            self._start = stop
-        view.release()
-        self._make_space()
+        with memoryview(self._buffer) as view:
+            while end - start >= size:
+                stop = start + size + self._check_header()
+                if stop > end:
+                    break
+                frames.append(self._decode(view[start + size : stop]))
+                self._start = start = stop
+        if start == end and end < len(self._buffer) == self._kept:
+            self._start = self._end = 0  # most times: all that came is read, and left some room
+        else:
+            self._make_space()
         return frames
 
     def feed(self, data: bytes | bytearray | memoryview) -> list[Frame]:

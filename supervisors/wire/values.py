@@ -125,9 +125,12 @@ def encode_parameters(data: dict[str, Any], path: str = "value") -> bytes | None
     """As `encode_plain`, of a dict of which all keys are text, which is not looked at."""
     if len(data) <= _FEW:
         # A class that is pretended is not encoded below.
+        inner: object = None
         for part in data.values():
             if part.__class__ not in _USUAL:
-                return encode_plain(data, path)
+                if inner is not None or not _is_flat(part):
+                    return encode_plain(data, path)
+                inner = part  # the only one: no container is met twice
     elif not _USUAL.issuperset(map(type, data.values())):
         return encode_plain(data, path)
     try:
@@ -257,6 +260,16 @@ def _plain_size(value: Any) -> int:
     elif kind is not list:
         return _NOT_PLAIN
     return _container_size(value, set(), _DEPTH)
+
+
+def _is_flat(value: Any) -> bool:
+    """Whether it is a small dict of plain values, with keys that are text: nothing in it leads anywhere."""
+    if value.__class__ is not dict or len(value) > _FEW or not TEXT.issuperset(map(type, value)):
+        return False
+    for part in value.values():  # noqa: SIM110  a generator would cost more
+        if part.__class__ not in _USUAL:
+            return False
+    return True
 
 
 def _container_size(value: Any, seen: set[int], depth: int) -> int:

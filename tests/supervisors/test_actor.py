@@ -17,8 +17,9 @@ from supervisors.actor import PykkaHost, PykkaRef
 from supervisors.asking import AskableMailbox
 from supervisors.behavior import Behavior, Context
 from supervisors.errors import DeadlockError, MailboxClosedError, StartError
+from supervisors.life import Life
 from supervisors.mailbox import Mailbox
-from supervisors.messages import Down, Terminate
+from supervisors.messages import Down, Resume, Terminate
 from supervisors.parking import Poller
 from supervisors.reasons import Abandoned, Normal, Raised, Reason, Shutdown, StartFailed
 
@@ -624,6 +625,158 @@ def test_the_same_seed_gives_actors_of_one_name_the_same_randomness() -> None:
 def test_waiting_for_an_actor_that_goes_on_gives_false() -> None:
     with running(Recorder()) as ref:
         assert ref.wait_terminated(0.0) is False
+
+
+class Polling(Recorder):
+    """Waits for file descriptors too, so that others may act for it while it sleeps."""
+
+    uses_poller = True
+
+
+def wait_asleep(ref: PykkaRef) -> Life:
+    """Give the life of an actor that has nothing to do, once it sleeps."""
+    life = ref.life
+    assert isinstance(life, Life)
+    assert isinstance(life.parker, Poller)
+    with life.parker.seat:
+        return life
+
+
+def test_what_is_run_here_runs_on_the_calling_thread_while_the_actor_sleeps_on() -> None:
+    ran: list[tuple[str, threading.Thread, bool]] = []
+
+    def work() -> Callable[[], bool]:
+        ran.append(("work", threading.current_thread(), parker.seat.locked()))
+        return finish
+
+    def finish() -> bool:
+        ran.append(("finish", threading.current_thread(), parker.seat.locked()))
+        return True
+
+    with running(Polling()) as ref:
+        life = wait_asleep(ref)
+        parker = life.parker
+        assert isinstance(parker, Poller)
+        assert life.run_here(work)
+        here = threading.current_thread()
+        assert ran == [("work", here, True), ("finish", here, False)]
+        assert ref.tell("later")  # it is woken as ever
+        recorder = ref.life.behavior
+        assert isinstance(recorder, Polling)
+        assert recorder.wait_for(1) == ["later"]
+
+
+def test_an_actor_is_to_be_woken_when_not_all_was_done_for_it() -> None:
+    with running(Polling()) as ref:
+        assert not wait_asleep(ref).run_here(lambda: None)
+        assert not wait_asleep(ref).run_here(lambda: lambda: False)
+
+
+def test_an_actor_that_is_rung_while_others_act_for_it_is_to_be_woken() -> None:
+    with running(Polling()) as ref:
+        life = wait_asleep(ref)
+
+        finished: list[bool] = []
+
+        def work() -> Callable[[], bool]:
+            with life.mailbox.lock:
+                life.mailbox.append_held("more")
+            return lambda: finished.append(True) or True  # type: ignore[func-returns-value]  # it gives None
+
+        life.mailbox.fall_asleep(life.mailbox.rings)
+        with life.mailbox.lock:
+            assert life.mailbox.ring_held()  # whoever rings a sleeping actor has to wake it, or to act for it
+        assert not life.run_here(work)
+        assert finished == [True]
+        life.mailbox.unpark()
+        recorder = life.behavior
+        assert isinstance(recorder, Polling)
+        assert recorder.wait_for(1) == ["more"]
+
+
+def test_nobody_acts_for_an_actor_that_is_at_work_or_suspended_or_has_a_control_message() -> None:
+    def work() -> None:
+        raise AssertionError("it was not to run")
+
+    entered, release = threading.Event(), threading.Event()
+    with running(Polling()) as ref:
+        life = wait_asleep(ref)
+        ref.tell(lambda _: (entered.set(), release.wait(WAIT)))
+        assert entered.wait(WAIT)
+        assert not life.run_here(work)
+        release.set()
+        ref.suspend()
+        ref.get_state(WAIT)  # handled behind that
+        assert not wait_asleep(ref).run_here(work)
+        ref.resume()
+        ref.get_state(WAIT)
+        with life.mailbox.lock:
+            life.mailbox.control.append(Resume())  # and it is about to be woken for that
+        assert not wait_asleep(ref).run_here(work)
+        life.mailbox.ring()
+
+
+def test_nobody_acts_for_an_actor_that_waits_for_its_mailbox_alone_or_has_ended() -> None:
+    def work() -> None:
+        raise AssertionError("it was not to run")
+
+    with running(Recorder()) as ref:
+        assert isinstance(ref.life, Life)
+        assert not ref.life.run_here(work)
+    with running(Polling()) as ref:
+        life = wait_asleep(ref)
+        ref.signal(END)
+        ref.wait_terminated(WAIT)
+        assert not life.run_here(work)
+
+
+def test_what_is_run_here_and_raises_ends_the_actor_and_not_its_caller() -> None:
+    def work() -> None:
+        raise ValueError("a fault of the actor's")
+
+    with running(Polling()) as ref:
+        life = wait_asleep(ref)
+        assert not life.run_here(work)
+        life.mailbox.unpark()
+        reason = ref.wait_ended(WAIT)
+        assert isinstance(reason, Raised)
+        assert reason.error.type.endswith("ValueError")
+
+
+def test_an_actor_that_wakes_by_a_descriptor_waits_until_who_acts_for_it_is_done() -> None:
+    order: list[str] = []
+    called = threading.Event()
+
+    class Watcher(Polling):
+        def __init__(self) -> None:
+            super().__init__()
+            self.ends = socket.socketpair()
+
+        def on_start(self, ctx: Context) -> None:
+            assert isinstance(ctx.parker, Poller)
+            ctx.parker.watch(self.ends[0].fileno(), selectors.EVENT_READ, self.on_readable)
+
+        def on_readable(self, _: int) -> None:
+            self.ends[0].recv(1)
+            order.append("called back")
+            called.set()
+
+        def on_stop(self, reason: Reason, ctx: Context) -> None:
+            for end in self.ends:
+                end.close()
+
+    watcher = Watcher()
+    with running(watcher) as ref:
+
+        def work() -> Callable[[], bool]:
+            watcher.ends[1].send(b"x")
+            assert not called.wait(0.05)
+            order.append("acted for it")
+            return lambda: True
+
+        assert wait_asleep(ref).run_here(work)
+        assert called.wait(WAIT)
+    assert order == ["acted for it", "called back"]
 
 
 def test_a_program_that_ends_no_actor_still_exits() -> None:

@@ -13,7 +13,7 @@ import os
 import selectors
 import signal
 import sys
-from collections.abc import Callable, Iterable, Sized
+from collections.abc import Callable, Sized
 from typing import Any, Protocol
 
 from supervisors.errors import FrameError, StartError
@@ -171,6 +171,15 @@ class Child:
         self._outgoing = Outgoing(
             self._birth.channel, incarnation, max_frame_bytes, self.link, party, self._watch_channel
         )
+        self.submit = self._outgoing.submit
+        """Adds requests to those that `flush` sends. Raises `RequestTooLongError` if one is longer than a frame may be;
+        those before it alone were added."""
+        self.flush = self._outgoing.flush
+        """Sends what was submitted."""
+        self.flush_later = self._outgoing.flush_later
+        """Makes it ready, to be sent by another thread than the actor's; see there."""
+        self.write = self._outgoing.write
+        """Writes what waits to be written."""
         poller.watch(self._birth.channel.fileno(), selectors.EVENT_READ, self._on_channel)
 
     @property
@@ -181,7 +190,7 @@ class Child:
     @property
     def room(self) -> int:
         """How many more requests it takes now."""
-        if not self.is_ready or self.is_stopping or self.is_ending or self._outgoing.is_full:
+        if not self.is_ready or self.is_stopping or self._reason is not None or self._outgoing.is_full:
             return 0
         return self.link.room
 
@@ -215,21 +224,9 @@ class Child:
         self._label, self._boot = label, boot
         spawner.start(self._birth)
 
-    def submit(self, requests: Iterable[tuple[int, Any]]) -> None:
-        """Add requests to those that `flush` sends.
-
-        Raises:
-            RequestTooLongError: one is longer than a frame may be; those before it alone were added.
-        """
-        self._outgoing.submit(requests)
-
     def submit_batch(self, first: int, batch: Sized) -> None:
         """Add a batch, whose requests are numbered from `first`, to what `flush` sends."""
         self._outgoing.submit_batch(first, len(batch), batch)
-
-    def flush(self) -> None:
-        """Send what was submitted."""
-        self._outgoing.flush()
 
     def grant(self, seq: int) -> None:
         """Let the request go on past its oldest part."""

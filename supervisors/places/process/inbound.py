@@ -129,8 +129,10 @@ class Inbound:
 
     def take(self) -> Deliver[Any] | DeliverBatch[Any] | None:
         """Take the oldest requests that have come together, waiting for some; None when the worker shall end."""
-        if not self.has_more:
-            self._wait_for(lambda: self.has_more or self.is_stopping)
+        while not (self.has_more or self.is_stopping):
+            with self._ear:
+                if not (self._arrived or self.is_stopping):  # else the deputy has heard it meanwhile
+                    self._hear()
         if self.is_stopping:
             return None
         delivered = self._arrived.popleft()
@@ -236,7 +238,7 @@ class Inbound:
         return self._reader.received(count)
 
     def _accept(self, frame: ToWorker) -> None:
-        if isinstance(frame, Deliver | DeliverBatch):
+        if isinstance(frame, (Deliver, DeliverBatch)):  # a union costs more
             self._arrived.append(frame)
         elif isinstance(frame, Grant):
             self._grant(frame.seq)

@@ -69,11 +69,8 @@ class Link:
     @property
     def room(self) -> int:
         """Requests that the worker should get now, over those it has."""
-        return max(0, self.window - len(self._outstanding)) if self._is_filling or self._is_low else 0
-
-    @property
-    def _is_low(self) -> bool:
-        return 2 * len(self._outstanding) <= self.window
+        window, count = 1 if self.doubted else self._window, len(self._outstanding)
+        return max(0, window - count) if self._is_filling or 2 * count <= window else 0
 
     @property
     def outstanding(self) -> tuple[int, ...]:
@@ -87,9 +84,10 @@ class Link:
 
     def send(self, seqs: Iterable[int]) -> None:
         """Note that `seqs` are on their way to the worker."""
-        self._is_filling |= self._is_low
-        self._outstanding.extend(seqs)
-        self._is_filling &= len(self._outstanding) < self.window
+        window, outstanding = 1 if self.doubted else self._window, self._outstanding
+        self._is_filling |= 2 * len(outstanding) <= window
+        outstanding.extend(seqs)
+        self._is_filling &= len(outstanding) < window
 
     def done(self, seqs: list[int], seconds: list[float]) -> list[float]:
         """Note that `seqs` were run, and how long each took; gives that as far as it can be believed.
@@ -204,11 +202,10 @@ class Link:
         return held
 
     def _take(self, seqs: list[int], what: str) -> None:
-        count = len(seqs)
-        oldest = self._outstanding[:count]
+        oldest = self._outstanding[: len(seqs)]
         if oldest != seqs:
             raise FrameError(self._breach(next(seq for seq, due in zip_longest(seqs, oldest) if seq != due), what))
-        self._drop(count)
+        self._drop(len(seqs))
 
     def _drop(self, count: int) -> None:
         """Hold the oldest `count` no more: they were reported."""

@@ -120,13 +120,15 @@ class Outbound:
 
     def flush(self) -> None:
         """Send the results, if there are some. The main thread's call."""
-        if not self.has_results:
+        if not (self.seconds or self._encoded or self._batch is not None):
             return
         self._main_is_inside = True
         with self._lock:
             self._send_results()
         self._result_bytes = 0
-        self._leave()
+        self._main_is_inside = False
+        if self._aside:
+            self._leave()
 
     def flush_late(self) -> None:
         """Send the results, if there are some; any other thread's call."""

@@ -2,11 +2,16 @@
 
 Owns the sending side of the channel in the parent: what was submitted and not sent, what waits to be written, and the
 orders about shared memory, which go ahead of the requests that they are for. Lives on its actor's thread; never waits.
+
+Another thread that acts for the actor (`Life.run_here`) has what was submitted made ready by `flush_later`, and writes
+it when the actor may go on: so the actor, which is woken by the answer, does not wait for who has asked. `_writing` is
+held meanwhile, and by whoever else writes.
 """
 
 from __future__ import annotations
 
 import socket
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -74,6 +79,9 @@ class Outgoing:
         self.want: Want | None = None
         """The shared memory that it waits for."""
         self._is_open = True
+        # Guards what waits, and the channel's life while something is written to it. It may be taken twice: what goes
+        # ahead of what is made ready is written at once.
+        self._writing = threading.RLock()
         self._waiting: deque[tuple[memoryview, Sequence[Segment]]] = deque()
         """What is to be written, and the segments whose descriptors go with it."""
         self._waiting_bytes = 0
@@ -126,18 +134,41 @@ class Outgoing:
 
     def flush(self) -> None:
         """Send what was submitted, and what is to be told ahead of it, in one write."""
-        data, self._batches = self._batches, bytearray()
+        self._send_together(self._gather())
+
+    def flush_later(self) -> Callable[[], bool]:
+        """Make ready what was submitted; gives what has to be called once, on the same thread, to write it.
+
+        That may be done while the actor goes on. It tells whether all is well: else the channel takes no more for now,
+        and the actor is to call `write`.
+        """
+        self._writing.acquire()
+        try:
+            data = self._gather()
+            if data and self._is_open:
+                self._keep(data)
+        except BaseException:
+            self._writing.release()
+            raise
+        return self._write_late
+
+    def _gather(self) -> bytearray:
+        """Give the frames of what was submitted; none of what is so much that it goes in pieces, at once."""
         seqs, bodies, size = self._seqs, self._bodies, self._bytes
-        self.drop()
+        data = self._batches
+        if not (seqs or data):
+            return data
+        self._batches, self._seqs, self._bodies, self._bytes = bytearray(), [], [], 0
         if seqs and self._party is not None and self._party.has_orders:
             self._add_orders(self._party, data)
         if size > self._delivered_bound:
             self._send_together(data)
             self._send_in_pieces(seqs, bodies)
-            return
+            return bytearray()
         if seqs:
-            self._add(data, Deliver(self._link.epoch, seqs, bodies))
-        self._send_together(data)
+            frame: Deliver[Any] = Deliver(self._link.epoch, seqs, bodies)
+            append_frame(data, frame, self._incarnation, self._max_frame_bytes)
+        return data
 
     def drop(self) -> None:
         """Forget what was submitted: it is back."""
@@ -166,13 +197,41 @@ class Outgoing:
         """Write at once if the channel is idle; what waits already goes first."""
         if not self._is_open:
             return
-        self._waiting.append((memoryview(data), segments))
-        self._waiting_bytes += len(data)
+        with self._writing:
+            self._keep(data, segments)
         if not self._is_blocked:
             self.write()
 
     def write(self) -> None:
-        """Write what waits, as far as the channel takes it."""
+        """Write what waits, as far as the channel takes it, and have the rest written when it takes more."""
+        with self._writing:
+            if not self._is_open:
+                return
+            self._write_out()
+            is_blocked = bool(self._waiting)
+        if self._is_blocked != is_blocked:
+            self._is_blocked = is_blocked
+            self._watch(is_blocked)
+
+    def close(self) -> None:
+        """Send nothing more."""
+        with self._writing:
+            self._is_open = False
+
+    def _keep(self, data: bytearray, segments: Sequence[Segment] = ()) -> None:
+        self._waiting.append((memoryview(data), segments))
+        self._waiting_bytes += len(data)
+
+    def _write_late(self) -> bool:
+        """Write what `flush_later` has made ready, unless the actor does so anyway when the channel takes more."""
+        try:
+            if self._is_open and not self._is_blocked:
+                self._write_out()
+            return self._is_blocked or not self._waiting
+        finally:
+            self._writing.release()
+
+    def _write_out(self) -> None:
         channel, waiting = self._channel, self._waiting
         try:
             while waiting:
@@ -193,13 +252,6 @@ class Outgoing:
             # It is going: its death is noticed where deaths are, and the ledger has all that was sent.
             waiting.clear()
             self._waiting_bytes = 0
-        if self._is_blocked != bool(waiting):
-            self._is_blocked = not self._is_blocked
-            self._watch(self._is_blocked)
-
-    def close(self) -> None:
-        """Send nothing more."""
-        self._is_open = False
 
     def _add(self, data: bytearray, frame: ToWorker) -> None:
         append_frame(data, frame, self._incarnation, self._max_frame_bytes)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sized
+from functools import partial
 from itertools import repeat
 from typing import Any
 
@@ -106,6 +107,8 @@ class ProcessPlace:
         self._wanting: list[Child] = []
         """Those that wait for shared memory, in the order in which they came."""
         self._look_at = math.inf
+        self._unwritten: Child | None = None
+        """The one to which something waits to be written that another thread could not write."""
         self._is_held = False
         self._is_closing = False
         self._is_closed = False
@@ -182,8 +185,16 @@ class ProcessPlace:
             if child is not None:
                 child.flush()
 
+    def flush_later(self) -> Callable[[], bool]:
+        """Make ready what was submitted to the only worker, on the thread of who acts for the actor (`LatePlace`)."""
+        (child,) = self._children
+        return _write_nothing if child is None else partial(self._write_late, child, child.flush_later())
+
     def advance(self) -> bool:
         """Tell what could not be told inside the call that caused it."""
+        if self._unwritten is not None:
+            child, self._unwritten = self._unwritten, None
+            child.write()
         if self._unborn:
             number, reason = self._unborn.pop(0)
             self._listener.on_lost(number, reason, Lost(None, (), ()))
@@ -265,14 +276,15 @@ class ProcessPlace:
 
     def next_deadline(self) -> float | None:
         """Clock reading at which a worker may have run out of time."""
-        deadlines = [child.end_at for child in self._children if child is not None and child.end_at is not None]
-        if self._has_limits:
-            now = self._clock()
-            looks = [self._limits[child.number].next_look(now) for child in self._children if child is not None]
-            deadlines += [at for at in looks if at < math.inf]
-        if self._wanting:
-            deadlines.append(self._look_at)
-        return min(deadlines, default=None)
+        deadline = self._look_at if self._wanting else math.inf
+        for child in self._children:
+            if child is None:
+                continue
+            if child.end_at is not None and child.end_at < deadline:
+                deadline = child.end_at
+            if self._has_limits:
+                deadline = min(deadline, self._limits[child.number].next_look(self._clock()))
+        return deadline if deadline < math.inf else None
 
     def on_tick(self, now: float) -> None:
         """End the workers whose time is over, hold the others to their limits, and see who waits in vain."""
@@ -383,6 +395,12 @@ class ProcessPlace:
             if child is not None and child.is_ready and child.party is not None and child.party.is_called:
                 child.send_orders()
 
+    def _write_late(self, child: Child, write: Callable[[], bool]) -> bool:
+        if write():
+            return True
+        self._unwritten = child
+        return False
+
     def _doubt_all(self, count: int) -> None:
         """Let every worker get `count` requests one at a time: whichever gets those of the lost one."""
         for number, child in enumerate(self._children):
@@ -397,3 +415,8 @@ class ProcessPlace:
         self._is_closed = True
         self._listener.on_closed()
         return True
+
+
+def _write_nothing() -> bool:
+    """Write nothing, to a worker that is not there."""
+    return True
