@@ -32,16 +32,19 @@ class Heap:
     """
 
     def __init__(self, *, may_keep: bool) -> None:
-        self._set = _find_mallopt() if may_keep else None
+        self._may_keep = may_keep
         self._kept_bytes = _GLIBC_BYTES
 
     def keep(self, size: int) -> None:
         """Have blocks of this size stay mapped from now on, since one was used, and more like it may be."""
-        if self._set is None or not self._kept_bytes < size <= MOST_BYTES:
+        if not self._may_keep or not self._kept_bytes < size <= MOST_BYTES:
             return
         self._kept_bytes = (size // _STEP_BYTES + 1) * _STEP_BYTES
-        self._set(_M_MMAP_THRESHOLD, self._kept_bytes)
-        self._set(_M_TRIM_THRESHOLD, 2 * self._kept_bytes)
+        # Looked up here and not at the start, which it would make dearer for each worker: few have such arrays.
+        mallopt = _find_mallopt()
+        if mallopt is not None:
+            mallopt(_M_MMAP_THRESHOLD, self._kept_bytes)
+            mallopt(_M_TRIM_THRESHOLD, 2 * self._kept_bytes)
 
 
 def _find_mallopt() -> Any:
