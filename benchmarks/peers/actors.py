@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 
-from benchmarks.work import DEADLINE
 from supervisors import Behavior, ChildSpec, Context, start_dynamic_supervisor
 
 
@@ -19,7 +18,8 @@ class _Process(Behavior):
 class Starter:
     """Process actors, by `start_child` of a dynamic supervisor; from `n` threads where several start at once.
 
-    By plain threads: what this module imports each actor's process does too, and an executor is none of its affair.
+    By plain threads: what this module imports each actor's process does too, and what is used here alone is none of its
+    affair.
     """
 
     def __init__(self) -> None:
@@ -38,6 +38,8 @@ class Starter:
             caller.join()
 
     def _start(self) -> None:
+        from benchmarks.work import DEADLINE  # noqa: PLC0415  as above
+
         child = self._top.start_child()
         self.pids.append(int(self._top.child(child.id).ask("pid", DEADLINE)))
 
