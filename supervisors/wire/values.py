@@ -78,7 +78,7 @@ _COPIED_BYTES = 4_096
 Take = Callable[[Any], bool]
 """What is asked about each buffer that a value lends."""
 
-_packer = msgspec.msgpack.Encoder()
+_pack = msgspec.msgpack.Encoder().encode
 _unpacker = msgspec.msgpack.Decoder()
 
 
@@ -113,7 +113,7 @@ def encode_plain(value: Any, path: str = "value") -> bytes | None:
         size = _plain_size(value)
         if size == _NOT_PLAIN:
             return None
-        packed = _packer.encode(value) if size < MAX_VALUE_BYTES else None
+        packed = _pack(value) if size < MAX_VALUE_BYTES else None
     except Exception:  # noqa: BLE001 - not plain after all (huge integer, lone surrogate)
         return None
     if packed is None or len(packed) >= MAX_VALUE_BYTES:
@@ -134,7 +134,7 @@ def encode_parameters(data: dict[str, Any], path: str = "value") -> bytes | None
     elif not _USUAL.issuperset(map(type, data.values())):
         return encode_plain(data, path)
     try:
-        packed = _packer.encode(data)
+        packed = _pack(data)
     except Exception:  # noqa: BLE001 - as above
         return None
     if len(packed) >= MAX_VALUE_BYTES:
