@@ -141,8 +141,9 @@ Origin: TypeAlias = tuple[range | Keys, int, int, int]
 
 BLOCK_LIMIT = 1_000
 """Messages in a block at most (what a turn releases at once, R3): all it carries is held until the last is handled."""
-BLOCK_BYTES = 512 * 1024
-"""Encoded data of the messages that travel as one, at most; larger ones gain nothing by it (arbitrary)."""
+BLOCK_BYTES = 2 * 1024 * 1024
+"""Encoded data of the messages that travel as one, at most: twice what a turn releases at once (R3), so that what it
+has released stays together, however large its messages are."""
 
 
 class Block(msgspec.Struct, frozen=True, gc=False):
