@@ -89,13 +89,22 @@ def _describe(array: Any, numpy: Any, take: Callable[[memoryview], object]) -> t
     code = dtype.str
     if dtype.kind not in _KINDS or dtype.metadata is not None or numpy.dtype(code) != dtype:
         return None
+    if not (flags.forc or _has_gaps(array)):
+        return None  # its elements lie in yet another order, which a pickle keeps
     is_fortran = not flags.c_contiguous and flags.f_contiguous
     in_order = array.T if is_fortran else numpy.ascontiguousarray(array)
     elements = memoryview(in_order.reshape(-1).view(numpy.uint8))
     if elements.nbytes < LEAST_BYTES:
-        return code, array.shape, is_fortran, elements
+        # What is small comes back so that it can be written, which a pickle keeps too.
+        return (code, array.shape, is_fortran, elements) if flags.writeable else None
     take(elements)
     return code, array.shape, is_fortran, None
+
+
+def _has_gaps(array: Any) -> bool:
+    """Tell whether its elements do not lie in one piece, in whichever order of its axes."""
+    axes = sorted(range(array.ndim), key=array.strides.__getitem__, reverse=True)
+    return not array.transpose(axes).flags.c_contiguous
 
 
 _encoder = msgspec.msgpack.Encoder()

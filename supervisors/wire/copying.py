@@ -65,7 +65,7 @@ class Copier:
         """End the thread, and wait for that; what is copied from here on is copied by its caller alone."""
         with self._lock:
             thread, self._thread, self._is_alone = self._thread, None, True
-        if thread is not None:
+        if thread is not None and thread.ident is not None:
             self._halves.put(None)
             thread.join()
 
@@ -80,11 +80,12 @@ class Copier:
 
     def _start(self) -> bool:
         thread = threading.Thread(target=self._serve, name="supervisors-copies", daemon=True)
+        self._thread = thread  # first: when a signal raises in the start, the thread may be there already
         try:
             thread.start()
         except RuntimeError:  # the system gives no more threads
+            self._thread = None
             return False
-        self._thread = thread
         return True
 
     def _serve(self) -> None:
@@ -130,13 +131,12 @@ def _has_room() -> bool:
     Not whether one is idle: whoever has woken the caller often still runs for a moment.
     """
     try:
-        fd = os.open(_RUNNING, os.O_RDONLY)
+        # A file that closes itself, also where a signal raises in between.
+        with open(_RUNNING, "rb", buffering=0) as file:  # noqa: PTH123  each large copy would pay for a path
+            told = file.read(64)
     except OSError:
         return True
-    try:
-        return int(os.read(fd, 64).split(b"/")[0].split()[-1]) <= (os.cpu_count() or 1)
-    finally:
-        os.close(fd)
+    return int(told.split(b"/")[0].split()[-1]) <= (os.cpu_count() or 1)
 
 
 def _find_getcpu() -> Any:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from routilux.blocks import BLOCK_LIMIT, Block, Keys
 from routilux.messages import Emission, Message, Once, StateOp, TurnFailure, TurnPart, TurnResult
 from routilux.turn.codec import (
     EXCEPTION_BYTES,
@@ -19,8 +20,10 @@ from routilux.turn.codec import (
     decode_failure,
     decode_part,
     encode_boot,
+    write_block,
     write_request,
 )
+from routilux.turn.outbox import BYTES_BOUND
 from routilux.turn.state import apply_ops, decode_state, encode_initial
 from supervisors.errors import FrameError
 from supervisors.reasons import ErrorRecord, record_error
@@ -276,3 +279,12 @@ def test_on_a_thread_everything_is_what_it_is_but_for_the_state() -> None:
     assert (copy is committed, copy["slot"] is chunks) == (False, False)
     assert (local.part(part) is part, local.result(result) is result) == (True, True)
     assert local.failure(record, error, is_retryable=False) == TurnFailure(record, False, error)
+
+
+@pytest.mark.parametrize("size", [1_040, 1_500, 10_000, 100_000])
+def test_what_a_turn_releases_at_once_travels_as_one_whatever_its_messages_have(size: int) -> None:
+    count = min(BLOCK_LIMIT, BYTES_BOUND // size + 1)
+    block = Block(0, 1, [bytes(size)] * count, Keys(count, 1, bases=range(count)), 0.0, 0, count)
+    batch = write_block(block)
+    assert batch is not None
+    assert len(batch) == count

@@ -20,7 +20,7 @@ _ROW_BYTES = 8_192
 """Blocks side by side for so many bytes are no holes: from there on memory is new (arbitrary: half of what the
 allocator takes at a time for blocks of one size)."""
 _MOST = 20_000
-"""Blocks of a size at most, where another allocator has another order (arbitrary)."""
+"""Holes of a size at most (arbitrary)."""
 
 _kept: list[bytes] = []
 
@@ -29,16 +29,22 @@ def fill_holes() -> None:
     """Take what room there is between small objects, until new ones come to lie side by side."""
     # By size from above, since what this makes itself is small.
     for size in range(_LARGEST, 2 * _GRAIN, -_GRAIN):
-        _fill(size)
+        taken = _take(size)
+        if not taken:
+            return  # another allocator (`python -X dev`, PYTHONMALLOC), where objects never lie side by side
+        _kept.extend(taken)
 
 
-def _fill(size: int) -> None:
+def _take(size: int) -> list[bytes]:
+    """Take blocks of a size until there is a row of them; none if none comes."""
     length = size - sys.getsizeof(b"")
+    taken: list[bytes] = []
     row, last = 0, 0
     for _ in range(_MOST):
         made = bytes(length)
-        _kept.append(made)
+        taken.append(made)
         row = row + size if id(made) == last + size else 0
         if row >= _ROW_BYTES:
-            return
+            return taken
         last = id(made)
+    return []

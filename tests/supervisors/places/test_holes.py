@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from itertools import pairwise
 
@@ -23,3 +25,12 @@ def test_new_objects_lie_side_by_side_though_every_second_old_one_was_given_back
     fill_holes()
     made = [bytes(length) for _ in range(16)]
     assert count_neighbours(made, size) >= 12  # but where a block of the allocator's ends, or one was free besides
+
+
+@pytest.mark.skipif(sys.implementation.name != "cpython", reason="as above")
+@pytest.mark.parametrize("allocator", ["debug", "malloc"])
+def test_nothing_is_taken_where_another_allocator_puts_no_objects_side_by_side(allocator: str) -> None:
+    asked = "from supervisors.places.process import holes; holes.fill_holes(); print(len(holes._kept))"
+    surroundings = {**os.environ, "PYTHONMALLOC": allocator}
+    told = subprocess.run([sys.executable, "-c", asked], env=surroundings, check=True, capture_output=True, text=True)
+    assert told.stdout == "0\n"

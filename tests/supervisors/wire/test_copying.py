@@ -121,6 +121,34 @@ def test_where_there_is_no_other_thread_the_caller_copies_all(
     assert copier._halves.empty()
 
 
+@pytest.mark.parametrize("is_there", [True, False], ids=["behind", "ahead"])
+def test_a_start_that_a_signal_cuts_short_leaves_no_second_one_to_be_waited_for(
+    is_there: bool,
+    copier: Copier,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start = threading.Thread.start
+
+    def be_interrupted(thread: threading.Thread) -> None:
+        if is_there:
+            start(thread)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", be_interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        copier.write(make_target(), ALL_AROUND, make_source())
+    monkeypatch.setattr(threading.Thread, "start", start)
+    target, source = make_target(), make_source()
+    copier.write(target, ALL_AROUND, source)
+    assert is_copied(target, source)
+    assert len(serving()) == is_there
+    end = threading.Thread(target=copier.close, daemon=True)
+    end.start()
+    end.join(DEADLINE)
+    assert not end.is_alive()
+    assert not serving()
+
+
 def test_after_its_end_the_caller_copies_all(copier: Copier) -> None:
     copier.write(make_target(), ALL_AROUND, make_source())
     copier.close()

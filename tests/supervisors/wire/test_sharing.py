@@ -96,13 +96,33 @@ class Tagged(np.ndarray[Any, Any]):
         {"a": LARGE, "b": LARGE},
         {"a": LARGE, "b": 1 << 64},
         {"a": LARGE.view("V8")},
+        {"a": np.broadcast_to(np.arange(3), (3,))},
+        {"a": LARGE.reshape(4, 8, -1).transpose(1, 2, 0)},
     ],
-    ids=["list", "key", "nested", "subclass", "objects", "fields", "metadata", "code", "twice", "huge", "bytes"],
+    ids=[
+        *["list", "key", "nested", "subclass", "objects", "fields", "metadata", "code", "twice", "huge", "bytes"],
+        *["small-read-only", "axes"],
+    ],
 )
 def test_all_else_goes_the_long_way(value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     back, _count, is_short = way_of(value, monkeypatch)
     assert not is_short
     assert type(back) is type(value)
+
+
+def test_a_small_array_that_cannot_be_written_comes_back_so() -> None:
+    small = np.arange(3)
+    small.flags.writeable = False
+    back = sharing.decode(sharing.share({"a": small, "b": small.copy()}, "value", shelf := Shelf()), shelf)
+    assert not back["a"].flags.writeable
+    assert back["b"].flags.writeable
+
+
+def test_an_array_with_other_axes_first_comes_back_as_it_lay() -> None:
+    turned = LARGE.reshape(4, 8, -1).transpose(1, 2, 0)
+    back = sharing.decode(sharing.share({"a": turned}, "value", shelf := Shelf()), shelf)
+    assert back["a"].strides == turned.strides
+    np.testing.assert_array_equal(back["a"], turned)
 
 
 def test_an_array_that_is_there_twice_comes_back_as_one() -> None:
