@@ -82,7 +82,10 @@ class Bell:
 
     def _wait_rung(self, seen: int, timeout: float) -> None:
         """Wait until the bell is rung, not at all if it was since `seen`."""
-        waiter = self._spare.pop() if self._spare else self.make_waiter()
+        try:
+            waiter = self._spare.pop()
+        except IndexError:
+            waiter = self.make_waiter()
         rings = waiter.rings
         try:
             self.enter(waiter)
