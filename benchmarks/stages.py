@@ -42,7 +42,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "history and tracking": ("routilux/jobs/", "routilux/tracking/", "routilux/facts", "routilux/records/"),
     "mailboxes, threads, waking": ("supervisors/",),
     "places": ("supervisors/places/",),
-    "wire: frames and values": ("supervisors/wire/", "supervisors/places/process/"),
+    "wire: frames and values": ("supervisors/wire/", "supervisors/places/process/", "routilux/packed"),
 }
 """Stages, and how the paths of their modules begin. The longest beginning that fits counts."""
 _KERNEL = "the kernel: waking, writing, reading"

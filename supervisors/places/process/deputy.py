@@ -30,7 +30,6 @@ class Deputy:
         inbound: where it listens.
         outbound: what it sends from.
         page: tells what the main thread is on.
-
     """
 
     def __init__(self, inbound: Inbound, outbound: Outbound, page: Page) -> None:
