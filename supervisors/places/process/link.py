@@ -69,8 +69,11 @@ class Link:
     @property
     def room(self) -> int:
         """Requests that the worker should get now, over those it has."""
-        window, count = 1 if self.doubted else self._window, len(self._outstanding)
-        return max(0, window - count) if self._is_filling or 2 * count <= window else 0
+        return max(0, self.window - len(self._outstanding)) if self._is_filling or self._is_low else 0
+
+    @property
+    def _is_low(self) -> bool:
+        return 2 * len(self._outstanding) <= self.window
 
     @property
     def outstanding(self) -> tuple[int, ...]:
@@ -84,10 +87,9 @@ class Link:
 
     def send(self, seqs: Iterable[int]) -> None:
         """Note that `seqs` are on their way to the worker."""
-        window, outstanding = 1 if self.doubted else self._window, self._outstanding
-        self._is_filling |= 2 * len(outstanding) <= window
-        outstanding.extend(seqs)
-        self._is_filling &= len(outstanding) < window
+        self._is_filling |= self._is_low
+        self._outstanding.extend(seqs)
+        self._is_filling &= len(self._outstanding) < self.window
 
     def done(self, seqs: list[int], seconds: list[float]) -> list[float]:
         """Note that `seqs` were run, and how long each took; gives that as far as it can be believed.

@@ -154,11 +154,10 @@ class Outgoing:
 
     def _gather(self) -> bytearray:
         """Give the frames of what was submitted; none of what is so much that it goes in pieces, at once."""
-        seqs, bodies, size = self._seqs, self._bodies, self._bytes
-        data = self._batches
+        data, seqs, bodies, size = self._batches, self._seqs, self._bodies, self._bytes
         if not (seqs or data):
             return data
-        self._batches, self._seqs, self._bodies, self._bytes = bytearray(), [], [], 0
+        self.drop()
         if seqs and self._party is not None and self._party.has_orders:
             self._add_orders(self._party, data)
         if size > self._delivered_bound:
@@ -166,8 +165,7 @@ class Outgoing:
             self._send_in_pieces(seqs, bodies)
             return bytearray()
         if seqs:
-            frame: Deliver[Any] = Deliver(self._link.epoch, seqs, bodies)
-            append_frame(data, frame, self._incarnation, self._max_frame_bytes)
+            self._add(data, Deliver(self._link.epoch, seqs, bodies))
         return data
 
     def drop(self) -> None:

@@ -233,9 +233,10 @@ class Loop:
             # The last one may wait for those of the next batch, but not while the deputy listens, or for too long.
             position = execution.position
             is_over = position == count
-            self._page.rest(watch.ran + position)
             if not calls and (not is_over or inbound.is_listened_to or execution.since >= self._send_by):
                 self._send_results(watch.ran + position)
+            else:
+                self._page.rest(watch.ran + position)
             if is_over or calls:
                 return ran
 
