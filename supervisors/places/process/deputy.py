@@ -91,8 +91,6 @@ class Deputy:
         while True:
             pause.park(LOOK_SECONDS)
             if self._is_needed():
-                # First this: from here on the main thread lets no result wait, so none comes behind the flush.
-                self._inbound.is_listened_to = True
                 self._inbound.listen(self._stand_by)
                 self._inbound.is_listened_to = False
             seen = self._page.read().ran

@@ -73,6 +73,8 @@ class Inbound:
         self._arrivals = select.poll()
         """Where the deputy waits."""
         self._arrivals.register(channel, select.POLLIN)
+        self._calling_off: tuple[int, int] | None = None
+        """A pipe by which the deputy is called off; made when it listens for the first time, which few workers need."""
         self._arrived: deque[Deliver[Any] | DeliverBatch[Any]] = deque()
         self._epoch = 0
         self.is_stopping = False
@@ -199,15 +201,28 @@ class Inbound:
             self._ungranted = 0
 
     def listen(self, is_needed: Callable[[], bool]) -> None:
-        """Read the channel until it is not needed any more, which is noticed when something has come."""
+        """Read the channel until it is not needed any more, which is noticed when something has come, or called off."""
+        if self._calling_off is None:
+            self._calling_off = os.pipe()
+            self._arrivals.register(self._calling_off[0], select.POLLIN)
+        called_off, _call = self._calling_off
+        self.is_listened_to = True  # before the first look: from here on the main thread lets no result wait
         while is_needed():
-            self._arrivals.poll()
+            if any(fd == called_off for fd, _events in self._arrivals.poll()):
+                os.read(called_off, _CALLS)
+                return
             if not self._ear.acquire(blocking=False):
                 return  # the main thread reads
             try:
                 self._hear(_DO_NOT_WAIT)
             finally:
                 self._ear.release()
+
+    def call_off(self) -> None:
+        """Have the deputy listen no more, where it does: it looks again, as ever, whether it is needed."""
+        self.is_listened_to = False
+        if self._calling_off is not None:
+            os.write(self._calling_off[1], b"\0")
 
     def _wait_for(self, is_met: Callable[[], bool]) -> None:
         """Read the channel until something is so."""
@@ -285,6 +300,8 @@ class Inbound:
 _CLOSE_ON_EXEC = int(getattr(socket, "MSG_CMSG_CLOEXEC", 0))
 _DESCRIPTORS_LOST = int(socket.MSG_CTRUNC)
 _DO_NOT_WAIT = int(socket.MSG_DONTWAIT)
+_CALLS = 64
+"""Calls that are read at once; others would end the next listening, and nothing else."""
 
 
 def _descriptors_in(ancillary: list[tuple[int, int, bytes]]) -> list[int]:

@@ -263,10 +263,16 @@ class Loop:
 
     def _send_results(self, ran: int) -> None:
         """Send what waits, and hear what there is to be heard: some time has gone by."""
+        inbound = self._inbound
         self._page.rest(ran)
         self._outbound.flush()
-        self._inbound.look()
-        self._send_by = time.monotonic() + LINGER_SECONDS
+        inbound.look()
+        now = time.monotonic()
+        if inbound.is_listened_to and now < self._send_by:
+            # What took long is over. The processor was taken from this thread, or from one request in many; if each
+            # result of those behind it went out by itself until something comes, they would cost ten times as much.
+            inbound.call_off()
+        self._send_by = now + LINGER_SECONDS
 
     def _heed_call(self) -> None:
         """Begin nothing more: what was taken goes back with all behind it, where the worker is held."""

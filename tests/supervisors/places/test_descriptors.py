@@ -59,11 +59,15 @@ def test_a_worker_has_its_output_its_channel_and_its_page_and_what_it_starts_has
     assert driver.done.pop(program).split() == ["0", "1", "2"]
     for held in driver.done.values():
         assert held.pop(0) == "/dev/null"
+        assert held.pop(1).startswith("pipe:")
+        assert held.pop(2).startswith("pipe:")
         kinds = sorted(target.split(":")[0] for target in held.values())
+        # A deputy that has listened, for a start took long, has a pipe by which it is called off.
+        if "pipe" in kinds:
+            assert kinds[2:4] == ["pipe", "pipe"]
+            del kinds[2:4]
         # The page is mapped through a descriptor of its own, beside the one that stacks are written to.
-        assert kinds == ["/memfd", "/memfd", "pipe", "pipe", "socket"]
-        assert held[1].startswith("pipe:")
-        assert held[2].startswith("pipe:")
+        assert kinds == ["/memfd", "/memfd", "socket"]
 
 
 def test_nothing_that_a_parent_holds_for_its_workers_is_inherited() -> None:
