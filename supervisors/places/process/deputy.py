@@ -19,8 +19,9 @@ from supervisors.places.process.inbound import Inbound, leave_unheard
 from supervisors.places.process.outbound import LINGER_SECONDS, Outbound
 from supervisors.places.process.page import Page
 
-LOOK_SECONDS = 0.005
-"""Seconds between two looks: a look costs some ten microseconds, which a busy worker does not feel (arbitrary)."""
+LOOK_SECONDS = 0.01
+"""Seconds between two looks: each takes the interpreter from a main thread that is at work, which costs it more
+than the look (arbitrary: as on a thread, `flusher`)."""
 
 
 class Deputy:

@@ -29,8 +29,9 @@ from supervisors.errors import FrameError
 from supervisors.places.base import Lost
 from supervisors.places.process.page import PageView
 
-WINDOW_SECONDS = 0.005
-"""Work that a worker should hold, in seconds (25 times the way there and back, `benchmarks/`)."""
+WINDOW_SECONDS = 0.01
+"""Work that a worker should hold, in seconds: twice as long as a thread of the program may have to wait for the
+interpreter before it can take a report and hand out more (`sys.getswitchinterval`)."""
 WINDOW_LIMIT = 2_000
 """Requests that a worker holds at most, however short they are (arbitrary: twice as many as come together)."""
 _SECONDS_LIMIT = 1e9

@@ -37,8 +37,9 @@ from supervisors.wire.frames import (
     encode_frame,
 )
 
-LINGER_SECONDS = 0.001
-"""Seconds that a result waits for others, while others are run."""
+LINGER_SECONDS = 0.002
+"""Seconds that a result waits for others, while others are run: what a report costs the program, beside its results, is
+a tenth of that, so that several workers do not take all of its time (arbitrary)."""
 RESULTS_TOGETHER = 256
 """Results that are sent together at most."""
 _RESULTS_BYTES = 256 * 1024

@@ -30,16 +30,16 @@ def report_done(link: Link, number: int, seconds: float) -> None:
         ([], 1),
         ([0.0], WINDOW_LIMIT),
         ([1e-6], WINDOW_LIMIT),
-        ([0.000_1], 50),
-        ([0.001], 5),
-        ([0.004], 1),
-        ([0.005], 1),
+        ([0.000_1], 100),
+        ([0.001], 10),
+        ([0.006], 1),
+        ([0.01], 1),
         ([3600.0], 1),
         ([math.inf], WINDOW_LIMIT),  # a worker gone mad does not make the window so
         ([math.nan], WINDOW_LIMIT),
         ([-5.0], WINDOW_LIMIT),
         ([0.000_1] * 50 + [1.0], 1),  # one long request closes it at once
-        ([1.0] + [0.000_1] * 60, 49),  # and short ones open it again
+        ([1.0] + [0.000_1] * 60, 99),  # and short ones open it again
     ],
 )
 def test_the_window_holds_some_milliseconds_of_work(durations: list[float], window: int) -> None:
@@ -54,7 +54,7 @@ def test_the_window_holds_some_milliseconds_of_work(durations: list[float], wind
 def test_room_is_what_the_window_has_over_what_is_held() -> None:
     link = sent(1)
     assert link.room == 0
-    link.done([1], [0.001])
+    link.done([1], [0.002])
     for number in range(2, 9):
         link.send([number])
     assert (len(link), link.window, link.room) == (7, 5, 0)
@@ -62,7 +62,7 @@ def test_room_is_what_the_window_has_over_what_is_held() -> None:
 
 def test_a_window_that_was_full_is_filled_again_once_half_of_it_is_free() -> None:
     link = sent(1)
-    link.done([1], [0.000_5])
+    link.done([1], [0.001])
     rooms = []
     for number in range(2, 12):  # one after the other, as it is filled
         rooms.append(link.room)
@@ -70,14 +70,14 @@ def test_a_window_that_was_full_is_filled_again_once_half_of_it_is_free() -> Non
     assert (rooms, link.room) == ([10, 9, 8, 7, 6, 5, 4, 3, 2, 1], 0)
     rooms = []
     for number in range(2, 12):
-        link.done([number], [0.000_5])
+        link.done([number], [0.001])
         rooms.append(link.room)
     assert rooms == [0, 0, 0, 0, 5, 6, 7, 8, 9, 10]
 
 
 def test_those_of_a_batch_are_reported_together() -> None:
     link = sent(*range(1, 7))
-    assert link.done_together(1, 4, 0.004) == 0.004
+    assert link.done_together(1, 4, 0.008) == 0.008
     assert (link.outstanding, link.window) == ((5, 6), 5)
     assert link.done_together(5, 2, math.nan) == 0.0
     assert link.outstanding == ()
@@ -116,8 +116,8 @@ def test_of_requests_that_are_reported_together_none_counts_if_one_is_not_next(n
 def test_requests_that_are_reported_together_count_as_one_after_the_other() -> None:
     one, other = sent(1, 2, 3, 4), sent(1, 2, 3, 4)
     for number in (1, 2, 3):
-        one.done([number], [0.001])
-    assert other.done([1, 2, 3], [0.001] * 3) == [0.001] * 3
+        one.done([number], [0.002])
+    assert other.done([1, 2, 3], [0.002] * 3) == [0.002] * 3
     assert (other.outstanding, other.window) == (one.outstanding, one.window) == ((4,), 5)
     assert other.lose(PageView(4, 0.0, 3)) == Lost(4, (), ())
 
