@@ -87,11 +87,11 @@ class Committing(Merging):
             message = account.in_hand.get(delivery)
             if message is None:
                 return False
-            if part.emissions:
-                bases = _bases_of(message.key, message.stepped + message.released, len(part.emissions))
-                event = _only_event(account, part.emissions) if len(part.emissions) > 1 else None
-                self._emit(account, part.emissions, event, at, lambda key: Keys(len(bases), key, bases=bases), rung)
-            released = message.released + len(part.emissions)
+            events: tuple[int, ...] = ()
+            if count := len(part):
+                bases = _bases_of(message.key, message.stepped + message.released, count)
+                events = self._emit_part(account, part, at, lambda key: Keys(count, key, bases=bases), rung)
+            released = message.released + count
             if part.state is None:
                 account.in_hand[delivery] = replace(message, released=released)
             else:
@@ -110,7 +110,7 @@ class Committing(Merging):
                     message.failures + 1,
                     at,
                     0.0,
-                    _events_of(part.emissions),
+                    events,
                 )
             )
         self._wake(rung)
@@ -192,13 +192,15 @@ class Committing(Merging):
         ats = results.ats
         events: tuple[int, ...] = ()
         each: list[tuple[int, ...]] | None = None
-        if results.payloads and not results.ends and account.is_apart[0] and not (self._memos or account.taps):
-            # Nearly all blocks: of their messages none is looked at.
+        if results.payloads and not results.ends and self._takes_payloads(account):
             events = account.alone[0]
-            account.emitted += count
-            for way in account.ways[0]:
-                keys = Keys(count, way.key, parents=block.keys, start=first_key)
-                self._append_all(way, results.payloads, keys, ats[-1], rung)
+            self._emit_payloads(
+                account,
+                results.payloads,
+                ats[-1],
+                lambda key: Keys(count, key, parents=block.keys, start=first_key),
+                rung,
+            )
         elif results.payloads or results.emissions:
             each, events = self._emit_each(account, results, block, first_key, rung)
         self._facts.append(
@@ -206,6 +208,35 @@ class Committing(Merging):
         )
         self._fact_count += 1 + count // TOGETHER_SHARE
         return True
+
+    def _takes_payloads(self, account: Account) -> bool:
+        """Whether nobody looks at the single ones of what is emitted of the routine's only event."""
+        return account.is_apart[0] and not (self._memos or account.taps)
+
+    def _emit_payloads(
+        self,
+        account: Account,
+        payloads: list[Payload] | Packed,
+        at: float,
+        keys_for: Callable[[int], Keys],
+        rung: list[Mailbox],
+    ) -> None:
+        """Append the data of the routine's only event, as `_emit` does, where it `_takes_payloads`."""
+        account.emitted += len(payloads)
+        for way in account.ways[0]:
+            self._append_all(way, payloads, keys_for(way.key), at, rung)
+
+    def _emit_part(
+        self, account: Account, part: TurnPart, at: float, keys_for: Callable[[int], Keys], rung: list[Mailbox]
+    ) -> tuple[int, ...]:
+        """Append what a turn has emitted ahead; gives the events."""
+        if part.payloads and self._takes_payloads(account):
+            self._emit_payloads(account, part.payloads, at, keys_for, rung)
+            return account.alone[0] * len(part.payloads)
+        emissions = part.to_emissions()
+        event = _only_event(account, emissions) if len(emissions) > 1 else None
+        self._emit(account, emissions, event, at, keys_for, rung)
+        return _events_of(emissions)
 
     def _emit_each(
         self, account: Account, results: TurnResults, block: Block, first_key: int, rung: list[Mailbox]

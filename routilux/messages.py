@@ -142,11 +142,21 @@ class TurnPart(msgspec.Struct, array_like=True, gc=False):
         state: the state's changes where the turn committed (a generator's `yield`, R4);
             None where it only released what it held (R3).
         once: what is to be recorded before the turn goes on; such a part has nothing else.
+        payloads: in the place of the emissions, as in `TurnResults`.
     """
 
     emissions: list[Emission]
     state: list[StateOp] | None
     once: Once | None = None
+    payloads: list[Payload] | Packed | None = None
+
+    def __len__(self) -> int:
+        """How many emissions it has."""
+        return len(self.payloads or self.emissions)
+
+    def to_emissions(self) -> list[Emission]:
+        """Give the emissions, in whichever form they are here."""
+        return to_emissions(self.payloads) if self.payloads else self.emissions
 
 
 class TurnResult(msgspec.Struct, array_like=True, gc=False):

@@ -226,6 +226,25 @@ def test_late_results_of_a_block_take_nothing_of_the_one_that_is_in_hand_now() -
     books.ledger.check()
 
 
+@pytest.mark.parametrize("tapped", [False, True])
+@pytest.mark.parametrize("count", [1, 2, 2_500])
+def test_data_alone_that_a_turn_has_released_is_what_its_emissions_are(count: int, *, tapped: bool) -> None:
+    told = []
+    for payloads in (None, [{"n": n} for n in range(count)]):
+        books = Books()
+        if not tapped:
+            books.ledger.remove_tap(0, 0, books.tap)
+        books.ledger.admit(books.entry, {"n": 0}, name="first")
+        [(delivery, _)] = books.ledger.take(books.a)
+        emissions = emissions_of([0] * count) if payloads is None else []
+        for _ in range(2):
+            assert books.ledger.release(books.a, 0, delivery, TurnPart(emissions, None, None, payloads), 1.0)
+        assert books.a.in_hand[delivery].released == 2 * count
+        books.commit(books.a, delivery, TurnResult([], []), 1.0)
+        told.append(books.tell())
+    assert told[0] == told[1]
+
+
 def test_one_in_the_middle_of_a_block_is_done_with_by_itself() -> None:
     books = Books()
     books.fill(6)

@@ -173,6 +173,8 @@ class WireCarrier:
             if event >= len(self._carried) or (encoded is None and self._carried[event]):
                 raise FrameError(self._describe(event))
             self._check_keys(event, keys)
+        if isinstance(part.payloads, Packed):
+            self._check_payloads(part.payloads)
         self._lease_named(part.emissions, worker)
         return part
 

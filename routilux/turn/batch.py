@@ -19,15 +19,13 @@ from typing import Any
 
 from routilux.blocks import Block, Keys
 from routilux.context import cell
-from routilux.messages import Message, Once, TurnResults, to_emissions, to_payloads
+from routilux.messages import Message, Once, TurnResults
 from routilux.packed import Packed
-from routilux.partitioning import find_keys
 from routilux.turn.execution import RUNNABLE, TurnExecution
 from routilux.turn.incarnation import Incarnation, Route
 from routilux.turn.outbox import BYTES_BOUND, NOTHING
 from routilux.turn.state import StateTurn
 from routilux.turn.steps import Steps
-from routilux.turn.tracked import with_copies_of_views
 from supervisors.places.base import Port, Ran, Watch
 from supervisors.wire.outside import OUTSIDE_TAG
 from supervisors.wire.values import PLAIN_TAG, decode_plain, decode_together, encode_parameters
@@ -268,25 +266,18 @@ class BatchExecution(TurnExecution):
         self._emit(event, data)
 
     def _emit(self, event: str, data: dict[str, Any]) -> None:
-        way_out, out = self._events.get(event), self._out
-        if way_out is None or self._uses_outbox or len(out) != self._turn_from:
+        out = self._out
+        if self._uses_outbox or len(out) != self._turn_from:
             self._move_to_outbox()
             super().emit(event, data)
             return
-        index, by_reference, detaches, write, keyed, path = way_out
-        if detaches and self._state is not None:
-            data = with_copies_of_views(data)
-        keys = find_keys(data, keyed, path) if keyed else ()
-        body = None if write is None else write(data, path)
-        if not self._is_uniform:
-            out.append((index, data if by_reference else None, body, keys))
-        elif by_reference or body is None:
-            out.append(data)
-        else:
-            self._is_all_plain &= body[0] == PLAIN_TAG
-            out.append(body)
+        held, body = self._hold(event, data)
+        out.append(held)
         self._emitted_at = self._clock()
-        if body is None or (len(body) < _LITTLE and body[0] != OUTSIDE_TAG):
+        if body is None:
+            return
+        self._is_all_plain &= body[0] == PLAIN_TAG
+        if len(body) < _LITTLE and body[0] != OUTSIDE_TAG:
             return
         self._is_marked = True
         if body[0] == OUTSIDE_TAG or (len(body) >= BYTES_BOUND and not self._outbox.is_atomic):
@@ -324,8 +315,8 @@ class BatchExecution(TurnExecution):
         """Have the present turn emit as one that runs by itself does."""
         if not self._uses_outbox:
             self._uses_outbox = self._is_marked = True
-            emitted = self._out[self._turn_from :]
-            self._outbox.adopt(to_emissions(emitted) if self._is_uniform else emitted, self._emitted_at)
+            self._outbox.adopt(self._out[self._turn_from :], self._emitted_at)
+            self._outbox.is_all_plain = self._is_all_plain
             del self._out[self._turn_from :]
 
     def _release(self) -> None:
@@ -373,9 +364,8 @@ class BatchExecution(TurnExecution):
             if size >= BYTES_BOUND:
                 return False
             self._held_bytes += size
-        emissions = self._outbox.commit()
-        self._is_all_plain = False
-        self._out += to_payloads(emissions) if self._is_uniform else emissions
+        self._is_all_plain &= self._outbox.is_all_plain
+        self._out += self._outbox.commit()
         self._uses_outbox = False
         return True
 

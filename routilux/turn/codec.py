@@ -228,7 +228,7 @@ class WireCodec:
             return _encoder.encode(part)
         except _NOT_NATIVE:
             ops = None if part.state is None else _carried(part.state, self._values)
-            return _encoder.encode(TurnPart(part.emissions, ops, part.once))
+            return _encoder.encode(TurnPart(part.emissions, ops, part.once, part.payloads))
 
     def result(self, result: TurnResult) -> TurnResult | msgspec.Raw:
         """Write a result, to be read as `WireResult`; one that is small, and sure to be encoded, stays what it is."""
@@ -357,12 +357,16 @@ def decode_part(body: bytes) -> TurnPart:
     Raises:
         FrameError: the bytes are no part.
     """
-    emissions, ops, once = _decode(_part_decoder, body, "a part")
-    if once is not None and (emissions or ops is not None):
+    emissions, ops, once, payloads = _decode(_part_decoder, body, "a part")
+    if once is not None and (emissions or ops is not None or payloads is not None):
         raise FrameError(f"{len(body)} bytes are not a part: what is recorded comes with nothing else")
+    if payloads is not None and (emissions or not payloads.is_sound):
+        raise FrameError(
+            f"{len(body)} bytes are not a part: data that does not end where it is said to, or comes twice"
+        )
     if ops is not None:
         check_ops(ops)
-    return TurnPart(emissions, ops, once)  # type: ignore[arg-type]  # same fields, narrower types
+    return TurnPart(emissions, ops, once, payloads)  # type: ignore[arg-type]  # same fields, narrower types
 
 
 def decode_failure(body: bytes) -> TurnFailure:
@@ -378,6 +382,7 @@ class _WirePart(NamedTuple):
     emissions: list[WireEmission]
     state: list[WireOp] | None
     once: Once | None
+    payloads: Packed | None
 
 
 class _WireFailure(NamedTuple):

@@ -21,7 +21,7 @@ from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
 
 from routilux.context import Scope, scope
-from routilux.messages import Message, StateOp, TurnPart
+from routilux.messages import Message, StateOp
 from routilux.turn.execution import TurnExecution
 from routilux.turn.incarnation import Incarnation, Route
 from routilux.turn.layers import Versions
@@ -149,7 +149,7 @@ class ConcurrentTurn(TurnExecution):
     async def _stop(self) -> None:
         self._raise_if_broken()
         ops = [] if self._state is None else self._state.prepare()
-        emissions = self._incarnation.outbox.commit_step()
+        is_all_plain, held = self._outbox.is_all_plain, self._outbox.commit_step()
 
         def take() -> None:
             # Whether it has asked for its state so far or not: what it sees from here on is what is committed now.
@@ -157,8 +157,7 @@ class ConcurrentTurn(TurnExecution):
             if self._state is not None:
                 self._state.accept()
 
-        part = self._incarnation.codec.part(TurnPart(emissions, ops))
-        await self._turnstile.stop(part, len(emissions) or 1, take)
+        await self._turnstile.stop(self._write_part(held, ops, is_all_plain), len(held) or 1, take)
 
     def _close(self) -> None:
         if self._is_open:
@@ -188,6 +187,11 @@ class ConcurrentService(RoutineService):
         own = replace(
             incarnation,
             state=self._open_state(committed, self._reserved),
-            outbox=Outbox(self._clock, atomic=self._atomic, replays=incarnation.outbox.replays),
+            outbox=Outbox(
+                self._clock,
+                atomic=self._atomic,
+                replays=incarnation.outbox.replays,
+                uniform=incarnation.outbox.is_uniform,
+            ),
         )
         return ConcurrentTurn(own, route, message, port, self._shared)

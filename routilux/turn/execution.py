@@ -20,11 +20,23 @@ from msgspec.structs import replace
 
 from routilux.context import Scope, cell, scope
 from routilux.errors import ResultError, SlotArgumentError, UnknownEventError
-from routilux.messages import Message, Once, StateOp, TurnPart, TurnResult, parts_of
+from routilux.messages import (
+    Emission,
+    Message,
+    Once,
+    Payload,
+    StateOp,
+    TurnPart,
+    TurnResult,
+    parts_of,
+    to_emissions,
+)
+from routilux.packed import Packed
 from routilux.partitioning import find_keys
 from routilux.turn.gather import Gather
 from routilux.turn.incarnation import Incarnation, Route
 from routilux.turn.once import run_once
+from routilux.turn.outbox import NOTHING
 from routilux.turn.state import StateTurn, apply_ops
 from routilux.turn.stats import StateAndStats, TurnStats
 from routilux.turn.steps import Steps
@@ -33,7 +45,7 @@ from routilux.turn.uniting import rename
 from routilux.turn.values import ValueCodec
 from supervisors.errors import ValueDecodingError
 from supervisors.places.base import Port
-from supervisors.wire.values import encode_parameters
+from supervisors.wire.values import PLAIN_TAG, encode_parameters
 
 
 class TurnExecution:
@@ -220,29 +232,23 @@ class TurnExecution:
                 path starts with `emit('event')`.
             PartitionKeyError: a receiver is partitioned by a parameter that is not there, or cannot be a key.
         """
-        if event == self._sent_event and not self._outbox.to_drop:
+        outbox = self._outbox
+        if event == self._sent_event and not outbox.to_drop:
             # As below: nearly all data is plain, and a turn that emits much does little else.
             body = encode_parameters(data, self._sent_path)
             if body is not None:
-                if self._outbox.add(0, None, body, ()):
+                if outbox.add(body, body):
                     self._release()
                 return
-        way_out = self._events.get(event)
-        if way_out is None:
-            raise UnknownEventError(event, self.routine_id, self._events)
-        index, by_reference, detaches, write, keyed, path = way_out
-        outbox = self._outbox
-        # What nobody keeps by reference is copied by its encoding; a turn that did not ask for its state has no view.
-        if detaches and self._state is not None:
-            data = with_copies_of_views(data)
-        keys = find_keys(data, keyed, path) if keyed else ()
-        body = None if write is None else write(data, path)
+        held, body = self._hold(event, data)
         # Only now: an emission that is refused has no position in its turn, whatever the handler makes of that.
         if outbox.to_drop and outbox.drop_next():
             if body is not None:
                 self._incarnation.values.withdraw(body)
             return
-        if outbox.add(index, data if by_reference else None, body, keys):
+        if body is not None and body[0] != PLAIN_TAG:
+            outbox.is_all_plain = False
+        if outbox.add(held, body):
             self._release()
 
     # As the worker runs it (`supervisors.places.base.Execution`).
@@ -278,7 +284,7 @@ class TurnExecution:
                 self._commit_step()
             elif self._state is None and self._route.gather is None:
                 self.touched = False
-                result = TurnResult(self._outbox.commit(), _NO_OPS)
+                result = TurnResult(self._take_emissions(), _NO_OPS)
                 self.result = result if self._is_local else self._incarnation.codec.result(result)
             else:
                 self._prepare_result()
@@ -407,8 +413,8 @@ class TurnExecution:
             if outbox.is_atomic:
                 self._port.check()
                 return
-            weight, emissions = outbox.weight, outbox.release()
-            self._port.part(self._incarnation.codec.part(TurnPart(emissions, None)), weight)
+            weight, is_all_plain = outbox.weight, outbox.is_all_plain
+            self._port.part(self._write_part(outbox.release(), None, is_all_plain), weight)
         except BaseException as error:
             self._broken = error
             raise
@@ -416,8 +422,8 @@ class TurnExecution:
     def _commit_step(self) -> None:
         incarnation = self._incarnation
         ops = [] if self._state is None else self._state.prepare()
-        emissions = incarnation.outbox.commit_step()
-        self._port.stop_with(incarnation.codec.part(TurnPart(emissions, ops)), len(emissions) or 1)
+        is_all_plain, held = self._outbox.is_all_plain, self._outbox.commit_step()
+        self._port.stop_with(self._write_part(held, ops, is_all_plain), len(held) or 1)
         apply_ops(incarnation.committed, ops)
         if self._state is not None:
             self._state.accept()
@@ -426,8 +432,40 @@ class TurnExecution:
         state, gather = self._state, self._route.gather
         self.touched = state is not None or gather is not None
         self._ops = ops = self._prepare_ops(state, gather) if self.touched else _NO_OPS
-        result = TurnResult(self._outbox.commit(), ops)
+        result = TurnResult(self._take_emissions(), ops)
         self.result = result if self._is_local else self._incarnation.codec.result(result)
+
+    def _hold(self, event: str, data: dict[str, Any]) -> tuple[Emission | Payload, bytes | None]:
+        """Make of an emission what its outbox holds; gives that, and what is encoded of it. Raises as `emit`."""
+        way_out = self._events.get(event)
+        if way_out is None:
+            raise UnknownEventError(event, self.routine_id, self._events)
+        index, by_reference, detaches, write, keyed, path = way_out
+        # What nobody keeps by reference is copied by its encoding; a turn that did not ask for its state has no view.
+        if detaches and self._state is not None:
+            data = with_copies_of_views(data)
+        keys = find_keys(data, keyed, path) if keyed else ()
+        body = None if write is None else write(data, path)
+        if self._is_uniform:
+            return data if by_reference or body is None else body, body
+        return (index, data if by_reference else None, body, keys), body
+
+    def _take_emissions(self) -> list[Emission]:
+        held = self._outbox.commit()
+        return to_emissions(held) if self._is_uniform else held
+
+    def _write_part(self, held: list[Any], ops: list[StateOp] | None, is_all_plain: bool) -> Any:  # noqa: FBT001
+        """Write a part that has what the outbox held, with changes of the state where it is a commit."""
+        payloads: list[Payload] | Packed | None = None
+        if held and self._is_uniform:
+            if is_all_plain and held[0].__class__ is bytes:
+                payloads = Packed.of(held, is_plain=True)
+            elif self._is_local:
+                payloads = held
+            else:
+                held = to_emissions(held)
+        part = TurnPart(held, ops) if payloads is None else TurnPart(NOTHING, ops, None, payloads)
+        return self._incarnation.codec.part(part)
 
     def _prepare_ops(self, state: StateTurn | None, gather: Gather | None) -> list[StateOp]:
         ops = [] if state is None else state.prepare()

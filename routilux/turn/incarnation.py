@@ -96,10 +96,7 @@ class Incarnation:
     @property
     def is_uniform(self) -> bool:
         """Whether all that it may emit is of one event, and in one form for all who receive it."""
-        if len(self.events) != 1:
-            return False
-        ((_index, by_reference, _detaches, write, keyed, _path),) = self.events.values()
-        return not keyed and by_reference != (write == self.values.share)
+        return self.outbox.is_uniform
 
     @property
     def sent_event(self) -> tuple[str | None, str]:
@@ -111,3 +108,11 @@ class Incarnation:
             return None, ""
         ((event, (_index, by_reference, _detaches, _write, _keyed, path)),) = self.events.items()
         return (None, "") if by_reference else (event, path)
+
+
+def is_uniform(events: Mapping[str, Exit], values: ValueCodec) -> bool:
+    """Tell whether all that may be emitted is of one event, and in one form for all who receive it."""
+    if len(events) != 1:
+        return False
+    ((_index, by_reference, _detaches, write, keyed, _path),) = events.values()
+    return not keyed and by_reference != (write == values.share)

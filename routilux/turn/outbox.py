@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from routilux.messages import Emission
+from routilux.messages import Emission, Payload
 from supervisors.wire.outside import OUTSIDE_TAG, count_outside
 
 COUNT_BOUND = 1_000
@@ -44,18 +44,26 @@ class Outbox:
         atomic: never release early.
         replays: whether a generator that is run again emits from its start, for want of a state to keep a cursor in:
             then what former runs committed at their steps is dropped too.
+        uniform: whether all is of one event, and in one form for all who receive it: then the data alone is held.
     """
 
-    __slots__ = ("_bytes", "_due", "_emissions", "clock", "is_atomic", "replays", "to_drop")
+    __slots__ = ("_bytes", "_due", "_held", "clock", "is_all_plain", "is_atomic", "is_uniform", "replays", "to_drop")
 
-    def __init__(self, clock: Callable[[], float], *, atomic: bool, replays: bool = False) -> None:
+    def __init__(
+        self, clock: Callable[[], float], *, atomic: bool, replays: bool = False, uniform: bool = False
+    ) -> None:
         self.clock = clock
         """As given."""
         self.is_atomic = atomic
         """Whether nothing is released early."""
         self.replays = replays
         """Whether what was committed at steps comes again."""
-        self._emissions: list[Emission] = []
+        self.is_uniform = uniform
+        """Whether data alone is held."""
+        self.is_all_plain = True
+        """Whether it is known that all that is held is encoded and plain, where it is encoded; for who adds to say."""
+        self._held: list[Any] = []
+        """Emissions, or the data of each."""
         self._bytes = 0
         self.to_drop = 0
         """How many emissions a former run has released that this one has not emitted so far."""
@@ -63,15 +71,12 @@ class Outbox:
         """Clock reading from which on the next emission releases what is held."""
 
     def __len__(self) -> int:
-        return len(self._emissions)
+        return len(self._held)
 
     def begin(self, released: int) -> None:
         """Start a turn, of which a former run has released so many emissions."""
-        if self._emissions:
-            self._emissions = []
-        self._bytes = 0
+        self._empty()
         self.to_drop = released
-        self._due = None
 
     def drop_next(self) -> bool:
         """Count one emission; True if it went out in a former run and is to be dropped.
@@ -83,15 +88,19 @@ class Outbox:
         self.to_drop -= 1
         return True
 
-    def add(self, event: int, reference: dict[str, Any] | None, encoded: bytes | None, keys: tuple[str, ...]) -> bool:
-        """Hold one emission (see `Emission`); True if what is held must be released now.
+    def add(self, held: Emission | Payload, encoded: bytes | None) -> bool:
+        """Hold one emission, or its data where it `is_uniform`; True if what is held must be released now.
 
         For an atomic turn, which releases nothing: if it is time to see whether anybody still wants what it holds.
+
+        Args:
+            held: the emission, or its data.
+            encoded: what is encoded of it.
         """
         # A turn that emits many does little else.
-        emissions = self._emissions
-        emissions.append((event, reference, encoded, keys))
-        count = len(emissions)
+        all_held = self._held
+        all_held.append(held)
+        count = len(all_held)
         if self.is_atomic:
             return count % COUNT_BOUND == 0
         if encoded:
@@ -101,17 +110,17 @@ class Outbox:
             self._due = now + SECONDS_BOUND
         return now >= self._due or count >= COUNT_BOUND or self._bytes >= BYTES_BOUND
 
-    def adopt(self, emissions: list[Emission], since: float) -> None:
-        """Take over what the present turn has emitted, the first of it at clock reading `since`."""
-        self._emissions = emissions
+    def adopt(self, held: list[Any], since: float) -> None:
+        """Take over what the present turn has emitted, as it is held here, the first of it at clock reading `since`."""
+        self._held = held
         self._bytes = sum(
             [
                 len(encoded) if at == 0 or encoded[0] != OUTSIDE_TAG else _weigh_outside(encoded)
-                for at, (_event, _reference, encoded, _keys) in enumerate(emissions)
+                for at, encoded in enumerate(self._encoded())
                 if encoded
             ]
         )
-        self._due = since + SECONDS_BOUND if emissions else None
+        self._due = since + SECONDS_BOUND if held else None
         self.to_drop = 0
 
     @property
@@ -119,12 +128,12 @@ class Outbox:
         """Encoded bytes of what is held."""
         if not self.is_atomic:
             return self._bytes
-        return sum([len(encoded) for _event, _reference, encoded, _keys in self._emissions if encoded])
+        return sum([len(encoded) for encoded in self._encoded() if encoded])
 
     @property
     def has_outside(self) -> bool:
         """Whether something of what is held lies in shared memory."""
-        return any(encoded and encoded[0] == OUTSIDE_TAG for _event, _reference, encoded, _keys in self._emissions)
+        return any(encoded and encoded[0] == OUTSIDE_TAG for encoded in self._encoded())
 
     @property
     def is_full(self) -> bool:
@@ -134,32 +143,41 @@ class Outbox:
     @property
     def weight(self) -> int:
         """What the release of what is held weighs, in messages: a few that are large weigh as much as many."""
-        return max(len(self._emissions), self._bytes * FULL_WEIGHT // BYTES_BOUND)
+        return max(len(self._held), self._bytes * FULL_WEIGHT // BYTES_BOUND)
 
-    def release(self) -> list[Emission]:
+    def release(self) -> list[Any]:
         """Take what is held, to be let out before the commit."""
+        held = self._empty()
         self._due = self.clock() + SECONDS_BOUND
-        self._bytes = 0
-        emissions, self._emissions = self._emissions, []
-        return emissions
+        return held
 
-    def commit_step(self) -> list[Emission]:
+    def commit_step(self) -> list[Any]:
         """Take what is held, to be let out by a step's commit, as `commit`; what comes again is still to be dropped."""
         to_drop = self.to_drop if self.replays else 0
-        emissions = self.commit()
+        held = self.commit()
         self.to_drop = to_drop
-        return emissions
+        return held
 
-    def commit(self) -> list[Emission]:
+    def commit(self) -> list[Any]:
         """Take what is held, to be let out by a commit: what comes after is the start of a new turn."""
         self.to_drop = 0
-        emissions = self._emissions
-        if not emissions:
-            return NOTHING
-        self._emissions = []
+        self._due = None  # also where all was released: the next turn has released nothing
+        return self._empty() if self._held else NOTHING
+
+    def _empty(self) -> list[Any]:
+        held = self._held
+        if held:
+            self._held = []
         self._bytes = 0
         self._due = None
-        return emissions
+        self.is_all_plain = True
+        return held
+
+    def _encoded(self) -> list[bytes | None]:
+        """Give what is encoded of each."""
+        if self.is_uniform:
+            return [None if held.__class__ is dict else held for held in self._held]
+        return [encoded for _event, _reference, encoded, _keys in self._held]
 
 
 def _weigh_outside(encoded: bytes) -> int:

@@ -20,7 +20,7 @@ from routilux.turn.batch import BatchExecution
 from routilux.turn.codec import Codec
 from routilux.turn.execution import TurnExecution
 from routilux.turn.gather import Gather, make_gather, slot_key
-from routilux.turn.incarnation import AsyncRunner, Exit, Incarnation, Route, Write
+from routilux.turn.incarnation import AsyncRunner, Exit, Incarnation, Route, Write, is_uniform
 from routilux.turn.objects import InPlaceState, NoState, ObjectState, ValueState
 from routilux.turn.outbox import Outbox
 from routilux.turn.state import Committed, StateTurn, only_scalar
@@ -122,6 +122,7 @@ class RoutineService:
         routes, gathers = self._compile_routes(committed)
         self._reserved = find_reserved(committed, *map(slot_key, gathers))
         keeps = self._codec.keeps_references
+        events = {out.event: self._compile_exit(index, out) for index, out in enumerate(self._outgoing)}
         self._incarnation = Incarnation(
             routine=self._routine,
             routine_id=self._routine_id,
@@ -133,11 +134,12 @@ class RoutineService:
             state=self._open_state(committed, self._reserved),
             reserved=self._reserved,
             routes=routes,
-            events={out.event: self._compile_exit(index, out) for index, out in enumerate(self._outgoing)},
+            events=events,
             outbox=Outbox(
                 self._clock,
                 atomic=self._atomic,
                 replays=isinstance(self._routine, FunctionRoutine) and not self._atomic,
+                uniform=is_uniform(events, self._values),
             ),
             loop=None if keeps or not any(route.is_async for route in routes.values()) else _make_loop(),
         )

@@ -6,10 +6,10 @@ import math
 
 import pytest
 
-from routilux.messages import TurnResults
+from routilux.messages import Once, TurnPart, TurnResults
 from routilux.packed import Packed
 from routilux.runtime.carriers import WireCarrier
-from routilux.turn.codec import WireResults
+from routilux.turn.codec import WireCodec, WireResults
 from routilux.turn.tables import Outgoing
 from routilux.turn.values import PICKLED
 from supervisors.errors import FrameError
@@ -17,6 +17,9 @@ from supervisors.wire.frames import decode_body, encode_body
 from supervisors.wire.outside import OUTSIDE_TAG
 
 NOW = 1_000.0
+OUT = Outgoing("out", by_reference=False, encoded=True)
+RECORD = Once("key", b"x")
+WIRE = WireCodec()
 
 
 def told(began_at: float, *ats: float, payloads: Packed | None = None, ends: tuple[int, ...] = ()) -> WireResults:
@@ -28,7 +31,7 @@ def told(began_at: float, *ats: float, payloads: Packed | None = None, ends: tup
 
 
 def check(results: WireResults) -> None:
-    carrier = WireCarrier((Outgoing("out", by_reference=False, encoded=True),))
+    carrier = WireCarrier((OUT,))
     carrier.check([(1, results, 0.0, NOW)], 0)
 
 
@@ -73,3 +76,36 @@ def test_data_that_is_said_to_be_plain_names_no_shared_memory() -> None:
 def test_columns_that_do_not_belong_together_are_not_taken(payloads: Packed, ends: tuple[int, ...]) -> None:
     with pytest.raises(FrameError):
         told(NOW, NOW, NOW, payloads=payloads, ends=ends)
+
+
+def part(payloads: Packed, *outgoing: Outgoing) -> TurnPart:
+    return WireCarrier(outgoing).part(WIRE.part(TurnPart([], None, None, payloads)), 0)
+
+
+def test_data_that_a_turn_has_released_is_taken() -> None:
+    payloads = Packed.of([b"\x01\x80", b"\x01\x81\xa1n\x02"], is_plain=True)
+    assert part(payloads, OUT).payloads == payloads
+
+
+@pytest.mark.parametrize(
+    ("payloads", "outgoing", "text"),
+    [
+        (Packed(b"ab", [1, 2]), (OUT,), "does not end where"),
+        (Packed(b"", []), (OUT,), "does not end where"),
+        (Packed.of([b"\x01\x80", NAMES_MEMORY]), (OUT,), "names shared memory"),
+        (Packed.of([b"\x01\x80"]), (OUT, OUT), "an event that is not told"),
+        (Packed.of([b"\x01\x80"]), (Outgoing("out", by_reference=False, encoded=True, keys=(("n",),)),), "not told"),
+    ],
+)
+def test_data_that_a_turn_cannot_have_released_is_not_taken(
+    payloads: Packed, outgoing: tuple[Outgoing, ...], text: str
+) -> None:
+    with pytest.raises(FrameError, match=text):
+        part(payloads, *outgoing)
+
+
+def test_a_part_has_data_or_emissions_and_what_is_recorded_has_neither() -> None:
+    payloads = Packed.of([b"\x01\x80"])
+    for wrong in (TurnPart([(0, None, b"\x01\x80", ())], None, None, payloads), TurnPart([], None, RECORD, payloads)):
+        with pytest.raises(FrameError, match=r"comes twice|nothing else"):
+            WireCarrier((OUT,)).part(WIRE.part(wrong), 0)

@@ -183,7 +183,7 @@ class Runner:
         if self.refuses_parts:
             self.log.append(("refused", self.number))
             raise RequestAbandoned
-        self.log.append(("part", self.number, body.emissions, body.state is None))
+        self.log.append(("part", self.number, body.to_emissions(), body.state is None))
         if body.state is not None:
             apply_ops(self.committed, body.state)
 

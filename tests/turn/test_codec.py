@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from routilux.blocks import BLOCK_LIMIT, Block, Keys
 from routilux.messages import Emission, Message, Once, StateOp, TurnFailure, TurnPart, TurnResult
+from routilux.packed import Packed
 from routilux.turn.codec import (
     EXCEPTION_BYTES,
     Delivered,
@@ -49,6 +50,7 @@ emissions = st.lists(
     ),
     max_size=3,
 )
+packed = st.lists(st.binary(min_size=1, max_size=4), min_size=1, max_size=3).map(Packed.of)
 ops = st.lists(
     st.builds(StateOp, st.just("set"), keys, immutable | st.binary(max_size=4).map(values.encode))
     | st.builds(StateOp, st.just("del"), keys, st.none()),
@@ -133,7 +135,7 @@ def test_a_spoiled_result_is_a_result_or_a_frame_error(body: bytes) -> None:
     check_decoder(read_result, encode_body, body)
 
 
-@given(mutated(st.builds(TurnPart, emissions, st.none() | ops).map(wire.part)))
+@given(mutated(st.builds(TurnPart, emissions, st.none() | ops, st.none(), st.none() | packed).map(wire.part)))
 def test_a_spoiled_part_is_a_part_or_a_frame_error(body: bytes) -> None:
     check_decoder(decode_part, wire.part, body)
 

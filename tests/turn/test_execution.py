@@ -359,7 +359,7 @@ def test_a_turn_that_emits_a_lot_is_released_and_its_repetition_drops_what_went_
     worker.begin()
     with pytest.raises(ValueError):
         worker.finish()
-    assert [len(part.emissions) for part in worker.parts] == [COUNT_BOUND, COUNT_BOUND]
+    assert [len(part) for part in worker.parts] == [COUNT_BOUND, COUNT_BOUND]
     fails[0] = False
     worker.begin_again()
     worker.finish()
@@ -391,7 +391,7 @@ def test_a_turn_that_emits_slowly_is_released_by_the_clock() -> None:
     worker = Worker(Does(stream), clock=lambda: now[0])
     worker.run()
 
-    assert [[reference for _, reference, *_ in part.emissions] for part in worker.parts] == [
+    assert [[reference for _, reference, *_ in part.to_emissions()] for part in worker.parts] == [
         [{"n": 0}, {"n": 1}, {"n": 2}]
     ]
 

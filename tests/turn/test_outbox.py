@@ -21,8 +21,9 @@ class Clock:
         return self.now
 
 
-def emission(number: int = 0, encoded: bytes | None = None) -> Emission:
-    return (number, None if encoded else {}, encoded, ())
+def emission(number: int = 0, encoded: bytes | None = None) -> tuple[Emission, bytes | None]:
+    """An emission, and what is encoded of it."""
+    return (number, None if encoded else {}, encoded, ()), encoded
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ def test_shared_memory_counts_for_less_and_that_of_the_first_emission_for_nothin
     assert outbox.add(*emission(0, array_of(100 * BYTES_BOUND * OUTSIDE_SHARE))) is False
     assert [outbox.add(*emission(0, half)), outbox.add(*emission(0, half))] == [False, True]
     outbox.release()
-    outbox.adopt([emission(0, half)], 100.0)
+    outbox.adopt([emission(0, half)[0]], 100.0)
     assert [outbox.add(*emission(0, half)), outbox.add(*emission(0, half))] == [False, True]
 
 
@@ -154,3 +155,46 @@ def test_a_run_and_its_repetition_let_out_every_emission_once(steps: list[tuple[
 
     assert run(0) == list(range(len(steps)))
     assert run(released) == list(range(released, len(steps)))
+
+
+@pytest.mark.parametrize("uniform", [False, True])
+@pytest.mark.parametrize("size", [BYTES_BOUND // 2, BYTES_BOUND * OUTSIDE_SHARE // 2])
+def test_data_alone_is_held_to_the_same_bounds(clock: Clock, *, uniform: bool, size: int) -> None:
+    outbox = Outbox(clock, atomic=False, uniform=uniform)
+    outbox.begin(0)
+    body = b"x" * size if size < BYTES_BOUND else array_of(size)
+    whole: Emission = (0, None, body, ())
+    held = body if uniform else whole
+
+    assert outbox.add(held, body) is False
+    assert outbox.has_outside is (size > BYTES_BOUND)
+    outbox.add(held, body)
+    weighed = outbox.held_bytes
+    taken = outbox.release()
+    outbox.adopt(taken, clock.now)
+
+    assert taken == [held, held]
+    assert outbox.held_bytes == weighed
+    assert outbox.commit() == [held, held]
+
+
+def test_data_kept_by_reference_weighs_nothing(clock: Clock) -> None:
+    outbox = Outbox(clock, atomic=True, uniform=True)
+    outbox.begin(0)
+
+    outbox.add({"n": 1}, None)
+
+    assert (outbox.held_bytes, outbox.has_outside) == (0, False)
+    assert outbox.commit() == [{"n": 1}]
+
+
+def test_a_turn_that_released_all_leaves_no_time_to_the_next_one(clock: Clock) -> None:
+    outbox = Outbox(clock, atomic=False)
+    outbox.begin(0)
+    outbox.add(*emission())
+    outbox.release()
+    outbox.commit()
+
+    clock.now += 2 * SECONDS_BOUND
+
+    assert outbox.add(*emission()) is False, "it has released nothing, so that it emits at its commit"

@@ -344,4 +344,4 @@ def _outcome(worker: Worker, edge: int, do: list[Any], number: int, *, is_tried_
 
 
 def _shape(part: Any) -> tuple[Any, ...]:
-    return [read(emission) for emission in part.emissions], part.state is None
+    return [read(emission) for emission in part.to_emissions()], part.state is None

@@ -128,11 +128,11 @@ class Worker:
             raise self.refuses
         assert self.message is not None
         part = body if self.is_local else decode_part(body)
-        assert weight == max(1, len(part.emissions))
+        assert weight == max(1, len(part))
         self.parts.append(part)
-        self.out += part.emissions
+        self.out += part.to_emissions()
         if part.state is None:
-            self.message = replace(self.message, released=self.message.released + len(part.emissions))
+            self.message = replace(self.message, released=self.message.released + len(part))
         else:
             apply_ops(self.committed, part.state)
             self.message = replace(self.message, released=0)
