@@ -151,7 +151,7 @@ class BatchExecution(TurnExecution):
         if self._steps is not None:
             return Ran.APART if self.advance() else Ran.STOPPED
         route, payloads, start = self._route, self._payloads, self._block.start
-        handler, pick, decode = route.handler, route.pick, self._decode
+        call, decode = route.call, self._decode
         clock, mark, note, ran, first = watch
         ran, first = ran - start, first - start
         ats, ends, out = self._ats, self._ends, self._out
@@ -165,7 +165,7 @@ class BatchExecution(TurnExecution):
                 self._at = at
                 if note is not None:
                     note(ran + at, now, first + at)
-                if pick is None:
+                if call is None:
                     returned = self._call_handler()
                 else:
                     payload = payloads[at]
@@ -173,11 +173,11 @@ class BatchExecution(TurnExecution):
                     if data.__class__ is not dict:
                         data = decode(payload)
                     try:
-                        picked = pick(data)
-                    except KeyError:  # a parameter did not come: `bind` finds out which
-                        returned = self._call_handler()
-                    else:
-                        returned = handler(*picked)
+                        returned = call(data)
+                    except KeyError:
+                        if route.has_all(data):
+                            raise
+                        returned = self._call_handler()  # `bind` finds out which did not come
                 if not mark[0]:
                     return Ran.COPIED
                 if self._is_marked or returned is not None:

@@ -263,15 +263,15 @@ class TurnExecution:
                 steps = self._steps
                 if steps is None:
                     route, data = self._route, self._message.payload
-                    if route.pick is None or data.__class__ is not dict:
+                    if route.call is None or data.__class__ is not dict:
                         returned = self._call_handler()
                     else:
                         try:
-                            picked = route.pick(data)
-                        except KeyError:  # a parameter did not come: `bind` finds out which
-                            returned = self._call_handler()
-                        else:
-                            returned = route.handler(*picked)
+                            returned = route.call(data)
+                        except KeyError:
+                            if route.has_all(data):
+                                raise
+                            returned = self._call_handler()  # `bind` finds out which did not come
                     if returned is not None and isinstance(returned, RUNNABLE):
                         steps = self._steps = Steps(self._checked(returned))
                 is_over = steps is None or self._advance_steps(steps)
@@ -336,14 +336,8 @@ class TurnExecution:
         else:
             # One that came before its slot had connections, from outside, is in no set.
             data = route.uniting.unite(parts_of(self._message), self._decode)
-        pick = route.pick
-        if pick is not None:
-            try:
-                picked = pick(data)
-            except KeyError:
-                pass  # a parameter did not come: `bind` finds out which
-            else:
-                return route.handler(*picked)
+        if route.call is not None and route.has_all(data):
+            return route.call(data)
         if encoded is None:
             # A copy: other receivers have the same dict, and so has the next try of this message.
             data = data.copy()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from routilux.turn.calling import Call
 from routilux.turn.codec import Codec
 from routilux.turn.gather import Gather
 from routilux.turn.outbox import Outbox
@@ -42,7 +43,8 @@ class Route:
         slot: the slot's name, for errors.
         handler: what is called.
         bind: turns data into its arguments.
-        pick: does the same for data that is complete and needs nothing done to it, see `Binds`.
+        call: calls the handler with data that is complete and needs nothing done to it; None: it is to be bound.
+        names: what it finds there.
         gather: what the slot gathers with; None where it keeps nothing.
         mapping: pairs of (parameter that comes, parameter it becomes); none where several messages are handled in one.
         uniting: what makes one dict of several messages; None where each is handled by itself.
@@ -52,11 +54,16 @@ class Route:
     slot: str
     handler: Callable[..., Any]
     bind: Callable[[dict[str, Any]], tuple[Iterable[Any], Mapping[str, Any]]]
-    pick: Callable[[dict[str, Any]], tuple[Any, ...]] | None
+    call: Call | None
+    names: frozenset[str]
     gather: Gather | None
     mapping: tuple[tuple[str, str], ...]
     uniting: Uniting | None = None
     is_async: bool = False
+
+    def has_all(self, data: dict[str, Any]) -> bool:
+        """Whether `call` finds all that it looks for: then a `KeyError` comes from the handler itself."""
+        return self.names <= data.keys()
 
 
 @dataclass(frozen=True, slots=True)

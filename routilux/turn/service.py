@@ -17,6 +17,7 @@ from routilux.model import state_policy
 from routilux.model.function import FunctionRoutine
 from routilux.model.merging import is_united
 from routilux.turn.batch import BatchExecution
+from routilux.turn.calling import call_by_position
 from routilux.turn.codec import Codec
 from routilux.turn.execution import TurnExecution
 from routilux.turn.gather import Gather, make_gather, slot_key
@@ -243,11 +244,13 @@ class RoutineService:
             if is_united(slot.merge_strategy):
                 uniting = Uniting(slot, self._incoming)
             mapping = () if uniting is not None else way.mapping
+            names = None if gather is not None else slot.binding.positions_renamed(mapping)
             routes[edge] = Route(
                 slot=slot.name,
                 handler=slot.handler,
                 bind=slot.binding.bind,
-                pick=None if gather is not None else slot.binding.pick_renamed(mapping),
+                call=None if names is None else call_by_position(slot.handler, names),
+                names=frozenset(names or ()),
                 gather=gather,
                 mapping=mapping,
                 uniting=uniting,

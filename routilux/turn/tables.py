@@ -48,15 +48,12 @@ class Outgoing(NamedTuple):
 class Binds(Protocol):
     """How a handler takes its data."""
 
-    @property
-    def pick(self) -> Callable[[dict[str, Any]], tuple[Any, ...]] | None:
-        """A built-in short cut to `bind` for handlers that take all their arguments by position.
+    def positions_renamed(self, mapping: tuple[tuple[str, str], ...]) -> tuple[str, ...] | None:
+        """Give the names under which a handler's arguments come, by position; None where `bind` has to be asked.
 
-        It gives these arguments, and raises `KeyError` where `bind` is to be asked instead.
+        Args:
+            mapping: pairs of (name that comes, name it becomes).
         """
-
-    def pick_renamed(self, mapping: tuple[tuple[str, str], ...]) -> Callable[[dict[str, Any]], tuple[Any, ...]] | None:
-        """As `pick`, of data that comes under other names: pairs of (name that comes, name it becomes)."""
 
     @property
     def is_async(self) -> bool:

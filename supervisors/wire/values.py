@@ -123,16 +123,12 @@ def encode_plain(value: Any, path: str = "value") -> bytes | None:
 
 def encode_parameters(data: dict[str, Any], path: str = "value") -> bytes | None:
     """As `encode_plain`, of a dict of which all keys are text, which is not looked at."""
-    if len(data) <= _FEW:
+    for part in data.values():
         # A class that is pretended is not encoded below.
-        inner: object = None
-        for part in data.values():
-            if part.__class__ not in _USUAL:
-                if inner is not None or not _is_flat(part):
-                    return encode_plain(data, path)
-                inner = part  # the only one: no container is met twice
-    elif not _USUAL.issuperset(map(type, data.values())):
-        return encode_plain(data, path)
+        if part.__class__ not in _USUAL:
+            if not _holds_one_flat(data):
+                return encode_plain(data, path)
+            break
     try:
         packed = _pack(data)
     except Exception:  # noqa: BLE001 - as above
@@ -260,6 +256,12 @@ def _plain_size(value: Any) -> int:
     elif kind is not list:
         return _NOT_PLAIN
     return _container_size(value, set(), _DEPTH)
+
+
+def _holds_one_flat(data: dict[str, Any]) -> bool:
+    """Whether a small dict holds one small flat dict, and nothing else that is no plain value: none is met twice."""
+    inner = [part for part in data.values() if part.__class__ not in _USUAL]
+    return len(data) <= _FEW and len(inner) == 1 and _is_flat(inner[0])
 
 
 def _is_flat(value: Any) -> bool:

@@ -21,12 +21,9 @@ def call(handler: Callable[..., Any], data: dict[str, Any]) -> Any:
     binding = compile_binding(handler, "slot 'in'")
     args, kwargs = binding.bind(data)
     result = handler(*args, **kwargs)
-    if binding.pick is not None:
-        try:
-            picked = binding.pick(data)
-        except KeyError:
-            return result  # `bind` knows what is to be done about what did not come
-        assert handler(*picked) == result, "the short cut leads elsewhere"
+    names = binding.positions
+    if names is not None and data.keys() >= set(names):  # else `bind` knows what is to be done
+        assert handler(*(data[name] for name in names)) == result, "the short cut leads elsewhere"
     return result
 
 
@@ -205,13 +202,10 @@ def test_only_a_plain_function_without_defaults_has_a_short_cut() -> None:
         return data_and_more(**kwargs)
 
     for handler in (data_and_more, Owner.static, Owner.of_class, one, lambda a, b: (a, b)):
-        pick = compile_binding(handler, "").pick
-        assert pick is not None
-        with pytest.raises(KeyError):
-            pick({"more": 2, "b": 2})
+        assert compile_binding(handler, "").positions
     for other in (by_names_alone, Owner(), Owner().method, by_name, by_position, nothing, whole, everything):
-        assert compile_binding(other, "").pick is None
-    assert compile_binding(functools.partial(data_and_more, 1), "").pick is None
+        assert compile_binding(other, "").positions is None
+    assert compile_binding(functools.partial(data_and_more, 1), "").positions is None
 
 
 NAMES = st.sampled_from("abcd")
@@ -223,25 +217,23 @@ def test_the_short_cut_past_a_mapping_leads_where_the_mapping_does(
 ) -> None:
     mapping = tuple(dict(pairs).items())
     binding = compile_binding(lambda a, b: (a, b), "")
-    pick = binding.pick_renamed(mapping)
-    if pick is None:
+    names = binding.positions_renamed(mapping)
+    if names is None:
         assert mapping
         return
-    try:
-        picked = pick(data)
-    except KeyError:
+    if not data.keys() >= set(names):
         return  # left to the long way
     args, kwargs = binding.bind(rename(data, mapping))
-    assert picked == (*args, *kwargs.values())
+    assert [data[name] for name in names] == [*args, *kwargs.values()]
 
 
 def test_a_mapping_by_which_a_parameter_has_one_source_has_a_short_cut() -> None:
     binding = compile_binding(lambda a, b: (a, b), "")
-    assert binding.pick_renamed((("x", "a"),)) is not None
-    assert binding.pick_renamed((("a", "b"), ("b", "a"))) is not None
+    assert binding.positions_renamed((("x", "a"),)) == ("x", "b")
+    assert binding.positions_renamed((("a", "b"), ("b", "a"))) == ("b", "a")
     for mapping in [(("a", "b"),), (("x", "a"), ("y", "a"))]:
-        assert binding.pick_renamed(mapping) is None
-    assert compile_binding(everything, "").pick_renamed((("x", "a"),)) is None
+        assert binding.positions_renamed(mapping) is None
+    assert compile_binding(everything, "").positions_renamed((("x", "a"),)) is None
 
 
 def test_what_a_binding_takes_can_be_asked_without_calling() -> None:
@@ -362,6 +354,4 @@ def test_a_binding_travels_without_code_and_takes_data_as_before(
         binding.takes_any,
     )
     assert arrived.bind(data) == binding.bind(data)
-    assert (arrived.pick is None) is (binding.pick is None)
-    if binding.pick is not None:
-        assert arrived.pick(data) == binding.pick(data)
+    assert arrived.positions == binding.positions
