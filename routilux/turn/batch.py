@@ -168,10 +168,10 @@ class BatchExecution(TurnExecution):
                 if call is None:
                     returned = self._call_handler()
                 else:
-                    payload = payloads[at]
-                    data = payload if payload.__class__ is dict else decode_plain(payload)
+                    data = payloads[at]
                     if data.__class__ is not dict:
-                        data = decode(payload)
+                        plain = decode_plain(data)
+                        data = plain if plain.__class__ is dict else decode(data)
                     try:
                         returned = call(data)
                     except KeyError:

@@ -237,7 +237,7 @@ class TurnExecution:
             # As below: nearly all data is plain, and a turn that emits much does little else.
             body = encode_parameters(data, self._sent_path)
             if body is not None:
-                if outbox.add(body, body):
+                if outbox.add_plain(body):
                     self._release()
                 return
         held, body = self._hold(event, data)

@@ -110,6 +110,18 @@ class Outbox:
             self._due = now + SECONDS_BOUND
         return now >= self._due or count >= COUNT_BOUND or self._bytes >= BYTES_BOUND
 
+    def add_plain(self, body: bytes) -> bool:
+        """As `add`, of data that is encoded and plain, where data alone is held: of nearly all that is sent."""
+        if self.is_atomic:
+            return self.add(body, body)
+        held = self._held
+        held.append(body)
+        self._bytes = size = self._bytes + len(body)
+        now = self.clock()
+        if self._due is None:
+            self._due = now + SECONDS_BOUND
+        return now >= self._due or len(held) >= COUNT_BOUND or size >= BYTES_BOUND
+
     def adopt(self, held: list[Any], since: float) -> None:
         """Take over what the present turn has emitted, as it is held here, the first of it at clock reading `since`."""
         self._held = held

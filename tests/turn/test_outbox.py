@@ -198,3 +198,23 @@ def test_a_turn_that_released_all_leaves_no_time_to_the_next_one(clock: Clock) -
     clock.now += 2 * SECONDS_BOUND
 
     assert outbox.add(*emission()) is False, "it has released nothing, so that it emits at its commit"
+
+
+@pytest.mark.parametrize("atomic", [False, True])
+@pytest.mark.parametrize(("size", "seconds"), [(1, 0.0), (BYTES_BOUND // 3, 0.0), (1, SECONDS_BOUND / 4)])
+def test_plain_data_has_the_same_bounds_however_it_is_added(
+    clock: Clock, size: int, seconds: float, *, atomic: bool
+) -> None:
+    body = b"\x01" * size
+    asked = []
+    for add_plain in (False, True):
+        outbox = Outbox(clock, atomic=atomic, uniform=True)
+        outbox.begin(0)
+        asked.append([])
+        for _ in range(COUNT_BOUND + 1):
+            clock.now += seconds
+            asked[-1].append(outbox.add_plain(body) if add_plain else outbox.add(body, body))
+            if asked[-1][-1] and not atomic:
+                outbox.release()
+    assert asked[0] == asked[1]
+    assert True in asked[0]

@@ -221,8 +221,12 @@ class Inbound:
     def call_off(self) -> None:
         """Have the deputy listen no more, where it does: it looks again, as ever, whether it is needed."""
         self.is_listened_to = False
-        if self._calling_off is not None:
+        if self._calling_off is None:
+            return
+        try:
             os.write(self._calling_off[1], b"\0")
+        except OSError as error:  # a request has closed it: as the channel, see `leave_unheard`
+            leave_unheard(error)
 
     def _wait_for(self, is_met: Callable[[], bool]) -> None:
         """Read the channel until something is so."""
