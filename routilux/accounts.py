@@ -236,6 +236,7 @@ class Account:
         """How much of `handled` was taken by `Holdings.fetch_times_held`; what follows is of those since."""
         self.seconds = 0.0
         self.longest = 0.0
+        """What one of all its turns took at most."""
         self.samples: list[tuple[float, float]] = []
         """Of every so-manieth turn, the seconds it took, and those its message had waited: all the time since it was
         sent, but for the turn itself."""

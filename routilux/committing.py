@@ -27,6 +27,10 @@ from supervisors.mailbox import Mailbox
 from supervisors.places.base import Finished
 from supervisors.wire.outside import Leased
 
+_LOOKED_AT = 32
+"""Turns that are looked at together for one that took longer than all before (arbitrary: mostly all of these did not
+take as long)."""
+
 
 class Committing(Merging):
     """The holdings of a job, with the commits of its turns."""
@@ -271,13 +275,11 @@ class Committing(Merging):
         account.handled += count
         account.seconds += ats[-1] - began_at
         if ats[-1] - began_at > account.longest:  # or none of them can have taken longer
-            account.longest = max(account.longest, *map(sub, ats, chain((began_at,), ats)))
-        begun = [began_at, *ats]
-        samples = [
-            (ats[at] - begun[at], begun[at] - block.find_sent_at(block.start + at)) for at in range(first, count, every)
-        ]
-        account.samples += samples
-        account.next_sample += len(samples) * every
+            account.longest = _find_longest(began_at, ats, account.longest)
+        for at in range(first, count, every):
+            begun = ats[at - 1] if at else began_at
+            account.samples.append((ats[at] - begun, begun - block.find_sent_at(block.start + at)))
+            account.next_sample += every
 
     def _emit(
         self,
@@ -354,6 +356,16 @@ class Committing(Merging):
 
 def _is_of_block(entry: Finished) -> bool:
     return isinstance(entry[1], TurnResults)
+
+
+def _find_longest(began_at: float, ats: Sequence[float], known: float) -> float:
+    """Give what one of the turns took at most that ended at `ats`, or what is known, if that is more."""
+    for first in range(0, len(ats), _LOOKED_AT):
+        some = ats[first : first + _LOOKED_AT]
+        if some[-1] - began_at > known:
+            known = max(known, *map(sub, some, chain((began_at,), some)))
+        began_at = some[-1]
+    return known
 
 
 def _events_of(emissions: list[Emission]) -> tuple[int, ...]:

@@ -306,6 +306,21 @@ def test_of_a_routine_s_first_block_no_more_turns_are_samples_than_of_one_that_f
         assert len(time.samples) == pytest.approx(SAMPLES, abs=SAMPLES // 4)
 
 
+@given(st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=80), min_size=1, max_size=4))
+def test_the_longest_turn_of_all_blocks_is_found(told: list[list[int]]) -> None:
+    books = Books()
+    books.fill(sum(map(len, told)))
+    longest = 0.0
+    for took in told:
+        [(first, _block)] = books.ledger.take_blocks(books.b, len(took))
+        ats = list(itertools.accumulate(map(float, took), initial=books.now))
+        books.now = ats[-1]
+        results = TurnResults(ats[0], ats[1:], [], [0] * len(took))
+        assert books.ledger.commit(books.b, 0, [(first, results, 0.0, books.now)])
+        longest = max(longest, *took)
+        assert books.b.longest == longest
+
+
 def test_what_is_told_of_in_parts_is_taken_as_one_where_it_waits_together_and_each_has_waited_its_own_time() -> None:
     books = Books()
     books.fill(6)

@@ -31,7 +31,7 @@ class Times(NamedTuple):
         routine: index of the routine.
         turns: how many there were.
         seconds: what they took together.
-        longest: what one of them took at most.
+        longest: what one took at most, of these and all before: who had to know it of these alone would look at each.
         samples: of the first and of every so-manieth, the seconds it took, and those its message had waited.
     """
 
