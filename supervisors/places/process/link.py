@@ -28,6 +28,7 @@ from itertools import zip_longest
 from supervisors.errors import FrameError
 from supervisors.places.base import Lost
 from supervisors.places.process.page import PageView
+from supervisors.places.process.runs import Runs
 
 WINDOW_SECONDS = 0.01
 """Work that a worker should hold, in seconds: twice as long as a thread of the program may have to wait for the
@@ -52,7 +53,7 @@ class Link:
         self.doubted = doubted
         """How many more requests it gets one at a time; after its end, how many the next incarnation gets so."""
         self._window = 1
-        self._outstanding: list[int] = []
+        self._outstanding = Runs()
         self._is_filling = True
         """Whether it was half empty, or more, when some were sent, and not full since."""
         self._average: float | None = None
@@ -60,7 +61,7 @@ class Link:
 
     def __len__(self) -> int:
         """Requests in the worker's hands."""
-        return len(self._outstanding)
+        return self._outstanding.count
 
     @property
     def window(self) -> int:
@@ -70,11 +71,11 @@ class Link:
     @property
     def room(self) -> int:
         """Requests that the worker should get now, over those it has."""
-        return max(0, self.window - len(self._outstanding)) if self._is_filling or self._is_low else 0
+        return max(0, self.window - self._outstanding.count) if self._is_filling or self._is_low else 0
 
     @property
     def _is_low(self) -> bool:
-        return 2 * len(self._outstanding) <= self.window
+        return 2 * self._outstanding.count <= self.window
 
     @property
     def outstanding(self) -> tuple[int, ...]:
@@ -84,13 +85,13 @@ class Link:
     @property
     def oldest(self) -> int | None:
         """The number that is to be reported next; None if it holds none."""
-        return self._outstanding[0] if self._outstanding else None
+        return self._outstanding.oldest
 
     def send(self, seqs: Iterable[int]) -> None:
         """Note that `seqs` are on their way to the worker."""
         self._is_filling |= self._is_low
-        self._outstanding.extend(seqs)
-        self._is_filling &= len(self._outstanding) < self.window
+        self._outstanding.add(seqs)
+        self._is_filling &= self._outstanding.count < self.window
 
     def done(self, seqs: list[int], seconds: list[float]) -> list[float]:
         """Note that `seqs` were run, and how long each took; gives that as far as it can be believed.
@@ -105,11 +106,9 @@ class Link:
 
     def done_together(self, first: int, count: int, seconds: float) -> float:
         """Note that `count` requests from `first` on were run, and how long all of them took; as `done`."""
-        outstanding = self._outstanding
-        # Numbers grow from one request to the next, so where the first and the last are these, all between them are.
-        if not 0 < count <= len(outstanding) or outstanding[0] != first or outstanding[count - 1] != first + count - 1:
+        if count <= 0 or not self._outstanding.try_take(range(first, first + count)):
             raise FrameError(self._breach(first, f"{count} done"))
-        self._drop(count)
+        self._note_reported(count)
         (seconds,) = _believable([seconds])
         self._learn(seconds / count, count)
         return seconds
@@ -120,7 +119,7 @@ class Link:
         Raises:
             FrameError: it is not the oldest one outstanding.
         """
-        if not self._outstanding or self._outstanding[0] != seq:
+        if self.oldest != seq:
             raise FrameError(self._breach(seq, "a part"))
 
     def failed(self, seq: int, seconds: float) -> tuple[int, ...]:
@@ -129,7 +128,7 @@ class Link:
         (seconds,) = _believable([seconds])
         self._learn(seconds, 1)
         self.epoch += 1
-        return self._take_all()
+        return self._outstanding.take_all()
 
     def parked(self, seq: int | None) -> tuple[int, ...]:
         """Note that it is held on `seq`, or on none; give the numbers behind, which are back.
@@ -140,8 +139,8 @@ class Link:
         if seq is not None and self.oldest != seq:
             raise FrameError(self._breach(seq, "a hold"))
         kept = () if seq is None else (seq,)
-        returned = self._take_all()[len(kept) :]
-        self._outstanding.extend(kept)
+        returned = self._outstanding.take_all()[len(kept) :]
+        self._outstanding.add(kept)
         self.epoch += 1
         return returned
 
@@ -150,7 +149,9 @@ class Link:
 
         So is what came back with that, `returned`.
         """
-        self._outstanding[:0] = (*seqs, *returned)
+        behind = self._outstanding.take_all()
+        for numbers in (seqs, returned, behind):
+            self._outstanding.add(numbers)
         self._returned -= len(seqs)
 
     def lose(self, page: PageView) -> Lost:
@@ -173,7 +174,7 @@ class Link:
 
         What is behind it may have been begun before the end came.
         """
-        held = self._take_all()
+        held = self._outstanding.take_all()
         if seq not in held:
             return Lost(None, (), held)
         at = held.index(seq)
@@ -195,30 +196,23 @@ class Link:
 
     def _split(self, page: PageView) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Give what had run and was not reported, and the rest."""
-        held = self._take_all()
+        held = self._outstanding.take_all()
         count = min(max(0, page.ran - self._returned), len(held))
         return held[:count], held[count:]
 
-    def _take_all(self) -> tuple[int, ...]:
-        held = tuple(self._outstanding)
-        self._outstanding.clear()
-        return held
-
     def _take(self, seqs: list[int], what: str) -> None:
-        oldest = self._outstanding[: len(seqs)]
-        if oldest != seqs:
-            raise FrameError(self._breach(next(seq for seq, due in zip_longest(seqs, oldest) if seq != due), what))
-        self._drop(len(seqs))
+        if not self._outstanding.try_take(seqs):
+            wrong = next(seq for seq, due in zip_longest(seqs, self._outstanding) if seq != due)
+            raise FrameError(self._breach(wrong, what))
+        self._note_reported(len(seqs))
 
-    def _drop(self, count: int) -> None:
-        """Hold the oldest `count` no more: they were reported."""
-        del self._outstanding[:count]
+    def _note_reported(self, count: int) -> None:
         self._returned += count
         if self.doubted:
             self.doubted = max(0, self.doubted - count)
 
     def _breach(self, seq: int, what: str) -> str:
-        expected = f"request {self._outstanding[0]}" if self._outstanding else "nothing, as it holds no request"
+        expected = f"request {self.oldest}" if self._outstanding.count else "nothing, as it holds no request"
         return f"it reported {what} for request {seq}, expected {expected}"
 
     def _learn(self, mean: float, count: int) -> None:
