@@ -19,6 +19,7 @@ from routilux.facts import TOGETHER_SHARE, Commits, Fact
 from routilux.ids import STEP, key_of_child, key_of_turn, to_bytes
 from routilux.merging import Merging
 from routilux.messages import Emission, Payload, TurnPart, TurnResults
+from routilux.moments import Moments
 from routilux.packed import Packed
 from routilux.tracking.meters import SAMPLES
 from routilux.turn.state import apply_ops
@@ -273,8 +274,9 @@ class Committing(Merging):
         account.sample_every = every = max(account.sample_every, count // SAMPLES | 1)
         first = account.next_sample - account.handled - 1
         account.handled += count
-        account.seconds += ats[-1] - began_at
-        if ats[-1] - began_at > account.longest:  # or none of them can have taken longer
+        seconds = ats[-1] - began_at
+        account.seconds += seconds
+        if seconds > account.longest:  # or none of them can have taken longer
             account.longest = _find_longest(began_at, ats, account.longest)
         for at in range(first, count, every):
             begun = ats[at - 1] if at else began_at
@@ -358,10 +360,11 @@ def _is_of_block(entry: Finished) -> bool:
     return isinstance(entry[1], TurnResults)
 
 
-def _find_longest(began_at: float, ats: Sequence[float], known: float) -> float:
+def _find_longest(began_at: float, ats: list[float] | Moments, known: float) -> float:
     """Give what one of the turns took at most that ended at `ats`, or what is known, if that is more."""
-    for first in range(0, len(ats), _LOOKED_AT):
-        some = ats[first : first + _LOOKED_AT]
+    times = ats.to_list() if isinstance(ats, Moments) else ats
+    for first in range(0, len(times), _LOOKED_AT):
+        some = times[first : first + _LOOKED_AT]
         if some[-1] - began_at > known:
             known = max(known, *map(sub, some, chain((began_at,), some)))
         began_at = some[-1]

@@ -9,6 +9,7 @@ import msgspec
 
 from routilux.blocks import Keys
 from routilux.ids import to_bytes
+from routilux.moments import Moments
 from supervisors.reasons import Reason
 
 FACTS_BATCH = 512
@@ -67,7 +68,7 @@ class Commits(msgspec.Struct, frozen=True, gc=False):
     keys: Keys
     start: int
     began_at: float
-    ats: list[float]
+    ats: list[float] | Moments
     events: tuple[int, ...]
     each: list[tuple[int, ...]] | None = None
 

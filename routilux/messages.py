@@ -12,6 +12,7 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 
 from routilux.ids import key_of_keys, to_id
+from routilux.moments import Moments
 from routilux.packed import Packed
 from supervisors.reasons import ErrorRecord
 
@@ -176,7 +177,7 @@ class TurnResults(msgspec.Struct, array_like=True, gc=False):
 
     Args:
         began_at: clock reading when the first began; each other one began as the one before ended.
-        ats: when each ended.
+        ats: when each ended; on its way from a process packed (`moments`).
         emissions: of all of them, in order.
         ends: for each, how many of these had been emitted by its end; none where each has emitted one.
         payloads: in the place of the emissions, where the routine has one event and all who receive it take the same
@@ -185,7 +186,7 @@ class TurnResults(msgspec.Struct, array_like=True, gc=False):
     """
 
     began_at: float
-    ats: list[float]
+    ats: list[float] | Moments
     emissions: list[Emission]
     ends: list[int]
     payloads: list[Payload] | Packed | None = None

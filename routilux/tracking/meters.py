@@ -13,6 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from routilux.facts import Commits, Fact
+from routilux.moments import Moments
 from routilux.tracking.sketch import Histogram, Sketch
 
 RECENT_SECONDS = 60
@@ -193,5 +194,5 @@ def _count_by_second(fact: Fact | Commits, paused: float) -> Iterable[tuple[int,
     return Counter(int(at - paused) for at in times).items()
 
 
-def _times_of(fact: Fact | Commits) -> Sequence[float]:
+def _times_of(fact: Fact | Commits) -> Sequence[float] | Moments:
     return fact.ats if isinstance(fact, Commits) else (fact.at,)

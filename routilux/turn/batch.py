@@ -224,13 +224,14 @@ class BatchExecution(TurnExecution):
             ends = [end - start for end in ends]
         self._taken = stop
         states = [(turn - first, ops) for turn, ops in self._states if turn < stop]
+        times = self._incarnation.codec.times(ats)
         del self._states[: len(states)]
         if self._is_uniform:
             # Of what is encoded on a thread some may hold shared memory.
             payloads = Packed.of(emitted, is_plain=self._is_all_plain) if emitted and not self._is_local else emitted
-            results = TurnResults(began_at, ats, NOTHING, ends, payloads or None, states)
+            results = TurnResults(began_at, times, NOTHING, ends, payloads or None, states)
         else:
-            results = TurnResults(began_at, ats, emitted, ends, None, states)
+            results = TurnResults(began_at, times, emitted, ends, None, states)
         return self._first - self._block.start + first, results, ats[-1] - began_at, ats[-1]
 
     def take_rest(self, behind: bool) -> tuple[int, Block]:  # noqa: FBT001

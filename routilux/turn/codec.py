@@ -10,7 +10,6 @@ Boot: a map of key to immutable value, encoded bytes or list of encoded chunks.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, NamedTuple, Protocol, TypeVar
 
@@ -19,6 +18,7 @@ import msgspec
 from routilux.blocks import BLOCK_BYTES, Block, Keys, Lineage
 from routilux.ids import KEY_BYTES
 from routilux.messages import Message, Once, StateOp, TurnFailure, TurnPart, TurnResult, TurnResults, parts_of
+from routilux.moments import Moments, pack
 from routilux.packed import Packed
 from routilux.turn.state import IMMUTABLE_TYPES, RESERVED_PREFIX, STAT_PREFIX, Committed, to_stored
 from routilux.turn.values import PICKLED, ValueCodec
@@ -64,6 +64,9 @@ class Codec(Protocol):
     def changes(self, ops: list[StateOp]) -> tuple[Any, int]:
         """Write what one of many turns has changed; with its bytes, where they are to be sent."""
 
+    def times(self, ats: list[float]) -> Any:
+        """Write when turns ended."""
+
     def failure(self, record: ErrorRecord, error: BaseException, *, is_retryable: bool) -> Any:
         """Write how a turn failed."""
 
@@ -100,6 +103,10 @@ class LocalCodec:
     def changes(self, ops: list[StateOp]) -> tuple[list[StateOp], int]:
         """The changes."""
         return ops, 0
+
+    def times(self, ats: list[float]) -> list[float]:
+        """The times."""
+        return ats
 
     def failure(self, record: ErrorRecord, error: BaseException, *, is_retryable: bool) -> TurnFailure:
         """The failure, with the exception itself."""
@@ -167,21 +174,20 @@ class WireResult(TurnResult):
 class WireResults(TurnResults, forbid_unknown_fields=True):
     """`TurnResults` as they are read from a process."""
 
-    ats: list[float]
+    ats: bytes  # type: ignore[assignment]  # until it is read
     emissions: list[WireEmission]  # type: ignore[assignment]  # narrower
     ends: list[Annotated[int, msgspec.Meta(ge=0)]]
     payloads: Packed | None = None
     states: list[tuple[Annotated[int, msgspec.Meta(ge=0)], list[WireOp]]] = []  # type: ignore[assignment]  # noqa: RUF012  narrower; msgspec makes one each time
 
     def __post_init__(self) -> None:
-        ats, ends = self.ats, self.ends
+        self.ats = ats = Moments(self.began_at, self.ats)  # type: ignore[assignment]
+        ends = self.ends
         emitted = len(self.payloads or self.emissions)
-        if not ats or (emitted != len(ats) if not ends else not self._fit(ends, emitted)):
+        if emitted != len(ats) if not ends else not self._fit(ends, emitted):
             raise ValueError("columns that do not belong together")
         if self.payloads is not None and not self.payloads.is_sound:
             raise ValueError("data that does not end where it is said to")
-        if not self.began_at <= ats[0] or not math.isfinite(sum(ats)) or ats != sorted(ats):
-            raise ValueError("a clock that goes back")
         turns = [turn for turn, _ops in self.states]
         if turns and (turns != sorted(set(turns)) or turns[-1] >= len(ats)):
             raise ValueError("changes of turns that were not run")
@@ -252,6 +258,10 @@ class WireCodec:
         except _NOT_NATIVE:
             encoded = _encoder.encode(_carried(ops, self._values))
         return msgspec.Raw(encoded), len(encoded)
+
+    def times(self, ats: list[float]) -> memoryview[float]:
+        """Write times, to be read as `Moments`."""
+        return pack(ats)
 
     def failure(self, record: ErrorRecord, error: BaseException, *, is_retryable: bool) -> bytes:
         """Write a failure for `decode_failure`; the exception is in it if it comes back from its bytes."""

@@ -12,6 +12,7 @@ import pytest
 from routilux import ErrorHandler, Flow, JobState, Routine
 from routilux.messages import TurnResult, TurnResults
 from routilux.turn import codec
+from routilux.turn.codec import WireCodec
 from routilux.turn.values import PICKLED
 from supervisors.wire.frames import DoneBatch, encode_frame
 from supervisors.wire.outside import here
@@ -124,7 +125,8 @@ def tell_of_a_batch() -> None:
     port: Any = here.space.port  # type: ignore[union-attr]
     port._outbound.flush()
     now = time.monotonic()
-    results = TurnResults(now, [now], [], [1], [PICKLED.encode({"n": BAD}, "payload")])
+    payload = PICKLED.encode({"n": BAD}, "payload")
+    results = TurnResults(now, WireCodec().times([now]), [], [1], [payload])  # type: ignore[arg-type]  as it travels
     os.write(own_channel(), encode_frame(DoneBatch(port.seq, results, 0.0), 1))
     port.confirm(b"")  # waits for its end
 

@@ -25,7 +25,7 @@ WIRE = WireCodec()
 def told(began_at: float, *ats: float, payloads: Packed | None = None, ends: tuple[int, ...] = ()) -> WireResults:
     """Give results as a worker tells them, read as a place reads them."""
     packed = payloads or Packed.of([PICKLED.encode({"n": 1}, "payload") for _ in ats])
-    results = TurnResults(began_at, list(ats), [], list(ends), packed)
+    results = TurnResults(began_at, WireCodec().times(list(ats)), [], list(ends), packed)  # type: ignore[arg-type]  as it travels
     read: WireResults = decode_body(encode_body(results), WireResults)
     return read
 
@@ -45,6 +45,12 @@ def test_turns_that_have_ended_by_now_are_taken() -> None:
 def test_times_that_cannot_be_are_not_taken(began_at: float, at: float) -> None:
     with pytest.raises(FrameError, match="have ended by"):
         check(told(began_at, at))
+
+
+@pytest.mark.parametrize("times", [(), (NOW - 1.0,), (NOW - 3.0, math.nan)])
+def test_turns_that_ended_before_they_began_or_never_are_not_taken(times: tuple[float, ...]) -> None:
+    with pytest.raises(FrameError):
+        told(NOW, *times)
 
 
 NAMES_MEMORY = bytes([OUTSIDE_TAG]) + b"somewhere"
