@@ -409,6 +409,7 @@ class TurnExecution:
                 return
             weight, is_all_plain = outbox.weight, outbox.is_all_plain
             self._port.part(self._write_part(outbox.release(), None, is_all_plain), weight)
+            outbox.note_released()
         except BaseException as error:
             self._broken = error
             raise

@@ -158,10 +158,16 @@ class Outbox:
         return max(len(self._held), self._bytes * FULL_WEIGHT // BYTES_BOUND)
 
     def release(self) -> list[Any]:
-        """Take what is held, to be let out before the commit."""
-        held = self._empty()
+        """Take what is held, to be let out before the commit; `note_released` follows when it is out."""
+        return self._empty()
+
+    def note_released(self) -> None:
+        """Let the seconds begin anew: what was released has found its room, for which its turn may have waited long.
+
+        Were they counted from before that, the next emission would be released alone, and cost its receiver what a
+        thousand together do.
+        """
         self._due = self.clock() + SECONDS_BOUND
-        return held
 
     def commit_step(self) -> list[Any]:
         """Take what is held, to be let out by a step's commit, as `commit`; what comes again is still to be dropped."""

@@ -396,6 +396,24 @@ def test_a_turn_that_emits_slowly_is_released_by_the_clock() -> None:
     ]
 
 
+def test_no_emission_is_released_alone_because_the_release_before_it_waited_for_room() -> None:
+    now = [0.0]
+
+    class Waiting(Worker):
+        def part(self, body: Any, weight: int) -> None:
+            super().part(body, weight)
+            now[0] += 2.0 * SECONDS_BOUND
+
+    def stream(self: Does) -> None:
+        for n in range(COUNT_BOUND + 5):
+            self.emit("out", n=n)
+
+    worker = Waiting(Does(stream), clock=lambda: now[0])
+    worker.run()
+
+    assert list(map(len, worker.parts)) == [COUNT_BOUND]
+
+
 def test_a_turn_whose_release_was_refused_fails_even_if_its_handler_swallows_that(is_local: bool) -> None:
     class GivenUp(BaseException):
         pass

@@ -93,6 +93,8 @@ def test_seconds_count_from_the_first_emission_and_then_from_the_last_release(cl
     clock.now += SECONDS_BOUND * 0.2
     assert outbox.add(*emission()) is True
     outbox.release()
+    clock.now += SECONDS_BOUND * 2.0  # for which it waited for room
+    outbox.note_released()
     assert outbox.add(*emission()) is False
     clock.now += SECONDS_BOUND * 1.1
     assert outbox.add(*emission()) is True
