@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
+from supervisors.parking import LockParker
 from supervisors.renewals import renewals
 
 FLUSH_SECONDS = 0.01
@@ -22,7 +23,7 @@ class Flusher:
     def __init__(self) -> None:
         # Unbounded, but each place is in it once at most.
         self._due: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._never = threading.Event()
+        self._never = LockParker()
         # Guards the start of the thread.
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -54,11 +55,16 @@ class Flusher:
         return True
 
     def _serve(self) -> None:
+        waiting: deque[Callable[[], None]] = deque()
         while True:
-            due = deque([self._due.get()])
-            self._never.wait(FLUSH_SECONDS)
+            if not waiting:
+                waiting.append(self._due.get())
+            self._never.park(FLUSH_SECONDS)
+            # What has come meanwhile waits for the next time. Where one is always due, this thread sleeps and wakes
+            # once each time: it has to take the interpreter from those who work.
+            due, waiting = waiting, deque()
             while not self._due.empty():
-                due.append(self._due.get())
+                waiting.append(self._due.get())
             while due:
                 # Nothing here refers to the last one any more: its place would stay, with all it has, until the next.
                 due.popleft()()
