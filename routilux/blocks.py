@@ -228,6 +228,8 @@ def _count_bytes(block: Block) -> int:
     """Count what the data takes that is encoded."""
     payloads = block.payloads
     if isinstance(payloads, Packed):
+        if len(block) == len(payloads):
+            return len(payloads.data)
         return sum(payloads.sizes[block.start : block.stop])
     if payloads[0].__class__ is dict:  # so are all, or none
         return 0
