@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from supervisors.places.base import PART_BOUND, Lost
+from supervisors.places.process.outbound import LINGER_SECONDS
 from supervisors.reasons import Crashed, Killed, ProtocolError
 from tests.supervisors.places.bench import Driver, driven
 
@@ -103,6 +104,8 @@ def test_what_waits_behind_a_request_that_suddenly_blocks_comes_back_when_that_e
         driver.place.hold()
         driver.run(lambda: True)
         assert not driver.place.is_still
+        # What has taken that long is followed by a look around.
+        driver.run(lambda: time.monotonic() - (driver.place.workers()[0].since or 0.0) >= LINGER_SECONDS, 0.001)
         (tmp_path / "go").touch()
         driver.run(lambda: driver.place.is_still)
         assert driver.order[400:] == [first]
