@@ -25,6 +25,9 @@ _KINDS = frozenset("biufcmMSU")
 """Kinds of elements whose bytes are all there is to them (`numpy.dtype.kind`)."""
 
 
+_IS_BUILTIN = 1
+"""`numpy.dtype.isbuiltin` of an element type that its code tells wholly."""
+
 _Array = tuple[str, tuple[int, ...], bool, bytes | None]
 """One array: its element type, its lengths, whether the first index changes fastest, and the bytes of its elements;
 None where they lie apart."""
@@ -87,7 +90,9 @@ def decode(data: memoryview, buffers: Sequence[Any]) -> dict[str, Any]:
 def _describe(array: Any, numpy: Any, take: Callable[[memoryview], object]) -> tuple[Any, ...] | None:
     dtype, flags = array.dtype, array.flags
     code = dtype.str
-    if dtype.kind not in _KINDS or dtype.metadata is not None or numpy.dtype(code) != dtype:
+    if dtype.kind not in _KINDS or dtype.metadata is not None:
+        return None
+    if dtype.isbuiltin != _IS_BUILTIN and numpy.dtype(code) != dtype:
         return None
     if not (flags.forc or _has_gaps(array)):
         return None  # its elements lie in yet another order, which a pickle keeps

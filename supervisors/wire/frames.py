@@ -84,11 +84,14 @@ class Deliver(msgspec.Struct, Generic[Body], frozen=True, array_like=True, forbi
             failure, or as it was held. The worker drops what is of an older epoch, which came back with that.
         seqs: their numbers.
         bodies: as many bodies.
+        lent: segments that the worker may write from now on, as by `Lend`: what it has written for the requests before
+            comes back to it with the next ones, and is no frame of its own.
     """
 
     epoch: int
     seqs: list[int]
     bodies: list[Body]
+    lent: list[int] = []
 
     def __post_init__(self) -> None:
         if len(self.seqs) != len(self.bodies):

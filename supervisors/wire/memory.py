@@ -73,9 +73,10 @@ def _create_named() -> int:
 def address_of(buffer: Any) -> int:
     """Give where the bytes of an object begin that lends them (the buffer protocol)."""
     view = _Buffer()
-    ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(buffer), ctypes.byref(view), 0)
-    address = int(view.buf or 0)
-    ctypes.pythonapi.PyBuffer_Release(ctypes.byref(view))
+    at = ctypes.byref(view)
+    _get_buffer(buffer, at, 0)
+    address = view.buf or 0
+    _release_buffer(at)
     return address
 
 
@@ -88,6 +89,12 @@ class _Buffer(ctypes.Structure):
         *(("format", ctypes.c_char_p), ("shape", ctypes.c_void_p), ("strides", ctypes.c_void_p)),
         *(("suboffsets", ctypes.c_void_p), ("internal", ctypes.c_void_p)),
     )
+
+
+_get_buffer: Callable[..., int] = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.py_object, ctypes.c_void_p, ctypes.c_int)(
+    ("PyObject_GetBuffer", ctypes.pythonapi)
+)
+_release_buffer: Callable[..., None] = ctypes.PYFUNCTYPE(None, ctypes.c_void_p)(("PyBuffer_Release", ctypes.pythonapi))
 
 
 class Mapping:

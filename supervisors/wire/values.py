@@ -43,6 +43,8 @@ Integers beyond 64 bits and text with lone surrogates make msgspec raise; they g
 """
 _USUAL = SCALARS - {bytes}
 """Types whose sizes are not looked at: that would cost each small value a third more (measured)."""
+_KINDS = SCALARS | {dict, list}
+"""Types of which plain values may consist."""
 TEXT = frozenset({str})
 """The type of keys that are text."""
 _FEW = 6
@@ -126,6 +128,8 @@ def encode_parameters(data: dict[str, Any], path: str = "value") -> bytes | None
     for part in data.values():
         # A class that is pretended is not encoded below.
         if part.__class__ not in _USUAL:
+            if part.__class__ not in _KINDS:
+                return None
             if not _holds_one_flat(data):
                 return encode_plain(data, path)
             break

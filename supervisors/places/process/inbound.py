@@ -257,7 +257,11 @@ class Inbound:
         return self._reader.received(count)
 
     def _accept(self, frame: ToWorker) -> None:
-        if isinstance(frame, (Deliver, DeliverBatch)):  # a union costs more
+        if isinstance(frame, Deliver):
+            if frame.lent:
+                self._take_lent(self._find_attached(frame), frame.lent)
+            self._arrived.append(frame)
+        elif isinstance(frame, DeliverBatch):
             self._arrived.append(frame)
         elif isinstance(frame, Grant):
             self._grant(frame.seq)
@@ -274,15 +278,12 @@ class Inbound:
             self._accept_memory(frame)
 
     def _accept_memory(self, frame: ToWorker) -> None:
-        attached = self.attached
-        if attached is None:
-            raise FrameError(f"a {type(frame).__name__} frame before there was anything to do")
+        attached = self._find_attached(frame)
         match frame:
             case Attach(items):
                 attached.attach(items, self._fds.popleft())
             case Lend(ids):
-                attached.lend(ids)
-                self._answer = True
+                self._take_lent(attached, ids)
             case Detach(ids):
                 attached.detach(ids)
             case Reclaim():
@@ -292,6 +293,15 @@ class Inbound:
                     self._answer = False
             case _:
                 raise FrameError("a second Boot frame")
+
+    def _find_attached(self, frame: ToWorker) -> Attached:
+        if self.attached is None:
+            raise FrameError(f"a {type(frame).__name__} frame before there was anything to do")
+        return self.attached
+
+    def _take_lent(self, attached: Attached, ids: list[int]) -> None:
+        attached.lend(ids)
+        self._answer = True
 
     def _grant(self, seq: int) -> None:
         with self._weighing:

@@ -43,6 +43,8 @@ from supervisors.wire.outside import LeasedBody
 _DELIVERED_BYTES = 1024 * 1024
 """Bytes of requests a frame carries before the next one begins, and that may wait to be written."""
 _ITEM_BYTES = 32  # a request's number and lengths, rounded up
+_NOTHING: list[int] = []
+"""No segments; never changed."""
 _MEASURED: frozenset[type[Any]] = frozenset({bytes, Raw, LeasedBody})
 """Classes of bodies that are encoded; all others are small."""
 
@@ -158,14 +160,16 @@ class Outgoing:
         if not (seqs or data):
             return data
         self.drop()
+        lent = _NOTHING
         if seqs and self._party is not None and self._party.has_orders:
-            self._add_orders(self._party, data)
+            lent = self._add_orders(self._party, data)
         if size > self._delivered_bound:
+            self._add_lent(lent, data)
             self._send_together(data)
             self._send_in_pieces(seqs, bodies)
             return bytearray()
         if seqs:
-            self._add(data, Deliver(self._link.epoch, seqs, bodies))
+            self._add(data, Deliver(self._link.epoch, seqs, bodies, lent))
         return data
 
     def drop(self) -> None:
@@ -177,7 +181,7 @@ class Outgoing:
         """Tell it what has changed about the segments that it has, or may have."""
         if self._party is not None:
             data = bytearray()
-            self._add_orders(self._party, data)
+            self._add_lent(self._add_orders(self._party, data), data)
             self._send_together(data)
 
     def tell_full(self) -> None:
@@ -258,17 +262,27 @@ class Outgoing:
         if data:
             self.send_bytes(data)
 
-    def _add_orders(self, party: Party, data: bytearray) -> None:
-        """Add orders to what is about to be sent; those with descriptors go ahead of it."""
+    def _add_orders(self, party: Party, data: bytearray) -> list[int]:
+        """Add orders to what is about to be sent; those with descriptors go ahead of it.
+
+        Returns:
+            The segments that are lent by what is added next.
+        """
         orders = party.take_orders()
         if orders.detach:
             self._add(data, Detach(orders.detach))
         self._send_segments(orders.attach)
         if orders.lend:
-            self._add(data, Lend(orders.lend))
             self.want = None
-        if orders.is_reclaiming:
-            self._add(data, Reclaim())
+        if not orders.is_reclaiming:
+            return orders.lend
+        self._add_lent(orders.lend, data)  # first: what it has no use for comes back too
+        self._add(data, Reclaim())
+        return _NOTHING
+
+    def _add_lent(self, lent: list[int], data: bytearray) -> None:
+        if lent:
+            self._add(data, Lend(lent))
 
     def _measure(self, seq: int, body: bytes | Raw) -> int:
         size = memoryview(body).nbytes

@@ -13,7 +13,7 @@ import pytest
 from supervisors.places.process.link import Link
 from supervisors.places.process.outgoing import Outgoing
 from supervisors.places.process.segment_pool import Party, SegmentPool
-from supervisors.wire.frames import MAX_FRAME_BYTES, Attach, Deliver, Go, Lend, ToWorker, WorkerReader
+from supervisors.wire.frames import MAX_FRAME_BYTES, Attach, Deliver, Go, Lend, Reclaim, ToWorker, WorkerReader
 from supervisors.wire.outside import LEAST_BYTES
 
 INCARNATION = 1
@@ -56,7 +56,7 @@ def channel() -> Iterator[Channel]:
     made.close()
 
 
-def test_what_a_worker_may_write_goes_ahead_of_its_requests_and_in_the_same_write(channel: Channel) -> None:
+def test_what_a_worker_may_write_goes_with_its_requests(channel: Channel) -> None:
     assert channel.pool.lend(channel.party, LEAST_BYTES)
     channel.outgoing.send_orders()
     frames = channel.read_once()
@@ -68,10 +68,34 @@ def test_what_a_worker_may_write_goes_ahead_of_its_requests_and_in_the_same_writ
     channel.party.let_go(lend.ids)
     channel.outgoing.submit([(1, b"one"), (2, b"two")])
     channel.outgoing.flush()
-    again, delivered = channel.read_once()
-    assert again == lend
-    assert isinstance(delivered, Deliver)
-    assert list(delivered.seqs) == [1, 2]
+    (delivered,) = channel.read_once()
+    assert delivered == Deliver(0, [1, 2], [b"one", b"two"], lend.ids)
+
+
+def test_what_a_worker_may_write_goes_ahead_of_requests_that_go_in_pieces(channel: Channel) -> None:
+    assert channel.pool.lend(channel.party, LEAST_BYTES)
+    channel.outgoing.submit([(1, bytes(600_000)), (2, bytes(600_000))])
+    channel.outgoing.flush()
+    frames = channel.read_once()
+    while not isinstance(frames[-1], Deliver):
+        channel.outgoing.write()
+        frames += channel.read_once()
+    attach, lend, delivered = frames
+    assert isinstance(attach, Attach)
+    assert isinstance(lend, Lend)
+    assert delivered == Deliver(0, [1], [bytes(600_000)])
+
+
+def test_what_a_worker_is_to_give_back_it_is_asked_for_behind_what_it_may_write(channel: Channel) -> None:
+    assert channel.pool.lend(channel.party, LEAST_BYTES)
+    channel.party.is_reclaiming = True
+    channel.outgoing.submit([(1, b"one")])
+    channel.outgoing.flush()
+    frames = channel.read_once()
+    while not isinstance(frames[-1], Deliver):
+        frames += channel.read_once()
+    assert [type(frame) for frame in frames] == [Attach, Lend, Reclaim, Deliver]
+    assert frames[-1] == Deliver(0, [1], [b"one"])
 
 
 def test_where_there_is_nothing_to_send_nothing_is_written(channel: Channel) -> None:
