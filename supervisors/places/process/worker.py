@@ -20,7 +20,7 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -69,17 +69,20 @@ def main(
     """
     end_with_parent(parent_pid)
     set_up()
-    run(channel_fd, page_fd, incarnation, max_frame_bytes, inherited)
-
-
-def run(channel_fd: int, page_fd: int, incarnation: int, max_frame_bytes: int, inherited: Sequence[int]) -> NoReturn:
-    """Be a worker, in a process that was set up and made to end with its parent."""
     for fd in (channel_fd, page_fd, *inherited):
         os.set_inheritable(fd, False)
+    answer_stack_requests(page_fd)
+    run(channel_fd, page_fd, incarnation, max_frame_bytes)
+
+
+def run(channel_fd: int, page_fd: int, incarnation: int, max_frame_bytes: int) -> NoReturn:
+    """Be a worker, in a process that was set up, ends with its parent, and answers requests for its stacks.
+
+    What it starts has none of its descriptors but the standard ones.
+    """
     channel = socket.socket(fileno=channel_fd)
     try:
         page = Page(page_fd)
-        answer_stack_requests(page_fd)
         inbound = Inbound(channel, WorkerReader(incarnation, max_frame_bytes))
         boot = inbound.receive_boot()
         outbound = Outbound(channel, incarnation, max_frame_bytes)

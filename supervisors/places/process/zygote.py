@@ -36,6 +36,7 @@ from supervisors.places.process.page import read_told
 from supervisors.places.process.preloading import preload
 from supervisors.places.process.reap import reap
 from supervisors.places.process.rehearsal import rehearse
+from supervisors.places.process.stack import answer_stack_requests
 from supervisors.places.process.surroundings import (
     Surroundings,
     enter_surroundings,
@@ -71,15 +72,17 @@ def main(channel_fd: int, told_fd: int, program_pid: int) -> NoReturn:
     worker.set_up()
     os.close(told_fd)
     os.set_inheritable(channel_fd, False)
+    # For all its workers: the page's file of each comes to be at this number. It is the lowest one, and so within
+    # whatever limit a worker has.
+    stack_fd = os.open(os.devnull, os.O_WRONLY)
     for number in (1, 2):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, number)
-        os.close(nowhere)
+        os.dup2(stack_fd, number)
+    answer_stack_requests(stack_fd)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # or the system would throw the statuses away
     prepare_reader(bytes)
     gc.disable()
     renewals.are_due = False  # it has one thread, and what the workers would make anew was never used
-    Server(socket.socket(fileno=channel_fd)).serve().run()
+    Server(socket.socket(fileno=channel_fd)).serve().run(stack_fd)
 
 
 class Server:
@@ -190,10 +193,14 @@ class Newborn:
         self._zygote_pid = zygote_pid
         self._entered = entered
 
-    def run(self) -> NoReturn:
-        """Have what a process started by the program itself would have, and be a worker."""
+    def run(self, stack_fd: int) -> NoReturn:
+        """Have what a process started by the program itself would have, and be a worker.
+
+        Args:
+            stack_fd: the descriptor that stacks are written to when they are asked for.
+        """
         request = self._request
-        channel_fd, page_fd, stdout, stderr, folder, *inherited = self._fds
+        channel_fd, page_fd, stdout, stderr, folder, *_inherited = self._fds
         worker.end_with_parent(self._zygote_pid)
         os.setsid()
         gc.enable()
@@ -201,11 +208,13 @@ class Newborn:
         for fd, number in ((stdout, 1), (stderr, 2)):
             os.dup2(fd, number)
             os.close(fd)
+        os.dup2(page_fd, stack_fd, inheritable=False)
+        os.close(page_fd)
         ignore_children(self._entered)
         os.fchdir(folder)
         os.close(folder)
         _reseed()
-        worker.run(channel_fd, page_fd, request.incarnation, request.max_frame_bytes, inherited)
+        worker.run(channel_fd, stack_fd, request.incarnation, request.max_frame_bytes)
 
 
 def _check_complete(fds: Sequence[int], request: Fork) -> None:
