@@ -235,7 +235,7 @@ class Committing(Merging):
         self, account: Account, part: TurnPart, at: float, keys_for: Callable[[int], Keys], rung: list[Mailbox]
     ) -> tuple[int, ...]:
         """Append what a turn has emitted ahead; gives the events."""
-        if part.payloads and self._takes_payloads(account):
+        if part.payloads and len(part) > 1 and self._takes_payloads(account):
             self._emit_payloads(account, part.payloads, at, keys_for, rung)
             return account.alone[0] * len(part.payloads)
         emissions = part.to_emissions()
@@ -280,7 +280,7 @@ class Committing(Merging):
             account.longest = _find_longest(began_at, ats, account.longest)
         for at in range(first, count, every):
             begun = ats[at - 1] if at else began_at
-            account.samples.append((ats[at] - begun, begun - block.find_sent_at(block.start + at)))
+            account.samples.append((max(0.0, ats[at] - begun), begun - block.find_sent_at(block.start + at)))
             account.next_sample += every
 
     def _emit(

@@ -4,8 +4,7 @@ Owns the form. Pure.
 
 Theory of operation. Of nearly all of these times nobody ever asks for more than the last. So they stay the bytes that
 they came as, and when they come the last alone is looked at. Whoever asks for another one gets what can be: a worker
-that has gone mad may tell of turns that ended before they began, or never, and what makes no sense is as if the turn
-had taken no time.
+that has gone mad may tell of turns that ended before all began, or never. Of a list of them none is before another one.
 """
 
 from __future__ import annotations

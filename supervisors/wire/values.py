@@ -48,7 +48,7 @@ _KINDS = SCALARS | {dict, list}
 TEXT = frozenset({str})
 """The type of keys that are text."""
 _FEW = 6
-"""Values of a dict up to which they are looked at one by one: for more the built-in loop costs less (measured)."""
+"""Values that a dict has at most which may hold another one, or be in it, to be told as plain at once (arbitrary)."""
 _LIST_HEAD, _LIST_MARK = struct.Struct(">BI"), 0xDD
 """How MessagePack begins a list: its type, and how many there are in it."""
 _DEPTH = 32

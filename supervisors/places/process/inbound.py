@@ -73,8 +73,10 @@ class Inbound:
         self._arrivals = select.poll()
         """Where the deputy waits."""
         self._arrivals.register(channel, select.POLLIN)
-        self._calling_off: tuple[int, int] | None = None
-        """A pipe by which the deputy is called off; made when it listens for the first time, which few workers need."""
+        # Made now: while a request runs there may be no descriptors left.
+        self._called_off, self._calling_off = os.pipe()
+        """By which the deputy is called off."""
+        self._arrivals.register(self._called_off, select.POLLIN)
         self._arrived: deque[Deliver[Any] | DeliverBatch[Any]] = deque()
         self._epoch = 0
         self.is_stopping = False
@@ -202,14 +204,10 @@ class Inbound:
 
     def listen(self, is_needed: Callable[[], bool]) -> None:
         """Read the channel until it is not needed any more, which is noticed when something has come, or called off."""
-        if self._calling_off is None:
-            self._calling_off = os.pipe()
-            self._arrivals.register(self._calling_off[0], select.POLLIN)
-        called_off, _call = self._calling_off
         self.is_listened_to = True  # before the first look: from here on the main thread lets no result wait
         while is_needed():
-            if any(fd == called_off for fd, _events in self._arrivals.poll()):
-                os.read(called_off, _CALLS)
+            if any(fd == self._called_off for fd, _events in self._arrivals.poll()):
+                os.read(self._called_off, _CALLS)
                 return
             if not self._ear.acquire(blocking=False):
                 return  # the main thread reads
@@ -221,10 +219,8 @@ class Inbound:
     def call_off(self) -> None:
         """Have the deputy listen no more, where it does: it looks again, as ever, whether it is needed."""
         self.is_listened_to = False
-        if self._calling_off is None:
-            return
         try:
-            os.write(self._calling_off[1], b"\0")
+            os.write(self._calling_off, b"\0")
         except OSError as error:  # a request has closed it: as the channel, see `leave_unheard`
             leave_unheard(error)
 
@@ -315,7 +311,8 @@ _CLOSE_ON_EXEC = int(getattr(socket, "MSG_CMSG_CLOEXEC", 0))
 _DESCRIPTORS_LOST = int(socket.MSG_CTRUNC)
 _DO_NOT_WAIT = int(socket.MSG_DONTWAIT)
 _CALLS = 64
-"""Calls that are read at once; others would end the next listening, and nothing else."""
+"""Calls that are read at once. One that comes too late ends the next listening, and the deputy looks once more before
+it goes on."""
 
 
 def _descriptors_in(ancillary: list[tuple[int, int, bytes]]) -> list[int]:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+import resource
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
 import pytest
 
 from supervisors.places.base import Port
+from supervisors.places.process.deputy import LOOK_SECONDS
 from supervisors.places.process.launch import Launch
 from supervisors.places.process.spawn import spawner
 from tests.supervisors.places.bench import LAUNCHES, Bench, driven
@@ -43,6 +47,22 @@ class Watched(Bench):
     def own(self, _port: Port) -> dict[int, str]:
         return list_descriptors()
 
+    def take_all(self, _port: Port, path: str) -> bool:
+        """Have no descriptor left for as long as there is no such file."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+        taken = []
+        try:
+            with contextlib.suppress(OSError):
+                while True:
+                    taken.append(os.dup(0))
+            self.block(_port, path)
+        finally:
+            for fd in taken:
+                os.close(fd)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        return bool(taken)
+
     def of_a_program(self, _port: Port) -> str:
         """Those of a program that gets all that may be inherited."""
         started = subprocess.run([sys.executable, "-c", LIST], capture_output=True, close_fds=False, check=True)
@@ -62,12 +82,9 @@ def test_a_worker_has_its_output_its_channel_and_its_page_and_what_it_starts_has
         assert held.pop(1).startswith("pipe:")
         assert held.pop(2).startswith("pipe:")
         kinds = sorted(target.split(":")[0] for target in held.values())
-        # A deputy that has listened, for a start took long, has a pipe by which it is called off.
-        if "pipe" in kinds:
-            assert kinds[2:4] == ["pipe", "pipe"]
-            del kinds[2:4]
-        # The page is mapped through a descriptor of its own, beside the one that stacks are written to.
-        assert kinds == ["/memfd", "/memfd", "socket"]
+        # The page is mapped through a descriptor of its own, beside the one that stacks are written to. By the pipe its
+        # second thread is called off.
+        assert kinds == ["/memfd", "/memfd", "pipe", "pipe", "socket"]
 
 
 def test_nothing_that_a_parent_holds_for_its_workers_is_inherited() -> None:
@@ -101,3 +118,15 @@ def test_the_guardian_has_its_end_of_one_pipe_alone() -> None:
         held = list_descriptors(spawner._guardian._process.pid)
     assert held.pop(0).startswith("pipe:")
     assert held == {1: "/dev/null", 2: "/dev/null"}
+
+
+def test_a_worker_listens_while_its_request_has_left_no_descriptor(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    with driven(service=Watched()) as driver:
+        greedy = driver.ask("take_all", str(gate))
+        driver.hand_out()
+        driver.run(lambda: time.monotonic() - (driver.place.workers()[0].since or math.inf) > 3 * LOOK_SECONDS, 0.001)
+        gate.touch()
+        driver.run(lambda: greedy in driver.done)
+        assert driver.done[greedy] is True
+        assert driver.lost == []
