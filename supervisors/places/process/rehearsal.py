@@ -68,6 +68,7 @@ def _live(part: Part, stack: ExitStack) -> None:
     page = Page(page_fd)
     stack.callback(page.close)
     inbound, outbound = Inbound(channel, WorkerReader(1)), Outbound(channel, 1)
+    stack.callback(inbound.close)
     inbound.attached = attached = Attached(outbound.send)
     far_end.sendall(encode_frame(Boot(0, "", b"", 0, {}, encode_code(part.make(), "service"), b""), 1))
     boot = inbound.receive_boot()
