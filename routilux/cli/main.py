@@ -11,12 +11,13 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
+from routilux.cli.graph import add_graph
 from routilux.cli.kept import add_kept, add_watching
 from routilux.cli.output import open_missing_streams, write_result
 from routilux.cli.run import run
 from routilux.cli.stored import refuse
 from routilux.cli.target import CommandError, load_flow
-from routilux.drawing import to_dot, to_mermaid
+from routilux.cli.trace import add_trace
 from routilux.errors import RoutiluxError
 from supervisors.text import printable
 
@@ -24,7 +25,7 @@ INTERRUPTED = 130
 EXAMPLES = """examples:
   routilux run examples/census.py:flow --param root=src
   routilux check mypackage.flows:nightly
-  routilux graph flows.py:flow --format dot | dot -Tsvg -o flow.svg
+  routilux graph flows.py:flow --format svg -o flow.svg
 
   routilux run flows.py:nightly --store jobs --job-id nightly --checkpoint-every 10
   routilux pause nightly --store jobs --reason lunch     (in another terminal)
@@ -78,13 +79,6 @@ def check(options: argparse.Namespace) -> int:
     return int(any(problem.severity == "error" for problem in problems))
 
 
-def graph(options: argparse.Namespace) -> int:
-    """Draw a flow as text that others make a picture of."""
-    flow = load_flow(options.target)
-    write_result(to_dot(flow) if options.format == "dot" else to_mermaid(flow))
-    return 0
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="routilux",
@@ -98,11 +92,9 @@ def _parser() -> argparse.ArgumentParser:
     checker = commands.add_parser("check", help="find what is wrong with a flow", description=check.__doc__)
     checker.add_argument("target", metavar="FLOW", help=TARGET_HELP)
     checker.set_defaults(command=check)
-    drawer = commands.add_parser("graph", help="draw a flow as text", description=graph.__doc__)
-    drawer.add_argument("target", metavar="FLOW", help=TARGET_HELP)
-    drawer.add_argument("--format", choices=("mermaid", "dot"), default="mermaid", help="default: mermaid")
-    drawer.set_defaults(command=graph)
+    add_graph(commands, TARGET_HELP)
     add_kept(commands)
+    add_trace(commands)
     return parser
 
 
