@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from routilux.cli.graph import add_graph
 from routilux.cli.kept import add_kept, add_watching
 from routilux.cli.output import open_missing_streams, write_result
+from routilux.cli.report import add_report
 from routilux.cli.run import run
 from routilux.cli.stored import refuse
 from routilux.cli.target import CommandError, load_flow
@@ -32,6 +33,7 @@ EXAMPLES = """examples:
   routilux resume nightly --store jobs                   (there, or after the program was killed)
   routilux jobs --store jobs
   routilux show nightly --store jobs --history --routine parse
+  routilux report nightly --store jobs -o nightly.html
 
 exit status:
   0 the job completed, 1 it failed or could not be started, 2 usage, 3 it is paused, 4 it was cancelled, 130 interrupted
@@ -94,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     checker.set_defaults(command=check)
     add_graph(commands, TARGET_HELP)
     add_kept(commands)
+    add_report(commands)
     add_trace(commands)
     return parser
 

@@ -189,7 +189,7 @@ def to_dict(image: Image, standing: Standing, problems: list[Problem]) -> dict[s
             {
                 "at": point.at,
                 "reason": point.reason,
-                "checkpoint": None if point.checkpoint is None else _show(_describe(point.checkpoint)),
+                "checkpoint": None if point.checkpoint is None else tell_value(point.checkpoint),
                 "number": f"{point.generation}-{point.number}",
             }
             for point in image.job.pause_points
@@ -234,6 +234,11 @@ def _describe(value: Any) -> Any:
         return f"<unreadable: {error}>"
 
 
+def tell_value(value: bytes) -> str:
+    """Say what a kept value is, for people to look at: objects by the names of their types and fields."""
+    return _show(_describe(value))
+
+
 def _show(value: Any) -> str:
     return cut(printable(repr(value)), VALUE_SHOWN)
 
@@ -241,7 +246,7 @@ def _show(value: Any) -> str:
 def _tell_points(points: list[PausePoint]) -> Iterator[str]:
     for point in points:
         reason = f": {point.reason}" if point.reason else ""
-        kept = "" if point.checkpoint is None else f", with {_show(_describe(point.checkpoint))}"
+        kept = "" if point.checkpoint is None else f", with {tell_value(point.checkpoint)}"
         where = f"checkpoint {point.generation}-{point.number}"
         yield printable(f"paused {tell_time(point.at)}, {where}{reason}") + kept
 
