@@ -40,7 +40,8 @@ class Block(NamedTuple):
     lines: list[str]
 
 
-def _blocks(text: str) -> Iterator[Block]:
+def blocks_of(text: str) -> Iterator[Block]:
+    """Give the fenced blocks of a page."""
     fence, block = None, Block("", 0, [])
     for number, line in enumerate(text.splitlines(), start=1):
         found = _FENCE.fullmatch(line)
@@ -58,7 +59,7 @@ def _blocks(text: str) -> Iterator[Block]:
 def _script(text: str) -> str:
     """Give the page's Python, each line at its own line number; empty where there is none."""
     lines: list[str] = []
-    for block in _blocks(text):
+    for block in blocks_of(text):
         if block.info == "python":
             lines += [""] * (block.line - 1 - len(lines)) + block.lines
     return "\n".join(lines)
@@ -71,7 +72,7 @@ def _commands() -> dict[str, list[str]]:
             line.removeprefix("$ ") for line in block.lines if line.startswith(("$ routilux ", "$ python "))
         ]
         for page in PAGES
-        for block in _blocks(page.read_text(encoding="utf-8"))
+        for block in blocks_of(page.read_text(encoding="utf-8"))
         if block.info == "console"
     }
     return {where: commands for where, commands in blocks.items() if commands}
@@ -115,7 +116,7 @@ def test_the_commands_of_a_block_succeed(commands: list[str], tmp_path: Path) ->
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_no_block_of_a_page_is_excused_from_running(page: Path) -> None:
-    for block in _blocks(page.read_text(encoding="utf-8")):
+    for block in blocks_of(page.read_text(encoding="utf-8")):
         assert not block.info.startswith("python") or block.info == "python", f"{page}:{block.line}"
 
 
@@ -128,7 +129,7 @@ def test_the_links_of_a_page_lead_to_files(page: Path) -> None:
 
 def test_blocks_are_found_with_their_line_numbers() -> None:
     text = "intro\n\n```python\na = 1\n```\n\n- item\n\n  ~~~python\n  b = 2\n  ~~~\n\n```text\nno\n```\n"
-    assert list(_blocks(text)) == [
+    assert list(blocks_of(text)) == [
         Block("python", 4, ["a = 1"]),
         Block("python", 10, ["b = 2"]),
         Block("text", 14, ["no"]),
