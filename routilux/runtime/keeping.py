@@ -110,6 +110,11 @@ class Kept(NamedTuple):
         )
 
 
+def make_job_id() -> str:
+    """Make up the id of a job that is given none."""
+    return secrets.token_hex(6)
+
+
 def begin_kept(options: Keeping) -> Kept | None:
     """Take a new job's place in its store; None for a job without one.
 
@@ -126,7 +131,7 @@ def begin_kept(options: Keeping) -> Kept | None:
             raise OptionError(f"{', '.join(given)} means nothing for a job without a store: give store=... too")
         return None
     check_options(options)
-    job_id = options.get("job_id") or secrets.token_hex(6)
+    job_id = options.get("job_id") or make_job_id()
     store = open_store(named)
     lease = take_new(store, checked_job_id(job_id))
     try:

@@ -25,7 +25,6 @@ from routilux.jobs.journal import Journal
 from routilux.jobs.recorder import Recorder
 from routilux.ledger import Ledger
 from routilux.model.graph import FlowGraph
-from routilux.model.launching import to_launch
 from routilux.routing import ENTRY, Plan, RoutinePlan
 from routilux.runtime.carriers import LocalCarrier, WireCarrier
 from routilux.runtime.commands import NotKept, Overflow, Quiet
@@ -41,6 +40,7 @@ from routilux.runtime.memory import JobMemory
 from routilux.runtime.routine_actor import RoutineActor
 from routilux.runtime.running import running
 from routilux.runtime.signals import note_resume
+from routilux.runtime.workers import launch_of
 from routilux.serial.registry import default as registry
 from routilux.stores.errors import FencedError
 from routilux.turn.codec import LocalCodec, WireCodec, WireResult, WireResults
@@ -72,8 +72,6 @@ Warn = Callable[[int, float, str], None]
 
 _Service = TypeVar("_Service", bound=RoutineService)
 _log = reporter("routilux")
-_WORKER_MODULES = ("routilux.turn.preloaded",)
-"""What workers import to become those of a routine."""
 _LEFT_RUNNING = "job {!r} of flow {!r} still ran when the program ended and was cancelled; wait for it with job.wait()"
 _LEFT_TO_RESUME = "job {!r} of flow {!r} still ran when the program ended and was paused; resume it with Flow.resume()"
 
@@ -506,7 +504,7 @@ def _pool_of(
         inherited=inherited,
         result_type=WireResult,
         results_type=WireResults if account.takes_blocks else None,
-        launch=to_launch(routine.options, _WORKER_MODULES),
+        launch=launch_of(routine.options),
         exchange=exchange,
         note_ended=account.note_ended,
     )
