@@ -259,7 +259,7 @@ def test_usage_errors_are_one_line_and_status_2(
     assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize("words", [[], ["fly"], ["run"], ["run", "mflows:threads", "--timeout", "0"]])
+@pytest.mark.parametrize("words", [[], ["run"], ["run", "mflows:threads", "--timeout", "0"]])
 def test_words_that_are_no_command_are_status_2(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
     status, out, err = told(capsys, *words)
     assert (status, out) == (2, "")
