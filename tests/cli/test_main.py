@@ -280,16 +280,6 @@ def test_a_flow_that_cannot_run_is_status_1(capsys: pytest.CaptureFixture[str]) 
     assert err.count("\n") == 1
 
 
-def test_check_tells_all_problems(capsys: pytest.CaptureFixture[str]) -> None:
-    assert told(capsys, "check", "mflows:threads") == (0, "squares: no problems in 2 routines and 1 connections\n", "")
-    status, out, _err = told(capsys, "check", "mflows:idle")
-    assert status == 0
-    assert [line.partition(":")[0] for line in out.splitlines()] == ["warning", "warning"]
-    status, out, _err = told(capsys, "check", "mflows:empty")
-    assert status == 1
-    assert out.startswith("error: flow 'empty': has no routines")
-
-
 def test_graph_draws(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _err = told(capsys, "graph", "mflows:threads")
     assert status == 0
