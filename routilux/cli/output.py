@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
-from routilux.cli.target import CommandError
+from routilux.cli.errors import CommandError
 
 READER_GONE = 141
 """Exit status of a program whose reader has gone, as for SIGPIPE."""

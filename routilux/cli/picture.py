@@ -7,10 +7,12 @@ read. Pure. Never asks a job, never writes: whoever draws (`live`, `screen`) doe
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-from routilux.observe import JobView, RoutineView, WorkerView
 from supervisors.text import cut, printable
+
+if TYPE_CHECKING:  # tables are laid out by commands that watch no job too
+    from routilux.observe import JobView, RoutineView, WorkerView
 
 GAP = "  "
 WORKERS_SHOWN = 8

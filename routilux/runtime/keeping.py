@@ -18,15 +18,13 @@ from routilux.keeping.origin import record_origin
 from routilux.quantities import is_number, is_whole
 from routilux.records.format import check_key
 from routilux.records.schema import HistoryPosition, PausePoint, Topology
+from routilux.runtime.defaults import KEEP_CHECKPOINTS
 from routilux.serial.carried import Carried
 from routilux.serial.registry import default as registry
 from routilux.stores.base import Lease, Store, checked_job_id
 from routilux.stores.errors import JobExistsError
 from routilux.stores.opening import open_store
 from routilux.stores.owners import this_process
-
-KEEP_CHECKPOINTS = 3
-"""Newest checkpoints that a job keeps, unless it is told otherwise (arbitrary: two for when the newest is damaged)."""
 
 
 class ResumeKeeping(TypedDict, total=False):

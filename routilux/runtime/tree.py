@@ -172,7 +172,7 @@ class _Wiring:
         self._memory = memory = JobMemory(PICKLED if kept is None else kept.codec, beginning.memory_limit, plan)
         job_id, codec = beginning.job_id, memory.codec
         services = {
-            routine.id: _carry_service(routine, job_id, codec) for routine in plan.routines if routine.is_process
+            routine.id: carry_service(routine, job_id, codec) for routine in plan.routines if routine.is_process
         }
         self._created_at = time.time() if kept is None else kept.created_at
         wall_offset = time.time() - time.monotonic()
@@ -324,7 +324,8 @@ def _keep_first(job: Job) -> None:
         job.checkpoint(cause="start")
 
 
-def _carry_service(routine: RoutinePlan, job_id: str, codec: ValueCodec) -> bytes:
+def carry_service(routine: RoutinePlan, job_id: str, codec: ValueCodec) -> bytes:
+    """Encode what the workers of a process routine become; raises `NotPortableError` where it cannot travel."""
     kind = RoutineService if routine.options.partition_by is None else KeyedService
     if routine.options.has_line and isinstance(codec, Shared):
         codec = codec.reading()
