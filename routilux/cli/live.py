@@ -34,7 +34,11 @@ class Drawing(Protocol):
 
     @property
     def width(self) -> int:
-        """Characters a line has now."""
+        """Columns that a line has now."""
+
+    @property
+    def height(self) -> int:
+        """Lines there are now."""
 
     def show(self, lines: list[Line]) -> None:
         """Replace what is shown."""
@@ -135,6 +139,6 @@ def _plain_lines(out: TextIO, headline: Headline | None) -> Callable[[JobView], 
 
 def _pictures(drawing: Drawing, headline: Headline | None) -> Callable[[JobView], None]:
     def show(view: JobView) -> None:
-        drawing.show(draw_job(view, drawing.width, headline(view) if headline else ""))
+        drawing.show(draw_job(view, drawing.width, headline(view) if headline else "", height=drawing.height))
 
     return show
