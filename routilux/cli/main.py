@@ -26,7 +26,7 @@ INTERRUPTED = 130
 EXAMPLES = """examples:
   routilux run examples/census.py:flow --param root=src
   routilux check mypackage.flows:nightly
-  routilux graph flows.py:flow --format dot | dot -Tsvg -o flow.svg
+  routilux graph flows.py:flow --format svg -o flow.svg
 
   routilux run flows.py:nightly --store jobs --job-id nightly --checkpoint-every 10
   routilux pause nightly --store jobs --reason lunch     (in another terminal)
@@ -54,7 +54,7 @@ class Adding(NamedTuple):
 ADDINGS = (
     Adding("routilux.cli.run:add_run", {"run": "run a flow and wait for it"}),
     Adding("routilux.cli.check:add_check", {"check": "find what is wrong with a flow"}),
-    Adding("routilux.cli.graph:add_graph", {"graph": "draw a flow as text"}),
+    Adding("routilux.cli.graph:add_graph", {"graph": "draw a flow, or a job with its numbers"}),
     Adding(
         "routilux.cli.kept:add_kept",
         {
@@ -69,6 +69,7 @@ ADDINGS = (
             "verify": "look for damage",
         },
     ),
+    Adding("routilux.cli.trace:add_trace", {"trace": "write a job's history as a trace for viewers of such"}),
 )
 """All commands, in the order in which the help tells them."""
 
