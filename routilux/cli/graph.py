@@ -11,10 +11,12 @@ from collections.abc import Callable
 
 import msgspec
 
+from routilux.cli.errors import UsageError
 from routilux.cli.metrics import find_tracker, tell_problems
 from routilux.cli.output import write_parts_to
+from routilux.cli.parsing import Commands
 from routilux.cli.stored import add_key, find_job, find_store, read_key, stand
-from routilux.cli.target import UsageError, load_flow
+from routilux.cli.target import TARGET_HELP, load_flow
 from routilux.drawing.diagram import Diagram, draw_flow, draw_job
 from routilux.drawing.dot import to_dot
 from routilux.drawing.mermaid import to_mermaid
@@ -23,27 +25,19 @@ from routilux.flowfile.formats import is_flow_file
 from routilux.keeping.finding import summarize_job
 
 FORMATS: dict[str, Callable[[Diagram], str]] = {"mermaid": to_mermaid, "dot": to_dot, "svg": to_svg}
-EXAMPLES = """examples:
-  routilux graph flows.py:nightly --format svg -o nightly.svg
-  routilux graph nightly --store jobs --format svg -o now.svg    (the job, with its numbers)
-"""
 
 
-def add_graph(commands: argparse._SubParsersAction[argparse.ArgumentParser], target_help: str) -> None:
-    """Add the command.
-
-    Args:
-        commands: where.
-        target_help: how a flow is named.
-    """
+def add_graph(commands: Commands) -> None:
+    """Add the command."""
     parser = commands.add_parser(
         "graph",
-        help="draw a flow, or a job with its numbers",
         description=graph.__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        examples=[
+            "routilux graph flows.py:nightly --format svg -o nightly.svg",
+            "routilux graph nightly --store jobs --format svg -o now.svg    (the job, with its numbers)",
+        ],
     )
-    parser.add_argument("target", metavar="FLOW|JOB", help=f"with --store the id of a job there; else {target_help}")
+    parser.add_argument("target", metavar="FLOW|JOB", help=f"with --store the id of a job there; else {TARGET_HELP}")
     parser.add_argument("--store", metavar="PATH", help="where the job is kept: it is drawn with its numbers")
     parser.add_argument("--format", choices=tuple(FORMATS), default="mermaid", help="default: mermaid")
     parser.add_argument("-o", "--output", metavar="FILE", help="write it there; default: stdout")

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TextIO
 
-from routilux.cli.target import CommandError
+from routilux.cli.errors import CommandError
 from routilux.stores.single_file import write_parts
 
 READER_GONE = 141

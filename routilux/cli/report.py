@@ -12,6 +12,7 @@ from routilux.cli.failures import Failures
 from routilux.cli.metrics import tell_problems
 from routilux.cli.output import write_parts_to
 from routilux.cli.page import frame
+from routilux.cli.parsing import Commands
 from routilux.cli.stored import (
     add_key,
     add_store,
@@ -33,19 +34,14 @@ from routilux.stores.errors import MissingObjectError
 
 CHECKPOINTS_SHOWN = 100
 """Checkpoints that are listed, the newest (arbitrary)."""
-EXAMPLES = """examples:
-  routilux report nightly --store jobs -o nightly.html
-"""
 
 
-def add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_report(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "report",
-        help="write a page about a job: numbers, picture, timeline, errors",
         description=report.__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        examples=["routilux report nightly --store jobs -o nightly.html"],
     )
     parser.add_argument("job", metavar="JOB", help="the job's id")
     add_store(parser)

@@ -6,25 +6,22 @@ import argparse
 
 from routilux.cli.metrics import tell_problems
 from routilux.cli.output import write_parts_to
+from routilux.cli.parsing import Commands
 from routilux.cli.stored import add_key, add_store, find_job, find_store, read_key, read_records
 from routilux.keeping.finding import latest
 from routilux.keeping.history import StoredHistory
 from routilux.tracking.trace import write_trace
 
-EXAMPLES = """examples:
-  routilux trace nightly --store jobs -o nightly.json     (open it at ui.perfetto.dev, or in chrome://tracing)
-  routilux trace nightly --store jobs --routine parse | gzip > parse.json.gz
-"""
 
-
-def add_trace(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_trace(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "trace",
-        help="write a job's history as a trace for Perfetto's viewer or Chrome",
         description=trace.__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        examples=[
+            "routilux trace nightly --store jobs -o nightly.json    (open it at ui.perfetto.dev, or in chrome://tracing)",
+            "routilux trace nightly --store jobs --routine parse | gzip > parse.json.gz",
+        ],
     )
     parser.add_argument("job", metavar="JOB", help="the job's id")
     add_store(parser)
