@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-from routilux.observe import JobView, RoutineView, WorkerView
 from supervisors.text import printable
+
+if TYPE_CHECKING:  # tables are laid out by commands that watch no job too
+    from routilux.observe import JobView, RoutineView, WorkerView
 
 GAP = "  "
 WORKERS_SHOWN = 8
