@@ -23,7 +23,6 @@ from routilux.frames import is_own
 from routilux.hints import describe_names
 from supervisors.text import printable
 
-
 TARGET_HELP = (
     "MODULE:FLOW or path/file.py:flow; a Flow, or a function without arguments that gives one. Or a flow file (.toml, "
     ".yaml, .json), and with ':' the modules that it may use, as flow.toml:shop,mill"

@@ -244,8 +244,10 @@ FAULT = (
         (
             Crashed(signal=11, pid=7, peak_bytes=300 * 2**20, last_output=FAULT),
             2**30,
-            "process 7 was ended by SIGSEGV (at flows.py:7 in handle; peak 300 MiB of 1,024 MiB allowed; "
-            + r"last wrote 'about to read\x07'); the job stops",
+            (
+                "process 7 was ended by SIGSEGV (at flows.py:7 in handle; peak 300 MiB of 1,024 MiB allowed; last "
+                "wrote 'about to read\\x07'); the job stops"
+            ),
         ),
         (
             Crashed(exit_code=3, pid=7, last_output=("bye", "")),
