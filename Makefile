@@ -20,6 +20,7 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/runtime.stamp
 DEV := $(VENV)/dev.stamp
 PEERS := $(VENV)/peers.stamp
+DOCS := $(VENV)/docs.stamp
 
 .DEFAULT_GOAL := help
 
@@ -64,6 +65,10 @@ stress: $(DEV) ## Run the long tests, and the random ones with many more example
 .PHONY: pythons
 pythons: $(DEV) ## Resume under each version of Python that is installed what each other one has left
 	$(BIN)/python -m tests.runtime.other_pythons
+
+.PHONY: docs
+docs: $(DOCS) ## Make a site of the documentation, in build/docs; a warning is an error
+	$(BIN)/sphinx-build -c docs -b html -W --keep-going -q . build/docs $(ARGS)
 
 .PHONY: supervision
 supervision: $(DEV) ## Hold supervisors to OTP's semantics over a thousand schedules, and to their bounds
@@ -130,6 +135,11 @@ $(RUNTIME): pyproject.toml
 $(DEV): $(RUNTIME)
 	@echo "Setting up $(VENV) for development (once)"
 	@$(install) --group dev
+	@touch $@
+
+$(DOCS): $(RUNTIME)
+	@echo "Setting up $(VENV) for the documentation (once)"
+	@$(install) --group docs
 	@touch $@
 
 # Who is compared with. Not each of them can be had for each Python and machine: the benchmarks tell who is missing.
