@@ -24,7 +24,7 @@ from pathlib import Path
 
 import pytest
 
-from routilux.cli.main import _parser
+from routilux.cli.main import ADDINGS, EXAMPLES, make_parser
 from tests.following import Block, blocks_of, commands_of, follow, saved_files
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -110,22 +110,24 @@ def _typed() -> list[str]:
         for line in block.lines
         if line.startswith(("$ ", "routilux "))
     ]
-    for parser in (_parser(), *_subparsers().values()):
-        lines += [line for line in (parser.epilog or "").splitlines() if line.startswith(("  routilux ", "example: "))]
+    for help_text in (EXAMPLES, *(parser.epilog or "" for parser in _subparsers().values())):
+        lines += [line for line in help_text.splitlines() if line.startswith("  ")]
     lines = [re.sub(r"\s[#(].*", "", line) for line in lines]
     lines += [found["line"] for text in texts.values() for found in _TABLED.finditer(text)]
     return sorted({found["words"].strip() for line in lines for found in _TYPED.finditer(line)})
 
 
 def _subparsers() -> dict[str, argparse.ArgumentParser]:
-    [action] = [action for action in _parser()._actions if isinstance(action, argparse._SubParsersAction)]
-    return action.choices
+    """Give the parser of each command."""
+    names = [name for adding in ADDINGS for name in adding.told]
+    lists = {name: action for name in names for action in make_parser(name)._actions if action.choices}
+    return {name: action.choices[name] for name, action in lists.items()}
 
 
 @pytest.mark.parametrize("words", _typed())
 def test_what_is_shown_to_be_typed_is_a_command(words: str) -> None:
     given = [re.sub(r"^N$", "3", word) for word in shlex.split(words)]  # tables have N for a number
-    _parser().parse_args(given)  # which ends the program where they are none, with the reason on stderr
+    make_parser(given[0]).parse_args(given)  # which ends the program where they are none, with the reason on stderr
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)

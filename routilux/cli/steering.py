@@ -10,9 +10,9 @@ import sys
 
 import msgspec
 
+from routilux.cli.errors import CommandError
 from routilux.cli.output import write_result
 from routilux.cli.stored import find_job, find_store, how_to_resume, read_key, stand
-from routilux.cli.target import CommandError
 from routilux.control.client import ask
 from routilux.control.frames import Answer, Cancel, Checkpoint, Command, Ended, Kept, Leave, Pause, fit
 from routilux.jobs.recorder import CheckpointInfo

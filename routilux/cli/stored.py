@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from routilux.cli.target import CommandError, UsageError
+from routilux.cli.errors import CommandError, UsageError
 from routilux.control.client import ask
 from routilux.control.errors import ControlError
 from routilux.control.frames import Now, Status

@@ -11,14 +11,14 @@ from typing import NamedTuple
 
 import msgspec
 
-from routilux.cli.picture import Column, lay_out, tell_bytes, tell_count, tell_rate, tell_seconds
+from routilux.cli.picture import Column, fit, lay_out, tell_bytes, tell_count, tell_rate, tell_seconds
 from routilux.cli.target import OWN_FOLDERS
 from routilux.dead_letters import DeadLetter
 from routilux.figures import RoutineFigures, figures_in
 from routilux.jobs.machine import JobStatus
 from routilux.jobs.state import JobState
 from supervisors.reasons import Crashed, OutOfMemory, Raised, Reason, StartFailed
-from supervisors.text import cut, printable
+from supervisors.text import printable
 
 CAUSES_SHOWN = 10
 """Causes that get a line of their own (arbitrary: what a screen has room for)."""
@@ -122,7 +122,7 @@ def tell_details(reason: Reason) -> list[str]:
     stack = getattr(reason, "stack", None)  # which reasons have one is their own affair
     if isinstance(reason, Raised | StartFailed):
         if reason.error.text:
-            details.append(cut(printable(reason.error.text.partition("\n")[0]), TEXT_SHOWN))
+            details.append(fit(printable(reason.error.text.partition("\n")[0]), TEXT_SHOWN))
         stack = reason.error.traceback
     if pid := getattr(reason, "pid", None):
         details.append(f"process {pid}")
@@ -159,7 +159,7 @@ def innermost_frame(stack: str) -> str | None:
 def _tell_error(state: JobState, width: int) -> list[str]:
     if not state.error:
         return []
-    lines = [cut(printable(f"  {state.error}"), 4 * width)]
+    lines = [fit(printable(f"  {state.error}"), 4 * width)]
     stops = [record for record in state.history if record.kind == "stop" and record.reason is not None]
     if state.status is JobStatus.FAILED and stops:
         lines += _tell_example(stops[-1].message_id, stops[-1].reason, width)
@@ -169,7 +169,7 @@ def _tell_error(state: JobState, width: int) -> list[str]:
 def _tell_example(message_id: str, reason: Reason | None, width: int, *, lead: str = "") -> list[str]:
     details = [] if reason is None else tell_details(reason)
     text = f"{_DETAIL}{lead}message {message_id[:ID_SHOWN]}" + (f": {'; '.join(details)}" if details else "")
-    return [cut(printable(text), width)]
+    return [fit(printable(text), width)]
 
 
 def _tell_causes(state: JobState, rows: list[Row], width: int) -> list[str]:
@@ -182,7 +182,7 @@ def _tell_causes(state: JobState, rows: list[Row], width: int) -> list[str]:
     ]
     causes = group_causes(state.dead_letters)
     for cause in causes[:CAUSES_SHOWN]:
-        lines.append(cut(printable(f"  {tell_count(cause.messages)} x {cause.routine_id}: {cause.kind}"), width))
+        lines.append(fit(printable(f"  {tell_count(cause.messages)} x {cause.routine_id}: {cause.kind}"), width))
         lead = "such as " if cause.messages > 1 else ""
         lines += _tell_example(cause.example.message.id, cause.example.reason, width, lead=lead)
     if len(causes) > CAUSES_SHOWN:
@@ -192,7 +192,7 @@ def _tell_causes(state: JobState, rows: list[Row], width: int) -> list[str]:
 
 def _tell_abandoned(rows: list[Row], width: int) -> list[str]:
     counts = [f"{row.id} {tell_count(row.figures.abandoned)}" for row in rows if row.figures.abandoned]
-    return [cut(printable("threads left behind in their handlers: " + ", ".join(counts)), width)] if counts else []
+    return [fit(printable("threads left behind in their handlers: " + ", ".join(counts)), width)] if counts else []
 
 
 def _tell_outputs(state: JobState) -> list[str]:

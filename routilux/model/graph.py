@@ -5,10 +5,10 @@ Owns what the author wired, and refuses at once what cannot work. Never runs any
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
+from uuid import uuid4
 
 from routilux.errors import (
     DuplicateConnectionError,
@@ -61,7 +61,7 @@ class FlowGraph(Serializable):
     """Those that are written as what they mean, and not as attributes."""
 
     def __init__(self, flow_id: str | None = None) -> None:
-        self.flow_id = checked_id(f"flow-{secrets.token_hex(4)}" if flow_id is None else flow_id, "flow")
+        self.flow_id = checked_id(f"flow-{uuid4().hex[:8]}" if flow_id is None else flow_id, "flow")
         self._error_handler: ErrorHandler | None = None
         self._routines: dict[str, Routine] = {}
         self._options: dict[str, RoutineOptions] = {}
