@@ -140,6 +140,15 @@ def test_the_commands_that_a_page_names_have_the_options_that_it_says(page: Path
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_the_modules_and_targets_that_a_page_says_to_run_are_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for module in re.findall(r"python -m ((?:benchmarks|tests)[\w.]*)", text):
+        assert ROOT.joinpath(*module.split(".")).with_suffix(".py").is_file(), module
+    targets = re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(re.findall(r"(?:`|\$ |^)make ([a-z]+)", text, re.MULTILINE)) <= {*targets}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_no_block_of_a_page_is_excused_from_running(page: Path) -> None:
     for block in blocks_of(page.read_text(encoding="utf-8")):
         assert not block.info.startswith("python") or block.info == "python", f"{page}:{block.line}"
