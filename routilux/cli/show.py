@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from routilux.causes import tell_cause
+from routilux.cli.messages import show_messages
 from routilux.cli.metrics import show_metrics, show_trace
 from routilux.cli.output import width_of, write_result
 from routilux.cli.picture import Column, lay_out, tell_count
@@ -87,6 +88,8 @@ def show(options: argparse.Namespace) -> int:
         return show_trace(store, options)
     if options.metrics or options.prometheus:
         return show_metrics(store, owner, options)
+    if options.messages:
+        return show_messages(store, options)
     return show_history(store, options) if options.history else show_job(store, options)
 
 
