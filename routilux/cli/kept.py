@@ -8,9 +8,10 @@ from typing import TypeAlias
 
 from routilux.cli import steering, upkeep
 from routilux.cli.jobs import jobs
+from routilux.cli.lookup import JOB_HELP
 from routilux.cli.run import resume
 from routilux.cli.show import show
-from routilux.cli.stored import add_key, add_store
+from routilux.cli.stored import add_key, add_store, positive
 from routilux.runtime.handle import PAUSE_SECONDS
 from routilux.runtime.keeping import KEEP_CHECKPOINTS
 
@@ -19,7 +20,8 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # n
 
 def add_kept(commands: Commands) -> None:
     """Add all of them."""
-    lister = _add(commands, "jobs", jobs, "list the jobs of a store", has_job=False)
+    lister = _add(commands, "jobs", jobs, "list the jobs that run, or those of a store", has_job=False)
+    lister.add_argument("--running", action="store_true", help="those that run now, whatever the store")
     lister.add_argument("--json", action="store_true", help="print an array of objects on stdout")
     shower = _add(commands, "show", show, "show what is kept of a job")
     instead = shower.add_mutually_exclusive_group()
@@ -63,14 +65,6 @@ def seconds_or_none(text: str) -> float:
     return _number(text, lambda number: number >= 0, "of at least 0")
 
 
-def positive(text: str) -> int:
-    """Read a number of at least 1."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {text}")
-    return number
-
-
 def _number(text: str, is_fit: Callable[[float], bool], told: str) -> float:
     number = float(text)
     if not is_fit(number) or number == float("inf"):
@@ -88,7 +82,7 @@ def _add(
 ) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=help_, description=command.__doc__)
     if has_job:
-        parser.add_argument("job", metavar="JOB", help="the job's id")
+        parser.add_argument("job", nargs="?", metavar="JOB", help=JOB_HELP)
     add_store(parser)
     parser.set_defaults(command=command)
     return parser
@@ -142,7 +136,8 @@ def _add_steering(commands: Commands) -> None:
 
 
 def _add_upkeep(commands: Commands) -> None:
-    forker = _add(commands, "fork", upkeep.fork, "make a new job of a kept checkpoint")
+    forker = _add(commands, "fork", upkeep.fork, "make a new job of a kept checkpoint", has_job=False)
+    forker.add_argument("job", metavar="JOB", help="the job's id, or its beginning")
     forker.add_argument("new", metavar="NEW", help="the new job's id")
     forker.add_argument("--checkpoint", metavar="G-N", help="generation and number; default: the newest good one")
     add_key(forker)

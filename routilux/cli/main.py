@@ -12,9 +12,14 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from routilux.cli.kept import add_kept, add_watching
+from routilux.cli.letters import add_letters
+from routilux.cli.logs import add_logs
 from routilux.cli.output import open_missing_streams, write_result
+from routilux.cli.ps import add_ps
 from routilux.cli.run import run
+from routilux.cli.stack import add_stack
 from routilux.cli.stored import refuse
+from routilux.cli.tap import add_tap
 from routilux.cli.target import CommandError, load_flow
 from routilux.drawing import to_dot, to_mermaid
 from routilux.errors import RoutiluxError
@@ -103,6 +108,11 @@ def _parser() -> argparse.ArgumentParser:
     drawer.add_argument("--format", choices=("mermaid", "dot"), default="mermaid", help="default: mermaid")
     drawer.set_defaults(command=graph)
     add_kept(commands)
+    add_ps(commands)
+    add_stack(commands)
+    add_tap(commands)
+    add_logs(commands)
+    add_letters(commands)
     return parser
 
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from routilux.causes import tell_cause
+from routilux.cli.lookup import find_kept
 from routilux.cli.metrics import show_metrics, show_trace
 from routilux.cli.output import width_of, write_result
 from routilux.cli.picture import Column, lay_out, tell_count
@@ -21,8 +22,6 @@ from routilux.cli.stored import (
     LOST,
     Standing,
     check_routine,
-    find_job,
-    find_store,
     how_to_resume,
     read_key,
     read_records,
@@ -81,12 +80,11 @@ COLUMNS: tuple[Column[Row], ...] = (
 
 def show(options: argparse.Namespace) -> int:
     """Show what is kept of a job: its routines, pauses, dead letters, its metrics, and its history."""
-    store = find_store(options)
-    owner = find_job(store, options.job)
+    store, found = find_kept(options)
     if options.trace is not None:
         return show_trace(store, options)
     if options.metrics or options.prometheus:
-        return show_metrics(store, owner, options)
+        return show_metrics(store, found.owner, options)
     return show_history(store, options) if options.history else show_job(store, options)
 
 
