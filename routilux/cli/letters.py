@@ -10,7 +10,7 @@ import sys
 from typing import TypeAlias
 
 from routilux.causes import tell_cause
-from routilux.cli.lookup import JOB_HELP, Found, find_job, split_words
+from routilux.cli.lookup import JOB_HELP, Found, find_job, require_store, split_words
 from routilux.cli.output import width_of, write_result
 from routilux.cli.picture import tell_count
 from routilux.cli.stored import add_key, add_store, how_to_resume, read_key, tell_time
@@ -21,7 +21,6 @@ from routilux.ids import from_bytes, to_id
 from routilux.keeping.finding import latest
 from routilux.keeping.settling import choose, discard_kept, redeliver_kept
 from routilux.records.schema import Image
-from routilux.stores.base import Store
 from routilux.stores.owners import this_process
 from supervisors.text import cut, printable
 
@@ -92,7 +91,7 @@ def read_letters(found: Found, options: argparse.Namespace) -> LettersTold:
         if not isinstance(answer, LettersTold):
             raise CommandError(f"job {found.job_id!r} gave another answer than was asked for", 1)
         return answer
-    image = latest(_store_of(found), found.job_id, key=read_key(options)).image
+    image = latest(require_store(found), found.job_id, key=read_key(options)).image
     letters = _letters_of(image, options.routine)
     return LettersTold(letters=letters, count=len(letters))
 
@@ -143,7 +142,7 @@ def _settle(found: Found, command: Redeliver | Discard) -> int:
 
 
 def _settle_kept(found: Found, options: argparse.Namespace, *, is_retry: bool) -> int:
-    store, key = _store_of(found), read_key(options)
+    store, key = require_store(found), read_key(options)
     lease = store.acquire(found.job_id, this_process(), create=False)
     try:
         status = latest(store, found.job_id, key=key).image.header.status
@@ -157,12 +156,6 @@ def _settle_kept(found: Found, options: argparse.Namespace, *, is_retry: bool) -
         return settle(store, lease, options.words, options.routine, key=key)
     finally:
         lease.release()
-
-
-def _store_of(found: Found) -> Store:
-    if found.store is None:
-        raise CommandError(f"job {found.job_id!r} is kept nowhere, and nobody runs it", 1)
-    return found.store
 
 
 def _letters_of(image: Image, routine_id: str) -> list[Letter]:

@@ -70,16 +70,15 @@ def find_all(options: argparse.Namespace) -> list[tuple[Found, Owner]]:
     return found
 
 
-def find_kept(options: argparse.Namespace) -> tuple[Store, Found]:
-    """As `find_job`, for what takes a store; gives that too.
+def require_store(found: Found) -> Store:
+    """Give the store of a job.
 
     Raises:
         CommandError: it is kept nowhere.
     """
-    found = find_job(options)
     if found.store is None:
         raise CommandError(f"job {found.job_id!r} is kept nowhere: `routilux ps` tells how it does", 1)
-    return found.store, found
+    return found.store
 
 
 def require_owner(options: argparse.Namespace, done: str) -> tuple[Found, Owner]:

@@ -1,4 +1,4 @@
-"""`routilux`: run, check and draw flows from the command line, and look after jobs that are kept.
+"""`routilux`: run, check and draw flows from the command line, and look after jobs that run or are kept.
 
 Exit status: 0 the job completed, 1 it failed or could not be started, 2 usage, 3 it is paused, 4 it was cancelled,
 130 interrupted by Ctrl-C.
@@ -18,7 +18,7 @@ from routilux.cli.output import open_missing_streams, write_result
 from routilux.cli.ps import add_ps
 from routilux.cli.run import run
 from routilux.cli.stack import add_stack
-from routilux.cli.stored import refuse
+from routilux.cli.stored import STORE_VARIABLE, refuse
 from routilux.cli.tap import add_tap
 from routilux.cli.target import CommandError, load_flow
 from routilux.drawing import to_dot, to_mermaid
@@ -36,6 +36,8 @@ EXAMPLES = """examples:
   routilux resume nightly --store jobs                   (there, or after the program was killed)
   routilux jobs --store jobs
   routilux show nightly --store jobs --history --routine parse
+
+  routilux top; routilux ps; routilux tap parse -n 20    (while a job runs, with a store or without)
 
 exit status:
   0 the job completed, 1 it failed or could not be started, 2 usage, 3 it is paused, 4 it was cancelled, 130 interrupted
@@ -93,7 +95,7 @@ def graph(options: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="routilux",
-        description="Run, check and draw flows; look after jobs that are kept.",
+        description="Run, check and draw flows; look after jobs that run or are kept.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -130,7 +132,10 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="a parameter of that message: JSON, else text",
     )
     runner.add_argument(
-        "--store", metavar="PATH", help="keep the job there, to be resumed: a folder, or a file that ends in .sqlite"
+        "--store",
+        metavar="PATH",
+        help="keep the job there, to be resumed: a folder, or a file that ends in .sqlite; "
+        f"default: ${STORE_VARIABLE}, if set",
     )
     runner.add_argument("--job-id", metavar="ID", help="its id there; default: one that is made up")
     add_watching(runner)

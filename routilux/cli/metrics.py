@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from routilux.cli.lookup import Found, require_store
 from routilux.cli.output import width_of, write_result
 from routilux.cli.picture import Column, lay_out, tell_bytes, tell_count, tell_rate, tell_seconds
 from routilux.cli.stored import STATUS_SECONDS, check_routine, read_key, read_records, tell_time
@@ -21,7 +22,7 @@ from routilux.jobs.tracks import track_image
 from routilux.keeping.finding import latest
 from routilux.keeping.history import StoredHistory
 from routilux.keeping.listing import Problem
-from routilux.stores.base import Owner, Store
+from routilux.stores.base import Store
 from routilux.stores.single_file import write_parts
 from routilux.tracking.performance import EventFlow, RoutinePerformance
 from routilux.tracking.trace import write_trace
@@ -78,9 +79,9 @@ FLOWS: tuple[Column[EventFlow], ...] = (
 )
 
 
-def show_metrics(store: Store, owner: Owner | None, options: argparse.Namespace) -> int:
+def show_metrics(found: Found, options: argparse.Namespace) -> int:
     """Write how a job does: as tables, as JSON, or as text for Prometheus."""
-    tracker, problems = _find(store, owner, options)
+    tracker, problems = _find(found, options)
     if options.routine is not None:
         check_routine(options.routine, tracker.routine_ids)
     if options.prometheus:
@@ -131,17 +132,17 @@ def _only(tracker: ExecutionTracker, routine_id: str | None) -> ExecutionTracker
     return msgspec.structs.replace(tracker, tracks=tracks, flows=tuple(tracker.event_flow(routine_id)))
 
 
-def _find(store: Store, owner: Owner | None, options: argparse.Namespace) -> tuple[ExecutionTracker, list[Problem]]:
-    if owner is not None:
+def _find(found: Found, options: argparse.Namespace) -> tuple[ExecutionTracker, list[Problem]]:
+    if found.owner is not None:
         try:
-            answer = ask(owner, Metrics(options.job), STATUS_SECONDS)
+            answer = ask(found.owner, Metrics(options.job), STATUS_SECONDS)
         except ControlError:
             pass  # it has ended meanwhile, or takes no commands: what is kept has to do
         else:
             if isinstance(answer, Tracked):
                 return answer.tracker, []
-    found = latest(store, options.job, key=read_key(options))
-    return track_image(found.image), found.problems
+    kept = latest(require_store(found), options.job, key=read_key(options))
+    return track_image(kept.image), kept.problems
 
 
 def _tell_problems(problems: list[Problem]) -> int:

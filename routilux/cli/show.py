@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from routilux.causes import tell_cause
-from routilux.cli.lookup import find_kept
+from routilux.cli.lookup import find_job, require_store
 from routilux.cli.metrics import show_metrics, show_trace
 from routilux.cli.output import width_of, write_result
 from routilux.cli.picture import Column, lay_out, tell_count
@@ -80,11 +80,12 @@ COLUMNS: tuple[Column[Row], ...] = (
 
 def show(options: argparse.Namespace) -> int:
     """Show what is kept of a job: its routines, pauses, dead letters, its metrics, and its history."""
-    store, found = find_kept(options)
+    found = find_job(options)
+    if options.metrics or options.prometheus:
+        return show_metrics(found, options)
+    store = require_store(found)
     if options.trace is not None:
         return show_trace(store, options)
-    if options.metrics or options.prometheus:
-        return show_metrics(store, found.owner, options)
     return show_history(store, options) if options.history else show_job(store, options)
 
 

@@ -6,7 +6,7 @@ import argparse
 import re
 import sys
 
-from routilux.cli.lookup import find_job, find_kept
+from routilux.cli.lookup import find_job, require_store
 from routilux.cli.output import write_result
 from routilux.cli.stored import find_store, how_to_resume, read_key
 from routilux.cli.target import UsageError
@@ -25,7 +25,7 @@ _CHECKPOINT = re.compile(r"(?:checkpoint-)?0*([1-9]\d{0,11})-0*([1-9]\d{0,11})")
 
 def fork(options: argparse.Namespace) -> int:
     """Make a new, paused job of what a kept checkpoint of another holds."""
-    store, _found = find_kept(options)
+    store = require_store(find_job(options))
     checkpoint = _read_checkpoint(options.checkpoint)
     try:
         origin = fork_job(store, options.job, options.new, checkpoint, key=read_key(options))

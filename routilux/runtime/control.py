@@ -56,6 +56,8 @@ COMMAND_SECONDS = 10.0
 """What a visitor gets to say what it wants (arbitrary)."""
 STACKS_SECONDS = 2.0
 """What workers get to tell where they are, before those that have are told of alone (arbitrary)."""
+STACKS_TOLD = 400
+"""Stacks in one answer (arbitrary: what an answer has room for)."""
 TURN_ANSWERS = 16
 """Answers that one visitor is sent before the others have their turn (arbitrary)."""
 LAST_BYTES = 1024 * 1024
@@ -331,7 +333,7 @@ class Control(Behavior):
                 stacks += tell_threads(account, ledger)
             elif reply.done():
                 stacks += tell_workers(account, ledger, reply.result(), self._ctx.now())
-        self._answer(visitor, frames.StacksTold(stacks=stacks))
+        self._answer(visitor, frames.StacksTold(stacks=stacks[:STACKS_TOLD]))
 
     # -- Those who look on
 

@@ -13,12 +13,10 @@ from typing import Any
 
 from routilux.accounts import Watch
 from routilux.control.frames import Passing, fit_to
-from routilux.errors import RoutiluxError
 from routilux.ids import to_id
 from routilux.messages import Message, parts_of
 from routilux.routing import Plan, RoutinePlan
 from routilux.serial.described import Opaque, describe
-from supervisors.errors import SupervisorsError
 from supervisors.mailbox import Lock
 from supervisors.text import cut, printable
 from supervisors.wire.outside import Leased
@@ -114,21 +112,16 @@ class Passage:
 
 def tell_payload(payload: Any) -> str:
     """Say what a message carries: `path='a.py', functions=3`."""
-    if isinstance(payload, dict):
-        data: Any = payload
-    elif isinstance(payload, Leased):
+    if isinstance(payload, Leased):
         return "(large arrays, in shared memory)"
-    else:
-        try:
-            data = describe(payload)
-        except (SupervisorsError, RoutiluxError) as error:
-            return fit_to(printable(f"({len(payload):,} bytes: {error})"), TEXT_CHARACTERS)
-    if not isinstance(data, dict):
-        return fit_to(tell_value(data), TEXT_CHARACTERS)
     try:
-        told = ", ".join(f"{printable(str(name))}={tell_value(value)}" for name, value in list(data.items()))
-    except RuntimeError:  # its owner changes it, which is none of our business
-        told = "(changed while it was looked at)"
+        data = payload if isinstance(payload, dict) else describe(payload)
+        if isinstance(data, dict):
+            told = ", ".join(f"{printable(str(name))}={tell_value(value)}" for name, value in list(data.items()))
+        else:
+            told = tell_value(data)
+    except Exception as error:  # noqa: BLE001  damaged bytes, what its owner changes meanwhile, or an odd metaclass
+        told = printable(f"(cannot be told: {type(error).__name__}: {error})")
     return fit_to(told, TEXT_CHARACTERS)
 
 
@@ -164,6 +157,8 @@ def _tell_items(value: Any, brackets: str, depth: int) -> str:
 def _tell_object(value: Any, kind: type, depth: int) -> str:
     """Say the name of its type and its fields, as far as they are there without a look that would run its code."""
     name = kind.__qualname__
+    if kind.__module__ == "numpy" and hasattr(kind, "dtype") and value.shape == ():
+        return f"<{name}: {value}>"
     if kind.__module__ == "numpy" and hasattr(kind, "dtype"):
         return f"<{name}: {value.dtype}, {'x'.join(map(str, value.shape))}>"
     if kind is Opaque:

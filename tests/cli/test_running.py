@@ -221,6 +221,9 @@ def test_a_job_without_a_store_is_paused_in_memory(running: Running, told: Told)
     status, _out, err = told("show")
     assert status == 1
     assert "is kept nowhere: `routilux ps` tells how it does" in err
+    status, out, _err = told("show", "--metrics")
+    assert status == 0
+    assert out.startswith(f"job {running.job_id} of flow ticking: running, as of ")
 
 
 def test_what_does_not_run_is_told_with_what_does(
