@@ -55,4 +55,6 @@ def tell_end(found: Found, ended: Ended) -> str:
 def tell_lost(found: Found, error: UnreachableError) -> CommandError:
     """Say that a job's program is gone, and how to go on with the job."""
     how = f"; go on with it by: {how_to_resume(found.job_id, found.store_path)}" if found.store_path else ""
-    return CommandError(f"{error}{how}", 1)
+    is_gone = isinstance(error.__cause__, ConnectionError)
+    told = f"job {found.job_id!r} is lost: {found.owner}, which ran it, ended without a word" if is_gone else str(error)
+    return CommandError(f"{told}{how}", 1)

@@ -11,7 +11,6 @@ from typing import NamedTuple
 from routilux.cli.stored import STORE_VARIABLE, find_store, how_to_resume, name_store, stand
 from routilux.cli.target import CommandError, UsageError
 from routilux.control.finding import RunningJob, find_running
-from routilux.errors import OptionError
 from routilux.hints import describe_names, list_names
 from routilux.keeping.finding import summarize_job
 from routilux.stores.base import Owner, Store, checked_job_id
@@ -183,17 +182,19 @@ def _to_found(job: RunningJob) -> Found:
 
 
 def _names_a_job(options: argparse.Namespace, word: str) -> bool:
-    try:
-        _find(argparse.Namespace(job=word, store=options.store))
-    except (UsageError, OptionError):
-        return False
-    return True
+    """Whether a word is a job's id, or the beginning of one or several: then it is no routine, nor a message."""
+    known: list[str] = []
+    if name_store(options) is not None:
+        known += find_store(argparse.Namespace(store=options.store)).jobs()
+    if not options.store:
+        known += [job.identity.job_id for job in find_running()]
+    return any(job_id.startswith(word) for job_id in known)
 
 
 def _count_running(options: argparse.Namespace) -> int:
     if name_store(options) is None:
         return len(find_running())
-    store = find_store(options)
+    store = find_store(argparse.Namespace(store=options.store))
     return sum(_read_owner(store, job_id) is not None for job_id in store.jobs())
 
 

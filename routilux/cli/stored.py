@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from routilux.cli.target import CommandError, UsageError
 from routilux.control.client import ask
-from routilux.control.errors import ControlError
+from routilux.control.errors import CommandRefusedError, ControlError
 from routilux.control.frames import Now, Status
 from routilux.errors import CallerError, RoutiluxError
 from routilux.executions import ExecutionRecord
@@ -50,6 +50,8 @@ _WORDS = (
 )
 """What errors say in Python's words, and what the command line has for it."""
 _RUNNING = ("pending", "running")
+_NO_SUCH = frozenset({"UnknownRoutineError", "NotADeadLetterError"})
+"""What a job's program refuses because there is none of that name."""
 
 
 class Standing(NamedTuple):
@@ -173,6 +175,8 @@ def how_to_resume(job_id: str, store: str | None) -> str:
 def refuse(error: RoutiluxError) -> CommandError:
     """Turn an error into what a command says of it: in one line, but for a list of losses."""
     is_usage = isinstance(error, CallerError | UnknownJobError | JobExistsError)
+    if isinstance(error, CommandRefusedError):
+        is_usage = error.kind in _NO_SUCH
     is_of_job = isinstance(error, ResumeRefusedError | NotResumableError)
     return CommandError(_tell_error(error), 2 if is_usage and not is_of_job else 1)
 

@@ -157,7 +157,7 @@ def test_stack_shows_where_handlers_are(running: Running, told: Told) -> None:
     assert all("most recent call first" in stack["text"] for stack in stacks)
     assert told("stack", "work", "more")[0] == 2
     status, _out, err = told("stack", "wrok")
-    assert status == 1
+    assert status == 2
     assert "did you mean 'work'?" in err
 
 
@@ -195,7 +195,7 @@ def test_dead_letters_are_listed_tried_again_and_let_go(running: Running, told: 
     told("pause")  # or they would be given up again at once
     assert told("retry", first[:8])[::2] == (0, f"1 dead letter of job {running.job_id} put back, to be tried again\n")
     status, _out, err = told("skip", running.job_id, first[:8])
-    assert status == 1
+    assert status == 2
     assert "is not among the dead letters of the job" in err
     second = told("skip")[1].split()[0]
     assert told("skip", second)[::2] == (0, f"1 dead letter of job {running.job_id} let go\n")
