@@ -147,6 +147,8 @@ class Visitor:
         self.has_asked = False
         self.waits_for_end = False
         self.wants_metrics = False
+        self.awaited: Future[Any] | None = None
+        """What it waits for."""
         self.stacks: list[tuple[Account, Future[list[WorkerAt]]]] = []
         """Who was asked where its workers are."""
         self.source: Source | None = None
@@ -208,7 +210,7 @@ class Control(Behavior):
                     self._close(visitor)
             case _Answered() | _StacksDue() if visitor.stacks:
                 self._tell_stacks(visitor, is_late=isinstance(message, _StacksDue))
-            case _Answered(_, future):
+            case _Answered(_, future) if future is visitor.awaited:
                 self._answer(visitor, self._tell(visitor, future))
             case _More() | _LookDue() if visitor.source is not None:
                 self._look(visitor, visitor.source, is_due=isinstance(message, _LookDue))
@@ -397,7 +399,7 @@ class Control(Behavior):
         _signal(self._own, _Answered(number, done))
 
     def _await(self, visitor: Visitor) -> Future[Any]:
-        future: Future[Any] = Future()
+        future = visitor.awaited = Future()
         # On whatever thread answers.
         future.add_done_callback(partial(self._note_answered, visitor.number))
         return future

@@ -21,7 +21,7 @@ from routilux.control.errors import CommandRefusedError
 from routilux.control.finding import RunningJob, find_running
 from routilux.runtime.control import WATCHERS
 from routilux.runtime.watchers import PASSINGS_KEPT
-from routilux.stores import FileStore
+from routilux.stores import FileStore, MemoryStore
 
 GATE = threading.Event()
 BEGUN = threading.Event()
@@ -111,6 +111,8 @@ def test_a_job_takes_commands_if_it_is_asked_to_or_is_found_in_a_store(tmp_path:
         ({"store": tmp_path / "a"}, True),
         ({"store": tmp_path / "b", "takes_commands": False}, False),
         ({"takes_commands": True}, True),
+        ({"store": MemoryStore()}, False),
+        ({"store": MemoryStore(), "takes_commands": True}, True),
     ):
         with flow.start(keep_open=True, **options) as job:
             assert [found.identity.job_id for found in find_running()] == ([job.id] if takes else [])
