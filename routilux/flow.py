@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
+from routilux import flowfile, runtime, stores
 from routilux.errors import EntryError, FlowRunningError, UnknownRoutineError
-from routilux.flowfile.form import fill_flow, tell_flow
-from routilux.flowfile.formats import read_content, write_content
-from routilux.jobs.machine import JobStatus
-from routilux.jobs.state import JobState
-from routilux.keeping.copying import pack_job, unpack_job
-from routilux.keeping.finding import summarize_job
 from routilux.model.graph import FlowGraph
 from routilux.model.options import checked_shared_memory_limit, checked_shutdown
 from routilux.model.routine import Routine
-from routilux.routing import compile_plan
-from routilux.runtime.job import Job
-from routilux.runtime.keeping import Keeping, ResumeKeeping, begin_kept
-from routilux.runtime.resuming import Wanted, fork_job, resume_job
 from routilux.runtime.running import running
-from routilux.runtime.signals import ending_on_sigterm, note_resume
-from routilux.runtime.tree import Beginning, First, check_flow, start_job
 from routilux.serial.naming import Naming, built_in
 from routilux.serial.plain_writer import AsItIs
 from routilux.serial.registry import default
-from routilux.stores.base import Store
-from routilux.stores.memory import MemoryStore
-from routilux.stores.opening import open_store
+
+if TYPE_CHECKING:  # the rest is loaded when it is needed
+    from routilux.jobs.state import JobState
+    from routilux.runtime.job import Job
+    from routilux.runtime.keeping import Keeping, ResumeKeeping
+    from routilux.stores.base import Store
+    from routilux.stores.memory import MemoryStore
 
 SHUTDOWN_SECONDS = 5.0
 """What turns in hand get when a job ends early (OTP's default for a worker's shutdown)."""
@@ -56,6 +48,12 @@ class Flow(FlowGraph):
     def __init__(self, flow_id: str | None = None) -> None:
         super().__init__(flow_id)
         self._paused_jobs: MemoryStore | None = None
+
+    def _repr_html_(self) -> str:
+        """Give the flow as a picture, for notebooks."""
+        from routilux.drawing.display import show_flow  # noqa: PLC0415  nobody else pays for it
+
+        return show_flow(self)
 
     @property
     def paused_jobs(self) -> Store | None:
@@ -106,7 +104,7 @@ class Flow(FlowGraph):
             As `start`, for a job with a store.
         """
         started: list[Job] = []
-        with ending_on_sigterm(is_wanted=keeping.get("store") is not None):
+        with runtime.ending_on_sigterm(is_wanted=keeping.get("store") is not None):
             try:
                 job = self._start(
                     entry_routine_id,
@@ -124,7 +122,7 @@ class Flow(FlowGraph):
                 # Ctrl-C while waiting: the caller gets its prompt back with nothing left running.
                 for job in started:
                     job.end_early("interrupted")
-                    note_resume(error, job)
+                    runtime.note_resume(error, job)
                 raise
 
     def start(
@@ -209,11 +207,12 @@ class Flow(FlowGraph):
             StateError: what `migrate` gave is no state of that routine; what it raises passes.
             FlowCheckError, NotPortableError, RoutineInUseError: as `start`.
         """
-        wanted = Wanted(rename or {}, drop, migrate or {})
+        runtime.give_head_start(flow.options.values())
+        wanted = runtime.Wanted(rename or {}, drop, migrate or {})
         options: Keeping = {**keeping}  # type: ignore[typeddict-item]  # without where it is, which is told apart
-        return resume_job(
+        return runtime.resume_job(
             flow,
-            open_store(store),
+            stores.open_store(store),
             job_id,
             options,
             wanted,
@@ -250,7 +249,7 @@ class Flow(FlowGraph):
             JobExistsError: there is a job of the new id.
             KeptError: the checkpoint cannot be read.
         """
-        return fork_job(open_store(store), job_id, new_id, checkpoint, key=key)
+        return runtime.fork_job(stores.open_store(store), job_id, new_id, checkpoint, key=key)
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str], *, allow_modules: Collection[str] = ()) -> Self:
@@ -266,8 +265,8 @@ class Flow(FlowGraph):
             MissingExtraError: YAML takes a library that is not installed; it says which.
             OSError: the file cannot be read.
         """
-        content = read_content(path)
-        return fill_flow(cls, content, os.fspath(path), Naming(default, allow_modules))
+        content = flowfile.read_content(path)
+        return flowfile.fill_flow(cls, content, os.fspath(path), Naming(default, allow_modules))
 
     def to_file(self, path: str | os.PathLike[str]) -> None:
         """Write the flow into a file for people, in the place of the one there; `from_file` reads it.
@@ -277,7 +276,7 @@ class Flow(FlowGraph):
             MissingExtraError: TOML and YAML take libraries that are not installed; it says which.
             OSError: the file cannot be written.
         """
-        write_content(path, tell_flow(self, Naming(default)))
+        flowfile.write_content(path, flowfile.tell_flow(self, Naming(default)))
 
     def wait_for(self, job_id: str, timeout: float | None = None) -> bool:
         """Wait until a job is over; True if it is, False if the time ran out; raises as `Job.wait`.
@@ -315,41 +314,26 @@ class Flow(FlowGraph):
             self.routines[entry].entry_slot()
         shutdown = checked_shutdown(shutdown)
         memory_limit = checked_shared_memory_limit(shared_memory_limit)
-        check_flow(self)
-        plan = compile_plan(self)
-        kept = begin_kept(keeping)
-        job_id = secrets.token_hex(6) if kept is None else kept.lease.job_id
-        beginning = Beginning(plan, job_id, kept, memory_limit=memory_limit, takes_commands=takes_commands)
-        return start_job(self, beginning, First(entry, params, keep_open), hold, shutdown=shutdown)
+        runtime.give_head_start(self.options.values())  # ahead of what else of the runtime is loaded now
+        runtime.check_flow(self)
+        plan = runtime.compile_plan(self)
+        kept = runtime.begin_kept(keeping)
+        job_id = runtime.make_job_id() if kept is None else kept.lease.job_id
+        beginning = runtime.Beginning(plan, job_id, kept, memory_limit=memory_limit, takes_commands=takes_commands)
+        return runtime.start_job(self, beginning, runtime.First(entry, params, keep_open), hold, shutdown=shutdown)
 
     def _take_fields(self) -> dict[str, Any]:
         fields = super()._take_fields()
-        jobs = [*self._pack_running(), *self._pack_resting()]
+        jobs = runtime.pack_paused(self, self._paused_jobs)
         return {**fields, "jobs": [AsItIs(job) for job in jobs]} if jobs else fields
 
     def _fill_fields(self, fields: dict[str, Any]) -> None:
         self._paused_jobs = None
         super()._fill_fields(fields)
         if "jobs" in fields:
-            self._paused_jobs = MemoryStore()
+            self._paused_jobs = stores.MemoryStore()
             for job in fields["jobs"]:
-                unpack_job(self._paused_jobs, job)
-
-    def _pack_running(self) -> list[Any]:
-        jobs = filter(None, map(running.find, running.of(self)))
-        return [job.pack() for job in jobs if job.status is JobStatus.PAUSED]
-
-    def _pack_resting(self) -> list[Any]:
-        """Give the jobs that the flow was read with, and that nobody has resumed."""
-        store = self._paused_jobs
-        if store is None:
-            return []
-        resting = [summarize_job(store, job_id) for job_id in store.jobs() if store.owner(job_id) is None]
-        return [
-            pack_job(store, job.job_id, job.header.generation)
-            for job in resting
-            if job.header is not None and job.header.status == JobStatus.PAUSED
-        ]
+                runtime.unpack_job(self._paused_jobs, job)
 
     def _before_change(self, attempted: str) -> None:
         job_ids = running.of(self)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 
 NAMES_SHOWN = 20
@@ -33,6 +32,8 @@ def did_you_mean(name: object, names: Sequence[str]) -> str:
     """Say which of `names` may have been meant by `name`; nothing if none is like it."""
     if not isinstance(name, str):
         return ""
+    import difflib  # noqa: PLC0415  # for errors alone
+
     # Case first: it is the commonest slip, and no close match for a short name in capitals.
     folded = [other for other in names if other.casefold() == name.casefold()]
     close = folded or difflib.get_close_matches(name, names, n=1, cutoff=0.6)

@@ -7,13 +7,15 @@ which restarts are a crash loop. Never carries anything out, reads no clock.
 from __future__ import annotations
 
 import math
-import random as random_module
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from supervisors.errors import SpecError
+
+if TYPE_CHECKING:
+    import random as random_module
 
 _MAX_EXPONENT = 1_024
 """Retries beyond which waits grow no further (arbitrary: the cap has long been reached)."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from routilux.runtime import tree
+from routilux.runtime import workers
 from supervisors.places.flusher import flusher
 from tests import leaks
 
@@ -28,9 +28,9 @@ def pytest_configure() -> None:
     their thousands would compile both packages anew where the environment says to write no bytecode.
 
     Workers import the modules of tests, and these what tests are made of, which would take longer than most tests do:
-    zygotes have it from the start.
+    zygotes have it from the start, and what runs jobs, which modules of tests import too.
     """
-    tree._WORKER_MODULES = (*tree._WORKER_MODULES, "hypothesis", "pytest")
+    workers.MODULES = (*workers.MODULES, "routilux.runtime.resuming", "hypothesis", "pytest")
     leaks.mark_processes()
     flusher.watch(lambda: None)  # its thread is the program's, and stays
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

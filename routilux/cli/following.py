@@ -8,9 +8,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
+from routilux.cli.errors import CommandError
 from routilux.cli.lookup import Found
 from routilux.cli.stored import how_to_resume
-from routilux.cli.target import CommandError
 from routilux.control.client import asking
 from routilux.control.errors import UnreachableError
 from routilux.control.frames import Answer, Command, Ended

@@ -4,31 +4,50 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import TypeAlias
 
-from routilux.cli import steering, upkeep
-from routilux.cli.jobs import jobs
-from routilux.cli.lookup import JOB_HELP
-from routilux.cli.run import resume
-from routilux.cli.show import show
-from routilux.cli.stored import add_key, add_store, positive
-from routilux.runtime.handle import PAUSE_SECONDS
-from routilux.runtime.keeping import KEEP_CHECKPOINTS
+from routilux.cli.parsing import Command, CommandParser, Commands, Later
+from routilux.cli.stored import JOB_HELP, add_key, add_store, positive
+from routilux.runtime.defaults import KEEP_CHECKPOINTS, PAUSE_SECONDS
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  argparse names it nowhere else
+jobs = Later("routilux.cli.jobs", "jobs")
+show = Later("routilux.cli.show", "show")
+resume = Later("routilux.cli.run", "resume")
+pause, checkpoint, cancel = (Later("routilux.cli.steering", name) for name in ("pause", "checkpoint", "cancel"))
+fork, prune, verify = (Later("routilux.cli.upkeep", name) for name in ("fork", "prune", "verify"))
+
+_EXAMPLES = {
+    "jobs": ["routilux jobs", "routilux jobs --store jobs"],
+    "show": [
+        "routilux show nightly --store jobs",
+        "routilux show nightly --store jobs --history --routine parse",
+        "routilux show nightly --store jobs --messages",
+    ],
+    "resume": [
+        "routilux resume nightly --store jobs",
+        "routilux resume nightly --store jobs --flow new_flows.py:nightly --rename parse=read",
+    ],
+    "pause": ["routilux pause nightly --store jobs --reason lunch"],
+    "checkpoint": ["routilux checkpoint nightly --store jobs"],
+    "cancel": ["routilux cancel nightly --store jobs --reason 'not needed any more'"],
+    "fork": ["routilux fork nightly trial --store jobs --checkpoint 1-12"],
+    "prune": ["routilux prune nightly --store jobs --keep 3", "routilux prune --all --store jobs --keep 1"],
+    "verify": ["routilux verify --all --store jobs"],
+}
 
 
 def add_kept(commands: Commands) -> None:
     """Add all of them."""
-    lister = _add(commands, "jobs", jobs, "list the jobs that run, or those of a store", has_job=False)
+    lister = _add(commands, "jobs", jobs, has_job=False)
     lister.add_argument("--running", action="store_true", help="those that run now, whatever the store")
     lister.add_argument("--json", action="store_true", help="print an array of objects on stdout")
-    shower = _add(commands, "show", show, "show what is kept of a job")
+    shower = _add(commands, "show", show)
     instead = shower.add_mutually_exclusive_group()
     instead.add_argument("--history", action="store_true", help="its complete history instead, record for record")
+    instead.add_argument(
+        "--messages", action="store_true", help="what waits, is handled or was given up instead, with the ids"
+    )
     instead.add_argument("--metrics", action="store_true", help="how it does instead: counts, times, flow of events")
     instead.add_argument("--prometheus", action="store_true", help="the metrics as text that Prometheus reads")
-    instead.add_argument("--trace", metavar="FILE", help="write its history as a trace for Perfetto's viewer or Chrome")
     shower.add_argument("--routine", metavar="ID", help="of this routine alone, with its state")
     shower.add_argument("--json", action="store_true", help="print JSON on stdout; of a history, an object a line")
     add_key(shower)
@@ -75,12 +94,11 @@ def _number(text: str, is_fit: Callable[[float], bool], told: str) -> float:
 def _add(
     commands: Commands,
     name: str,
-    command: Callable[[argparse.Namespace], int],
-    help_: str,
+    command: Command,
     *,
     has_job: bool = True,
-) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=help_, description=command.__doc__)
+) -> CommandParser:
+    parser = commands.add_parser(name, examples=_EXAMPLES[name])
     if has_job:
         parser.add_argument("job", nargs="?", metavar="JOB", help=JOB_HELP)
     add_store(parser)
@@ -89,7 +107,7 @@ def _add(
 
 
 def _add_resume(commands: Commands) -> None:
-    resumer = _add(commands, "resume", resume, "go on with a job")
+    resumer = _add(commands, "resume", resume)
     resumer.add_argument(
         "--flow",
         metavar="FLOW",
@@ -105,7 +123,7 @@ def _add_resume(commands: Commands) -> None:
 
 
 def _add_steering(commands: Commands) -> None:
-    pauser = _add(commands, "pause", steering.pause, "pause a job that runs in another terminal")
+    pauser = _add(commands, "pause", pause)
     pauser.add_argument("--reason", default="", metavar="TEXT", help="why; kept with the pause")
     pauser.add_argument(
         "--timeout",
@@ -122,9 +140,9 @@ def _add_steering(commands: Commands) -> None:
     )
     pauser.add_argument("--leave", action="store_true", help="end its program too; it is resumed by another one")
     pauser.add_argument("--json", action="store_true", help="print the checkpoint as a JSON object on stdout")
-    keeper = _add(commands, "checkpoint", steering.checkpoint, "keep a job as it is now, while it runs elsewhere")
+    keeper = _add(commands, "checkpoint", checkpoint)
     keeper.add_argument("--json", action="store_true", help="print the checkpoint as a JSON object on stdout")
-    canceller = _add(commands, "cancel", steering.cancel, "end a job for good")
+    canceller = _add(commands, "cancel", cancel)
     canceller.add_argument("--reason", default="", metavar="TEXT", help="why; told as the job's error")
     canceller.add_argument(
         "--shutdown",
@@ -136,16 +154,13 @@ def _add_steering(commands: Commands) -> None:
 
 
 def _add_upkeep(commands: Commands) -> None:
-    forker = _add(commands, "fork", upkeep.fork, "make a new job of a kept checkpoint", has_job=False)
+    forker = _add(commands, "fork", fork, has_job=False)
     forker.add_argument("job", metavar="JOB", help="the job's id, or its beginning")
     forker.add_argument("new", metavar="NEW", help="the new job's id")
     forker.add_argument("--checkpoint", metavar="G-N", help="generation and number; default: the newest good one")
     add_key(forker)
-    for name, command, told in (
-        ("prune", upkeep.prune, "let old checkpoints go"),
-        ("verify", upkeep.verify, "look for damage"),
-    ):
-        parser = _add(commands, name, command, told, has_job=False)
+    for name, command in (("prune", prune), ("verify", verify)):
+        parser = _add(commands, name, command, has_job=False)
         parser.add_argument("job", nargs="?", metavar="JOB", help="the job's id")
         parser.add_argument("--all", action="store_true", help="all jobs of the store")
         add_key(parser)

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TypeAlias
 
 from routilux.causes import tell_cause
-from routilux.cli.lookup import JOB_HELP, Found, find_job, require_store, split_words
+from routilux.cli.errors import CommandError, UsageError
+from routilux.cli.lookup import Found, find_job, require_store, split_words
 from routilux.cli.output import width_of, write_result
+from routilux.cli.parsing import Commands
 from routilux.cli.picture import tell_count
-from routilux.cli.stored import add_key, add_store, how_to_resume, read_key, tell_time
-from routilux.cli.target import CommandError, UsageError
+from routilux.cli.stored import JOB_HELP, add_key, add_store, how_to_resume, read_key, tell_time
 from routilux.control.client import ask
 from routilux.control.frames import MOST_IDS, Discard, Letter, Letters, LettersTold, Redeliver, Settled
 from routilux.ids import from_bytes, to_id
@@ -24,7 +24,6 @@ from routilux.records.schema import Image
 from routilux.stores.owners import this_process
 from supervisors.text import cut, printable
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  argparse names it nowhere else
 ID_SHOWN = 8
 """Digits of a message's id, as in a summary."""
 OVER = ("completed", "cancelled")
@@ -33,15 +32,15 @@ OVER = ("completed", "cancelled")
 
 def add_letters(commands: Commands) -> None:
     """Add both."""
-    for name, command, told, does in (
-        ("retry", retry, "try messages again that were given up", "put back"),
-        ("skip", skip, "let messages go that were given up", "let go"),
-    ):
+    for name, command, does in (("retry", retry, "put back"), ("skip", skip, "let go")):
         parser = commands.add_parser(
             name,
-            help=told,
             description=command.__doc__,
-            epilog=f"example: routilux {name} nightly 1a2b3c4d; routilux {name} nightly --routine parse",
+            examples=[
+                f"routilux {name} nightly",
+                f"routilux {name} nightly 1a2b3c4d",
+                f"routilux {name} nightly --routine parse",
+            ],
         )
         parser.add_argument(
             "words",

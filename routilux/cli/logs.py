@@ -5,20 +5,19 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from typing import TypeAlias
 
 import msgspec
 
+from routilux.cli.errors import CommandError, UsageError
 from routilux.cli.following import follow
-from routilux.cli.lookup import JOB_HELP, require_owner, split_words
+from routilux.cli.lookup import require_owner, split_words
 from routilux.cli.output import write_result
+from routilux.cli.parsing import Commands
 from routilux.cli.picture import tell_count
-from routilux.cli.stored import add_store, positive
-from routilux.cli.target import CommandError, UsageError
+from routilux.cli.stored import JOB_HELP, add_store, positive
 from routilux.control.frames import Logged, LogLine, Logs
 from supervisors.text import printable
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  argparse names it nowhere else
 ID_SHOWN = 8
 """Digits of a message's id, as in a summary."""
 
@@ -26,10 +25,7 @@ ID_SHOWN = 8
 def add_logs(commands: Commands) -> None:
     """Add it."""
     parser = commands.add_parser(
-        "logs",
-        help="show what a job has logged and its workers have printed",
-        description=logs.__doc__,
-        epilog="example: routilux logs nightly parse -f -n 20",
+        "logs", description=logs.__doc__, examples=["routilux logs", "routilux logs nightly parse -f -n 20"]
     )
     parser.add_argument("words", nargs="*", metavar=("JOB", "ROUTINE"), help=f"{JOB_HELP}; and of which routine")
     add_store(parser)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import argparse
 from typing import NamedTuple
 
+from routilux.cli.errors import CommandError, UsageError
 from routilux.cli.stored import STORE_VARIABLE, find_store, how_to_resume, name_store, stand
-from routilux.cli.target import CommandError, UsageError
 from routilux.control.finding import RunningJob, find_running
 from routilux.hints import describe_names, list_names
 from routilux.keeping.finding import summarize_job
@@ -19,7 +19,6 @@ from routilux.stores.opening import open_store
 
 FINAL = ("completed", "failed", "cancelled")
 """What a job is that needs nobody to go on with it."""
-JOB_HELP = "the job's id, or its beginning; default: the only one that runs"
 
 
 class Found(NamedTuple):

@@ -1,51 +1,94 @@
 """`routilux`: run, check and draw flows from the command line, and look after jobs that run or are kept.
 
+Owns the list of commands, and the end of each: its exit status, and what is told of an error. Loads the module of the
+command that is given alone.
+
 Exit status: 0 the job completed, 1 it failed or could not be started, 2 usage, 3 it is paused, 4 it was cancelled,
 130 interrupted by Ctrl-C.
 """
 
 from __future__ import annotations
 
-import argparse
+import importlib
 import sys
-from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-from routilux.cli.kept import add_kept, add_watching
-from routilux.cli.letters import add_letters
-from routilux.cli.logs import add_logs
-from routilux.cli.output import open_missing_streams, write_result
-from routilux.cli.ps import add_ps
-from routilux.cli.run import run
-from routilux.cli.stack import add_stack
-from routilux.cli.stored import STORE_VARIABLE, refuse
-from routilux.cli.tap import add_tap
-from routilux.cli.target import CommandError, load_flow
-from routilux.drawing import to_dot, to_mermaid
+from routilux.cli.errors import INTERRUPTED, CommandError, UsageError
+from routilux.cli.output import open_missing_streams
+from routilux.cli.parsing import CommandParser, Commands
 from routilux.errors import RoutiluxError
+from routilux.hints import describe_names
+from routilux.version import VERSION
 from supervisors.text import printable
 
-INTERRUPTED = 130
 EXAMPLES = """examples:
   routilux run examples/census.py:flow --param root=src
   routilux check mypackage.flows:nightly
-  routilux graph flows.py:flow --format dot | dot -Tsvg -o flow.svg
+  routilux graph flows.py:flow --format svg -o flow.svg
 
   routilux run flows.py:nightly --store jobs --job-id nightly --checkpoint-every 10
   routilux pause nightly --store jobs --reason lunch     (in another terminal)
   routilux resume nightly --store jobs                   (there, or after the program was killed)
   routilux jobs --store jobs
   routilux show nightly --store jobs --history --routine parse
+  routilux report nightly --store jobs -o nightly.html
 
   routilux top; routilux ps; routilux tap parse -n 20    (while a job runs, with a store or without)
 
 exit status:
   0 the job completed, 1 it failed or could not be started, 2 usage, 3 it is paused, 4 it was cancelled, 130 interrupted
 """
-TARGET_HELP = (
-    "MODULE:FLOW or path/file.py:flow; a Flow, or a function without arguments that gives one. Or a flow file (.toml, "
-    ".yaml, .json), and with ':' the modules that it may use, as flow.toml:shop,mill"
+
+
+class Adding(NamedTuple):
+    """What adds some commands.
+
+    Args:
+        where: the module, and its function, which is given the parser's commands.
+        told: what each command does, in a line.
+    """
+
+    where: str
+    told: Mapping[str, str]
+
+
+ADDINGS = (
+    Adding("routilux.cli.run:add_run", {"run": "run a flow and wait for it"}),
+    Adding(
+        "routilux.cli.ps:add_ps",
+        {"ps": "show how each routine of a job does that runs", "top": "show that again and again, while jobs run"},
+    ),
+    Adding("routilux.cli.stack:add_stack", {"stack": "show where the handlers of a job are in their code"}),
+    Adding("routilux.cli.tap:add_tap", {"tap": "show what passes a routine, as it passes"}),
+    Adding("routilux.cli.logs:add_logs", {"logs": "show what a job has logged and its workers have printed"}),
+    Adding(
+        "routilux.cli.letters:add_letters",
+        {"retry": "try messages again that were given up", "skip": "let messages go that were given up"},
+    ),
+    Adding("routilux.cli.check:add_check", {"check": "find what is wrong with a flow"}),
+    Adding("routilux.cli.graph:add_graph", {"graph": "draw a flow, or a job with its numbers"}),
+    Adding(
+        "routilux.cli.kept:add_kept",
+        {
+            "jobs": "list the jobs that run, or those of a store",
+            "show": "show what is kept of a job",
+            "resume": "go on with a job",
+            "pause": "pause a job that runs in another terminal",
+            "checkpoint": "keep a job as it is now, while it runs elsewhere",
+            "cancel": "end a job for good",
+            "fork": "make a new job of a kept checkpoint",
+            "prune": "let old checkpoints go",
+            "verify": "look for damage",
+        },
+    ),
+    Adding(
+        "routilux.cli.report:add_report", {"report": "write a page about a job: numbers, picture, timeline, errors"}
+    ),
+    Adding("routilux.cli.trace:add_trace", {"trace": "write a job's history as a trace for viewers of such"}),
+    Adding("routilux.cli.replay:add_replay", {"replay": "run one recorded message once more, here"}),
 )
+"""All commands, in the order in which the help tells them."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,10 +102,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     open_missing_streams()
     try:
-        options = _parser().parse_args(argv)
+        words = sys.argv[1:] if argv is None else list(argv)
+        options = make_parser(_command_of(words)).parse_args(words)
         status: int = options.command(options)
     except RoutiluxError as error:
-        told = error if isinstance(error, CommandError) else refuse(error)
+        told = _refuse(error)
         lines = str(told).splitlines() or [type(error).__name__]
         print("routilux: " + "\n".join(map(printable, lines)), file=sys.stderr)
         return told.exit_status
@@ -74,76 +118,41 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def check(options: argparse.Namespace) -> int:
-    """Tell all that is wrong or odd about a flow; status 1 if it cannot run."""
-    flow = load_flow(options.target)
-    problems = flow.check()
-    lines = [printable(str(problem)) for problem in problems] or [
-        f"{flow.flow_id}: no problems in {len(flow.routines)} routines and {len(flow.connections)} connections"
-    ]
-    write_result("".join(f"{line}\n" for line in lines))
-    return int(any(problem.severity == "error" for problem in problems))
+def make_parser(command: str | None) -> CommandParser:
+    """Make the parser of all commands, with the words of one of them.
 
-
-def graph(options: argparse.Namespace) -> int:
-    """Draw a flow as text that others make a picture of."""
-    flow = load_flow(options.target)
-    write_result(to_dot(flow) if options.format == "dot" else to_mermaid(flow))
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    Args:
+        command: that one; None for none, where all that is wanted is what commands there are.
+    """
+    parser = CommandParser(
         prog="routilux",
         description="Run, check and draw flows; look after jobs that run or are kept.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"routilux {_version()}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_run(commands)
-    checker = commands.add_parser("check", help="find what is wrong with a flow", description=check.__doc__)
-    checker.add_argument("target", metavar="FLOW", help=TARGET_HELP)
-    checker.set_defaults(command=check)
-    drawer = commands.add_parser("graph", help="draw a flow as text", description=graph.__doc__)
-    drawer.add_argument("target", metavar="FLOW", help=TARGET_HELP)
-    drawer.add_argument("--format", choices=("mermaid", "dot"), default="mermaid", help="default: mermaid")
-    drawer.set_defaults(command=graph)
-    add_kept(commands)
-    add_ps(commands)
-    add_stack(commands)
-    add_tap(commands)
-    add_logs(commands)
-    add_letters(commands)
+    parser.add_argument("--version", action="version", version=f"routilux {VERSION}")
+    commands: Commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=CommandParser)
+    for adding in ADDINGS:
+        if command in adding.told:
+            module, _, name = adding.where.partition(":")
+            getattr(importlib.import_module(module), name)(commands)
+        else:
+            for name, told in adding.told.items():
+                commands.add_parser(name, help=told)
     return parser
 
 
-def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    runner = commands.add_parser("run", help="run a flow and wait for it", description=run.__doc__)
-    runner.add_argument("target", metavar="FLOW", help=TARGET_HELP)
-    runner.add_argument(
-        "--entry", metavar="ID", help="routine of the first message; default: the one that nothing is connected to"
-    )
-    runner.add_argument(
-        "--param",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="a parameter of that message: JSON, else text",
-    )
-    runner.add_argument(
-        "--store",
-        metavar="PATH",
-        help="keep the job there, to be resumed: a folder, or a file that ends in .sqlite; "
-        f"default: ${STORE_VARIABLE}, if set",
-    )
-    runner.add_argument("--job-id", metavar="ID", help="its id there; default: one that is made up")
-    add_watching(runner)
-    runner.set_defaults(command=run)
+def _command_of(words: Sequence[str]) -> str | None:
+    """Give the command that is given; raises `UsageError` where there is no such one."""
+    command = next((word for word in words if not word.startswith("-")), None)
+    names = [name for adding in ADDINGS for name in adding.told]
+    if command is not None and command not in names:
+        raise UsageError(f"there is no command {command!r}; {describe_names(command, names, 'there are', '')}")
+    return command
 
 
-def _version() -> str:
-    try:
-        return version("routilux")
-    except PackageNotFoundError:
-        return "(not installed)"
+def _refuse(error: RoutiluxError) -> CommandError:
+    if isinstance(error, CommandError):
+        return error
+    from routilux.cli.stored import refuse  # noqa: PLC0415  for errors alone
+
+    return refuse(error)

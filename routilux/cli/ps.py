@@ -9,48 +9,39 @@ import argparse
 import selectors
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any, TypeAlias
+from typing import Any
 
 import msgspec
 
+from routilux.cli.errors import CommandError
 from routilux.cli.following import follow, tell_end, tell_lost
-from routilux.cli.live import LIVE_SECONDS, PLAIN_SECONDS, can_draw, open_screen
-from routilux.cli.lookup import JOB_HELP, Found, find_all, require_owner
+from routilux.cli.live import LIVE_SECONDS, PLAIN_SECONDS, Drawing, can_draw, open_screen
+from routilux.cli.lookup import Found, find_all, require_owner
 from routilux.cli.output import width_of, write_result
-from routilux.cli.picture import GAP, Line, draw_job, tell_job, tell_progress
-from routilux.cli.stored import add_store, check_routine
-from routilux.cli.target import CommandError
+from routilux.cli.parsing import Commands
+from routilux.cli.picture import Line, draw_job, tell_job, tell_progress
+from routilux.cli.stored import JOB_HELP, add_store, check_routine
 from routilux.control.client import CONNECT_SECONDS, Answers, asking
 from routilux.control.errors import UnreachableError
 from routilux.control.frames import Ended, Look, Seen
 from routilux.observe import JobView
 from routilux.stores.base import Owner
-from supervisors.text import cut, printable
-
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  argparse names it nowhere else
+from supervisors.text import printable
 
 
 def add_ps(commands: Commands) -> None:
     """Add both."""
     lister = commands.add_parser(
-        "ps",
-        help="show how each routine of a job does that runs",
-        description=ps.__doc__,
-        epilog="example: routilux ps; kill $(routilux ps --pid parse)",
+        "ps", description=ps.__doc__, examples=["routilux ps", "kill $(routilux ps nightly --pid parse)"]
     )
     lister.add_argument("job", nargs="?", metavar="JOB", help=JOB_HELP)
     add_store(lister)
     lister.add_argument("--pid", metavar="ROUTINE", help="print nothing but its process ids, a line each")
     lister.add_argument("--json", action="store_true", help="print a JSON object on stdout")
     lister.set_defaults(command=ps)
-    shower = commands.add_parser(
-        "top",
-        help="show that again and again, while the job runs",
-        description=top.__doc__,
-        epilog="example: routilux top nightly",
-    )
+    shower = commands.add_parser("top", description=top.__doc__, examples=["routilux top", "routilux top nightly"])
     shower.add_argument("job", nargs="?", metavar="JOB", help="the job's id, or its beginning; default: all that run")
     add_store(shower)
     shower.add_argument("--plain", action="store_true", help="plain lines instead of a picture")
@@ -71,8 +62,7 @@ def ps(options: argparse.Namespace) -> int:
     if options.json:
         write_result(msgspec.json.encode(to_plain(view)).decode() + "\n")
         return 0
-    width = width_of(sys.stdout)
-    write_result("".join(f"{line.text}\n" for line in (*draw_job(view, width), *_draw_errors(view, width))))
+    write_result("".join(f"{line.text}\n" for line in draw_job(view, width_of(sys.stdout))))
     return 0
 
 
@@ -86,7 +76,7 @@ def top(options: argparse.Namespace) -> int:
             _follow_all(jobs, PLAIN_SECONDS, _write_lines)
         else:
             with screen as drawing:
-                _follow_all(jobs, LIVE_SECONDS, lambda views: drawing.show(_draw_all(views, drawing.width)))
+                _follow_all(jobs, LIVE_SECONDS, lambda views: drawing.show(_draw_all(views, drawing)))
     except KeyboardInterrupt:
         return 0
     return 0
@@ -113,17 +103,12 @@ def _look(found: Found, owner: Owner, seconds: float | None) -> JobView:
     return view
 
 
-def _draw_errors(view: JobView, width: int) -> Iterator[Line]:
-    for routine in view.routines:
-        if routine.error is not None:
-            yield Line(cut(printable(f"{GAP}{routine.id}: {routine.error}"), 2 * width), "bad")
-
-
-def _draw_all(views: list[JobView], width: int) -> list[Line]:
+def _draw_all(views: list[JobView], drawing: Drawing) -> list[Line]:
+    """Draw jobs below one another, each in its share of the lines there are."""
     lines: list[Line] = []
     for view in views:
         lines += [Line("")] if lines else []
-        lines += [*draw_job(view, width), *_draw_errors(view, width)]
+        lines += draw_job(view, drawing.width, height=max(1, drawing.height // len(views) - 1))
     return lines
 
 

@@ -13,12 +13,16 @@ from typing import Any
 
 import msgspec
 
+from routilux.cli.errors import BrokenFlowError, CommandError, UsageError
+from routilux.cli.insistence import insisting
+from routilux.cli.kept import add_watching
 from routilux.cli.live import watch
 from routilux.cli.lookup import find_job
 from routilux.cli.output import width_of, write_result
-from routilux.cli.stored import how_to_resume, name_store, read_key
+from routilux.cli.parsing import Commands
+from routilux.cli.stored import STORE_VARIABLE, how_to_resume, name_store, read_key
 from routilux.cli.summary import summarize
-from routilux.cli.target import BrokenFlowError, CommandError, UsageError, absolute_target, load_flow
+from routilux.cli.target import TARGET_HELP, absolute_target, load_flow
 from routilux.control.client import ask
 from routilux.control.frames import Answer, Resume, Resumed
 from routilux.conversion import convert_text
@@ -81,6 +85,38 @@ def resume(options: argparse.Namespace) -> int:
         )
         state = watch_job(job, options)
     return tell_end(state, options)
+
+
+def add_run(commands: Commands) -> None:
+    """Add the command `run`."""
+    parser = commands.add_parser(
+        "run",
+        description=run.__doc__,
+        examples=[
+            "routilux run examples/census.py:flow --param root=src",
+            "routilux run flows.py:nightly --store jobs --job-id nightly --checkpoint-every 10",
+        ],
+    )
+    parser.add_argument("target", metavar="FLOW", help=TARGET_HELP)
+    parser.add_argument(
+        "--entry", metavar="ID", help="routine of the first message; default: the one that nothing is connected to"
+    )
+    parser.add_argument(
+        "--param",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a parameter of that message: JSON, else text",
+    )
+    parser.add_argument(
+        "--store",
+        metavar="PATH",
+        help="keep the job there, to be resumed: a folder, or a file that ends in .sqlite; "
+        f"default: ${STORE_VARIABLE}, if set",
+    )
+    parser.add_argument("--job-id", metavar="ID", help="its id there; default: one that is made up")
+    add_watching(parser)
+    parser.set_defaults(command=run)
 
 
 def tell_end(state: JobState, options: argparse.Namespace) -> int:
@@ -242,10 +278,11 @@ def _raw(value: Any) -> msgspec.Raw:
     try:
         return msgspec.Raw(msgspec.json.encode(value, enc_hook=repr))
     except (Exception, SystemExit):  # noqa: BLE001  keys that are no text, lone surrogates, cycles, a `repr` that raises
-        return msgspec.Raw(msgspec.json.encode(_safe_repr(value)))
+        return msgspec.Raw(msgspec.json.encode(safe_repr(value)))
 
 
-def _safe_repr(value: Any) -> str:
+def safe_repr(value: Any) -> str:
+    """Give the `repr` of a value of a user's, or what became of that."""
     try:
         return repr(value).encode("ascii", "backslashreplace").decode("ascii")
     except (Exception, SystemExit) as error:  # noqa: BLE001  a user's `repr`
@@ -257,16 +294,17 @@ def watch_job(job: Job, options: argparse.Namespace) -> JobState:
     # Bounded outputs press back on the flow: somebody has to read them while it runs.
     # A daemon, so that an interrupt which comes just here ends the program, and with it the job.
     reader = threading.Thread(target=job.collect, name="routilux-results", daemon=True)
-    reader.start()
-    try:
-        watch(job, plain=options.plain or None, timeout=options.timeout)
-    except BaseException as error:
-        if not job.is_over:  # its watch could not wait for the end
-            job.end_early("interrupted", shutdown=0.0)
-        if not isinstance(error, KeyboardInterrupt | SystemExit) or job.status != JobStatus.PAUSED:
-            raise
-    finally:
-        reader.join()
+    with insisting(job, sys.stderr):
+        reader.start()
+        try:
+            watch(job, plain=options.plain or None, timeout=options.timeout)
+        except BaseException as error:
+            if not job.is_over:  # its watch could not wait for the end
+                job.end_early("interrupted", shutdown=0.0)
+            if not isinstance(error, KeyboardInterrupt | SystemExit) or job.status != JobStatus.PAUSED:
+                raise
+        finally:
+            reader.join()
     return job.state
 
 

@@ -5,20 +5,19 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
-from typing import TypeAlias
 
 import msgspec
 
-from routilux.cli.lookup import JOB_HELP, require_owner, split_words
+from routilux.cli.errors import CommandError, UsageError
+from routilux.cli.lookup import require_owner, split_words
 from routilux.cli.output import write_result
+from routilux.cli.parsing import Commands
 from routilux.cli.picture import tell_seconds
-from routilux.cli.stored import add_store
-from routilux.cli.target import CommandError, UsageError
+from routilux.cli.stored import JOB_HELP, add_store
 from routilux.control.client import ask
 from routilux.control.frames import Stack, Stacks, StacksTold
 from supervisors.text import printable
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  argparse names it nowhere else
 ID_SHOWN = 8
 """Digits of a message's id, as in a summary."""
 
@@ -26,10 +25,7 @@ ID_SHOWN = 8
 def add_stack(commands: Commands) -> None:
     """Add it."""
     parser = commands.add_parser(
-        "stack",
-        help="show where the handlers of a job are in their code",
-        description=stack.__doc__,
-        epilog="example: routilux stack parse",
+        "stack", description=stack.__doc__, examples=["routilux stack", "routilux stack nightly parse"]
     )
     parser.add_argument("words", nargs="*", metavar=("JOB", "ROUTINE"), help=f"{JOB_HELP}; and of which routine")
     add_store(parser)

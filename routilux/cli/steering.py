@@ -10,10 +10,10 @@ import sys
 
 import msgspec
 
+from routilux.cli.errors import CommandError
 from routilux.cli.lookup import find_job, require_owner
 from routilux.cli.output import write_result
 from routilux.cli.stored import how_to_resume, read_key
-from routilux.cli.target import CommandError
 from routilux.control.client import ask
 from routilux.control.frames import Answer, Cancel, Checkpoint, Command, Ended, Kept, Leave, Pause, fit
 from routilux.jobs.recorder import CheckpointInfo

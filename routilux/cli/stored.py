@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from routilux.cli.target import CommandError, UsageError
+from routilux.cli.errors import CommandError, UsageError
 from routilux.control.client import ask
 from routilux.control.errors import CommandRefusedError, ControlError
 from routilux.control.frames import Now, Status
@@ -33,6 +33,7 @@ from routilux.stores.sqlite import SqliteStore
 
 STATUS_SECONDS = 2.0
 """What a running job gets to say how it is, before what its store says has to do (arbitrary)."""
+JOB_HELP = "the job's id, or its beginning; default: the only one that runs"
 STORE_VARIABLE = "ROUTILUX_STORE"
 """In the environment: the store that is meant where none is named."""
 LOST = "lost"

@@ -5,20 +5,19 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from typing import TypeAlias
 
 import msgspec
 
+from routilux.cli.errors import CommandError, UsageError
 from routilux.cli.following import follow
-from routilux.cli.lookup import JOB_HELP, require_owner, split_words
+from routilux.cli.lookup import require_owner, split_words
 from routilux.cli.output import write_result
+from routilux.cli.parsing import Commands
 from routilux.cli.picture import tell_count
-from routilux.cli.stored import add_store, positive
-from routilux.cli.target import CommandError, UsageError
+from routilux.cli.stored import JOB_HELP, add_store, positive
 from routilux.control.frames import Passed, Passing, Tap
 from supervisors.text import printable
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  argparse names it nowhere else
 ID_SHOWN = 8
 """Digits of a message's id, as in a summary."""
 
@@ -26,10 +25,7 @@ ID_SHOWN = 8
 def add_tap(commands: Commands) -> None:
     """Add it."""
     parser = commands.add_parser(
-        "tap",
-        help="show what passes a routine, as it passes",
-        description=tap.__doc__,
-        epilog="example: routilux tap nightly parse -n 20",
+        "tap", description=tap.__doc__, examples=["routilux tap parse", "routilux tap nightly parse -n 20"]
     )
     parser.add_argument("words", nargs="+", metavar=("JOB", "ROUTINE"), help=f"{JOB_HELP}; and the routine")
     add_store(parser)

@@ -14,42 +14,19 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
 
-from routilux.errors import MissingExtraError, RoutiluxError
+from routilux.cli.errors import BrokenFlowError, UsageError
+from routilux.errors import MissingExtraError
 from routilux.flow import Flow
 from routilux.flowfile.errors import FlowFileError
 from routilux.flowfile.formats import is_flow_file
+from routilux.frames import is_own
 from routilux.hints import describe_names
 from supervisors.text import printable
 
-OWN_FOLDERS = tuple(str(Path(__file__).resolve().parents[2] / name) for name in ("routilux", "supervisors"))
-"""Where code is that is not the user's."""
-
-
-class CommandError(RoutiluxError):
-    """A command cannot be carried out; told in one line.
-
-    Args:
-        message: what is wrong, and what there is instead.
-        exit_status: of the program.
-    """
-
-    def __init__(self, message: str, exit_status: int) -> None:
-        self.exit_status = exit_status
-        super().__init__(message)
-
-
-class UsageError(CommandError):
-    """What was asked for on the command line cannot be."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message, 2)
-
-
-class BrokenFlowError(CommandError):
-    """The user's module raised where the flow is built, or the flow cannot run as it is."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message, 1)
+TARGET_HELP = (
+    "MODULE:FLOW or path/file.py:flow; a Flow, or a function without arguments that gives one. Or a flow file (.toml, "
+    ".yaml, .json), and with ':' the modules that it may use, as flow.toml:shop,mill"
+)
 
 
 def load_flow(target: str) -> Flow:
@@ -202,6 +179,6 @@ def _user_line(trace: TracebackType | None) -> str:
     frames = [
         frame
         for frame in traceback.extract_tb(trace)
-        if not frame.filename.startswith((*OWN_FOLDERS, "<frozen ")) and "importlib" not in frame.filename
+        if not is_own(frame.filename, frame.name) and "importlib" not in frame.filename
     ]
     return printable(f"{frames[-1].filename}, line {frames[-1].lineno}") if frames else ""

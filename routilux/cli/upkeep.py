@@ -6,10 +6,10 @@ import argparse
 import re
 import sys
 
+from routilux.cli.errors import UsageError
 from routilux.cli.lookup import find_job, require_store
 from routilux.cli.output import write_result
 from routilux.cli.stored import find_store, how_to_resume, read_key
-from routilux.cli.target import UsageError
 from routilux.keeping.listing import list_checkpoints
 from routilux.keeping.retention import Retention
 from routilux.keeping.verifying import verify as find_problems

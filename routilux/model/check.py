@@ -69,9 +69,9 @@ def _check_travel(graph: FlowGraph) -> list[Problem]:
         if graph.options[routine_id].placement != "process":
             continue
         try:
-            encode_code(routine, "routine")
+            encode_code(routine, routine_id)
         except ValueEncodingError as error:
-            told = str(error).replace(f".{OWN_PREFIX}", ".")
+            told = f"{error.path}: {error.detail}".replace(f".{OWN_PREFIX}initial_", ".").replace(f".{OWN_PREFIX}", ".")
             text = f"cannot travel to its process: {told}; make that part inside the handler, or use placement='thread'"
             problems.append(Problem("error", f"routine {routine_id!r}", text))
     return problems

@@ -45,6 +45,7 @@ OWN_PREFIX = "_Routine__"
 """How the names of the attributes begin that a routine keeps for itself (Python's name mangling)."""
 _ARGUMENTS = f"{OWN_PREFIX}arguments"
 _JOBS = f"{OWN_PREFIX}jobs"
+_SLOTS = f"{OWN_PREFIX}slots"
 _T = TypeVar("_T")
 
 
@@ -92,16 +93,22 @@ class Routine(HasStats, Serializable):
         self.error_handler: ErrorHandler | None = None
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__}>"
+        return f"<{type(self).__name__}{self._tell_ends()}>"
+
+    def _tell_ends(self) -> str:
+        """Say what its slots and events are, as far as it has any: it may be one that forgot `super().__init__()`."""
+        ends = (("slots", getattr(self, "_Routine__slots", ())), ("events", getattr(self, "_Routine__events", ())))
+        told = "; ".join(f"{what} {', '.join(names)}" for what, names in ends if names)
+        return f": {told}" if told else ""
 
     def __getstate__(self) -> Any:
-        # What the subclass set comes first, so that of a part that does not travel its attribute is
+        # What the subclass set comes first, and slots last, so that of a part that does not travel its attribute is
         # named, and not the slot whose handler is a method of the object that holds it.
         state: Any = super().__getstate__()
         attributes = dict((state[0] if isinstance(state, tuple) else state) or {})
         attributes.pop(_ARGUMENTS, None)  # what it made of them travels
         attributes.pop(_JOBS, None)
-        ordered = dict(sorted(attributes.items(), key=lambda item: item[0].startswith(OWN_PREFIX)))
+        ordered = dict(sorted(attributes.items(), key=lambda item: (item[0].startswith(OWN_PREFIX), item[0] == _SLOTS)))
         return (ordered, *state[1:]) if isinstance(state, tuple) else ordered
 
     # -- Definition

@@ -18,15 +18,13 @@ from routilux.keeping.origin import record_origin
 from routilux.quantities import is_number, is_whole
 from routilux.records.format import check_key
 from routilux.records.schema import HistoryPosition, PausePoint, Topology
+from routilux.runtime.defaults import KEEP_CHECKPOINTS
 from routilux.serial.carried import Carried
 from routilux.serial.registry import default as registry
 from routilux.stores.base import Lease, Store, checked_job_id
 from routilux.stores.errors import JobExistsError
 from routilux.stores.opening import open_store
 from routilux.stores.owners import this_process
-
-KEEP_CHECKPOINTS = 3
-"""Newest checkpoints that a job keeps, unless it is told otherwise (arbitrary: two for when the newest is damaged)."""
 
 
 class ResumeKeeping(TypedDict, total=False):
@@ -110,6 +108,11 @@ class Kept(NamedTuple):
         )
 
 
+def make_job_id() -> str:
+    """Make up the id of a job that is given none."""
+    return secrets.token_hex(6)
+
+
 def begin_kept(options: Keeping) -> Kept | None:
     """Take a new job's place in its store; None for a job without one.
 
@@ -126,7 +129,7 @@ def begin_kept(options: Keeping) -> Kept | None:
             raise OptionError(f"{', '.join(given)} means nothing for a job without a store: give store=... too")
         return None
     check_options(options)
-    job_id = options.get("job_id") or secrets.token_hex(6)
+    job_id = options.get("job_id") or make_job_id()
     store = open_store(named)
     lease = take_new(store, checked_job_id(job_id))
     try:

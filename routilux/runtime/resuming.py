@@ -20,7 +20,8 @@ from routilux.jobs.errors import NotResumableError, ResumeRefusedError
 from routilux.jobs.imaging import Clocks, image_topology, read_books
 from routilux.jobs.journal import read_journals
 from routilux.jobs.machine import JobStatus
-from routilux.keeping.finding import latest, load
+from routilux.keeping.copying import pack_job
+from routilux.keeping.finding import latest, load, summarize_job
 from routilux.keeping.origin import copy_origin
 from routilux.keeping.saving import save
 from routilux.ledger import Ledger
@@ -32,6 +33,7 @@ from routilux.records.schema import Header, Image, MemoImage, MessageImage, Rout
 from routilux.routing import Plan, compile_plan
 from routilux.runtime.job import Job
 from routilux.runtime.keeping import Keeping, Kept, check_options, keep_with, note_target, take_new
+from routilux.runtime.running import running
 from routilux.runtime.tree import Beginning, First, check_flow, start_job
 from routilux.serial.registry import default as registry
 from routilux.stores.base import Store, checked_job_id
@@ -98,7 +100,7 @@ def resume_job(
         header = whole.header
         _check_status(header)
         kept = keep_with(store, lease, options, header.job_created_at)
-        _check_needs(header, kept)
+        check_needs(header, allow_pickle=kept.codec.allow_pickle)
         adoption = adopt_for(graph, whole, wanted)
         image = begin_again(adoption.image)
         plan = compile_plan(graph, adoption.labels, [edge.born for edge in image.topology.edges])
@@ -116,6 +118,25 @@ def resume_job(
     )
     beginning = Beginning(plan, job_id, kept, _restoring(image, plan, kept, wanted), memory_limit)
     return start_job(graph, beginning, First(None, {}, image.job.is_entry_open), hold, shutdown=shutdown)
+
+
+def pack_paused(graph: FlowGraph, resting: Store | None) -> list[Any]:
+    """Give the paused jobs of a flow, each as `pack_job` does, for who writes the flow as plain data.
+
+    Args:
+        graph: the flow; of its jobs those that run here, and are paused.
+        resting: the jobs that it was read with; of them those that nobody has resumed. None for none.
+    """
+    jobs = filter(None, map(running.find, running.of(graph)))
+    packed = [job.pack() for job in jobs if job.status is JobStatus.PAUSED]
+    if resting is None:
+        return packed
+    left = [summarize_job(resting, job_id) for job_id in resting.jobs() if resting.owner(job_id) is None]
+    return packed + [
+        pack_job(resting, job.job_id, job.header.generation)
+        for job in left
+        if job.header is not None and job.header.status == JobStatus.PAUSED
+    ]
 
 
 def fork_job(
@@ -276,11 +297,12 @@ def _check_status(header: Header) -> None:
         raise NotResumableError(header.job_id, header.status)
 
 
-def _check_needs(header: Header, kept: Kept) -> None:
+def check_needs(header: Header, *, allow_pickle: bool) -> None:
+    """Refuse a checkpoint whose values cannot be read here; raises `ResumeRefusedError`."""
     here = f"{sys.implementation.name}-{'.'.join(platform.python_version_tuple()[:2])}"
     missing = []
     for need in header.needs:
-        if need == "pickle" and not kept.codec.allow_pickle:
+        if need == "pickle" and not allow_pickle:
             missing.append(
                 "values that were written as pickles: give allow_pickle=True if you trust all who could write"
             )

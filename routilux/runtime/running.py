@@ -10,15 +10,17 @@ original's alone, and their handles say so.
 from __future__ import annotations
 
 import threading
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from routilux.errors import RoutineInUseError
 from routilux.model.function import FunctionRoutine
 from routilux.model.graph import FlowGraph
 from routilux.model.routine import Routine
-from routilux.routing import Plan
-from routilux.runtime.job import Job
 from supervisors.renewals import renewals
+
+if TYPE_CHECKING:  # a flow asks before any job is there
+    from routilux.routing import Plan
+    from routilux.runtime.job import Job
 
 
 class _Entry(NamedTuple):

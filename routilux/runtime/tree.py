@@ -26,7 +26,6 @@ from routilux.jobs.journal import Journal
 from routilux.jobs.recorder import Recorder
 from routilux.ledger import Ledger
 from routilux.model.graph import FlowGraph
-from routilux.model.launching import to_launch
 from routilux.routing import ENTRY, Plan, RoutinePlan
 from routilux.runtime.carriers import LocalCarrier, WireCarrier
 from routilux.runtime.commands import NotKept, Overflow, Quiet
@@ -42,6 +41,7 @@ from routilux.runtime.routine_actor import RoutineActor
 from routilux.runtime.running import running
 from routilux.runtime.signals import note_resume
 from routilux.runtime.voices import Warn, WorkerVoice
+from routilux.runtime.workers import launch_of
 from routilux.serial.registry import default as registry
 from routilux.stores.errors import FencedError
 from routilux.stores.memory import MemoryStore
@@ -74,8 +74,6 @@ if TYPE_CHECKING:
 
 _Service = TypeVar("_Service", bound=RoutineService)
 _log = reporter("routilux")
-_WORKER_MODULES = ("routilux.turn.preloaded",)
-"""What workers import to become those of a routine."""
 _LEFT_RUNNING = "job {!r} of flow {!r} still ran when the program ended and was cancelled; wait for it with job.wait()"
 _LEFT_TO_RESUME = "job {!r} of flow {!r} still ran when the program ended and was paused; resume it with Flow.resume()"
 
@@ -178,7 +176,7 @@ class _Wiring:
         self._memory = memory = JobMemory(PICKLED if kept is None else kept.codec, beginning.memory_limit, plan)
         job_id, codec = beginning.job_id, memory.codec
         services = {
-            routine.id: _carry_service(routine, job_id, codec) for routine in plan.routines if routine.is_process
+            routine.id: carry_service(routine, job_id, codec) for routine in plan.routines if routine.is_process
         }
         self._created_at = time.time() if kept is None else kept.created_at
         wall_offset = time.time() - time.monotonic()
@@ -341,23 +339,25 @@ def _keep_first(job: Job) -> None:
         job.checkpoint(cause="start")
 
 
-def _carry_service(routine: RoutinePlan, job_id: str, codec: ValueCodec) -> bytes:
+def carry_service(routine: RoutinePlan, job_id: str, codec: ValueCodec) -> bytes:
+    """Encode what the workers of a process routine become; raises `NotPortableError` where it cannot travel."""
     kind = RoutineService if routine.options.partition_by is None else KeyedService
     if routine.options.has_line and isinstance(codec, Shared):
         codec = codec.reading()
     try:
-        return encode_code(_service_of(kind, routine, job_id, codec, WireCodec(codec)), routine.id)
+        return encode_code(service_of(kind, routine, job_id, codec, WireCodec(codec)), routine.id)
     except ValueEncodingError as error:
         raise NotPortableError(routine.id, error.path, str(error)) from error
 
 
 def _make_service(routine: RoutinePlan, job_id: str, codec: ValueCodec) -> RoutineService:
-    return _service_of(RoutineService, routine, job_id, codec, LocalCodec())
+    return service_of(RoutineService, routine, job_id, codec, LocalCodec())
 
 
-def _service_of(
+def service_of(
     kind: type[_Service], routine: RoutinePlan, job_id: str, values: ValueCodec, codec: LocalCodec | WireCodec
 ) -> _Service:
+    """Give what runs the turns of a routine."""
     return kind(
         routine.routine,
         routine.id,
@@ -458,7 +458,7 @@ def _loop_place(account: Account, job_id: str, codec: ValueCodec, warn: Warn) ->
         incarnations = count(1)
 
         def make_service() -> ConcurrentService:
-            return _service_of(ConcurrentService, routine, job_id, codec, LocalCodec())
+            return service_of(ConcurrentService, routine, job_id, codec, LocalCodec())
 
         def make_loop(boot: Any) -> AsyncioLoop:
             name = f"{ctx.ref.path}/loop {next(incarnations)}"
@@ -524,7 +524,7 @@ def _pool_of(
         inherited=inherited,
         result_type=WireResult,
         results_type=WireResults if account.takes_blocks else None,
-        launch=to_launch(routine.options, _WORKER_MODULES),
+        launch=launch_of(routine.options),
         exchange=exchange,
         note_ended=account.note_ended,
     )

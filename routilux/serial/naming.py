@@ -44,8 +44,8 @@ built_in = Registry()
 """The classes of this package: their names begin with `routilux.`, and are kept for ever."""
 _MAIN = "__main__"
 _OWN = "routilux."
-_READY_MADE = "routilux.routines"
-"""The module that puts the built-in routines in there; it is not imported before somebody names one."""
+_HOLDING = ("routilux.flow", "routilux.jobs.state", "routilux.routines")
+"""The modules that, with what they import, put all of them in there; not imported before one is named that is not."""
 
 
 class Naming:
@@ -155,7 +155,8 @@ class Naming:
     def _knowing(self, name: str) -> tuple[Registry, ...]:
         """Give the registries, with all in them that `name` may be."""
         if name.startswith(_OWN) and built_in.find(name) is None:
-            importlib.import_module(_READY_MADE)
+            for module in _HOLDING:
+                importlib.import_module(module)
         return self._registries
 
     def _register(self, cls: type, name: str) -> Registration:

@@ -259,7 +259,7 @@ def test_usage_errors_are_one_line_and_status_2(
     assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize("words", [[], ["fly"], ["run"], ["run", "mflows:threads", "--timeout", "0"]])
+@pytest.mark.parametrize("words", [[], ["run"], ["run", "mflows:threads", "--timeout", "0"]])
 def test_words_that_are_no_command_are_status_2(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
     status, out, err = told(capsys, *words)
     assert (status, out) == (2, "")
@@ -278,16 +278,6 @@ def test_a_flow_that_cannot_run_is_status_1(capsys: pytest.CaptureFixture[str]) 
     assert status == 1
     assert "cannot run" in err
     assert err.count("\n") == 1
-
-
-def test_check_tells_all_problems(capsys: pytest.CaptureFixture[str]) -> None:
-    assert told(capsys, "check", "mflows:threads") == (0, "squares: no problems in 2 routines and 1 connections\n", "")
-    status, out, _err = told(capsys, "check", "mflows:idle")
-    assert status == 0
-    assert [line.partition(":")[0] for line in out.splitlines()] == ["warning", "warning"]
-    status, out, _err = told(capsys, "check", "mflows:empty")
-    assert status == 1
-    assert out.startswith("error: flow 'empty': has no routines")
 
 
 def test_graph_draws(capsys: pytest.CaptureFixture[str]) -> None:

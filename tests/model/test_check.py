@@ -203,7 +203,7 @@ def test_a_process_routine_that_does_not_travel_is_an_error_that_names_the_attri
     (problem,) = pair(Source(), Locked(), placement="process").check()
     assert problem.severity == "error"
     assert problem.where == "routine 'target'"
-    assert "routine.lock cannot be carried" in problem.message
+    assert "target.lock: a _thread.lock" in problem.message
     assert "placement='thread'" in problem.message
     assert told(pair(Source(), Locked())) == []
 
@@ -220,7 +220,7 @@ def test_what_a_function_holds_and_does_not_travel_is_named_too() -> None:
     graph.add_routine(holds, placement="process")
     (problem,) = graph.check()
     assert problem.severity == "error"
-    assert "routine._function.<variable lock> cannot be carried" in problem.message
+    assert "holds._function.<variable lock>: a _thread.lock" in problem.message
 
 
 class LockedMethod(Routine):
@@ -236,13 +236,13 @@ class LockedMethod(Routine):
 
 def test_the_attribute_is_named_and_not_the_slot_whose_handler_holds_it() -> None:
     (problem,) = pair(Source(), LockedMethod(), placement="process").check()
-    assert "routine.lock cannot be carried" in problem.message
+    assert "target.lock: a _thread.lock" in problem.message
 
 
 def test_a_handler_that_does_not_travel_is_named_with_its_slot() -> None:
     lock = threading.Lock()
     (problem,) = pair(Source(), Sink(lambda a: (lock, a)), placement="process").check()
-    assert "routine.slots['in'].handler.<variable lock> cannot be carried" in problem.message
+    assert "target.slots['in'].handler.<variable lock>: a _thread.lock" in problem.message
 
 
 def test_all_problems_come_at_once_and_errors_first() -> None:

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from routilux import ErrorHandler, Flow, JobStatus, Routine
-from routilux.runtime.tree import _WORKER_MODULES
+from routilux.runtime.workers import MODULES
 from supervisors.cpus import count_pinnable
 from supervisors.places.process.launch import has_zygotes
 from supervisors.wire.frames import _to_worker
@@ -90,7 +90,7 @@ def test_a_zygote_has_imported_all_of_our_own_that_a_worker_comes_to_need() -> N
         tell(job, results, "share")
         after = set(tell(job, results, "modules"))
         zygote = tell(job, results, "parent")
-    own = (*_WORKER_MODULES, "supervisors.places.process.zygote_program", "supervisors.places.process.zygote")
+    own = (*MODULES, "supervisors.places.process.zygote_program", "supervisors.places.process.zygote")
     program = f"import sys, {', '.join(own)}; print(*sys.modules)"
     before = set(subprocess.check_output([sys.executable, "-c", program], text=True).split())
     assert after <= before
@@ -103,7 +103,7 @@ def test_a_zygote_has_made_what_its_workers_read_requests_with(options: dict[str
     with flow_of(**options).start(keep_open=True) as job:
         made = tell(job, job.results(), "readers")
     program = f"""\
-        import {", ".join(_WORKER_MODULES)}
+        import {", ".join(MODULES)}
         from supervisors.wire.frames import _to_worker, prepare_reader
         prepare_reader(bytes)
         print(_to_worker.cache_info().misses)

@@ -27,8 +27,10 @@ import queue
 import socket
 import subprocess
 import threading
+from collections.abc import Sequence
 from functools import cached_property
 
+from supervisors.errors import StartError
 from supervisors.places.process.guardian import Guardian
 from supervisors.places.process.interpreter import command_of, told_search_path
 from supervisors.places.process.launch import Launch
@@ -194,13 +196,29 @@ class Birth:
             self.pid = 0
 
 
+class HeadStart:
+    """A zygote that is to be warm before its first worker is asked for.
+
+    Args:
+        modules: what it imports.
+    """
+
+    def __init__(self, modules: Sequence[str]) -> None:
+        self._modules = modules
+
+    def perform(self, zygotes: Zygotes, guardian: Guardian, moment: Moment) -> None:
+        """Start it; the spawner's call. What goes wrong is met again, and told, where a worker is started."""
+        with contextlib.suppress(StartError, OSError):
+            zygotes.warm(moment.kind, self._modules)
+
+
 class Spawner:
     """The thread that starts workers, and what it needs for that. Any thread may call its methods."""
 
     def __init__(self) -> None:
         # Guards all below.
         self._lock = threading.Lock()
-        self._births: queue.SimpleQueue[Birth | None] | None = None
+        self._births: queue.SimpleQueue[Birth | HeadStart | None] | None = None
         self._thread: threading.Thread | None = None
         self._guardian: Guardian | None = None
         self._zygotes = Zygotes()
@@ -215,7 +233,7 @@ class Spawner:
         with self._lock:
             if self._thread is not None:
                 return
-            births: queue.SimpleQueue[Birth | None] = queue.SimpleQueue()
+            births: queue.SimpleQueue[Birth | HeadStart | None] = queue.SimpleQueue()
             guardian = Guardian()
             thread = threading.Thread(
                 target=_serve, args=(births, self._zygotes, guardian), name="supervisors-spawner", daemon=True
@@ -227,12 +245,17 @@ class Spawner:
                 raise
             self._births, self._thread, self._guardian = births, thread, guardian
 
+    def give_head_start(self, modules: Sequence[str]) -> None:
+        """Have the first zygote begin to import these modules; does nothing once `begin` was called. Raises as that."""
+        with self._lock:
+            if self._thread is not None:
+                return
+        self.begin()
+        self._put(HeadStart(modules))
+
     def start(self, birth: Birth) -> None:
         """Start a worker soon; `begin` was called before."""
-        with self._lock:
-            if self._births is None:
-                raise RuntimeError("the spawner was not begun")
-            self._births.put(birth)
+        self._put(birth)
 
     def unguard(self, pid: int) -> None:
         """Note that nothing is left of a worker; to be called before it is reaped."""
@@ -252,6 +275,12 @@ class Spawner:
         thread.join(_CLOSE_SECONDS)
         guardian.close()
 
+    def _put(self, work: Birth | HeadStart) -> None:
+        with self._lock:
+            if self._births is None:
+                raise RuntimeError("the spawner was not begun")
+            self._births.put(work)
+
     def forget(self) -> None:
         """Start anew in a forked copy of the program, which has none of its threads."""
         if self._guardian is not None:
@@ -260,7 +289,7 @@ class Spawner:
         self.__init__()  # type: ignore[misc]  # the lock too: it may have been held
 
 
-def _serve(births: queue.SimpleQueue[Birth | None], zygotes: Zygotes, guardian: Guardian) -> None:
+def _serve(births: queue.SimpleQueue[Birth | HeadStart | None], zygotes: Zygotes, guardian: Guardian) -> None:
     moment, waiting = Moment(), 0
     while (birth := births.get()) is not None:
         if waiting == 0:

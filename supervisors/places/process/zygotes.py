@@ -282,7 +282,7 @@ _Key = tuple[Kind, tuple[str, ...]]
 
 
 class Zygotes:
-    """The zygotes of this program, by what their workers begin with. One thread alone calls `fork`."""
+    """The zygotes of this program, by what their workers begin with. One thread alone calls `fork` and `warm`."""
 
     def __init__(self) -> None:
         self._zygotes: OrderedDict[_Key, Zygote] = OrderedDict()
@@ -306,6 +306,10 @@ class Zygotes:
         except ZygoteLostError:
             zygote = self._get(kind, modules)
             return zygote, *zygote.fork(request, fds)
+
+    def warm(self, kind: Kind, modules: Sequence[str]) -> None:
+        """Have a zygote of that kind that has imported `modules`; as `fork`, and raises as that."""
+        self._get(kind, modules)
 
     def close(self) -> None:
         """End all; any thread may call it."""

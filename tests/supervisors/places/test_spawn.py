@@ -16,7 +16,7 @@ import pytest
 
 from supervisors.places.process.guardian import Guardian
 from supervisors.places.process.launch import Launch
-from supervisors.places.process.spawn import Birth, Moment, Spawner, _serve, spawner
+from supervisors.places.process.spawn import Birth, HeadStart, Moment, Spawner, _serve, spawner
 from supervisors.places.process.zygotes import Zygotes
 from supervisors.reasons import StartFailed
 from tests.supervisors.places.bench import LAUNCHES, Driver, driven, gone
@@ -48,10 +48,42 @@ def test_nothing_is_started_by_one_that_was_not_begun() -> None:
     birth._far_end.close()
 
 
+def zygotes_of(own: Spawner) -> list[tuple[str, ...]]:
+    """The modules of each zygote that a spawner has left when its thread has ended, which all its work comes before."""
+    thread = own._thread
+    assert own._births is not None
+    assert thread is not None
+    own._births.put(None)
+    thread.join(30)
+    return [modules for _, modules in own._zygotes._zygotes]
+
+
+def test_a_head_start_has_a_zygote_import_before_a_worker_is_asked_for_and_only_the_first_counts() -> None:
+    own = Spawner()
+    own.give_head_start(("tabnanny",))
+    own.give_head_start(("netrc",))
+    found = zygotes_of(own)
+    own.close()
+    assert found == [("tabnanny",)]
+
+
+def test_a_head_start_that_fails_is_told_where_a_worker_is_started() -> None:
+    own = Spawner()
+    own.give_head_start(("no_such_module",))
+    birth = Birth(1, 1_000, Launch(preload=("no_such_module",)))
+    own.start(birth)
+    zygotes_of(own)
+    own.close()
+    assert "no_such_module" in str(birth.failure)
+    birth.close()
+
+
 class Recorded(Birth):
     """Starts nothing, and keeps what it would have had of the program."""
 
-    def __init__(self, births: queue.SimpleQueue[Birth | None], then: tuple[Birth | None, ...] = ()) -> None:
+    def __init__(
+        self, births: queue.SimpleQueue[Birth | HeadStart | None], then: tuple[Birth | None, ...] = ()
+    ) -> None:
         self.births = births
         self.then = then
         self.moment: Moment | None = None
@@ -63,7 +95,7 @@ class Recorded(Birth):
 
 
 def test_what_the_program_has_is_read_once_for_those_that_wait_and_anew_for_those_that_come_later() -> None:
-    births: queue.SimpleQueue[Birth | None] = queue.SimpleQueue()
+    births: queue.SimpleQueue[Birth | HeadStart | None] = queue.SimpleQueue()
     later = [Recorded(births), Recorded(births)]
     waiting = [Recorded(births), Recorded(births, (*later, None)), Recorded(births)]
     for birth in waiting:
