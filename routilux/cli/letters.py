@@ -45,7 +45,7 @@ def add_letters(commands: Commands) -> None:
         parser.add_argument(
             "words",
             nargs="*",
-            metavar=("JOB", "ID"),
+            metavar="JOB|ID",
             help=f"{JOB_HELP}; and ids of messages, or their beginnings, as `routilux show` tells them",
         )
         add_store(parser)

@@ -27,7 +27,7 @@ def add_logs(commands: Commands) -> None:
     parser = commands.add_parser(
         "logs", description=logs.__doc__, examples=["routilux logs", "routilux logs nightly parse -f -n 20"]
     )
-    parser.add_argument("words", nargs="*", metavar=("JOB", "ROUTINE"), help=f"{JOB_HELP}; and of which routine")
+    parser.add_argument("words", nargs="*", metavar="JOB|ROUTINE", help=f"{JOB_HELP}; and of which routine")
     add_store(parser)
     parser.add_argument("-f", "--follow", action="store_true", help="go on with what comes, until the job is over")
     parser.add_argument("-n", type=positive, metavar="N", dest="last", help="the newest N lines; default: all kept")

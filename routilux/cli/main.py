@@ -55,17 +55,6 @@ class Adding(NamedTuple):
 
 ADDINGS = (
     Adding("routilux.cli.run:add_run", {"run": "run a flow and wait for it"}),
-    Adding(
-        "routilux.cli.ps:add_ps",
-        {"ps": "show how each routine of a job does that runs", "top": "show that again and again, while jobs run"},
-    ),
-    Adding("routilux.cli.stack:add_stack", {"stack": "show where the handlers of a job are in their code"}),
-    Adding("routilux.cli.tap:add_tap", {"tap": "show what passes a routine, as it passes"}),
-    Adding("routilux.cli.logs:add_logs", {"logs": "show what a job has logged and its workers have printed"}),
-    Adding(
-        "routilux.cli.letters:add_letters",
-        {"retry": "try messages again that were given up", "skip": "let messages go that were given up"},
-    ),
     Adding("routilux.cli.check:add_check", {"check": "find what is wrong with a flow"}),
     Adding("routilux.cli.graph:add_graph", {"graph": "draw a flow, or a job with its numbers"}),
     Adding(
@@ -81,6 +70,17 @@ ADDINGS = (
             "prune": "let old checkpoints go",
             "verify": "look for damage",
         },
+    ),
+    Adding(
+        "routilux.cli.ps:add_ps",
+        {"ps": "show how each routine of a job does that runs", "top": "show that again and again, while jobs run"},
+    ),
+    Adding("routilux.cli.stack:add_stack", {"stack": "show where the handlers of a job are in their code"}),
+    Adding("routilux.cli.tap:add_tap", {"tap": "show what passes a routine, as it passes"}),
+    Adding("routilux.cli.logs:add_logs", {"logs": "show what a job has logged and its workers have printed"}),
+    Adding(
+        "routilux.cli.letters:add_letters",
+        {"retry": "try messages again that were given up", "skip": "let messages go that were given up"},
     ),
     Adding(
         "routilux.cli.report:add_report", {"report": "write a page about a job: numbers, picture, timeline, errors"}

@@ -27,7 +27,7 @@ def add_stack(commands: Commands) -> None:
     parser = commands.add_parser(
         "stack", description=stack.__doc__, examples=["routilux stack", "routilux stack nightly parse"]
     )
-    parser.add_argument("words", nargs="*", metavar=("JOB", "ROUTINE"), help=f"{JOB_HELP}; and of which routine")
+    parser.add_argument("words", nargs="*", metavar="JOB|ROUTINE", help=f"{JOB_HELP}; and of which routine")
     add_store(parser)
     parser.add_argument("--json", action="store_true", help="print an array of objects on stdout")
     parser.set_defaults(command=stack)

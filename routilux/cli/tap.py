@@ -27,7 +27,7 @@ def add_tap(commands: Commands) -> None:
     parser = commands.add_parser(
         "tap", description=tap.__doc__, examples=["routilux tap parse", "routilux tap nightly parse -n 20"]
     )
-    parser.add_argument("words", nargs="+", metavar=("JOB", "ROUTINE"), help=f"{JOB_HELP}; and the routine")
+    parser.add_argument("words", nargs="+", metavar="JOB|ROUTINE", help=f"{JOB_HELP}; and the routine")
     add_store(parser)
     parser.add_argument("-n", type=positive, metavar="N", dest="count", help="end after so many")
     parser.add_argument("--json", action="store_true", help="print an object a line on stdout")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from routilux.cli.errors import CommandError
 from routilux.cli.following import follow
 from routilux.cli.lookup import Found
-from routilux.cli.target import CommandError
 from routilux.control import frames
 from routilux.control.errors import CommandRefusedError
 from routilux.control.folder import bind, new_path

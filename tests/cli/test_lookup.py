@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from routilux import Flow, Job, routine
+from routilux.cli.errors import UsageError
 from routilux.cli.lookup import find_all, find_job, split_words
 from routilux.cli.main import main
-from routilux.cli.target import UsageError
 
 
 @routine

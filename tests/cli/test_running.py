@@ -132,7 +132,7 @@ def test_ps_tells_how_each_routine_does(running: Running, told: Told) -> None:
     status, out, _err = told("ps")
     assert status == 0
     assert out.startswith(f"ticking, job {running.job_id}: running, ")
-    assert re.search(r"^work +error_continued ", out, re.MULTILINE)
+    assert re.search(r"^work +process x2 ", out, re.MULTILINE)
     assert re.search(r"^  work: raised ValueError: unlucky \d+$", out, re.MULTILINE)
     view = json.loads(told("ps", running.job_id[:6], "--json")[1])
     work = view["routines"][1]
@@ -224,6 +224,10 @@ def test_a_job_without_a_store_is_paused_in_memory(running: Running, told: Told)
     status, out, _err = told("show", "--metrics")
     assert status == 0
     assert out.startswith(f"job {running.job_id} of flow ticking: running, as of ")
+    status, out, _err = told("graph", running.job_id[:6])
+    assert status == 0
+    assert "work" in out
+    assert "handled" in out
 
 
 def test_what_does_not_run_is_told_with_what_does(
