@@ -32,7 +32,7 @@ OVER = ("completed", "cancelled")
 
 def add_letters(commands: Commands) -> None:
     """Add both."""
-    for name, command, does in (("retry", retry, "put back"), ("skip", skip, "let go")):
+    for name, command in (("retry", retry), ("skip", skip)):
         parser = commands.add_parser(
             name,
             description=command.__doc__,
@@ -46,10 +46,10 @@ def add_letters(commands: Commands) -> None:
             "words",
             nargs="*",
             metavar="JOB|ID",
-            help=f"{JOB_HELP}; and ids of messages, or their beginnings, as `routilux show` tells them",
+            help=f"{JOB_HELP}; and ids of messages, or their beginnings, as the list tells them",
         )
         add_store(parser)
-        parser.add_argument("--routine", metavar="ROUTINE", default="", help=f"all that this routine has {does}")
+        parser.add_argument("--routine", metavar="ROUTINE", default="", help="all that this routine has given up")
         parser.add_argument("--all", action="store_true", help="all that the job has")
         add_key(parser)
         parser.set_defaults(command=command)
