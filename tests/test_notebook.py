@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from routilux.notebook import watch
-from tests.test_docs import ROOT, blocks_of
+from tests.following import blocks_of
+from tests.test_docs import ROOT
 from tests.tracking.samples import pairs
 
 GUIDE = ROOT / "docs" / "guides" / "notebooks.md"

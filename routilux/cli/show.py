@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from routilux.causes import tell_cause
+from routilux.cli.messages import show_messages
 from routilux.cli.metrics import show_metrics
 from routilux.cli.output import width_of, write_result
 from routilux.cli.picture import Column, lay_out, tell_count
@@ -85,6 +86,8 @@ def show(options: argparse.Namespace) -> int:
     owner = find_job(store, options.job)
     if options.metrics or options.prometheus:
         return show_metrics(store, owner, options)
+    if options.messages:
+        return show_messages(store, options)
     return show_history(store, options) if options.history else show_job(store, options)
 
 
