@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from routilux.causes import tell_cause
+from routilux.causes import tell_cause, tell_details
 from routilux.cli.metrics import show_metrics
 from routilux.cli.output import width_of, write_result
 from routilux.cli.picture import Column, lay_out, tell_count
@@ -257,7 +257,9 @@ def _tell_letters(routines: list[RoutineImage], width: int) -> Iterator[str]:
         yield f"dead letters: {tell_count(len(letters))}"
     for id_, letter in letters[-LETTERS_SHOWN:]:
         message = to_id(from_bytes(letter.message.key))[:ID_SHOWN]
+        details = "; ".join(tell_details(letter.reason))
         told = f"  {id_}: message {message}, tried {letter.attempts} x: {tell_cause(letter.reason)}"
+        told += f" ({details})" if details else ""
         yield cut(printable(told), 2 * width)
 
 
