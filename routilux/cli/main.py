@@ -10,7 +10,9 @@ Exit status: 0 the job completed, 1 it failed or could not be started, 2 usage, 
 from __future__ import annotations
 
 import importlib
+import os
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -18,6 +20,7 @@ from routilux.cli.errors import INTERRUPTED, CommandError, UsageError
 from routilux.cli.output import open_missing_streams
 from routilux.cli.parsing import CommandParser, Commands
 from routilux.errors import RoutiluxError
+from routilux.frames import wants_all
 from routilux.hints import describe_names
 from routilux.version import VERSION
 from supervisors.text import printable
@@ -106,6 +109,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = make_parser(_command_of(words)).parse_args(words)
         status: int = options.command(options)
     except RoutiluxError as error:
+        if wants_all(os.environ):
+            traceback.print_exception(error)
         told = _refuse(error)
         lines = str(told).splitlines() or [type(error).__name__]
         print("routilux: " + "\n".join(map(printable, lines)), file=sys.stderr)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from routilux.causes import tell_cause
+from routilux.causes import tell_cause, tell_details
 from routilux.cli.lookup import find_job, require_store
 from routilux.cli.messages import show_messages
 from routilux.cli.metrics import show_metrics
@@ -264,7 +264,9 @@ def _tell_letters(routines: list[RoutineImage], width: int) -> Iterator[str]:
         yield f"dead letters: {tell_count(len(letters))}"
     for id_, letter in letters[-LETTERS_SHOWN:]:
         message = to_id(from_bytes(letter.message.key))[:ID_SHOWN]
+        details = "; ".join(tell_details(letter.reason))
         told = f"  {id_}: message {message}, tried {letter.attempts} x: {tell_cause(letter.reason)}"
+        told += f" ({details})" if details else ""
         yield cut(printable(told), 2 * width)
 
 
