@@ -20,6 +20,7 @@ _EXAMPLES = {
     "show": [
         "routilux show nightly --store jobs",
         "routilux show nightly --store jobs --history --routine parse",
+        "routilux show nightly --store jobs --messages",
     ],
     "resume": [
         "routilux resume nightly --store jobs",
@@ -41,6 +42,9 @@ def add_kept(commands: Commands) -> None:
     shower = _add(commands, "show", show)
     instead = shower.add_mutually_exclusive_group()
     instead.add_argument("--history", action="store_true", help="its complete history instead, record for record")
+    instead.add_argument(
+        "--messages", action="store_true", help="what waits, is handled or was given up instead, with the ids"
+    )
     instead.add_argument("--metrics", action="store_true", help="how it does instead: counts, times, flow of events")
     instead.add_argument("--prometheus", action="store_true", help="the metrics as text that Prometheus reads")
     shower.add_argument("--routine", metavar="ID", help="of this routine alone, with its state")

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from routilux.cli.errors import CommandError, UsageError
+from routilux.cli.errors import INTERRUPTED, CommandError, UsageError
 from routilux.cli.output import open_missing_streams
 from routilux.cli.parsing import CommandParser, Commands
 from routilux.errors import RoutiluxError
@@ -22,7 +22,6 @@ from routilux.hints import describe_names
 from routilux.version import VERSION
 from supervisors.text import printable
 
-INTERRUPTED = 130
 EXAMPLES = """examples:
   routilux run examples/census.py:flow --param root=src
   routilux check mypackage.flows:nightly
@@ -33,6 +32,7 @@ EXAMPLES = """examples:
   routilux resume nightly --store jobs                   (there, or after the program was killed)
   routilux jobs --store jobs
   routilux show nightly --store jobs --history --routine parse
+  routilux report nightly --store jobs -o nightly.html
 
 exit status:
   0 the job completed, 1 it failed or could not be started, 2 usage, 3 it is paused, 4 it was cancelled, 130 interrupted
@@ -69,7 +69,11 @@ ADDINGS = (
             "verify": "look for damage",
         },
     ),
+    Adding(
+        "routilux.cli.report:add_report", {"report": "write a page about a job: numbers, picture, timeline, errors"}
+    ),
     Adding("routilux.cli.trace:add_trace", {"trace": "write a job's history as a trace for viewers of such"}),
+    Adding("routilux.cli.replay:add_replay", {"replay": "run one recorded message once more, here"}),
 )
 """All commands, in the order in which the help tells them."""
 

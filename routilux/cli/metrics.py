@@ -30,7 +30,7 @@ def _percent(share: float | None) -> str:
     return "" if share is None else f"{share:.1%}"
 
 
-def _seconds(seconds: float | None) -> str:
+def tell_short(seconds: float | None) -> str:
     """Say how long, in three digits: `12.3 us`, `4.56 ms`, `7.8 s`."""
     if seconds is None:
         return ""
@@ -54,14 +54,14 @@ COUNTS: tuple[Column[RoutinePerformance], ...] = (
 )
 TIMES: tuple[Column[RoutinePerformance], ...] = (
     Column("routine", lambda one: one.routine_id, 0, is_text=True),
-    Column("turn mean", lambda one: _seconds(one.execution_time.mean), 1),
-    Column("p50", lambda one: _seconds(one.execution_time.p50), 0),
-    Column("p95", lambda one: _seconds(one.execution_time.p95), 2),
-    Column("p99", lambda one: _seconds(one.execution_time.p99), 0),
-    Column("max", lambda one: _seconds(one.execution_time.max), 2),
-    Column("wait p50", lambda one: _seconds(one.waiting_time.p50), 3),
-    Column("wait p99", lambda one: _seconds(one.waiting_time.p99), 3),
-    Column("wait max", lambda one: _seconds(one.waiting_time.max), 4),
+    Column("turn mean", lambda one: tell_short(one.execution_time.mean), 1),
+    Column("p50", lambda one: tell_short(one.execution_time.p50), 0),
+    Column("p95", lambda one: tell_short(one.execution_time.p95), 2),
+    Column("p99", lambda one: tell_short(one.execution_time.p99), 0),
+    Column("max", lambda one: tell_short(one.execution_time.max), 2),
+    Column("wait p50", lambda one: tell_short(one.waiting_time.p50), 3),
+    Column("wait p99", lambda one: tell_short(one.waiting_time.p99), 3),
+    Column("wait max", lambda one: tell_short(one.waiting_time.max), 4),
 )
 FLOWS: tuple[Column[EventFlow], ...] = (
     Column("connection", lambda flow: flow.label, 0, is_text=True),

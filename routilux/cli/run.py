@@ -272,10 +272,11 @@ def _raw(value: Any) -> msgspec.Raw:
     try:
         return msgspec.Raw(msgspec.json.encode(value, enc_hook=repr))
     except (Exception, SystemExit):  # noqa: BLE001  keys that are no text, lone surrogates, cycles, a `repr` that raises
-        return msgspec.Raw(msgspec.json.encode(_safe_repr(value)))
+        return msgspec.Raw(msgspec.json.encode(safe_repr(value)))
 
 
-def _safe_repr(value: Any) -> str:
+def safe_repr(value: Any) -> str:
+    """Give the `repr` of a value of a user's, or what became of that."""
     try:
         return repr(value).encode("ascii", "backslashreplace").decode("ascii")
     except (Exception, SystemExit) as error:  # noqa: BLE001  a user's `repr`

@@ -330,18 +330,19 @@ def carry_service(routine: RoutinePlan, job_id: str, codec: ValueCodec) -> bytes
     if routine.options.has_line and isinstance(codec, Shared):
         codec = codec.reading()
     try:
-        return encode_code(_service_of(kind, routine, job_id, codec, WireCodec(codec)), routine.id)
+        return encode_code(service_of(kind, routine, job_id, codec, WireCodec(codec)), routine.id)
     except ValueEncodingError as error:
         raise NotPortableError(routine.id, error.path, str(error)) from error
 
 
 def _make_service(routine: RoutinePlan, job_id: str, codec: ValueCodec) -> RoutineService:
-    return _service_of(RoutineService, routine, job_id, codec, LocalCodec())
+    return service_of(RoutineService, routine, job_id, codec, LocalCodec())
 
 
-def _service_of(
+def service_of(
     kind: type[_Service], routine: RoutinePlan, job_id: str, values: ValueCodec, codec: LocalCodec | WireCodec
 ) -> _Service:
+    """Give what runs the turns of a routine."""
     return kind(
         routine.routine,
         routine.id,
@@ -440,7 +441,7 @@ def _loop_place(account: Account, job_id: str, codec: ValueCodec, warn: Warn) ->
         incarnations = count(1)
 
         def make_service() -> ConcurrentService:
-            return _service_of(ConcurrentService, routine, job_id, codec, LocalCodec())
+            return service_of(ConcurrentService, routine, job_id, codec, LocalCodec())
 
         def make_loop(boot: Any) -> AsyncioLoop:
             name = f"{ctx.ref.path}/loop {next(incarnations)}"
