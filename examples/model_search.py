@@ -313,6 +313,8 @@ def read_options(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("--rows: expected 100 or more")
     if not Path(options.into).absolute().parent.is_dir():
         parser.error(f"--into: there is no folder for {options.into!r}")
+    if Path(options.into).suffix[1:].lower() not in Figure().canvas.get_supported_filetypes():
+        parser.error(f"--into: expected a kind of file that matplotlib writes, such as {parser.get_default('into')}")
     if not options.timeout > 0:
         parser.error("--timeout: expected a number of seconds above 0")
     if options.workers is not None and options.workers < 1:
