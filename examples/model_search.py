@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -100,16 +101,14 @@ class Validate(Routine):
     def __init__(self, rows: int | None) -> None:
         super().__init__()
         self.rows = rows
-        self.digits: Any = None  # read by each worker, once
         self.define_slot("model", handler=self.validate)
         self.define_event("score", ["model", "score"])
 
     def validate(self, model: Sequence[float]) -> None:
         """Give the mean score of a model."""
-        self.digits = self.digits or read_digits(self.rows)
         # One worker a processor is enough: without this each would start as many threads as there are processors.
         with threadpool_limits(limits=1):
-            self.emit("score", model=model, score=cross_validate(model, *self.digits))
+            self.emit("score", model=model, score=cross_validate(model, *read_digits(self.rows)))
 
 
 class Plot(Routine):
@@ -152,8 +151,9 @@ def flow(
 # ---- What is searched, and how
 
 
+@cache
 def read_digits(rows: int | None) -> tuple[Any, Any]:
-    """Give pictures of digits, a row of 64 shades from 0 to 1 each, and which digits they are."""
+    """Give pictures of digits, a row of 64 shades from 0 to 1 each, and which digits they are. A worker reads once."""
     pictures, digits = load_digits(return_X_y=True)
     return pictures[:rows] / 16, digits[:rows]
 
@@ -313,6 +313,8 @@ def read_options(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("--rows: expected 100 or more")
     if not Path(options.into).absolute().parent.is_dir():
         parser.error(f"--into: there is no folder for {options.into!r}")
+    if Path(options.into).suffix[1:].lower() not in Figure().canvas.get_supported_filetypes():
+        parser.error(f"--into: expected a kind of file that matplotlib writes, such as {parser.get_default('into')}")
     if not options.timeout > 0:
         parser.error("--timeout: expected a number of seconds above 0")
     if options.workers is not None and options.workers < 1:

@@ -291,6 +291,8 @@ def read_options(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"there is no folder {options.folder!r}")
     if not Path(options.into).absolute().parent.is_dir():
         parser.error(f"--into: there is no folder for {options.into!r}")
+    if Path(options.into).suffix[1:].lower() not in Figure().canvas.get_supported_filetypes():
+        parser.error(f"--into: expected a kind of file that matplotlib writes, such as {parser.get_default('into')}")
     for name in ("limit", "side", "workers"):
         if (number := getattr(options, name)) is not None and number < 1:
             parser.error(f"--{name}: expected 1 or more")

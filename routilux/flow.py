@@ -79,7 +79,8 @@ class Flow(FlowGraph):
 
         Args:
             entry_routine_id: the routine that gets the first message, at its slot `trigger` if it
-                has one, else at its `__call__`; None for the only one that has an entry and is fed by nobody.
+                has one, else at its `__call__`; None for the only one that has an entry and is fed by nobody, or where
+                each is fed, as in a circle, for the only one that has an entry.
             entry_params: that message's parameters; none when None.
             shutdown: seconds that turns in hand get if the job ends early.
             shared_memory_limit: bytes of memory, at most, that the job shares with its workers, for large arrays; None
@@ -307,7 +308,7 @@ class Flow(FlowGraph):
         takes_commands: bool | None,
     ) -> Job:
         if entry is None and not keep_open:
-            entry = self._only_entry()
+            entry = _only_entry(self)
         if entry is not None and entry not in tuple(self.routines):
             raise UnknownRoutineError(entry, self.routines, "entry_routine_id")
         if entry is not None:
@@ -340,14 +341,22 @@ class Flow(FlowGraph):
         if job_ids:
             raise FlowRunningError(self.flow_id, job_ids, attempted)
 
-    def _only_entry(self) -> str:
-        fed = {link.target_id for link in self.connections}
-        starts = [
-            routine_id for routine_id, routine in self.routines.items() if routine_id not in fed and _has_entry(routine)
-        ]
-        if len(starts) != 1:
-            raise UnknownRoutineError(None, starts or self.routines, "entry_routine_id (say which)")
-        return starts[0]
+
+def find_entries(flow: Flow) -> list[str]:
+    """Give the ids of the routines that may be meant where nobody says which gets the first message.
+
+    They are those that have an entry, of the ones that are fed by nobody; or of all, where each is fed, as in a circle.
+    """
+    fed = {link.target_id for link in flow.connections}
+    sources = [routine_id for routine_id in flow.routines if routine_id not in fed] or list(flow.routines)
+    return [routine_id for routine_id in sources if _has_entry(flow.routines[routine_id])]
+
+
+def _only_entry(flow: Flow) -> str:
+    entries = find_entries(flow)
+    if len(entries) != 1:
+        raise UnknownRoutineError(None, entries or flow.routines, "entry_routine_id (say which)")
+    return entries[0]
 
 
 def _has_entry(routine: Routine) -> bool:

@@ -28,7 +28,7 @@ from routilux.control.frames import Answer, Resume, Resumed
 from routilux.conversion import convert_text
 from routilux.errors import EntryError, FlowCheckError, NotPortableError, OptionError
 from routilux.figures import figures_in, numbers_in
-from routilux.flow import Flow
+from routilux.flow import Flow, find_entries
 from routilux.hints import describe_names
 from routilux.jobs.machine import JobStatus
 from routilux.jobs.state import JobState
@@ -174,18 +174,17 @@ def choose_entry(flow: Flow, given: str | None) -> str:
 
     Args:
         flow: the flow.
-        given: the id on the command line; None: the only routine that nothing is connected to.
+        given: the id on the command line; None: the only one that may be meant, as `Flow.start` has it.
 
     Raises:
         UsageError: there is no such routine, it cannot be the entry, or it is not clear which is meant.
     """
     if given is None:
-        fed = {link.target_id for link in flow.connections}
-        sources = [routine_id for routine_id in flow.routines if routine_id not in fed] or list(flow.routines)
-        if len(sources) != 1:
-            known = describe_names(None, sources, "it can be", "the flow has no routines")
+        entries = find_entries(flow) or list(flow.routines)
+        if len(entries) != 1:
+            known = describe_names(None, entries, "it can be", "the flow has no routines")
             raise UsageError(f"say with --entry which routine gets the first message; {known}")
-        given = sources[0]
+        given = entries[0]
     if given not in flow.routines:
         known = describe_names(given, flow.routines, "its routines are", "it has no routines")
         raise UsageError(f"--entry: the flow has no routine {given!r}; {known}")

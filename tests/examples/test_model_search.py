@@ -103,7 +103,14 @@ def test_of_equal_models_the_simpler_one_is_best_and_what_was_given_up_is_none()
 
 @pytest.mark.parametrize(
     "words",
-    [["--rows", "99"], ["--timeout", "0"], ["--timeout", "x"], ["--workers", "0"], ["--into", "/no/such/folder/x.png"]],
+    [
+        ["--rows", "99"],
+        ["--timeout", "0"],
+        ["--timeout", "x"],
+        ["--workers", "0"],
+        ["--into", "/no/such/folder/x.png"],
+        ["--into", "x.foo"],
+    ],
 )
 def test_what_cannot_be_is_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:

@@ -132,7 +132,14 @@ def test_what_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [["/no/such/folder"], ["--limit", "0"], ["--side", "x"], ["--workers", "0"], ["--into", "/no/such/folder/x.png"]],
+    [
+        ["/no/such/folder"],
+        ["--limit", "0"],
+        ["--side", "x"],
+        ["--workers", "0"],
+        ["--into", "/no/such/folder/x.png"],
+        ["--into", "x.foo"],
+    ],
 )
 def test_what_cannot_be_is_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
