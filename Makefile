@@ -20,6 +20,7 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/runtime.stamp
 DEV := $(VENV)/dev.stamp
 PEERS := $(VENV)/peers.stamp
+DOCS := $(VENV)/docs.stamp
 
 .DEFAULT_GOAL := help
 
@@ -65,6 +66,19 @@ stress: $(DEV) ## Run the long tests, and the random ones with many more example
 pythons: $(DEV) ## Resume under each version of Python that is installed what each other one has left
 	$(BIN)/python -m tests.runtime.other_pythons
 
+.PHONY: docs
+docs: $(DOCS) ## Make a site of the documentation, in build/docs; a warning is an error
+	$(BIN)/sphinx-build -c docs -b html -W --keep-going -q . build/docs $(ARGS)
+
+.PHONY: wheel
+wheel: $(DEV) ## Build the wheel, in dist
+	$(BIN)/python -m hatchling build --target wheel
+
+# Versions that are only in a version manager's folders are put on the path for it.
+.PHONY: readme
+readme: $(DEV) ## Follow README and tutorial word for word, from the built wheel, under each version of Python installed
+	PATH="$$($(BIN)/python -m tests.pythons):$$PATH" $(BIN)/python -m nox --no-error-on-missing-interpreters $(ARGS)
+
 .PHONY: supervision
 supervision: $(DEV) ## Hold supervisors to OTP's semantics over a thousand schedules, and to their bounds
 	$(BIN)/python -m pytest tests/supervisors/test_otp.py -m "stress or not stress" --timeout=600 \
@@ -97,7 +111,7 @@ gate: $(DEV) ## Fail if a message costs more than its bound: processor time, ove
 
 .PHONY: clean
 clean: ## Remove .venv and everything else the tools left behind
-	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist .nox .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Each candidate is run, not just looked up: a version manager puts commands on PATH that only print an error.
@@ -130,6 +144,11 @@ $(RUNTIME): pyproject.toml
 $(DEV): $(RUNTIME)
 	@echo "Setting up $(VENV) for development (once)"
 	@$(install) --group dev
+	@touch $@
+
+$(DOCS): $(RUNTIME)
+	@echo "Setting up $(VENV) for the documentation (once)"
+	@$(install) --group docs
 	@touch $@
 
 # Who is compared with. Not each of them can be had for each Python and machine: the benchmarks tell who is missing.

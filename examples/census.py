@@ -1,13 +1,16 @@
 """Census of Python sources: parse every file of a folder in supervised worker processes.
 
     python examples/census.py [FOLDER] [--placement process|thread] [--kill-every SECONDS] [--json]
+    python examples/census.py [FOLDER] --store jobs     # after Ctrl-C, or kill -9, the same command goes on
 
 Three routines. `read` walks the folder and emits the path of each file; `parse` turns a file into
-figures, in worker processes; `tally` adds them up on a thread. Two things go wrong on the way, and
-neither costs a figure:
+figures, in worker processes; `tally` adds them up on a thread. Three things go wrong on the way, and
+none of them costs a figure:
 
 - A file that does not parse raises in `parse`: it is given up and counted by name.
 - A worker that dies, by `--kill-every` or otherwise, is replaced, and its file is parsed again.
+- The program is interrupted, or killed. With `--store` its job is kept, in that folder: what `read`
+  has emitted and what `tally` has added up is in each checkpoint, with the files that are under way.
 
 What is counted:
 
@@ -27,17 +30,18 @@ import ast
 import json
 import os
 import random
+import re
 import signal
 import sys
 import sysconfig
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from routilux import ErrorHandler, Flow, Job, JobState, Routine, usable_cpus
+from routilux import ErrorHandler, Flow, Job, JobState, RoutiluxError, Routine, UnknownJobError, usable_cpus
 from routilux.cli.live import watch
 from routilux.observe import JobView, observe
 
@@ -58,13 +62,12 @@ class Read(Routine):
 
     def walk(self, root: str | None = None) -> Iterator[None]:
         """Emit the files below the folder `root`; None: of the standard library."""
-        paths = python_files(root) if root else standard_library()
-        for number, path in enumerate(paths):
-            # A generator commits at each `yield`, so a walk that is begun again goes on behind the last one.
-            if number >= self.state.get("emitted", 0):
-                self.emit("file", root=root or library_folder(), path=path)
-                self.state["emitted"] = number + 1
-                yield
+        # Recorded before it is used: a walk that is begun again has the same list, whatever the folder holds by then.
+        paths = self.once("listing", lambda: list(python_files(root) if root else standard_library()))
+        for number in range(self.state.get("emitted", 0), len(paths)):
+            self.emit("file", root=root or library_folder(), path=paths[number])
+            self.state["emitted"] = number + 1
+            yield  # commits, so it goes on behind the last one
 
 
 class Parse(Routine):
@@ -119,7 +122,7 @@ class Tally(Routine):
 
 
 def flow(placement: str = "process", workers: int | None = None, top: int = 10) -> Flow:
-    """Wire the census. Also for the command line: `routilux run examples/census.py:flow`."""
+    """Wire the census. Also for the command line: `routilux run examples/census.py:flow --store jobs`."""
     # A death is always tried again. An exception is not: what does not parse now never will.
     lenient = ErrorHandler(
         "retry", max_retries=1_000, retry_delay=0.05, retry_backoff=1.0, retryable_exceptions=(), then="continue"
@@ -264,7 +267,7 @@ def python_files(folder: str, without: tuple[str, ...] = ()) -> Iterator[str]:
 # ---- The program
 
 
-class Killer:
+class Killer(AbstractContextManager[None]):
     """Kills random workers at random moments, inside a `with` block.
 
     Args:
@@ -341,30 +344,61 @@ def shown(text: str) -> str:
 
 def headline(view: JobView) -> str:
     """Tell the progress in one line."""
-    parse = view.routine("parse").figures
-    done = parse.handled + parse.dead
+    parse = view.routine("parse")
+    done = parse.figures.handled + parse.figures.dead
     found = view.routine("read").figures.emitted
-    return f"census: {done:,} of {found:,} files found so far, {done / max(view.seconds, 0.001):,.0f} a second"
+    return f"census: {done:,} of {found:,} files found so far, {parse.rate or 0.0:,.0f} a second"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the census as the command line says; gives the exit status."""
     options = read_options(argv)
-    job = flow(options.placement, options.workers, options.top).start("read", {"root": options.folder})
-    killer = Killer(job, options.kill_every, options.seed) if options.kill_every else nullcontext()
-    if options.kill_every:
-        print(f"killing a worker about every {options.kill_every:g} s, seed {options.seed}", file=sys.stderr)
+    job: Job | None = None
     try:
-        with killer:
-            state = watch(job, plain=options.plain or None, headline=headline)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+        job = begin(options)
+        with job, killing(job, options):  # left by Ctrl-C or SIGTERM, a job that is kept is paused
+            state = watch(job, plain=options.plain or None, interval=options.every, headline=headline)
+    except RoutiluxError as error:
+        print(f"census: {error}", file=sys.stderr)
+        return 1
+    except (KeyboardInterrupt, SystemExit) as error:
+        is_paused = job is not None and job.status == "paused"
+        print("paused: the same command goes on" if is_paused else "interrupted", file=sys.stderr)
+        return 130 if isinstance(error, KeyboardInterrupt) else 143
     print(json.dumps(summarize(state)) if options.json else "\n".join(report(state, options.top)))
     if state.status == "completed":
         return 0
     print(f"the census {state.status}: {state.error}", file=sys.stderr)
     return 1
+
+
+def begin(options: argparse.Namespace) -> Job:
+    """Go on with the job that is kept, or start one."""
+    census = flow(options.placement, options.workers, options.top)
+    params = {"root": options.folder}
+    if options.store is None:
+        return census.start("read", params)
+    keeping: dict[str, Any] = {"checkpoint_every": options.checkpoint_every}
+    job_id = options.job or default_job_id(options.folder or library_folder())
+    try:
+        job = Flow.resume(options.store, job_id, flow=census, **keeping)
+    except UnknownJobError:
+        return census.start("read", params, store=options.store, job_id=job_id, **keeping)
+    print(f"going on with job {job_id}", file=sys.stderr)
+    return job
+
+
+def default_job_id(folder: str) -> str:
+    """Give each folder a job of its own, with a name that may be typed."""
+    return f"census-{re.sub('[^A-Za-z0-9]+', '-', folder)[-50:].strip('-')}"
+
+
+def killing(job: Job, options: argparse.Namespace) -> AbstractContextManager[None]:
+    """Give what kills its workers meanwhile, if that is wanted."""
+    if not options.kill_every:
+        return nullcontext()
+    print(f"killing a worker about every {options.kill_every:g} s, seed {options.seed}", file=sys.stderr)
+    return Killer(job, options.kill_every, options.seed)
 
 
 def read_options(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -377,16 +411,27 @@ def read_options(argv: Sequence[str] | None) -> argparse.Namespace:
         "--kill-every", type=float, metavar="SECONDS", help="kill a random worker that often, on the average"
     )
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000), help="of the killing; default: random")
+    parser.add_argument(
+        "--store", metavar="FOLDER", help="keep the job there, and go on with it if it is there already"
+    )
+    parser.add_argument("--job", metavar="ID", help="the job's id; default: census- and where the files are")
+    parser.add_argument(
+        "--checkpoint-every", type=float, default=1.0, metavar="SECONDS", help="between two checkpoints; default: 1"
+    )
     parser.add_argument("--top", type=int, default=10, help="lines in each list; default: 10")
     parser.add_argument("--plain", action="store_true", help="plain lines instead of the live view")
+    parser.add_argument("--every", type=float, metavar="SECONDS", help="between two looks; default: 0.5, or 2 if plain")
     parser.add_argument("--json", action="store_true", help="print the figures as one JSON object")
     options = parser.parse_args(argv)
-    if options.folder is not None and not Path(options.folder).is_dir():
-        parser.error(f"there is no folder {options.folder!r}")
+    if options.folder is not None:
+        if not Path(options.folder).is_dir():
+            parser.error(f"there is no folder {options.folder!r}")
+        options.folder = str(Path(options.folder).absolute())
+    for name in ("kill_every", "checkpoint_every", "every"):
+        if (seconds := getattr(options, name)) is not None and not seconds > 0:
+            parser.error(f"--{name.replace('_', '-')}: expected a number of seconds above 0")
     if options.workers is not None and options.workers < 1:
         parser.error("--workers: expected 1 or more")
-    if options.kill_every is not None and not options.kill_every > 0:
-        parser.error("--kill-every: expected a number of seconds above 0")
     return options
 
 

@@ -20,6 +20,7 @@ from routilux.tracking.meters import Spent
 from routilux.turn.state import is_reserved
 from supervisors.mailbox import Lock, Mailbox
 from supervisors.parking import NOTICE_SECONDS, give_way
+from supervisors.places.base import Worker
 
 _Found = TypeVar("_Found")
 
@@ -161,6 +162,7 @@ class Account:
         "is_skipped",
         "is_stopping",
         "joins",
+        "list_workers",
         "longest",
         "mailbox",
         "measured",
@@ -176,6 +178,7 @@ class Account:
         "sample_every",
         "samples",
         "seconds",
+        "seconds_before",
         "sends_keys",
         "skipped",
         "spent",
@@ -235,6 +238,8 @@ class Account:
         self.measured = 0
         """How much of `handled` was taken by `Holdings.fetch_times_held`; what follows is of those since."""
         self.seconds = 0.0
+        self.seconds_before = 0.0
+        """What the turns took that were fetched before."""
         self.longest = 0.0
         """What one of all its turns took at most."""
         self.samples: list[tuple[float, float]] = []
@@ -248,6 +253,8 @@ class Account:
         self.spent = (Spent(),) * plan.options.pool
         """What the processes have used that have ended, by worker."""
         self.pids: tuple[int | None, ...] = (None,) * plan.options.pool
+        self.list_workers: Callable[[], tuple[Worker, ...]] = tuple
+        """Lists where its turns run, for those who look on; set by its actor, as the job begins."""
         self.abandoned: tuple[str, ...] = ()
         """Where each of its threads was when it was given up; of those alone that have not come back."""
         self.handled = 0

@@ -1,6 +1,7 @@
 """Reasons for failures, as they are kept: in one line, and in full as far as there is room.
 
-Owns the one line, what a reason weighs, and what is left of one that is too old to be kept in full. Pure.
+Owns the one line and what may be told beside it, what a reason weighs, and what is left of one that is too old to be
+kept in full. Pure.
 Never decides how much room there is.
 """
 
@@ -8,12 +9,13 @@ from __future__ import annotations
 
 import sys
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from supervisors.reasons import Reason
+from routilux.frames import find_place
+from supervisors.reasons import Abandoned, Crashed, DeadlineExceeded, Raised, Reason, StartFailed
 from supervisors.text import cut, printable
 
 LINE_KEPT = 500
@@ -22,6 +24,7 @@ LEFT_OUT = "[left out: only the newest failures are kept in full]"
 """Stands for the stack of a shortened reason."""
 
 _STACKS = {"traceback", "stack"}
+_FATAL = "Fatal Python error: "
 
 _Key = TypeVar("_Key", bound=Hashable)
 
@@ -29,6 +32,36 @@ _Key = TypeVar("_Key", bound=Hashable)
 def tell_cause(reason: Reason) -> str:
     """Give a reason in one line: line ends and control characters in it are escaped."""
     return printable(str(reason))
+
+
+def tell_details(reason: Reason, memory_limit: int | None = None) -> list[str]:
+    """Tell of a failure what its line does not: place in the user's code, memory, last output. Escape it.
+
+    Args:
+        reason: why.
+        memory_limit: bytes that the routine's process is allowed; None for no limit.
+    """
+    details = []
+    output = reason.last_output if isinstance(reason, Crashed) else ()
+    # A process that ends by a fault writes its stack to stderr, if it can.
+    place = find_place(stack_of(reason) or "\n".join(output))
+    if place is not None:
+        details.append(f"at {place}")
+    if isinstance(reason, Crashed) and reason.peak_bytes:
+        allowed = "" if memory_limit is None else f" of {_tell_mebibytes(memory_limit)} allowed"
+        details.append(f"peak {_tell_mebibytes(reason.peak_bytes)}{allowed}")
+    if isinstance(reason, Raised) and reason.error.type == "MemoryError" and memory_limit is not None:
+        details.append(f"its memory_limit is {_tell_mebibytes(memory_limit)}")
+    if output:
+        details.append(f"last wrote {_last_words(output)!r}")
+    return details
+
+
+def stack_of(reason: Reason) -> str:
+    """Give the stack that a reason knows; empty where it knows none."""
+    if isinstance(reason, Raised | StartFailed):
+        return reason.error.traceback
+    return reason.stack if isinstance(reason, DeadlineExceeded | Abandoned) else ""
 
 
 def weigh(part: object) -> int:
@@ -40,6 +73,20 @@ def weigh(part: object) -> int:
     if isinstance(part, msgspec.Struct):
         return sum(weigh(getattr(part, name)) for name in part.__struct_fields__)
     return 0
+
+
+def _last_words(output: Sequence[str]) -> str:
+    """Give the last line that is the program's own, and of a fatal error which one."""
+    for at, line in enumerate(output):
+        if line.startswith(_FATAL):
+            # Behind that line come the stack, and modules that nobody asks for.
+            before = next((said for said in reversed(output[:at]) if said.strip()), None)
+            return (line if before is None else before).strip()
+    return next((line for line in reversed(output) if line.strip()), "").strip()
+
+
+def _tell_mebibytes(count: int) -> str:
+    return f"{count / 2**20:,.0f} MiB"
 
 
 def shorten(reason: Reason) -> Reason:

@@ -49,6 +49,12 @@ class Flow(FlowGraph):
         super().__init__(flow_id)
         self._paused_jobs: MemoryStore | None = None
 
+    def _repr_html_(self) -> str:
+        """Give the flow as a picture, for notebooks."""
+        from routilux.drawing.display import show_flow  # noqa: PLC0415  nobody else pays for it
+
+        return show_flow(self)
+
     @property
     def paused_jobs(self) -> Store | None:
         """The jobs that were paused when the flow was written of which this one was read; None for none.

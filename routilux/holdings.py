@@ -247,6 +247,7 @@ class Holdings:
             if count:
                 times.append(Times(account.index, count, account.seconds, account.longest, account.samples))
                 account.measured = account.handled
+                account.seconds_before += account.seconds
                 account.seconds = 0.0
                 account.samples = []
                 # The first of each batch, so that of none nothing is known; and an odd step, so that of what comes in

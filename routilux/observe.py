@@ -16,6 +16,7 @@ from routilux.accounts import Account
 from routilux.figures import RoutineFigures
 from routilux.jobs.actor import count_held
 from routilux.runtime.job import Job
+from supervisors.places.base import Worker
 from supervisors.places.process.reap import Usage, read_usage
 
 
@@ -47,7 +48,11 @@ class RoutineView(NamedTuple):
         figures: its counts, exact since the job's start.
         rate: messages handled a second since the look before; None at the first look.
         error: its last failure in one line; None when there was none.
-        workers: its processes, by number; empty on a thread.
+        workers: its processes, by number; empty on a thread. Of a pool between two bounds, those that run.
+        is_async: whether its handlers run on an event loop.
+        busy: share of the time since the look before that its handlers ran, 1.0 being all of it for each of its
+            workers; tries that failed meanwhile count for nothing. None at the first look, and for one on an event
+            loop, which runs several at once.
     """
 
     id: str
@@ -58,6 +63,8 @@ class RoutineView(NamedTuple):
     rate: float | None
     error: str | None
     workers: tuple[WorkerView, ...]
+    is_async: bool = False
+    busy: float | None = None
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -136,6 +143,8 @@ class Sampler:
         self._made_at = clock() - max(0.0, time.time() - job.created_at)
         self._looked_at: float | None = None
         self._handled: dict[str, int] = {}
+        self._run: dict[str, float] = {}
+        """Seconds that handlers of a routine had run at the last look, those that still run included."""
         self._spent: dict[tuple[int, float], float] = {}
         """Processor time at the last look, by process id and birth."""
 
@@ -144,13 +153,21 @@ class Sampler:
         job, now = self._job, self._clock()
         elapsed = None if self._looked_at is None or now <= self._looked_at else now - self._looked_at
         self._looked_at = now
+        accounts = job.ledger.accounts
         with job.ledger.outside:
-            copied = [_copy(account) for account in job.ledger.accounts]
+            copied = [_copy(account) for account in accounts]
+            committed = [account.seconds_before + account.seconds for account in accounts]
+        at_work: list[tuple[Worker, ...]] = [() if job.is_over else account.list_workers() for account in accounts]
         if job.is_over:
             # What were their process ids may be those of others by now.
             copied = [routine._replace(workers=tuple(map(_without_process, routine.workers))) for routine in copied]
         spent_before, self._spent = self._spent, {}
-        routines = tuple(self._complete(routine, elapsed, spent_before) for routine in copied)
+        routines = tuple(
+            self._complete(routine, elapsed, spent_before)._replace(
+                busy=self._measure_busy(routine, seconds, workers, now, elapsed)
+            )
+            for routine, seconds, workers in zip(copied, committed, at_work, strict=True)
+        )
         return JobView(
             job_id=job.id,
             flow_id=job.flow_id,
@@ -169,6 +186,18 @@ class Sampler:
             rate=None if elapsed is None else (handled - before) / elapsed,
             workers=tuple(self._complete_worker(worker, elapsed, spent_before) for worker in routine.workers),
         )
+
+    def _measure_busy(
+        self, routine: RoutineView, committed: float, workers: tuple[Worker, ...], now: float, elapsed: float | None
+    ) -> float | None:
+        """Give the share of time that handlers ran, those that still run included."""
+        # A turn that waits for room downstream has begun at no time, and one that began just now may be ahead of `now`.
+        running = sum(max(0.0, now - worker.since) for worker in workers if worker.since is not None)
+        run = committed + running
+        before, self._run[routine.id] = self._run.get(routine.id, run), run
+        if elapsed is None or routine.is_async:
+            return None
+        return min(1.0, max(0.0, run - before) / elapsed / max(1, len(workers)))
 
     def _complete_worker(
         self, worker: WorkerView, elapsed: float | None, spent_before: dict[tuple[int, float], float]
@@ -199,5 +228,13 @@ def _copy(account: Account) -> RoutineView:
         figures=count_held(account),
         rate=None,
         error=account.error,
-        workers=tuple(WorkerView(number, pid) for number, pid in enumerate(account.pids)) if plan.is_process else (),
+        workers=_copy_workers(account) if plan.is_process else (),
+        is_async=plan.is_async and not plan.is_process,
+    )
+
+
+def _copy_workers(account: Account) -> tuple[WorkerView, ...]:
+    least = account.plan.options.least
+    return tuple(
+        WorkerView(number, pid) for number, pid in enumerate(account.pids) if pid is not None or number < least
     )

@@ -3,6 +3,8 @@ from __future__ import annotations
 import math
 import os
 import signal
+import threading
+import time
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from routilux.messages import TurnResult
 from routilux.observe import Sampler, observe
 from routilux.routing import ENTRY, compile_plan
 from supervisors.locking import BriefLock
+from supervisors.places.base import Worker
 from supervisors.places.process.reap import Usage
 
 
@@ -44,10 +47,10 @@ class FakeJob:
         for _ in range(count):
             self.ledger.admit(self.ledger.plan.entries["echo", ENTRY], {"word": "hello"})
 
-    def handle(self, count: int) -> None:
+    def handle(self, count: int, seconds: float = 0.0) -> None:
         account = self.ledger.accounts[0]
         for delivery, _message in self.ledger.take(account, count):
-            self.ledger.commit(account, 0, [(delivery, TurnResult([], []), 0.0, 0.0)])
+            self.ledger.commit(account, 0, [(delivery, TurnResult([], []), seconds, 0.0)])
 
 
 class Clock:
@@ -119,6 +122,91 @@ def test_two_looks_make_a_share_of_the_processor_for_each_worker() -> None:
     assert (second.cpu_percent, second.rss_bytes) == (50.0, 3500)
 
 
+def at_work(*since: float | None) -> Any:
+    """Workers, each on a request since then; None: on none."""
+    return lambda: tuple(
+        Worker(number, 1, None, True, 1, None if at is None else 0, at) for number, at in enumerate(since)
+    )
+
+
+def test_a_routine_is_busy_for_the_time_that_its_turns_took() -> None:
+    job, clock = FakeJob(echo_flow()), Clock()
+    sampler = sampler_of(job, {}, clock)
+    job.admit(10)
+    job.handle(2, seconds=5.0)
+    assert sampler.look().routines[0].busy is None
+    job.handle(2, seconds=0.5)
+    job.ledger.fetch_times_held()
+    job.handle(1, seconds=0.5)
+    clock.now += 2.0
+    assert sampler.look().routines[0].busy == 0.75
+    clock.now += 2.0
+    assert sampler.look().routines[0].busy == 0.0
+
+
+def test_a_turn_that_outlasts_the_looks_counts_while_it_runs_and_not_again_as_it_commits() -> None:
+    job, clock = FakeJob(echo_flow()), Clock()
+    account, sampler = job.ledger.accounts[0], sampler_of(job, {}, clock)
+    job.admit(1)
+    sampler.look()
+    account.list_workers = at_work(clock.now + 1.0)
+    clock.now += 2.0
+    assert sampler.look().routines[0].busy == 0.5
+    clock.now += 2.0
+    assert sampler.look().routines[0].busy == 1.0
+    account.list_workers = at_work(None)
+    job.handle(1, seconds=4.0)
+    clock.now += 2.0
+    assert sampler.look().routines[0].busy == 0.5
+
+
+def test_a_turn_that_waits_for_room_is_not_busy() -> None:
+    job, clock = FakeJob(echo_flow()), Clock()
+    sampler = sampler_of(job, {}, clock)
+    job.ledger.accounts[0].list_workers = at_work(math.inf)
+    sampler.look()
+    clock.now += 2.0
+    assert sampler.look().routines[0].busy == 0.0
+
+
+def test_all_of_it_is_all_of_each_worker() -> None:
+    job, clock = FakeJob(echo_flow(placement="process", workers=2)), Clock()
+    sampler = sampler_of(job, {}, clock)
+    sampler.look()
+    job.ledger.accounts[0].list_workers = at_work(clock.now, None)
+    clock.now += 2.0
+    assert sampler.look().routines[0].busy == 0.5
+    job.ledger.accounts[0].list_workers = at_work(clock.now - 2.0, clock.now - 2.0)
+    clock.now += 1.0
+    assert sampler.look().routines[0].busy == 1.0
+
+
+def test_what_runs_several_at_once_on_a_loop_is_told_apart_and_has_no_busy_share() -> None:
+    class Waiting(Routine):
+        def __init__(self) -> None:
+            super().__init__()
+            self.define_slot("trigger", handler=self.wait)
+
+        async def wait(self) -> None: ...
+
+    flow = Flow("loop")
+    flow.add_routine(Waiting(), "loop", concurrency=4)
+    clock = Clock()
+    sampler = sampler_of(FakeJob(flow), {}, clock)
+    sampler.look()
+    clock.now += 1.0
+    (routine,) = sampler.look().routines
+    assert (routine.placement, routine.is_async, routine.busy) == ("thread", True, None)
+
+
+def test_of_a_pool_between_two_bounds_those_are_told_that_run() -> None:
+    job = FakeJob(echo_flow(placement="process", workers=(1, 4)))
+    sampler = sampler_of(job, {13: Usage(1.0, 5.0, 1000)}, Clock())
+    assert [worker.number for worker in sampler.look().routines[0].workers] == [0]
+    job.ledger.accounts[0].pids = (None, None, 13, None)
+    assert [worker.number for worker in sampler.look().routines[0].workers] == [0, 2]
+
+
 def test_a_process_that_has_vanished_is_a_worker_without_one() -> None:
     job, clock = FakeJob(echo_flow(placement="process", workers=2)), Clock()
     sampler = sampler_of(job, {12: Usage(2.0, 7.0, 2000)}, clock)
@@ -180,3 +268,63 @@ def test_a_killed_worker_shows_as_a_restart() -> None:
         assert routine.pids == (pid,)
         assert routine.figures.restarts == 1
         assert "SIGKILL" in str(routine.error)
+
+
+def test_a_routine_on_a_thread_is_busy_while_its_handler_runs() -> None:
+    begun, let_go = threading.Event(), threading.Event()
+
+    class Held(Routine):
+        def __init__(self) -> None:
+            super().__init__()
+            self.define_slot("trigger", handler=self.run)
+
+        def run(self) -> None:
+            begun.set()
+            assert let_go.wait(30)
+
+    flow = Flow("held")
+    flow.add_routine(Held(), "held")
+    with flow.start("held") as job:
+        clock = Clock()
+        clock.now = time.monotonic() + 1_000.0
+        sampler = Sampler(job, clock=clock)
+        assert begun.wait(30)
+        sampler.look()
+        clock.now += 1.0
+        assert sampler.look().routines[0].busy == pytest.approx(1.0)
+        let_go.set()
+
+
+@pytest.mark.processes
+def test_a_routine_in_a_process_is_busy_while_its_handler_runs() -> None:
+    flow = echo_flow(placement="process")
+    flow.add_routine(Stuck(), "stuck", placement="process")
+    flow.output("stuck", "begun")
+    job = flow.start("stuck")
+    try:
+        next(job.results())
+        clock = Clock()
+        clock.now = time.monotonic() + 1_000.0
+        sampler = Sampler(job, clock=clock)
+        sampler.look()
+        clock.now += 1.0
+        view = sampler.look()
+        assert view.routine("stuck").busy == pytest.approx(1.0)
+        assert view.routine("echo").busy == 0.0
+    finally:
+        job.cancel(shutdown=0.0)
+        job.wait()
+
+
+class Stuck(Routine):
+    """Tells that it has begun, and does not end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("trigger", handler=self.run)
+        self.define_event("begun", ["n"])
+
+    def run(self) -> None:
+        for n in range(1_001):
+            self.emit("begun", n=n)
+        threading.Event().wait(600)

@@ -1,13 +1,30 @@
-"""`routilux graph`: a flow as text that others make a picture of."""
+"""`routilux graph`: a flow as a picture, or a job with its numbers.
+
+Owns what of the two a command means. A job that runs is asked itself, of others the newest good checkpoint tells: no
+code of users is imported for a job.
+"""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 
-from routilux.cli.output import write_result
+import msgspec
+
+from routilux.cli.errors import UsageError
+from routilux.cli.metrics import find_tracker, tell_problems
+from routilux.cli.output import write_parts_to
 from routilux.cli.parsing import Commands
+from routilux.cli.stored import add_key, find_job, find_store, read_key, stand
 from routilux.cli.target import TARGET_HELP, load_flow
-from routilux.drawing import to_dot, to_mermaid
+from routilux.drawing.diagram import Diagram, draw_flow, draw_job
+from routilux.drawing.dot import to_dot
+from routilux.drawing.mermaid import to_mermaid
+from routilux.drawing.svg import to_svg
+from routilux.flowfile.formats import is_flow_file
+from routilux.keeping.finding import summarize_job
+
+FORMATS: dict[str, Callable[[Diagram], str]] = {"mermaid": to_mermaid, "dot": to_dot, "svg": to_svg}
 
 
 def add_graph(commands: Commands) -> None:
@@ -15,15 +32,40 @@ def add_graph(commands: Commands) -> None:
     parser = commands.add_parser(
         "graph",
         description=graph.__doc__,
-        examples=["routilux graph flows.py:flow --format dot | dot -Tsvg -o flow.svg"],
+        examples=[
+            "routilux graph flows.py:nightly --format svg -o nightly.svg",
+            "routilux graph nightly --store jobs --format svg -o now.svg    (the job, with its numbers)",
+        ],
     )
-    parser.add_argument("target", metavar="FLOW", help=TARGET_HELP)
-    parser.add_argument("--format", choices=("mermaid", "dot"), default="mermaid", help="default: mermaid")
+    parser.add_argument("target", metavar="FLOW|JOB", help=f"with --store the id of a job there; else {TARGET_HELP}")
+    parser.add_argument("--store", metavar="PATH", help="where the job is kept: it is drawn with its numbers")
+    parser.add_argument("--format", choices=tuple(FORMATS), default="mermaid", help="default: mermaid")
+    parser.add_argument("-o", "--output", metavar="FILE", help="write it there; default: stdout")
+    add_key(parser)
     parser.set_defaults(command=graph)
 
 
 def graph(options: argparse.Namespace) -> int:
-    """Draw a flow as text that others make a picture of."""
-    flow = load_flow(options.target)
-    write_result(to_dot(flow) if options.format == "dot" else to_mermaid(flow))
+    """Draw a flow, or a job with its numbers."""
+    if options.store is not None:
+        return _draw_job(options)
+    if options.key_file is not None:
+        raise UsageError("--key-file means nothing for a flow: a job is found in its --store")
+    if ":" not in options.target and not is_flow_file(options.target):
+        expected = "MODULE:FLOW, path/file.py:flow or a flow file, or with --store the id of a job"
+        raise UsageError(f"expected {expected}, got {options.target!r}")
+    _write(draw_flow(load_flow(options.target)), options)
     return 0
+
+
+def _draw_job(options: argparse.Namespace) -> int:
+    store = find_store(options)
+    owner = find_job(store, options.target)
+    tracker, problems = find_tracker(store, owner, options.target, read_key(options))
+    standing = stand(store, summarize_job(store, options.target))
+    _write(draw_job(msgspec.structs.replace(tracker, status=standing.status)), options)
+    return tell_problems(problems)
+
+
+def _write(diagram: Diagram, options: argparse.Namespace) -> None:
+    write_parts_to(options.output, [FORMATS[options.format](diagram).encode()])

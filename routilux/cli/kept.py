@@ -47,7 +47,6 @@ def add_kept(commands: Commands) -> None:
     )
     instead.add_argument("--metrics", action="store_true", help="how it does instead: counts, times, flow of events")
     instead.add_argument("--prometheus", action="store_true", help="the metrics as text that Prometheus reads")
-    instead.add_argument("--trace", metavar="FILE", help="write its history as a trace for Perfetto's viewer or Chrome")
     shower.add_argument("--routine", metavar="ID", help="of this routine alone, with its state")
     shower.add_argument("--json", action="store_true", help="print JSON on stdout; of a history, an object a line")
     add_key(shower)

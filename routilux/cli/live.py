@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol, TextIO
 
+from routilux.cli.insistence import insisting, tell_first
 from routilux.cli.picture import Line, draw_job, tell_job, tell_progress
 from routilux.errors import JobTimeoutError
 from routilux.jobs.state import JobState
@@ -34,7 +35,11 @@ class Drawing(Protocol):
 
     @property
     def width(self) -> int:
-        """Characters a line has now."""
+        """Columns that a line has now."""
+
+    @property
+    def height(self) -> int:
+        """Lines there are now."""
 
     def show(self, lines: list[Line]) -> None:
         """Replace what is shown."""
@@ -52,7 +57,8 @@ def watch(
     """Wait for a job, showing how it goes. For the thread that owns the job.
 
     When the wait is broken off, by Ctrl-C or by any other error, the job is cancelled or, with a store, paused; its
-    end is waited for, and the error goes on: nothing is left running. A second Ctrl-C cuts that wait short.
+    end is waited for, and the error goes on: nothing is left running. A second Ctrl-C cuts that wait short; a third one
+    kills the program, with status 130.
 
     Args:
         job: the job.
@@ -68,16 +74,17 @@ def watch(
     """
     out = sys.stderr if stream is None else stream
     is_plain = not can_draw(out) if plain is None else plain
-    try:
-        screen = None if is_plain else open_screen(out)
-        if screen is None:
-            return _follow(job, _plain_lines(out, headline), interval or PLAIN_SECONDS, timeout)
-        with screen as drawing:
-            return _follow(job, _pictures(drawing, headline), interval or LIVE_SECONDS, timeout)
-    except BaseException as error:
-        if not job.is_over:
-            _end(job, error, out)
-        raise
+    with insisting(job, out):
+        try:
+            screen = None if is_plain else open_screen(out)
+            if screen is None:
+                return _follow(job, _plain_lines(out, headline), interval or PLAIN_SECONDS, timeout)
+            with screen as drawing:
+                return _follow(job, _pictures(drawing, headline), interval or LIVE_SECONDS, timeout)
+        except BaseException as error:
+            if not job.is_over:
+                _end(job, error, out)
+            raise
 
 
 def can_draw(stream: TextIO) -> bool:
@@ -99,9 +106,8 @@ def _end(job: Job, error: BaseException, out: TextIO) -> None:
     reason = "interrupted" if is_interrupt else f"its watch ended: {error!r}"
     if is_interrupt:
         # What is in hand gets its time: whoever waits for the prompt should know why.
-        doing = "cancelling" if job.store is None else "pausing"
         try:
-            out.write(f"{doing} job {job.id}: what is in hand is given a moment to end (none after a second signal)\n")
+            out.write(f"{tell_first(job)}\n")
             out.flush()
         except BaseException:  # a second signal
             job.end_early(reason, shutdown=0.0)
@@ -135,6 +141,6 @@ def _plain_lines(out: TextIO, headline: Headline | None) -> Callable[[JobView], 
 
 def _pictures(drawing: Drawing, headline: Headline | None) -> Callable[[JobView], None]:
     def show(view: JobView) -> None:
-        drawing.show(draw_job(view, drawing.width, headline(view) if headline else ""))
+        drawing.show(draw_job(view, drawing.width, headline(view) if headline else "", height=drawing.height))
 
     return show

@@ -25,13 +25,14 @@ from supervisors.text import printable
 EXAMPLES = """examples:
   routilux run examples/census.py:flow --param root=src
   routilux check mypackage.flows:nightly
-  routilux graph flows.py:flow --format dot | dot -Tsvg -o flow.svg
+  routilux graph flows.py:flow --format svg -o flow.svg
 
   routilux run flows.py:nightly --store jobs --job-id nightly --checkpoint-every 10
   routilux pause nightly --store jobs --reason lunch     (in another terminal)
   routilux resume nightly --store jobs                   (there, or after the program was killed)
   routilux jobs --store jobs
   routilux show nightly --store jobs --history --routine parse
+  routilux report nightly --store jobs -o nightly.html
 
 exit status:
   0 the job completed, 1 it failed or could not be started, 2 usage, 3 it is paused, 4 it was cancelled, 130 interrupted
@@ -53,7 +54,7 @@ class Adding(NamedTuple):
 ADDINGS = (
     Adding("routilux.cli.run:add_run", {"run": "run a flow and wait for it"}),
     Adding("routilux.cli.check:add_check", {"check": "find what is wrong with a flow"}),
-    Adding("routilux.cli.graph:add_graph", {"graph": "draw a flow as text"}),
+    Adding("routilux.cli.graph:add_graph", {"graph": "draw a flow, or a job with its numbers"}),
     Adding(
         "routilux.cli.kept:add_kept",
         {
@@ -68,6 +69,10 @@ ADDINGS = (
             "verify": "look for damage",
         },
     ),
+    Adding(
+        "routilux.cli.report:add_report", {"report": "write a page about a job: numbers, picture, timeline, errors"}
+    ),
+    Adding("routilux.cli.trace:add_trace", {"trace": "write a job's history as a trace for viewers of such"}),
     Adding("routilux.cli.replay:add_replay", {"replay": "run one recorded message once more, here"}),
 )
 """All commands, in the order in which the help tells them."""

@@ -1,4 +1,4 @@
-"""`routilux show --metrics` and `--trace`: how a job does, and how it went.
+"""`routilux show --metrics`: how a job does.
 
 Owns the layout of the tables. A job that runs is asked itself; of others the newest good checkpoint tells.
 """
@@ -13,18 +13,15 @@ import msgspec
 
 from routilux.cli.output import width_of, write_result
 from routilux.cli.picture import Column, lay_out, tell_bytes, tell_count, tell_rate, tell_seconds
-from routilux.cli.stored import STATUS_SECONDS, check_routine, read_key, read_records, tell_time
+from routilux.cli.stored import STATUS_SECONDS, check_routine, read_key, tell_time
 from routilux.control.client import ask
 from routilux.control.errors import ControlError
 from routilux.control.frames import Metrics, Tracked
 from routilux.jobs.tracks import track_image
 from routilux.keeping.finding import latest
-from routilux.keeping.history import StoredHistory
 from routilux.keeping.listing import Problem
 from routilux.stores.base import Owner, Store
-from routilux.stores.single_file import write_parts
 from routilux.tracking.performance import EventFlow, RoutinePerformance
-from routilux.tracking.trace import write_trace
 from routilux.tracking.tracker import ExecutionTracker
 from supervisors.text import printable
 
@@ -33,7 +30,7 @@ def _percent(share: float | None) -> str:
     return "" if share is None else f"{share:.1%}"
 
 
-def _seconds(seconds: float | None) -> str:
+def tell_short(seconds: float | None) -> str:
     """Say how long, in three digits: `12.3 us`, `4.56 ms`, `7.8 s`."""
     if seconds is None:
         return ""
@@ -57,14 +54,14 @@ COUNTS: tuple[Column[RoutinePerformance], ...] = (
 )
 TIMES: tuple[Column[RoutinePerformance], ...] = (
     Column("routine", lambda one: one.routine_id, 0, is_text=True),
-    Column("turn mean", lambda one: _seconds(one.execution_time.mean), 1),
-    Column("p50", lambda one: _seconds(one.execution_time.p50), 0),
-    Column("p95", lambda one: _seconds(one.execution_time.p95), 2),
-    Column("p99", lambda one: _seconds(one.execution_time.p99), 0),
-    Column("max", lambda one: _seconds(one.execution_time.max), 2),
-    Column("wait p50", lambda one: _seconds(one.waiting_time.p50), 3),
-    Column("wait p99", lambda one: _seconds(one.waiting_time.p99), 3),
-    Column("wait max", lambda one: _seconds(one.waiting_time.max), 4),
+    Column("turn mean", lambda one: tell_short(one.execution_time.mean), 1),
+    Column("p50", lambda one: tell_short(one.execution_time.p50), 0),
+    Column("p95", lambda one: tell_short(one.execution_time.p95), 2),
+    Column("p99", lambda one: tell_short(one.execution_time.p99), 0),
+    Column("max", lambda one: tell_short(one.execution_time.max), 2),
+    Column("wait p50", lambda one: tell_short(one.waiting_time.p50), 3),
+    Column("wait p99", lambda one: tell_short(one.waiting_time.p99), 3),
+    Column("wait max", lambda one: tell_short(one.waiting_time.max), 4),
 )
 FLOWS: tuple[Column[EventFlow], ...] = (
     Column("connection", lambda flow: flow.label, 0, is_text=True),
@@ -80,7 +77,7 @@ FLOWS: tuple[Column[EventFlow], ...] = (
 
 def show_metrics(store: Store, owner: Owner | None, options: argparse.Namespace) -> int:
     """Write how a job does: as tables, as JSON, or as text for Prometheus."""
-    tracker, problems = _find(store, owner, options)
+    tracker, problems = find_tracker(store, owner, options.job, read_key(options))
     if options.routine is not None:
         check_routine(options.routine, tracker.routine_ids)
     if options.prometheus:
@@ -89,16 +86,34 @@ def show_metrics(store: Store, owner: Owner | None, options: argparse.Namespace)
         write_result(msgspec.json.encode(_only(tracker, options.routine).to_dict()).decode() + "\n")
     else:
         write_result("\n".join(tell_metrics(tracker, width_of(sys.stdout), options.routine)) + "\n")
-    return _tell_problems(problems)
+    return tell_problems(problems)
 
 
-def show_trace(store: Store, options: argparse.Namespace) -> int:
-    """Write the complete history as a trace file."""
-    header = latest(store, options.job, key=read_key(options)).image.header
-    history = StoredHistory(store, options.job)
-    title = f"{header.flow_id}, job {header.job_id}"
-    write_parts(options.trace, write_trace(title, read_records(store, history, options), header.job_created_at))
-    return _tell_problems(history.problems)
+def find_tracker(
+    store: Store, owner: Owner | None, job_id: str, key: bytes | None
+) -> tuple[ExecutionTracker, list[Problem]]:
+    """Find out how a job does: it is asked itself if it runs, else its newest good checkpoint tells.
+
+    Returns:
+        How it does, and which checkpoints are newer and damaged.
+    """
+    if owner is not None:
+        try:
+            answer = ask(owner, Metrics(job_id), STATUS_SECONDS)
+        except ControlError:
+            pass  # it has ended meanwhile, or takes no commands: what is kept has to do
+        else:
+            if isinstance(answer, Tracked):
+                return answer.tracker, []
+    found = latest(store, job_id, key=key)
+    return track_image(found.image), found.problems
+
+
+def tell_problems(problems: list[Problem]) -> int:
+    """Tell on stderr what is damaged of a job; give the exit status."""
+    for problem in problems:
+        print(printable(f"routilux: {problem}"), file=sys.stderr)
+    return int(bool(problems))
 
 
 def tell_metrics(tracker: ExecutionTracker, width: int, routine_id: str | None = None) -> Iterator[str]:
@@ -129,22 +144,3 @@ def _only(tracker: ExecutionTracker, routine_id: str | None) -> ExecutionTracker
         return tracker
     tracks = tuple(track for track in tracker.tracks if track.routine_id == routine_id)
     return msgspec.structs.replace(tracker, tracks=tracks, flows=tuple(tracker.event_flow(routine_id)))
-
-
-def _find(store: Store, owner: Owner | None, options: argparse.Namespace) -> tuple[ExecutionTracker, list[Problem]]:
-    if owner is not None:
-        try:
-            answer = ask(owner, Metrics(options.job), STATUS_SECONDS)
-        except ControlError:
-            pass  # it has ended meanwhile, or takes no commands: what is kept has to do
-        else:
-            if isinstance(answer, Tracked):
-                return answer.tracker, []
-    found = latest(store, options.job, key=read_key(options))
-    return track_image(found.image), found.problems
-
-
-def _tell_problems(problems: list[Problem]) -> int:
-    for problem in problems:
-        print(printable(f"routilux: {problem}"), file=sys.stderr)
-    return int(bool(problems))

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TextIO
 
 from routilux.cli.errors import CommandError
+from routilux.stores.single_file import write_parts
 
 READER_GONE = 141
 """Exit status of a program whose reader has gone, as for SIGPIPE."""
@@ -32,6 +34,21 @@ def open_missing_streams() -> None:
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  for as long as the program runs
     if sys.stderr is None:
         sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  the same
+
+
+def write_parts_to(path: str | None, parts: Iterable[bytes]) -> None:
+    """Write a file that is made in parts, in the place of the one there; or to stdout, where no path is given.
+
+    Raises:
+        StoreWriteError: the file could not be written; what was there is as it was.
+        As `write_result`.
+    """
+    if path is not None:
+        write_parts(path, parts)
+        return
+    for part in parts:
+        write_result(part.decode(), flush=False)
+    write_result("")
 
 
 def write_result(text: str, *, flush: bool = True) -> None:

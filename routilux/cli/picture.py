@@ -6,10 +6,11 @@ read. Pure. Never asks a job, never writes: whoever draws (`live`, `screen`) doe
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-from supervisors.text import cut, printable
+from supervisors.text import printable
 
 if TYPE_CHECKING:  # tables are laid out by commands that watch no job too
     from routilux.observe import JobView, RoutineView, WorkerView
@@ -18,7 +19,11 @@ GAP = "  "
 WORKERS_SHOWN = 8
 """Worker processes that get a line of their own (arbitrary: what leaves room for the rest)."""
 LEAST_WIDTH = 8
-"""Characters that a name keeps however narrow the terminal is (arbitrary)."""
+"""Columns that a name keeps however narrow the terminal is (arbitrary)."""
+BAR_WIDTH = 8
+FULL, FREE = "#", "."
+"""What a bar is made of: characters that every terminal has, and that are as wide on each."""
+_ALL_LINES = 10_000
 
 _Row = TypeVar("_Row")
 
@@ -38,48 +43,61 @@ class Column(NamedTuple, Generic[_Row]):
         cell: gives the text of a row.
         rank: which goes first when there is no room: the highest; 0 never goes.
         is_text: whether it is aligned to the left, as words are.
+        least: how wide it is in any case, so that a picture which is drawn again does not jump as numbers grow.
     """
 
     title: str
     cell: Callable[[_Row], str]
     rank: int
     is_text: bool = False
+    least: int = 0
 
 
 COLUMNS: tuple[Column[RoutineView], ...] = (
     Column("routine", lambda routine: routine.id, 0, is_text=True),
-    Column("status", lambda routine: routine.status, 6, is_text=True),
-    Column("waiting", lambda routine: tell_count(routine.figures.waiting + routine.figures.merging), 1),
-    Column("in hand", lambda routine: tell_count(routine.figures.in_hand), 8),
+    Column("status", lambda routine: routine.status, 10, is_text=True),
+    Column("runs on", lambda routine: tell_place(routine), 6, is_text=True, least=10),  # noqa: PLW0108  below
+    Column("mailbox", lambda routine: draw_bar(_waiting(routine), routine.capacity), 4, is_text=True),
+    Column("waiting", lambda routine: tell_count(_waiting(routine)), 1),
+    Column("in hand", lambda routine: tell_count(routine.figures.in_hand), 11),
     Column("handled", lambda routine: tell_count(routine.figures.handled), 0),
     Column("per s", lambda routine: tell_rate(routine.rate), 2),
-    Column("failed", lambda routine: tell_count(routine.figures.failed), 7),
-    Column("dead", lambda routine: tell_count(routine.figures.dead), 10),
-    Column("retries", lambda routine: tell_count(routine.figures.retries), 11),
-    Column("restarts", lambda routine: tell_count(routine.figures.restarts), 5),
-    Column("workers", lambda routine: tell_count(len(routine.pids)) if routine.workers else "thread", 9),
-    Column("cpu", lambda routine: tell_percent(routine.cpu_percent), 3),
-    Column("memory", lambda routine: tell_bytes(routine.rss_bytes), 4),
+    Column("busy", lambda routine: "" if routine.busy is None else tell_percent(100.0 * routine.busy), 3, least=5),
+    Column("cpu", lambda routine: tell_percent(routine.cpu_percent), 5, least=5),
+    Column("memory", lambda routine: tell_bytes(routine.rss_bytes), 7, least=7),
+    Column("restarts", lambda routine: tell_count(routine.figures.restarts), 8),
+    Column("failed", lambda routine: tell_count(routine.figures.failed), 9),
+    Column("dead", lambda routine: tell_count(routine.figures.dead), 12),
+    Column("retries", lambda routine: tell_count(routine.figures.retries), 13),
 )
 
 
-def draw_job(view: JobView, width: int, headline: str = "") -> list[Line]:
-    """Draw a job as some lines: what it is, a line a routine, a line a worker.
+def draw_job(view: JobView, width: int, headline: str = "", *, height: int | None = None) -> list[Line]:
+    """Draw a job as some lines: what it is, a line a routine, their last errors, a line a worker.
 
     Args:
         view: the job.
-        width: characters a line may have.
+        width: columns that a line may have.
         headline: a line of the program's own, above the rest; none when empty.
+        height: lines that there may be. What finds no room is left out, and counted: workers first, then errors, then
+            routines that have had no error. None for no limit.
     """
-    titles, rows = lay_out(COLUMNS, view.routines, width)
-    lines = [Line(cut(printable(headline), width), "head")] if headline else []
-    lines.append(Line(cut(tell_job(view), width), "quiet" if headline else "head"))
-    lines.append(Line(titles, "titles"))
-    lines += [
-        Line(row, "bad" if routine.status in {"failed", "skipped"} else "row")
-        for row, routine in zip(rows, view.routines, strict=True)
-    ]
-    return lines + [Line(cut(text, width), "quiet") for text in _draw_workers(view)]
+    heads = [Line(fit(printable(headline), width), "head")] if headline else []
+    heads.append(Line(fit(tell_job(view), width), "quiet" if headline else "head"))
+    room = _ALL_LINES if height is None else max(1, height - len(heads) - 1)
+    told, workers = _tell_errors(view), _draw_workers(view)
+    errors = told if len(told) + len(view.routines) <= room else _shorten(told, max(1, room // 4), "errors")
+    shown = _choose(view.routines, max(1, room - len(errors)))
+    left_out = [routine for routine in view.routines if routine not in shown]
+    titles, rows = lay_out(COLUMNS, shown, width)
+    lines = [*heads, Line(titles, "titles")]
+    lines += [Line(row, "bad" if _is_bad(routine) else "row") for row, routine in zip(rows, shown, strict=True)]
+    if left_out:
+        lines.append(Line(fit(_tell_left_out(left_out), width), "quiet"))
+    lines += [Line(fit(text, width), "bad") for text in errors]
+    room -= len(rows) + bool(left_out) + len(errors)
+    workers = _shorten(workers, min(room, WORKERS_SHOWN + 1), "workers") if room > 0 else []
+    return lines + [Line(fit(text, width), "quiet") for text in workers]
 
 
 def tell_job(view: JobView) -> str:
@@ -100,13 +118,13 @@ def lay_out(columns: Sequence[Column[_Row]], rows: Sequence[_Row], width: int) -
     Args:
         columns: the columns, from left to right.
         rows: what the lines are about.
-        width: characters a line may have.
+        width: columns of the terminal that a line may take.
 
     Returns:
         The line of titles, and a line for each row.
     """
     cells = [[column.title, *(printable(column.cell(row)) for row in rows)] for column in columns]
-    widths = [max(map(len, texts)) for texts in cells]
+    widths = [max(column.least, *map(width_of, texts)) for column, texts in zip(columns, cells, strict=True)]
     kept = list(range(len(columns)))
 
     def too_wide() -> int:
@@ -117,12 +135,47 @@ def lay_out(columns: Sequence[Column[_Row]], rows: Sequence[_Row], width: int) -
     widths[0] = max(min(LEAST_WIDTH, widths[0]), widths[0] - max(0, too_wide()))
     lines = []
     for number in range(len(rows) + 1):
-        texts = [(cut(cells[index][number], widths[index]), index) for index in kept]
-        padded = [
-            text.ljust(widths[index]) if columns[index].is_text else text.rjust(widths[index]) for text, index in texts
-        ]
+        padded = []
+        for index in kept:
+            text = fit(cells[index][number], widths[index])
+            space = " " * (widths[index] - width_of(text))
+            padded.append(text + space if columns[index].is_text else space + text)
         lines.append(GAP.join(padded).rstrip())
     return lines[0], lines[1:]
+
+
+def width_of(text: str) -> int:
+    """Give the columns that a text takes on a terminal: two for a wide character (as of East Asia), none for a mark."""
+    if text.isascii():
+        return len(text)
+    return sum(map(_width_of_one, text))
+
+
+def fit(text: str, width: int) -> str:
+    """Give as much of `text` as has room in `width` columns, with dots where some is missing."""
+    if width_of(text) <= width:
+        return text
+    dots = "..."[: max(0, width)]
+    room, kept = width - len(dots), []
+    for char in text:
+        room -= _width_of_one(char)
+        if room < 0:
+            break
+        kept.append(char)
+    return "".join(kept) + dots
+
+
+def draw_bar(count: int, capacity: int) -> str:
+    """Draw how much of its capacity is filled; all of it for anything above. Only what is empty is drawn as such."""
+    filled = min(BAR_WIDTH, -(-count * BAR_WIDTH // max(1, capacity)))
+    return FULL * filled + FREE * (BAR_WIDTH - filled)
+
+
+def tell_place(routine: RoutineView) -> str:
+    """Say where handlers run: `thread`, `async`, `process`, `process x4` with as many processes as there are now."""
+    if routine.placement != "process":
+        return "async" if routine.is_async else "thread"
+    return "process" if len(routine.workers) == 1 else f"process x{len(routine.pids)}"
 
 
 def tell_count(count: int) -> str:
@@ -159,16 +212,55 @@ def tell_seconds(seconds: float) -> str:
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
 
 
+def _is_bad(routine: RoutineView) -> bool:
+    return routine.status in {"failed", "skipped"}
+
+
+def _waiting(routine: RoutineView) -> int:
+    return routine.figures.waiting + routine.figures.merging
+
+
+def _choose(routines: Sequence[RoutineView], room: int) -> list[RoutineView]:
+    """Give the routines that find room, in their order: those with an error before others, one line less if any go."""
+    if len(routines) <= room:
+        return list(routines)
+    # Which are busy changes from look to look; whoever reads a picture wants each at its place.
+    by_need = sorted(range(len(routines)), key=lambda index: (routines[index].error is None, index))
+    return [routines[index] for index in sorted(by_need[: max(1, room - 1)])]
+
+
+def _tell_left_out(routines: Sequence[RoutineView]) -> str:
+    waiting, handled = sum(map(_waiting, routines)), sum(routine.figures.handled for routine in routines)
+    more = "1 more routine" if len(routines) == 1 else f"{len(routines)} more routines"
+    return f"and {more}: {tell_count(waiting)} waiting, {tell_count(handled)} handled"
+
+
+def _shorten(lines: list[str], room: int, what: str) -> list[str]:
+    """Give as many lines as find room, the last of which counts those that do not."""
+    if len(lines) <= room:
+        return lines
+    kept = max(0, room - 1)
+    return [*lines[:kept], f"  and {len(lines) - kept} more {what}"]
+
+
+def _tell_errors(view: JobView) -> list[str]:
+    return [printable(f"  {routine.id}: {routine.error}") for routine in view.routines if routine.error is not None]
+
+
 def _draw_workers(view: JobView) -> list[str]:
-    listed = [(routine, worker) for routine in view.routines for worker in routine.workers]
     lines = []
-    for routine, worker in listed[:WORKERS_SHOWN]:
-        name = f"{routine.id}[{worker.number}]" if len(routine.workers) > 1 else routine.id
-        pid = f"pid {worker.pid}" if worker.pid is not None else "starting"
-        lines.append(printable(GAP.join([f"  {name}", pid, _tell_usage(worker)]).rstrip()))
-    if len(listed) > WORKERS_SHOWN:
-        lines.append(f"  and {len(listed) - WORKERS_SHOWN} more workers")
+    for routine in view.routines:
+        for worker in routine.workers:
+            name = f"{routine.id}[{worker.number}]" if len(routine.workers) > 1 else routine.id
+            pid = f"pid {worker.pid}" if worker.pid is not None else "starting"
+            lines.append(printable(GAP.join([f"  {name}", pid, _tell_usage(worker)]).rstrip()))
     return lines
+
+
+def _width_of_one(char: str) -> int:
+    if unicodedata.category(char) in {"Mn", "Me"}:
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in {"W", "F"} else 1
 
 
 def _tell_usage(worker: WorkerView) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from routilux.cli.errors import BrokenFlowError, UsageError
+from routilux.cli.insistence import insisting
 from routilux.cli.kept import add_watching
 from routilux.cli.live import watch
 from routilux.cli.output import width_of, write_result
@@ -287,16 +288,17 @@ def watch_job(job: Job, options: argparse.Namespace) -> JobState:
     # Bounded outputs press back on the flow: somebody has to read them while it runs.
     # A daemon, so that an interrupt which comes just here ends the program, and with it the job.
     reader = threading.Thread(target=job.collect, name="routilux-results", daemon=True)
-    reader.start()
-    try:
-        watch(job, plain=options.plain or None, timeout=options.timeout)
-    except BaseException as error:
-        if not job.is_over:  # its watch could not wait for the end
-            job.end_early("interrupted", shutdown=0.0)
-        if not isinstance(error, KeyboardInterrupt | SystemExit) or job.status != JobStatus.PAUSED:
-            raise
-    finally:
-        reader.join()
+    with insisting(job, sys.stderr):
+        reader.start()
+        try:
+            watch(job, plain=options.plain or None, timeout=options.timeout)
+        except BaseException as error:
+            if not job.is_over:  # its watch could not wait for the end
+                job.end_early("interrupted", shutdown=0.0)
+            if not isinstance(error, KeyboardInterrupt | SystemExit) or job.status != JobStatus.PAUSED:
+                raise
+        finally:
+            reader.join()
     return job.state
 
 

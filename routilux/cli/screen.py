@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from routilux.cli.picture import Line
+from routilux.cli.picture import Line, width_of
 
 STYLES = {"head": "bold", "titles": "dim", "row": "", "bad": "red", "quiet": "dim"}
 
@@ -39,16 +39,36 @@ class Screen:
             redirect_stdout=_is_terminal(sys.stdout),
             redirect_stderr=_is_terminal(sys.stderr),
         )
+        self._shown: list[Line] = []
+        self._shown_width = 0
 
     @property
     def width(self) -> int:
-        """Characters a line has now."""
+        """Columns that a line has now."""
         return self._console.width
+
+    @property
+    def height(self) -> int:
+        """Lines there are for a picture now: the last one is the cursor's."""
+        return self._console.height - 1
 
     def show(self, lines: Sequence[Line]) -> None:
         """Replace what is shown."""
+        width = self.width
+        self._clear_wrapped(width)
+        self._shown, self._shown_width = list(lines), width
         text = Text("\n", no_wrap=True, overflow="crop").join(Text(line.text, STYLES[line.part]) for line in lines)
         self._live.update(text, refresh=True)
+
+    def _clear_wrapped(self, width: int) -> None:
+        """Clear what the lines that are shown take more than they did, where the terminal is narrower since.
+
+        Nearly all terminals wrap what no longer fits, and `rich` would clear as many lines as it wrote.
+        """
+        if self._shown and width < self._shown_width:
+            wrapped = sum(max(0, width_of(line.text) - 1) // max(1, width) for line in self._shown)
+            if wrapped:
+                self._console.file.write(f"\x1b[{wrapped}A\x1b[J")
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -57,6 +77,7 @@ class Screen:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._clear_wrapped(self.width)
         self._live.stop()
 
 

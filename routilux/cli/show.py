@@ -15,7 +15,7 @@ import msgspec
 
 from routilux.causes import tell_cause
 from routilux.cli.messages import show_messages
-from routilux.cli.metrics import show_metrics, show_trace
+from routilux.cli.metrics import show_metrics
 from routilux.cli.output import width_of, write_result
 from routilux.cli.picture import Column, lay_out, tell_count
 from routilux.cli.stored import (
@@ -84,8 +84,6 @@ def show(options: argparse.Namespace) -> int:
     """Show what is kept of a job: its routines, pauses, dead letters, its metrics, and its history."""
     store = find_store(options)
     owner = find_job(store, options.job)
-    if options.trace is not None:
-        return show_trace(store, options)
     if options.metrics or options.prometheus:
         return show_metrics(store, owner, options)
     if options.messages:
@@ -194,7 +192,7 @@ def to_dict(image: Image, standing: Standing, problems: list[Problem]) -> dict[s
             {
                 "at": point.at,
                 "reason": point.reason,
-                "checkpoint": None if point.checkpoint is None else _show(_describe(point.checkpoint)),
+                "checkpoint": None if point.checkpoint is None else tell_value(point.checkpoint),
                 "number": f"{point.generation}-{point.number}",
             }
             for point in image.job.pause_points
@@ -239,6 +237,11 @@ def _describe(value: Any) -> Any:
         return f"<unreadable: {error}>"
 
 
+def tell_value(value: bytes) -> str:
+    """Say what a kept value is, for people to look at: objects by the names of their types and fields."""
+    return _show(_describe(value))
+
+
 def _show(value: Any) -> str:
     return cut(printable(repr(value)), VALUE_SHOWN)
 
@@ -246,7 +249,7 @@ def _show(value: Any) -> str:
 def _tell_points(points: list[PausePoint]) -> Iterator[str]:
     for point in points:
         reason = f": {point.reason}" if point.reason else ""
-        kept = "" if point.checkpoint is None else f", with {_show(_describe(point.checkpoint))}"
+        kept = "" if point.checkpoint is None else f", with {tell_value(point.checkpoint)}"
         where = f"checkpoint {point.generation}-{point.number}"
         yield printable(f"paused {tell_time(point.at)}, {where}{reason}") + kept
 

@@ -5,20 +5,19 @@ Owns the words of the summary and how failures are grouped by their cause. Pure.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
 import msgspec
 
-from routilux.cli.picture import Column, lay_out, tell_bytes, tell_count, tell_rate, tell_seconds
-from routilux.cli.target import OWN_FOLDERS
+from routilux.causes import tell_details
+from routilux.cli.picture import Column, fit, lay_out, tell_bytes, tell_count, tell_rate, tell_seconds, width_of
 from routilux.dead_letters import DeadLetter
 from routilux.figures import RoutineFigures, figures_in
 from routilux.jobs.machine import JobStatus
 from routilux.jobs.state import JobState
 from supervisors.reasons import Crashed, OutOfMemory, Raised, Reason, StartFailed
-from supervisors.text import cut, printable
+from supervisors.text import printable
 
 CAUSES_SHOWN = 10
 """Causes that get a line of their own (arbitrary: what a screen has room for)."""
@@ -26,9 +25,6 @@ TEXT_SHOWN = 50
 """Characters of an error's text in an example (arbitrary: what leaves room for its place in the code)."""
 
 _NO_PROCESS = "process 0 "
-_FRAME = re.compile(r'File "([^"]*)", line (\d+)(?:,)? in (.+)')
-_FATAL = "Fatal Python error: "
-_NEWEST_FIRST = "most recent call first"
 ID_SHOWN = 8
 """Digits of a message's id that people are shown: enough to find it by (32 bits, arbitrary)."""
 _DETAIL = "      "
@@ -116,60 +112,40 @@ def kind_of(reason: Reason) -> str:
     return str(msgspec.structs.replace(reason, **own)).partition("\n")[0].replace(_NO_PROCESS, "process ")
 
 
-def tell_details(reason: Reason) -> list[str]:
-    """Tell of one failure what its kind does not: text, process, memory, place in the code, last output."""
-    details = []
-    stack = getattr(reason, "stack", None)  # which reasons have one is their own affair
-    if isinstance(reason, Raised | StartFailed):
-        if reason.error.text:
-            details.append(cut(printable(reason.error.text.partition("\n")[0]), TEXT_SHOWN))
-        stack = reason.error.traceback
+def tell_example(reason: Reason) -> list[str]:
+    """Tell of one failure what its kind does not: text, process, memory, place in the code, last output. Escape it."""
+    told = []
+    if isinstance(reason, Raised | StartFailed) and reason.error.text:
+        told.append(fit(printable(reason.error.text.partition("\n")[0]), TEXT_SHOWN))
     if pid := getattr(reason, "pid", None):
-        details.append(f"process {pid}")
-    if peak := getattr(reason, "peak_bytes", None):
-        details.append(f"peak {tell_bytes(peak)}")
-    output = reason.last_output if isinstance(reason, Crashed) else ()
-    # A process that ends by a fault writes its stack to stderr, if it can.
-    frame = innermost_frame(stack or "\n".join(output))
-    if frame is not None:
-        details.append(f"at {frame}")
-    if output:
-        # Behind that line come the stack, and modules that nobody asks for.
-        last = next((line for line in output if line.startswith(_FATAL)), output[-1])
-        details.append(f"last wrote {last.strip()!r}")
-    return details
-
-
-def innermost_frame(stack: str) -> str | None:
-    """Give the last place in a stack that is the user's, as `file.py:12 in function`; None if there is none.
-
-    A value that cannot be kept is refused deep within our own code, and it is the line of the `emit` that counts.
-
-    Args:
-        stack: as `traceback` or `faulthandler` writes it: the one has the newest frame last, the other first.
-    """
-    found = _FRAME.findall(stack)
-    frames = [frame for frame in found if not frame[0].startswith(OWN_FOLDERS)] or found
-    if not frames:
-        return None
-    file, line, function = frames[0 if _NEWEST_FIRST in stack else -1]
-    return f"{file.rpartition('/')[2]}:{line} in {function}"
+        told.append(f"process {pid}")
+    if isinstance(reason, OutOfMemory) and reason.peak_bytes:
+        told.append(f"peak {tell_bytes(reason.peak_bytes)}")
+    return told + tell_details(reason)
 
 
 def _tell_error(state: JobState, width: int) -> list[str]:
     if not state.error:
         return []
-    lines = [cut(printable(f"  {state.error}"), 4 * width)]
+    lines = [fit(printable(f"  {state.error}"), 4 * width)]
     stops = [record for record in state.history if record.kind == "stop" and record.reason is not None]
     if state.status is JobStatus.FAILED and stops:
-        lines += _tell_example(stops[-1].message_id, stops[-1].reason, width)
+        details = [] if stops[-1].reason is None else tell_details(stops[-1].reason)
+        lines += _tell_message(f"message {stops[-1].message_id[:ID_SHOWN]}", details, width)
     return lines
 
 
-def _tell_example(message_id: str, reason: Reason | None, width: int, *, lead: str = "") -> list[str]:
-    details = [] if reason is None else tell_details(reason)
-    text = f"{_DETAIL}{lead}message {message_id[:ID_SHOWN]}" + (f": {'; '.join(details)}" if details else "")
-    return [cut(printable(text), width)]
+def _tell_message(message: str, details: list[str], width: int) -> list[str]:
+    """Tell of a message and what is known of its failure, in as many lines as that takes."""
+    lines, line = [], f"{_DETAIL}{message}"
+    for number, detail in enumerate(map(printable, details)):
+        separator = "; " if number else ": "
+        if width_of(line + separator + detail) <= width:
+            line += separator + detail
+        else:
+            lines.append(line)
+            line = f"{_DETAIL}  {detail}"
+    return [fit(told, width) for told in [*lines, line]]
 
 
 def _tell_causes(state: JobState, rows: list[Row], width: int) -> list[str]:
@@ -182,9 +158,12 @@ def _tell_causes(state: JobState, rows: list[Row], width: int) -> list[str]:
     ]
     causes = group_causes(state.dead_letters)
     for cause in causes[:CAUSES_SHOWN]:
-        lines.append(cut(printable(f"  {tell_count(cause.messages)} x {cause.routine_id}: {cause.kind}"), width))
+        lines.append(fit(printable(f"  {tell_count(cause.messages)} x {cause.routine_id}: {cause.kind}"), width))
+        letter = cause.example
         lead = "such as " if cause.messages > 1 else ""
-        lines += _tell_example(cause.example.message.id, cause.example.reason, width, lead=lead)
+        tried = f", tried {letter.attempts} times" if letter.attempts > 1 else ""
+        told = f"{lead}message {letter.message.id[:ID_SHOWN]}{tried}"
+        lines += _tell_message(told, tell_example(letter.reason), width)
     if len(causes) > CAUSES_SHOWN:
         lines.append(f"  and {tell_count(len(causes) - CAUSES_SHOWN)} more causes")
     return lines
@@ -192,7 +171,7 @@ def _tell_causes(state: JobState, rows: list[Row], width: int) -> list[str]:
 
 def _tell_abandoned(rows: list[Row], width: int) -> list[str]:
     counts = [f"{row.id} {tell_count(row.figures.abandoned)}" for row in rows if row.figures.abandoned]
-    return [cut(printable("threads left behind in their handlers: " + ", ".join(counts)), width)] if counts else []
+    return [fit(printable("threads left behind in their handlers: " + ", ".join(counts)), width)] if counts else []
 
 
 def _tell_outputs(state: JobState) -> list[str]:

@@ -19,12 +19,9 @@ from routilux.errors import MissingExtraError
 from routilux.flow import Flow
 from routilux.flowfile.errors import FlowFileError
 from routilux.flowfile.formats import is_flow_file
+from routilux.frames import is_own
 from routilux.hints import describe_names
 from supervisors.text import printable
-
-OWN_FOLDERS = tuple(str(Path(__file__).resolve().parents[2] / name) for name in ("routilux", "supervisors"))
-"""Where code is that is not the user's."""
-
 
 TARGET_HELP = (
     "MODULE:FLOW or path/file.py:flow; a Flow, or a function without arguments that gives one. Or a flow file (.toml, "
@@ -182,6 +179,6 @@ def _user_line(trace: TracebackType | None) -> str:
     frames = [
         frame
         for frame in traceback.extract_tb(trace)
-        if not frame.filename.startswith((*OWN_FOLDERS, "<frozen ")) and "importlib" not in frame.filename
+        if not is_own(frame.filename, frame.name) and "importlib" not in frame.filename
     ]
     return printable(f"{frames[-1].filename}, line {frames[-1].lineno}") if frames else ""

@@ -9,8 +9,10 @@ is never held while a handler of the program runs.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 
+from routilux.frames import FULL_TRACEBACK
 from routilux.merging import GivenUp
 from routilux.routing import Plan
 from routilux.runtime import reports
@@ -25,6 +27,8 @@ _log = reporter("routilux")
 
 class FailureLog:
     """The failures of one job, a line each, as far as there is room.
+
+    Below the line of one that stops its routine or the job stands the stack, as far as it is the user's.
 
     Args:
         plan: the compiled flow.
@@ -44,6 +48,9 @@ class FailureLog:
         left_out = self._admit(routine_id, now, is_grave=is_grave)
         if left_out is not None:
             line = reports.tell_failure(failure, outcome, self._plan, policy, left_out)
+            if is_grave:
+                stack = reports.tell_stack(failure.reason, in_full=wants_full_tracebacks())
+                line = f"{line}\n{stack}" if stack else line
             self._write(logging.ERROR if is_grave else logging.WARNING, line, failure.reason, routine_id)
 
     def tell_unreadable(self, routine_id: str, edge: int, message_id: str, reason: Reason, now: float) -> None:
@@ -84,6 +91,11 @@ class FailureLog:
         origin = self._origin(routine_id)
         _log.log(level, "%s", line, extra=origin)
         _log.debug("%s", _Full(reason), extra=origin)
+
+
+def wants_full_tracebacks() -> bool:
+    """Tell whether the user wants stacks with our own frames in them."""
+    return os.environ.get(FULL_TRACEBACK, "0") not in {"", "0"}
 
 
 def tell_origin(plan: Plan, job_id: str, routine_id: str) -> dict[str, str]:

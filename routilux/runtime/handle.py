@@ -60,6 +60,8 @@ from supervisors.places.process.reap import Usage, read_usage
 from supervisors.tracebacks import text_of
 from supervisors.waiting import present_actor
 
+_LAST_LINES_SECONDS = 0.2
+"""How long Ctrl-C may be held back while the last threads of a job end (arbitrary: what nobody notices)."""
 _WAIT_OUTSIDE = "wait where the job was started, or emit to a routine that goes on when this turn is committed"
 
 _Reply = TypeVar("_Reply")
@@ -108,6 +110,14 @@ class JobHandle:
     def __repr__(self) -> str:
         told = f"status={str(self.status)!r}" if self._pid == os.getpid() else f"in process {self._pid}"
         return f"Job({self.id!r}, flow={self.flow_id!r}, {told})"
+
+    def _repr_html_(self) -> str:
+        """Give the job as it is now, as a picture with its numbers and a table, for notebooks."""
+        from routilux.drawing.display import show_job  # noqa: PLC0415  nobody else pays for it
+
+        cut = self._cut()
+        routines = zip(self._ledger.plan.routines, cut.routines, strict=True)
+        return show_job(self._track(cut), cut.error, {plan.id: routine.error for plan, routine in routines}, ())
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
@@ -475,9 +485,11 @@ class JobHandle:
         )
 
     def _wait_last_lines(self) -> None:
-        """Let the threads of the job, which is over, go: no wait to speak of."""
-        with Uninterrupted():
-            self._root.wait_terminated(None)
+        """Let the threads of the job, which is over, go: no wait to speak of, unless a handler of the log hangs."""
+        has_gone = False
+        while not has_gone:
+            with Uninterrupted():  # anew, or no Ctrl-C would ever end the wait for such a handler
+                has_gone = self._root.wait_terminated(_LAST_LINES_SECONDS)
 
     def _ask(self, to: Ref, command: object, reply: Future[_Reply], attempted: str) -> _Reply:
         """Ask one of the job's actors, and wait for its answer or for the end of the job."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from routilux.accounts import Account
+from routilux.frames import leave_out_own
+from routilux.runtime.failure_log import wants_full_tracebacks
 from supervisors.report import reporter
 from supervisors.text import printable
 
@@ -63,4 +65,5 @@ def warn_left_behind(account: Account, origin: Mapping[str, str], stack: str) ->
 
 
 def _printable_lines(stack: str) -> str:
-    return "\n".join(map(printable, stack.splitlines()))
+    shown = stack if wants_full_tracebacks() else leave_out_own(stack) or stack
+    return "\n".join(map(printable, shown.splitlines()))

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from routilux.causes import tell_cause
+from routilux.causes import stack_of, tell_cause, tell_details
+from routilux.frames import leave_out_own
 from routilux.merging import GivenUp
 from routilux.routing import Plan
 from routilux.runtime.commands import Failure
@@ -21,8 +22,11 @@ FREE_LINES = 20
 """Lines about a routine before they are held back (arbitrary: a screenful)."""
 SECONDS_BETWEEN = 1.0
 """Between two lines about a routine after that."""
+_SOON = 0.05
+"""Seconds that are as good as none to whoever reads of them (arbitrary)."""
 _LABEL_LENGTH = 120
 _FOLLOW_LENGTH = 150
+_DETAILS_LENGTH = 150
 
 
 class Outcome(NamedTuple):
@@ -68,7 +72,8 @@ def tell_failure(
         subject += f"message {message}, try {failure.failures} of {tries}"
     else:
         subject += f"worker {failure.worker}, with no message in hand"
-    return _line(subject, failure.reason, tell_outcome(failure, outcome), left_out)
+    details = tell_details(failure.reason, plan.routines[failure.routine].options.memory_limit)
+    return _line(subject, failure.reason, tell_outcome(failure, outcome), left_out, "; ".join(details))
 
 
 def tell_outcome(failure: Failure, outcome: Outcome | None) -> str:
@@ -114,19 +119,30 @@ def tell_end(error: str) -> str:
     return cut(f"the job failed: {printable(error)}", LINE_LENGTH)
 
 
+def tell_stack(reason: Reason, *, in_full: bool) -> str:
+    """Tell where something went wrong, in many lines, or none.
+
+    Args:
+        reason: what.
+        in_full: whether our own frames are shown too.
+    """
+    stack = stack_of(reason)
+    return _printable_lines(stack if in_full else leave_out_own(stack))
+
+
 def tell_in_full(reason: Reason) -> str:
     """Tell of a reason all that is known: stack, notes, last output; in many lines, or none."""
-    lines: list[str] = []
+    lines = stack_of(reason).splitlines()
     if isinstance(reason, Raised | StartFailed):
-        lines += reason.error.traceback.splitlines()
         for note in reason.error.notes:
             lines += note.splitlines()
-    stack = getattr(reason, "stack", None)  # not every reason has one
-    if isinstance(stack, str):
-        lines += stack.splitlines()
     if isinstance(reason, Crashed):
         lines += reason.last_output
     return "\n".join(map(printable, lines))
+
+
+def _printable_lines(text: str) -> str:
+    return "\n".join(map(printable, text.splitlines()))
 
 
 class Throttle:
@@ -160,8 +176,9 @@ class Throttle:
         return left_out
 
 
-def _line(subject: str, reason: Reason, follow: str, left_out: int) -> str:
-    tail = f"; {cut(printable(follow), _FOLLOW_LENGTH)}" if follow else ""
+def _line(subject: str, reason: Reason, follow: str, left_out: int, details: str = "") -> str:
+    tail = f" ({cut(printable(details), _DETAILS_LENGTH)})" if details else ""
+    tail += f"; {cut(printable(follow), _FOLLOW_LENGTH)}" if follow else ""
     if left_out:
         tail += f" ({left_out:,} before it got no line)"
     cause = cut(tell_cause(reason), LINE_LENGTH - len(subject) - len(tail) - 2)
@@ -173,4 +190,4 @@ def _tell_message(plan: Plan, edge: int, message_id: str) -> str:
 
 
 def _when(delay: float) -> str:
-    return f"in {delay:.2g} s" if delay > 0 else "now"
+    return f"in {delay:.2g} s" if delay >= _SOON else "now"

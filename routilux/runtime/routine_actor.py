@@ -127,6 +127,7 @@ class RoutineActor(Behavior):
         self._ticks, self._flushes = Alarm(ctx, Tick()), Alarm(ctx, FlushDue())
         pace = self._account.plan.pace
         self._place = self._make_place(self, ctx, self._wait_inside_turn)
+        self._account.list_workers = self._place.workers
         self._dispatch.begin(self._place, self._ledger if pace is None else Turnstile(pace, self._ledger, ctx))
         options = self._account.plan.options
         self._sizer: Sizer | None = None

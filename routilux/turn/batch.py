@@ -246,8 +246,9 @@ class BatchExecution(TurnExecution):
 
     @property
     def since(self) -> float:
-        """Clock reading when the present turn began."""
-        return self._ats[-1] if self._ats else self._began_at
+        """Clock reading when the present turn began. Any thread may ask."""
+        ats = self._ats
+        return ats[-1] if ats else self._began_at
 
     def record(self, once: Once) -> None:
         """Have it written down, and wait for that."""

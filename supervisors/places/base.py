@@ -67,7 +67,8 @@ class Worker(NamedTuple):
         is_ready: whether it takes requests.
         in_hand: requests it holds.
         current: the request it is on, or None.
-        since: clock reading at which it took that one, or None.
+        since: clock reading at which it took that one, waits for a grant left out; infinite while it waits for one,
+            None where it is on none.
     """
 
     number: int
@@ -224,7 +225,7 @@ class Place(Protocol):
         """End what has run out of its time at clock reading `now`."""
 
     def workers(self) -> tuple[Worker, ...]:
-        """List the workers, by number."""
+        """List the workers, by number. Any thread may ask; others than the place's own hear of a moment ago."""
 
 
 class BatchPlace(Place, Protocol):

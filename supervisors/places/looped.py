@@ -247,7 +247,7 @@ class LoopPlace:
         """The one worker, while its loop was not given up."""
         if self._loop is None:
             return ()
-        first = next(iter(self._requests.values()), None)
+        first = next(iter(tuple(self._requests.values())), None)  # copied at once: other threads may ask
         since = None if first is None else first.clock.begun_at
         current = None if first is None else first.seq
         return (Worker(0, self._incarnation, None, self._is_ready, len(self._requests), current, since),)

@@ -14,6 +14,7 @@ flusher's thread tells of those before it: `Listener.on_done` may be called on t
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Sized
 from contextlib import AbstractContextManager, nullcontext
@@ -87,6 +88,10 @@ class ThreadPlace:
         """Clock reading from which on none of it is begun."""
         self._parked = 0.0
         """Seconds that its present request was held."""
+        self._waits_since: float | None = None
+        """Clock reading since when the request in progress waits for a grant."""
+        self._waited = 0.0
+        """Seconds that it did so before."""
         self._is_watched = False
         """Whether the flusher is going to look."""
         self._service: Service | None = None
@@ -153,7 +158,11 @@ class ThreadPlace:
         if self._is_closing:
             return self._finish_closing()
         if self._ungranted or self._is_held:
+            if self._ungranted:
+                self._begin_wait()
             return False
+        if self._waits_since is not None:
+            self._end_wait()
         service = self._service
         if self._seq is None and self._batch is None:
             if not self._waiting:
@@ -175,6 +184,7 @@ class ThreadPlace:
     def _begin_next(self) -> None:
         first, request, count = self._waiting.popleft()
         self._since = now = self._clock()
+        self._waited = 0.0
         if not count:
             self._seq, self._request = first, request
             return
@@ -275,12 +285,15 @@ class ThreadPlace:
         """Hand over a part of the request in progress (`Port`)."""
         self.stop_with(body, weight)
         self._is_waiting = True
+        if self._ungranted:
+            self._begin_wait()
         try:
             while self._ungranted or self._is_held:
                 if not self._wait():
                     raise RequestAbandoned
         finally:
             self._is_waiting = False
+            self._end_wait()
 
     def confirm(self, body: Any) -> None:
         """Hand over a part, and wait for its grant (`Port`)."""
@@ -328,6 +341,8 @@ class ThreadPlace:
             held = self._clock() - self._held_at
             self._since += held
             self._parked += held
+            if self._waits_since is not None:
+                self._waits_since += held
 
     @property
     def is_still(self) -> bool:
@@ -369,9 +384,12 @@ class ThreadPlace:
 
     def workers(self) -> tuple[Worker, ...]:
         """The one worker."""
-        current = self._current
-        held = sum(count or 1 for _, _, count in self._waiting) + (current is not None)
-        since = None if current is None else (self._since if self._batch is None else self._batch.since + self._parked)
+        batch, waiting = self._batch, tuple(self._waiting)  # once: other threads may ask
+        current = self._seq if batch is None else self._first + batch.position
+        held = sum(count or 1 for _, _, count in waiting) + (current is not None)
+        since = None if current is None else (self._since if batch is None else batch.since + self._parked)
+        if since is not None:
+            since = since + self._waited if self._waits_since is None else math.inf
         return (Worker(0, self._incarnation, None, self._service is not None, held, current, since),)
 
     @property
@@ -470,8 +488,18 @@ class ThreadPlace:
         self._request = None
         self._execution = None
         self._ungranted = 0
+        self._waits_since = None
         self._is_refused = False
         self._listener_error = None
+
+    def _begin_wait(self) -> None:
+        if self._waits_since is None:
+            self._waits_since = self._clock()
+
+    def _end_wait(self) -> None:
+        if self._waits_since is not None:
+            self._waited += max(0.0, self._clock() - self._waits_since)
+            self._waits_since = None
 
     def _finish_closing(self) -> bool:
         if self._is_closed:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -86,8 +87,7 @@ def test_on_a_terminal_pictures_are_drawn_and_cleared(monkeypatch: pytest.Monkey
     watch(flow_of(gate).start("r"), stream=stream, interval=0.01, headline=headline)
     drawn = stream.getvalue()
     assert "[red]True[/red]" in drawn  # markup in a text is text
-    assert "routine   status   waiting" not in drawn
-    assert "routine  status   waiting" in drawn
+    assert "routine  runs on     mailbox " in drawn
     assert drawn.rstrip().endswith("\x1b[2K")
 
 
@@ -108,9 +108,9 @@ def test_ctrl_c_cancels_the_job_and_goes_on() -> None:
     with pytest.raises(KeyboardInterrupt):
         watch(job, stream=stream, interval=0.01, headline=headline)
     assert job.is_over
-    assert (
-        stream.getvalue()
-        == f"cancelling job {job.id}: what is in hand is given a moment to end (none after a second signal)\n"
+    assert stream.getvalue() == (
+        f"cancelling job {job.id}: what is in hand is given a moment to end (once more ends it at once, a third time "
+        "kills this program)\n"
     )
     assert job.status == "cancelled"
     assert job.state.error == "interrupted"
@@ -168,3 +168,60 @@ def test_what_the_program_prints_to_a_file_is_not_taken_over(
         sys.stdout.write("data\n")
     assert capsys.readouterr().out == "data\n"
     assert "data" not in stream.getvalue()
+
+
+def test_a_terminal_that_became_narrower_is_cleared_of_what_wraps_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.delenv("LINES", raising=False)
+    monkeypatch.setattr(os, "get_terminal_size", lambda _fd: os.terminal_size((80, 24)))
+    stream = Terminal()
+    screen = open_screen(stream)
+    assert screen is not None
+    with screen as drawing:
+        drawing.show([Line("x" * 80), Line("y" * 20)])
+        before = len(stream.getvalue())
+        monkeypatch.setattr(os, "get_terminal_size", lambda _fd: os.terminal_size((30, 24)))
+        drawing.show([Line("x" * 30)])
+        # Two lines more than were written, and the rest as ever.
+        assert stream.getvalue()[before:].startswith("\x1b[2A\x1b[J\r\x1b[2K\x1b[1A\x1b[2K")
+        before = len(stream.getvalue())
+        drawing.show([Line("x" * 30)])
+        assert stream.getvalue()[before:].startswith("\r\x1b[2K")
+
+
+def test_pictures_have_the_colours_of_their_parts_and_none_where_none_are_wanted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    drawn = []
+    for wanted in ("", "1"):
+        monkeypatch.setenv("NO_COLOR", wanted)
+        stream = Terminal()
+        screen = open_screen(stream)
+        assert screen is not None
+        with screen as drawing:
+            drawing.show([Line("failed", "bad"), Line("fine")])
+        drawn.append(stream.getvalue())
+    assert "\x1b[31mfailed\x1b[0m" in drawn[0]
+    assert "\x1b[31m" not in drawn[1]
+    assert "failed" in drawn[1]
+
+
+def test_what_finds_no_room_on_a_small_terminal_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("LINES", "24")
+    gate, stream = Gate(), Terminal()
+    flow = flow_of(gate)
+    for number in range(40):
+        flow.add_routine(Gate(), f"idle{number}")
+
+    def headline(_: JobView) -> str:
+        gate.opened.set()
+        return "crowd"
+
+    watch(flow.start("r"), stream=stream, interval=0.01, headline=headline)
+    picture = stream.getvalue().partition("\x1b[2K")[0]
+    assert picture.count("\n") == 22  # one of 24 is for the cursor
+    assert "and 22 more routines: 0 waiting, 0 handled" in picture

@@ -1,4 +1,4 @@
-"""`routilux show --metrics`, `--prometheus` and `--trace`: of a job that runs, and of one that is kept."""
+"""`routilux show --metrics` and `--prometheus`: of a job that runs, and of one that is kept."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from routilux import Flow, Job
+from routilux import Job
 from routilux.cli.main import main
 from routilux.cli.metrics import tell_metrics
-from routilux.stores import FileStore
 from tests.tracking.samples import one, pairs, tracker, wait_until
 
 
@@ -71,7 +70,7 @@ def test_one_routine_is_told_of_alone(capsys: pytest.CaptureFixture[str]) -> Non
     assert (list(shown["routines"]), shown["flow"]["handled"]) == (["pair"], 1)
 
 
-@pytest.mark.parametrize("words", [("--metrics",), ("--prometheus",), ("--history",), ("--trace", "t.json"), ()])
+@pytest.mark.parametrize("words", [("--metrics",), ("--prometheus",), ("--history",), ()])
 def test_a_routine_that_the_job_does_not_have_is_refused(
     words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -82,7 +81,6 @@ def test_a_routine_that_the_job_does_not_have_is_refused(
         err
         == "routilux: --routine: the job has no routine 'pai'; its routines are 'pair', 'sum'; did you mean 'pair'?\n"
     )
-    assert not Path("t.json").exists()
 
 
 def test_metrics_for_prometheus(capsys: pytest.CaptureFixture[str]) -> None:
@@ -90,23 +88,6 @@ def test_metrics_for_prometheus(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _err = told(capsys, "--prometheus")
     assert status == 0
     assert 'routilux_handled_total{job_id="a",flow_id="pairs",routine="sum"} 2\n' in out
-
-
-def test_a_trace_of_the_whole_history_is_written(capsys: pytest.CaptureFixture[str]) -> None:
-    started().leave()
-    flow, _pair = pairs()
-    with Flow.resume(FileStore("jobs"), "a", flow=flow) as job:
-        job.send("pair", "trigger", n=2)
-    assert told(capsys, "--trace", "trace.json") == (0, "", "")
-    events = json.loads(Path("trace.json").read_text())["traceEvents"]
-    assert sum(event["ph"] == "X" for event in events) == 6
-    assert told(capsys, "--trace", "sum.json", "--routine", "sum")[0] == 0
-    events = json.loads(Path("sum.json").read_text())["traceEvents"]
-    assert sum(event["ph"] == "X" for event in events) == 4
-    status, _out, err = told(capsys, "--trace", "nowhere/trace.json")
-    assert (status, err.startswith("routilux: the file 'nowhere/trace.json'")) == (1, True)
-    status, _out, err = told(capsys, "--trace", ".")
-    assert (status, err.startswith("routilux: the file '.' could not be written: ")) == (1, True)
 
 
 def test_what_is_shown_fits_a_narrow_terminal_and_is_printable() -> None:

@@ -39,16 +39,18 @@ def busy_job() -> JobView:
         status="running",
         seconds=12.34,
         routines=(
-            routine("read", figures=RoutineFigures(in_hand=1, emitted=1790), rate=0.0),
+            routine("read", figures=RoutineFigures(in_hand=1, emitted=1790), rate=0.0, busy=0.12),
             routine(
                 "parse",
                 placement="process",
                 status="error_continued",
                 figures=RoutineFigures(handled=12345, waiting=987, in_hand=2, failed=9, dead=4, retries=5, restarts=3),
                 rate=101.4,
+                busy=0.97,
+                error="raised ValueError: bad row 17",
                 workers=workers,
             ),
-            routine("tally", figures=RoutineFigures(handled=12340), rate=2.5),
+            routine("tally", figures=RoutineFigures(handled=12340, waiting=37), rate=2.5, busy=0.03),
         ),
         program=WorkerView(0, 99, 12.0, 40 * 2**20),
     )

@@ -4,6 +4,7 @@ import ast
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from routilux import JobState
 from routilux.observe import observe
 
 ROOT = Path(__file__).resolve().parents[2]
+SECONDS = 60.0
+"""How long a program may take (arbitrary)."""
 
 TREE: dict[str, str | bytes] = {
     "pkg/__init__.py": "from . import one\nfrom .one import f\nfrom .. import beyond\n",
@@ -212,6 +215,75 @@ def test_the_program_prints_one_json_object_and_the_rest_on_stderr(folder: Path)
     assert done.stderr.startswith("killing a worker about every 0.5 s, seed ")
 
 
+class Shell:
+    """Runs the example as one does from a shell, in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def run(self, *words: str, end: signal.Signals | None = None) -> tuple[int, str, str]:
+        """Run it to its end; or send it a signal once it has parsed a file. Gives status, output, errors."""
+        told: list[str] = []
+        with subprocess.Popen(
+            [sys.executable, ROOT / "examples" / "census.py", *words, "--plain", "--every", "0.05"],
+            cwd=self._folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as program:
+            assert program.stdout is not None
+            assert program.stderr is not None
+            for line in program.stderr:
+                told.append(line)
+                if end is not None and re.search(r"tally [1-9]\d* handled.* [1-9]\d*/s", line):
+                    program.send_signal(end)
+                    end = None
+            out = program.stdout.read()
+            return program.wait(SECONDS), out, "".join(told)
+
+
+@pytest.mark.processes
+def test_figures_are_the_same_when_the_program_is_killed_and_paused_and_goes_on(tmp_path: Path) -> None:
+    folder = ROOT / "supervisors"
+    shell = Shell(tmp_path)
+    command = (str(folder), "--store", "jobs", "--checkpoint-every", "0.1", "--workers", "1")
+    assert shell.run(*command, end=signal.SIGKILL)[0] == -signal.SIGKILL
+    status, _, errors = shell.run(*command, end=signal.SIGINT)
+    assert status == 130, errors
+    assert errors.startswith("going on with job census-")
+    assert errors.endswith("paused: the same command goes on\n")
+    status, out, errors = shell.run(*command)
+    assert status == 0, errors
+
+    expected = plain_loop(folder)
+    summary, complex_, longest, imported = out.split("\n\n")
+    told = {
+        name: int(count.replace(",", "")) for name, count in re.findall(r"^ *(.+?) +([\d,]+)$", summary, re.MULTILINE)
+    }
+    del told["restarts"]
+    assert told == {**{name: expected[name] for name in list(told)[:-1]}, "deepest nesting": expected["nesting"]}
+    assert complex_.splitlines()[2:] == [f"{entry[0]:>16} {entry[1]:>12}  {entry[2]}" for entry in expected["complex"]]
+    assert longest.splitlines()[2:] == [f"{entry[1]:>16} {entry[0]:>12}  {entry[2]}" for entry in expected["longest"]]
+    most = sorted(expected["imports"].items(), key=lambda item: (-item[1], item[0]))[:10]
+    assert imported.splitlines()[2:] == [f"{count:>16}  {name}" for name, count in most]
+
+
+def test_a_census_that_is_over_is_not_begun_again(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [str(folder), "--placement", "thread", "--store", str(tmp_path / "jobs"), "--job", "once", "--plain"]
+    assert census.main(command) == 0
+    assert census.main(command) == 1
+    assert capsys.readouterr().err.startswith("census: job 'once' is completed and cannot be resumed")
+
+
+def test_each_folder_has_a_job_of_its_own() -> None:
+    assert census.default_job_id("/usr/lib/python3.11") == "census-usr-lib-python3-11"
+    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", census.default_job_id("/" + "ä/x" * 100))
+
+
 def test_the_program_prints_tables(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "evil\x1b[2J.py").write_text("x = = 1\n")
     assert census.main([str(folder), "--placement", "thread", "--top", "2"]) == 0
@@ -225,7 +297,8 @@ def test_the_program_prints_tables(folder: Path, capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize(
-    "words", [["/no/such/folder"], ["--workers", "0"], ["--kill-every", "0"], ["--placement", "x"]]
+    "words",
+    [["/no/such/folder"], ["--workers", "0"], ["--kill-every", "0"], ["--placement", "x"], ["--checkpoint-every", "0"]],
 )
 def test_what_cannot_be_is_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from routilux import Connection, ErrorHandler, Event, Flow, Routine, Serializable, Slot, ValueEncodingError
@@ -86,6 +86,7 @@ def flows(draw: st.DrawFn) -> Flow:
     return flow
 
 
+@settings(max_examples=settings.default.max_examples // 2)  # flows of up to 50 routines
 @given(flows())
 def test_any_flow_comes_back_as_it_was(flow: Flow) -> None:
     back = again(flow)

@@ -209,7 +209,7 @@ def check(told: dict[str, list[dict[str, Any]]], seed: str) -> None:
 
 @pytest.mark.parametrize("where", shapes.PLACEMENTS)
 def test_all_is_exact_in_every_order_of_steps_whatever_is_killed(where: str) -> None:
-    for seed in range(2_000 if IS_STRESS else 10):
+    for seed in range(2_000 if IS_STRESS else 4):
         job = SeededJob(all_of_them(shapes.PLACEMENTS[where]), seed, FAULTS)
         job.send("source", count=COUNT)
         cut = job.run()
@@ -244,7 +244,7 @@ class Regrouping(World):
 
 @pytest.mark.parametrize("where", shapes.PLACEMENTS)
 def test_all_is_exact_over_pauses_and_power_cuts_in_the_middle_of_a_window(where: str) -> None:
-    for seed in range(2_000 if IS_STRESS else 6):
+    for seed in range(2_000 if IS_STRESS else 3):
         world = Regrouping(
             lambda: all_of_them(shapes.PLACEMENTS[where]),
             seed,

@@ -9,14 +9,17 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import routilux
 from routilux import ErrorHandler, Flow, JobState, Routine
 from routilux.runtime.reports import FREE_LINES
 
 SECOND = "routine 'choosy': message ID (entry -> choosy.input), "
+PLACE = "(at test_failure_log.py:N in handle)"
 PLACEMENTS = ["thread", pytest.param("process", marks=pytest.mark.processes)]
 
 
@@ -33,6 +36,8 @@ class Choosy(Routine):
             raise ValueError(f"bad row {n}")
         if n == 2:
             os.kill(os.getpid(), signal.SIGKILL)
+        if n == 4:
+            self.emit("undone", n=n)
         self.emit("done", n=n)
 
 
@@ -49,7 +54,8 @@ def run(numbers: list[int], placement: str, handler: ErrorHandler) -> JobState:
 
 def lines(caplog: pytest.LogCaptureFixture, level: int = logging.INFO) -> list[str]:
     told = [record.getMessage() for record in caplog.records if record.name == "routilux" and record.levelno >= level]
-    return [re.sub(r"(message|result) [0-9a-f]{32}", r"\1 ID", line) for line in told]
+    told = [re.sub(r"(message|result) [0-9a-f]{32}", r"\1 ID", line) for line in told]
+    return [re.sub(r'(test_failure_log\.py(?::|", line ))\d+', r"\1N", line) for line in told]
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS)
@@ -57,8 +63,8 @@ def test_every_failure_has_a_line_that_says_what_follows(placement: str, caplog:
     handler = ErrorHandler("retry", max_retries=1, retry_delay=0.0, then="continue")
     assert run([0, 1, 3], placement, handler).status == "completed"
     assert lines(caplog) == [
-        f"{SECOND}try 1 of 2: raised ValueError: bad row 1; tried again now",
-        f"{SECOND}try 2 of 2: raised ValueError: bad row 1; given up (dead letter)",
+        f"{SECOND}try 1 of 2: raised ValueError: bad row 1 {PLACE}; tried again now",
+        f"{SECOND}try 2 of 2: raised ValueError: bad row 1 {PLACE}; given up (dead letter)",
     ]
     assert {record.levelno for record in caplog.records} == {logging.WARNING}
 
@@ -68,7 +74,9 @@ def test_a_death_is_told_with_what_becomes_of_the_worker(caplog: pytest.LogCaptu
     assert run([0, 2, 3], "process", ErrorHandler("continue")).status == "completed"
     [line] = lines(caplog)
     assert line.startswith(f"{SECOND}try 1 of 1: process ")
-    assert line.endswith(" was ended by SIGKILL; given up (dead letter); its worker is replaced now")
+    assert re.search(
+        r" was ended by SIGKILL \(peak \d+ MiB\); given up \(dead letter\); its worker is replaced now$", line
+    )
 
 
 @pytest.mark.parametrize("strategy", ["stop", "skip"])
@@ -77,8 +85,30 @@ def test_what_gives_up_more_than_a_message_is_an_error(strategy: str, caplog: py
     [record] = [record for record in caplog.records if record.name == "routilux"]
     assert record.levelno == logging.ERROR
     told = {"stop": "; the job stops", "skip": "; given up (dead letter); the routine is skipped"}
-    assert record.getMessage().endswith("raised ValueError: bad row 1" + told[strategy])
+    line, *stack = lines(caplog)[0].split("\n")
+    assert line.endswith(f"raised ValueError: bad row 1 {PLACE}" + told[strategy])
+    assert [told.strip() for told in stack] == [
+        "Traceback (most recent call last):",
+        f'File "{__file__}", line N, in handle',
+        'raise ValueError(f"bad row {n}")',
+        "ValueError: bad row 1",
+    ]
     assert state.status == ("failed" if strategy == "stop" else "completed")
+
+
+def test_a_stack_has_our_frames_where_they_are_wanted(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = []
+    for wanted in ("0", "1"):
+        monkeypatch.setenv("ROUTILUX_FULL_TRACEBACK", wanted)
+        run([4], "thread", ErrorHandler("stop"))
+        told.append(lines(caplog)[-1])
+    ours = str(Path(routilux.__file__).parent)
+    assert "graph.py" not in told[0]
+    assert ours not in told[0]
+    assert told[0].endswith("[frames of routilux are left out; ROUTILUX_FULL_TRACEBACK=1 shows them]")
+    assert ours in told[1]
 
 
 @pytest.mark.parametrize("strategy", ["stop", "continue"])
@@ -211,9 +241,14 @@ def test_a_worker_that_could_not_start_is_told_of(caplog: pytest.LogCaptureFixtu
     again, stops = lines(caplog)
     subject = "routine 'bootless': worker 0, with no message in hand: could not start: "
     assert again.startswith(subject)
-    assert "cannot be here; its worker is replaced in 0." in again
+    assert again.endswith(
+        "what it runs could not be made again in its process: RuntimeError: cannot be here "
+        "(at test_failure_log.py:N in refuse); its worker is replaced now"
+    )
     assert stops.startswith(subject)
-    assert stops.endswith("; the job stops: more than 1 fruitless restarts in 5 s")
+    line, *stack = stops.split("\n")
+    assert line.endswith("; the job stops: more than 1 fruitless restarts in 5 s")
+    assert stack[1].endswith("in refuse")
 
 
 class Bootless(Routine):

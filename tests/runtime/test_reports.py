@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import routilux
 from routilux import Flow
+from routilux.frames import LEFT_OUT
 from routilux.routing import compile_plan
 from routilux.runtime.commands import Failure
 from routilux.runtime.reports import (
@@ -18,10 +21,21 @@ from routilux.runtime.reports import (
     tell_failure,
     tell_in_full,
     tell_left_out,
+    tell_stack,
     tell_unreadable,
 )
 from supervisors.policy import FailurePolicy, Strategy
-from supervisors.reasons import Abandoned, Crashed, DeadlineExceeded, ErrorRecord, Raised, Reason, StartFailed
+from supervisors.reasons import (
+    Abandoned,
+    Crashed,
+    DeadlineExceeded,
+    ErrorRecord,
+    Killed,
+    OutOfMemory,
+    Raised,
+    Reason,
+    StartFailed,
+)
 from tests.runtime import shapes
 
 BAD_ROW = Raised(ErrorRecord("ValueError", "bad row 17", "Traceback\n  File x\nValueError: bad row 17\n", ("a note",)))
@@ -109,14 +123,15 @@ NONE: dict[str, Any] = {"is_lost": True, "has_message": False, "worker": 2}
             RETRY,
             Outcome(Strategy.RETRY, 0.25, restart_delay=0.0),
             MESSAGE
-            + "try 1 of 4: process 4711 was ended by SIGKILL; tried again in 0.25 s; its worker is replaced now",
+            + "try 1 of 4: process 4711 was ended by SIGKILL (last wrote 'words\\x1b[2J'); tried again in 0.25 s; "
+            "its worker is replaced now",
         ),
         (
             failure(KILLED, **LOST),
             FailurePolicy(Strategy.SKIP),
             Outcome(Strategy.SKIP, gives_up=True),
-            MESSAGE + "try 1 of 1: process 4711 was ended by SIGKILL; given up (dead letter); the routine is skipped; "
-            "its worker is not replaced",
+            MESSAGE + "try 1 of 1: process 4711 was ended by SIGKILL (last wrote 'words\\x1b[2J'); given up (dead "
+            "letter); the routine is skipped; its worker is not replaced",
         ),
         (
             failure(DeadlineExceeded(2.0, 4711), **LOST),
@@ -129,7 +144,13 @@ NONE: dict[str, Any] = {"is_lost": True, "has_message": False, "worker": 2}
             failure(KILLED, **NONE),
             RETRY,
             Outcome(Strategy.CONTINUE, restart_delay=0.1),
-            IDLE + "process 4711 was ended by SIGKILL; its worker is replaced in 0.1 s",
+            IDLE + "process 4711 was ended by SIGKILL (last wrote 'words\\x1b[2J'); its worker is replaced in 0.1 s",
+        ),
+        (
+            failure(KILLED, **NONE),
+            RETRY,
+            Outcome(Strategy.CONTINUE, restart_delay=0.01),
+            IDLE + "process 4711 was ended by SIGKILL (last wrote 'words\\x1b[2J'); its worker is replaced now",
         ),
         (
             failure(StartFailed(ErrorRecord("RuntimeError", "cannot be here", "")), **NONE),
@@ -189,7 +210,85 @@ def test_long_names_leave_room_for_the_cause() -> None:
     outcome = Outcome(Strategy.STOP, loop="more than 3 fruitless restarts in 5 s")
     line = tell_failure(failure(KILLED, edge=edge, **LOST), outcome, plan, RETRY)
     assert len(line) <= LINE_LENGTH
-    assert "process 4711 was ended by SIGKILL; the job stops: more than 3 fruitless restarts in 5 s" in line
+    assert (
+        "process 4711 was ended by SIGKILL (last wrote 'words\\x1b[2J'); the job stops: more than 3 fruitless" in line
+    )
+
+
+TRACEBACK = """\
+Traceback (most recent call last):
+  File "/home/user/flows.py", line 12, in parse
+    raise ValueError(row)
+ValueError: bad row 17"""
+FAULT = (
+    "about to read\x07",
+    "Fatal Python error: Segmentation fault",
+    "Current thread 0x00007f (most recent call first):",
+    '  File "/home/user/flows.py", line 7 in handle',
+)
+
+
+@pytest.mark.parametrize(
+    ("reason", "limit", "told"),
+    [
+        (
+            Raised(ErrorRecord("ValueError", "bad row 17", TRACEBACK)),
+            None,
+            "raised ValueError: bad row 17 (at flows.py:12 in parse); the job stops",
+        ),
+        (
+            Raised(ErrorRecord("MemoryError", "", TRACEBACK)),
+            2**30,
+            "raised MemoryError (at flows.py:12 in parse; its memory_limit is 1,024 MiB); the job stops",
+        ),
+        (
+            Crashed(signal=11, pid=7, peak_bytes=300 * 2**20, last_output=FAULT),
+            2**30,
+            (
+                "process 7 was ended by SIGSEGV (at flows.py:7 in handle; peak 300 MiB of 1,024 MiB allowed; last "
+                "wrote 'about to read\\x07'); the job stops"
+            ),
+        ),
+        (
+            Crashed(exit_code=3, pid=7, last_output=("bye", "")),
+            None,
+            "process 7 exited with code 3 without finishing its work (last wrote 'bye'); the job stops",
+        ),
+        (
+            OutOfMemory(7, 2**31, 2**30),
+            2**30,
+            "process 7 held 2,048 MiB, over its memory_limit of 1,024 MiB; the job stops",
+        ),
+        (
+            DeadlineExceeded(2.0, 7, 'Thread 1 (most recent call first):\n  File "/home/user/a.py", line 3 in wait'),
+            None,
+            "took longer than 2 s and was ended (at a.py:3 in wait); the job stops",
+        ),
+        (Killed(7), None, "process 7 was killed; the job stops"),
+        (Abandoned(""), None, "its thread did not end in time and was abandoned; the job stops"),
+    ],
+    ids=["raised", "memory error", "segfault", "exit", "memory", "deadline", "killed", "abandoned"],
+)
+def test_a_line_says_where_in_the_users_code_and_what_a_death_left_behind(
+    reason: Reason, limit: int | None, told: str
+) -> None:
+    flow = Flow("read")
+    options: dict[str, Any] = {} if limit is None else {"placement": "process", "memory_limit": limit}
+    flow.add_routine(shapes.Stage(), "parse", **options)
+    plan = compile_plan(flow)
+    line = tell_failure(failure(reason, routine=0, edge=0), Outcome(Strategy.STOP), plan, FailurePolicy())
+    assert line.partition("try 1 of 1: ")[2] == told
+
+
+def test_a_stack_is_told_without_our_frames_or_in_full() -> None:
+    ours = str(Path(routilux.__file__).parent / "turn" / "execution.py")
+    head, *rest = TRACEBACK.splitlines()
+    full = "\n".join([head, f'  File "{ours}", line 3, in advance', "    call()", *rest])
+    reason = Raised(ErrorRecord("ValueError", "bad row 17", full + "\n\x1b[2J"))
+    escaped = r"\x1b[2J"
+    assert tell_stack(reason, in_full=True) == f"{full}\n{escaped}"
+    assert tell_stack(reason, in_full=False) == f"{TRACEBACK}\n{escaped}\n{LEFT_OUT}"
+    assert tell_stack(KILLED, in_full=False) == ""
 
 
 @pytest.mark.parametrize(

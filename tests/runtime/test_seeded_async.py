@@ -21,7 +21,7 @@ from tests.runtime.seeded import SeededJob
 from tests.runtime.world import Odds, World
 
 IS_STRESS = os.environ.get("ROUTILUX_STRESS") == "1"
-SEEDS = range(2_000 if IS_STRESS else 30)
+SEEDS = range(2_000 if IS_STRESS else 15)
 KEPT_SEEDS = range(2_000 if IS_STRESS else 9)
 """Of jobs in a store, whose seeds take ten times as long: each of the three rhythms of checkpoints, three times."""
 COUNT = 12

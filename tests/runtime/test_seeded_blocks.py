@@ -17,7 +17,7 @@ from tests.runtime.seeded import SeededJob
 from tests.runtime.world import Odds, World
 
 IS_STRESS = os.environ.get("ROUTILUX_STRESS") == "1"
-SEEDS = range(2_000 if IS_STRESS else 25)
+SEEDS = range(2_000 if IS_STRESS else 15)
 COUNT = 24
 FAULTS = Faults(crash=0.01, crash_before_commit=0.02, start_failure=0.02)
 NEVER_GIVE_UP = ErrorHandler("retry", max_retries=10_000, retry_delay=0.05, jitter=0.5)

@@ -22,7 +22,7 @@ from tests.runtime.seeded import SeededJob
 from tests.runtime.world import Odds, World
 
 IS_STRESS = os.environ.get("ROUTILUX_STRESS") == "1"
-SEEDS = range(2_000 if IS_STRESS else 40)
+SEEDS = range(2_000 if IS_STRESS else 20)
 KEPT_SEEDS = range(2_000 if IS_STRESS else 6)
 """Of jobs in a store, whose seeds take ten times as long."""
 COUNT = 12

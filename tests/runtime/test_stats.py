@@ -21,7 +21,7 @@ from tests.runtime.test_seeded_async import Turns
 from tests.runtime.world import Odds, World
 
 IS_STRESS = os.environ.get("ROUTILUX_STRESS") == "1"
-SEEDS = range(2_000 if IS_STRESS else 20)
+SEEDS = range(2_000 if IS_STRESS else 10)
 COUNT = 12
 NEVER_GIVE_UP = ErrorHandler("retry", max_retries=10_000, retry_delay=0.05, jitter=0.5)
 PLACEMENTS = ["thread", pytest.param("process", marks=pytest.mark.processes)]

@@ -25,7 +25,7 @@ from supervisors.places.process.link import Link
 from supervisors.places.process.logs import log_as_own, own_levels, root_level
 from supervisors.places.process.outgoing import Outgoing
 from supervisors.places.process.output import LineBuffer
-from supervisors.places.process.page import PageView
+from supervisors.places.process.page import NOTHING, PageView
 from supervisors.places.process.reap import Ended, count_oom_kills, describe_death, end_session, end_tree
 from supervisors.places.process.segment_pool import Party
 from supervisors.places.process.spawn import Birth, spawner
@@ -295,7 +295,12 @@ class Child:
     def page(self) -> PageView:
         """What it is on."""
         page = self._birth.page
-        return page.read() if self._is_spawned and page is not None else PageView(None, 0.0, 0)
+        if not self._is_spawned or page is None:
+            return NOTHING
+        try:
+            return page.read()
+        except ValueError:  # given back by now: asked on another thread, as whoever lists workers may
+            return NOTHING
 
     def abort(self) -> None:
         """End it and give everything back before returning, telling nobody; waits for its end."""

@@ -54,6 +54,10 @@ class PageView(NamedTuple):
     ran: int
 
 
+NOTHING = PageView(None, 0.0, 0)
+"""What is known where no page is."""
+
+
 class Page:
     """One mapped page.
 

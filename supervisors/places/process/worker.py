@@ -22,9 +22,10 @@ import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from supervisors.cpus import settle
+from supervisors.errors import StartError, ValueDecodingError
 from supervisors.places.base import Service
 from supervisors.places.copies import make_mark
 from supervisors.places.process.attached import Attached
@@ -52,7 +53,7 @@ from supervisors.wire.frames import (
     encode_frame,
 )
 from supervisors.wire.outside import here
-from supervisors.wire.values import decode_code
+from supervisors.wire.values import decode_code, describe
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
@@ -101,7 +102,7 @@ def run(channel_fd: int, page_fd: int, incarnation: int, max_frame_bytes: int) -
                 preload(module)
         settle(boot.cpus, boot.niceness)
         _limit_memory(boot.memory_limit)
-        service: Service = decode_code(boot.service)
+        service: Service = _make_again(boot.service)
         service.boot(boot.number, boot.boot)
         inbound.expect(service.request_type, service.batch_type)
     except BaseException as error:  # noqa: BLE001  told to the parent, whatever it is
@@ -177,6 +178,18 @@ class LogForwarder(logging.Handler):
             trace=None if trace is None else _encodable(trace[-_TRACE_LIMIT:]),
             thread=_encodable(record.threadName or ""),
         )
+
+
+def _make_again(service: bytes) -> Any:
+    """Give what the worker runs; what code of the user's raises there is told as such."""
+    try:
+        return decode_code(service)
+    except ValueDecodingError as error:
+        cause = error.__cause__
+        if cause is None:
+            raise
+        message = f"what it runs could not be made again in its process: {describe(cause)}"
+        raise StartError(message) from cause
 
 
 def _encodable(text: object) -> str:

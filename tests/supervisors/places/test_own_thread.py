@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+
 from supervisors.places.base import Port
 from supervisors.places.thread import WINDOW
 from tests.supervisors.places.threads import running
@@ -53,3 +56,49 @@ def test_a_part_that_shall_wait_no_more_fails_its_request_also_while_held() -> N
         world.place.release()
     assert world.failed == [(seq, "RequestAbandoned()", ())]
     assert len(world.parts) == 1
+
+
+def test_a_wait_for_a_grant_is_told_and_left_out() -> None:
+    told: list[float | None] = []
+
+    def since() -> float | None:
+        return world.place.workers()[0].since
+
+    def look() -> bool:
+        told.append(since())
+        world.now += 5.0
+        world.grant()
+        return True
+
+    def hand_parts_and_look(port: Port) -> None:
+        hand_parts(port)
+        told.append(since())
+
+    with running("thread") as world:
+        world.grants = False
+        world.waits_by = look
+        began = world.now
+        world.begin(hand_parts_and_look)
+        world.run(lambda: world.done)
+        assert told == [math.inf] * 3 + [began + 15.0]
+        began = world.now
+        world.begin(step_on)
+        world.run(lambda: world.ungranted)
+        assert not world.place.advance()
+        assert since() == math.inf
+        world.now += 7.0
+        world.grant()
+        world.place.advance()
+        assert since() == began + 7.0
+        world.run(lambda: world.ungranted)
+        world.grant()
+        world.run(lambda: world.ungranted)
+        world.grant()
+        world.run(lambda: len(world.done) == 2)
+        assert since() is None
+
+
+def step_on(port: Port) -> Iterator[None]:
+    for n in range(3):
+        port.stop_with(n, 1)
+        yield

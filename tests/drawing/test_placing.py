@@ -1,0 +1,38 @@
+"""Lines are straight where there is room."""
+
+from __future__ import annotations
+
+import pytest
+
+from routilux.drawing.placing import Room, Way, place
+
+ROOM = Room(10.0, 10.0)
+
+
+def test_neighbours_keep_their_room_and_their_order() -> None:
+    rooms = [Room(5.0, 20.0), Room(7.0, 3.0), Room(1.0, 1.0)]
+    heights = place([[2, 0, 1]], rooms, [])
+    assert heights[0] - heights[2] >= 1.0 + 5.0
+    assert heights[1] - heights[0] >= 20.0 + 7.0
+
+
+def test_a_box_is_where_the_lines_to_both_sides_are_shortest() -> None:
+    # 0 leads to 1 and 2, by 3 and 4.
+    ways = [Way(0, 0.0, [3], 1, 0.0), Way(0, 0.0, [4], 2, 0.0)]
+    heights = place([[0], [3, 4], [1, 2]], [ROOM] * 5, ways)
+    assert heights[0] == pytest.approx((heights[1] + heights[2]) / 2)
+    assert heights[2] - heights[1] >= 20.0
+
+
+def test_a_line_begins_as_far_off_the_middle_as_it_is_said() -> None:
+    heights = place([[0], [2], [1]], [ROOM] * 3, [Way(0, 4.0, [2], 1, -3.0)])
+    assert heights[2] == pytest.approx(heights[0] + 4.0)
+    assert heights[2] == pytest.approx(heights[1] - 3.0)
+
+
+def test_a_long_line_is_straight_beside_what_is_in_its_way() -> None:
+    # 0 to 1 by 4, 5, 6, and in the middle two boxes above that line, which are connected with nothing.
+    layers = [[0], [4], [2, 3, 5], [6], [1]]
+    heights = place(layers, [ROOM] * 7, [Way(0, 0.0, [4, 5, 6], 1, 0.0)])
+    assert heights[4] == heights[5] == heights[6]
+    assert heights[5] - heights[3] >= 20.0
