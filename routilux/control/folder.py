@@ -15,6 +15,7 @@ import socket
 import stat
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from routilux.control.errors import UnsafeControlError
@@ -64,14 +65,17 @@ def bind(path: Path) -> socket.socket:
 
 def sweep(folder: Path) -> None:
     """Remove the sockets behind which nobody is any more."""
-    own = f"{os.getpid()}-"
-    for entry in folder.iterdir():
-        if not entry.name.endswith(_ENDING) or entry.name.lstrip(".").startswith(own):
-            continue
+    for entry in _left_in(folder):
         with contextlib.suppress(OSError):
-            is_left = _is_old(entry) if entry.name.startswith(".") else _is_dead(entry)
-            if is_left:
-                entry.unlink()
+            entry.unlink()
+
+
+def find_left() -> Iterator[Path]:
+    """Give the sockets in the folders of this user behind which nobody is any more."""
+    for folder in dict.fromkeys(_folders()):
+        with contextlib.suppress(OSError):  # there is none, or it is another's
+            _check_own(folder.lstat(), folder)
+            yield from _left_in(folder)
 
 
 def check_socket(path: Path) -> None:
@@ -109,6 +113,16 @@ def _check_own(found: os.stat_result, path: Path) -> None:
         raise UnsafeControlError(f"{str(path)!r} belongs to user {found.st_uid}, not to {os.geteuid()}")
     if found.st_mode & _OTHERS:
         raise UnsafeControlError(f"{str(path)!r} is open to others (mode {stat.S_IMODE(found.st_mode):04o})")
+
+
+def _left_in(folder: Path) -> Iterator[Path]:
+    own = f"{os.getpid()}-"
+    for entry in folder.iterdir():
+        if not entry.name.endswith(_ENDING) or entry.name.lstrip(".").startswith(own):
+            continue
+        with contextlib.suppress(OSError):  # it went meanwhile
+            if _is_old(entry) if entry.name.startswith(".") else _is_dead(entry):
+                yield entry
 
 
 def _is_old(entry: Path) -> bool:
