@@ -26,6 +26,8 @@ LEFT_OVER_SECONDS = 60.0
 """Age from which a socket that never got its name was left by a program that was killed (arbitrary)."""
 
 _ENDING = ".sock"
+_LONGEST = f".4194304-{'0' * 12}{_ENDING}"
+"""A socket's name, as long as one can be."""
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -43,6 +45,18 @@ def new_path() -> Path:
             _make(folder)
             return path
     raise OSError(f"the paths of {', '.join(map(str, _folders()))} are too long for a socket's")
+
+
+def find_folder() -> Path:
+    """Give the folder that sockets are made in, which need not be there yet.
+
+    Raises:
+        UnsafeControlError: it is there, and is another user's, or others may enter it.
+    """
+    folder = next(found for found in _folders() if len(os.fsencode(found / _LONGEST)) < MAX_PATH_BYTES)
+    with contextlib.suppress(FileNotFoundError):
+        _check_folder(folder)
+    return folder
 
 
 def bind(path: Path) -> socket.socket:
@@ -102,6 +116,10 @@ def _folders() -> list[Path]:
 def _make(folder: Path) -> None:
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)
+    _check_folder(folder)
+
+
+def _check_folder(folder: Path) -> None:
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode):
         raise UnsafeControlError(f"{str(folder)!r} is no folder, or a link")
