@@ -51,7 +51,6 @@ def add_replay(commands: Commands) -> None:
         "replay",
         description=run_replay.__doc__,
         examples=[
-            "routilux show nightly --store jobs --messages",
             "routilux replay nightly 1f3c --store jobs",
             "routilux replay nightly 1f3c --store jobs --pdb",
         ],
