@@ -19,7 +19,7 @@ import msgspec
 
 from routilux.cli.output import write_result
 from routilux.cli.parsing import Commands
-from routilux.cli.stored import tell_size
+from routilux.cli.stored import STORE_VARIABLE, tell_size
 from routilux.control.errors import ControlError
 from routilux.control.folder import find_folder
 from routilux.frames import FULL_TRACEBACK
@@ -29,7 +29,7 @@ from supervisors.places.process.launch import default_start_method, has_zygotes
 from supervisors.places.process.sizing import default_limit, machine_bytes, read_memory_bound
 from supervisors.text import printable
 
-SETTINGS = {FULL_TRACEBACK: "0"}
+SETTINGS = {FULL_TRACEBACK: "0", STORE_VARIABLE: ""}
 """What the environment may set, by name, with what holds where it does not."""
 _PREFIX = "ROUTILUX_"
 _REQUIREMENT = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)[^;]*(?:;.*extra *== *[\"']([^\"']+)[\"'])?.*")

@@ -51,9 +51,11 @@ def test_what_is_required_and_what_extras_take_is_told_with_what_is_not_there() 
 
 
 def test_settings_come_with_their_origin_and_misspelt_ones_are_told() -> None:
-    assert read_settings({}) == {"ROUTILUX_FULL_TRACEBACK": Setting("0", "default")}
+    store = {"ROUTILUX_STORE": Setting("", "default")}
+    assert read_settings({}) == {"ROUTILUX_FULL_TRACEBACK": Setting("0", "default"), **store}
     assert read_settings({"ROUTILUX_FULL_TRACEBACK": "1", "ROUTILUX_TRACEBACK": "1", "HOME": "/"}) == {
         "ROUTILUX_FULL_TRACEBACK": Setting("1", "environment"),
+        **store,
         "ROUTILUX_TRACEBACK": Setting("1", "environment, unknown"),
     }
 

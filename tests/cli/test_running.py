@@ -151,6 +151,8 @@ def test_stack_shows_where_handlers_are(running: Running, told: Told) -> None:
     assert status == 0
     assert out.startswith("tick, ")
     assert "never.wait(0.02)" in out
+    assert "/routilux/turn/" not in out
+    assert "frames of routilux are left out" in out
     status, out, _err = told("stack", running.job_id, "work", "--json")
     stacks = json.loads(out)
     assert [(stack["routine"], stack["worker"]) for stack in stacks] == [("work", 0), ("work", 1)]
