@@ -70,6 +70,15 @@ pythons: $(DEV) ## Resume under each version of Python that is installed what ea
 docs: $(DOCS) ## Make a site of the documentation, in build/docs; a warning is an error
 	$(BIN)/sphinx-build -c docs -b html -W --keep-going -q . build/docs $(ARGS)
 
+.PHONY: wheel
+wheel: $(DEV) ## Build the wheel, in dist
+	$(BIN)/python -m hatchling build --target wheel
+
+# Versions that are only in a version manager's folders are put on the path for it.
+.PHONY: readme
+readme: $(DEV) ## Follow README and tutorial word for word, from the built wheel, under each version of Python installed
+	PATH="$$($(BIN)/python -m tests.pythons):$$PATH" $(BIN)/python -m nox --no-error-on-missing-interpreters $(ARGS)
+
 .PHONY: supervision
 supervision: $(DEV) ## Hold supervisors to OTP's semantics over a thousand schedules, and to their bounds
 	$(BIN)/python -m pytest tests/supervisors/test_otp.py -m "stress or not stress" --timeout=600 \
@@ -102,7 +111,7 @@ gate: $(DEV) ## Fail if a message costs more than its bound: processor time, ove
 
 .PHONY: clean
 clean: ## Remove .venv and everything else the tools left behind
-	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist .nox .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Each candidate is run, not just looked up: a version manager puts commands on PATH that only print an error.

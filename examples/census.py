@@ -378,7 +378,11 @@ def begin(options: argparse.Namespace) -> Job:
     params = {"root": options.folder}
     if options.store is None:
         return census.start("read", params)
-    keeping: dict[str, Any] = {"checkpoint_every": options.checkpoint_every}
+    # The target is for `routilux resume`, which goes on with it too.
+    keeping: dict[str, Any] = {
+        "checkpoint_every": options.checkpoint_every,
+        "target": f"{Path(__file__).resolve()}:flow",
+    }
     job_id = options.job or default_job_id(options.folder or library_folder())
     try:
         job = Flow.resume(options.store, job_id, flow=census, **keeping)

@@ -49,6 +49,12 @@ class Flow(FlowGraph):
         super().__init__(flow_id)
         self._paused_jobs: MemoryStore | None = None
 
+    def _repr_html_(self) -> str:
+        """Give the flow as a picture, for notebooks."""
+        from routilux.drawing.display import show_flow  # noqa: PLC0415  nobody else pays for it
+
+        return show_flow(self)
+
     @property
     def paused_jobs(self) -> Store | None:
         """The jobs that were paused when the flow was written of which this one was read; None for none.
@@ -64,6 +70,7 @@ class Flow(FlowGraph):
         *,
         shutdown: float = SHUTDOWN_SECONDS,
         shared_memory_limit: int | None = None,
+        takes_commands: bool | None = None,
         **keeping: Unpack[Keeping],
     ) -> JobState:
         """Run the flow and wait until everything is handled.
@@ -72,11 +79,15 @@ class Flow(FlowGraph):
 
         Args:
             entry_routine_id: the routine that gets the first message, at its slot `trigger` if it
-                has one, else at its `__call__`; None for the only one that has an entry and is fed by nobody.
+                has one, else at its `__call__`; None for the only one that has an entry and is fed by nobody, or where
+                each is fed, as in a circle, for the only one that has an entry.
             entry_params: that message's parameters; none when None.
             shutdown: seconds that turns in hand get if the job ends early.
             shared_memory_limit: bytes of memory, at most, that the job shares with its workers, for large arrays; None
                 for a quarter of what this program may use. While there is no room, what would take some waits.
+            takes_commands: whether other programs of the same user on this machine may look at the job and tell it what
+                to do (`routilux ps`, `pause`, `tap` and so on), over a socket that is a file; None: if it has a store
+                in which they find it.
             keeping: where and how the job is kept, as for `start`.
 
         Returns:
@@ -104,6 +115,7 @@ class Flow(FlowGraph):
                     keep_open=False,
                     shutdown=shutdown,
                     shared_memory_limit=shared_memory_limit,
+                    takes_commands=takes_commands,
                 )
                 job.collect()
                 return job.wait()
@@ -122,6 +134,7 @@ class Flow(FlowGraph):
         keep_open: bool = False,
         shutdown: float = SHUTDOWN_SECONDS,
         shared_memory_limit: int | None = None,
+        takes_commands: bool | None = None,
         **keeping: Unpack[Keeping],
     ) -> Job:
         """Start a job and return at once; with a store, once its first checkpoint is durable.
@@ -132,6 +145,7 @@ class Flow(FlowGraph):
             keep_open: go on taking messages by `Job.send` until `Job.close_entry`.
             shutdown: seconds that turns in hand get if the job ends early.
             shared_memory_limit: as for `execute`.
+            takes_commands: as for `execute`.
             keeping: where and how the job is kept, to be resumed: see `Keeping`. With a `store`, all values that are
                 emitted and all declared state must be such that can be kept (`routilux.register`).
 
@@ -149,6 +163,7 @@ class Flow(FlowGraph):
             keep_open=keep_open,
             shutdown=shutdown,
             shared_memory_limit=shared_memory_limit,
+            takes_commands=takes_commands,
         )
 
     @staticmethod
@@ -290,9 +305,10 @@ class Flow(FlowGraph):
         keep_open: bool,
         shutdown: float,
         shared_memory_limit: int | None,
+        takes_commands: bool | None,
     ) -> Job:
         if entry is None and not keep_open:
-            entry = self._only_entry()
+            entry = _only_entry(self)
         if entry is not None and entry not in tuple(self.routines):
             raise UnknownRoutineError(entry, self.routines, "entry_routine_id")
         if entry is not None:
@@ -304,7 +320,7 @@ class Flow(FlowGraph):
         plan = runtime.compile_plan(self)
         kept = runtime.begin_kept(keeping)
         job_id = runtime.make_job_id() if kept is None else kept.lease.job_id
-        beginning = runtime.Beginning(plan, job_id, kept, memory_limit=memory_limit)
+        beginning = runtime.Beginning(plan, job_id, kept, memory_limit=memory_limit, takes_commands=takes_commands)
         return runtime.start_job(self, beginning, runtime.First(entry, params, keep_open), hold, shutdown=shutdown)
 
     def _take_fields(self) -> dict[str, Any]:
@@ -325,14 +341,22 @@ class Flow(FlowGraph):
         if job_ids:
             raise FlowRunningError(self.flow_id, job_ids, attempted)
 
-    def _only_entry(self) -> str:
-        fed = {link.target_id for link in self.connections}
-        starts = [
-            routine_id for routine_id, routine in self.routines.items() if routine_id not in fed and _has_entry(routine)
-        ]
-        if len(starts) != 1:
-            raise UnknownRoutineError(None, starts or self.routines, "entry_routine_id (say which)")
-        return starts[0]
+
+def find_entries(flow: Flow) -> list[str]:
+    """Give the ids of the routines that may be meant where nobody says which gets the first message.
+
+    They are those that have an entry, of the ones that are fed by nobody; or of all, where each is fed, as in a circle.
+    """
+    fed = {link.target_id for link in flow.connections}
+    sources = [routine_id for routine_id in flow.routines if routine_id not in fed] or list(flow.routines)
+    return [routine_id for routine_id in sources if _has_entry(flow.routines[routine_id])]
+
+
+def _only_entry(flow: Flow) -> str:
+    entries = find_entries(flow)
+    if len(entries) != 1:
+        raise UnknownRoutineError(None, entries or flow.routines, "entry_routine_id (say which)")
+    return entries[0]
 
 
 def _has_entry(routine: Routine) -> bool:

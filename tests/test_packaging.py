@@ -39,6 +39,12 @@ def test_the_wheel_holds_the_two_packages_and_nothing_else(wheel: zipfile.Path) 
     assert folders == {"routilux", "supervisors"}
 
 
+def test_pages_that_begin_with_an_install_name_this_wheel(wheel: zipfile.Path) -> None:
+    name = Path(str(wheel.root.filename)).name
+    for page in (ROOT / "README.md", ROOT / "docs" / "tutorial.md"):
+        assert re.findall(r"routilux-[\w.-]+\.whl", page.read_text(encoding="utf-8")) == [name], page
+
+
 def test_both_packages_are_typed(wheel: zipfile.Path) -> None:
     assert (wheel / "routilux" / "py.typed").is_file()
     assert (wheel / "supervisors" / "py.typed").is_file()

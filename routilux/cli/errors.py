@@ -10,6 +10,9 @@ from __future__ import annotations
 
 from routilux.errors import RoutiluxError
 
+INTERRUPTED = 130
+"""Exit status of what Ctrl-C has ended, as shells have it."""
+
 
 class CommandError(RoutiluxError):
     """A command cannot be carried out; told in one line.

@@ -13,13 +13,14 @@ from typing import Any
 
 import msgspec
 
-from routilux.cli.errors import BrokenFlowError, UsageError
+from routilux.cli.errors import BrokenFlowError, CommandError, UsageError
 from routilux.cli.insistence import insisting
 from routilux.cli.kept import add_watching
 from routilux.cli.live import watch
+from routilux.cli.lookup import find_job
 from routilux.cli.output import width_of, write_result
 from routilux.cli.parsing import Commands
-from routilux.cli.stored import find_job, find_store, how_to_resume, read_key
+from routilux.cli.stored import STORE_VARIABLE, how_to_resume, name_store, read_key
 from routilux.cli.summary import summarize
 from routilux.cli.target import TARGET_HELP, absolute_target, load_flow
 from routilux.control.client import ask
@@ -27,7 +28,7 @@ from routilux.control.frames import Answer, Resume, Resumed
 from routilux.conversion import convert_text
 from routilux.errors import EntryError, FlowCheckError, NotPortableError, OptionError
 from routilux.figures import figures_in, numbers_in
-from routilux.flow import Flow
+from routilux.flow import Flow, find_entries
 from routilux.hints import describe_names
 from routilux.jobs.machine import JobStatus
 from routilux.jobs.state import JobState
@@ -45,6 +46,7 @@ EXIT_STATUS = {JobStatus.COMPLETED: 0, JobStatus.FAILED: 1, JobStatus.PAUSED: 3,
 
 def run(options: argparse.Namespace) -> int:
     """Run a flow and wait for it."""
+    options.store = name_store(options)
     flow = load_flow(options.target)
     entry = choose_entry(flow, options.entry)
     params = read_params(options.param, flow, entry)
@@ -54,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
         keeping["target"] = absolute_target(options.target)
     with ending_on_sigterm():
         try:
-            job = _started(flow, lambda: flow.start(entry, params, **keeping))
+            job = _started(flow, lambda: flow.start(entry, params, takes_commands=True, **keeping))
         except JobExistsError as error:
             how = how_to_resume(error.job_id, options.store)
             raise UsageError(f"{error.store} has a job {error.job_id!r} already: go on with it by {how}") from error
@@ -64,11 +66,12 @@ def run(options: argparse.Namespace) -> int:
 
 def resume(options: argparse.Namespace) -> int:
     """Go on with a job: one that is paused in another program there, any other one here."""
-    store = find_store(options)
-    owner = find_job(store, options.job)
+    store, owner = (found := find_job(options)).store, found.owner
     rename, changes = read_renames(options.rename), options.rename or options.drop or options.flow
     if owner is not None and not changes:
         return _let_go_on(ask(owner, Resume(options.job)), owner, options)
+    if store is None:
+        raise CommandError(f"job {options.job!r} is kept nowhere, and is resumed where it runs, as it is there", 1)
     target = options.flow or find_target(store, options.job)
     if target is None:
         raise UsageError(f"say with --flow which flow job {options.job!r} is of: nothing on this machine says so")
@@ -106,7 +109,10 @@ def add_run(commands: Commands) -> None:
         help="a parameter of that message: JSON, else text",
     )
     parser.add_argument(
-        "--store", metavar="PATH", help="keep the job there, to be resumed: a folder, or a file that ends in .sqlite"
+        "--store",
+        metavar="PATH",
+        help="keep the job there, to be resumed: a folder, or a file that ends in .sqlite; "
+        f"default: ${STORE_VARIABLE}, if set",
     )
     parser.add_argument("--job-id", metavar="ID", help="its id there; default: one that is made up")
     add_watching(parser)
@@ -168,18 +174,17 @@ def choose_entry(flow: Flow, given: str | None) -> str:
 
     Args:
         flow: the flow.
-        given: the id on the command line; None: the only routine that nothing is connected to.
+        given: the id on the command line; None: the only one that may be meant, as `Flow.start` has it.
 
     Raises:
         UsageError: there is no such routine, it cannot be the entry, or it is not clear which is meant.
     """
     if given is None:
-        fed = {link.target_id for link in flow.connections}
-        sources = [routine_id for routine_id in flow.routines if routine_id not in fed] or list(flow.routines)
-        if len(sources) != 1:
-            known = describe_names(None, sources, "it can be", "the flow has no routines")
+        entries = find_entries(flow) or list(flow.routines)
+        if len(entries) != 1:
+            known = describe_names(None, entries, "it can be", "the flow has no routines")
             raise UsageError(f"say with --entry which routine gets the first message; {known}")
-        given = sources[0]
+        given = entries[0]
     if given not in flow.routines:
         known = describe_names(given, flow.routines, "its routines are", "it has no routines")
         raise UsageError(f"--entry: the flow has no routine {given!r}; {known}")
@@ -272,10 +277,11 @@ def _raw(value: Any) -> msgspec.Raw:
     try:
         return msgspec.Raw(msgspec.json.encode(value, enc_hook=repr))
     except (Exception, SystemExit):  # noqa: BLE001  keys that are no text, lone surrogates, cycles, a `repr` that raises
-        return msgspec.Raw(msgspec.json.encode(_safe_repr(value)))
+        return msgspec.Raw(msgspec.json.encode(safe_repr(value)))
 
 
-def _safe_repr(value: Any) -> str:
+def safe_repr(value: Any) -> str:
+    """Give the `repr` of a value of a user's, or what became of that."""
     try:
         return repr(value).encode("ascii", "backslashreplace").decode("ascii")
     except (Exception, SystemExit) as error:  # noqa: BLE001  a user's `repr`

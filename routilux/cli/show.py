@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from routilux.causes import tell_cause, tell_details
+from routilux.cli.lookup import find_job, require_store
+from routilux.cli.messages import show_messages
 from routilux.cli.metrics import show_metrics
 from routilux.cli.output import width_of, write_result
 from routilux.cli.picture import Column, lay_out, tell_count
@@ -21,8 +23,6 @@ from routilux.cli.stored import (
     LOST,
     Standing,
     check_routine,
-    find_job,
-    find_store,
     how_to_resume,
     read_key,
     read_records,
@@ -81,10 +81,12 @@ COLUMNS: tuple[Column[Row], ...] = (
 
 def show(options: argparse.Namespace) -> int:
     """Show what is kept of a job: its routines, pauses, dead letters, its metrics, and its history."""
-    store = find_store(options)
-    owner = find_job(store, options.job)
+    found = find_job(options)
     if options.metrics or options.prometheus:
-        return show_metrics(store, owner, options)
+        return show_metrics(found, options)
+    store = require_store(found)
+    if options.messages:
+        return show_messages(store, options)
     return show_history(store, options) if options.history else show_job(store, options)
 
 
@@ -189,7 +191,7 @@ def to_dict(image: Image, standing: Standing, problems: list[Problem]) -> dict[s
             {
                 "at": point.at,
                 "reason": point.reason,
-                "checkpoint": None if point.checkpoint is None else _show(_describe(point.checkpoint)),
+                "checkpoint": None if point.checkpoint is None else tell_value(point.checkpoint),
                 "number": f"{point.generation}-{point.number}",
             }
             for point in image.job.pause_points
@@ -234,6 +236,11 @@ def _describe(value: Any) -> Any:
         return f"<unreadable: {error}>"
 
 
+def tell_value(value: bytes) -> str:
+    """Say what a kept value is, for people to look at: objects by the names of their types and fields."""
+    return _show(_describe(value))
+
+
 def _show(value: Any) -> str:
     return cut(printable(repr(value)), VALUE_SHOWN)
 
@@ -241,7 +248,7 @@ def _show(value: Any) -> str:
 def _tell_points(points: list[PausePoint]) -> Iterator[str]:
     for point in points:
         reason = f": {point.reason}" if point.reason else ""
-        kept = "" if point.checkpoint is None else f", with {_show(_describe(point.checkpoint))}"
+        kept = "" if point.checkpoint is None else f", with {tell_value(point.checkpoint)}"
         where = f"checkpoint {point.generation}-{point.number}"
         yield printable(f"paused {tell_time(point.at)}, {where}{reason}") + kept
 

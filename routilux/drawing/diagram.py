@@ -193,10 +193,12 @@ def _tell_figures(figures: Mapping[str, int]) -> Iterator[Line]:
     left = told(waiting="waiting", in_hand="in hand", in_retry="in retry", merging="merging")
     if left:
         yield Line(left)
-    for words in ({"failed": "failed", "dead": "dead"}, {"skipped": "skipped", "restarts": "restarts"}):
-        bad = told(**words)
-        if bad:
-            yield Line(bad, Tone.BAD if "failed" in words else Tone.WARN)
+    bad = told(failed="failed", dead="dead")
+    if bad:
+        yield Line(bad, Tone.BAD)
+    odd = told(skipped="skipped", restarts="restart" if figures.get("restarts") == 1 else "restarts")
+    if odd:
+        yield Line(odd, Tone.WARN)
 
 
 def _tell_flow(flow: EventFlow) -> Iterator[Line]:

@@ -7,12 +7,12 @@ Owns how it looks. It brings its own background, so that it can be read wherever
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from html import escape
 
 from routilux.drawing.diagram import Box, Diagram, Kind, Line, Link, Tone
 from routilux.drawing.layout import Box as Place
 from routilux.drawing.layout import Edge, Layout, Node, Point, Route, lay_out, lay_out_down
 from routilux.drawing.lettering import shorten, width_of_text
+from routilux.drawing.markup import to_number, to_text
 from supervisors.text import printable
 
 TITLE_SIZE = 13.0
@@ -89,14 +89,14 @@ def to_svg(diagram: Diagram) -> str:
         layout = min(layout, lay_out_down(nodes, edges), key=lambda one: one.width)
     head = CAPTION_HEIGHT if diagram.caption else 0.0
     whole = max(layout.width, width_of_text(diagram.caption, TITLE_SIZE, is_bold=True)) + 2 * BORDER
-    x, y = _number(-BORDER), _number(-BORDER - head)
-    width, height = _number(whole), _number(layout.height + head + 2 * BORDER)
-    least = _number(whole * LEAST_SHARE)
+    x, y = to_number(-BORDER), to_number(-BORDER - head)
+    width, height = to_number(whole), to_number(layout.height + head + 2 * BORDER)
+    least = to_number(whole * LEAST_SHARE)
     size = f'width="{width}" height="{height}" viewBox="{x} {y} {width} {height}"'
     style = f'style="max-width:100%;min-width:{least}px;height:auto"'
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="rx" role="img" {size} {style}>',
-        f"<title>{_text(diagram.name)}</title>",
+        f"<title>{to_text(diagram.name)}</title>",
         f"<style>{STYLE}</style>",
         f'<rect class="rx-back" x="{x}" y="{y}" width="{width}" height="{height}" rx="6"/>',
         *_draw_caption(diagram, head),
@@ -108,7 +108,7 @@ def to_svg(diagram: Diagram) -> str:
 
 def _draw_caption(diagram: Diagram, height: float) -> Iterator[str]:
     if diagram.caption:
-        yield f'<text class="rx-title" x="0" y="{_number(TITLE_SIZE - height)}">{_text(diagram.caption)}</text>'
+        yield f'<text class="rx-title" x="0" y="{to_number(TITLE_SIZE - height)}">{to_text(diagram.caption)}</text>'
 
 
 def _draw(diagram: Diagram, layout: Layout) -> Iterator[str]:
@@ -151,7 +151,7 @@ def _above_line(link: Link) -> list[Line]:
 def _draw_box(box: Box, place: Place) -> Iterator[str]:
     yield "<g>"
     tip = ", ".join(filter(None, [box.title, box.about, *(line.text for line in box.lines)]))
-    yield f"<title>{_text(tip)}</title>"
+    yield f"<title>{to_text(tip)}</title>"
     tone = f"rx-shape rx-s-{box.tone}"
     is_oval = box.kind in {Kind.OUTPUT, Kind.OUTSIDE}
     if box.kind is Kind.POOL:
@@ -160,8 +160,8 @@ def _draw_box(box: Box, place: Place) -> Iterator[str]:
     yield _rect(place, tone, place.height / 2 if is_oval else 5.0)
     if box.kind in {Kind.PROCESS, Kind.POOL}:
         for x in (place.x + 5.0, place.x + place.width - 5.0):
-            start, stop = _number(place.y), _number(place.y + place.height)
-            yield f'<path class="{tone}" d="M{_number(x)} {start}V{stop}"/>'
+            start, stop = to_number(place.y), to_number(place.y + place.height)
+            yield f'<path class="{tone}" d="M{to_number(x)} {start}V{stop}"/>'
     free = place.height - _measure_box(box).height
     middle, y = place.x + place.width / 2, place.y + (PADDING + free) / 2 + TITLE_HEIGHT - 5.0
     yield _write(Line(_cut_title(box)), (middle, y), "rx-title")
@@ -174,7 +174,7 @@ def _draw_box(box: Box, place: Place) -> Iterator[str]:
 def _draw_link(link: Link, route: Route) -> Iterator[str]:
     yield "<g>"
     tip = ", ".join([link.tell(), *(line.text for line in link.lines)])
-    yield f"<title>{_text(tip)}</title>"
+    yield f"<title>{to_text(tip)}</title>"
     yield f'<path class="rx-line rx-s-{link.tone}" d="{_path(route.points)}"/>'
     yield f'<path class="rx-head rx-s-{link.tone}" d="{_head(route.points)}"/>'
     middle, y = route.label.x + route.label.width / 2, route.label.y - 4.0
@@ -185,14 +185,14 @@ def _draw_link(link: Link, route: Route) -> Iterator[str]:
 
 
 def _rect(place: Place, style: str, radius: float) -> str:
-    x, y, width, height = map(_number, place)
-    return f'<rect class="{style}" x="{x}" y="{y}" width="{width}" height="{height}" rx="{_number(radius)}"/>'
+    x, y, width, height = map(to_number, place)
+    return f'<rect class="{style}" x="{x}" y="{y}" width="{width}" height="{height}" rx="{to_number(radius)}"/>'
 
 
 def _write(line: Line, at: Point, style: str = "") -> str:
     shown = style or f"rx-{line.tone}"
-    x, y = map(_number, at)
-    return f'<text class="{shown}" x="{x}" y="{y}" text-anchor="middle">{_text(line.text)}</text>'
+    x, y = map(to_number, at)
+    return f'<text class="{shown}" x="{x}" y="{y}" text-anchor="middle">{to_text(line.text)}</text>'
 
 
 def _path(points: Sequence[Point]) -> str:
@@ -223,13 +223,4 @@ def _head(points: Sequence[Point]) -> str:
 
 
 def _pair(point: Point) -> str:
-    return f"{_number(point[0])} {_number(point[1])}"
-
-
-def _number(value: float) -> str:
-    return f"{value:.1f}".removesuffix(".0")
-
-
-def _text(text: str) -> str:
-    """Escape a text, so that it is ASCII as well: whoever writes it need not know of encodings."""
-    return escape(printable(text)).encode("ascii", "xmlcharrefreplace").decode()
+    return f"{to_number(point[0])} {to_number(point[1])}"

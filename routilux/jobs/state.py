@@ -99,6 +99,14 @@ class JobState(Serializable):
     def __repr__(self) -> str:
         return f"JobState(job_id={self.job_id!r}, flow_id={self.flow_id!r}, status={str(self.status)!r})"
 
+    def _repr_html_(self) -> str:
+        """Give the job as it was, as a picture with its numbers and a table, for notebooks."""
+        from routilux.drawing.display import show_job  # noqa: PLC0415  nobody else pays for it
+
+        errors = {routine_id: told.get("error") for routine_id, told in self.routine_states.items()}
+        notes = [f"{len(items):,} results of {owner}.{event}" for (owner, event), items in self.outputs.items()]
+        return show_job(self.tracker, self.error, errors, notes)
+
     @property
     def history(self) -> list[ExecutionRecord]:
         """The newest records, oldest first; at most `HISTORY_LIMIT`."""

@@ -28,5 +28,9 @@ class Connection(SerializableStruct, frozen=True):
     slot: str
     param_mapping: dict[str, str]
 
+    def __repr__(self) -> str:
+        mapping = ", ".join(f"{source}={target}" for source, target in self.param_mapping.items())
+        return f"<Connection {self}{f' ({mapping})' if mapping else ''}>"
+
     def __str__(self) -> str:
         return f"{self.source_id}.{self.event} -> {self.target_id}.{self.slot}"

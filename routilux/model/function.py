@@ -85,7 +85,7 @@ class FunctionRoutine(Routine):
         return self._function(*args, **kwargs)
 
     def __repr__(self) -> str:
-        return f"<routine {self._name}>"
+        return f"<routine {self._name}{self._tell_ends()}>"
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()

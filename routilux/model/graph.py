@@ -36,6 +36,9 @@ from routilux.quantities import is_whole
 from routilux.serial.kinds import fill_attributes, take_attributes
 from routilux.serial.serializable import Serializable
 
+NAMES_SHOWN = 8
+"""Routines that are named where a flow is told of in one line (arbitrary: what has room in a line)."""
+
 
 class OutputDeclaration(NamedTuple):
     """An event whose emissions are results of the job; `capacity` of them wait at most."""
@@ -71,7 +74,11 @@ class FlowGraph(Serializable):
         self._outputs: list[OutputDeclaration] = []
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.flow_id!r}: {', '.join(self._routines) or 'no routines'}>"
+        names = [*self._routines][:NAMES_SHOWN]
+        if len(names) < len(self._routines):
+            names.append(f"{len(self._routines) - len(names)} more")
+        routines = _count(len(self._routines), "routine") + (f" ({', '.join(names)})" if names else "")
+        return f"<{type(self).__name__} {self.flow_id!r}: {routines}, {_count(len(self._connections), 'connection')}>"
 
     @property
     def routines(self) -> Mapping[str, Routine]:
@@ -292,6 +299,10 @@ class FlowGraph(Serializable):
                     "the slot's handler takes no parameters",
                 )
                 raise MappingError(f"connection {link}: the mapping is to {target!r}, but {known}")
+
+
+def _count(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
 def _require_routine(routine: object) -> None:

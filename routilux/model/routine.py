@@ -93,7 +93,13 @@ class Routine(HasStats, Serializable):
         self.error_handler: ErrorHandler | None = None
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__}>"
+        return f"<{type(self).__name__}{self._tell_ends()}>"
+
+    def _tell_ends(self) -> str:
+        """Say what its slots and events are, as far as it has any: it may be one that forgot `super().__init__()`."""
+        ends = (("slots", getattr(self, "_Routine__slots", ())), ("events", getattr(self, "_Routine__events", ())))
+        told = "; ".join(f"{what} {', '.join(names)}" for what, names in ends if names)
+        return f": {told}" if told else ""
 
     def __getstate__(self) -> Any:
         # What the subclass set comes first, and slots last, so that of a part that does not travel its attribute is

@@ -111,6 +111,14 @@ class JobHandle:
         told = f"status={str(self.status)!r}" if self._pid == os.getpid() else f"in process {self._pid}"
         return f"Job({self.id!r}, flow={self.flow_id!r}, {told})"
 
+    def _repr_html_(self) -> str:
+        """Give the job as it is now, as a picture with its numbers and a table, for notebooks."""
+        from routilux.drawing.display import show_job  # noqa: PLC0415  nobody else pays for it
+
+        cut = self._cut()
+        routines = zip(self._ledger.plan.routines, cut.routines, strict=True)
+        return show_job(self._track(cut), cut.error, {plan.id: routine.error for plan, routine in routines}, ())
+
     def __reduce__(self) -> NoReturn:
         raise TypeError(
             f"job {self.id!r} cannot be pickled or copied: it runs in this program; hand on its id or its `state`"

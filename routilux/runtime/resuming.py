@@ -100,7 +100,7 @@ def resume_job(
         header = whole.header
         _check_status(header)
         kept = keep_with(store, lease, options, header.job_created_at)
-        _check_needs(header, kept)
+        check_needs(header, allow_pickle=kept.codec.allow_pickle)
         adoption = adopt_for(graph, whole, wanted)
         image = begin_again(adoption.image)
         plan = compile_plan(graph, adoption.labels, [edge.born for edge in image.topology.edges])
@@ -297,11 +297,12 @@ def _check_status(header: Header) -> None:
         raise NotResumableError(header.job_id, header.status)
 
 
-def _check_needs(header: Header, kept: Kept) -> None:
+def check_needs(header: Header, *, allow_pickle: bool) -> None:
+    """Refuse a checkpoint whose values cannot be read here; raises `ResumeRefusedError`."""
     here = f"{sys.implementation.name}-{'.'.join(platform.python_version_tuple()[:2])}"
     missing = []
     for need in header.needs:
-        if need == "pickle" and not kept.codec.allow_pickle:
+        if need == "pickle" and not allow_pickle:
             missing.append(
                 "values that were written as pickles: give allow_pickle=True if you trust all who could write"
             )

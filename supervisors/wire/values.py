@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import struct
+import sys
 import threading
 import types
 import weakref
@@ -310,15 +311,35 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is unt
     cloudpickle recognizes a class that comes back from a child and gives the same class again, but
     sets all its attributes anew on the way: the methods of the program's own class would be replaced
     by copies with other globals, and class attributes set back. So a class is filled in once.
+
+    It knows nothing of what `functools.cache` makes of a function, such as the one by which each worker loads
+    something once: that is carried as the function is, with an empty cache.
     """
 
     def reducer_override(self, obj: Any) -> Any:
+        if type(obj) is _Cached and not _is_importable(obj):
+            return _cache_again, (obj.__wrapped__, obj.cache_parameters())
         reduced = super().reducer_override(obj)
         if isinstance(obj, type) and isinstance(reduced, tuple) and len(reduced) == _CLASS_PARTS:
             _known_classes.add(obj)
             make, args, state, items, pairs, fill = reduced
             return make, args, (fill, state), items, pairs, _fill_class_once
         return reduced
+
+
+_Cached = type(functools.lru_cache(int))
+
+
+def _is_importable(function: Any) -> bool:
+    """Tell whether a function is found by its name wherever its module can be imported."""
+    found: Any = None if function.__module__ == "__main__" else sys.modules.get(function.__module__)
+    for name in getattr(function, "__qualname__", "").split("."):  # of a `partial` there is none
+        found = getattr(found, name, None)
+    return found is function
+
+
+def _cache_again(function: Callable[..., Any], parameters: dict[str, Any]) -> Any:
+    return functools.lru_cache(**parameters)(function)
 
 
 _known_classes: weakref.WeakSet[type] = weakref.WeakSet()

@@ -122,6 +122,26 @@ idle = Flow("idle")
 idle.add_routine(count, "a")
 idle.add_routine(square, "b")
 
+class Pass(Routine):
+    def __init__(self):
+        super().__init__()
+        self.define_slot("number", handler=self.pass_on)
+        self.define_event("number", ["n"])
+    def pass_on(self, n=3):
+        if n:
+            self.emit("number", n=n - 1)
+
+class Begin(Pass):
+    def __init__(self):
+        super().__init__()
+        self.define_slot("trigger", handler=self.pass_on)
+
+circle = Flow("circle")
+circle.add_routine(Pass(), "there")
+circle.add_routine(Begin(), "back")
+circle.connect("there", "number", "back", "number")
+circle.connect("back", "number", "there", "number")
+
 class Locked(Endless):
     def __init__(self):
         super().__init__()
@@ -194,6 +214,12 @@ def test_what_only_its_worker_can_read_hides_nothing_else(capsys: pytest.Capture
     assert "LookupError: only there" in told["bound"]
     assert state["outputs"]["binder.bound"] == [{"value": 2}]
     assert "LookupError: only there" in state["dead_letters"][0]["cause"]
+
+
+def test_a_circle_begins_where_it_can(capsys: pytest.CaptureFixture[str]) -> None:
+    status, state = run_json(capsys, "mflows:circle")
+    assert status == 0
+    assert {name: routine["handled"] for name, routine in state["routines"].items()} == {"there": 2, "back": 2}
 
 
 def test_a_failed_job_is_status_1(capsys: pytest.CaptureFixture[str]) -> None:

@@ -71,12 +71,15 @@ def test_without_an_id_the_class_or_function_gives_it() -> None:
     graph = FlowGraph()
     assert graph.add_routine(Read()) == "read"
     assert graph.add_routine(score) == "score"
-    with pytest.raises(DuplicateRoutineError, match=r"has a routine 'read' already: <Read>; give this one an id"):
+    with pytest.raises(DuplicateRoutineError, match=r"has a routine 'read' already: <Read: .*>; give this one an id"):
         graph.add_routine(Read())
 
 
 def test_an_id_is_taken_once() -> None:
-    with pytest.raises(DuplicateRoutineError, match=r"flow 'census' has a routine 'read' already: <Read>$"):
+    with pytest.raises(
+        DuplicateRoutineError,
+        match=r"flow 'census' has a routine 'read' already: <Read: slots trigger; events file, anything>$",
+    ):
         wired().add_routine(Parse(), "read")
 
 
@@ -317,4 +320,20 @@ def test_nothing_can_be_changed_through_the_views() -> None:
             view["x"] = None  # type: ignore[index]  # that is the point
     assert isinstance(graph.connections, tuple)
     assert isinstance(graph.outputs, tuple)
-    assert repr(graph) == "<FlowGraph 'census': read, parse>"
+    assert repr(graph) == "<FlowGraph 'census': 2 routines (read, parse), 0 connections>"
+
+
+def test_a_flow_and_its_parts_say_in_one_line_what_they_are() -> None:
+    graph = wired()
+    graph.connect("read", "file", "parse", "source", {"name": "path"})
+    assert repr(graph).endswith("2 routines (read, parse), 1 connection>")
+    assert repr(graph.connections[0]) == "<Connection read.file -> parse.source (name=path)>"
+    assert repr(graph.routines["read"]) == "<Read: slots trigger; events file, anything>"
+    assert repr(score) == "<routine score: slots input; events output>"
+    for number in range(20):
+        graph.add_routine(Read(), f"read{number}")
+    assert repr(graph).endswith(
+        "22 routines (read, parse, read0, read1, read2, read3, read4, read5, 14 more), 1 connection>"
+    )
+    assert repr(FlowGraph("f")) == "<FlowGraph 'f': 0 routines, 0 connections>"
+    assert repr(Read.__new__(Read)) == "<Read>", "also of one whose class forgot super().__init__()"

@@ -12,12 +12,11 @@ ROUTINES = [name for name in routines.__all__ if not name.endswith("Error")]
 
 
 @pytest.mark.parametrize("name", ROUTINES)
-def test_the_example_of_a_routine_runs(name: str) -> None:
+def test_a_routine_has_an_example(name: str) -> None:
     kind = getattr(routines, name)
     module = importlib.import_module(kind.__module__)
     [example] = doctest.DocTestFinder(recurse=False).find(kind, name, module)
-    assert example.examples
-    assert doctest.DocTestRunner().run(example).failed == 0
+    assert example.examples  # which is run by tests/test_docstrings.py
 
 
 @pytest.mark.parametrize("name", ROUTINES)

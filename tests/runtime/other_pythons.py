@@ -14,8 +14,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.pythons import VERSIONS, find_pythons
+
 ROOT = Path(__file__).resolve().parents[2]
-VERSIONS = ("3.11", "3.12", "3.13")
 SECONDS = 600
 
 PROGRAM = """
@@ -103,27 +104,6 @@ if __name__ == "__main__":
             job.leave()
             print("code goes on")
 """
-
-
-def find_pythons() -> dict[str, Path]:
-    """Give the interpreters that are installed, by version."""
-    found = {}
-    for version in VERSIONS:
-        installed = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))
-        named = shutil.which(f"python{version}")
-        for candidate in (*map(str, installed[-1:]), *([named] if named else [])):
-            # Each is run, not just looked up: a version manager puts commands on PATH that only print an error.
-            told = subprocess.run(
-                [candidate, "-c", "import sys, venv, ensurepip; print('%d.%d' % sys.version_info[:2])"],
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=60,
-            )
-            if told.stdout.strip() == version:
-                found[version] = Path(candidate)
-                break
-    return found
 
 
 def make_environment(python: Path, where: Path) -> Path:

@@ -595,6 +595,51 @@ def test_a_timeout_that_is_no_time_is_refused_where_it_is_given(timeout: Any) ->
         job.close_entry()
 
 
+class Passing(Routine):
+    """Has no entry; in a circle with one that has, it is passed a number until that is 0."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("number", handler=self.pass_on)
+        self.define_event("number", ["n"])
+
+    def pass_on(self, n: int = 3) -> None:
+        if n:
+            self.emit("number", n=n - 1)
+
+
+class Beginning(Passing):
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("trigger", handler=self.pass_on)
+
+
+def circle_of(*routines: Routine) -> Flow:
+    flow = Flow("circle")
+    ids = [flow.add_routine(each, f"r{number}") for number, each in enumerate(routines)]
+    for number, routine_id in enumerate(ids):
+        flow.connect(routine_id, "number", ids[(number + 1) % len(ids)], "number")
+    return flow
+
+
+def test_in_a_circle_the_entry_is_the_only_routine_that_has_one() -> None:
+    state = circle_of(Passing(), Beginning()).execute()
+    assert [routine["handled"] for routine in state.routine_states.values()] == [2, 2]
+    with pytest.raises(UnknownRoutineError, match=r"entry_routine_id \(say which\).*'r0', 'r2'"):
+        circle_of(Beginning(), Passing(), Beginning()).execute()
+    with pytest.raises(UnknownRoutineError, match=r"entry_routine_id \(say which\)"):
+        circle_of(Passing(), Passing()).execute()
+
+
+def test_a_routine_that_is_fed_is_no_entry_by_itself_where_another_is_fed_by_nobody() -> None:
+    flow = Flow("line")
+    flow.add_routine(Passing(), "first")
+    flow.add_routine(Beginning(), "second")
+    flow.connect("first", "number", "second", "number")
+    with pytest.raises(UnknownRoutineError, match=r"entry_routine_id \(say which\)"):
+        flow.execute()
+
+
 def test_names_and_letters_that_are_none_are_refused_by_what_they_are() -> None:
     flow = make_named()
     odd: Any = ["x"]

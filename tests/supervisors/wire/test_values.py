@@ -329,6 +329,46 @@ BY_VALUE = """
 
 
 @pytest.mark.processes
+@functools.cache
+def cached_in_a_module(n: int) -> int:
+    return n
+
+
+def test_a_cached_function_is_carried_as_the_function_is() -> None:
+    calls = []
+
+    @functools.lru_cache(maxsize=7, typed=True)
+    def fibonacci(n: int) -> int:
+        calls.append(n)
+        return n if n < 2 else int(fibonacci(n - 1)) + int(fibonacci(n - 2))
+
+    assert fibonacci(5) == 5
+    carried = decode_code(encode_code(fibonacci, "service"))
+    assert carried.cache_info().currsize == 0
+    assert carried.cache_parameters() == {"maxsize": 7, "typed": True}
+    assert carried.__wrapped__.__closure__[1].cell_contents is carried  # it calls itself, and not another copy
+    assert carried(20) == 6765
+    assert carried.cache_info().misses == 21
+    assert len(calls) == 6
+
+    assert decode_code(encode_code(cached_in_a_module, "service")) is cached_in_a_module
+    assert decode_code(encode_code(functools.cache(int), "service"))("7") == 7
+    assert decode_code(encode_code(functools.cache(functools.partial(int, base=2)), "service"))("11") == 3
+
+
+def test_a_cached_function_of_main_is_carried_by_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load() -> int:
+        return 7
+
+    load.__module__, load.__qualname__ = "__main__", "load"
+    cached = functools.cache(load)
+    monkeypatch.setattr(sys.modules["__main__"], "load", cached, raising=False)
+    carried = decode_code(encode_code(cached, "service"))
+    assert carried is not cached
+    assert carried() == 7
+    assert cached.cache_info().misses == 0
+
+
 def test_a_class_of_main_keeps_its_identity_and_its_content_there_and_back() -> None:
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(BY_VALUE), ECHO], capture_output=True, text=True, timeout=60, check=False
