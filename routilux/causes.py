@@ -7,6 +7,7 @@ Never decides how much room there is.
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
@@ -24,6 +25,7 @@ LEFT_OUT = "[left out: only the newest failures are kept in full]"
 """Stands for the stack of a shortened reason."""
 
 _STACKS = {"traceback", "stack"}
+_TOO_MANY_FILES = f"[Errno {errno.EMFILE}]"
 _FATAL = "Fatal Python error: "
 
 _Key = TypeVar("_Key", bound=Hashable)
@@ -52,6 +54,8 @@ def tell_details(reason: Reason, memory_limit: int | None = None) -> list[str]:
         details.append(f"peak {_tell_mebibytes(reason.peak_bytes)}{allowed}")
     if isinstance(reason, Raised) and reason.error.type == "MemoryError" and memory_limit is not None:
         details.append(f"its memory_limit is {_tell_mebibytes(memory_limit)}")
+    if isinstance(reason, Raised | StartFailed) and reason.error.text.startswith(_TOO_MANY_FILES):
+        details.append("the limit of open files is reached: raise it by ulimit -n")
     if output:
         details.append(f"last wrote {_last_words(output)!r}")
     return details

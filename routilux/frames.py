@@ -1,14 +1,14 @@
 """Stacks as people want to see them: without the frames that are ours. Pure.
 
 Owns which frames those are, and how stacks are read: as `traceback` writes them, the newest frame last, and as
-`faulthandler` does, the newest first. Never decides whether they are wanted in full (see `runtime.failure_log`).
+`faulthandler` does, the newest first. Never reads the environment, which says whether they are wanted in full.
 """
 
 from __future__ import annotations
 
 import re
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from supervisors import text as _text
 
@@ -33,6 +33,11 @@ _SERVANTS = re.compile(r"/(?:cloudpickle|pykka|rich)/[^/]*\.py$|/runpy\.py$|^<fr
 _THREAD_STARTS = {"_bootstrap", "_bootstrap_inner", "run"}
 
 
+def wants_all(environment: Mapping[str, str]) -> bool:
+    """Tell whether stacks are to be shown with all frames."""
+    return environment.get(FULL_TRACEBACK, "0") not in {"", "0"}
+
+
 def is_own(file: str, function: str) -> bool:
     """Tell whether a frame of this function in this file is ours, or one of those that carry us."""
     if file.startswith(_OWN) or _SERVANTS.search(file.replace("\\", "/")):
@@ -52,7 +57,8 @@ def find_place(stack: str) -> str | None:
     `json` refuses, at the line that called it. Of a user whose code is installed as a library, the newest place there.
     """
     found = [frame for frame in _FRAME.findall(stack) if not is_own(frame[0], frame[2])]
-    frames = [frame for frame in found if is_of_user(frame[0])] or found
+    frames = [frame for frame in found if is_of_user(frame[0])]
+    frames = frames or [frame for frame in found if "-packages/" in frame[0].replace("\\", "/")]
     if not frames:
         return None
     file, line, function = frames[0 if _NEWEST_FIRST in stack else -1]

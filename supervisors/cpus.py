@@ -25,7 +25,7 @@ def usable_cpus() -> int:
     says), or fewer where a control group of Linux, version 2 or 1, allows it less time than they have: a container
     with `--cpus=1.5` has 2 on a machine of 64. Meant for `workers=`, and read anew at each call.
     """
-    count = _runnable_cpus()
+    count = runnable_cpus()
     quota = read_quota()
     return count if quota is None else max(1, min(count, math.ceil(quota)))
 
@@ -94,7 +94,8 @@ def _threads() -> list[int]:
         return [0]
 
 
-def _runnable_cpus() -> int:
+def runnable_cpus() -> int:
+    """Give how many processors this program may run on, whatever time it gets on them."""
     if sys.version_info >= (3, 13):
         return os.process_cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):

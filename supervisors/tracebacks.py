@@ -1,7 +1,7 @@
 """Exceptions as text: what one is called, what it says, what led to it, and where it was raised. Pure.
 
 Owns the walk through causes, contexts and members of groups, and every size at which a text is cut. Never
-raises, whatever a class has made of itself; never changes an exception.
+raises, whatever a class has made of itself; never changes an exception but where it is asked to.
 
 Theory of operation. An exception's own fields (`__cause__`, `__traceback__`, the members of a group) are read
 by the descriptors of the built-in class, past whatever its class put over them. Code of its class runs for
@@ -44,6 +44,7 @@ _CUT = " [cut]"
 
 _get_cause = vars(BaseException)["__cause__"].__get__
 _get_context = vars(BaseException)["__context__"].__get__
+_set_context = vars(BaseException)["__context__"].__set__
 _is_context_suppressed = vars(BaseException)["__suppress_context__"].__get__
 _get_traceback = vars(BaseException)["__traceback__"].__get__
 _get_members = vars(BaseExceptionGroup)["exceptions"].__get__
@@ -158,6 +159,19 @@ def traceback_of(error: BaseException) -> TracebackType | None:
     """Give where `error` was raised, past what its class puts over that field."""
     trace: TracebackType | None = _get_traceback(error)
     return trace
+
+
+def forget_context(error: BaseException, context: BaseException) -> None:
+    """Take out of the contexts of `error` one in whose handling all of it was raised, as if that had not been."""
+    outer: BaseException | None = error
+    for _ in range(WALK_LIMIT):
+        if outer is None:
+            return
+        inner = _get_context(outer)
+        if inner is context:
+            _set_context(outer, None)
+            return
+        outer = inner
 
 
 def text_of(value: object, limit: int = TEXT_LIMIT) -> str:

@@ -15,6 +15,7 @@ Covers README.md, CONTRIBUTING.md and every page under docs/:
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import re
 import shlex
@@ -117,6 +118,7 @@ def _typed() -> list[str]:
     return sorted({found["words"].strip() for line in lines for found in _TYPED.finditer(line)})
 
 
+@functools.cache
 def _subparsers() -> dict[str, argparse.ArgumentParser]:
     """Give the parser of each command."""
     names = [name for adding in ADDINGS for name in adding.told]
@@ -191,10 +193,8 @@ def test_a_file_to_be_saved_is_known_by_the_paragraph_above_it() -> None:
 
 def test_a_page_is_followed_until_a_command_fails_and_what_it_shows_has_to_be_printed(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    text = (
-        "Save this as `a.py`:\n\n```python\nprint(6 * 7)\n```\n\n```console\n$ python3 a.py & \n$ wait\n...\n{}\n```\n"
-    )
-    page.write_text(text.format("42"))
+    text = "Save this as `a.py`:\n\n```python\nn = 42\n```\n\n```console\n$ cat a.py & \n$ wait\n...\n{}\n```\n"
+    page.write_text(text.format("n = 42"))
     assert follow(page, tmp_path) == []
-    page.write_text(text.format("43\n$ exit 3\n$ echo 43"))
-    assert follow(page, tmp_path) == ["it ended with status 3", "this was not printed: 43"]
+    page.write_text(text.format("n = 43\n$ exit 3\n$ echo n = 43"))
+    assert follow(page, tmp_path) == ["it ended with status 3", "this was not printed: n = 43"]

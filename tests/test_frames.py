@@ -9,7 +9,7 @@ import pytest
 
 import routilux
 import supervisors
-from routilux.frames import LEFT_OUT, find_place, is_of_user, is_own, leave_out_own
+from routilux.frames import LEFT_OUT, find_place, is_of_user, is_own, leave_out_own, wants_all
 
 OURS = Path(routilux.__file__).parent
 OTHERS = Path(supervisors.__file__).parent
@@ -134,10 +134,11 @@ AS_LIBRARY = f"""\
         (FAULT, "mine.py:60 in slow"),
         (JSON, "mine.py:3 in handle"),
         (AS_LIBRARY, "flows.py:3 in handle"),
+        (f'  File "{LIBRARY}/importlib/__init__.py", line 126, in import_module', None),
         (ALL_OURS, None),
         ("killed", None),
     ],
-    ids=["raised", "chained", "fault", "library", "installed", "all ours", "none"],
+    ids=["raised", "chained", "fault", "library", "installed", "standard", "all ours", "none"],
 )
 def test_the_place_of_a_failure_is_the_users_line_and_not_where_it_was_found(stack: str, place: str | None) -> None:
     assert find_place(stack) == place
@@ -160,3 +161,10 @@ def test_the_place_of_a_failure_is_the_users_line_and_not_where_it_was_found(sta
 )
 def test_whose_a_frame_is_goes_by_its_file(file: str, function: str, whose: str) -> None:
     assert whose == ("ours" if is_own(file, function) else "the user's" if is_of_user(file) else "a library's")
+
+
+def test_all_frames_are_wanted_where_the_variable_says_something() -> None:
+    told = [
+        wants_all(given) for given in ({}, *({"ROUTILUX_FULL_TRACEBACK": value} for value in ("", "0", "1", "yes")))
+    ]
+    assert told == [False, False, False, True, True]

@@ -23,13 +23,13 @@ _SHOW_CURSOR = "\x1b[?25h"
 
 
 def tell_first(job: Job) -> str:
-    """Say what the first one does, and what further ones will do."""
+    """Say what the first one does, and in a second line what further ones will do."""
     id_ = printable(job.id)
     if job.store is None:
-        then = "once more ends it at once, a third time kills this program"
-        return f"cancelling job {id_}: what is in hand is given a moment to end ({then})"
+        then = "once more ends it at once; a third time kills this program"
+        return f"cancelling job {id_}: what is in hand is given a moment to end\n  {then}"
     then = "once more puts it back at once, to be run again; a third time kills this program"
-    return f"pausing job {id_}: what is in hand is given a moment to end ({then})"
+    return f"pausing job {id_}: what is in hand is given a moment to end\n  {then}"
 
 
 def tell_second(job: Job) -> str:

@@ -1,4 +1,4 @@
-"""`routilux`: run, check and draw flows from the command line, and look after jobs that are kept.
+"""`routilux`: run, check and draw flows from the command line, and look after jobs that run or are kept.
 
 Owns the list of commands, and the end of each: its exit status, and what is told of an error. Loads the module of the
 command that is given alone.
@@ -10,7 +10,9 @@ Exit status: 0 the job completed, 1 it failed or could not be started, 2 usage, 
 from __future__ import annotations
 
 import importlib
+import os
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -18,6 +20,7 @@ from routilux.cli.errors import INTERRUPTED, CommandError, UsageError
 from routilux.cli.output import open_missing_streams
 from routilux.cli.parsing import CommandParser, Commands
 from routilux.errors import RoutiluxError
+from routilux.frames import wants_all
 from routilux.hints import describe_names
 from routilux.version import VERSION
 from supervisors.text import printable
@@ -33,6 +36,8 @@ EXAMPLES = """examples:
   routilux jobs --store jobs
   routilux show nightly --store jobs --history --routine parse
   routilux report nightly --store jobs -o nightly.html
+
+  routilux top; routilux ps; routilux tap parse -n 20    (while a job runs, with a store or without)
 
 exit status:
   0 the job completed, 1 it failed or could not be started, 2 usage, 3 it is paused, 4 it was cancelled, 130 interrupted
@@ -58,7 +63,7 @@ ADDINGS = (
     Adding(
         "routilux.cli.kept:add_kept",
         {
-            "jobs": "list the jobs of a store",
+            "jobs": "list the jobs that run, or those of a store",
             "show": "show what is kept of a job",
             "resume": "go on with a job",
             "pause": "pause a job that runs in another terminal",
@@ -70,10 +75,23 @@ ADDINGS = (
         },
     ),
     Adding(
+        "routilux.cli.ps:add_ps",
+        {"ps": "show how each routine of a job does that runs", "top": "show that again and again, while jobs run"},
+    ),
+    Adding("routilux.cli.stack:add_stack", {"stack": "show where the handlers of a job are in their code"}),
+    Adding("routilux.cli.tap:add_tap", {"tap": "show what passes a routine, as it passes"}),
+    Adding("routilux.cli.logs:add_logs", {"logs": "show what a job has logged and its workers have printed"}),
+    Adding(
+        "routilux.cli.letters:add_letters",
+        {"retry": "try messages again that were given up", "skip": "let messages go that were given up"},
+    ),
+    Adding(
         "routilux.cli.report:add_report", {"report": "write a page about a job: numbers, picture, timeline, errors"}
     ),
     Adding("routilux.cli.trace:add_trace", {"trace": "write a job's history as a trace for viewers of such"}),
+    Adding("routilux.cli.clean:add_clean", {"clean": "remove jobs that are over"}),
     Adding("routilux.cli.replay:add_replay", {"replay": "run one recorded message once more, here"}),
+    Adding("routilux.cli.info:add_info", {"info": "tell versions, limits and settings, for a report of a fault"}),
 )
 """All commands, in the order in which the help tells them."""
 
@@ -93,6 +111,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = make_parser(_command_of(words)).parse_args(words)
         status: int = options.command(options)
     except RoutiluxError as error:
+        if wants_all(os.environ):
+            traceback.print_exception(error)
         told = _refuse(error)
         lines = str(told).splitlines() or [type(error).__name__]
         print("routilux: " + "\n".join(map(printable, lines)), file=sys.stderr)
@@ -113,7 +133,7 @@ def make_parser(command: str | None) -> CommandParser:
     """
     parser = CommandParser(
         prog="routilux",
-        description="Run, check and draw flows; look after jobs that are kept.",
+        description="Run, check and draw flows; look after jobs that run or are kept.",
         epilog=EXAMPLES,
     )
     parser.add_argument("--version", action="version", version=f"routilux {VERSION}")

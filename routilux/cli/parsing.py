@@ -45,7 +45,7 @@ class CommandParser(argparse.ArgumentParser):
 
     Args:
         args: as for `argparse.ArgumentParser`.
-        examples: lines of a shell that show how it is used.
+        examples: lines of a shell that show how it is used; what is said of one follows two spaces, in parentheses.
         named: as for `argparse.ArgumentParser`.
     """
 

@@ -50,12 +50,19 @@ def load_flow(target: str) -> Flow:
     if named is not None:
         return _read_flow_file(*named)
     where, separator, attribute = target.rpartition(":")
+    if target.endswith(".py") and Path(target).is_file():
+        known = describe_names(None, _flow_names(_import_file(target)), "its flows are", "it has no flows")
+        raise UsageError(f"say which flow of {target!r} is meant, as in {target}:flow; {known}")
     if not separator or not where or not attribute:
         raise UsageError(f"expected MODULE:FLOW, path/file.py:flow or a flow file, got {target!r}")
     module = _import_file(where) if where.endswith(".py") else _import_module(where)
     found = _find(module, attribute)
     if callable(found) and not isinstance(found, Flow):
         found = _call(found, target)
+        if found is None:
+            raise UsageError(
+                f"{target} was called, and gave nothing: a function that makes a Flow ends with 'return flow'"
+            )
     if not isinstance(found, Flow):
         raise UsageError(f"{target} is no Flow but of type {type(found).__name__}")
     return found

@@ -15,6 +15,7 @@ import socket
 import stat
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from routilux.control.errors import UnsafeControlError
@@ -25,6 +26,8 @@ LEFT_OVER_SECONDS = 60.0
 """Age from which a socket that never got its name was left by a program that was killed (arbitrary)."""
 
 _ENDING = ".sock"
+_LONGEST = f".4194304-{'0' * 12}{_ENDING}"
+"""A socket's name, as long as one can be."""
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -42,6 +45,18 @@ def new_path() -> Path:
             _make(folder)
             return path
     raise OSError(f"the paths of {', '.join(map(str, _folders()))} are too long for a socket's")
+
+
+def find_folder() -> Path:
+    """Give the folder that sockets are made in, which need not be there yet.
+
+    Raises:
+        UnsafeControlError: it is there, and is another user's, or others may enter it.
+    """
+    folder = next(found for found in _folders() if len(os.fsencode(found / _LONGEST)) < MAX_PATH_BYTES)
+    with contextlib.suppress(FileNotFoundError):
+        _check_folder(folder)
+    return folder
 
 
 def bind(path: Path) -> socket.socket:
@@ -62,16 +77,29 @@ def bind(path: Path) -> socket.socket:
     return listener
 
 
+def list_sockets() -> list[Path]:
+    """Give the sockets in the folders of this user, sorted; there may be nobody behind one."""
+    found: dict[Path, None] = {}
+    for folder in _folders():
+        with contextlib.suppress(OSError):  # there is none, or it is another's
+            _check_own(folder.lstat(), folder)
+            found.update(dict.fromkeys(sorted(entry for entry in folder.iterdir() if _has_name(entry))))
+    return list(found)
+
+
 def sweep(folder: Path) -> None:
     """Remove the sockets behind which nobody is any more."""
-    own = f"{os.getpid()}-"
-    for entry in folder.iterdir():
-        if not entry.name.endswith(_ENDING) or entry.name.lstrip(".").startswith(own):
-            continue
+    for entry in _left_in(folder):
         with contextlib.suppress(OSError):
-            is_left = _is_old(entry) if entry.name.startswith(".") else _is_dead(entry)
-            if is_left:
-                entry.unlink()
+            entry.unlink()
+
+
+def find_left() -> Iterator[Path]:
+    """Give the sockets in the folders of this user behind which nobody is any more."""
+    for folder in dict.fromkeys(_folders()):
+        with contextlib.suppress(OSError):  # there is none, or it is another's
+            _check_own(folder.lstat(), folder)
+            yield from _left_in(folder)
 
 
 def check_socket(path: Path) -> None:
@@ -98,6 +126,10 @@ def _folders() -> list[Path]:
 def _make(folder: Path) -> None:
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)
+    _check_folder(folder)
+
+
+def _check_folder(folder: Path) -> None:
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode):
         raise UnsafeControlError(f"{str(folder)!r} is no folder, or a link")
@@ -109,6 +141,20 @@ def _check_own(found: os.stat_result, path: Path) -> None:
         raise UnsafeControlError(f"{str(path)!r} belongs to user {found.st_uid}, not to {os.geteuid()}")
     if found.st_mode & _OTHERS:
         raise UnsafeControlError(f"{str(path)!r} is open to others (mode {stat.S_IMODE(found.st_mode):04o})")
+
+
+def _has_name(entry: Path) -> bool:
+    return entry.name.endswith(_ENDING) and not entry.name.startswith(".")
+
+
+def _left_in(folder: Path) -> Iterator[Path]:
+    own = f"{os.getpid()}-"
+    for entry in folder.iterdir():
+        if not entry.name.endswith(_ENDING) or entry.name.lstrip(".").startswith(own):
+            continue
+        with contextlib.suppress(OSError):  # it went meanwhile
+            if _is_old(entry) if entry.name.startswith(".") else _is_dead(entry):
+                yield entry
 
 
 def _is_old(entry: Path) -> bool:

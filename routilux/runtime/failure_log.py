@@ -12,7 +12,7 @@ import logging
 import os
 import threading
 
-from routilux.frames import FULL_TRACEBACK
+from routilux.frames import wants_all
 from routilux.merging import GivenUp
 from routilux.routing import Plan
 from routilux.runtime import reports
@@ -49,7 +49,7 @@ class FailureLog:
         if left_out is not None:
             line = reports.tell_failure(failure, outcome, self._plan, policy, left_out)
             if is_grave:
-                stack = reports.tell_stack(failure.reason, in_full=wants_full_tracebacks())
+                stack = reports.tell_stack(failure.reason, in_full=wants_all(os.environ))
                 line = f"{line}\n{stack}" if stack else line
             self._write(logging.ERROR if is_grave else logging.WARNING, line, failure.reason, routine_id)
 
@@ -91,11 +91,6 @@ class FailureLog:
         origin = self._origin(routine_id)
         _log.log(level, "%s", line, extra=origin)
         _log.debug("%s", _Full(reason), extra=origin)
-
-
-def wants_full_tracebacks() -> bool:
-    """Tell whether the user wants stacks with our own frames in them."""
-    return os.environ.get(FULL_TRACEBACK, "0") not in {"", "0"}
 
 
 def tell_origin(plan: Plan, job_id: str, routine_id: str) -> dict[str, str]:

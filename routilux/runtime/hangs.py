@@ -5,11 +5,11 @@ Owns these words, for threads and processes alike. Never decides what follows.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 from routilux.accounts import Account
-from routilux.frames import leave_out_own
-from routilux.runtime.failure_log import wants_full_tracebacks
+from routilux.frames import leave_out_own, wants_all
 from supervisors.report import reporter
 from supervisors.text import printable
 
@@ -65,5 +65,5 @@ def warn_left_behind(account: Account, origin: Mapping[str, str], stack: str) ->
 
 
 def _printable_lines(stack: str) -> str:
-    shown = stack if wants_full_tracebacks() else leave_out_own(stack) or stack
+    shown = stack if wants_all(os.environ) else leave_out_own(stack) or stack
     return "\n".join(map(printable, shown.splitlines()))

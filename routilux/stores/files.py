@@ -219,7 +219,7 @@ class FileStore:
     def leased(self, lease: Lease, what: str) -> Iterator[Folder]:
         """Give the job's folder, for one thread at a time and only while the lease is in force."""
         held = self._own(lease)
-        with held.lock, writing(what), self._open_leased(held) as folder:
+        with held.lock, writing(f"{what} in {self}"), self._open_leased(held) as folder:
             current, claim = _read_generation(folder), held.claim
             is_ours = claim is not None and not claim.is_copied and claim.is_of(folder.find(LOCK))
             if not is_ours or current != held.generation:

@@ -174,10 +174,10 @@ class BatchExecution(TurnExecution):
                         data = plain if plain.__class__ is dict else decode(data)
                     try:
                         returned = call(data)
-                    except KeyError:
+                    except KeyError as missing:
                         if route.has_all(data):
                             raise
-                        returned = self._call_handler()  # `bind` finds out which did not come
+                        returned = self._call_after(missing)  # `bind` finds out which did not come
                 if not mark[0]:
                     return Ran.COPIED
                 if self._is_marked or returned is not None:

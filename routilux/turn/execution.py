@@ -45,6 +45,7 @@ from routilux.turn.uniting import rename
 from routilux.turn.values import ValueCodec
 from supervisors.errors import ValueDecodingError
 from supervisors.places.base import Port
+from supervisors.tracebacks import forget_context
 from supervisors.wire.values import PLAIN_TAG, encode_parameters
 
 
@@ -268,10 +269,10 @@ class TurnExecution:
                     else:
                         try:
                             returned = route.call(data)
-                        except KeyError:
+                        except KeyError as missing:
                             if route.has_all(data):
                                 raise
-                            returned = self._call_handler()  # `bind` finds out which did not come
+                            returned = self._call_after(missing)  # `bind` finds out which did not come
                     if returned is not None and isinstance(returned, RUNNABLE):
                         steps = self._steps = Steps(self._checked(returned))
                 is_over = steps is None or self._advance_steps(steps)
@@ -354,6 +355,14 @@ class TurnExecution:
         except SlotArgumentError as error:
             raise error.located(slot=route.slot, routine_id=self.routine_id) from None
         return route.handler(*args, **kwargs)
+
+    def _call_after(self, missing: KeyError) -> Any:
+        """As `_call_handler`, where the short cut met an error, which is no part of what a handler raises."""
+        try:
+            return self._call_handler()
+        except BaseException as error:
+            forget_context(error, missing)
+            raise
 
     def _decode(self, payload: Any) -> dict[str, Any]:
         try:

@@ -73,8 +73,8 @@ def test_twice_puts_back_what_is_in_hand_and_leaves_a_kept_job_paused(folder: Pa
         begin(terminal, "process --store jobs --job-id nightly")
         terminal.type(CTRL_C)
         terminal.await_text(
-            "pausing job nightly: what is in hand is given a moment to end (once more puts it back at once, to be run "
-            "again; a third time kills this program)\r\n"
+            "pausing job nightly: what is in hand is given a moment to end\r\n  once more puts it back at once, to "
+            "be run again; a third time kills this program\r\n"
         )
         terminal.type(CTRL_C)
         terminal.await_text("putting back what is in hand, to be run again now (once more kills this program)\r\n")
@@ -90,7 +90,7 @@ def test_twice_cancels_a_job_that_is_not_kept(folder: Path) -> None:
         begin(terminal, "process")
         terminal.type(CTRL_C)
         terminal.await_text("cancelling job ")
-        terminal.await_text("(once more ends it at once, a third time kills this program)\r\n")
+        terminal.await_text("\r\n  once more ends it at once; a third time kills this program\r\n")
         terminal.type(CTRL_C)
         terminal.await_text("ending what is in hand now (once more kills this program)\r\n")
         terminal.await_text("routilux: interrupted\r\n")

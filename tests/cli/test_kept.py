@@ -236,7 +236,11 @@ def test_a_job_is_shown_without_its_code(capsys: pytest.CaptureFixture[str], flo
     assert out.startswith("job a of flow sums: paused\n")
     assert re.search(r"^sum +\w+ +1 +0 +1", out, re.MULTILINE)
     assert re.search(r"^paused [-0-9]+ [:0-9]+, checkpoint 1-2: lunch, with {'at': \(1, 2\)}$", out, re.MULTILINE)
-    assert re.search(r"^  sum: message [0-9a-f]{8}, tried 1 x: raised ValueError: unlucky", out, re.MULTILINE)
+    assert re.search(
+        r"^  sum: message [0-9a-f]{8}, tried 1 x: raised ValueError: unlucky \(at [a-z_]+\.py:\d+ in \w+\)$",
+        out,
+        re.MULTILINE,
+    )
     assert "kflows" not in sys.modules
 
 

@@ -109,8 +109,8 @@ def test_ctrl_c_cancels_the_job_and_goes_on() -> None:
         watch(job, stream=stream, interval=0.01, headline=headline)
     assert job.is_over
     assert stream.getvalue() == (
-        f"cancelling job {job.id}: what is in hand is given a moment to end (once more ends it at once, a third time "
-        "kills this program)\n"
+        f"cancelling job {job.id}: what is in hand is given a moment to end\n  once more ends it at once; a third time "
+        "kills this program\n"
     )
     assert job.status == "cancelled"
     assert job.state.error == "interrupted"

@@ -382,3 +382,15 @@ def test_numbers_of_a_routine_are_told_apart_from_the_figures() -> None:
     told = json.loads(to_json(flow.execute("it")))["routines"]["it"]
     assert told["stats"] == {"status": 1, "state": 1, "rows": 1}
     assert (told["status"], told["state"], told["handled"]) == ("completed", {}, 1)
+
+
+def test_an_error_of_a_command_comes_with_its_stack_where_that_is_wanted(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, flows: Path
+) -> None:
+    flows.with_name("mbroken.py").write_text("1 / 0\n")
+    monkeypatch.setenv("ROUTILUX_FULL_TRACEBACK", "1")
+    status, _out, err = told(capsys, "run", "mbroken.py:flow")
+    assert status == 1
+    assert err.startswith("Traceback (most recent call last):\n")
+    assert "ZeroDivisionError: division by zero\n\nThe above" in err
+    assert "\nroutilux: importing 'mbroken' raised ZeroDivisionError: division by zero" in err

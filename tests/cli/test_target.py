@@ -31,6 +31,9 @@ def fail():
 def leave():
     raise SystemExit(3)
 
+def forget():
+    Flow("forgotten")
+
 class Box:
     inner = Flow("inner")
 
@@ -106,6 +109,9 @@ def test_what_is_not_there_is_told_with_what_is() -> None:
     assert refusal("nowhere:flow").startswith("there is no module 'nowhere' in ")
     assert refusal("tflows.inner:flow").startswith("there is no module 'tflows.inner'")
     assert refusal("other.py:flow") == "there is no file 'other.py'"
+    assert refusal("tflows.py") == (
+        "say which flow of 'tflows.py' is meant, as in tflows.py:flow; its flows are 'flow', 'make'"
+    )
 
 
 @pytest.mark.usefixtures("folder")
@@ -166,6 +172,9 @@ def test_what_is_no_flow_is_told() -> None:
     assert refusal("tflows:number") == "tflows:number is no Flow but of type int"
     assert refusal("tflows:Box") == "tflows:Box is no Flow but of type Box"
     assert "cannot be called without arguments" in refusal("tflows:make_of")
+    assert refusal("tflows:forget") == (
+        "tflows:forget was called, and gave nothing: a function that makes a Flow ends with 'return flow'"
+    )
 
 
 @pytest.mark.usefixtures("folder")

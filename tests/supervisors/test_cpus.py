@@ -59,7 +59,7 @@ def test_a_system_without_groups_has_no_quota(tmp_path: Path) -> None:
 
 
 def test_a_quota_is_rounded_up_and_never_more_than_there_are_nor_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("supervisors.cpus._runnable_cpus", lambda: 4)
+    monkeypatch.setattr("supervisors.cpus.runnable_cpus", lambda: 4)
     for quota, expected in ((None, 4), (1.5, 2), (0.1, 1), (3.0, 3), (64.0, 4)):
         monkeypatch.setattr("supervisors.cpus.read_quota", lambda quota=quota: quota)
         assert usable_cpus() == expected

@@ -18,6 +18,7 @@ from supervisors.tracebacks import (
     TEXT_LIMIT,
     TRACEBACK_LIMIT,
     WALK_LIMIT,
+    forget_context,
 )
 
 
@@ -423,3 +424,15 @@ def test_a_loader_that_raises_costs_the_source_lines_only() -> None:
 
     assert 'File "/nowhere/loaded.py", line 2, in call\n' in text
     assert text.endswith("ZeroDivisionError: integer division or modulo by zero\n")
+
+
+def test_a_context_is_taken_out_however_deep_it_is_and_others_stay() -> None:
+    outside, inner, outer = KeyError("n"), LookupError("in"), ValueError("out")
+    outer.__context__, inner.__context__ = inner, outside
+    forget_context(outer, ZeroDivisionError())
+    assert inner.__context__ is outside
+    forget_context(outer, outside)
+    assert (outer.__context__, inner.__context__) == (inner, None)
+    inner.__context__ = outer  # a ring has no end
+    forget_context(outer, outside)
+    assert inner.__context__ is outer

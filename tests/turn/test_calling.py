@@ -6,6 +6,7 @@ import pytest
 
 from routilux import ErrorHandler, Flow, Routine
 from routilux.turn.calling import call_by_position
+from supervisors.reasons import Raised
 
 NAMES = ("a", "b", "c", "d", "e")
 
@@ -64,3 +65,32 @@ def test_a_key_error_of_the_handler_is_its_failure_and_calls_it_no_second_time(c
     assert looks.seen == list(range(count))
     assert (state.status, state.routine_states["looks"]["failed"]) == ("completed", len(range(0, count, 3)))
     assert "KeyError" in state.routine_states["looks"]["error"]
+
+
+class Defaults(Routine):
+    """Fails in all that it does, with a parameter that nobody sends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("input", handler=self.handle)
+
+    def handle(self, n: int, other: int = 7) -> None:
+        try:
+            {}[n]
+        except KeyError:
+            raise ValueError(other)  # noqa: B904  its context is what is looked at
+
+
+@pytest.mark.parametrize("count", [1, 10])
+def test_what_the_short_way_meets_is_no_part_of_what_the_handler_raises(count: int) -> None:
+    flow = Flow("defaults")
+    flow.add_routine(Source(), "source")
+    flow.add_routine(Defaults(), "defaults", error_handler=ErrorHandler("continue"))
+    flow.connect("source", "item", "defaults", "input")
+
+    state = flow.execute("source", {"count": count})
+
+    assert len(state.dead_letters) == count
+    for n, letter in enumerate(state.dead_letters):
+        assert isinstance(letter.reason, Raised)
+        assert letter.reason.error.chain == (f"KeyError: {n}",)

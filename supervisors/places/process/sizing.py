@@ -10,9 +10,11 @@ _SHARE = 4
 """One part of so many of the memory is for sharing, if nobody says how much (arbitrary: a tmpfs gets a half)."""
 
 
-def default_limit(
-    root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup"), total: int | None = None
-) -> int:
+_GROUPS = Path("/sys/fs/cgroup")
+_OWN_GROUPS = Path("/proc/self/cgroup")
+
+
+def default_limit(root: Path = _GROUPS, own: Path = _OWN_GROUPS, total: int | None = None) -> int:
     """Give how much shared memory a pool may have: a quarter of what this program may.
 
     Args:
@@ -20,7 +22,19 @@ def default_limit(
         own: what tells which one this is.
         total: the machine's memory; None to look.
     """
-    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if total is None else total]
+    total = machine_bytes() if total is None else total
+    bound = read_memory_bound(root, own)
+    return (total if bound is None else min(total, bound)) // _SHARE
+
+
+def machine_bytes() -> int:
+    """Give how much memory the machine has."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def read_memory_bound(root: Path = _GROUPS, own: Path = _OWN_GROUPS) -> int | None:
+    """Give how much memory control groups allow this program; None for no limit. Arguments as for `default_limit`."""
+    limits: list[int] = []
     with contextlib.suppress(OSError):  # no control groups
         for line in own.read_text().splitlines():
             _number, controllers, path = line.split(":", 2)
@@ -32,7 +46,7 @@ def default_limit(
                 folder /= part
                 with contextlib.suppress(OSError, ValueError):  # not bounded here
                     limits.append(int((folder / name).read_text()))
-    return min(limits) // _SHARE
+    return min(limits, default=None)
 
 
 def resident_shared_bytes(pid: int) -> int:

@@ -1,0 +1,171 @@
+"""`routilux clean`: whole jobs that are over go, and no other one unless it is asked for."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+
+from routilux import Flow, Routine
+from routilux.cli.clean import age
+from routilux.cli.main import main
+from routilux.control import folder
+from routilux.keeping.removing import Found, find_jobs, is_removable, remove_job
+from routilux.stores import FileStore, this_process
+
+
+class Count(Routine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("trigger", handler=self.count)
+
+    def count(self, upto: int) -> None:
+        if upto < 0:
+            raise ValueError("below zero")
+        self.state["upto"] = upto
+
+
+def make_flow() -> Flow:
+    flow = Flow("counting")
+    flow.add_routine(Count(), "count")
+    return flow
+
+
+@pytest.fixture(autouse=True)
+def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FileStore:
+    """A store with one job of each kind, and no sockets of others."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setattr(folder, "_folders", lambda: [tmp_path / "routilux"])
+    store, flow = FileStore("jobs"), make_flow()
+    flow.execute("count", {"upto": 1}, store=store, job_id="done")
+    flow.execute("count", {"upto": -1}, store=store, job_id="failed")
+    for job_id in ("paused", "cancelled"):
+        job = flow.start(store=store, job_id=job_id, keep_open=True)
+        job.pause()
+        if job_id == "paused":
+            job.leave()
+        else:
+            job.cancel()
+            job.wait()
+    store.acquire("empty", this_process(), create=True).release()
+    return store
+
+
+def told(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    capsys.readouterr()
+    status = main(["clean", "--store", "jobs", *words])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def names(out: str) -> list[str]:
+    return [line.split()[0] for line in out.splitlines()[1:]]
+
+
+def test_jobs_that_are_over_go_and_all_others_stay(capsys: pytest.CaptureFixture[str], jobs: FileStore) -> None:
+    status, out, err = told(capsys)
+    assert status == 0
+    assert names(out) == ["cancelled", "done"]
+    assert jobs.jobs() == ["empty", "failed", "paused"]
+    assert err.startswith("removed: 2 jobs (")
+    assert err.endswith(
+        "left: 1 failed (--status failed removes such), 1 paused (--status paused removes such), "
+        "1 not-begun (--status not-begun removes such)\n"
+    )
+    assert told(capsys)[1:] == ("", "removed: 0 jobs (0 B)\n" + err.split("\n", 1)[1])
+
+
+def test_a_dry_run_tells_the_same_and_removes_nothing(capsys: pytest.CaptureFixture[str], jobs: FileStore) -> None:
+    before = jobs.jobs()
+    status, out, err = told(capsys, "--dry-run")
+    assert (status, names(out), jobs.jobs()) == (0, ["cancelled", "done"], before)
+    assert err.startswith("would be removed: 2 jobs (")
+
+
+def test_what_is_asked_for_goes_instead(capsys: pytest.CaptureFixture[str], jobs: FileStore) -> None:
+    assert told(capsys, "--status", "failed", "--status", "not-begun")[0] == 0
+    assert jobs.jobs() == ["cancelled", "done", "paused"]
+
+
+def test_what_was_kept_lately_stays(capsys: pytest.CaptureFixture[str], jobs: FileStore) -> None:
+    status, out, err = told(capsys, "--older", "30d", "--status", "completed", "--status", "not-begun")
+    assert (status, out) == (0, "")
+    assert "1 completed (too new, or gone on with)" in err
+    assert len(jobs.jobs()) == 5
+    (done,) = [found for found in find_jobs(jobs) if found.job_id == "done"]
+    assert done.kept_at is not None
+    assert [is_removable(done, ["completed"], done.kept_at + later) for later in (-1.0, 1.0)] == [False, True]
+
+
+def test_a_job_that_runs_is_never_removed(capsys: pytest.CaptureFixture[str], jobs: FileStore) -> None:
+    with make_flow().start(store=jobs, job_id="live", keep_open=True) as job:
+        status, _, err = told(capsys, "--status", "lost", "--status", "paused")
+        assert (status, "1 running (never removed)" in err) == (0, True)
+        assert "live" in jobs.jobs()
+        # Nor if it was chosen before somebody began to run it.
+        assert not remove_job(jobs, Found("live", "lost", 1, 0.0), ["lost"], float("inf"))
+        job.close_entry()
+
+
+def test_a_job_that_somebody_has_gone_on_with_since_it_was_chosen_stays(jobs: FileStore) -> None:
+    (paused,) = [found for found in find_jobs(jobs) if found.status == "paused"]
+    with Flow.resume(jobs, "paused", flow=make_flow()) as job:
+        job.close_entry()
+    assert not remove_job(jobs, paused, ["paused"], float("inf"))
+    assert "paused" in jobs.jobs()
+    assert not remove_job(jobs, paused._replace(job_id="gone"), ["paused"], float("inf"))
+
+
+def test_a_job_that_was_lost_with_its_program_goes_only_if_it_is_asked_for(
+    capsys: pytest.CaptureFixture[str], jobs: FileStore
+) -> None:
+    with make_flow().start(store=jobs, job_id="live", keep_open=True) as job:
+        job.checkpoint()
+        shutil.copytree("jobs", "left")  # as a kill leaves it: nobody holds its lock
+        job.close_entry()
+    left = FileStore("left")
+    told(capsys, "--store", "left")
+    assert "live" in left.jobs()
+    status, out, _ = told(capsys, "--store", "left", "--status", "lost")
+    assert (status, names(out), "live" in left.jobs()) == (0, ["live"], False)
+
+
+def test_sockets_of_killed_programs_are_removed(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, jobs: FileStore
+) -> None:
+    place = tmp_path / "routilux"
+    place.mkdir(mode=0o700, exist_ok=True)
+    dead, alive = place / "1-dead.sock", place / "2-alive.sock"
+    with socket.socket(socket.AF_UNIX) as one, socket.socket(socket.AF_UNIX) as other:
+        one.bind(str(dead))
+        other.bind(str(alive))
+        other.listen()
+        one.close()
+        assert "and 1 socket of killed programs" in told(capsys, "--dry-run")[2]
+        assert dead.exists()
+        assert "and 1 socket of killed programs" in told(capsys)[2]
+        assert (dead.exists(), alive.exists()) == (False, True)
+
+
+def test_the_same_is_had_as_json(capsys: pytest.CaptureFixture[str], jobs: FileStore) -> None:
+    found = json.loads(told(capsys, "--json")[1])
+    assert [(job["job_id"], job["status"]) for job in found] == [("cancelled", "cancelled"), ("done", "completed")]
+    assert all(job["size_bytes"] > 0 and job["kept_at"] > 0 for job in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90m", 5400.0), ("1.5h", 5400.0), ("30d", 2592000.0), ("4w", 2419200.0)]
+)
+def test_ages_are_read_with_their_unit(text: str, seconds: float) -> None:
+    assert age(text) == seconds
+
+
+@pytest.mark.parametrize("words", [("--older", "30"), ("--older", "d"), ("--status", "running"), ("--status", "done")])
+def test_what_is_no_age_or_status_is_usage(capsys: pytest.CaptureFixture[str], words: tuple[str, str]) -> None:
+    status, _, err = told(capsys, *words)
+    assert status == 2
+    assert "expected an age such as" in err or "invalid choice" in err
