@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
 from routilux.blocks import Block
 from routilux.dead_letters import DeadLetters
-from routilux.ids import key_of_text
+from routilux.ids import key_of_text, to_id
 from routilux.merge_buffers import Lane, MergeBuffer, make_buffers
-from routilux.messages import Message, Payload, count_parts
+from routilux.messages import Message, count_parts
 from routilux.routing import Edge, OutputPlan, RoutinePlan
 from routilux.tracking.meters import Spent
 from routilux.turn.state import is_reserved
@@ -37,12 +37,46 @@ class Tap:
         self.mailbox = Mailbox(capacity, lock)
         self.missed = 0
 
-    def offer_held(self, payload: Payload | None) -> bool:
-        """Keep `payload` if there is room; True if the reader is to be unparked."""
+    def offer_held(self, payload: Any) -> bool:
+        """Keep `payload`, unless it is None, if there is room; True if the reader is to be unparked."""
         if payload is None or self.mailbox.is_full:
             self.missed += 1
             return False
         return self.mailbox.append_held(payload)
+
+
+class Watch:
+    """A bounded copy of all that passes a routine: what it takes and what it emits, in the order of both.
+
+    Its reader finds messages, and pairs of the index of an event and what it was emitted with.
+
+    Args:
+        capacity: as for `Tap`.
+        lock: the job's lock.
+    """
+
+    def __init__(self, capacity: int, lock: Lock) -> None:
+        self.tap = Tap(capacity, lock)
+
+    def show_taken_held(self, messages: Iterable[Message], rung: list[Mailbox]) -> None:
+        """Copy messages that were taken; `rung` gets its mailbox if the reader is to be unparked."""
+        rung += [self.tap.mailbox for message in messages if self.tap.offer_held(message)]
+
+    def event(self, event: int) -> Tap:
+        """Give what copies the emissions of one event here."""
+        return _EventTap(event, self.tap)
+
+
+class _EventTap(Tap):
+    """Of one event, what goes to a tap that is for several."""
+
+    def __init__(self, event: int, tap: Tap) -> None:
+        self.mailbox = tap.mailbox
+        self._event = event
+        self._tap = tap
+
+    def offer_held(self, payload: Any) -> bool:
+        return self._tap.offer_held(None if payload is None else (self._event, payload))
 
 
 class Bell:
@@ -187,6 +221,7 @@ class Account:
         "takes_bytes",
         "taps",
         "versions",
+        "watches",
         "ways",
     )
 
@@ -211,6 +246,8 @@ class Account:
         self.versions = [0] * plan.options.states
         """How often each of these was changed."""
         self.taps: dict[int, list[Tap]] = {}
+        """Of each event that is tapped, those who do; empty while nobody does."""
+        self.watches: tuple[Watch, ...] = ()
         self.ways: tuple[tuple[Way, ...], ...] = ()
         """For each event, where its emissions go; set when all accounts are there."""
         self.is_apart: tuple[bool, ...] = ()
@@ -301,6 +338,25 @@ class Account:
             for at, message in enumerate(block.messages(), block.start):
                 self._in_hand[offset + at] = message
         return self._in_hand
+
+    def find_id(self, delivery: int) -> str:
+        """Give the id of a message in hand; "" for what is not. For those who hold the job's lock."""
+        message = self._in_hand.get(delivery)
+        if message is not None:
+            return message.id
+        for offset, block in self.blocks:
+            if block.start <= delivery - offset < block.stop:
+                return to_id(block.keys.to_list()[block.first_key + delivery - offset])
+        return ""
+
+    def find_only_id(self) -> str:
+        """Give the id of what is in hand, where that is one message alone, else ""; as `find_id`."""
+        if len(self._in_hand) == 1 and not self.blocks:
+            return next(iter(self._in_hand.values())).id
+        if not self._in_hand and len(self.blocks) == 1 and len(self.blocks[0][1]) == 1:
+            offset, block = self.blocks[0]
+            return self.find_id(offset + block.start)
+        return ""
 
     @property
     def entries_in_hand(self) -> Iterator[Message | Block]:

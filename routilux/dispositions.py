@@ -229,6 +229,36 @@ class Dispositions(Restoring):
             self._notify_facts()
         return len(letters)
 
+    def discard(self, letters: Iterable[DeadLetter], at: float) -> int | None:
+        """Let dead letters go for good: they are skipped ones from here on; from outside. Arguments as for `redeliver`.
+
+        Returns:
+            How many they are; None: the job is ending, and all are there still.
+
+        Raises:
+            NotADeadLetterError: one of them is none, or none any more; all are there still.
+        """
+        wanted = list(letters)  # kept until the lock is let go, with all that they carry
+        full = False
+        with self.outside:
+            if self._is_ending:
+                return None
+            for letter in wanted:
+                if not self._is_dead(letter):
+                    raise NotADeadLetterError(_describe(letter))
+            chosen = {id(letter.message): letter for letter in wanted}
+            for letter in chosen.values():
+                owner, message = self._owners[letter.routine_id], letter.message
+                owner.dead_letters.remove(letter)
+                owner.dead -= 1
+                owner.skipped += 1
+                self._dead[message.edge] -= 1
+                self._skipped[message.edge] += 1
+                full |= self._note(Fact("discarded", owner.index, message.edge, to_bytes(message.key), 0, at))
+        if full:
+            self._notify_facts()
+        return len(chosen)
+
     def bury_result(self, output: Output, message: Message, reason: Reason, at: float) -> None:
         """Make a result that was taken, and cannot be read, a dead letter of the routine that emitted it."""
         account = self._owners[output.plan.routine_id]

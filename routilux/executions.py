@@ -44,8 +44,8 @@ class ExecutionRecord(SerializableStruct, frozen=True):
         routine_id: where.
         kind: `start`, `emit`, `completed`, `error`, or what was decided after an error:
             `stop`, `continue`, `retry`, `skip`; `skipped` counts what a skipped routine passed over,
-            `redelivered` is a dead letter that was put back, `given_up` a message of several that were given up
-            together, `unjoined` one whose partner can never come.
+            `redelivered` is a dead letter that was put back, `discarded` one that was let go, `given_up` a message of
+            several that were given up together, `unjoined` one whose partner can never come.
         at: when, in seconds since the epoch.
         message_id: the message's id, empty where there is none.
         source: the connection it came by, such as `read.file -> parse.source`.

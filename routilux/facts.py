@@ -24,7 +24,7 @@ class Fact(msgspec.Struct, frozen=True, gc=False, array_like=True):
     It is kept as it is in history logs: a field that is added gets a default, at the end; none is renamed.
 
     Args:
-        kind: `committed`, `released`, `failed`, `skipped`, `redelivered`, or what was decided
+        kind: `committed`, `released`, `failed`, `skipped`, `redelivered`, `discarded`, or what was decided
             (`stop`, `continue`, ...).
         routine: index of the routine.
         edge: index of the connection the message came by; -1 where there is none.

@@ -70,6 +70,7 @@ class Flow(FlowGraph):
         *,
         shutdown: float = SHUTDOWN_SECONDS,
         shared_memory_limit: int | None = None,
+        takes_commands: bool | None = None,
         **keeping: Unpack[Keeping],
     ) -> JobState:
         """Run the flow and wait until everything is handled.
@@ -83,6 +84,9 @@ class Flow(FlowGraph):
             shutdown: seconds that turns in hand get if the job ends early.
             shared_memory_limit: bytes of memory, at most, that the job shares with its workers, for large arrays; None
                 for a quarter of what this program may use. While there is no room, what would take some waits.
+            takes_commands: whether other programs of the same user on this machine may look at the job and tell it what
+                to do (`routilux ps`, `pause`, `tap` and so on), over a socket that is a file; None: if it has a store
+                in which they find it.
             keeping: where and how the job is kept, as for `start`.
 
         Returns:
@@ -110,6 +114,7 @@ class Flow(FlowGraph):
                     keep_open=False,
                     shutdown=shutdown,
                     shared_memory_limit=shared_memory_limit,
+                    takes_commands=takes_commands,
                 )
                 job.collect()
                 return job.wait()
@@ -128,6 +133,7 @@ class Flow(FlowGraph):
         keep_open: bool = False,
         shutdown: float = SHUTDOWN_SECONDS,
         shared_memory_limit: int | None = None,
+        takes_commands: bool | None = None,
         **keeping: Unpack[Keeping],
     ) -> Job:
         """Start a job and return at once; with a store, once its first checkpoint is durable.
@@ -138,6 +144,7 @@ class Flow(FlowGraph):
             keep_open: go on taking messages by `Job.send` until `Job.close_entry`.
             shutdown: seconds that turns in hand get if the job ends early.
             shared_memory_limit: as for `execute`.
+            takes_commands: as for `execute`.
             keeping: where and how the job is kept, to be resumed: see `Keeping`. With a `store`, all values that are
                 emitted and all declared state must be such that can be kept (`routilux.register`).
 
@@ -155,6 +162,7 @@ class Flow(FlowGraph):
             keep_open=keep_open,
             shutdown=shutdown,
             shared_memory_limit=shared_memory_limit,
+            takes_commands=takes_commands,
         )
 
     @staticmethod
@@ -296,6 +304,7 @@ class Flow(FlowGraph):
         keep_open: bool,
         shutdown: float,
         shared_memory_limit: int | None,
+        takes_commands: bool | None,
     ) -> Job:
         if entry is None and not keep_open:
             entry = self._only_entry()
@@ -310,7 +319,7 @@ class Flow(FlowGraph):
         plan = runtime.compile_plan(self)
         kept = runtime.begin_kept(keeping)
         job_id = runtime.make_job_id() if kept is None else kept.lease.job_id
-        beginning = runtime.Beginning(plan, job_id, kept, memory_limit=memory_limit)
+        beginning = runtime.Beginning(plan, job_id, kept, memory_limit=memory_limit, takes_commands=takes_commands)
         return runtime.start_job(self, beginning, runtime.First(entry, params, keep_open), hold, shutdown=shutdown)
 
     def _take_fields(self) -> dict[str, Any]:

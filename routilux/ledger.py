@@ -17,12 +17,13 @@ Pure but for the lock it is given: no thread, no clock (times are handed in), no
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 
 from msgspec.structs import replace
 
-from routilux.accounts import Account, Output, Tap
-from routilux.blocks import Block, join
+from routilux.accounts import Account, Output, Tap, Watch
+from routilux.blocks import Block, join, messages_of
 from routilux.committing import Committing
 from routilux.ids import key_of_child, key_of_text, key_of_turn
 from routilux.messages import Message, Once, Payload
@@ -201,6 +202,8 @@ class Ledger(Committing):
                 self._delivery += 1
                 taken.append((self._delivery, waiting.popleft()))
             account.in_hand.update(taken)
+            for watch in account.watches:
+                watch.show_taken_held([message for _, message in taken], rung)
             if account.is_pressing:
                 self._relieve(account, rung)
         finally:
@@ -241,6 +244,8 @@ class Ledger(Committing):
                 taken.append((self._delivery + 1, block))
                 account.blocks.append((self._delivery + 1 - block.start, block))
                 self._delivery += len(block)
+            for watch in account.watches:
+                watch.show_taken_held(messages_of(blocks), rung)
             if account.is_pressing:
                 self._relieve(account, rung)
         if rung:
@@ -257,16 +262,21 @@ class Ledger(Committing):
         Returns:
             As `take`; none either if there is no such ticket any more.
         """
+        rung: list[Mailbox] = []
         with self.lock:
             if not self._gate_open or account.is_stopping or account.is_pressed or ticket not in account.in_retry:
                 return []
             wait = account.in_retry.pop(ticket)
             taken = list(enumerate(wait.messages, self._delivery + 1))
             self._delivery += len(taken)
+            for watch in account.watches:
+                watch.show_taken_held(wait.messages, rung)
             behind = account.in_hand.copy()
             account.in_hand.clear()
             account.in_hand.update(taken)
             account.in_hand.update(behind)
+        if rung:
+            self._wake(rung)
         return taken
 
     def has_room(self, account: Account) -> bool:
@@ -321,9 +331,24 @@ class Ledger(Committing):
     def remove_tap(self, routine: int, event: int, tap: Tap) -> None:
         """Stop copying to `tap`."""
         with self.outside:
-            taps = self.accounts[routine].taps.get(event, [])
-            if tap in taps:
-                taps.remove(tap)
+            self._remove_tap(self.accounts[routine], event, tap)
+
+    def add_watch(self, routine: int, watch: Watch) -> Callable[[], None]:
+        """Copy all that passes the routine to `watch`, from now on; gives what ends that."""
+        account = self.accounts[routine]
+        taps = [(event, watch.event(event)) for event in range(len(account.plan.events))]
+        with self.outside:
+            account.watches += (watch,)
+            for event, tap in taps:
+                account.taps.setdefault(event, []).append(tap)
+
+        def remove() -> None:
+            with self.outside:
+                account.watches = tuple(other for other in account.watches if other is not watch)
+                for event, tap in taps:
+                    self._remove_tap(account, event, tap)
+
+        return remove
 
     # -- Private
 
@@ -333,6 +358,13 @@ class Ledger(Committing):
         self._wake(rung)
 
     # -- Private; the lock is held
+
+    def _remove_tap(self, account: Account, event: int, tap: Tap) -> None:
+        taps = account.taps.get(event, [])
+        if tap in taps:
+            taps.remove(tap)
+        if not taps:
+            account.taps.pop(event, None)  # what nobody taps goes the short way again
 
     def _stop_in_place(self) -> None:
         for account in self.accounts:

@@ -96,6 +96,8 @@ class Merging(Dispositions):
             account.peak_waiting = max(account.peak_waiting, len(account.mailbox))
             taken = self._gather(account, limit, rung)
             account.in_hand.update(taken)
+            for watch in account.watches:
+                watch.show_taken_held([message for _, message in taken], rung)
             if account.is_pressing:
                 self._relieve(account, rung)
             self._open_lanes(rung)

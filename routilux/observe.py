@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from routilux.accounts import Account
 from routilux.figures import RoutineFigures
 from routilux.jobs.actor import count_held
-from routilux.runtime.job import Job
+from routilux.ledger import Ledger
 from supervisors.places.base import Worker
 from supervisors.places.process.reap import Usage, read_usage
 
@@ -111,7 +111,33 @@ class JobView(NamedTuple):
         raise KeyError(routine_id)
 
 
-def observe(job: Job) -> JobView:
+class Observed(Protocol):
+    """What is looked at of a job: its handle has it."""
+
+    id: str
+
+    @property
+    def flow_id(self) -> str:
+        """The id of its flow."""
+
+    @property
+    def status(self) -> str:
+        """Its word."""
+
+    @property
+    def created_at(self) -> float:
+        """When it was made, in seconds since the epoch."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its workers are gone."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """Its ledger."""
+
+
+def observe(job: Observed) -> JobView:
     """Look at a job once: without the rates and CPU shares, which take two looks (see `Sampler`).
 
     Any thread may call it; the job may be over.
@@ -132,7 +158,7 @@ class Sampler:
 
     def __init__(
         self,
-        job: Job,
+        job: Observed,
         *,
         clock: Callable[[], float] = time.monotonic,
         usage: Callable[[int], Usage | None] = read_usage,

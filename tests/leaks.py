@@ -125,7 +125,9 @@ def _leaks(before: Holdings) -> list[str]:
     processes = [_describe(process) for process in _new_processes(before, now)]
     threads = [f"thread {thread.name!r} (daemon={thread.daemon})" for thread in now.threads - before.threads]
     descriptors = [f"descriptor of {target}" for target in (now.descriptors - before.descriptors).elements()]
-    shared = list(now.shared_names - before.shared_names)
+    shared = now.shared_names - before.shared_names
+    if shared:
+        shared -= _mapped_by_others()
     return sorted(processes) + sorted(threads) + sorted(descriptors) + sorted(shared)
 
 
@@ -154,6 +156,16 @@ def _describe(process: psutil.Process) -> str:
             return f"process {process.pid}, a zombie: it has ended and was not waited for"
         return f"process {process.pid}: {' '.join(process.cmdline())[:200]}"
     return f"process {process.pid}"
+
+
+def _mapped_by_others() -> frozenset[str]:
+    """List the files that processes have in their memory which are none of ours: a neighbour's tests run just now."""
+    found: set[str] = set()
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):  # it has ended meanwhile, or is another user's
+            if process.pid != os.getpid() and not _is_ours(process):
+                found.update(mapped.path for mapped in process.memory_maps())
+    return frozenset(found)
 
 
 def _end_processes(before: Holdings) -> None:

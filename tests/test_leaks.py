@@ -116,6 +116,27 @@ def test_a_shared_memory_name_is_found(tmp_path: Path) -> None:
     assert leaks.find_leaks(before, deadline=0) == [str(name)]
 
 
+@pytest.mark.processes
+def test_shared_memory_of_a_process_of_others_is_no_leak_until_that_has_ended(tmp_path: Path) -> None:
+    before, name = leaks.take_stock(shared_memory=tmp_path), str(tmp_path / "psm_test")
+    holding = "import mmap; file = open('psm_test', 'w+b'); file.truncate(10); held = mmap.mmap(file.fileno(), 10); "
+    telling = "import os, sys; print(os.getpid(), flush=True); os.close(1); sys.stdin.read()"
+    # One whose parent has ended, and which does not have our mark: as that of a neighbour.
+    launching = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {(holding + telling)!r}])"
+    environment = {**os.environ, leaks.MARK: "of others"}
+    with subprocess.Popen(
+        [sys.executable, "-c", launching], cwd=tmp_path, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as launcher:
+        assert launcher.stdin is not None
+        assert launcher.stdout is not None
+        other = psutil.Process(int(launcher.stdout.read()))
+        launcher.wait(leaks.DEADLINE)
+        assert name not in leaks.find_leaks(before, deadline=0)
+        launcher.stdin.close()
+        other.wait(leaks.DEADLINE)
+    assert leaks.find_leaks(before, deadline=0) == [name]
+
+
 def test_the_names_of_shared_memory_are_looked_at() -> None:
     assert leaks.take_stock().shared_memory == leaks.SHARED_MEMORY == Path("/dev/shm")
 

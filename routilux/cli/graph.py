@@ -12,10 +12,11 @@ from collections.abc import Callable
 import msgspec
 
 from routilux.cli.errors import UsageError
+from routilux.cli.lookup import find_job
 from routilux.cli.metrics import find_tracker, tell_problems
 from routilux.cli.output import write_parts_to
 from routilux.cli.parsing import Commands
-from routilux.cli.stored import add_key, find_job, find_store, read_key, stand
+from routilux.cli.stored import STORE_VARIABLE, add_key, read_key, stand
 from routilux.cli.target import TARGET_HELP, load_flow
 from routilux.drawing.diagram import Diagram, draw_flow, draw_job
 from routilux.drawing.dot import to_dot
@@ -37,8 +38,10 @@ def add_graph(commands: Commands) -> None:
             "routilux graph nightly --store jobs --format svg -o now.svg    (the job, with its numbers)",
         ],
     )
-    parser.add_argument("target", metavar="FLOW|JOB", help=f"with --store the id of a job there; else {TARGET_HELP}")
-    parser.add_argument("--store", metavar="PATH", help="where the job is kept: it is drawn with its numbers")
+    parser.add_argument("target", metavar="FLOW|JOB", help=f"the id of a job, or {TARGET_HELP}")
+    parser.add_argument(
+        "--store", metavar="PATH", help=f"where the job is kept; default: ${STORE_VARIABLE}, if set, or nowhere"
+    )
     parser.add_argument("--format", choices=tuple(FORMATS), default="mermaid", help="default: mermaid")
     parser.add_argument("-o", "--output", metavar="FILE", help="write it there; default: stdout")
     add_key(parser)
@@ -47,23 +50,28 @@ def add_graph(commands: Commands) -> None:
 
 def graph(options: argparse.Namespace) -> int:
     """Draw a flow, or a job with its numbers."""
-    if options.store is not None:
+    if options.store is not None or not (":" in options.target or is_flow_file(options.target)):
         return _draw_job(options)
     if options.key_file is not None:
         raise UsageError("--key-file means nothing for a flow: a job is found in its --store")
-    if ":" not in options.target and not is_flow_file(options.target):
-        expected = "MODULE:FLOW, path/file.py:flow or a flow file, or with --store the id of a job"
-        raise UsageError(f"expected {expected}, got {options.target!r}")
     _write(draw_flow(load_flow(options.target)), options)
     return 0
 
 
 def _draw_job(options: argparse.Namespace) -> int:
-    store = find_store(options)
-    owner = find_job(store, options.target)
-    tracker, problems = find_tracker(store, owner, options.target, read_key(options))
-    standing = stand(store, summarize_job(store, options.target))
-    _write(draw_job(msgspec.structs.replace(tracker, status=standing.status)), options)
+    is_named = options.store is not None
+    try:
+        found = find_job(argparse.Namespace(job=options.target, store=options.store))
+    except UsageError as error:
+        if is_named:
+            raise
+        expected = "MODULE:FLOW, path/file.py:flow or a flow file, or the id of a job"
+        raise UsageError(f"expected {expected}, got {options.target!r}: {error}") from error
+    tracker, problems = find_tracker(found, read_key(options))
+    if found.store is not None:
+        standing = stand(found.store, summarize_job(found.store, found.job_id))
+        tracker = msgspec.structs.replace(tracker, status=standing.status)
+    _write(draw_job(tracker), options)
     return tell_problems(problems)
 
 

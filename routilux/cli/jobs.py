@@ -1,4 +1,7 @@
-"""`routilux jobs`: what there is in a store, a line a job, from the beginnings of checkpoints alone."""
+"""`routilux jobs`: what runs, or what there is in a store, a line a job.
+
+Those that run are asked who they are; of a store the beginnings of checkpoints alone are read.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,18 @@ import msgspec
 
 from routilux.cli.output import width_of, write_result
 from routilux.cli.picture import Column, lay_out, tell_count, tell_seconds
-from routilux.cli.stored import LOST, NOT_BEGUN, UNREADABLE, Standing, find_store, how_to_resume, stand, tell_size
+from routilux.cli.stored import (
+    LOST,
+    NOT_BEGUN,
+    UNREADABLE,
+    Standing,
+    find_store,
+    how_to_resume,
+    name_store,
+    stand,
+    tell_size,
+)
+from routilux.control.finding import RunningJob, find_running
 from routilux.keeping.finding import JobSummary, catalog
 from supervisors.text import printable
 
@@ -43,8 +57,20 @@ COLUMNS: tuple[Column[Row], ...] = (
 )
 
 
+RUNNING: tuple[Column[RunningJob], ...] = (
+    Column("job", lambda job: job.identity.job_id, 0, is_text=True),
+    Column("flow", lambda job: job.identity.flow_id, 2, is_text=True),
+    Column("status", lambda job: job.identity.status, 0, is_text=True),
+    Column("for", lambda job: tell_seconds(max(0.0, time.time() - job.identity.created_at)), 3),
+    Column("pid", lambda job: str(job.identity.pid), 1),
+    Column("store", lambda job: job.identity.store or "(none)", 4, is_text=True),
+)
+
+
 def jobs(options: argparse.Namespace) -> int:
-    """List the jobs of a store: what each is, whether it runs, and when it was last kept."""
+    """List the jobs that run on this machine, or with a store those in there: what each is, and where it stands."""
+    if options.running or name_store(options) is None:
+        return list_running(options)
     store = find_store(options)
     now = time.time()
     rows = [Row(summary, stand(store, summary), _age(summary, now)) for summary in catalog(store)]
@@ -65,6 +91,23 @@ def jobs(options: argparse.Namespace) -> int:
         if row.standing.status == LOST:
             told = f"{row.summary.job_id}: the program that ran it is gone; go on with "
             print(printable(told + how_to_resume(row.summary.job_id, options.store)), file=sys.stderr)
+    return 0
+
+
+def list_running(options: argparse.Namespace) -> int:
+    """List the jobs of this user that run on this machine and take commands."""
+    running = find_running()
+    if options.json:
+        told = [msgspec.to_builtins(job.identity) for job in running]
+        for identity in told:
+            del identity["type"]
+        write_result(msgspec.json.encode(told).decode() + "\n")
+        return 0
+    if not running:
+        print("no job of yours runs here now; those that are kept are listed with --store PATH", file=sys.stderr)
+        return 0
+    titles, lines = lay_out(RUNNING, running, width_of(sys.stdout))
+    write_result("\n".join([titles, *lines]) + "\n")
     return 0
 
 

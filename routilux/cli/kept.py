@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 
 from routilux.cli.parsing import Command, CommandParser, Commands, Later
-from routilux.cli.stored import add_key, add_store
+from routilux.cli.stored import JOB_HELP, add_key, add_store, positive
 from routilux.runtime.defaults import KEEP_CHECKPOINTS, PAUSE_SECONDS
 
 jobs = Later("routilux.cli.jobs", "jobs")
@@ -16,7 +16,7 @@ pause, checkpoint, cancel = (Later("routilux.cli.steering", name) for name in ("
 fork, prune, verify = (Later("routilux.cli.upkeep", name) for name in ("fork", "prune", "verify"))
 
 _EXAMPLES = {
-    "jobs": ["routilux jobs --store jobs"],
+    "jobs": ["routilux jobs", "routilux jobs --store jobs"],
     "show": [
         "routilux show nightly --store jobs",
         "routilux show nightly --store jobs --history --routine parse",
@@ -38,6 +38,7 @@ _EXAMPLES = {
 def add_kept(commands: Commands) -> None:
     """Add all of them."""
     lister = _add(commands, "jobs", jobs, has_job=False)
+    lister.add_argument("--running", action="store_true", help="those that run now, whatever the store")
     lister.add_argument("--json", action="store_true", help="print an array of objects on stdout")
     shower = _add(commands, "show", show)
     instead = shower.add_mutually_exclusive_group()
@@ -83,14 +84,6 @@ def seconds_or_none(text: str) -> float:
     return _number(text, lambda number: number >= 0, "of at least 0")
 
 
-def positive(text: str) -> int:
-    """Read a number of at least 1."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {text}")
-    return number
-
-
 def _number(text: str, is_fit: Callable[[float], bool], told: str) -> float:
     number = float(text)
     if not is_fit(number) or number == float("inf"):
@@ -107,7 +100,7 @@ def _add(
 ) -> CommandParser:
     parser = commands.add_parser(name, examples=_EXAMPLES[name])
     if has_job:
-        parser.add_argument("job", metavar="JOB", help="the job's id")
+        parser.add_argument("job", nargs="?", metavar="JOB", help=JOB_HELP)
     add_store(parser)
     parser.set_defaults(command=command)
     return parser
@@ -161,7 +154,8 @@ def _add_steering(commands: Commands) -> None:
 
 
 def _add_upkeep(commands: Commands) -> None:
-    forker = _add(commands, "fork", fork)
+    forker = _add(commands, "fork", fork, has_job=False)
+    forker.add_argument("job", metavar="JOB", help="the job's id, or its beginning")
     forker.add_argument("new", metavar="NEW", help="the new job's id")
     forker.add_argument("--checkpoint", metavar="G-N", help="generation and number; default: the newest good one")
     add_key(forker)

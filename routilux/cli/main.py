@@ -1,4 +1,4 @@
-"""`routilux`: run, check and draw flows from the command line, and look after jobs that are kept.
+"""`routilux`: run, check and draw flows from the command line, and look after jobs that run or are kept.
 
 Owns the list of commands, and the end of each: its exit status, and what is told of an error. Loads the module of the
 command that is given alone.
@@ -34,6 +34,8 @@ EXAMPLES = """examples:
   routilux show nightly --store jobs --history --routine parse
   routilux report nightly --store jobs -o nightly.html
 
+  routilux top; routilux ps; routilux tap parse -n 20    (while a job runs, with a store or without)
+
 exit status:
   0 the job completed, 1 it failed or could not be started, 2 usage, 3 it is paused, 4 it was cancelled, 130 interrupted
 """
@@ -58,7 +60,7 @@ ADDINGS = (
     Adding(
         "routilux.cli.kept:add_kept",
         {
-            "jobs": "list the jobs of a store",
+            "jobs": "list the jobs that run, or those of a store",
             "show": "show what is kept of a job",
             "resume": "go on with a job",
             "pause": "pause a job that runs in another terminal",
@@ -68,6 +70,17 @@ ADDINGS = (
             "prune": "let old checkpoints go",
             "verify": "look for damage",
         },
+    ),
+    Adding(
+        "routilux.cli.ps:add_ps",
+        {"ps": "show how each routine of a job does that runs", "top": "show that again and again, while jobs run"},
+    ),
+    Adding("routilux.cli.stack:add_stack", {"stack": "show where the handlers of a job are in their code"}),
+    Adding("routilux.cli.tap:add_tap", {"tap": "show what passes a routine, as it passes"}),
+    Adding("routilux.cli.logs:add_logs", {"logs": "show what a job has logged and its workers have printed"}),
+    Adding(
+        "routilux.cli.letters:add_letters",
+        {"retry": "try messages again that were given up", "skip": "let messages go that were given up"},
     ),
     Adding(
         "routilux.cli.report:add_report", {"report": "write a page about a job: numbers, picture, timeline, errors"}
@@ -113,7 +126,7 @@ def make_parser(command: str | None) -> CommandParser:
     """
     parser = CommandParser(
         prog="routilux",
-        description="Run, check and draw flows; look after jobs that are kept.",
+        description="Run, check and draw flows; look after jobs that run or are kept.",
         epilog=EXAMPLES,
     )
     parser.add_argument("--version", action="version", version=f"routilux {VERSION}")

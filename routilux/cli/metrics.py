@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from routilux.cli.lookup import Found, require_store
 from routilux.cli.output import width_of, write_result
 from routilux.cli.picture import Column, lay_out, tell_bytes, tell_count, tell_rate, tell_seconds
 from routilux.cli.stored import STATUS_SECONDS, check_routine, read_key, tell_time
@@ -20,7 +21,6 @@ from routilux.control.frames import Metrics, Tracked
 from routilux.jobs.tracks import track_image
 from routilux.keeping.finding import latest
 from routilux.keeping.listing import Problem
-from routilux.stores.base import Owner, Store
 from routilux.tracking.performance import EventFlow, RoutinePerformance
 from routilux.tracking.tracker import ExecutionTracker
 from supervisors.text import printable
@@ -75,9 +75,9 @@ FLOWS: tuple[Column[EventFlow], ...] = (
 )
 
 
-def show_metrics(store: Store, owner: Owner | None, options: argparse.Namespace) -> int:
+def show_metrics(found: Found, options: argparse.Namespace) -> int:
     """Write how a job does: as tables, as JSON, or as text for Prometheus."""
-    tracker, problems = find_tracker(store, owner, options.job, read_key(options))
+    tracker, problems = find_tracker(found, read_key(options))
     if options.routine is not None:
         check_routine(options.routine, tracker.routine_ids)
     if options.prometheus:
@@ -89,24 +89,22 @@ def show_metrics(store: Store, owner: Owner | None, options: argparse.Namespace)
     return tell_problems(problems)
 
 
-def find_tracker(
-    store: Store, owner: Owner | None, job_id: str, key: bytes | None
-) -> tuple[ExecutionTracker, list[Problem]]:
+def find_tracker(found: Found, key: bytes | None) -> tuple[ExecutionTracker, list[Problem]]:
     """Find out how a job does: it is asked itself if it runs, else its newest good checkpoint tells.
 
     Returns:
         How it does, and which checkpoints are newer and damaged.
     """
-    if owner is not None:
+    if found.owner is not None:
         try:
-            answer = ask(owner, Metrics(job_id), STATUS_SECONDS)
+            answer = ask(found.owner, Metrics(found.job_id), STATUS_SECONDS)
         except ControlError:
             pass  # it has ended meanwhile, or takes no commands: what is kept has to do
         else:
             if isinstance(answer, Tracked):
                 return answer.tracker, []
-    found = latest(store, job_id, key=key)
-    return track_image(found.image), found.problems
+    kept = latest(require_store(found), found.job_id, key=key)
+    return track_image(kept.image), kept.problems
 
 
 def tell_problems(problems: list[Problem]) -> int:

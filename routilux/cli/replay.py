@@ -19,11 +19,12 @@ import msgspec
 
 from routilux.causes import tell_cause
 from routilux.cli.errors import INTERRUPTED, UsageError
+from routilux.cli.lookup import find_job, require_store
 from routilux.cli.messages import find_message
 from routilux.cli.output import write_result
 from routilux.cli.parsing import Commands
 from routilux.cli.run import read_renames, safe_repr
-from routilux.cli.stored import add_key, add_store, find_job, find_store, read_key
+from routilux.cli.stored import add_key, add_store, read_key
 from routilux.cli.target import describe_error, load_flow
 from routilux.keeping.finding import latest
 from routilux.keeping.messages import MERGING, KeptMessage
@@ -55,7 +56,7 @@ def add_replay(commands: Commands) -> None:
             "routilux replay nightly 1f3c --store jobs --pdb",
         ],
     )
-    parser.add_argument("job", metavar="JOB", help="the job's id")
+    parser.add_argument("job", metavar="JOB", help="the job's id, or its beginning")
     parser.add_argument(
         "message", metavar="MESSAGE", help="the message's id, or its beginning: see show JOB --messages"
     )
@@ -93,8 +94,7 @@ def run_replay(options: argparse.Namespace) -> int:
     kept. Nothing of that is kept: the store is not changed, and what it emits goes nowhere. What the handler does to
     the outside world, it does.
     """
-    store = find_store(options)
-    find_job(store, options.job)
+    store = require_store(find_job(options))
     image, codec = (
         latest(store, options.job, key=read_key(options)).image,
         Carried(default, allow_pickle=options.allow_pickle),

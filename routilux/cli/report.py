@@ -9,15 +9,15 @@ from __future__ import annotations
 import argparse
 
 from routilux.cli.failures import Failures
+from routilux.cli.lookup import find_job, require_store
 from routilux.cli.metrics import tell_problems
 from routilux.cli.output import write_parts_to
 from routilux.cli.page import frame
 from routilux.cli.parsing import Commands
 from routilux.cli.stored import (
+    JOB_HELP,
     add_key,
     add_store,
-    find_job,
-    find_store,
     read_key,
     stand,
 )
@@ -43,7 +43,7 @@ def add_report(commands: Commands) -> None:
         description=report.__doc__,
         examples=["routilux report nightly --store jobs -o nightly.html"],
     )
-    parser.add_argument("job", metavar="JOB", help="the job's id")
+    parser.add_argument("job", nargs="?", metavar="JOB", help=JOB_HELP)
     add_store(parser)
     parser.add_argument("-o", "--output", metavar="FILE", help="write it there; default: stdout")
     add_key(parser)
@@ -52,8 +52,7 @@ def add_report(commands: Commands) -> None:
 
 def report(options: argparse.Namespace) -> int:
     """Write one page about a job, which needs nothing but a browser: no script, and nothing that is fetched."""
-    store = find_store(options)
-    find_job(store, options.job)
+    store = require_store(find_job(options))
     story = _gather(store, options)
     header = story.image.header
     title = f"{header.flow_id}, job {header.job_id}"

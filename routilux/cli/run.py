@@ -13,13 +13,14 @@ from typing import Any
 
 import msgspec
 
-from routilux.cli.errors import BrokenFlowError, UsageError
+from routilux.cli.errors import BrokenFlowError, CommandError, UsageError
 from routilux.cli.insistence import insisting
 from routilux.cli.kept import add_watching
 from routilux.cli.live import watch
+from routilux.cli.lookup import find_job
 from routilux.cli.output import width_of, write_result
 from routilux.cli.parsing import Commands
-from routilux.cli.stored import find_job, find_store, how_to_resume, read_key
+from routilux.cli.stored import STORE_VARIABLE, how_to_resume, name_store, read_key
 from routilux.cli.summary import summarize
 from routilux.cli.target import TARGET_HELP, absolute_target, load_flow
 from routilux.control.client import ask
@@ -45,6 +46,7 @@ EXIT_STATUS = {JobStatus.COMPLETED: 0, JobStatus.FAILED: 1, JobStatus.PAUSED: 3,
 
 def run(options: argparse.Namespace) -> int:
     """Run a flow and wait for it."""
+    options.store = name_store(options)
     flow = load_flow(options.target)
     entry = choose_entry(flow, options.entry)
     params = read_params(options.param, flow, entry)
@@ -54,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
         keeping["target"] = absolute_target(options.target)
     with ending_on_sigterm():
         try:
-            job = _started(flow, lambda: flow.start(entry, params, **keeping))
+            job = _started(flow, lambda: flow.start(entry, params, takes_commands=True, **keeping))
         except JobExistsError as error:
             how = how_to_resume(error.job_id, options.store)
             raise UsageError(f"{error.store} has a job {error.job_id!r} already: go on with it by {how}") from error
@@ -64,11 +66,12 @@ def run(options: argparse.Namespace) -> int:
 
 def resume(options: argparse.Namespace) -> int:
     """Go on with a job: one that is paused in another program there, any other one here."""
-    store = find_store(options)
-    owner = find_job(store, options.job)
+    store, owner = (found := find_job(options)).store, found.owner
     rename, changes = read_renames(options.rename), options.rename or options.drop or options.flow
     if owner is not None and not changes:
         return _let_go_on(ask(owner, Resume(options.job)), owner, options)
+    if store is None:
+        raise CommandError(f"job {options.job!r} is kept nowhere, and is resumed where it runs, as it is there", 1)
     target = options.flow or find_target(store, options.job)
     if target is None:
         raise UsageError(f"say with --flow which flow job {options.job!r} is of: nothing on this machine says so")
@@ -106,7 +109,10 @@ def add_run(commands: Commands) -> None:
         help="a parameter of that message: JSON, else text",
     )
     parser.add_argument(
-        "--store", metavar="PATH", help="keep the job there, to be resumed: a folder, or a file that ends in .sqlite"
+        "--store",
+        metavar="PATH",
+        help="keep the job there, to be resumed: a folder, or a file that ends in .sqlite; "
+        f"default: ${STORE_VARIABLE}, if set",
     )
     parser.add_argument("--job-id", metavar="ID", help="its id there; default: one that is made up")
     add_watching(parser)

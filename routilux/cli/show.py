@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from routilux.causes import tell_cause
+from routilux.cli.lookup import find_job, require_store
 from routilux.cli.messages import show_messages
 from routilux.cli.metrics import show_metrics
 from routilux.cli.output import width_of, write_result
@@ -22,8 +23,6 @@ from routilux.cli.stored import (
     LOST,
     Standing,
     check_routine,
-    find_job,
-    find_store,
     how_to_resume,
     read_key,
     read_records,
@@ -82,10 +81,10 @@ COLUMNS: tuple[Column[Row], ...] = (
 
 def show(options: argparse.Namespace) -> int:
     """Show what is kept of a job: its routines, pauses, dead letters, its metrics, and its history."""
-    store = find_store(options)
-    owner = find_job(store, options.job)
+    found = find_job(options)
     if options.metrics or options.prometheus:
-        return show_metrics(store, owner, options)
+        return show_metrics(found, options)
+    store = require_store(found)
     if options.messages:
         return show_messages(store, options)
     return show_history(store, options) if options.history else show_job(store, options)

@@ -11,74 +11,72 @@ import sys
 import msgspec
 
 from routilux.cli.errors import CommandError
+from routilux.cli.lookup import find_job, require_owner
 from routilux.cli.output import write_result
-from routilux.cli.stored import find_job, find_store, how_to_resume, read_key, stand
+from routilux.cli.stored import how_to_resume, read_key
 from routilux.control.client import ask
 from routilux.control.frames import Answer, Cancel, Checkpoint, Command, Ended, Kept, Leave, Pause, fit
 from routilux.jobs.recorder import CheckpointInfo
 from routilux.keeping.cancelling import cancel_kept
-from routilux.keeping.finding import latest, summarize_job
-from routilux.stores.base import Owner, Store
+from routilux.keeping.finding import latest
+from routilux.stores.base import Store
 from routilux.stores.owners import this_process
 from supervisors.text import printable
-
-FINAL = ("completed", "failed", "cancelled")
 
 
 def pause(options: argparse.Namespace) -> int:
     """Bring a job to rest that another program runs, and return when that is durable."""
-    store = find_store(options)
-    owner = _require_owner(store, options, "paused")
+    _found, owner = require_owner(options, "paused")
     reason = fit(options.reason)
     if options.leave:
         _tell_end(ask(owner, Leave(options.job, reason)), options)
         return 0
     timeout = None if options.timeout == 0 else options.timeout
-    answer = ask(owner, Pause(options.job, reason, timeout, options.on_timeout))
-    return _tell_kept(answer, options, "paused")
+    info = _read_kept(ask(owner, Pause(options.job, reason, timeout, options.on_timeout)), options)
+    _write_info(info, options)
+    told = f"in the memory of {owner}, with which it ends" if info is None else tell_checkpoint(info)
+    print(printable(f"job {options.job} is paused: {told}"), file=sys.stderr)
+    print(printable(f"let it go on with: {how_to_resume(options.job, options.store)}"), file=sys.stderr)
+    return 0
 
 
 def checkpoint(options: argparse.Namespace) -> int:
     """Keep a job as it is now, while another program goes on running it."""
-    store = find_store(options)
-    owner = _require_owner(store, options, "kept")
-    return _tell_kept(ask(owner, Checkpoint(options.job)), options, "kept")
+    _found, owner = require_owner(options, "kept")
+    info = _read_kept(ask(owner, Checkpoint(options.job)), options)
+    if info is None:
+        raise _odd_answer(options)
+    _write_info(info, options)
+    print(printable(f"job {options.job} is kept: {tell_checkpoint(info)}"), file=sys.stderr)
+    return 0
 
 
 def cancel(options: argparse.Namespace) -> int:
     """End a job for good, whether a program runs it or not."""
-    store = find_store(options)
-    owner = find_job(store, options.job)
+    found = find_job(options)
     reason = fit(options.reason) or "cancelled from the command line"
-    if owner is None:
-        _cancel_kept(store, options, reason)
-    else:
+    if found.owner is not None:
         command: Command = Cancel(options.job, reason, options.shutdown)
-        _tell_end(ask(owner, command), options)
+        _tell_end(ask(found.owner, command), options)
+    elif found.store is not None:
+        _cancel_kept(found.store, options, reason)
     return 0
 
 
-def _require_owner(store: Store, options: argparse.Namespace, done: str) -> Owner:
-    owner = find_job(store, options.job)
-    if owner is not None:
-        return owner
-    status = stand(store, summarize_job(store, options.job)).status
-    told = f"job {options.job!r} cannot be {done}: nobody runs it, and it is {status}"
-    if status not in FINAL:
-        told += f"; go on with it by: {how_to_resume(options.job, options.store)}"
-    raise CommandError(told, 1)
+def _read_kept(answer: Answer, options: argparse.Namespace) -> CheckpointInfo | None:
+    if not isinstance(answer, Kept):
+        raise _odd_answer(options)
+    return answer.checkpoint
 
 
-def _tell_kept(answer: Answer, options: argparse.Namespace, done: str) -> int:
-    info = answer.checkpoint if isinstance(answer, Kept) else None
-    if info is None:
-        raise CommandError(f"job {options.job!r} gave another answer than was asked for", 1)
+def _odd_answer(options: argparse.Namespace) -> CommandError:
+    return CommandError(f"job {options.job!r} gave another answer than was asked for", 1)
+
+
+def _write_info(info: CheckpointInfo | None, options: argparse.Namespace) -> None:
     if options.json:
-        write_result(msgspec.json.encode({"job_id": options.job, **info._asdict()}).decode() + "\n")
-    print(printable(f"job {options.job} is {done}: {tell_checkpoint(info)}"), file=sys.stderr)
-    if done == "paused":
-        print(printable(f"let it go on with: {how_to_resume(options.job, options.store)}"), file=sys.stderr)
-    return 0
+        told = {} if info is None else info._asdict()
+        write_result(msgspec.json.encode({"job_id": options.job, **told}).decode() + "\n")
 
 
 def tell_checkpoint(info: CheckpointInfo) -> str:
@@ -92,7 +90,7 @@ def tell_checkpoint(info: CheckpointInfo) -> str:
 
 def _tell_end(answer: Answer, options: argparse.Namespace) -> None:
     if not isinstance(answer, Ended):
-        raise CommandError(f"job {options.job!r} gave another answer than was asked for", 1)
+        raise _odd_answer(options)
     error = f": {answer.error}" if answer.error else ""
     print(printable(f"job {options.job} is {answer.status} and has left its program{error}"), file=sys.stderr)
     if answer.status == "paused":

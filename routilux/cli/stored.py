@@ -6,6 +6,7 @@ Owns the words for that, and how it is found out. Imports no code of users, deco
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shlex
 import time
@@ -15,7 +16,7 @@ from typing import NamedTuple
 
 from routilux.cli.errors import CommandError, UsageError
 from routilux.control.client import ask
-from routilux.control.errors import ControlError
+from routilux.control.errors import CommandRefusedError, ControlError
 from routilux.control.frames import Now, Status
 from routilux.errors import CallerError, RoutiluxError
 from routilux.executions import ExecutionRecord
@@ -24,7 +25,7 @@ from routilux.jobs.errors import NotResumableError, ResumeRefusedError
 from routilux.keeping.finding import JobSummary, latest
 from routilux.keeping.history import StoredHistory
 from routilux.records.errors import KeyMissingError
-from routilux.stores.base import Owner, Store, checked_job_id
+from routilux.stores.base import Owner, Store
 from routilux.stores.errors import JobExistsError, JobOwnedError, StoreError, StoreReadError, UnknownJobError
 from routilux.stores.opening import open_store
 from routilux.stores.single_file import read_file
@@ -32,6 +33,9 @@ from routilux.stores.sqlite import SqliteStore
 
 STATUS_SECONDS = 2.0
 """What a running job gets to say how it is, before what its store says has to do (arbitrary)."""
+JOB_HELP = "the job's id, or its beginning; default: the only one that runs"
+STORE_VARIABLE = "ROUTILUX_STORE"
+"""In the environment: the store that is meant where none is named."""
 LOST = "lost"
 """Of a job that is told to be running and that nobody runs: its program was killed."""
 NOT_BEGUN = "not begun"
@@ -47,6 +51,8 @@ _WORDS = (
 )
 """What errors say in Python's words, and what the command line has for it."""
 _RUNNING = ("pending", "running")
+_NO_SUCH = frozenset({"UnknownRoutineError", "NotADeadLetterError"})
+"""What a job's program refuses because there is none of that name."""
 
 
 class Standing(NamedTuple):
@@ -66,7 +72,9 @@ class Standing(NamedTuple):
 def add_store(parser: argparse.ArgumentParser) -> None:
     """Let a command take `--store`."""
     parser.add_argument(
-        "--store", required=True, metavar="PATH", help="where jobs are kept: a folder, or a file that ends in .sqlite"
+        "--store",
+        metavar="PATH",
+        help=f"where jobs are kept: a folder, or a file that ends in .sqlite; default: ${STORE_VARIABLE}, if set",
     )
 
 
@@ -75,6 +83,14 @@ def add_key(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--key-file", metavar="FILE", help="file with the 16 to 64 secret bytes that checkpoints are sealed with"
     )
+
+
+def positive(text: str) -> int:
+    """Read a number of at least 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {text}")
+    return number
 
 
 def check_routine(routine_id: str, known: Sequence[str]) -> None:
@@ -103,22 +119,25 @@ def read_records(store: Store, history: StoredHistory, options: argparse.Namespa
         check_routine(options.routine, [routine.id for routine in image.routines])
 
 
+def name_store(options: argparse.Namespace) -> str | None:
+    """Give the store that is meant, by `--store` or else by the environment; None for none."""
+    return options.store or os.environ.get(STORE_VARIABLE) or None
+
+
 def find_store(options: argparse.Namespace) -> Store:
-    """Open a store that is there; raises `UsageError` where there is none."""
+    """Open the store that is meant, which is there, and note it in the options.
+
+    Raises:
+        UsageError: none is meant, or there is none.
+    """
+    options.store = name_store(options)
+    if options.store is None:
+        raise UsageError(f"say with --store, or in ${STORE_VARIABLE}, where the job is kept")
     store = open_store(options.store)
     path = Path(options.store)
     if not (path.is_file() if isinstance(store, SqliteStore) else path.is_dir()):
         raise UsageError(f"--store: there is no {'file' if isinstance(store, SqliteStore) else 'folder'} {str(path)!r}")
     return store
-
-
-def find_job(store: Store, job_id: str) -> Owner | None:
-    """Tell who runs a job that is there; None for nobody. Raises `UsageError` where there is no such job."""
-    try:
-        return store.owner(checked_job_id(job_id))
-    except UnknownJobError as error:
-        known = describe_names(job_id, store.jobs(), "its jobs are", "it has no jobs")
-        raise UsageError(f"{error}; {known}") from error
 
 
 def read_key(options: argparse.Namespace) -> bytes | None:
@@ -149,14 +168,16 @@ def stand(store: Store, summary: JobSummary) -> Standing:
     return Standing(now.status, owner, now) if isinstance(now, Now) else Standing("running", owner)
 
 
-def how_to_resume(job_id: str, store: str) -> str:
-    """Give the command that goes on with a job."""
-    return f"routilux resume {job_id} --store {shlex.quote(store)}"
+def how_to_resume(job_id: str, store: str | None) -> str:
+    """Give the command that goes on with a job; `store` is None for one that is kept nowhere, but runs."""
+    return f"routilux resume {job_id}" + ("" if store is None else f" --store {shlex.quote(store)}")
 
 
 def refuse(error: RoutiluxError) -> CommandError:
     """Turn an error into what a command says of it: in one line, but for a list of losses."""
     is_usage = isinstance(error, CallerError | UnknownJobError | JobExistsError)
+    if isinstance(error, CommandRefusedError):
+        is_usage = error.kind in _NO_SUCH
     is_of_job = isinstance(error, ResumeRefusedError | NotResumableError)
     return CommandError(_tell_error(error), 2 if is_usage and not is_of_job else 1)
 

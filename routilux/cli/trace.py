@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 
+from routilux.cli.lookup import find_job, require_store
 from routilux.cli.metrics import tell_problems
 from routilux.cli.output import write_parts_to
 from routilux.cli.parsing import Commands
-from routilux.cli.stored import add_key, add_store, find_job, find_store, read_key, read_records
+from routilux.cli.stored import JOB_HELP, add_key, add_store, read_key, read_records
 from routilux.keeping.finding import latest
 from routilux.keeping.history import StoredHistory
 from routilux.tracking.trace import write_trace
@@ -23,7 +24,7 @@ def add_trace(commands: Commands) -> None:
             "routilux trace nightly --store jobs --routine parse | gzip > parse.json.gz",
         ],
     )
-    parser.add_argument("job", metavar="JOB", help="the job's id")
+    parser.add_argument("job", nargs="?", metavar="JOB", help=JOB_HELP)
     add_store(parser)
     parser.add_argument("-o", "--output", metavar="FILE", help="write it there; default: stdout")
     parser.add_argument("--routine", metavar="ID", help="of this routine alone")
@@ -33,8 +34,7 @@ def add_trace(commands: Commands) -> None:
 
 def trace(options: argparse.Namespace) -> int:
     """Write the complete history of a job as a trace: each turn on the track of its routine, and what went wrong."""
-    store = find_store(options)
-    find_job(store, options.job)
+    store = require_store(find_job(options))
     header = latest(store, options.job, key=read_key(options)).image.header
     history = StoredHistory(store, options.job)
     title = f"{header.flow_id}, job {header.job_id}"

@@ -7,8 +7,9 @@ import re
 import sys
 
 from routilux.cli.errors import UsageError
+from routilux.cli.lookup import find_job, require_store
 from routilux.cli.output import write_result
-from routilux.cli.stored import find_job, find_store, how_to_resume, read_key
+from routilux.cli.stored import find_store, how_to_resume, read_key
 from routilux.keeping.listing import list_checkpoints
 from routilux.keeping.retention import Retention
 from routilux.keeping.verifying import verify as find_problems
@@ -24,8 +25,7 @@ _CHECKPOINT = re.compile(r"(?:checkpoint-)?0*([1-9]\d{0,11})-0*([1-9]\d{0,11})")
 
 def fork(options: argparse.Namespace) -> int:
     """Make a new, paused job of what a kept checkpoint of another holds."""
-    store = find_store(options)
-    find_job(store, options.job)
+    store = require_store(find_job(options))
     checkpoint = _read_checkpoint(options.checkpoint)
     try:
         origin = fork_job(store, options.job, options.new, checkpoint, key=read_key(options))
@@ -86,7 +86,7 @@ def _chosen(store: Store, options: argparse.Namespace) -> list[str]:
         raise UsageError("say which job, or --all")
     if options.all:
         return store.jobs()
-    find_job(store, options.job)
+    find_job(options)
     return [options.job]
 
 

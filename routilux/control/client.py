@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from routilux.control.errors import CommandRefusedError, ControlError, ProtocolError, UnreachableError
@@ -15,6 +17,7 @@ from routilux.control.frames import (
     Answer,
     Command,
     Refused,
+    Who,
     read_answer,
     read_length,
     to_frame,
@@ -26,33 +29,90 @@ CONNECT_SECONDS = 5.0
 """What a job's program gets to take a command in (arbitrary)."""
 
 
-def ask(owner: Owner, command: Command, timeout: float | None = None) -> Answer:
-    """Send a command to the program that runs a job, and wait for the answer.
+class Answers:
+    """What comes back for one command; made by `asking`.
 
     Args:
-        owner: that program, as the store tells.
+        owner: the program that answers.
+        job_id: the job.
+        connection: to it.
+    """
+
+    def __init__(self, owner: Owner, job_id: str, connection: socket.socket) -> None:
+        self.owner = owner
+        self.job_id = job_id
+        self._connection = connection
+
+    def fileno(self) -> int:
+        """Give the descriptor that is ready to be read when there is an answer."""
+        return self._connection.fileno()
+
+    def read(self, timeout: float | None = None) -> Answer:
+        """Wait for the next answer.
+
+        Args:
+            timeout: seconds to wait; None for as long as it takes.
+
+        Raises:
+            UnreachableError: it did not come in time, or the connection broke before.
+            CommandRefusedError: the job does not do it.
+            ProtocolError: what came is no answer.
+        """
+        with _telling(self.owner, self.job_id):
+            answer = _receive(self._connection, timeout)
+        if isinstance(answer, Refused):
+            raise CommandRefusedError(answer.kind, answer.text)
+        return answer
+
+
+@contextmanager
+def asking(owner: Owner, command: Command) -> Iterator[Answers]:
+    """Send a command to the program that runs a job, and give its answers, of which there may be many.
+
+    At the end it is told no more.
+
+    Args:
+        owner: that program, as the store tells, or `find_running`.
         command: the command.
-        timeout: seconds to wait for the answer; None for as long as it takes.
 
     Raises:
         UnreachableError: it takes no commands, is on another machine, or ended meanwhile.
-        CommandRefusedError: the job does not do it.
-        ProtocolError: what came is no answer.
         UnsafeControlError: its socket is not this user's alone.
     """
-    job_id = command.job_id
+    job_id = "" if isinstance(command, Who) else command.job_id
     if owner.host != os.uname().nodename:
         raise UnreachableError(job_id, f"it is run by {owner}, and commands stay on one machine: give them there")
     if not owner.control or not IS_POSSIBLE:
         raise UnreachableError(job_id, f"{owner}, which runs it, takes no commands")
-    try:
-        check_socket(Path(owner.control))
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        with _telling(owner, job_id):
+            check_socket(Path(owner.control))
             connection.settimeout(CONNECT_SECONDS)
             connection.connect(owner.control)
             check_peer(connection)
             connection.sendall(to_frame(command))
-            answer = _receive(connection, timeout)
+        yield Answers(owner, job_id, connection)
+
+
+def ask(owner: Owner, command: Command, timeout: float | None = None) -> Answer:
+    """Send a command to the program that runs a job, and wait for the answer; of several, for the first.
+
+    Args:
+        owner: that program, as the store tells, or `find_running`.
+        command: the command.
+        timeout: seconds to wait for the answer; None for as long as it takes.
+
+    Raises:
+        As `asking` and `Answers.read`.
+    """
+    with asking(owner, command) as answers:
+        return answers.read(timeout)
+
+
+@contextmanager
+def _telling(owner: Owner, job_id: str) -> Iterator[None]:
+    try:
+        yield
     except TimeoutError as error:
         raise UnreachableError(job_id, f"{owner}, which runs it, did not answer in time") from error
     except OSError as error:
@@ -60,9 +120,6 @@ def ask(owner: Owner, command: Command, timeout: float | None = None) -> Answer:
             raise
         reason = f"{owner}, which ran it, takes no commands any more ({error.strerror or error})"
         raise UnreachableError(job_id, reason) from error
-    if isinstance(answer, Refused):
-        raise CommandRefusedError(answer.kind, answer.text)
-    return answer
 
 
 def _receive(connection: socket.socket, timeout: float | None) -> Answer:

@@ -62,6 +62,16 @@ def bind(path: Path) -> socket.socket:
     return listener
 
 
+def list_sockets() -> list[Path]:
+    """Give the sockets in the folders of this user, sorted; there may be nobody behind one."""
+    found: dict[Path, None] = {}
+    for folder in _folders():
+        with contextlib.suppress(OSError):  # there is none, or it is another's
+            _check_own(folder.lstat(), folder)
+            found.update(dict.fromkeys(sorted(entry for entry in folder.iterdir() if _has_name(entry))))
+    return list(found)
+
+
 def sweep(folder: Path) -> None:
     """Remove the sockets behind which nobody is any more."""
     own = f"{os.getpid()}-"
@@ -109,6 +119,10 @@ def _check_own(found: os.stat_result, path: Path) -> None:
         raise UnsafeControlError(f"{str(path)!r} belongs to user {found.st_uid}, not to {os.geteuid()}")
     if found.st_mode & _OTHERS:
         raise UnsafeControlError(f"{str(path)!r} is open to others (mode {stat.S_IMODE(found.st_mode):04o})")
+
+
+def _has_name(entry: Path) -> bool:
+    return entry.name.endswith(_ENDING) and not entry.name.startswith(".")
 
 
 def _is_old(entry: Path) -> bool:

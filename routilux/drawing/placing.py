@@ -11,6 +11,7 @@ out.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -26,6 +27,8 @@ IRONINGS = 4
 """How often lines are ironed (arbitrary)."""
 NEARLY = 14.0
 """Pixels by which a line, or a box, may be moved to take a bend away (arbitrary)."""
+FAR = 90.0
+"""Pixels by which a box may be moved to stand in one line with the one before it (arbitrary: the width of one)."""
 LOOSE = 1e-6
 """The weight of an item that no line leads to: it goes wherever others have it."""
 
@@ -81,6 +84,7 @@ def place(layers: Sequence[Sequence[int]], rooms: Sequence[Room], ways: Sequence
         for way in sorted(ways, key=lambda way: len(way.items), reverse=True):
             iron.straighten(way)
         iron.align(ways)
+    iron.line_up(ways)
     return heights
 
 
@@ -158,6 +162,7 @@ class _Iron:
         self._rooms = rooms
         self._heights = heights
         self._neighbours: dict[int, tuple[int | None, int | None]] = {}
+        self._layer_of = {item: number for number, layer in enumerate(layers) for item in layer}
         for layer in layers:
             for above, item, below in zip((None, *layer), layer, (*layer[1:], None), strict=False):
                 self._neighbours[item] = (above, below)
@@ -185,6 +190,21 @@ class _Iron:
             if len(wanted) == 1:
                 least, most = self._bounds(box)
                 self._heights[box] = _nearest(self._heights[box], wanted, least, most)
+
+    def line_up(self, ways: Sequence[Way]) -> None:
+        """Bring boxes that follow one another alone to one height, from the left on."""
+        starts, stops = Counter(way.left for way in ways), Counter(way.right for way in ways)
+        for way in sorted(ways, key=lambda way: self._layer_of[way.left]):
+            if starts[way.left] == stops[way.right] == 1:
+                level = self._heights[way.left] + way.left_offset
+                wanted = {**dict.fromkeys(way.items, level), way.right: level - way.right_offset}
+                if all(self._is_open(item, height) for item, height in wanted.items()):
+                    for item, height in wanted.items():
+                        self._heights[item] = height
+
+    def _is_open(self, item: int, height: float) -> bool:
+        least, most = self._bounds(item)
+        return least <= height <= most and abs(height - self._heights[item]) <= FAR
 
     def _level(self, run: list[int], way: Way, lowest: float, highest: float) -> None:
         mean = sum(self._heights[item] for item in run) / len(run)

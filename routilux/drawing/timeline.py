@@ -17,6 +17,9 @@ SLOTS = 480
 FIRST_SECONDS = 0.0005
 """How long a slot is at first (arbitrary: a job of a quarter of a second has all of them)."""
 
+LONGEST = 1e10
+"""Seconds that a job goes on at most, as far as it is drawn (arbitrary: three hundred years)."""
+
 
 class Lane(NamedTuple):
     """One routine over time.
@@ -65,14 +68,15 @@ class Timeline:
     def add(self, record: ExecutionRecord) -> None:
         """Add what happened."""
         self.records += 1
-        self.last_at = max(self.last_at, record.at)
-        slot = self._slot_at(record.at)
+        at = self._within(record.at)
+        self.last_at = max(self.last_at, at)
+        slot = self._slot_at(at)
         lane = self._lanes.get(record.routine_id)
         if lane is None:
             lane = self._lanes[record.routine_id] = _new_lane(record.routine_id)
         if record.kind == "completed":
             lane.turns[slot] += 1
-            self._spread(lane.busy, record.at - self.began_at - record.seconds, record.at - self.began_at)
+            self._spread(lane.busy, at - self.began_at - record.seconds, at - self.began_at)
         elif record.kind == "emit":
             lane.emissions[slot] += 1
         elif record.kind == "error":
@@ -81,11 +85,15 @@ class Timeline:
 
     def reach(self, at: float) -> None:
         """Let it go on until a moment at which nothing of the history happened."""
-        self._slot_at(at)
+        self._slot_at(self._within(at))
+
+    def _within(self, at: float) -> float:
+        """Give a time, or what is nearest to it of those that a job can have: a log may hold anything."""
+        return min(max(self.began_at, at), self.began_at + LONGEST)
 
     def _slot_at(self, at: float) -> int:
         self.ended_at = max(self.ended_at, at)
-        since = max(0.0, at - self.began_at)
+        since = at - self.began_at
         while since >= self.seconds * SLOTS:
             self.seconds *= 2
             for lane in self._lanes.values():
@@ -95,7 +103,7 @@ class Timeline:
 
     def _spread(self, busy: list[float], begin: float, end: float) -> None:
         """Add a turn to the slots that it ran in."""
-        begin, width = max(0.0, begin), self.seconds
+        begin, width = min(max(0.0, begin), end), self.seconds
         slot = int(begin / width)
         while begin < end and slot < SLOTS:
             until = min(end, (slot + 1) * width)

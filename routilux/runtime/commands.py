@@ -10,6 +10,7 @@ from routilux.jobs.errors import CheckpointFailedError
 from routilux.jobs.recorder import CheckpointInfo
 from routilux.messages import Message
 from routilux.stores.errors import FencedError
+from supervisors.places.base import WorkerAt
 from supervisors.policy import Strategy
 from supervisors.reasons import Reason
 
@@ -229,6 +230,30 @@ class Rested(NamedTuple):
 
     routine: int
     number: int
+
+
+class GetStacks(NamedTuple):
+    """Somebody wants to know where the workers of a routine are.
+
+    Args:
+        routine: its index.
+        reply: told, once they have said so, or have had their time.
+    """
+
+    routine: int
+    reply: Future[list[WorkerAt]]
+
+
+class StacksDue(NamedTuple):
+    """Workers may have told where they are.
+
+    Args:
+        asked: what was asked.
+        until: clock reading from which on it is told as far as it is known.
+    """
+
+    asked: GetStacks
+    until: float
 
 
 class NotKept(NamedTuple):

@@ -1,8 +1,9 @@
 """The actor that takes commands for a job from other programs of the same user, and answers them.
 
-Owns the job's door and who stands at it: each visitor brings one command and is given one answer. Decides nothing: what
-a command means it asks of the job's supervisor and of the state actor, as the job's owner would, and never waits for
-them. What a visitor sends can do no more than close its own connection.
+Owns the job's door and who stands at it: each visitor brings one command and is given one answer, or, where it looks
+on, one after the other (`watchers`). Decides nothing: what a command means it asks of the job's supervisor and of the
+state actor, as the job's owner would, and never waits for them. What a visitor sends can do no more than close its own
+connection, and one that does not read holds up nobody: what is for it waits within bounds, or is counted and let go.
 
 It is the last of the job's actors to end: so those who wait for the job's end are told how it ended.
 """
@@ -18,32 +19,49 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any, NamedTuple
 
+from routilux.accounts import Account
 from routilux.control import frames
 from routilux.control.door import Door
 from routilux.control.errors import ControlError, ProtocolError
-from routilux.control.peers import IS_POSSIBLE, check_peer
-from routilux.errors import OptionError
+from routilux.control.peers import check_peer
+from routilux.errors import OptionError, RoutiluxError
 from routilux.jobs.actor import GetCut, JobCut, TakeCheckpoint
 from routilux.jobs.checkpoints import Pause
+from routilux.jobs.errors import NoStoreError
 from routilux.jobs.recorder import CheckpointInfo
 from routilux.jobs.tracks import track_cut
+from routilux.observe import Sampler
 from routilux.routing import Plan
-from routilux.runtime.commands import Cancel, Leave, PauseJob, ResumeJob
-from routilux.stores.base import Lease, Store
-from routilux.stores.memory import MemoryStore
-from routilux.stores.owners import this_process
+from routilux.runtime.commands import Cancel, GetStacks, Leave, PauseJob, ResumeJob
+from routilux.runtime.letters import find_account, find_accounts
+from routilux.runtime.passage import Passage
+from routilux.runtime.queries import answer_query
+from routilux.runtime.stacks import tell_threads, tell_workers
+from routilux.runtime.subject import Subject
+from routilux.runtime.watchers import Lines, Looks, Passings, Source
 from supervisors.behavior import Behavior, Context, Ref
 from supervisors.errors import InternalError
 from supervisors.messages import Terminate
 from supervisors.parking import Poller
+from supervisors.places.base import WorkerAt
 from supervisors.places.process.reap import read_usage
 from supervisors.reasons import Normal, Reason
 from supervisors.report import reporter
 
 VISITORS = 32
 """Visitors at a time; further ones wait to be let in (arbitrary: a person has few terminals)."""
+WATCHERS = 16
+"""Those of them that look on; further ones are refused, so that there is room for commands (arbitrary)."""
 COMMAND_SECONDS = 10.0
 """What a visitor gets to say what it wants (arbitrary)."""
+STACKS_SECONDS = 2.0
+"""What workers get to tell where they are, before those that have are told of alone (arbitrary)."""
+STACKS_TOLD = 400
+"""Stacks in one answer (arbitrary: what an answer has room for)."""
+TURN_ANSWERS = 16
+"""Answers that one visitor is sent before the others have their turn (arbitrary)."""
+LAST_BYTES = 1024 * 1024
+"""What one that looks on is still sent when the job is over, if it takes that at once (arbitrary)."""
 FULL_SECONDS = 0.25
 """How long the door is left alone when the program has no descriptor left for who stands at it (arbitrary)."""
 ON_TIMEOUT = ("abort", "requeue")
@@ -55,19 +73,17 @@ _log = reporter("routilux")
 
 
 class Told(NamedTuple):
-    """What tells the job's actors, and how the job stands.
+    """What tells the job's actors, and the job as it is seen.
 
     Args:
-        plan: the compiled flow.
+        subject: the job.
         root: sends a message to the job's supervisor.
         state: sends one to the state actor.
-        outcome: gives the job's status word and error; any thread may call it.
     """
 
-    plan: Plan
+    subject: Subject
     root: Callable[[Any], None]
     state: Callable[[Any], None]
-    outcome: Callable[[], tuple[str, str | None]]
 
 
 class _Came(NamedTuple):
@@ -97,6 +113,24 @@ class _Answered(NamedTuple):
     future: Future[Any]
 
 
+class _StacksDue(NamedTuple):
+    """Workers have had their time to tell a visitor where they are."""
+
+    number: int
+
+
+class _More(NamedTuple):
+    """There may be something more for a visitor that looks on."""
+
+    number: int
+
+
+class _LookDue(NamedTuple):
+    """It is time for one of them to look."""
+
+    number: int
+
+
 class Visitor:
     """A connection that brings one command.
 
@@ -113,23 +147,14 @@ class Visitor:
         self.has_asked = False
         self.waits_for_end = False
         self.wants_metrics = False
-
-
-def open_door(store: Store, lease: Lease) -> Door | None:
-    """Open a job's door, and tell in its store where it is; None, and a line on the log, where that cannot be."""
-    if not IS_POSSIBLE or isinstance(store, MemoryStore):
-        return None  # no other program finds it there
-    try:
-        door = Door.open()
-    except OSError as error:
-        _log.warning("job %r takes no commands from other programs: %s", lease.job_id, error)
-        return None
-    try:
-        lease.announce(this_process(str(door.path)))
-    except BaseException:
-        door.close()
-        raise
-    return door
+        self.awaited: Future[Any] | None = None
+        """What it waits for."""
+        self.stacks: list[tuple[Account, Future[list[WorkerAt]]]] = []
+        """Who was asked where its workers are."""
+        self.source: Source | None = None
+        """What it is told of, one answer after the other."""
+        self.is_called = False
+        """Whether a look at that is due."""
 
 
 class Control(Behavior):
@@ -155,7 +180,7 @@ class Control(Behavior):
         """Open the door."""
         if not isinstance(ctx.parker, Poller):
             raise InternalError("the actor that takes a job's commands waits at a Poller")
-        self._poller, self._own = ctx.parker, ctx.ref
+        self._poller, self._own, self._ctx = ctx.parker, ctx.ref, ctx
         self._watch_door()
 
     def on_message(self, message: object, ctx: Context) -> None:
@@ -168,19 +193,29 @@ class Control(Behavior):
             case _Again():
                 if len(self._visitors) < VISITORS:
                     self._watch_door()
-            case _Overdue(number):
-                visitor = self._visitors.get(number)
-                if visitor is not None and not visitor.has_asked:
-                    self._close(visitor)
-            case _Answered(number, future):
-                visitor = self._visitors.get(number)
-                if visitor is not None:
-                    self._answer(visitor, self._tell(visitor, future))
+            case _Overdue() | _Answered() | _StacksDue() | _More() | _LookDue():
+                visitor = self._visitors.get(message.number)
+                if visitor is not None:  # else it has gone
+                    self._serve(visitor, message)
             case Terminate():
                 self._end_all()
                 ctx.stop(Normal())
             case _:
                 raise InternalError(f"the actor that takes a job's commands was sent {message!r}")
+
+    def _serve(self, visitor: Visitor, message: _Overdue | _Answered | _StacksDue | _More | _LookDue) -> None:
+        match message:
+            case _Overdue():
+                if not visitor.has_asked:
+                    self._close(visitor)
+            case _Answered() | _StacksDue() if visitor.stacks:
+                self._tell_stacks(visitor, is_late=isinstance(message, _StacksDue))
+            case _Answered(_, future) if future is visitor.awaited:
+                self._answer(visitor, self._tell(visitor, future))
+            case _More() | _LookDue() if visitor.source is not None:
+                self._look(visitor, visitor.source, is_due=isinstance(message, _LookDue))
+            case _:
+                pass  # what it had asked for was answered meanwhile
 
     def on_stop(self, reason: Reason, ctx: Context) -> None:
         """Close the door, whatever the reason."""
@@ -244,17 +279,21 @@ class Control(Behavior):
             self._carry_out(visitor, command)
 
     def _carry_out(self, visitor: Visitor, command: frames.Command) -> None:
-        if command.job_id != self._job_id:
+        if not isinstance(command, frames.Who) and command.job_id != self._job_id:
             text = f"job {self._job_id!r} was sent a command to job {frames.fit(command.job_id)!r}"
             self._answer(visitor, frames.Refused("ProtocolError", text))
             return
-        told = self._told
+        try:
+            self._begin(visitor, command)
+        except RoutiluxError as error:
+            self._answer(visitor, _refuse(error))
+
+    def _begin(self, visitor: Visitor, command: frames.Command) -> None:
+        """Begin with what a visitor asks for; raises what it is refused with."""
+        told, subject = self._told, self._told.subject
+        _check_possible(command, subject)
         match command:
             case frames.Pause(_, reason, timeout, on_timeout):
-                if on_timeout not in ON_TIMEOUT:
-                    error = OptionError(f"expected on_timeout to be 'abort' or 'requeue', got {on_timeout!r}")
-                    self._answer(visitor, _refuse(error))
-                    return
                 paused: Future[CheckpointInfo | None] = self._await(visitor)
                 told.root(PauseJob(Pause(reason, None), timeout, on_timeout, paused))
             case frames.Resume():
@@ -264,18 +303,105 @@ class Control(Behavior):
             case frames.Status() | frames.Metrics():
                 visitor.wants_metrics = isinstance(command, frames.Metrics)
                 told.state(GetCut(self._await(visitor)))
-            case frames.Cancel(_, reason, shutdown):
+            case frames.Cancel(_, reason, shutdown) | frames.Leave(_, reason, shutdown):
                 visitor.waits_for_end = True
-                told.root(Cancel(reason, shutdown))
-            case frames.Leave(_, reason, shutdown):
-                visitor.waits_for_end = True
-                told.root(Leave(reason, shutdown))
+                told.root((Cancel if isinstance(command, frames.Cancel) else Leave)(reason, shutdown))
+            case frames.Stacks(_, routine):
+                self._ask_stacks(visitor, routine)
+            case frames.Look() | frames.Tap() | frames.Logs():
+                self._watch(visitor, command)
+            case _:
+                self._answer(visitor, answer_query(command, subject))
+
+    def _ask_stacks(self, visitor: Visitor, routine: str) -> None:
+        accounts = find_accounts(self._told.subject.ledger, routine)
+        visitor.stacks = [(account, Future()) for account in accounts]
+        for account, reply in visitor.stacks:
+            reply.add_done_callback(partial(self._note_answered, visitor.number))
+            if account.plan.is_process or account.plan.is_async:
+                self._told.root(GetStacks(account.index, reply))
+            else:  # its own thread may be in a handler: it is looked at from here
+                reply.set_result([])
+        self._ctx.set_timer(STACKS_SECONDS, _StacksDue(visitor.number))
+
+    def _tell_stacks(self, visitor: Visitor, *, is_late: bool = False) -> None:
+        asked, ledger = visitor.stacks, self._told.subject.ledger
+        if not is_late and not all(reply.done() for _account, reply in asked):
+            return
+        visitor.stacks = []
+        stacks: list[frames.Stack] = []
+        for account, reply in asked:
+            if not (account.plan.is_process or account.plan.is_async):
+                stacks += tell_threads(account, ledger)
+            elif reply.done():
+                stacks += tell_workers(account, ledger, reply.result(), self._ctx.now())
+        self._answer(visitor, frames.StacksTold(stacks=stacks[:STACKS_TOLD]))
+
+    # -- Those who look on
+
+    def _watch(self, visitor: Visitor, command: frames.Look | frames.Tap | frames.Logs) -> None:
+        """Let a visitor look on."""
+        if sum(other.source is not None for other in self._visitors.values()) >= WATCHERS:
+            raise OptionError(f"{WATCHERS} others look on at job {self._job_id!r} already: end one of them")
+        source = visitor.source = self._make_source(command, partial(self._call, visitor))
+        if source.seconds is not None:
+            self._ctx.set_timer(source.seconds, _LookDue(visitor.number))
+        self._go_on(visitor, source)
+
+    def _make_source(self, command: frames.Look | frames.Tap | frames.Logs, call: Callable[[], None]) -> Source:
+        subject = self._told.subject
+        match command:
+            case frames.Look(_, seconds):
+                return Looks(Sampler(subject), seconds)
+            case frames.Tap(_, routine):
+                account = find_account(subject.ledger, routine)
+                passage = Passage(subject.ledger.plan, account.plan, subject.ledger.outside, call)
+                return Passings(passage, subject.ledger.add_watch(account.index, passage.watch))
+            case frames.Logs(_, routine, last, follow):
+                find_accounts(subject.ledger, routine)
+                return Lines(subject.logbook, routine, last, call, follow=follow)
+
+    def _call(self, visitor: Visitor) -> None:
+        """Have a visitor's source looked at soon; any thread may call it, as often as it likes."""
+        if not visitor.is_called:
+            visitor.is_called = True
+            _signal(self._own, _More(visitor.number))
+
+    def _look(self, visitor: Visitor, source: Source, *, is_due: bool) -> None:
+        visitor.is_called = False  # before the look: what comes from here on calls again
+        source.look()
+        if is_due and source.seconds is not None:
+            self._ctx.set_timer(source.seconds, _LookDue(visitor.number))
+        if not visitor.to_send:
+            self._go_on(visitor, source)
+
+    def _go_on(self, visitor: Visitor, source: Source) -> None:
+        """Send what there is for a visitor, as far as it takes it and others have their turn."""
+        try:
+            for _ in range(TURN_ANSWERS):
+                answer = source.take()
+                if answer is None:
+                    break
+                visitor.to_send = memoryview(frames.to_frame(answer))
+                self._send_some(visitor)
+            else:
+                self._call(visitor)
+            if source.is_over:
+                self._close(visitor)
+        except BlockingIOError:
+            self._await_room(visitor)
+        except OSError:
+            self._close(visitor)
+
+    # -- Answers
+
+    def _note_answered(self, number: int, done: Future[Any]) -> None:
+        _signal(self._own, _Answered(number, done))
 
     def _await(self, visitor: Visitor) -> Future[Any]:
-        own, number = self._own, visitor.number
-        future: Future[Any] = Future()
+        future = visitor.awaited = Future()
         # On whatever thread answers.
-        future.add_done_callback(lambda done: _signal(own, _Answered(number, done)))
+        future.add_done_callback(partial(self._note_answered, visitor.number))
         return future
 
     def _answer(self, visitor: Visitor, answer: frames.Answer) -> None:
@@ -292,7 +418,7 @@ class Control(Behavior):
         error = future.exception()
         if error is not None:
             return _refuse(error)
-        result, plan = future.result(), self._told.plan
+        result, plan = future.result(), self._told.subject.ledger.plan
         if isinstance(result, bool):
             return frames.Resumed(result)
         if not isinstance(result, JobCut):
@@ -302,9 +428,17 @@ class Control(Behavior):
         return _tell_cut(result, plan)
 
     def _send(self, visitor: Visitor) -> None:
+        self._send_some(visitor)
+        if visitor.source is None:
+            self._close(visitor)
+            return
+        self._poller.watch(visitor.connection.fileno(), selectors.EVENT_READ, partial(self._on_visitor, visitor))
+        self._go_on(visitor, visitor.source)
+
+    def _send_some(self, visitor: Visitor) -> None:
+        """Send what is ready, or raise `BlockingIOError`."""
         while visitor.to_send:
             visitor.to_send = visitor.to_send[visitor.connection.send(visitor.to_send) :]
-        self._close(visitor)
 
     def _await_room(self, visitor: Visitor) -> None:
         events = selectors.EVENT_READ | selectors.EVENT_WRITE
@@ -319,15 +453,30 @@ class Control(Behavior):
         if self._visitors.pop(visitor.number, None) is not None:
             self._poller.unwatch(visitor.connection.fileno())
             visitor.connection.close()
+            if visitor.source is not None:
+                visitor.source.close()
 
     def _end_all(self) -> None:
         """Tell all who still wait how the job has ended; what does not go out at once is lost."""
-        status, error = self._told.outcome()
+        status, error = self._told.subject.status, self._told.subject.error
         fitting = None if error is None else frames.fit(error)
         refused = frames.Refused("JobEndedError", f"job {self._job_id!r} is over in its program: {status}")
+        ended = frames.Ended(status, fitting)
         for visitor in list(self._visitors.values()):
-            if visitor.has_asked and not visitor.to_send:
-                self._answer(visitor, frames.Ended(status, fitting) if visitor.waits_for_end else refused)
+            if visitor.source is not None:
+                self._send_last(visitor, visitor.source, ended)
+            elif visitor.has_asked and not visitor.to_send:
+                self._answer(visitor, ended if visitor.waits_for_end else refused)
+
+    def _send_last(self, visitor: Visitor, source: Source, ended: frames.Ended) -> None:
+        data = bytearray(visitor.to_send)
+        source.look()
+        while len(data) < LAST_BYTES and (answer := source.take()) is not None:
+            data += frames.to_frame(answer)
+        data += frames.to_frame(ended)
+        visitor.to_send = memoryview(bytes(data))
+        with contextlib.suppress(OSError):
+            self._send_some(visitor)
 
 
 def _take_command(received: bytearray) -> frames.Command | None:
@@ -339,6 +488,14 @@ def _take_command(received: bytearray) -> frames.Command | None:
     if len(body) > length:
         raise ProtocolError("more came than one command")
     return frames.read_command(body) if len(body) == length else None
+
+
+def _check_possible(command: frames.Command, subject: Subject) -> None:
+    """Refuse what a job without a store, or any job, does not do; raises what its owner would be told."""
+    if isinstance(command, frames.Pause) and command.on_timeout not in ON_TIMEOUT:
+        raise OptionError(f"expected on_timeout to be 'abort' or 'requeue', got {command.on_timeout!r}")
+    if isinstance(command, frames.Checkpoint | frames.Leave) and not subject.is_kept:
+        raise NoStoreError(subject.id, "a checkpoint" if isinstance(command, frames.Checkpoint) else "leaving it")
 
 
 def _signal(own: Ref, message: object) -> None:

@@ -142,13 +142,44 @@ class Job(JobHandle):
             with Uninterrupted():
                 count = ledger.redeliver_all(account, now)
         else:
-            given: object = letters  # what came may be anything
-            are_many = isinstance(given, Iterable) and not isinstance(given, DeadLetter)
-            chosen: list[Any] = [*given] if are_many else [given]  # type: ignore[misc]  # narrowed a line above
-            if routine_id is not None:
-                chosen = [letter for letter in chosen if getattr(letter, "routine_id", routine_id) == routine_id]
+            chosen = _listed(letters, routine_id)
             with Uninterrupted():
                 count = ledger.redeliver(chosen, now)
+        if count is None:
+            raise JobEndedError(self.id, self.status if self.is_over else "ending", "a dead letter")
+        return count
+
+    def discard(
+        self, letters: DeadLetter | Iterable[DeadLetter] | None = None, *, routine_id: str | None = None
+    ) -> int:
+        """Let dead letters go for good: from here on they are messages that were skipped.
+
+        For messages that nobody will want any more. They are no dead letters then, neither here nor in checkpoints.
+
+        Args:
+            letters: one, or several, of `dead_letters`; None: all there are now.
+            routine_id: only those of this routine.
+
+        Returns:
+            How many were let go.
+
+        Raises:
+            JobEndedError: the job is over, or ending.
+            NotADeadLetterError: one is no dead letter of this job, or none any more.
+            UnknownRoutineError: there is no such routine.
+                When anything is raised, nothing was let go.
+        """
+        self.require_here()
+        ledger = self._ledger
+        account = None if routine_id is None else self._find_account(routine_id)
+        if letters is None:
+            accounts = ledger.accounts if account is None else (account,)
+            with ledger.outside:
+                chosen: list[Any] = [letter for owner in accounts for letter in owner.dead_letters]
+        else:
+            chosen = _listed(letters, routine_id)
+        with Uninterrupted():
+            count = ledger.discard(chosen, time.monotonic())
         if count is None:
             raise JobEndedError(self.id, self.status if self.is_over else "ending", "a dead letter")
         return count
@@ -305,3 +336,12 @@ class Job(JobHandle):
         if not self._ledger.is_open:
             return "ending"
         return "closed to messages from outside (start it with keep_open=True to send some)"
+
+
+def _listed(letters: object, routine_id: str | None) -> list[Any]:
+    """Give what came as dead letters as a list, without those of other routines; it may be anything."""
+    are_many = isinstance(letters, Iterable) and not isinstance(letters, DeadLetter)
+    chosen: list[Any] = [*letters] if are_many else [letters]  # type: ignore[misc]  # narrowed a line above
+    if routine_id is not None:
+        chosen = [letter for letter in chosen if getattr(letter, "routine_id", routine_id) == routine_id]
+    return chosen

@@ -30,6 +30,7 @@ from routilux.ledger import Ledger
 from routilux.runtime.commands import (
     Cancel,
     Failure,
+    GetStacks,
     Hurry,
     Leave,
     NotKept,
@@ -207,6 +208,8 @@ class JobSupervisor(Behavior):
                     refuse(message, self._job_id)
             case Quiet():
                 self._come_to_end(ctx)
+            case GetStacks():
+                self._pass_on(message)
             case Cancel() | Leave() | NotKept() | Overflow() | Terminate():
                 self._end_for(message, ctx)
             case _:
@@ -435,6 +438,11 @@ class JobSupervisor(Behavior):
         ref = self._routines[index].ref
         if ref is not None:
             ref.signal(command)
+
+    def _pass_on(self, message: GetStacks) -> None:
+        actor = self._routines[message.routine].ref
+        if actor is None or not actor.signal(message):
+            message.reply.set_result([])
 
     def _tell_state(self, command: object) -> None:
         if self._state.ref is not None:

@@ -29,6 +29,7 @@ from routilux.runtime.commands import (
     Case,
     Failure,
     FlushDue,
+    GetStacks,
     Hold,
     Hurry,
     LetGo,
@@ -37,6 +38,7 @@ from routilux.runtime.commands import (
     Rested,
     RetryDue,
     SizeDue,
+    StacksDue,
     Tick,
     Verdict,
     WorkerDue,
@@ -50,7 +52,8 @@ from routilux.runtime.turnstile import Turnstile
 from supervisors.behavior import Behavior, Context
 from supervisors.errors import InternalError
 from supervisors.messages import Terminate
-from supervisors.places.base import Finished, LatePlace, Lost, RequestAbandoned
+from supervisors.places.base import Finished, Inspectable, LatePlace, Lost, RequestAbandoned
+from supervisors.places.process.overdue import STACK_PATIENCE, STACK_SECONDS
 from supervisors.policy import Strategy
 from supervisors.reasons import (
     DeadlineExceeded,
@@ -158,6 +161,8 @@ class RoutineActor(Behavior):
                 self._close()
             case Hurry(shutdown):
                 self._place.close(shutdown)
+            case GetStacks() | StacksDue():
+                self._tell_stacks(message, ctx)
             case _:
                 detail = f"the actor of routine {self._account.plan.id!r} was sent {message!r}"
                 raise InternalError(detail)
@@ -307,6 +312,21 @@ class RoutineActor(Behavior):
     def _hand_out_here(self) -> Callable[[], bool] | None:
         """Hand out, on its sender's thread, a message that came while nothing was in hand (`Context.run_here`)."""
         return None if self._is_closing or self._rest.is_held else self._dispatch.hand_out_alone()
+
+    def _tell_stacks(self, message: GetStacks | StacksDue, ctx: Context) -> None:
+        place, now = self._place, ctx.now()
+        if not isinstance(place, Inspectable):
+            asked = message if isinstance(message, GetStacks) else message.asked
+            asked.reply.set_result([])
+            return
+        if isinstance(message, GetStacks):
+            place.ask_stacks()
+            message = StacksDue(message, now + STACK_PATIENCE)
+        found = place.read_stacks()
+        if now < message.until and not all(worker.text for worker in found):
+            ctx.set_timer(STACK_SECONDS, message)
+        else:
+            message.asked.reply.set_result(found)
 
     def _is_wanted(self, number: int) -> bool:
         """Whether a worker that has ended is to be started again."""

@@ -12,9 +12,10 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 from itertools import count
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from routilux.accounts import Account
+from routilux.control.peers import IS_POSSIBLE
 from routilux.errors import FlowCheckError, JobEndedError, NotPortableError
 from routilux.jobs.actor import FactsWait, JobCut, StateActor
 from routilux.jobs.backlog import Backlog
@@ -28,7 +29,6 @@ from routilux.model.graph import FlowGraph
 from routilux.routing import ENTRY, Plan, RoutinePlan
 from routilux.runtime.carriers import LocalCarrier, WireCarrier
 from routilux.runtime.commands import NotKept, Overflow, Quiet
-from routilux.runtime.control import Control, Told, open_door
 from routilux.runtime.failure_log import tell_origin
 from routilux.runtime.hangs import warn_slow
 from routilux.runtime.interrupts import Uninterrupted
@@ -40,9 +40,11 @@ from routilux.runtime.memory import JobMemory
 from routilux.runtime.routine_actor import RoutineActor
 from routilux.runtime.running import running
 from routilux.runtime.signals import note_resume
+from routilux.runtime.voices import Warn, WorkerVoice
 from routilux.runtime.workers import launch_of
 from routilux.serial.registry import default as registry
 from routilux.stores.errors import FencedError
+from routilux.stores.memory import MemoryStore
 from routilux.turn.codec import LocalCodec, WireCodec, WireResult, WireResults
 from routilux.turn.concurrent import ConcurrentService
 from routilux.turn.keyed import KeyedService
@@ -59,7 +61,6 @@ from supervisors.places.flusher import flusher
 from supervisors.places.looped import LoopPlace
 from supervisors.places.ordered import OrderedListener, OrderedPlace, line_limit
 from supervisors.places.process.exchange import Exchange
-from supervisors.places.process.output import show_output
 from supervisors.places.process.place import ProcessPlace
 from supervisors.places.thread import ThreadPlace
 from supervisors.places.timed import TimedThreadPlace
@@ -67,8 +68,9 @@ from supervisors.program_end import program_end
 from supervisors.report import reporter
 from supervisors.wire.values import encode_code
 
-Warn = Callable[[int, float, str], None]
-"""Told once of a message that takes long: its delivery number, for how many seconds, and where its handler is."""
+if TYPE_CHECKING:
+    from routilux.runtime.logbook import Logbook
+    from routilux.runtime.visits import Visits
 
 _Service = TypeVar("_Service", bound=RoutineService)
 _log = reporter("routilux")
@@ -85,6 +87,7 @@ class Beginning(NamedTuple):
         kept: how it is kept; None for a job without a store.
         restore: puts into its ledger what a checkpoint held, given what its clock readings mean; None for a new job.
         memory_limit: bytes that it shares with its workers at most; None for what that is by itself.
+        takes_commands: whether other programs may send it commands; None: if it has a store in which they find it.
     """
 
     plan: Plan
@@ -92,6 +95,7 @@ class Beginning(NamedTuple):
     kept: Kept | None = None
     restore: Callable[[Ledger, Clocks], None] | None = None
     memory_limit: int | None = None
+    takes_commands: bool | None = None
 
 
 class First(NamedTuple):
@@ -191,19 +195,22 @@ class _Wiring:
         # Ahead of all who wait for it: once a job is over, its flow may be changed, and it may be resumed.
         self._finished.add_done_callback(lambda _: self._give_back())
         inherited = kept.lease.fileno() if kept is not None else None
-        self._door = None if kept is None else open_door(kept.store, kept.lease)
+        self._visits = _open_visits(beginning)
+        logbook = None if self._visits is None else self._visits.logbook
+        make_control = None if self._visits is None else self._visits.make_control
         self._supervisor = JobSupervisor(
             ledger,
             self._state_actor,
             [
-                _actor_maker(account, ledger, memory, services, shutdown, inherited, journal)
+                _actor_maker(account, ledger, memory, services, shutdown, inherited, journal, logbook)
                 for account in ledger.accounts
             ],
             self._finished,
             job_id=job_id,
             shutdown=shutdown,
             recorder=recorder,
-            control=self._make_control(),
+            control=make_control
+            and make_control(ledger, self._state_actor, self._created_at, self._tell_root, self._tell_state),
         )
 
     def start(self) -> Job:
@@ -211,11 +218,13 @@ class _Wiring:
         beginning, job_id = self._beginning, self._beginning.job_id
         try:
             running.enter(job_id, self._graph, beginning.plan)
+            if self._visits is not None:
+                self._visits.begin()
             root = PykkaHost().start(self._supervisor, f"job {job_id}")
         except BaseException:
             running.leave(job_id)
-            if self._door is not None:
-                self._door.close()
+            if self._visits is not None:
+                self._visits.close()
             raise
         job = Job(
             self._ledger,
@@ -271,13 +280,6 @@ class _Wiring:
             taken_over=self._tell_root_of_failure,
         )
 
-    def _make_control(self) -> Control | None:
-        if self._door is None:
-            return None
-        actor = self._state_actor
-        told = Told(self._beginning.plan, self._tell_root, self._tell_state, lambda: (str(actor.status), actor.error))
-        return Control(self._beginning.job_id, self._door, told)
-
     def _tell_root_of_failure(self, error: CheckpointFailedError | FencedError) -> None:
         self._tell_root(NotKept(error))
 
@@ -295,8 +297,21 @@ class _Wiring:
     def _give_back(self) -> None:
         running.leave(self._beginning.job_id)
         self._memory.close()
+        if self._visits is not None:
+            self._visits.close()
         if self._beginning.kept is not None:
             self._beginning.kept.lease.release()
+
+
+def _open_visits(beginning: Beginning) -> Visits | None:
+    kept, is_wanted = beginning.kept, beginning.takes_commands
+    if is_wanted is None:
+        is_wanted = kept is not None and not isinstance(kept.store, MemoryStore)
+    if not (is_wanted and IS_POSSIBLE):
+        return None
+    from routilux.runtime.visits import open_visits  # noqa: PLC0415  all others start without
+
+    return open_visits(beginning.job_id, kept)
 
 
 def log_not_kept(error: CheckpointFailedError) -> None:
@@ -364,6 +379,7 @@ def _actor_maker(
     shutdown: float,
     inherited: int | None,
     journal: Journal | None,
+    logbook: Logbook | None,
 ) -> Callable[[Callable[[Any], None]], RoutineActor]:
     routine, job_id = account.plan, ledger.job_id
     warn = partial(warn_slow, account, tell_origin(ledger.plan, job_id, routine.id))
@@ -371,7 +387,8 @@ def _actor_maker(
         exchange = memory.exchange(account, ledger)
         carrier: LocalCarrier | WireCarrier = WireCarrier(routine.outgoing, ledger.codec, exchange.lease)
         descriptors = () if inherited is None else (inherited,)
-        make_place = _process_place(account, services[routine.id], warn, descriptors, exchange)
+        voice = WorkerVoice(account, ledger, logbook, warn)
+        make_place = _process_place(account, services[routine.id], voice, descriptors, exchange)
     else:
         carrier = LocalCarrier()
         timeout = routine.options.timeout
@@ -463,7 +480,7 @@ def _loop_place(account: Account, job_id: str, codec: ValueCodec, warn: Warn) ->
 
 
 def _process_place(
-    account: Account, service: bytes, warn: Warn, inherited: tuple[int, ...], exchange: Exchange
+    account: Account, service: bytes, voice: WorkerVoice, inherited: tuple[int, ...], exchange: Exchange
 ) -> PlaceMaker:
     routine = account.plan
 
@@ -471,7 +488,7 @@ def _process_place(
         if not isinstance(ctx.parker, Poller):
             message = "the actor of a process routine waits at a Poller"
             raise TypeError(message)
-        make_pool = partial(_pool_of, account, service, warn, inherited, exchange, ctx.parker, ctx.now)
+        make_pool = partial(_pool_of, account, service, voice, inherited, exchange, ctx.parker, ctx.now)
         if not routine.options.has_line:
             return make_pool(listener)
         workers = routine.options.pool
@@ -484,7 +501,7 @@ def _process_place(
 def _pool_of(
     account: Account,
     service: bytes,
-    warn: Warn,
+    voice: WorkerVoice,
     inherited: tuple[int, ...],
     exchange: Exchange,
     poller: Poller,
@@ -499,9 +516,10 @@ def _pool_of(
         poller=poller,
         clock=clock,
         listener=listener,
-        output=partial(show_output, routine.id),
+        output=voice.show_line,
+        note_log=voice.note_log,
         timeout=routine.options.timeout,
-        warn=warn,
+        warn=voice.warn,
         memory_limit=routine.options.memory_limit,
         inherited=inherited,
         result_type=WireResult,

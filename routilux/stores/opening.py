@@ -35,6 +35,13 @@ def open_store(store: Store | str | os.PathLike[str]) -> Store:
     return SqliteStore(path) if is_database else FileStore(path)
 
 
+def find_path(store: Store) -> str:
+    """Give the absolute path by which another program opens the same store; "" where there is none."""
+    if isinstance(store, FileStore):
+        return os.path.abspath(store.root)  # noqa: PTH100  links stay as they were named
+    return os.path.abspath(store.path) if isinstance(store, SqliteStore) else ""  # noqa: PTH100  the same
+
+
 def _checked(store: Any) -> Store:
     if not isinstance(store, type) and all(
         callable(getattr(store, verb, None)) for verb in ("acquire", "put", "get", "append", "read")

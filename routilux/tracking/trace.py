@@ -22,7 +22,7 @@ SHORT_SECONDS = 0.001
 """A turn that took less may have been told of later, with others (`supervisors.places.process`)."""
 LATE_SECONDS = 0.01
 """How much later than it was such a turn may be drawn (arbitrary: nobody sees it beside longer ones)."""
-MARKS = frozenset({"error", "stop", "continue", "retry", "skip", "skipped", "redelivered", "unjoined"})
+MARKS = frozenset({"error", "stop", "continue", "retry", "skip", "skipped", "redelivered", "discarded", "unjoined"})
 """Kinds of records that become marks."""
 
 _PID = 1

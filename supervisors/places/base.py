@@ -235,6 +235,36 @@ class BatchPlace(Place, Protocol):
         """Hand over as many requests as `batch` is long, numbered from `first`; there must be room for them."""
 
 
+class WorkerAt(NamedTuple):
+    """Where a worker is in its code.
+
+    Args:
+        number: which worker.
+        pid: its process; None where it is in this one.
+        seq: the request it is on; None for none.
+        since: clock reading since when; None where it is on none.
+        text: the stacks of its threads, innermost frame first, or that of one of several requests, innermost frame
+            last; "" where it has not told.
+    """
+
+    number: int
+    pid: int | None
+    seq: int | None
+    since: float | None
+    text: str
+
+
+@runtime_checkable
+class Inspectable(Protocol):
+    """A place that can tell where its workers are in their code."""
+
+    def ask_stacks(self) -> None:
+        """Have them tell, which takes some milliseconds; one that is stopped never does."""
+
+    def read_stacks(self) -> list[WorkerAt]:
+        """Give what they have told so far."""
+
+
 @runtime_checkable
 class LatePlace(Protocol):
     """A place with one worker, to which another thread than the actor's may write while the actor goes on."""

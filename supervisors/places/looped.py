@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from supervisors.errors import InternalError
-from supervisors.places.base import CLOSED, LoopListener, Lost, Worker
+from supervisors.places.base import CLOSED, LoopListener, Lost, Worker, WorkerAt
 from supervisors.places.left import LeftBehind
 from supervisors.places.line import Line, Reported
 from supervisors.places.reports import Done, Failed, Part, Ready
@@ -251,6 +251,19 @@ class LoopPlace:
         since = None if first is None else first.clock.begun_at
         current = None if first is None else first.seq
         return (Worker(0, self._incarnation, None, self._is_ready, len(self._requests), current, since),)
+
+    def ask_stacks(self) -> None:
+        """Do nothing: where a coroutine is can be seen from here."""
+
+    def read_stacks(self) -> list[WorkerAt]:
+        """Give where each request is, oldest first."""
+        loop = self._loop
+        if loop is None:
+            return []
+        return [
+            WorkerAt(0, None, request.seq, request.clock.begun_at, loop.find_stack(request))
+            for request in self._requests.values()
+        ]
 
     # -- What is reported
 

@@ -28,7 +28,17 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from supervisors.errors import FrameError, InternalError, RequestTooLongError
-from supervisors.places.base import CLOSED, Finished, Listener, LoopListener, Lost, Place, Worker
+from supervisors.places.base import (
+    CLOSED,
+    Finished,
+    Inspectable,
+    Listener,
+    LoopListener,
+    Lost,
+    Place,
+    Worker,
+    WorkerAt,
+)
 from supervisors.places.line import Line
 from supervisors.reasons import DeadlineExceeded, ProtocolError, Raised, Reason, Shutdown, record_error
 
@@ -273,6 +283,15 @@ class OrderedPlace:
                 worker = Worker(number, 0, None, False, 0, None, None) if worker is None else worker
                 listed.append(worker._replace(in_hand=len(queue)))
         return tuple(listed)
+
+    def ask_stacks(self) -> None:
+        """Have the pool's workers tell where they are, if it is of such."""
+        if isinstance(self._pool, Inspectable):
+            self._pool.ask_stacks()
+
+    def read_stacks(self) -> list[WorkerAt]:
+        """Give what they have told so far."""
+        return self._pool.read_stacks() if isinstance(self._pool, Inspectable) else []
 
     # -- Listener, of the pool
 

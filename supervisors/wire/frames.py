@@ -228,6 +228,7 @@ class Log(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=Tr
         created: seconds since the epoch; path, line, function: where it was logged.
         trace: formatted traceback, or None.
         thread: name of the thread.
+        seq: the request that ran, or ran last; None for none.
     """
 
     logger: str
@@ -239,6 +240,7 @@ class Log(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=Tr
     function: str
     trace: str | None
     thread: str
+    seq: int | None = None
 
 
 class Bye(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=23):

@@ -114,6 +114,18 @@ def test_the_whole_history_is_in_it_over_all_programs(capsys: pytest.CaptureFixt
     assert "routilux resume" not in text
 
 
+def test_a_job_that_runs_is_told_as_it_was_kept_and_that_it_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    job = started()
+    job.checkpoint()
+    status, page, err = told(capsys)
+    assert (status, err) == (0, "")
+    assert "running" in page.texts
+    assert any(text.startswith("run by process ") for text in page.texts)
+    assert "routilux resume" not in "".join(page.texts)
+    job.close_entry()
+    job.wait()
+
+
 def test_a_job_that_does_not_exist_is_refused_and_damage_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     started().leave()
     assert main(["report", "b", "--store", "jobs"]) == 2

@@ -9,6 +9,7 @@ from routilux.control import frames
 from routilux.control.errors import ProtocolError
 from routilux.figures import RoutineFigures
 from routilux.jobs.recorder import CheckpointInfo
+from routilux.observe import JobView, RoutineView, WorkerView
 
 INFO = CheckpointInfo(1, 2, "pause", 3.0, 4, 5, 0.1, 0.2, 0.3)
 COMMANDS: list[frames.Command] = [
@@ -19,7 +20,24 @@ COMMANDS: list[frames.Command] = [
     frames.Checkpoint("a"),
     frames.Leave("a"),
     frames.Status("a"),
+    frames.Who(),
+    frames.Look(job_id="a", seconds=0.5),
+    frames.Stacks(job_id="a", routine="r"),
+    frames.Letters(job_id="a"),
+    frames.Redeliver(job_id="a", ids=["12", "34"]),
+    frames.Discard(job_id="a", routine="r"),
+    frames.Tap(job_id="a", routine="r"),
+    frames.Logs(job_id="a", last=3, follow=True),
 ]
+WORKER = WorkerView(0, 4711, 12.5, 1024)
+VIEW = JobView(
+    "a",
+    "f",
+    "running",
+    1.5,
+    (RoutineView("r", "process", "running", 10, RoutineFigures(), 2.0, None, (WORKER,)),),
+    WORKER,
+)
 ANSWERS: list[frames.Answer] = [
     frames.Kept(checkpoint=INFO),
     frames.Kept(checkpoint=None),
@@ -27,6 +45,13 @@ ANSWERS: list[frames.Answer] = [
     frames.Ended(status="paused", error=None),
     frames.Now("running", None, 1.0, [frames.RoutineNow("r", "running", None, RoutineFigures(handled=3))], INFO),
     frames.Refused("PauseTimeoutError", "it is busy"),
+    frames.Identity(job_id="a", flow_id="f", status="running", created_at=1.0, pid=1, store=""),
+    frames.Seen(view=VIEW),
+    frames.StacksTold(stacks=[frames.Stack("r", 0, "pid 1", "12", 0.5, "here")]),
+    frames.LettersTold(letters=[frames.Letter("r", "12", 1, 2.0, "raised ValueError")], count=3),
+    frames.Settled(count=3),
+    frames.Passed(passings=[frames.Passing(True, "a.b -> c.d", "12", 1.0, "n=1")], missed=2),
+    frames.Logged(lines=[frames.LogLine(1.0, "INFO", "r", None, "12", "mine", "said")], missed=0),
 ]
 
 
@@ -64,6 +89,11 @@ def test_a_header_says_what_follows_or_is_refused() -> None:
         {"type": "pause", "job_id": "a", "timeout": float("nan")},
         {"type": "cancel", "job_id": "a", "shutdown": float("inf")},
         {"type": "eval", "job_id": "a"},
+        {"type": "who", "job_id": "a"},
+        {"type": "look", "job_id": "a", "seconds": 0.0},
+        {"type": "tap", "job_id": "a"},
+        {"type": "logs", "job_id": "a", "last": -1},
+        {"type": "redeliver", "job_id": "a", "ids": ["1"] * (frames.MOST_IDS + 1)},
         ["pause"],
         None,
     ],

@@ -36,3 +36,10 @@ def test_a_long_line_is_straight_beside_what_is_in_its_way() -> None:
     heights = place(layers, [ROOM] * 7, [Way(0, 0.0, [4, 5, 6], 1, 0.0)])
     assert heights[4] == heights[5] == heights[6]
     assert heights[5] - heights[3] >= 20.0
+
+
+def test_boxes_that_follow_one_another_alone_stand_in_one_line() -> None:
+    # 0 and 1 both lead to 2, which leads to 3 and that to 4; the items between are 5 to 8.
+    ways = [Way(0, 0.0, [5], 2, -5.0), Way(1, 0.0, [6], 2, 5.0), Way(2, 0.0, [7], 3, 0.0), Way(3, 2.0, [8], 4, 0.0)]
+    heights = place([[0, 1], [5, 6], [2], [7], [3], [8], [4]], [ROOM] * 9, ways)
+    assert heights[2] == heights[7] == heights[3] == heights[8] - 2.0 == heights[4] - 2.0

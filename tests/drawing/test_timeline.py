@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routilux.drawing.timeline import FIRST_SECONDS, SLOTS, Timeline, is_death
+from routilux.drawing.timeline import FIRST_SECONDS, LONGEST, SLOTS, Timeline, is_death
 from routilux.executions import ExecutionRecord
 from supervisors.reasons import Abandoned, Crashed, DeadlineExceeded, ErrorRecord, OutOfMemory, Raised, Reason
 
@@ -53,6 +53,15 @@ def test_what_was_before_the_beginning_is_at_it() -> None:
     timeline = Timeline(100.0)
     timeline.add(record("completed", 90.0, seconds=5.0))
     assert timeline.lanes[0].turns[0] == 1
+
+
+@pytest.mark.parametrize("at", [float("inf"), float("-inf"), float("nan"), 1e300])
+def test_times_that_none_can_be_do_no_harm(at: float) -> None:
+    timeline = Timeline(100.0)
+    timeline.add(record("completed", at, seconds=at))
+    timeline.reach(at)
+    assert sum(timeline.lanes[0].turns) == 1
+    assert timeline.ended_at <= 100.0 + LONGEST
 
 
 @pytest.mark.parametrize(

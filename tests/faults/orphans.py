@@ -19,8 +19,9 @@ LATEST = 2.0
 """Seconds within which a program is killed, from where it starts its flow."""
 PROGRAM = """
 import os, signal, subprocess, sys, threading, time
-from routilux import ErrorHandler, Flow, Routine
+from routilux import ErrorHandler, Flow, Job, Routine
 
+assert Job  # which brings what runs jobs: the time is that of the flow
 print("begun", flush=True)
 
 class Worker(Routine):

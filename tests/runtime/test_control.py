@@ -194,7 +194,7 @@ def test_a_visitor_for_whom_no_descriptor_is_left_waits_and_costs_nothing(
             self.listener = self._real
             super().close()
 
-    monkeypatch.setattr("routilux.runtime.control.Door", Crowded)
+    monkeypatch.setattr("routilux.runtime.visits.Door", Crowded)
     job, owner = start(store)
     assert ask(owner, frames.Resume("a"), 10) == frames.Resumed(was_paused=False)
     assert len(looked) == 4

@@ -229,3 +229,25 @@ def test_a_redelivery_that_races_with_the_end_is_whole_or_refused(tmp_path: Path
         if end == "close":
             assert (state.status, stats["handled"]) == ("completed", count), state.error
         check_all_conserved(job)
+
+
+def test_what_nobody_wants_any_more_is_let_go_and_counts_as_skipped(tmp_path: Path) -> None:
+    with fragile(tmp_path / "there", "thread").start(keep_open=True) as job:
+        send_and_lose(job, 4)
+        first, *others = job.dead_letters
+        assert job.discard(first) == 1
+        with pytest.raises(NotADeadLetterError):
+            job.discard([others[0], first])
+        assert job.discard([]) == 0
+        with pytest.raises(UnknownRoutineError):
+            job.discard(routine_id="fragil")
+        assert [letter.message.id for letter in job.dead_letters] == [letter.message.id for letter in others]
+        assert job.discard(others[:2], routine_id="fragile") == 2
+        assert job.discard() == 1
+        check_all_conserved(job)
+    state = job.state
+    stats = state.routine_states["fragile"]["stats"]
+    assert (stats["dead"], stats["skipped"], state.dead_letters) == (0, 4, [])
+    assert [record.kind for record in state.history].count("discarded") == 4
+    with pytest.raises(JobEndedError):
+        job.discard()

@@ -82,6 +82,9 @@ class Owner(Protocol):
     def on_child_failed(self, child: Child, seq: int, body: bytes, returned: tuple[int, ...]) -> None:
         """A request raised."""
 
+    def on_child_log(self, child: Child, frame: Log) -> None:
+        """It has logged something, which the program has been told."""
+
     def on_child_returned(self, child: Child, seqs: tuple[int, ...]) -> None:
         """It is held, and gave these back unbegun."""
 
@@ -424,6 +427,7 @@ class Child:
                 self._take_in_memory(self.party, frame)
             case Log():
                 log_as_own(frame, self.pid, self._label)
+                self._owner.on_child_log(self, frame)
             case Spawned() if not self._is_spawned:
                 self._on_spawned()
             case Ready() if not self.is_ready:

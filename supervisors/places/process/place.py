@@ -15,14 +15,14 @@ from typing import Any
 
 from supervisors.errors import FrameError, InternalError, StartError
 from supervisors.parking import Poller
-from supervisors.places.base import CLOSED, Listener, Lost, Worker
+from supervisors.places.base import CLOSED, Listener, Lost, Worker, WorkerAt
 from supervisors.places.process.child import GOODBYE_SECONDS, Child, make_boot
 from supervisors.places.process.exchange import LOOK_SECONDS, Exchange
 from supervisors.places.process.launch import BY_DEFAULT, Launch
 from supervisors.places.process.limits import Limits
 from supervisors.places.process.spawn import spawner
 from supervisors.reasons import ProtocolError, Reason, Shutdown, StartFailed, record_error
-from supervisors.wire.frames import MAX_FRAME_BYTES, encode_frame
+from supervisors.wire.frames import MAX_FRAME_BYTES, Log, encode_frame
 
 START_SECONDS = 30.0
 """What a worker gets to become ready (DESIGN: notes on failure)."""
@@ -51,6 +51,7 @@ class ProcessPlace:
         results_type: what those of batches are read as, a type of `BatchResults`; None: none are submitted.
         launch: how workers are started, and what of the machine they get.
         exchange: gives the workers a part in their owner's shared memory; None for none.
+        note_log: called with (worker, record) for each record that a worker has logged, once it is logged here.
         note_ended: called with (worker, processor seconds, peak memory in bytes or None) when a process has ended.
     """
 
@@ -74,6 +75,7 @@ class ProcessPlace:
         results_type: Any = None,
         launch: Launch = BY_DEFAULT,
         exchange: Exchange | None = None,
+        note_log: Callable[[int, Log], None] = lambda _number, _record: None,
         note_ended: Callable[[int, float, int | None], None] = lambda _number, _cpu_seconds, _peak_bytes: None,
     ) -> None:
         self._name = name
@@ -94,6 +96,7 @@ class ProcessPlace:
         self._exchange = exchange
         if exchange is not None:
             exchange.begin(poller.unpark)
+        self._note_log = note_log
         self._note_ended = note_ended
         self._children: list[Child | None] = [None] * workers
         self._limits: dict[int, Limits] = {}
@@ -311,6 +314,22 @@ class ProcessPlace:
                 )
         return tuple(listed)
 
+    def ask_stacks(self) -> None:
+        """Have all workers that are ready tell where they are."""
+        for child in self._children:
+            if child is not None and child.is_ready:
+                child.ask_stack()
+
+    def read_stacks(self) -> list[WorkerAt]:
+        """Give what they have told so far, by number."""
+        listed = []
+        for child in self._children:
+            if child is not None and child.is_ready:
+                page = child.page()
+                since = page.since if page.seq is not None and page.since < math.inf else None
+                listed.append(WorkerAt(child.number, child.pid, page.seq, since, child.read_stack()))
+        return listed
+
     # -- What the children tell
 
     def on_child_ready(self, child: Child) -> None:
@@ -330,6 +349,10 @@ class ProcessPlace:
     def on_child_failed(self, child: Child, seq: int, body: bytes, returned: tuple[int, ...]) -> None:
         """Pass a failure on."""
         self._listener.on_failed(child.number, seq, body, returned)
+
+    def on_child_log(self, child: Child, frame: Log) -> None:
+        """Pass a record on."""
+        self._note_log(child.number, frame)
 
     def on_child_returned(self, child: Child, seqs: tuple[int, ...]) -> None:
         """Pass on what was not begun."""

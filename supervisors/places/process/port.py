@@ -56,6 +56,13 @@ class RequestPort:
         """Take requests from a batch, numbered from `first`, until `batch` is set to None."""
         self._first, self.batch = first, batch
 
+    @property
+    def current(self) -> int | None:
+        """The request that runs, or ran last; None for none. Any thread may ask."""
+        batch = self.batch
+        seq = self.seq if batch is None else self._first + batch.position
+        return seq if seq >= 0 else None
+
     def find(self) -> None:
         """Find out which one of its batch runs, and since when: nobody has told since."""
         if self.batch is not None:

@@ -111,6 +111,7 @@ def run(channel_fd: int, page_fd: int, incarnation: int, max_frame_bytes: int) -
     outbound.send(Ready(os.getpid()))
     mark = make_mark()
     port = attached.port = RequestPort(inbound, outbound, page, deputy, mark, attached)
+    _forwarder.port = port
     Loop(service, inbound, outbound, page, deputy, attached, port, mark).run()
     outbound.flush()
     deputy.stand_in()
@@ -141,6 +142,8 @@ class LogForwarder(logging.Handler):
         super().__init__()
         self.outbound: Outbound | None = None
         """What it sends from; there before it is given a record."""
+        self.port: RequestPort | None = None
+        """What knows which request runs; there once one may."""
         self._formatter = logging.Formatter()
 
     def createLock(self) -> None:  # noqa: N802  as logging calls it
@@ -177,6 +180,7 @@ class LogForwarder(logging.Handler):
             function=_encodable(record.funcName or ""),
             trace=None if trace is None else _encodable(trace[-_TRACE_LIMIT:]),
             thread=_encodable(record.threadName or ""),
+            seq=None if self.port is None else self.port.current,
         )
 
 

@@ -1,0 +1,167 @@
+"""`routilux retry` and `skip`: what becomes of the messages of a job that were given up.
+
+Owns what is said of it. One that runs does it itself; of one that nobody runs a new checkpoint is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from routilux.causes import tell_cause
+from routilux.cli.errors import CommandError, UsageError
+from routilux.cli.lookup import Found, find_job, require_store, split_words
+from routilux.cli.output import width_of, write_result
+from routilux.cli.parsing import Commands
+from routilux.cli.picture import tell_count
+from routilux.cli.stored import JOB_HELP, add_key, add_store, how_to_resume, read_key, tell_time
+from routilux.control.client import ask
+from routilux.control.frames import MOST_IDS, Discard, Letter, Letters, LettersTold, Redeliver, Settled
+from routilux.ids import from_bytes, to_id
+from routilux.keeping.finding import latest
+from routilux.keeping.settling import choose, discard_kept, redeliver_kept
+from routilux.records.schema import Image
+from routilux.stores.owners import this_process
+from supervisors.text import cut, printable
+
+ID_SHOWN = 8
+"""Digits of a message's id, as in a summary."""
+OVER = ("completed", "cancelled")
+"""What a job is that is not resumed any more."""
+
+
+def add_letters(commands: Commands) -> None:
+    """Add both."""
+    for name, command in (("retry", retry), ("skip", skip)):
+        parser = commands.add_parser(
+            name,
+            description=command.__doc__,
+            examples=[
+                f"routilux {name} nightly",
+                f"routilux {name} nightly 1a2b3c4d",
+                f"routilux {name} nightly --routine parse",
+            ],
+        )
+        parser.add_argument(
+            "words",
+            nargs="*",
+            metavar="JOB|ID",
+            help=f"{JOB_HELP}; and ids of messages, or their beginnings, as the list tells them",
+        )
+        add_store(parser)
+        parser.add_argument("--routine", metavar="ROUTINE", default="", help="all that this routine has given up")
+        parser.add_argument("--all", action="store_true", help="all that the job has")
+        add_key(parser)
+        parser.set_defaults(command=command)
+
+
+def retry(options: argparse.Namespace) -> int:
+    """Put dead letters back into their mailboxes, to be tried as new ones. Without words that say which, list them."""
+    found = _find(options)
+    if not _says_which(options):
+        return _list_letters(found, options)
+    if found.owner is None:
+        count = _settle_kept(found, options, is_retry=True)
+    else:
+        count = _settle(found, Redeliver(job_id=found.job_id, ids=options.words, routine=options.routine))
+    print(printable(f"{_count(count)} of job {found.job_id} put back, to be tried again"), file=sys.stderr)
+    if count and found.owner is None:
+        print(printable(f"go on with it by: {how_to_resume(found.job_id, found.store_path)}"), file=sys.stderr)
+    return 0
+
+
+def skip(options: argparse.Namespace) -> int:
+    """Let dead letters go for good; they count as skipped. Without words that say which, list them."""
+    found = _find(options)
+    if not _says_which(options):
+        return _list_letters(found, options)
+    if found.owner is None:
+        count = _settle_kept(found, options, is_retry=False)
+    else:
+        count = _settle(found, Discard(job_id=found.job_id, ids=options.words, routine=options.routine))
+    print(printable(f"{_count(count)} of job {found.job_id} let go"), file=sys.stderr)
+    return 0
+
+
+def read_letters(found: Found, options: argparse.Namespace) -> LettersTold:
+    """Give the dead letters of a job, as it tells them or as its newest good checkpoint has them."""
+    if found.owner is not None:
+        answer = ask(found.owner, Letters(job_id=found.job_id, routine=options.routine))
+        if not isinstance(answer, LettersTold):
+            raise CommandError(f"job {found.job_id!r} gave another answer than was asked for", 1)
+        return answer
+    image = latest(require_store(found), found.job_id, key=read_key(options)).image
+    letters = _letters_of(image, options.routine)
+    return LettersTold(letters=letters, count=len(letters))
+
+
+def tell_letter(letter: Letter) -> str:
+    """Say which message was given up, and why, in a line."""
+    tried = f"tried {letter.attempts} x, given up {tell_time(letter.at)}"
+    return printable(f"{letter.message_id[:ID_SHOWN]}  {letter.routine}: {tried}: {letter.cause}")
+
+
+def _find(options: argparse.Namespace) -> Found:
+    split_words(options)
+    if len(options.words) > MOST_IDS:
+        raise UsageError(f"expected {MOST_IDS:,} ids at most, got {len(options.words):,}: name a routine, or --all")
+    if options.all and (options.words or options.routine):
+        raise UsageError("--all means all: it goes without ids and without --routine")
+    return find_job(options)
+
+
+def _count(count: int) -> str:
+    return f"{tell_count(count)} dead letter{'' if count == 1 else 's'}"
+
+
+def _says_which(options: argparse.Namespace) -> bool:
+    return bool(options.words or options.routine or options.all)
+
+
+def _list_letters(found: Found, options: argparse.Namespace) -> int:
+    told = read_letters(found, options)
+    width = 2 * width_of(sys.stdout)
+    write_result("".join(cut(tell_letter(letter), width) + "\n" for letter in told.letters))
+    if not told.count:
+        print(printable(f"job {found.job_id} has no dead letters"), file=sys.stderr)
+        return 0
+    newest = (
+        "" if len(told.letters) == told.count else f", of which the newest {tell_count(len(told.letters))} are told"
+    )
+    which = "say which by the beginnings of their ids, by --routine, or with --all"
+    print(printable(f"{_count(told.count)} of job {found.job_id}{newest}: {which}"), file=sys.stderr)
+    return 2
+
+
+def _settle(found: Found, command: Redeliver | Discard) -> int:
+    answer = None if found.owner is None else ask(found.owner, command)
+    if not isinstance(answer, Settled):
+        raise CommandError(f"job {found.job_id!r} gave another answer than was asked for", 1)
+    return answer.count
+
+
+def _settle_kept(found: Found, options: argparse.Namespace, *, is_retry: bool) -> int:
+    store, key = require_store(found), read_key(options)
+    lease = store.acquire(found.job_id, this_process(), create=False)
+    try:
+        status = latest(store, found.job_id, key=key).image.header.status
+        if status in OVER:
+            raise CommandError(
+                f"job {found.job_id!r} is over: it is {status}, and not resumed any more; `routilux fork` makes a new "
+                "job of it, of which they may be tried again",
+                1,
+            )
+        settle = redeliver_kept if is_retry else discard_kept
+        return settle(store, lease, options.words, options.routine, key=key)
+    finally:
+        lease.release()
+
+
+def _letters_of(image: Image, routine_id: str) -> list[Letter]:
+    letters = []
+    for one in choose(image, [], routine_id):
+        routine = image.routines[one.routine]
+        letter = routine.dead_letters[one.letter]
+        message_id = to_id(from_bytes(letter.message.key))
+        letters.append(Letter(routine.id, message_id, letter.attempts, letter.at, tell_cause(letter.reason)))
+    return sorted(letters, key=lambda letter: letter.at)

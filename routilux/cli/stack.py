@@ -1,0 +1,69 @@
+"""`routilux stack`: where the handlers of a job are in their code."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+
+import msgspec
+
+from routilux.cli.errors import CommandError, UsageError
+from routilux.cli.lookup import require_owner, split_words
+from routilux.cli.output import write_result
+from routilux.cli.parsing import Commands
+from routilux.cli.picture import tell_seconds
+from routilux.cli.stored import JOB_HELP, add_store
+from routilux.control.client import ask
+from routilux.control.frames import Stack, Stacks, StacksTold
+from supervisors.text import printable
+
+ID_SHOWN = 8
+"""Digits of a message's id, as in a summary."""
+
+
+def add_stack(commands: Commands) -> None:
+    """Add it."""
+    parser = commands.add_parser(
+        "stack", description=stack.__doc__, examples=["routilux stack", "routilux stack nightly parse"]
+    )
+    parser.add_argument("words", nargs="*", metavar="JOB|ROUTINE", help=f"{JOB_HELP}; and of which routine")
+    add_store(parser)
+    parser.add_argument("--json", action="store_true", help="print an array of objects on stdout")
+    parser.set_defaults(command=stack)
+
+
+def stack(options: argparse.Namespace) -> int:
+    """Show the Python stacks of a job's workers, and of the threads of its program that are in handlers."""
+    split_words(options)
+    if len(options.words) > 1:
+        raise UsageError(f"expected a job and a routine at most, got {' '.join(options.words)} too")
+    found, owner = require_owner(options, "looked at")
+    answer = ask(owner, Stacks(job_id=found.job_id, routine="".join(options.words)))
+    if not isinstance(answer, StacksTold):
+        raise CommandError(f"job {found.job_id!r} gave another answer than was asked for", 1)
+    if options.json:
+        write_result(msgspec.json.encode(answer.stacks).decode() + "\n")
+        return 0
+    write_result("".join(f"{line}\n" for one in answer.stacks for line in tell_stack(one)))
+    if not answer.stacks:
+        print("no worker is there now", file=sys.stderr)
+    return 0
+
+
+def tell_stack(one: Stack) -> Iterator[str]:
+    """Say where a handler is, in lines."""
+    name = one.routine if one.worker is None else f"{one.routine}[{one.worker}]"
+    parts = [name, one.where]
+    parts += [f"message {one.message_id[:ID_SHOWN]}"] if one.message_id else []
+    parts += [f"for {tell_seconds(one.seconds)}"] if one.seconds is not None else []
+    is_idle = one.worker is not None and one.seconds is None
+    if is_idle:
+        parts.append("waits for messages")
+    elif not one.text:
+        parts.append("has not told where it is" if one.worker is not None else "waits for messages")
+    yield printable(", ".join(parts))
+    if is_idle:
+        return
+    for line in one.text.splitlines():
+        yield printable(f"  {line}")
