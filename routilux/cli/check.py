@@ -66,6 +66,8 @@ def _describe(flow: Flow, warnings: int) -> list[str]:
     placements = {routine_id: _tell_placement(own) for routine_id, own in flow.options.items()}
     width, wide = (max(map(len, column)) for column in (placements, placements.values()))
     told = f"{flow.flow_id}: " + (f"it can run, with {_counted(warnings, 'warning')}" if warnings else "no problems")
+    if any(own.placement == "process" for own in flow.options.values()):
+        told += "; a worker of each process routine was started"
     lines = [told, _tell_count(len(placements), "routine")]
     for routine_id, told in placements.items():
         note = "gets the first message" if entries == [routine_id] else "may get the first message"
@@ -81,7 +83,7 @@ def _describe(flow: Flow, warnings: int) -> list[str]:
 def _tell_placement(own: RoutineOptions) -> str:
     if own.placement == "thread":
         return "on a thread" if own.concurrency == 1 else f"on a thread, {own.concurrency} messages at once"
-    return f"in a process{'' if own.pool == 1 else f', {own.pool} workers'}; one was started"
+    return "in a process" if own.pool == 1 else f"in {own.pool} processes"
 
 
 def _tell_count(count: int, noun: str) -> str:

@@ -29,7 +29,7 @@ from supervisors.places.process.launch import default_start_method, has_zygotes
 from supervisors.places.process.sizing import default_limit, machine_bytes, read_memory_bound
 from supervisors.text import printable
 
-SETTINGS = {FULL_TRACEBACK: "0", STORE_VARIABLE: ""}
+SETTINGS = {STORE_VARIABLE: "", FULL_TRACEBACK: "0"}
 """What the environment may set, by name, with what holds where it does not."""
 _PREFIX = "ROUTILUX_"
 _REQUIREMENT = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)[^;]*(?:;.*extra *== *[\"']([^\"']+)[\"'])?.*")
@@ -197,11 +197,11 @@ def read_requirements(lines: list[str]) -> tuple[dict[str, str], dict[str, dict[
 def read_settings(environment: Mapping[str, str]) -> dict[str, Setting]:
     """Give all settings, those that mean nothing too: they may be misspelt."""
     known = {
-        name: Setting(environment[name], "environment") if name in environment else Setting(value, "default")
+        name: Setting(_short(environment[name]), "environment") if name in environment else Setting(value, "default")
         for name, value in SETTINGS.items()
     }
     unknown = {
-        name: Setting(value, "environment, unknown")
+        name: Setting(_short(value), "environment, unknown")
         for name, value in sorted(environment.items())
         if name.startswith(_PREFIX) and name not in SETTINGS
     }
@@ -237,6 +237,6 @@ def _control_folder() -> str:
         return f"none: {error}"
 
 
-def _short(path: Path) -> str:
-    home = Path.home()
-    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) and home != Path("/") else str(path)
+def _short(place: Path | str) -> str:
+    home, told = str(Path.home()), str(place)
+    return told if home == "/" else f"{told}/".replace(f"{home}/", "~/").removesuffix("/")

@@ -20,7 +20,7 @@ from routilux.flow import Flow
 from routilux.flowfile.errors import FlowFileError
 from routilux.flowfile.formats import is_flow_file
 from routilux.frames import is_own
-from routilux.hints import describe_names
+from routilux.hints import describe_names, did_you_mean
 from supervisors.text import printable
 
 TARGET_HELP = (
@@ -108,13 +108,16 @@ def _import_module(name: str) -> ModuleType:
     if not all(part.isidentifier() for part in name.split(".")):
         raise UsageError(f"expected the name of a module or the path of a .py file, got {name!r}")
     _put_on_path(str(Path.cwd()))
-    return _import(name, f"there is no module {name!r} in {str(Path.cwd())!r} or on sys.path")
+    beside = sorted(other.stem for other in Path.cwd().iterdir() if other.suffix in {"", ".py"})
+    hint = did_you_mean(name, beside)
+    return _import(name, f"there is no module {name!r} in {str(Path.cwd())!r} or on sys.path{hint}")
 
 
 def _import_file(path: str) -> ModuleType:
     file = Path(path).resolve()
     if not file.is_file():
-        raise UsageError(f"there is no file {path!r}")
+        beside = sorted(other.name for other in file.parent.glob("*.py")) if file.parent.is_dir() else []
+        raise UsageError(f"there is no file {path!r}{did_you_mean(file.name, beside)}")
     folder, parts = file.parent, [file.stem]
     while (folder / "__init__.py").is_file():
         folder, parts = folder.parent, [folder.name, *parts]

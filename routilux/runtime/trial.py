@@ -64,14 +64,12 @@ def _try_worker(routine: RoutinePlan, output: Output) -> str | None:
         return f"its worker did not start: {reason}"
     if reason.error.type == type_name(PreloadError):
         return f"its workers cannot start: {reason.error.text}"
-    if reason.error.type == type_name(ValueDecodingError):
-        told = reason.error.chain[0] if reason.error.chain else reason.error.text
-        return _MADE_AGAIN.format(_blame(routine, told, output))
-    return f"its worker {reason}"
+    blamed = _blame(routine, output)
+    return f"its worker {reason}" if blamed is None else _MADE_AGAIN.format(blamed)
 
 
-def _blame(routine: RoutinePlan, told: str, output: Output) -> str:
-    """Say which part of a routine cannot be made again in a worker, and why."""
+def _blame(routine: RoutinePlan, output: Output) -> str | None:
+    """Say which part of a routine cannot be made again in a worker, and why; None where all of it can."""
     with _started(routine, encode_code(_Parts(), "parts"), bytes, b"", output) as worker:
 
         def carry(part: Any, _file: object) -> None:
@@ -83,8 +81,12 @@ def _blame(routine: RoutinePlan, told: str, output: Output) -> str:
             if failure:
                 raise RefusedPartError(failure)
 
-        path, detail = find_bad_part(routine.routine, routine.id, RefusedPartError(told), carry)
-    return f"{path}: {detail}"
+        try:
+            carry(routine.routine, None)
+        except RefusedPartError as error:
+            path, detail = find_bad_part(routine.routine, routine.id, error, carry)
+            return f"{path}: {detail}"
+    return None
 
 
 class _Parts:

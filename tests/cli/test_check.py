@@ -146,10 +146,10 @@ def test_a_flow_that_is_all_right_is_told_and_no_handler_was_run(capsys: pytest.
     status, out, err = told(capsys, "fine")
     assert (status, err) == (0, "parse| imported\n")  # what a worker prints as it imports the module
     assert out == (
-        "fine: no problems\n"
+        "fine: no problems; a worker of each process routine was started\n"
         "2 routines:\n"
-        "  read   on a thread                               gets the first message\n"
-        "  parse  in a process, 2 workers; one was started\n"
+        "  read   on a thread     gets the first message\n"
+        "  parse  in 2 processes\n"
         "1 connection:\n"
         "  read.out -> parse.trigger\n"
         "1 output:\n"

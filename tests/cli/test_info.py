@@ -51,11 +51,13 @@ def test_what_is_required_and_what_extras_take_is_told_with_what_is_not_there() 
 
 
 def test_settings_come_with_their_origin_and_misspelt_ones_are_told() -> None:
-    store = {"ROUTILUX_STORE": Setting("", "default")}
-    assert read_settings({}) == {"ROUTILUX_FULL_TRACEBACK": Setting("0", "default"), **store}
+    assert read_settings({}) == {
+        "ROUTILUX_STORE": Setting("", "default"),
+        "ROUTILUX_FULL_TRACEBACK": Setting("0", "default"),
+    }
     assert read_settings({"ROUTILUX_FULL_TRACEBACK": "1", "ROUTILUX_TRACEBACK": "1", "HOME": "/"}) == {
+        "ROUTILUX_STORE": Setting("", "default"),
         "ROUTILUX_FULL_TRACEBACK": Setting("1", "environment"),
-        **store,
         "ROUTILUX_TRACEBACK": Setting("1", "environment, unknown"),
     }
 
@@ -73,7 +75,8 @@ def test_limits_are_told_where_there_are_any() -> None:
 
 def test_a_home_folder_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(Path(__file__).parents[2]))
-    assert collect({}).folder == "~/routilux"
+    found = collect({"ROUTILUX_STORE": f"{Path(__file__).parents[2]}/jobs"})
+    assert (found.folder, found.settings["ROUTILUX_STORE"].value) == ("~/routilux", "~/jobs")
 
 
 def test_a_control_folder_that_cannot_be_used_is_told_with_the_reason(

@@ -109,6 +109,9 @@ def test_what_is_not_there_is_told_with_what_is() -> None:
     assert refusal("nowhere:flow").startswith("there is no module 'nowhere' in ")
     assert refusal("tflows.inner:flow").startswith("there is no module 'tflows.inner'")
     assert refusal("other.py:flow") == "there is no file 'other.py'"
+    assert refusal("tflow.py:flow") == "there is no file 'tflow.py'; did you mean 'tflows.py'?"
+    assert refusal("tflow:flow").endswith(" or on sys.path; did you mean 'tflows'?")
+    assert refusal("no/folder/tflows.py:flow") == "there is no file 'no/folder/tflows.py'"
     assert refusal("tflows.py") == (
         "say which flow of 'tflows.py' is meant, as in tflows.py:flow; its flows are 'flow', 'make'"
     )
