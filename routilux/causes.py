@@ -25,6 +25,8 @@ LEFT_OUT = "[left out: only the newest failures are kept in full]"
 """Stands for the stack of a shortened reason."""
 
 _STACKS = {"traceback", "stack"}
+_NO_TERMINAL = {"bdb.BdbQuit", "EOFError: EOF when reading a line"}
+"""What `breakpoint()` and `input()` come to without one."""
 _TOO_MANY_FILES = f"[Errno {errno.EMFILE}]"
 _FATAL = "Fatal Python error: "
 
@@ -36,12 +38,13 @@ def tell_cause(reason: Reason) -> str:
     return printable(str(reason))
 
 
-def tell_details(reason: Reason, memory_limit: int | None = None) -> list[str]:
+def tell_details(reason: Reason, memory_limit: int | None = None, *, in_process: bool = False) -> list[str]:
     """Tell of a failure what its line does not: place in the user's code, memory, last output. Escape it.
 
     Args:
         reason: why.
         memory_limit: bytes that the routine's process is allowed; None for no limit.
+        in_process: whether it is known that this was in a worker process.
     """
     details = []
     output = reason.last_output if isinstance(reason, Crashed) else ()
@@ -54,6 +57,8 @@ def tell_details(reason: Reason, memory_limit: int | None = None) -> list[str]:
         details.append(f"peak {_tell_mebibytes(reason.peak_bytes)}{allowed}")
     if isinstance(reason, Raised) and reason.error.type == "MemoryError" and memory_limit is not None:
         details.append(f"its memory_limit is {_tell_mebibytes(memory_limit)}")
+    if in_process and isinstance(reason, Raised) and str(reason.error) in _NO_TERMINAL:
+        details.append("a worker has no terminal to be asked at: use placement='thread' meanwhile")
     if isinstance(reason, Raised | StartFailed) and reason.error.text.startswith(_TOO_MANY_FILES):
         details.append("the limit of open files is reached: raise it by ulimit -n")
     if output:

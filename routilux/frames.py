@@ -83,6 +83,11 @@ def leave_out_own(stack: str) -> str:
     return "\n".join(shown if len(shown) == len(stack.splitlines()) else [*shown, LEFT_OUT])
 
 
+def for_people(stack: str, environment: Mapping[str, str]) -> str:
+    """Give a stack as it is to be shown: our frames are in it where they are wanted, or where it has no others."""
+    return stack if wants_all(environment) else leave_out_own(stack) or stack
+
+
 def _without_bare_heads(lines: list[str]) -> Iterator[str]:
     for line, following in zip(lines, [*lines[1:], ""], strict=True):
         if line != _HEAD or _FRAME.match(following):

@@ -21,7 +21,7 @@ INTERVAL_SECONDS = 0.5
 """Between two pictures (arbitrary: faster than one can read them)."""
 
 
-def watch(job: Job, *, interval: float = INTERVAL_SECONDS) -> JobState:
+def watch(job: Job, *, interval: float | None = None) -> JobState:
     """Wait for a job, showing how it goes; for the thread that owns it.
 
     In a notebook that is its picture with a table, which is replaced every `interval` seconds; on a terminal and in a
@@ -33,7 +33,7 @@ def watch(job: Job, *, interval: float = INTERVAL_SECONDS) -> JobState:
 
     Args:
         job: the job. One that was started with `keep_open=True` is waited for until somebody closes it.
-        interval: seconds between two looks.
+        interval: seconds between two looks; None for half a second, and two for lines in a script.
 
     Returns:
         The job's final state.
@@ -47,7 +47,7 @@ def watch(job: Job, *, interval: float = INTERVAL_SECONDS) -> JobState:
         if picture is None:
             watch_in_terminal(job, interval=interval)
         else:
-            _follow(job, picture, interval)
+            _follow(job, picture, interval or INTERVAL_SECONDS)
     except BaseException as error:
         if not job.is_over:
             job.end_early("interrupted")

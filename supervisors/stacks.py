@@ -5,11 +5,9 @@ Owns the one look into the interpreter that this takes. Never stops a thread.
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import traceback
-from pathlib import Path
 from typing import Any
 
 FRAMES_KEPT = 40
@@ -25,24 +23,11 @@ def stack_of(thread: threading.Thread) -> str:
 def stacks_under(name: str) -> list[tuple[str, str]]:
     """Give the stacks of all threads of a name, or of one that begins with it and a slash.
 
-    Frames of this package and of those beside it that lead to the first other one are left out.
-
     Returns:
-        Pairs of (name, stack), innermost frame last; "" for a thread that is in nobody else's code.
+        Pairs of (name, stack), innermost frame last.
     """
-    frames = sys._current_frames()  # noqa: SLF001  as above
-    found = []
-    for thread in threading.enumerate():
-        if thread.name == name or thread.name.startswith(name + "/"):
-            frame = frames.get(thread.ident or 0)
-            summary = [] if frame is None else traceback.extract_stack(frame, limit=None)
-            first = next((at for at, entry in enumerate(summary) if not _is_own(entry.filename)), len(summary))
-            found.append((thread.name, "".join(traceback.format_list(summary[first:][-FRAMES_KEPT:]))))
-    return found
-
-
-def _is_own(path: str) -> bool:
-    return path.startswith(_OWN) or path == threading.__file__
+    threads = [each for each in threading.enumerate() if each.name == name or each.name.startswith(f"{name}/")]
+    return [(thread.name, stack_of(thread)) for thread in threads]
 
 
 def stack_of_coroutine(coroutine: Any) -> str:
@@ -59,7 +44,5 @@ def stack_of_coroutine(coroutine: Any) -> str:
     return "".join(traceback.StackSummary.extract(iter(frames)).format())
 
 
-_OWN = tuple(f"{folder}{os.sep}" for folder in (Path(__file__).parent, Path(__file__).parents[1] / "routilux"))
-"""Where the code is that leads to a handler."""
 _FRAMES = ("cr_frame", "ag_frame", "gi_frame")
 _AWAITED = ("cr_await", "ag_await", "gi_yieldfrom")

@@ -9,7 +9,7 @@ import pytest
 
 import routilux
 import supervisors
-from routilux.frames import LEFT_OUT, find_place, is_of_user, is_own, leave_out_own, wants_all
+from routilux.frames import LEFT_OUT, find_place, for_people, is_of_user, is_own, leave_out_own, wants_all
 
 OURS = Path(routilux.__file__).parent
 OTHERS = Path(supervisors.__file__).parent
@@ -168,3 +168,9 @@ def test_all_frames_are_wanted_where_the_variable_says_something() -> None:
         wants_all(given) for given in ({}, *({"ROUTILUX_FULL_TRACEBACK": value} for value in ("", "0", "1", "yes")))
     ]
     assert told == [False, False, False, True, True]
+
+
+def test_a_stack_is_shown_as_it_is_where_that_is_wanted_or_where_all_of_it_is_ours() -> None:
+    assert for_people(RAISED, {}) == RAISED_LEFT
+    assert for_people(RAISED, {"ROUTILUX_FULL_TRACEBACK": "1"}) == RAISED
+    assert for_people(ALL_OURS, {}) == ALL_OURS

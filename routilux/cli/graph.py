@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 
@@ -34,15 +35,15 @@ def add_graph(commands: Commands) -> None:
         "graph",
         description=graph.__doc__,
         examples=[
-            "routilux graph flows.py:nightly --format svg -o nightly.svg",
-            "routilux graph nightly --store jobs --format svg -o now.svg    (the job, with its numbers)",
+            "routilux graph flows.py:nightly -o nightly.svg",
+            "routilux graph nightly --store jobs -o now.svg    (the job, with its numbers)",
         ],
     )
     parser.add_argument("target", metavar="FLOW|JOB", help=f"the id of a job, or {TARGET_HELP}")
     parser.add_argument(
         "--store", metavar="PATH", help=f"where the job is kept; default: ${STORE_VARIABLE}, if set, or nowhere"
     )
-    parser.add_argument("--format", choices=tuple(FORMATS), default="mermaid", help="default: mermaid")
+    parser.add_argument("--format", choices=tuple(FORMATS), help="default: by FILE's ending (.svg, .dot), else mermaid")
     parser.add_argument("-o", "--output", metavar="FILE", help="write it there; default: stdout")
     add_key(parser)
     parser.set_defaults(command=graph)
@@ -76,4 +77,6 @@ def _draw_job(options: argparse.Namespace) -> int:
 
 
 def _write(diagram: Diagram, options: argparse.Namespace) -> None:
-    write_parts_to(options.output, [FORMATS[options.format](diagram).encode()])
+    ending = Path(options.output or "").suffix.removeprefix(".")
+    chosen = options.format or (ending if ending in FORMATS else "mermaid")
+    write_parts_to(options.output, [FORMATS[chosen](diagram).encode()])

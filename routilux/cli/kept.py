@@ -161,7 +161,7 @@ def _add_upkeep(commands: Commands) -> None:
     add_key(forker)
     for name, command in (("prune", prune), ("verify", verify)):
         parser = _add(commands, name, command, has_job=False)
-        parser.add_argument("job", nargs="?", metavar="JOB", help="the job's id")
+        parser.add_argument("job", nargs="?", metavar="JOB", help="the job's id, or its beginning")
         parser.add_argument("--all", action="store_true", help="all jobs of the store")
         add_key(parser)
         if name == "prune":

@@ -11,6 +11,7 @@ import sys
 from routilux.causes import tell_cause
 from routilux.cli.errors import CommandError, UsageError
 from routilux.cli.lookup import Found, find_job, require_store, split_words
+from routilux.cli.messages import ID_DIGITS
 from routilux.cli.output import width_of, write_result
 from routilux.cli.parsing import Commands
 from routilux.cli.picture import tell_count
@@ -19,13 +20,12 @@ from routilux.control.client import ask
 from routilux.control.frames import MOST_IDS, Discard, Letter, Letters, LettersTold, Redeliver, Settled
 from routilux.ids import from_bytes, to_id
 from routilux.keeping.finding import latest
+from routilux.keeping.messages import short_ids
 from routilux.keeping.settling import choose, discard_kept, redeliver_kept
 from routilux.records.schema import Image
 from routilux.stores.owners import this_process
 from supervisors.text import cut, printable
 
-ID_SHOWN = 8
-"""Digits of a message's id, as in a summary."""
 OVER = ("completed", "cancelled")
 """What a job is that is not resumed any more."""
 
@@ -95,10 +95,10 @@ def read_letters(found: Found, options: argparse.Namespace) -> LettersTold:
     return LettersTold(letters=letters, count=len(letters))
 
 
-def tell_letter(letter: Letter) -> str:
-    """Say which message was given up, and why, in a line."""
+def tell_letter(letter: Letter, name: str) -> str:
+    """Say which message was given up, by the beginning of its id, and why, in a line."""
     tried = f"tried {letter.attempts} x, given up {tell_time(letter.at)}"
-    return printable(f"{letter.message_id[:ID_SHOWN]}  {letter.routine}: {tried}: {letter.cause}")
+    return printable(f"{name}  {letter.routine}: {tried}: {letter.cause}")
 
 
 def _find(options: argparse.Namespace) -> Found:
@@ -120,14 +120,13 @@ def _says_which(options: argparse.Namespace) -> bool:
 
 def _list_letters(found: Found, options: argparse.Namespace) -> int:
     told = read_letters(found, options)
-    width = 2 * width_of(sys.stdout)
-    write_result("".join(cut(tell_letter(letter), width) + "\n" for letter in told.letters))
-    if not told.count:
+    if not told.letters:
         print(printable(f"job {found.job_id} has no dead letters"), file=sys.stderr)
         return 0
-    newest = (
-        "" if len(told.letters) == told.count else f", of which the newest {tell_count(len(told.letters))} are told"
-    )
+    width, names = 2 * width_of(sys.stdout), short_ids([letter.message_id for letter in told.letters], ID_DIGITS)
+    lines = [cut(tell_letter(letter, names[letter.message_id]), width) for letter in told.letters]
+    write_result("".join(f"{line}\n" for line in lines))
+    newest = "" if len(lines) == told.count else f", of which the newest {tell_count(len(lines))} are told"
     which = "say which by the beginnings of their ids, by --routine, or with --all"
     print(printable(f"{_count(told.count)} of job {found.job_id}{newest}: {which}"), file=sys.stderr)
     return 2

@@ -28,7 +28,7 @@ from supervisors.text import printable
 EXAMPLES = """examples:
   routilux run examples/census.py:flow --param root=src
   routilux check mypackage.flows:nightly
-  routilux graph flows.py:flow --format svg -o flow.svg
+  routilux graph flows.py:flow -o flow.svg
 
   routilux run flows.py:nightly --store jobs --job-id nightly --checkpoint-every 10
   routilux pause nightly --store jobs --reason lunch     (in another terminal)
@@ -85,12 +85,12 @@ ADDINGS = (
         "routilux.cli.letters:add_letters",
         {"retry": "try messages again that were given up", "skip": "let messages go that were given up"},
     ),
+    Adding("routilux.cli.replay:add_replay", {"replay": "run one recorded message once more, here"}),
     Adding(
         "routilux.cli.report:add_report", {"report": "write a page about a job: numbers, picture, timeline, errors"}
     ),
     Adding("routilux.cli.trace:add_trace", {"trace": "write a job's history as a trace for viewers of such"}),
     Adding("routilux.cli.clean:add_clean", {"clean": "remove whole jobs that are over"}),
-    Adding("routilux.cli.replay:add_replay", {"replay": "run one recorded message once more, here"}),
     Adding("routilux.cli.info:add_info", {"info": "tell versions, limits and settings, for a report of a fault"}),
 )
 """All commands, in the order in which the help tells them."""

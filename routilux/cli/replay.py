@@ -9,6 +9,7 @@ import argparse
 import bdb
 import contextlib
 import inspect
+import os
 import pdb  # noqa: T100  who replays a message may want to look around
 import sys
 from collections.abc import Iterator, Mapping
@@ -26,6 +27,7 @@ from routilux.cli.parsing import Commands
 from routilux.cli.run import read_renames, safe_repr
 from routilux.cli.stored import add_key, add_store, read_key
 from routilux.cli.target import describe_error, load_flow
+from routilux.frames import for_people
 from routilux.keeping.finding import latest
 from routilux.keeping.messages import MERGING, KeptMessage
 from routilux.keeping.origin import find_target
@@ -203,7 +205,7 @@ def _tell_message(kept: KeptMessage, image: Image, recorded: Recorded) -> Iterat
 def _tell(done: Replayed, changes: Mapping[str, tuple[str | None, str | None]]) -> Iterator[str]:
     if done.failure is not None:
         yield f"it raised after {done.seconds:.3g} s; nothing of it is kept"
-        yield from done.failure.error.traceback.rstrip().splitlines()
+        yield from for_people(done.failure.error.traceback.rstrip(), os.environ).splitlines()
         yield from done.failure.error.notes
     else:
         yield f"it was handled in {done.seconds:.3g} s; nothing of it is kept"

@@ -311,8 +311,9 @@ def _started(flow: Flow, start: Callable[[], Job]) -> Job:
     try:
         return start()
     except FlowCheckError as error:
-        problems = "; ".join(str(problem) for problem in error.problems)
-        raise BrokenFlowError(f"flow {flow.flow_id!r} cannot run: {problems}") from error
+        between = " " if len(error.problems) == 1 else "\n  "
+        problems = "".join(f"{between}{problem}" for problem in error.problems)
+        raise BrokenFlowError(f"flow {flow.flow_id!r} cannot run:{problems}") from error
     except NotPortableError as error:
         raise BrokenFlowError(str(error)) from error
     except (KeyboardInterrupt, SystemExit) as interrupt:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator
 
@@ -16,6 +17,7 @@ from routilux.cli.picture import tell_seconds
 from routilux.cli.stored import JOB_HELP, add_store
 from routilux.control.client import ask
 from routilux.control.frames import Stack, Stacks, StacksTold
+from routilux.frames import leave_out_own, wants_all
 from supervisors.text import printable
 
 ID_SHOWN = 8
@@ -57,13 +59,9 @@ def tell_stack(one: Stack) -> Iterator[str]:
     parts = [name, one.where]
     parts += [f"message {one.message_id[:ID_SHOWN]}"] if one.message_id else []
     parts += [f"for {tell_seconds(one.seconds)}"] if one.seconds is not None else []
-    is_idle = one.worker is not None and one.seconds is None
-    if is_idle:
-        parts.append("waits for messages")
-    elif not one.text:
-        parts.append("has not told where it is" if one.worker is not None else "waits for messages")
+    text = one.text if wants_all(os.environ) else leave_out_own(one.text)
+    has_told = one.worker is None or one.text
+    parts += [] if text else ["waits for messages" if has_told else "has not told where it is"]
     yield printable(", ".join(parts))
-    if is_idle:
-        return
-    for line in one.text.splitlines():
+    for line in text.splitlines():
         yield printable(f"  {line}")

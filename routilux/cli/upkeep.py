@@ -42,9 +42,9 @@ def fork(options: argparse.Namespace) -> int:
 
 def prune(options: argparse.Namespace) -> int:
     """Let old checkpoints go; the newest good one and those of pauses stay."""
-    store, key = find_store(options), read_key(options)
+    (store, job_ids), key = _choose(options), read_key(options)
     are_refused = 0
-    for job_id in _chosen(store, options):
+    for job_id in job_ids:
         try:
             gone = _prune(store, job_id, options.keep, key)
         except (StoreError, KeptError) as error:
@@ -67,9 +67,9 @@ def _prune(store: Store, job_id: str, keep: int, key: bytes | None) -> list[str]
 
 def verify(options: argparse.Namespace) -> int:
     """Read all that is kept of a job, and tell what is damaged; status 1 if anything is."""
-    store, key = find_store(options), read_key(options)
+    (store, job_ids), key = _choose(options), read_key(options)
     are_damaged = 0
-    for job_id in _chosen(store, options):
+    for job_id in job_ids:
         try:
             problems: list[object] = [*find_problems(store, job_id, key=key)]
         except StoreError as error:  # such as a file that others may write
@@ -81,13 +81,15 @@ def verify(options: argparse.Namespace) -> int:
     return int(are_damaged > 0)
 
 
-def _chosen(store: Store, options: argparse.Namespace) -> list[str]:
+def _choose(options: argparse.Namespace) -> tuple[Store, list[str]]:
+    """Give the jobs that are meant, and where they are."""
     if options.all == (options.job is not None):
         raise UsageError("say which job, or --all")
     if options.all:
-        return store.jobs()
-    find_job(options)
-    return [options.job]
+        store = find_store(options)
+        return store, store.jobs()
+    found = find_job(options)
+    return require_store(found), [found.job_id]
 
 
 def _read_checkpoint(given: str | None) -> tuple[int, int] | None:

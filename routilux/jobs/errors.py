@@ -115,9 +115,12 @@ class NotResumableError(MomentError):
 
     def __init__(self, job_id: str, status: str) -> None:
         self.job_id, self.status = job_id, status
-        super().__init__(
-            f"job {job_id!r} is {status} and cannot be resumed; fork it to run what it had left as a new job"
+        what_to_do = (
+            "there is nothing left to go on with: to run it anew, start it with another id"
+            if status == "completed"
+            else "it cannot be resumed: fork it to run what it had left as a new job"
         )
+        super().__init__(f"job {job_id!r} is {status}; {what_to_do}")
 
 
 class ResumeRefusedError(WiringError):

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
@@ -18,6 +18,8 @@ from routilux.keeping.finding import latest
 from routilux.keeping.saving import save
 from routilux.records.schema import DeadLetterImage, Image, JobImage, MessageImage, RoutineImage, RoutineSummary
 from routilux.stores.base import Lease, Store
+
+_Letter = TypeVar("_Letter")
 
 CAUSE = "asked"
 """Why such a checkpoint was written, as its header says."""
@@ -98,16 +100,26 @@ def choose(image: Image, ids: Sequence[str], routine_id: str) -> list[Chosen]:
     ]
     if not ids:
         return [one for _id, one in known]
-    return list(dict.fromkeys(_choose_one(beginning, known) for beginning in ids))
+    return list(dict.fromkeys(find_letter(start, known) for start in ids))
 
 
-def _choose_one(beginning: str, known: list[tuple[str, Chosen]]) -> Chosen:
-    found = [one for id_, one in known if beginning and id_.startswith(beginning)]
+def find_letter(start: str, known: Iterable[tuple[str, _Letter]]) -> _Letter:
+    """Give the dead letter that is meant by the beginning of its message's id.
+
+    Args:
+        start: the beginning.
+        known: pairs of an id and its letter.
+
+    Raises:
+        NotADeadLetterError: there is none.
+        OptionError: there are several,.
+    """
+    found = {id_: letter for id_, letter in known if start and id_.startswith(start.lower())}
     if not found:
-        raise NotADeadLetterError(f"message {beginning!r}")
+        raise NotADeadLetterError(f"message {start!r}")
     if len(found) > 1:
-        raise OptionError(f"{beginning!r} begins the ids of {len(found)} dead letters: give more of it")
-    return found[0]
+        raise OptionError(f"{start!r} begins the ids of {len(found)} dead letters: give more of it")
+    return next(iter(found.values()))
 
 
 def _put_back(image: Image, chosen: list[Chosen]) -> Image:

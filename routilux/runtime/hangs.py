@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 
 from routilux.accounts import Account
-from routilux.frames import leave_out_own, wants_all
+from routilux.frames import for_people
 from supervisors.report import reporter
 from supervisors.text import printable
 
@@ -65,5 +65,4 @@ def warn_left_behind(account: Account, origin: Mapping[str, str], stack: str) ->
 
 
 def _printable_lines(stack: str) -> str:
-    shown = stack if wants_all(os.environ) else leave_out_own(stack) or stack
-    return "\n".join(map(printable, shown.splitlines()))
+    return "\n".join(map(printable, for_people(stack, os.environ).splitlines()))

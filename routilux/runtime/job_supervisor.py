@@ -314,7 +314,9 @@ class JobSupervisor(Behavior):
     def _describe_loop(self, routine: int) -> str:
         options, workers = self._ledger.plan.routines[routine].options, len(self._streaks[routine])
         among = f" among {workers} workers" if workers > 1 else ""
-        return f"more than {options.max_restarts * workers} fruitless restarts in {options.restart_period:g} s{among}"
+        count = options.max_restarts * workers
+        restarts = "restart" if count == 1 else "restarts"
+        return f"more than {count} fruitless {restarts} in {options.restart_period:g} s{among}"
 
     def _describe_abandoned(self, failure: Failure) -> str:
         """Say that the routine has given up more threads than it may; "" if it has not."""

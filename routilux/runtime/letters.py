@@ -9,8 +9,9 @@ from collections.abc import Sequence
 
 from routilux.accounts import Account
 from routilux.dead_letters import DeadLetter
-from routilux.errors import NotADeadLetterError, OptionError, UnknownRoutineError
+from routilux.errors import UnknownRoutineError
 from routilux.ids import to_id
+from routilux.keeping.settling import find_letter
 from routilux.ledger import Ledger
 
 
@@ -47,7 +48,7 @@ def find_letters(ledger: Ledger, ids: Sequence[str], routine_id: str = "") -> li
     if not ids:
         return letters
     by_id = [(to_id(letter.message.key), letter) for letter in letters]
-    return [_find(beginning, by_id) for beginning in ids]
+    return [find_letter(start, by_id) for start in ids]
 
 
 def find_accounts(ledger: Ledger, routine_id: str) -> list[Account]:
@@ -65,12 +66,3 @@ def find_account(ledger: Ledger, routine_id: str) -> Account:
         if account.plan.id == routine_id:
             return account
     raise UnknownRoutineError(routine_id, [account.plan.id for account in ledger.accounts])
-
-
-def _find(beginning: str, by_id: list[tuple[str, DeadLetter]]) -> DeadLetter:
-    found = {id_: letter for id_, letter in by_id if beginning and id_.startswith(beginning)}
-    if not found:
-        raise NotADeadLetterError(f"message {beginning!r}")
-    if len(found) > 1:
-        raise OptionError(f"{beginning!r} begins the ids of {len(found)} dead letters: give more of it")
-    return next(iter(found.values()))

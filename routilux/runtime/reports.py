@@ -72,7 +72,8 @@ def tell_failure(
         subject += f"message {message}, try {failure.failures} of {tries}"
     else:
         subject += f"worker {failure.worker}, with no message in hand"
-    details = tell_details(failure.reason, plan.routines[failure.routine].options.memory_limit)
+    routine = plan.routines[failure.routine]
+    details = tell_details(failure.reason, routine.options.memory_limit, in_process=routine.is_process)
     return _line(subject, failure.reason, tell_outcome(failure, outcome), left_out, "; ".join(details))
 
 

@@ -284,6 +284,7 @@ class RoutineActor(Behavior):
     def on_closed(self) -> None:
         """All workers have ended: so does this actor. Their process ids are nobody's from here on."""
         self._publish_pids()
+        self._account.list_workers = tuple
         self._ctx.stop(Normal())
 
     def request_for(self, number: int, seq: int, *, may_have_run: bool) -> Any:

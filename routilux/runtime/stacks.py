@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from routilux.accounts import Account
 from routilux.control.frames import Stack, fit
+from routilux.frames import leave_out_own
 from routilux.ledger import Ledger
 from supervisors.places.base import WorkerAt
 from supervisors.stacks import stacks_under
@@ -40,7 +41,7 @@ def tell_threads(account: Account, ledger: Ledger) -> list[Stack]:
         ledger: the job's.
     """
     found = stacks_under(f"job {ledger.job_id}/{account.plan.id}")
-    busy = [(name, text) for name, text in found if text] or found[:1]
+    busy = [(name, text) for name, text in found if leave_out_own(text)] or [(name, "") for name, _text in found[:1]]
     with ledger.outside:
         message_id = account.find_only_id()
     return [Stack(account.plan.id, None, name, message_id if text else "", None, fit(text)) for name, text in busy]

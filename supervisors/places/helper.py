@@ -14,6 +14,7 @@ That is how each of them ends as a commit or as a loss, and never as both.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
@@ -187,6 +188,12 @@ class Helper:
         """Seconds that its request has run, waits left out; 0.0 while its clock stands."""
         with self._lock:
             return 0.0 if self._running_since is None else self._spent + now - self._running_since
+
+    @property
+    def since(self) -> float:
+        """Clock reading when its request began, waits left out; infinite while its clock stands. Any thread may ask."""
+        with self._lock:
+            return math.inf if self._running_since is None else self._running_since - self._spent
 
     @property
     def has_begun(self) -> bool:

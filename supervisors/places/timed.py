@@ -68,7 +68,6 @@ class TimedThreadPlace:
         self._seq: int | None = None
         self._is_refused = False
         """Whether the listener does not want the present request any more."""
-        self._since = 0.0
         self._is_warned = False
         self._left: list[tuple[Helper, str]] = []
         """Those that were given up and had not come back at the last look, each with its stack of then."""
@@ -105,7 +104,6 @@ class TimedThreadPlace:
             message = f"worker {number} of {self._name!r} is not running"
             raise InternalError(message)
         self._seq = seq
-        self._since = self._clock()
         self._is_warned = self._is_refused = False
         self._helper.submit(seq, request)
 
@@ -213,11 +211,11 @@ class TimedThreadPlace:
 
     def workers(self) -> tuple[Worker, ...]:
         """The one worker, while its thread was not given up."""
-        if self._helper is None:
+        helper, seq = self._helper, self._seq  # once: other threads may ask
+        if helper is None:
             return ()
-        busy = self._seq is not None
-        since = self._since if busy else None
-        return (Worker(0, self._incarnation, None, self._is_ready, int(busy), self._seq, since),)
+        since = None if seq is None else helper.since
+        return (Worker(0, self._incarnation, None, self._is_ready, int(seq is not None), seq, since),)
 
     # -- Private
 

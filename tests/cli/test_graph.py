@@ -42,6 +42,17 @@ def test_a_flow_is_drawn_in_each_format(capsys: pytest.CaptureFixture[str]) -> N
     assert Path("flow.svg").read_text() == out
 
 
+def test_the_ending_of_a_file_says_the_format_where_nothing_else_does(capsys: pytest.CaptureFixture[str]) -> None:
+    for name, words, beginning in (
+        ("flow.svg", (), "<svg "),
+        ("flow.dot", (), "digraph "),
+        ("flow.md", (), "flowchart "),
+        ("flow.svg", ("--format", "dot"), "digraph "),
+    ):
+        assert told(capsys, TARGET, "-o", name, *words) == (0, "", "")
+        assert Path(name).read_text().startswith(beginning)
+
+
 def test_a_job_that_runs_is_asked_for_its_numbers(capsys: pytest.CaptureFixture[str]) -> None:
     job = started()
     status, out, err = told(capsys, "a", "--store", "jobs")

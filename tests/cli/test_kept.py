@@ -127,7 +127,7 @@ def test_a_job_with_a_store_is_kept_and_says_nothing_of_resuming_when_it_is_comp
     status, _out, err = told(capsys, "resume", "a", "--store", "jobs")
     assert status == 1
     assert err.endswith(
-        "routilux: job 'a' is completed and cannot be resumed; fork it to run what it had left as a new job\n"
+        "job 'a' is completed; there is nothing left to go on with: to run it anew, start it with another id\n"
     )
 
 

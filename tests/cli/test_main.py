@@ -149,6 +149,10 @@ class Locked(Endless):
 
 stuck = Flow("stuck")
 stuck.add_routine(Locked(), "locked", placement="process")
+
+twice = Flow("twice")
+for name in "ab":
+    twice.add_routine(Locked(), name, placement="process")
 """
 
 
@@ -300,6 +304,13 @@ def test_help_and_version_are_status_0(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_a_flow_that_cannot_run_is_status_1(capsys: pytest.CaptureFixture[str]) -> None:
+    status, _out, err = told(capsys, "run", "mflows:twice", "--entry", "a")
+    assert status == 1
+    head, *problems = err.splitlines()
+    assert head == "routilux: flow 'twice' cannot run:"
+    assert [problem[:22] for problem in problems if "error" in problem] == [
+        f"  error: routine '{name}': "[:22] for name in "ab"
+    ]
     status, _out, err = told(capsys, "run", "mflows:stuck")
     assert status == 1
     assert "cannot run" in err

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import chdir
+from contextlib import ExitStack, chdir, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,8 +66,9 @@ class Running(NamedTuple):
     pid: int
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+@contextmanager
+def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """Run a job in a second program, in folders of its own; the present folder is one of them."""
     folder, runtime = tmp_path_factory.mktemp("flows"), tmp_path_factory.mktemp("r")
     (folder / "ticking.py").write_text(FLOWS)
     with pytest.MonkeyPatch.context() as patch:
@@ -75,13 +77,26 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         patch.delenv("ROUTILUX_STORE", raising=False)
         command = [sys.executable, "-m", "routilux", "run", "ticking.py:flow", "--plain"]
         with chdir(ROOT), start_command(command, folder) as program:
-            threading.Thread(target=_drain, args=(program.process.stdout,), daemon=True).start()
+            readers = [
+                threading.Thread(target=_drain, args=(stream,))
+                for stream in (program.process.stdout, program.process.stderr)
+            ]
+            for reader in readers:
+                reader.start()
             patch.chdir(folder)
             job = _await(find_running)
             _await(lambda: _has_failed(job))
             yield Running(program, job.identity.job_id, job.identity.pid)
             (folder / "stop").touch()
             assert program.process.wait(30) is not None
+            for reader in readers:
+                reader.join(10)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with start(tmp_path_factory) as program:
+        yield program
 
 
 def _drain(stream: Any) -> None:
@@ -151,6 +166,8 @@ def test_stack_shows_where_handlers_are(running: Running, told: Told) -> None:
     assert status == 0
     assert out.startswith("tick, ")
     assert "never.wait(0.02)" in out
+    assert "/routilux/turn/" not in out
+    assert "frames of routilux are left out" in out
     status, out, _err = told("stack", running.job_id, "work", "--json")
     stacks = json.loads(out)
     assert [(stack["routine"], stack["worker"]) for stack in stacks] == [("work", 0), ("work", 1)]
@@ -248,28 +265,45 @@ def test_what_does_not_run_is_told_with_what_does(
     assert f"has no job '{running.job_id}'; it has no jobs" in err
 
 
-def test_top_and_logs_follow_until_the_job_ends_and_say_how(running: Running, told: Told) -> None:
+def test_top_and_logs_follow_until_the_job_ends_and_say_how(
+    told: Told, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     words = [sys.executable, "-m", "routilux"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with (
-        subprocess.Popen([*words, "top"], stdout=-1, stderr=-1, text=True, env=environment) as top,
-        subprocess.Popen([*words, "logs", "-f"], stdout=-1, stderr=-1, text=True, env=environment) as logs,
-    ):
+    with start(tmp_path_factory) as ending, ExitStack() as stack:
+        job_id, environment = ending.job_id, {**os.environ, "PYTHONPATH": str(ROOT)}
+        # By its id: in another folder of this user others may run.
+        top, logs = (
+            stack.enter_context(subprocess.Popen([*words, *view], stdout=-1, stderr=-1, text=True, env=environment))
+            for view in (("top", job_id), ("logs", job_id, "-f"))
+        )
         assert top.stdout is not None
         assert logs.stdout is not None
         line = top.stdout.readline()
-        assert line.startswith(f"ticking, job {running.job_id}: running, ")
+        assert line.startswith(f"ticking, job {job_id}: running, ")
         assert "| work " in line
         assert logs.stdout.readline()
         status, _out, err = told("cancel", "--reason", "enough")
-        assert (status, err) == (0, f"job {running.job_id} is cancelled and has left its program: enough\n")
+        assert (status, err) == (0, f"job {job_id} is cancelled and has left its program: enough\n")
         for viewer in (top, logs):
             _out, err = viewer.communicate(timeout=30)
-            assert (viewer.returncode, err) == (0, f"job {running.job_id} is cancelled: enough\n")
-    assert running.program.process.wait(30) == 4
-    assert told("ps")[::2] == (
-        2,
-        "routilux: no job of yours runs here now; of one that is kept, say with --store or $ROUTILUX_STORE where\n",
-    )
-    assert told("top")[::2] == (2, "routilux: no job of yours runs here now\n")
-    assert "no job of yours runs here now" in told("jobs")[2]
+            assert (viewer.returncode, err) == (0, f"job {job_id} is cancelled: enough\n")
+        assert ending.program.process.wait(30) == 4
+        where = "of one that is kept, say with --store or $ROUTILUX_STORE where"
+        assert told("ps")[::2] == (2, f"routilux: no job of yours runs here now; {where}\n")
+        assert told("top")[::2] == (2, "routilux: no job of yours runs here now\n")
+        assert "no job of yours runs here now" in told("jobs")[2]
+
+
+def test_a_program_that_is_killed_is_told_as_lost(told: Told, tmp_path_factory: pytest.TempPathFactory) -> None:
+    with start(tmp_path_factory) as killed:
+        command = [sys.executable, "-m", "routilux", "tap", killed.job_id, "work"]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        with subprocess.Popen(command, stdout=-1, stderr=-1, text=True, env=environment) as tap:
+            assert tap.stdout is not None
+            assert tap.stdout.readline()
+            os.kill(killed.pid, signal.SIGKILL)
+            _out, err = tap.communicate(timeout=30)
+        assert tap.returncode == 1
+        who = f"process {killed.pid} on {os.uname().nodename}"
+        assert err == f"routilux: job '{killed.job_id}' is lost: {who}, which ran it, ended without a word\n"
+        assert "no job of yours runs here now" in told("jobs")[2]

@@ -276,7 +276,7 @@ def test_a_census_that_is_over_is_not_begun_again(
     command = [str(folder), "--placement", "thread", "--store", str(tmp_path / "jobs"), "--job", "once", "--plain"]
     assert census.main(command) == 0
     assert census.main(command) == 1
-    assert capsys.readouterr().err.startswith("census: job 'once' is completed and cannot be resumed")
+    assert capsys.readouterr().err.startswith("census: job 'once' is completed; there is nothing left to go on with")
 
 
 def test_each_folder_has_a_job_of_its_own() -> None:

@@ -106,6 +106,7 @@ def test_each_segment_has_its_features_and_its_mean_colour() -> None:
     assert np.array_equal(tile[:, :15], image[:, :15])
     assert np.abs(tile[10, 20].astype(int) - (200, 100, 50)).max() <= 1
     assert np.array_equal(tile[0, 29], tile[10, 20])
+    assert (tile[:, 15] == 255).all()
 
 
 def test_small_pictures_have_fewer_segments() -> None:

@@ -93,7 +93,7 @@ def test_a_worker_that_cannot_boot_stops_the_job_and_says_why(deed: Callable[[],
     check_books(job, state)
     assert state.status == "failed"
     assert state.error is not None
-    assert all(words in state.error for words in ("'bootless'", told, "more than 1 fruitless restarts"))
+    assert all(words in state.error for words in ("'bootless'", told, "more than 1 fruitless restart"))
     assert state.routine_states["bootless"]["stats"]["waiting"] == 1
 
 

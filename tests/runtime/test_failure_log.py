@@ -247,7 +247,7 @@ def test_a_worker_that_could_not_start_is_told_of(caplog: pytest.LogCaptureFixtu
     )
     assert stops.startswith(subject)
     line, *stack = stops.split("\n")
-    assert line.endswith("; the job stops: more than 1 fruitless restarts in 5 s")
+    assert line.endswith("; the job stops: more than 1 fruitless restart in 5 s")
     assert stack[1].endswith("in refuse")
 
 

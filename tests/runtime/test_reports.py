@@ -242,6 +242,23 @@ FAULT = (
             "raised MemoryError (at flows.py:12 in parse; its memory_limit is 1,024 MiB); the job stops",
         ),
         (
+            Raised(ErrorRecord("bdb.BdbQuit", "", TRACEBACK)),
+            2**30,
+            (
+                "raised bdb.BdbQuit (at flows.py:12 in parse; a worker has no terminal to be asked at: use "
+                "placement='thread' meanwhile); the job stops"
+            ),
+        ),
+        (Raised(ErrorRecord("bdb.BdbQuit", "", "")), None, "raised bdb.BdbQuit; the job stops"),
+        (
+            StartFailed(ErrorRecord("OSError", "[Errno 24] Too many open files", "")),
+            None,
+            (
+                "could not start: OSError: [Errno 24] Too many open files (the limit of open files is reached: raise "
+                "it by ulimit -n); the job stops"
+            ),
+        ),
+        (
             Crashed(signal=11, pid=7, peak_bytes=300 * 2**20, last_output=FAULT),
             2**30,
             (
@@ -267,7 +284,19 @@ FAULT = (
         (Killed(7), None, "process 7 was killed; the job stops"),
         (Abandoned(""), None, "its thread did not end in time and was abandoned; the job stops"),
     ],
-    ids=["raised", "memory error", "segfault", "exit", "memory", "deadline", "killed", "abandoned"],
+    ids=[
+        "raised",
+        "memory error",
+        "debugger",
+        "on a thread",
+        "files",
+        "segfault",
+        "exit",
+        "memory",
+        "deadline",
+        "killed",
+        "abandoned",
+    ],
 )
 def test_a_line_says_where_in_the_users_code_and_what_a_death_left_behind(
     reason: Reason, limit: int | None, told: str

@@ -95,7 +95,7 @@ def test_a_failed_job_goes_on_with_the_message_that_stopped_it_and_its_tries_beg
     assert state.routine_states["worker"]["status"] == "completed"
     assert [item["n"] for item in state.results()] == list(range(6))
     assert state.results()[3]["attempt"] == 1
-    with pytest.raises(NotResumableError, match="job 'j' is completed and cannot be resumed; fork it"):
+    with pytest.raises(NotResumableError, match="job 'j' is completed; there is nothing left to go on with"):
         Flow.resume(store, "j", flow=flow)
 
 
@@ -108,6 +108,7 @@ def test_a_cancelled_job_is_not_resumed(store: Store) -> None:
     with pytest.raises(NotResumableError) as caught:
         Flow.resume(store, "j", flow=flow)
     assert (caught.value.job_id, caught.value.status) == ("j", "cancelled")
+    assert "it cannot be resumed: fork it to run what it had left" in str(caught.value)
     assert store.owner("j") is None, "its lease is given back"
 
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from supervisors.cpus import settle
-from supervisors.errors import StartError, ValueDecodingError
+from supervisors.errors import ValueDecodingError
 from supervisors.places.base import Service
 from supervisors.places.copies import make_mark
 from supervisors.places.process.attached import Attached
@@ -193,7 +193,7 @@ def _make_again(service: bytes) -> Any:
         if cause is None:
             raise
         message = f"what it runs could not be made again in its process: {describe(cause)}"
-        raise StartError(message) from cause
+        raise ValueDecodingError(message) from cause
 
 
 def _encodable(text: object) -> str:

@@ -307,7 +307,8 @@ def test_a_service_that_cannot_be_decoded_is_a_failed_start() -> None:
     with driven(service=Undecodable()) as driver:
         ((_, reason, _),) = driver.lost
     assert isinstance(reason, StartFailed)
-    assert "ValueDecodingError" in reason.error.type
+    assert reason.error.type == "supervisors.errors.ValueDecodingError"
+    assert reason.error.text.startswith("what it runs could not be made again in its process: ")
 
 
 class Telling(Bench):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -228,7 +229,9 @@ def test_the_one_worker_is_listed_with_what_it_has(kind: Kind) -> None:
         seq = world.begin(lambda port: parts(port, 1))
         world.run(lambda: world.parts)
         [busy] = world.place.workers()
-        assert (busy.in_hand, busy.current, busy.since) == (1, seq, world.now)
+        # It waits for a grant, which a place on this thread finds out as it is to go on.
+        since = world.now if kind == "thread" else math.inf
+        assert (busy.in_hand, busy.current, busy.since) == (1, seq, since)
         world.place.grant(0, seq)
         world.run(lambda: world.done)
 
@@ -279,3 +282,24 @@ def test_a_copy_that_a_request_makes_by_fork_ends_where_it_comes_back(
         world.run(lambda: after in world.done)
     assert world.done == {asked: code, after: "after"}
     assert (world.parts, world.failed, world.lost) == ([], [], [])
+
+
+def test_a_wait_between_two_steps_is_told_and_left_out(kind: Kind) -> None:
+    with running(kind) as world:
+        world.grants = False
+        began = world.now
+        world.begin(step_on)
+        world.run(lambda: world.ungranted)
+        world.place.advance()
+        assert world.place.workers()[0].since == math.inf
+        world.now += 7.0
+        world.grant()
+        told: list[float | None] = []
+        world.meets_part = lambda: told.append(world.place.workers()[0].since)
+        world.run(lambda: told)
+        assert told == [began + 7.0 if kind == "thread" else math.inf]  # the other's clock stands, by then
+        for _ in range(2):
+            world.run(lambda: world.ungranted)
+            world.grant()
+        world.run(lambda: world.done)
+        assert world.place.workers()[0].since is None
