@@ -95,6 +95,12 @@ def build(routine=Parse, **options):
     flow.output("parse", "parsed")
     return flow
 
+class Giving(Parse):
+    def parse(self, n):
+        if n in BAD:
+            self.state[5] = n
+
+def giving(): return build(Giving)
 def threads(): return build()
 def processes(): return build(placement="process", workers=2)
 def keyed(): return build(placement="process", partition_by="n")
@@ -175,6 +181,16 @@ def test_a_handler_that_raises_again_is_told_with_its_traceback(capsys: pytest.C
         re.DOTALL,
     )
     assert err == "with rflows:threads, by which the job was run here last\nparsing 2\n"
+
+
+def test_what_is_refused_at_the_end_of_a_turn_is_told_without_frames_of_ours(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("giving")
+    status, out, _ = replay(capsys, "giving")
+    assert (status, "routilux/" in out, "StateError: " in out) == (1, False, True)
+    monkeypatch.setenv("ROUTILUX_FULL_TRACEBACK", "1")
+    assert "routilux/turn/" in replay(capsys, "giving")[1]
 
 
 def test_a_mended_handler_tells_what_it_emits_and_changes(capsys: pytest.CaptureFixture[str]) -> None:
