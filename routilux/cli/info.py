@@ -31,6 +31,8 @@ from supervisors.text import printable
 
 SETTINGS = {STORE_VARIABLE: "", FULL_TRACEBACK: "0"}
 """What the environment may set, by name, with what holds where it does not."""
+LIBRARIES = ["cloudpickle", "msgspec", "psutil", "pykka"]
+"""What is required, for where nothing says so: routilux is run as it lies in its repository."""
 _PREFIX = "ROUTILUX_"
 _REQUIREMENT = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)[^;]*(?:;.*extra *== *[\"']([^\"']+)[\"'])?.*")
 _NOT_THERE = "not installed"
@@ -130,7 +132,7 @@ def collect(environment: Mapping[str, str]) -> Info:
     Args:
         environment: variables of this process, by name.
     """
-    required, extras = read_requirements(requires_of("routilux"))
+    required, extras = read_requirements(requires_of("routilux") or LIBRARIES)
     start_method = default_start_method()
     return Info(
         version=VERSION,
@@ -216,7 +218,7 @@ def _version_of(name: str) -> str:
 
 
 def _tell_versions(versions: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} {found}" for name, found in versions.items()) or "(nothing is known: it is not installed)"
+    return ", ".join(f"{name} {found}" for name, found in versions.items())
 
 
 def _read_memory() -> Memory:

@@ -70,7 +70,7 @@ ADDINGS = (
             "checkpoint": "keep a job as it is now, while it runs elsewhere",
             "cancel": "end a job for good",
             "fork": "make a new job of a kept checkpoint",
-            "prune": "let old checkpoints go",
+            "prune": "let old checkpoints go, of jobs that stay",
             "verify": "look for damage",
         },
     ),
@@ -90,7 +90,7 @@ ADDINGS = (
         "routilux.cli.report:add_report", {"report": "write a page about a job: numbers, picture, timeline, errors"}
     ),
     Adding("routilux.cli.trace:add_trace", {"trace": "write a job's history as a trace for viewers of such"}),
-    Adding("routilux.cli.clean:add_clean", {"clean": "remove jobs that are over"}),
+    Adding("routilux.cli.clean:add_clean", {"clean": "remove whole jobs that are over"}),
     Adding("routilux.cli.info:add_info", {"info": "tell versions, limits and settings, for a report of a fault"}),
 )
 """All commands, in the order in which the help tells them."""

@@ -30,6 +30,8 @@ ID_DIGITS = 8
 """Digits of a message's id that are shown at least."""
 DATA_SHOWN = 200
 """Characters of a message's data that are shown (arbitrary: what a terminal has room for)."""
+MESSAGES_SHOWN = 1_000
+"""Messages that are told to people (arbitrary: more than anybody reads)."""
 
 
 class Row(NamedTuple):
@@ -71,12 +73,15 @@ def show_messages(store: Store, options: argparse.Namespace) -> int:
     elif not rows:
         print("no message waits, is handled or was given up", file=sys.stderr)
     else:
-        width = width_of(sys.stdout)
+        width, more = width_of(sys.stdout), len(rows) - MESSAGES_SHOWN
+        rows = rows[:MESSAGES_SHOWN]
         titles, lines = lay_out(COLUMNS, rows, width)
         write_result(f"{titles}\n")
         for row, line in zip(rows, lines, strict=True):
             write_result(f"{line}\n  {cut(printable(row.told), width - 2)}\n", flush=False)
         write_result("")
+        if more > 0:
+            print(f"and {tell_count(more)} more: --json tells all, and --routine ID those of one", file=sys.stderr)
     for problem in found.problems:
         print(printable(f"routilux: {problem}; the checkpoint before it is shown"), file=sys.stderr)
     return int(bool(found.problems))

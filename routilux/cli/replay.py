@@ -27,7 +27,7 @@ from routilux.cli.parsing import Commands
 from routilux.cli.run import read_renames, safe_repr
 from routilux.cli.stored import add_key, add_store, read_key
 from routilux.cli.target import describe_error, load_flow
-from routilux.frames import for_people
+from routilux.frames import for_people, leave_out_own, wants_all
 from routilux.keeping.finding import latest
 from routilux.keeping.messages import MERGING, KeptMessage
 from routilux.keeping.origin import find_target
@@ -39,6 +39,7 @@ from routilux.serial.carried import Carried
 from routilux.serial.registry import default
 from routilux.stores.base import Store
 from routilux.turn.state import OBJECT_KEY, Held, decode_for_reader, is_reserved
+from supervisors.reasons import ErrorRecord
 from supervisors.text import cut, printable
 
 VALUE_SHOWN = 500
@@ -219,6 +220,11 @@ def _tell(done: Replayed, changes: Mapping[str, tuple[str | None, str | None]]) 
         yield f"state{' committed ahead of that' if is_odd else ''}:{'' if changes else ' unchanged'}"
     for key, (old, new) in changes.items():
         yield f"  {key}: {'(not there)' if old is None else old} -> {'(gone)' if new is None else new}"
+
+
+def _stack_of(error: ErrorRecord) -> str:
+    """Give the traceback without our frames; the text alone of what was refused when the handler had returned."""
+    return error.traceback if wants_all(os.environ) else leave_out_own(error.traceback) or str(error)
 
 
 def _tell_states(recorded: Recorded, committed: Mapping[str, Any]) -> dict[str, str]:

@@ -58,7 +58,7 @@ def short_ids(ids: Iterable[str], least: int) -> dict[str, str]:
     shared = [_shared(one, other) for one, other in pairwise(ordered)]
     return {
         one: one[: max(least, 1 + max(before, after))]
-        for one, before, after in zip(ordered, [0, *shared], [*shared, 0], strict=True)
+        for one, before, after in zip(ordered, [0, *shared], [*shared, 0], strict=False)  # of none there is one more
     }
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from routilux import usable_cpus
+from routilux.cli import info
 from routilux.cli.info import Memory, Processors, Setting, collect, read_requirements, read_settings, tell
 from routilux.cli.main import main
 from routilux.control import folder
@@ -48,6 +49,13 @@ def test_what_is_required_and_what_extras_take_is_told_with_what_is_not_there() 
     assert (list(required), required["no-such-thing"]) == (["cloudpickle", "pykka", "no-such-thing"], "not installed")
     assert list(extras) == ["files"]
     assert extras["files"]["no-such-thing"] == "not installed"
+
+
+def test_the_libraries_are_told_too_where_routilux_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(info, "requires", lambda _name: None)
+    found = collect({})
+    assert (set(found.required), found.extras) == ({"cloudpickle", "msgspec", "psutil", "pykka"}, {})
+    assert found.required["cloudpickle"].startswith("3.")
 
 
 def test_settings_come_with_their_origin_and_misspelt_ones_are_told() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from routilux.cli import messages
 from routilux.cli.main import main
 from routilux.cli.target import load_flow
 from tests.runtime.kept import wait_until
@@ -94,6 +95,12 @@ def build(routine=Parse, **options):
     flow.output("parse", "parsed")
     return flow
 
+class Giving(Parse):
+    def parse(self, n):
+        if n in BAD:
+            self.state[5] = n
+
+def giving(): return build(Giving)
 def threads(): return build()
 def processes(): return build(placement="process", workers=2)
 def keyed(): return build(placement="process", partition_by="n")
@@ -174,6 +181,16 @@ def test_a_handler_that_raises_again_is_told_with_its_traceback(capsys: pytest.C
         re.DOTALL,
     )
     assert err == "with rflows:threads, by which the job was run here last\nparsing 2\n"
+
+
+def test_what_is_refused_at_the_end_of_a_turn_is_told_without_frames_of_ours(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("giving")
+    status, out, _ = replay(capsys, "giving")
+    assert (status, "routilux/" in out, "StateError: " in out) == (1, False, True)
+    monkeypatch.setenv("ROUTILUX_FULL_TRACEBACK", "1")
+    assert "routilux/turn/" in replay(capsys, "giving")[1]
 
 
 def test_a_mended_handler_tells_what_it_emits_and_changes(capsys: pytest.CaptureFixture[str]) -> None:
@@ -293,6 +310,7 @@ def test_the_beginning_of_an_id_means_one_message_or_is_refused(capsys: pytest.C
     status, _, err = told(capsys, "replay", "threads", "nobody", "--store", "jobs")
     assert (status, "there is no message 'nobody' in the newest checkpoint; there are" in err) == (2, True)
     load_flow("rflows:stepping").start("read", {"upto": 1}, store="jobs", job_id="done").wait()
+    assert told(capsys, "show", "done", "--store", "jobs", "--messages", "--json") == (0, "", "")
     status, _, err = told(capsys, "replay", "done", "1", "--store", "jobs")
     assert (status, "no message waits, is handled or was given up" in err) == (2, True)
 
@@ -345,7 +363,9 @@ def test_who_leaves_the_debugger_has_interrupted_it(capsys: pytest.CaptureFixtur
     assert err.endswith("the debugger was left; nothing is kept\n")
 
 
-def test_messages_are_listed_with_names_that_mean_one_alone(capsys: pytest.CaptureFixture[str]) -> None:
+def test_messages_are_listed_with_names_that_mean_one_alone(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     run("threads")
     status, out, _ = told(capsys, "show", "threads", "--store", "jobs", "--messages")
     assert status == 0
@@ -354,6 +374,10 @@ def test_messages_are_listed_with_names_that_mean_one_alone(capsys: pytest.Captu
     name = message_of(capsys, "threads")[:8]
     assert first.split() == [name, "parse", "dead", "1", "5", "B", "read.line", "->", "parse.source"]
     assert cause == "  raised ValueError: bad payload 2"
+    monkeypatch.setattr(messages, "MESSAGES_SHOWN", 1)
+    _, out, err = told(capsys, "show", "threads", "--store", "jobs", "--messages")
+    assert len(out.splitlines()) == 3
+    assert err == "and 1 more: --json tells all, and --routine ID those of one\n"
     status, _, err = told(capsys, "show", "threads", "--store", "jobs", "--messages", "--routine", "read")
     assert (status, err) == (0, "no message waits, is handled or was given up\n")
     status, _, err = told(capsys, "show", "threads", "--store", "jobs", "--messages", "--routine", "raed")
