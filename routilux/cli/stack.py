@@ -17,7 +17,7 @@ from routilux.cli.picture import tell_seconds
 from routilux.cli.stored import JOB_HELP, add_store
 from routilux.control.client import ask
 from routilux.control.frames import Stack, Stacks, StacksTold
-from routilux.frames import leave_out_own, wants_all
+from routilux.frames import LEFT_OUT, leave_out_own, wants_all
 from supervisors.text import printable
 
 ID_SHOWN = 8
@@ -50,6 +50,8 @@ def stack(options: argparse.Namespace) -> int:
     write_result("".join(f"{line}\n" for one in answer.stacks for line in tell_stack(one)))
     if not answer.stacks:
         print("no worker is there now", file=sys.stderr)
+    elif any(one.text for one in answer.stacks) and not wants_all(os.environ):
+        print(LEFT_OUT, file=sys.stderr)
     return 0
 
 
@@ -59,7 +61,7 @@ def tell_stack(one: Stack) -> Iterator[str]:
     parts = [name, one.where]
     parts += [f"message {one.message_id[:ID_SHOWN]}"] if one.message_id else []
     parts += [f"for {tell_seconds(one.seconds)}"] if one.seconds is not None else []
-    text = one.text if wants_all(os.environ) else leave_out_own(one.text)
+    text = one.text if wants_all(os.environ) else leave_out_own(one.text).removesuffix(LEFT_OUT)
     has_told = one.worker is None or one.text
     parts += [] if text else ["waits for messages" if has_told else "has not told where it is"]
     yield printable(", ".join(parts))

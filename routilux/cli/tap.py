@@ -37,9 +37,9 @@ def add_tap(commands: Commands) -> None:
 def tap(options: argparse.Namespace) -> int:
     """Show the messages that a routine takes and the events that it emits, from now on; the job waits for nobody."""
     split_words(options)
-    if len(options.words) != 1:
-        raise UsageError(f"say which routine, and no more than that behind the job; got {' '.join(options.words)!r}")
     found, owner = require_owner(options, "tapped")
+    if len(options.words) != 1:
+        raise UsageError(f"say which routine of job {found.job_id!r}, one alone: routilux tap {found.job_id} ROUTINE")
     left = options.count
     for answer in follow(found, owner, Tap(job_id=found.job_id, routine=options.words[0])):
         if not isinstance(answer, Passed):

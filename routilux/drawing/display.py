@@ -24,8 +24,9 @@ TITLES = ("routine", "status", "handled", "left", "failed", "dead", "last error"
 
 def show_flow(graph: FlowGraph) -> str:
     """Give a flow as its author wired it."""
-    told = repr(graph) if len(graph.routines) + len(graph.connections) > PARTS_DRAWN else ""
-    return _frame([_paragraph(told.strip("<>"))] if told else [_scrolled(to_svg(draw_flow(graph)))])
+    if len(graph.routines) + len(graph.connections) > PARTS_DRAWN:
+        return _frame([_paragraph(repr(graph).strip("<>"))])
+    return _frame([_scrolled(to_svg(draw_flow(graph)))])
 
 
 def show_job(

@@ -11,7 +11,7 @@ import pytest
 from routilux import Flow
 from routilux.cli.main import main
 from tests.cli.test_metrics import in_a_folder, started
-from tests.tracking.samples import pairs
+from tests.tracking.samples import one, pairs, wait_until
 
 __all__ = ["in_a_folder"]  # a fixture, which is used by its name
 
@@ -58,6 +58,17 @@ def test_a_job_that_runs_is_asked_for_its_numbers(capsys: pytest.CaptureFixture[
     status, out, err = told(capsys, "a", "--store", "jobs")
     assert (status, err) == (0, "")
     assert 'title: "pairs, job a: running"' in out
+    assert '["sum<br/>running<br/>2 handled"]' in out
+    job.close_entry()
+    job.wait()
+
+
+def test_a_job_that_runs_is_drawn_without_a_store_too(capsys: pytest.CaptureFixture[str]) -> None:
+    job = drawn().start("pair", {"n": 1}, keep_open=True)
+    wait_until(job, lambda tracker: one(tracker, "sum").handled == 2)
+    status, out, err = told(capsys, job.id[:6])
+    assert (status, err) == (0, "")
+    assert f'title: "pairs, job {job.id}: running"' in out
     assert '["sum<br/>running<br/>2 handled"]' in out
     job.close_entry()
     job.wait()

@@ -127,8 +127,11 @@ def test_the_first_word_is_the_job_if_it_names_one(
 
 
 def test_where_several_run_the_first_word_is_the_job(jobs: dict[str, Job], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["stack", "work"]) == 2
-    assert "no job 'work' of yours runs here now" in capsys.readouterr().err
+    for command in ("stack", "tap", "logs"):
+        assert main([command, "work"]) == 2
+        assert "no job 'work' of yours runs here now; those that do are " in capsys.readouterr().err
+    assert main(["tap", "night-1"]) == 2
+    assert "say which routine of job 'night-1'" in capsys.readouterr().err
 
 
 def test_dead_letters_of_a_job_that_nobody_runs(jobs: dict[str, Job], capsys: pytest.CaptureFixture[str]) -> None:
