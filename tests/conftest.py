@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 
 from routilux.runtime import workers
 from supervisors.places.flusher import flusher
+from supervisors.places.process.spawn import spawner
 from tests import leaks
 
 # Derandomized: the same examples at each run, so that a red test is red again and a green one stays green.
@@ -33,6 +34,7 @@ def pytest_configure() -> None:
     workers.MODULES = (*workers.MODULES, "routilux.runtime.resuming", "hypothesis", "pytest")
     leaks.mark_processes()
     flusher.watch(lambda: None)  # its thread is the program's, and stays
+    spawner.begin()  # so too; and no zygote gets a head start, which may outlast the test that gave it
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
