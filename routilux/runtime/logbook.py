@@ -240,11 +240,11 @@ class _Logbooks(logging.Filter):
         if turn is None or not record.name or record.name == _OWN:
             return
         for logbook in self._open:
-            if logbook.job_id == turn.job_id:
+            if logbook is turn.logbook:
                 logbook.add_record(record, turn.routine_id, turn.message_id)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Keep what routilux says of a job that is here."""
+        """Keep what routilux says of a job that is here, or of one of the same id in another store."""
         job_id = getattr(record, "job_id", "")
         for logbook in self._open:
             if logbook.job_id == job_id:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -88,27 +90,36 @@ def factory() -> Iterator[Any]:
     logging.setLogRecordFactory(before)
 
 
-def log_in_turn(*args: Any, **kwargs: Any) -> None:
-    before = enter_turn(InTurn())  # type: ignore[arg-type]  # all that is asked of a turn
+class InTurn:
+    """What a logbook asks of a turn."""
+
+    routine_id, message_id = "r", "m"
+
+    def __init__(self, logbook: Logbook) -> None:
+        self.logbook = logbook
+
+
+@contextmanager
+def in_turn(logbook: Logbook) -> Iterator[None]:
+    before = enter_turn(InTurn(logbook))  # type: ignore[arg-type]  # all that is asked of a turn
     try:
-        log.warning(*args, **kwargs)
+        yield
     finally:
         enter_turn(before)
 
 
-class InTurn:
-    """What a logbook asks of a turn."""
-
-    job_id, routine_id, message_id = "a", "r", "m"
+def log_in_turn(logbook: Logbook, *args: Any, **kwargs: Any) -> None:
+    with in_turn(logbook):
+        log.warning(*args, **kwargs)
 
 
 def lives(texts_told: list[str]) -> None:
     """Open a logbook, log a line, and close it."""
     book = Logbook("a")
     book.open()
-    log_in_turn("x")
+    log_in_turn(book, "x")
     book.close()
-    log_in_turn("after")
+    log_in_turn(book, "after")
     texts_told += texts(book)
 
 
@@ -144,9 +155,9 @@ def test_factories_that_wrap_ours_are_called_once_a_record_and_keep_it_once(fact
     book = Logbook("a")
     book.open()
     wrap()
-    log_in_turn("y")
+    log_in_turn(book, "y")
     Logbook("b").open()
-    log_in_turn("z")
+    log_in_turn(book, "z")
     assert texts(book) == ["y", "z"]
     book.close()
     _logbooks.start_anew()
@@ -163,13 +174,10 @@ class Untellable:
 
 def test_no_record_fails_who_logs_it(logbook: Logbook, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logging, "raiseExceptions", False)
-    log_in_turn(Untellable())
-    log_in_turn("%s", Untellable())
-    before = enter_turn(InTurn())  # type: ignore[arg-type]  # as above
-    try:
+    log_in_turn(logbook, Untellable())
+    log_in_turn(logbook, "%s", Untellable())
+    with in_turn(logbook):
         logging.makeLogRecord({"name": "x", "msg": "kept by whoever had it made"})
-    finally:
-        enter_turn(before)
     assert texts(logbook) == [
         "(a record that cannot be told: ValueError)",
         "%s (its arguments cannot be told: ValueError)",
@@ -185,14 +193,14 @@ class Braces(logging.LogRecord):
 
 def test_a_text_is_made_when_it_is_read_if_it_cannot_change(factory: Any, logbook: Logbook) -> None:
     seen = [1]
-    log_in_turn("%s of %d", "a", 3)
-    log_in_turn("%s", seen)
-    log_in_turn("%s", "x" * 2 * LINE_CHARACTERS)
-    log_in_turn("100%")
+    log_in_turn(logbook, "%s of %d", "a", 3)
+    log_in_turn(logbook, "%s", seen)
+    log_in_turn(logbook, "%s", "x" * 2 * LINE_CHARACTERS)
+    log_in_turn(logbook, "100%")
     seen.append(2)
     logging.setLogRecordFactory(Braces)
     logbook.open()
-    log_in_turn("{}", 5)
+    log_in_turn(logbook, "{}", 5)
     assert texts(logbook)[:2] == ["a of 3", "[1]"]
     assert [len(text) for text in texts(logbook)][2:] == [LINE_CHARACTERS, 4, 1]
     assert [line.args for line in logbook._lines] == [("a", 3), (), (), (), ()]
@@ -210,7 +218,7 @@ def test_of_a_long_traceback_the_end_is_told(logbook: Logbook) -> None:
     try:
         sink(200)
     except ValueError:
-        log_in_turn("met", exc_info=True)
+        log_in_turn(logbook, "met", exc_info=True)
     (text,) = texts(logbook)
     assert text.startswith("met\nTraceback")
     assert text.endswith("ValueError: deep down")
@@ -240,3 +248,16 @@ def test_what_a_handler_logs_on_a_thread_is_told_with_its_message(handler: Any) 
     assert (line.routine, line.logger, line.worker) == ("say", "mine", None)
     assert len(line.message_id) == 32
     assert _logbooks._open == ()
+
+
+def test_two_jobs_of_one_id_in_one_program_have_each_its_log(tmp_path: Path) -> None:
+    flow, other = Flow("saying"), Flow("saying")
+    flow.add_routine(say, "say")
+    other.add_routine(say, "say")
+    with flow.start(job_id="same", store=tmp_path / "a", keep_open=True) as first:
+        with other.start(job_id="same", store=tmp_path / "b", keep_open=True) as second:
+            one, two = _logbooks._open
+            first.send("say", "input", n=1)
+            second.send("say", "input", n=2)
+        assert _logbooks._open == (one,)
+    assert [texts(one), texts(two)] == [["said 1"], ["said 2"]]
