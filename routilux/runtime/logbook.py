@@ -42,6 +42,8 @@ LINE_CHARACTERS = 4_000
 TRACEBACK_FRAMES = 12
 """Frames of a traceback that are told, those nearest to the error (arbitrary: what has room in a line)."""
 
+_NAME_CHARACTERS = 1_000
+"""Characters of the name of a level or logger that are kept (arbitrary)."""
 _ARGUMENT_CHARACTERS = 20
 """What an argument counts beside the characters of a text, when it is decided whether to keep it (arbitrary)."""
 _PLAIN = frozenset({str, int, float, bool, type(None)})
@@ -62,8 +64,9 @@ class _Kept(NamedTuple):
     args: tuple[Any, ...] = ()
 
     def to_line(self) -> LogLine:
-        text = self.text if not self.args else fit_to(_format(self.text, self.args), LINE_CHARACTERS)
-        return LogLine(self.at, self.level, self.routine, self.worker, self.message_id, self.logger, text)
+        text = fit_to(_format(self.text, self.args) if self.args else self.text, LINE_CHARACTERS)
+        level, logger = fit_to(self.level, _NAME_CHARACTERS), fit_to(self.logger, _NAME_CHARACTERS)
+        return LogLine(self.at, level, self.routine, self.worker, self.message_id, logger, text)
 
 
 class Logbook:
@@ -103,8 +106,9 @@ class Logbook:
             logger: name of the logger.
             at: when, in seconds since the epoch; None for now.
         """
-        text, level, logger = fit_to(text, LINE_CHARACTERS), fit_to(level, 100), fit_to(logger, 1_000)
-        self._keep(_Kept(time.time() if at is None else at, level, routine, worker, message_id, logger, text))
+        at, text = time.time() if at is None else at, fit_to(text, LINE_CHARACTERS)
+        level, logger = level[:_NAME_CHARACTERS], logger[:_NAME_CHARACTERS]
+        self._keep(_Kept(at, level, routine, worker, message_id, logger, text))
 
     def _keep(self, line: _Kept) -> None:
         with self._lock:
@@ -164,7 +168,8 @@ class Logbook:
         """Keep a record of this program, whatever is in it."""
         try:
             text, args = _take_text(record)
-            level, logger, at = fit_to(record.levelname, 100), fit_to(record.name, 1_000), float(record.created)
+            at = float(record.created)
+            level, logger = str(record.levelname)[:_NAME_CHARACTERS], str(record.name)[:_NAME_CHARACTERS]
         except Exception as error:  # noqa: BLE001  a user's `__str__`, or a user's record
             text, args = f"(a record that cannot be told: {type(error).__name__})", ()
             level, logger, at = "", "", time.time()
@@ -277,7 +282,7 @@ def _take_text(record: logging.LogRecord) -> tuple[str, tuple[Any, ...]]:
         and type(record).getMessage is logging.LogRecord.getMessage
         and _are_plain(args)
     ):
-        return message if args else fit_to(message, LINE_CHARACTERS), args
+        return message, args
     try:
         text = str(record.getMessage())
     except Exception as unfit:  # noqa: BLE001  a user's `__str__`, or arguments that do not fit
