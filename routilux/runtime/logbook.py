@@ -13,8 +13,7 @@ there when it was set, and is never taken away: none can come to call itself. It
 nor on threads that are in no turn; of several in one chain the outermost keeps the record. Nothing of what it does
 beside making the record may fail a call of the user's.
 
-A record is formatted when it is read, which mostly nobody does, where that runs nobody's code and cannot come out
-otherwise then: with arguments of plain types. Else it is formatted at once.
+A record is formatted at once: its arguments may be changed later, and to find out which may not takes as long.
 
 The lock guards the lines and their count. It may be taken twice by one thread, since a collection of garbage may run
 while it is held, and what that ends may log; it is held for some list operations alone.
@@ -29,7 +28,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 from routilux.context import current_turn
 from routilux.control.frames import LogLine, fit_to
@@ -42,31 +41,8 @@ LINE_CHARACTERS = 4_000
 TRACEBACK_FRAMES = 12
 """Frames of a traceback that are told, those nearest to the error (arbitrary: what has room in a line)."""
 
-_NAME_CHARACTERS = 1_000
-"""Characters of the name of a level or logger that are kept (arbitrary)."""
-_ARGUMENT_CHARACTERS = 20
-"""What an argument counts beside the characters of a text, when it is decided whether to keep it (arbitrary)."""
-_PLAIN = frozenset({str, int, float, bool, type(None)})
 _OWN = "routilux"
 """The logger of what routilux says of jobs; it is told of those here itself."""
-
-
-class _Kept(NamedTuple):
-    """A line; `args` go into its text when it is read."""
-
-    at: float
-    level: str
-    routine: str
-    worker: int | None
-    message_id: str
-    logger: str
-    text: str
-    args: tuple[Any, ...] = ()
-
-    def to_line(self) -> LogLine:
-        text = fit_to(_format(self.text, self.args) if self.args else self.text, LINE_CHARACTERS)
-        level, logger = fit_to(self.level, _NAME_CHARACTERS), fit_to(self.logger, _NAME_CHARACTERS)
-        return LogLine(self.at, level, self.routine, self.worker, self.message_id, logger, text)
 
 
 class Logbook:
@@ -79,7 +55,7 @@ class Logbook:
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
         self._lock = threading.RLock()
-        self._lines: deque[_Kept] = deque(maxlen=LINES_KEPT)
+        self._lines: deque[LogLine] = deque(maxlen=LINES_KEPT)
         self._count = 0
         """Lines that have come, gone ones too."""
         self._followers: tuple[Callable[[], None], ...] = ()
@@ -106,11 +82,8 @@ class Logbook:
             logger: name of the logger.
             at: when, in seconds since the epoch; None for now.
         """
-        at, text = time.time() if at is None else at, fit_to(text, LINE_CHARACTERS)
-        level, logger = level[:_NAME_CHARACTERS], logger[:_NAME_CHARACTERS]
-        self._keep(_Kept(at, level, routine, worker, message_id, logger, text))
-
-    def _keep(self, line: _Kept) -> None:
+        text, level, logger = fit_to(text, LINE_CHARACTERS), fit_to(level, 100), fit_to(logger, 1_000)
+        line = LogLine(time.time() if at is None else at, level, routine, worker, message_id, logger, text)
         with self._lock:
             self._lines.append(line)
             self._count += 1
@@ -130,8 +103,8 @@ class Logbook:
         with self._lock:
             oldest = self._count - len(self._lines)
             start = max(first, oldest)
-            kept = list(islice(self._lines, start - oldest, start - oldest + limit))
-        return [line.to_line() for line in kept], start + len(kept), start - first
+            lines = list(islice(self._lines, start - oldest, start - oldest + limit))
+        return lines, start + len(lines), start - first
 
     def find_last(self, routine: str, last: int | None) -> int:
         """Give the number of the first of the newest `last` lines, of a routine or of all; None: of all kept."""
@@ -167,13 +140,10 @@ class Logbook:
     def add_record(self, record: logging.LogRecord, routine: str, message_id: str = "") -> None:
         """Keep a record of this program, whatever is in it."""
         try:
-            text, args = _take_text(record)
-            at = float(record.created)
-            level, logger = str(record.levelname)[:_NAME_CHARACTERS], str(record.name)[:_NAME_CHARACTERS]
+            text, level, logger, at = _tell(record), str(record.levelname), str(record.name), float(record.created)
         except Exception as error:  # noqa: BLE001  a user's `__str__`, or a user's record
-            text, args = f"(a record that cannot be told: {type(error).__name__})", ()
-            level, logger, at = "", "", time.time()
-        self._keep(_Kept(at, level, routine, None, message_id, logger, text, args))
+            text, level, logger, at = f"(a record that cannot be told: {type(error).__name__})", "", "", time.time()
+        self.add(level, text, routine=routine, message_id=message_id, logger=logger, at=at)
 
 
 class _Making(threading.local):
@@ -197,7 +167,7 @@ class _Factory:
 
     def __call__(self, *args: Any, **kwargs: Any) -> logging.LogRecord:
         """Make a record, and keep it where it is of a turn of a job that has a logbook."""
-        if _making.now or not _logbooks.has_some:
+        if _making.now or not _logbooks.open:
             return self._before(*args, **kwargs)
         _making.now = True
         try:
@@ -215,43 +185,39 @@ class _Logbooks(logging.Filter):
         super().__init__()
         self._lock = threading.Lock()
         """Guards the changes of what follows."""
-        self._open: tuple[Logbook, ...] = ()
-
-    @property
-    def has_some(self) -> bool:
-        """Whether one is open."""
-        return bool(self._open)
+        self.open: tuple[Logbook, ...] = ()
 
     def enter(self, logbook: Logbook) -> None:
         with self._lock:
-            if not self._open:
+            if not self.open:
                 logging.getLogger(_OWN).addFilter(self)
             before = logging.getLogRecordFactory()
             if not isinstance(before, _Factory):
                 logging.setLogRecordFactory(_Factory(before))
-            if logbook not in self._open:
-                self._open += (logbook,)
+            if logbook not in self.open:
+                self.open += (logbook,)
 
     def leave(self, logbook: Logbook) -> None:
         with self._lock:
-            self._open = tuple(other for other in self._open if other is not logbook)
-            if not self._open:
+            self.open = tuple(other for other in self.open if other is not logbook)
+            if not self.open:
                 logging.getLogger(_OWN).removeFilter(self)
 
     def keep(self, record: logging.LogRecord) -> None:
         """Keep a record that was made, where it is of a turn of a job that is here."""
         turn = current_turn()
         # One without a name is filled by who had it made (`logging.makeLogRecord`), and was logged elsewhere.
-        if turn is None or not record.name or record.name == _OWN:
+        name = getattr(record, "name", None)
+        if turn is None or not isinstance(name, str) or name in {"", _OWN}:
             return
-        for logbook in self._open:
+        for logbook in self.open:
             if logbook is turn.logbook:
                 logbook.add_record(record, turn.routine_id, turn.message_id)
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Keep what routilux says of a job that is here, or of one of the same id in another store."""
         job_id = getattr(record, "job_id", "")
-        for logbook in self._open:
+        for logbook in self.open:
             if logbook.job_id == job_id:
                 logbook.add_record(record, getattr(record, "routine_id", ""))
         return True
@@ -259,7 +225,7 @@ class _Logbooks(logging.Filter):
     def start_anew(self) -> None:
         """Know none, in a forked copy of the program, which has no jobs."""
         self._lock = threading.Lock()
-        for logbook in self._open:
+        for logbook in self.open:
             self.leave(logbook)
 
 
@@ -269,48 +235,13 @@ _logbooks = _Logbooks()
 renewals.add(_logbooks.start_anew)
 
 
-def _take_text(record: logging.LogRecord) -> tuple[str, tuple[Any, ...]]:
-    """Give a record's text, with its traceback, and what is to be put into it when it is read."""
-    message, args, error = record.msg, record.args or (), record.exc_info
-    if error is not None and error[0] is None:
-        error = None
-    if (
-        error is None
-        and type(message) is str
-        and len(message) <= LINE_CHARACTERS
-        and isinstance(args, tuple)
-        and type(record).getMessage is logging.LogRecord.getMessage
-        and _are_plain(args)
-    ):
-        return message, args
+def _tell(record: logging.LogRecord) -> str:
+    """Give a record's text, with its traceback; what cannot be formatted is told as it is by who handles it."""
     try:
         text = str(record.getMessage())
     except Exception as unfit:  # noqa: BLE001  a user's `__str__`, or arguments that do not fit
-        text = _tell_unfit(message, unfit)
-    if error is not None:
-        kind, value, place = error
+        text = f"{record.msg!s} (its arguments cannot be told: {type(unfit).__name__})"
+    if record.exc_info and record.exc_info[0] is not None:
+        kind, value, place = record.exc_info
         text += "\n" + "".join(traceback.format_exception(kind, value, place, limit=-TRACEBACK_FRAMES)).rstrip("\n")
-    return fit_to(text, LINE_CHARACTERS), ()
-
-
-def _are_plain(args: tuple[Any, ...]) -> bool:
-    """Tell whether arguments are of plain types, and small enough to be kept."""
-    room = LINE_CHARACTERS - _ARGUMENT_CHARACTERS * len(args)
-    for arg in args:
-        kind = type(arg)
-        if kind not in _PLAIN or (kind is int and arg.bit_length() > 64):  # noqa: PLR2004  bits of a number in a machine
-            return False
-        room -= len(arg) if kind is str else 0
-    return room >= 0
-
-
-def _format(text: str, args: tuple[Any, ...]) -> str:
-    try:
-        return text % args
-    except Exception as error:  # noqa: BLE001  arguments that do not fit
-        return _tell_unfit(text, error)
-
-
-def _tell_unfit(message: Any, error: Exception) -> str:
-    """Tell of a record that cannot be formatted."""
-    return f"{message!s} (its arguments cannot be told: {type(error).__name__})"
+    return text
