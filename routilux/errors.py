@@ -24,6 +24,7 @@
     │       ├── ConfigInUseError            a routine's configuration is changed while a job has it
     │       ├── RoutineInUseError           a routine object runs in a job of another flow
     │       ├── ForkedJobError              a job is used in a forked copy of its program
+    │       ├── JobAtImportError            a job is started while a worker or a command only loads code
     │       ├── JobEndedError               the job takes nothing more
     │       ├── NotADeadLetterError         what was to be redelivered is no dead letter of the job, or none any more
     │       └── RoutineSkippedError         the routine is skipped for the rest of the job
@@ -70,6 +71,7 @@ __all__ = [
     "HandlerError",
     "InternalError",
     "InvalidNameError",
+    "JobAtImportError",
     "JobEndedError",
     "JobTimeoutError",
     "JoinError",
@@ -422,6 +424,31 @@ class ForkedJobError(MomentError):
         super().__init__(
             f"job {job_id!r} runs in process {pid}, this is a copy of it made by fork: it can be used there alone; "
             f"a job that is started here runs here"
+        )
+
+
+class JobAtImportError(MomentError):
+    """A job was started while a worker process makes what it runs, or a command loads a flow.
+
+    Args:
+        module: the module that starts it where it is imported; None: a function does, such as one that gives a flow.
+        file: where it is started.
+        line: its line there.
+    """
+
+    def __init__(self, module: str | None, file: str, line: int) -> None:
+        self.module = module
+        self.file = file
+        self.line = line
+        if module is None:
+            super().__init__(
+                f"a job is started at {file}, line {line}, while that code is only loaded, by a command or a worker: "
+                f"start it in a handler, or where the program runs"
+            )
+            return
+        super().__init__(
+            f"module {module!r} starts a job where it is imported ({file}, line {line}): put that under "
+            f'`if __name__ == "__main__":`, because workers import the module too'
         )
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from routilux.keeping.copying import unpack_job
     from routilux.routing import compile_plan
     from routilux.runtime.keeping import begin_kept, make_job_id
+    from routilux.runtime.loading import refuse_while_loading
     from routilux.runtime.resuming import Wanted, fork_job, pack_paused, resume_job
     from routilux.runtime.signals import ending_on_sigterm, note_resume
     from routilux.runtime.tree import Beginning, First, check_flow, start_job
@@ -32,6 +33,7 @@ __all__ = [
     "make_job_id",
     "note_resume",
     "pack_paused",
+    "refuse_while_loading",
     "resume_job",
     "start_job",
     "unpack_job",
@@ -52,6 +54,7 @@ __getattr__ = deferred(
         "make_job_id": ".keeping",
         "note_resume": ".signals",
         "pack_paused": ".resuming",
+        "refuse_while_loading": ".loading",
         "resume_job": ".resuming",
         "start_job": ".tree",
         "unpack_job": "routilux.keeping.copying",
