@@ -101,12 +101,13 @@ class Flow(FlowGraph):
             RoutineInUseError: a routine object runs on a thread for a job of another flow.
             OptionError: `shutdown`, `entry_params` or an option cannot be that.
             JobAtImportError: a worker process, or a command, is only loading the code that starts it.
-            KeyboardInterrupt, SystemExit: Ctrl-C, or SIGTERM for a job with a store. The job has ended: cancelled, or
-                with a store paused, and a note of the error says how to resume it. A second one cuts `shutdown` short.
+            KeyboardInterrupt, SystemExit: Ctrl-C, or SIGTERM or SIGHUP for a job with a store. The job has ended:
+                cancelled, or with a store paused, and a note of the error says how to resume it. A second one cuts
+                `shutdown` short.
             As `start`, for a job with a store.
         """
         started: list[Job] = []
-        with runtime.ending_on_sigterm(is_wanted=keeping.get("store") is not None):
+        with runtime.ending_on_signals(is_wanted=keeping.get("store") is not None):
             try:
                 job = self._start(
                     entry_routine_id,

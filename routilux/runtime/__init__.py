@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from routilux.runtime.keeping import begin_kept, make_job_id
     from routilux.runtime.loading import refuse_while_loading
     from routilux.runtime.resuming import Wanted, fork_job, pack_paused, resume_job
-    from routilux.runtime.signals import ending_on_sigterm, note_resume
+    from routilux.runtime.signals import ending_on_signals, note_resume
     from routilux.runtime.tree import Beginning, First, check_flow, start_job
     from routilux.runtime.workers import give_head_start
 
@@ -27,7 +27,7 @@ __all__ = [
     "begin_kept",
     "check_flow",
     "compile_plan",
-    "ending_on_sigterm",
+    "ending_on_signals",
     "fork_job",
     "give_head_start",
     "make_job_id",
@@ -48,7 +48,7 @@ __getattr__ = deferred(
         "begin_kept": ".keeping",
         "check_flow": ".tree",
         "compile_plan": "routilux.routing",
-        "ending_on_sigterm": ".signals",
+        "ending_on_signals": ".signals",
         "fork_job": ".resuming",
         "give_head_start": ".workers",
         "make_job_id": ".keeping",

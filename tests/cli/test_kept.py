@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from tests.runtime.programs import Program, start_command
 
 ROOT = Path(__file__).resolve().parents[2]
 FLOWS = """
+import sys
 import threading
 from routilux import ErrorHandler, Flow, Routine, routine
 
@@ -64,6 +66,15 @@ def renamed():
 def hang(data):
     print("begun", flush=True)
     gate.wait()
+
+@routine(events=[])
+def listen(data=None):
+    print("begun", flush=True)
+    sys.stdin.readline()
+    print("this waits to be written")
+
+listening = Flow("listening")
+listening.add_routine(listen, "listen")
 
 hanging = Flow("hanging")
 hanging.add_routine(hang, "hang")
@@ -489,6 +500,25 @@ def test_a_signal_leaves_a_kept_job_paused(capsys: pytest.CaptureFixture[str], n
         "interrupted",
         1,
     )
+
+
+@pytest.mark.processes
+def test_a_job_whose_output_nobody_reads_any_more_goes_on_to_its_end(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("run", "kflows.py:listening", "--store", "jobs", "--job-id", "a", "--plain")
+    with subprocess.Popen(
+        [sys.executable, "-m", "routilux", *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": ""},
+    ) as program:
+        assert program.stdout is not None
+        assert program.stdout.readline() == "begun\n"
+        program.stdout.close()
+        program.communicate("\n", timeout=60)
+    assert program.returncode == 0
+    assert told_json(capsys, "jobs")[0]["status"] == "completed"
 
 
 @pytest.mark.processes
