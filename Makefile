@@ -71,8 +71,8 @@ docs: $(DOCS) ## Make a site of the documentation, in build/docs; a warning is a
 	$(BIN)/sphinx-build -c docs -b html -W --keep-going -q . build/docs $(ARGS)
 
 .PHONY: wheel
-wheel: $(DEV) ## Build the wheel, in dist
-	$(BIN)/python -m hatchling build --target wheel
+wheel: $(RUNTIME) ## Build the wheel, in dist
+	$(build_wheel)
 
 # Versions that are only in a version manager's folders are put on the path for it.
 .PHONY: readme
@@ -127,10 +127,12 @@ ifneq ($(UV),)
 versions = >=3.11,<3.14
 make_venv = "$(UV)" venv --quiet --python "$(or $(PYTHON),$(versions))" $(VENV)
 install = "$(UV)" pip install --quiet --python $(BIN)/python
+build_wheel = "$(UV)" build --quiet --wheel --out-dir dist
 else
 # The pip that comes with Python 3.11 does not know dependency groups yet.
 make_venv = $(find_python); "$$python" -m venv $(VENV) && $(install) "pip>=25.1"
 install = $(BIN)/python -m pip --disable-pip-version-check install --quiet
+build_wheel = $(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir dist .
 endif
 
 # A changed pyproject.toml makes the environment anew: nothing stays in it that is no longer declared.

@@ -174,6 +174,9 @@ class JobState(Serializable):
     def results(self, routine_id: str | None = None, event: str | None = None) -> list[Any]:
         """Give the collected results of the declared outputs, of all or of one.
 
+        Those that `Flow.execute`, leaving the `with` of a job, or `Job.collect` have gathered. What nobody has is not
+        here: `Job.results` hands it over, also when the job is over.
+
         Args:
             routine_id: only those of this routine; None for all.
             event: only those of this event; None for all.

@@ -155,6 +155,7 @@ class Shell:
             return program.wait(SECONDS), out, "".join(told)
 
 
+@pytest.mark.stress  # the census and the nightly job tell the same story in `make test`
 @pytest.mark.processes
 def test_a_program_that_is_paused_and_killed_in_a_shell_has_the_figures_of_a_plain_loop(tmp_path: Path) -> None:
     shell = Shell(tmp_path)
