@@ -244,7 +244,7 @@ def to_json(state: JobState) -> str:
         "flow_id": state.flow_id,
         "status": str(state.status),
         "error": _raw(state.error),
-        "seconds": round(max(0.0, state.updated_at - state.created_at), 3),
+        "seconds": round(state.tracker.seconds, 3),
         "routines": {
             routine_id: {
                 "status": routine["status"],

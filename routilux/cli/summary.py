@@ -16,6 +16,7 @@ from routilux.dead_letters import DeadLetter
 from routilux.figures import RoutineFigures, figures_in
 from routilux.jobs.machine import JobStatus
 from routilux.jobs.state import JobState
+from routilux.tracking.performance import rate_of
 from supervisors.reasons import Crashed, OutOfMemory, Raised, Reason, StartFailed
 from supervisors.text import printable
 
@@ -36,14 +37,14 @@ class Row(NamedTuple):
     id: str
     status: str
     figures: RoutineFigures
-    seconds: float
+    rate: float | None
 
 
 COLUMNS: tuple[Column[Row], ...] = (
     Column("routine", lambda row: row.id, 0, is_text=True),
     Column("status", lambda row: row.status, 3, is_text=True),
     Column("handled", lambda row: tell_count(row.figures.handled), 0),
-    Column("per s", lambda row: tell_rate(row.figures.handled / row.seconds if row.seconds > 0 else None), 4),
+    Column("per s", lambda row: tell_rate(row.rate), 4),
     Column("failed", lambda row: tell_count(row.figures.failed), 2),
     Column("retries", lambda row: tell_count(row.figures.retries), 5),
     Column("restarts", lambda row: tell_count(row.figures.restarts), 2),
@@ -76,12 +77,12 @@ def summarize(state: JobState, width: int = 100) -> str:
         state: the job's final state.
         width: characters a line may have.
     """
-    seconds = max(0.0, state.updated_at - state.created_at)
+    seconds = state.tracker.seconds
     head = f"{state.flow_id}, job {state.job_id}: {state.status} after {tell_seconds(seconds)}"
     lines = [printable(head)]
     lines += _tell_error(state, width)
     rows = [
-        Row(routine_id, told["status"], figures_in(told["stats"]), seconds)
+        Row(routine_id, told["status"], figures := figures_in(told["stats"]), rate_of(figures.handled, seconds))
         for routine_id, told in state.routine_states.items()
     ]
     titles, table = lay_out(COLUMNS, rows, width)
