@@ -49,8 +49,10 @@ def add_letters(commands: Commands) -> None:
             help=f"{JOB_HELP}; and ids of messages, or their beginnings, as the list tells them",
         )
         add_store(parser)
-        parser.add_argument("--routine", metavar="ROUTINE", default="", help="all that this routine has given up")
-        parser.add_argument("--all", action="store_true", help="all that the job has")
+        parser.add_argument(
+            "--routine", metavar="ROUTINE", help="all that this routine has given up, of a JOB that is named"
+        )
+        parser.add_argument("--all", action="store_true", help="all that the JOB has that is named")
         add_key(parser)
         parser.set_defaults(command=command)
 
@@ -103,10 +105,13 @@ def tell_letter(letter: Letter, name: str) -> str:
 
 def _find(options: argparse.Namespace) -> Found:
     split_words(options)
+    options.routine = options.routine or ""
     if len(options.words) > MOST_IDS:
         raise UsageError(f"expected {MOST_IDS:,} ids at most, got {len(options.words):,}: name a routine, or --all")
     if options.all and (options.words or options.routine):
         raise UsageError("--all means all: it goes without ids and without --routine")
+    if options.job is None and (options.all or options.routine):
+        raise UsageError("name the job of which all that is wanted: JOB may be left out where ids are given alone")
     return find_job(options)
 
 
