@@ -11,6 +11,7 @@ import re
 import shlex
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,12 +45,12 @@ UNREADABLE = "unreadable"
 """Of a job of which nothing can be read."""
 
 _WORDS = (
-    (re.compile(r"on_timeout='(\w+)'"), r"--on-timeout \1"),
+    (re.compile(r"on_timeout='(?P<name>\w+)'"), "--on-timeout {}"),
     (re.compile(r"allow_pickle=True"), "--allow-pickle"),
-    (re.compile(r"drop=\['([^']*)'\]"), r"--drop \1"),
-    (re.compile(r"rename=\{'([^']*)': its new (?:id|name)\}"), r"--rename \1=NEW"),
+    (re.compile(r"drop=\[(['\"])(?P<name>.*?)\1\]"), "--drop {}"),
+    (re.compile(r"rename=\{(['\"])(?P<name>.*?)\1: its new (?:id|name)\}"), "--rename {}=NEW"),
 )
-"""What errors say in Python's words, and what the command line has for it."""
+"""What errors say in Python's words, and what the command line has for it; a name is quoted as a shell wants it."""
 _RUNNING = ("pending", "running")
 _NO_SUCH = frozenset({"UnknownRoutineError", "NotADeadLetterError"})
 """What a job's program refuses because there is none of that name."""
@@ -193,15 +194,19 @@ def _tell_error(error: RoutiluxError) -> str:
             "Flow.resume(..., migrate=...)"
         )
     if isinstance(error, JobOwnedError) and error.is_alive:
-        return f"{error} (routilux pause {error.job_id} --leave, or routilux cancel)"
+        return f"{error} (routilux pause {error.job_id} --leave, or routilux cancel {error.job_id})"
     return in_words_of_commands(str(error))
 
 
 def in_words_of_commands(text: str) -> str:
     """Give a text that says what to do in Python's words in those of the command line."""
     for pattern, words in _WORDS:
-        text = pattern.sub(words, text)
+        text = pattern.sub(partial(_fill, words), text)
     return text
+
+
+def _fill(words: str, found: re.Match[str]) -> str:
+    return words.format(*map(shlex.quote, found.groupdict().values()))
 
 
 def tell_time(at: float) -> str:
