@@ -6,6 +6,7 @@ Owns what is said of it. One that runs does it itself; of one that nobody runs a
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 
 from routilux.causes import tell_cause
@@ -66,8 +67,10 @@ def retry(options: argparse.Namespace) -> int:
         count = _settle_kept(found, options, is_retry=True)
     else:
         count = _settle(found, Redeliver(job_id=found.job_id, ids=options.words, routine=options.routine))
+    if not count:
+        return _tell_none(found, options)
     print(printable(f"{_count(count)} of job {found.job_id} put back, to be tried again"), file=sys.stderr)
-    if count and found.owner is None:
+    if found.owner is None:
         print(printable(f"go on with it by: {how_to_resume(found.job_id, found.store_path)}"), file=sys.stderr)
     return 0
 
@@ -81,6 +84,8 @@ def skip(options: argparse.Namespace) -> int:
         count = _settle_kept(found, options, is_retry=False)
     else:
         count = _settle(found, Discard(job_id=found.job_id, ids=options.words, routine=options.routine))
+    if not count:
+        return _tell_none(found, options)
     print(printable(f"{_count(count)} of job {found.job_id} let go"), file=sys.stderr)
     return 0
 
@@ -126,8 +131,7 @@ def _says_which(options: argparse.Namespace) -> bool:
 def _list_letters(found: Found, options: argparse.Namespace) -> int:
     told = read_letters(found, options)
     if not told.letters:
-        print(printable(f"job {found.job_id} has no dead letters"), file=sys.stderr)
-        return 0
+        return _tell_none(found, options)
     width, names = 2 * width_of(sys.stdout), short_ids([letter.message_id for letter in told.letters], ID_DIGITS)
     lines = [cut(tell_letter(letter, names[letter.message_id]), width) for letter in told.letters]
     write_result("".join(f"{line}\n" for line in lines))
@@ -135,6 +139,18 @@ def _list_letters(found: Found, options: argparse.Namespace) -> int:
     which = "say which by the beginnings of their ids, by --routine, or with --all"
     print(printable(f"{_count(told.count)} of job {found.job_id}{newest}: {which}"), file=sys.stderr)
     return 2
+
+
+def _tell_none(found: Found, options: argparse.Namespace) -> int:
+    whose = f"routine {options.routine!r} of job {found.job_id}" if options.routine else f"job {found.job_id}"
+    print(printable(f"{whose} has no dead letters"), file=sys.stderr)
+    if found.owner is None and found.store is not None:
+        status = latest(found.store, found.job_id, key=read_key(options)).image.header.status
+        if status == "failed":
+            told = "the message by which it failed is none: it is kept first in line, and handled again by a resume"
+            how = f"routilux show {found.job_id} --messages --store {shlex.quote(found.store_path)}"
+            print(printable(f"{told} ({how})"), file=sys.stderr)
+    return 0
 
 
 def _settle(found: Found, command: Redeliver | Discard) -> int:

@@ -174,6 +174,11 @@ def how_to_resume(job_id: str, store: str | None) -> str:
     return f"routilux resume {job_id}" + ("" if store is None else f" --store {shlex.quote(store)}")
 
 
+def how_to_replay(job_id: str, message_id: str, store: str) -> str:
+    """Give the command that shows what the handler of a message does with it."""
+    return f"routilux replay {job_id} {message_id} --store {shlex.quote(store)}"
+
+
 def refuse(error: RoutiluxError) -> CommandError:
     """Turn an error into what a command says of it: in one line, but for a list of losses."""
     is_usage = isinstance(error, CallerError | UnknownJobError | JobExistsError)

@@ -13,6 +13,7 @@ import msgspec
 from routilux.causes import tell_details
 from routilux.cli.picture import Column, fit, lay_out, tell_bytes, tell_count, tell_rate, tell_seconds, width_of
 from routilux.dead_letters import DeadLetter
+from routilux.executions import ExecutionRecord
 from routilux.figures import RoutineFigures, figures_in
 from routilux.jobs.machine import JobStatus
 from routilux.jobs.state import JobState
@@ -125,14 +126,21 @@ def tell_example(reason: Reason) -> list[str]:
     return told + tell_details(reason)
 
 
+def find_stop(state: JobState) -> ExecutionRecord | None:
+    """Give the failure of a message by which a job failed; None where it was another, or the job did not fail."""
+    if state.status is not JobStatus.FAILED:
+        return None
+    stops = [record for record in state.history if record.kind == "stop" and record.reason is not None]
+    return stops[-1] if stops else None
+
+
 def _tell_error(state: JobState, width: int) -> list[str]:
     if not state.error:
         return []
     lines = [fit(printable(f"  {state.error}"), 4 * width)]
-    stops = [record for record in state.history if record.kind == "stop" and record.reason is not None]
-    if state.status is JobStatus.FAILED and stops:
-        details = [] if stops[-1].reason is None else tell_details(stops[-1].reason)
-        lines += _tell_message(f"message {stops[-1].message_id[:ID_SHOWN]}", details, width)
+    stop = find_stop(state)
+    if stop is not None and stop.reason is not None:
+        lines += _tell_message(f"message {stop.message_id[:ID_SHOWN]}", tell_details(stop.reason), width)
     return lines
 
 

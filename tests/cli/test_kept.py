@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import sys
 import threading
@@ -56,6 +57,11 @@ def build(name="sum"):
     return flow
 
 flow = build()
+
+failing = Flow("failing")
+failing.add_routine(count, "count")
+failing.add_routine(Sum(), "sum")
+failing.connect("count", "number", "sum", "input")
 
 def renamed():
     return build("total")
@@ -192,6 +198,35 @@ def test_options_of_keeping_mean_nothing_without_a_store(capsys: pytest.CaptureF
     assert (status, err) == (
         2,
         "routilux: --checkpoint-every, --job-id means nothing for a job that is not kept: give --store too\n",
+    )
+
+
+def test_a_job_that_failed_says_that_its_message_is_kept_and_how_to_look_at_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    status, _out, err = told(
+        capsys, "run", "kflows:failing", "--param", "upto=14", "--store", "my jobs", "--job-id", "a"
+    )
+    assert status == 1
+    (message,) = re.findall(r"^message ([0-9a-f]{8}) is kept, first in line for routine 'sum'", err, re.MULTILINE)
+    replay = f"routilux replay a {message} --store 'my jobs'"
+    assert err.endswith(
+        f": mend first what it failed by\nsee what its handler does with it by: {replay}\n"
+        "then go on with it by: routilux resume a --store 'my jobs'\n"
+    )
+    status, _out, err = told(capsys, *shlex.split(replay)[1:])
+    assert status == 1
+    for command in ("skip", "retry"):
+        status, _out, err = told(capsys, command, "a", "--all", "--store", "my jobs")
+        assert (status, err) == (
+            0,
+            (
+                "job a has no dead letters\nthe message by which it failed is none: it is kept first in line, and handled "
+                "again by a resume (routilux show a --messages --store 'my jobs')\n"
+            ),
+        )
+    assert told(capsys, "skip", "a", "--routine", "count", "--store", "my jobs")[2].startswith(
+        "routine 'count' of job a has no dead letters\n"
     )
 
 
