@@ -11,7 +11,17 @@ from typing import NamedTuple
 import msgspec
 
 from routilux.causes import tell_details
-from routilux.cli.picture import Column, fit, lay_out, tell_bytes, tell_count, tell_rate, tell_seconds, width_of
+from routilux.cli.picture import (
+    Column,
+    fit,
+    lay_out,
+    tell_bytes,
+    tell_count,
+    tell_rate,
+    tell_seconds,
+    tell_status,
+    width_of,
+)
 from routilux.dead_letters import DeadLetter
 from routilux.executions import ExecutionRecord
 from routilux.figures import RoutineFigures, figures_in
@@ -43,15 +53,15 @@ class Row(NamedTuple):
 
 COLUMNS: tuple[Column[Row], ...] = (
     Column("routine", lambda row: row.id, 0, is_text=True),
-    Column("status", lambda row: row.status, 3, is_text=True),
+    Column("status", lambda row: row.status, 4, is_text=True),
     Column("handled", lambda row: tell_count(row.figures.handled), 0),
-    Column("per s", lambda row: tell_rate(row.rate), 4),
-    Column("failed", lambda row: tell_count(row.figures.failed), 2),
-    Column("retries", lambda row: tell_count(row.figures.retries), 5),
-    Column("restarts", lambda row: tell_count(row.figures.restarts), 2),
-    Column("dead", lambda row: tell_count(row.figures.dead), 1),
-    Column("skipped", lambda row: tell_count(row.figures.skipped), 6),
-    Column("left", lambda row: tell_count(row.figures.left), 7),
+    Column("per s", lambda row: tell_rate(row.rate), 5),
+    Column("failed", lambda row: tell_count(row.figures.failed), 3),
+    Column("retries", lambda row: tell_count(row.figures.retries), 6),
+    Column("restarts", lambda row: tell_count(row.figures.restarts), 3),
+    Column("dead", lambda row: tell_count(row.figures.dead), 2),
+    Column("skipped", lambda row: tell_count(row.figures.skipped), 7),
+    Column("left", lambda row: tell_count(row.figures.left), 1),
 )
 
 
@@ -83,7 +93,12 @@ def summarize(state: JobState, width: int = 100) -> str:
     lines = [printable(head)]
     lines += _tell_error(state, width)
     rows = [
-        Row(routine_id, told["status"], figures := figures_in(told["stats"]), rate_of(figures.handled, seconds))
+        Row(
+            routine_id,
+            tell_status(told["status"], state.status),
+            figures := figures_in(told["stats"]),
+            rate_of(figures.handled, seconds),
+        )
         for routine_id, told in state.routine_states.items()
     ]
     titles, table = lay_out(COLUMNS, rows, width)

@@ -221,8 +221,8 @@ def test_a_job_that_failed_says_that_its_message_is_kept_and_how_to_look_at_it(
         assert (status, err) == (
             0,
             (
-                "job a has no dead letters\nthe message by which it failed is none: it is kept first in line, and handled "
-                "again by a resume (routilux show a --messages --store 'my jobs')\n"
+                "job a has no dead letters\nthe message by which it failed is none: it is kept first in line, and "
+                "handled again by a resume (routilux show a --messages --store 'my jobs')\n"
             ),
         )
     assert told(capsys, "skip", "a", "--routine", "count", "--store", "my jobs")[2].startswith(
@@ -277,6 +277,17 @@ def test_a_job_is_shown_without_its_code(capsys: pytest.CaptureFixture[str], flo
         re.MULTILINE,
     )
     assert "kflows" not in sys.modules
+
+
+def test_a_routine_of_a_paused_job_is_shown_as_paused(capsys: pytest.CaptureFixture[str]) -> None:
+    with running("a") as job:
+        job.send("sum", "input", n=1)
+        _await(lambda: job.state.routine_states["sum"]["handled"])
+        job.send("sum", "input", n=2)
+        job.pause()
+        assert job.state.routine_states["sum"]["status"] == "running"
+        out = told(capsys, "show", "a", "--store", "jobs")[1]
+        assert re.search(r"^sum +paused ", out, re.MULTILINE)
 
 
 def test_the_state_of_one_routine_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
