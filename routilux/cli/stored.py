@@ -47,6 +47,7 @@ UNREADABLE = "unreadable"
 _WORDS = (
     (re.compile(r"on_timeout='(?P<name>\w+)'"), "--on-timeout {}"),
     (re.compile(r"allow_pickle=True"), "--allow-pickle"),
+    (re.compile(r"store=\.\.\."), "--store PATH"),
     (re.compile(r"drop=\[(['\"])(?P<name>.*?)\1\]"), "--drop {}"),
     (re.compile(r"rename=\{(['\"])(?P<name>.*?)\1: its new (?:id|name)\}"), "--rename {}=NEW"),
 )
@@ -94,15 +95,20 @@ def positive(text: str) -> int:
     return number
 
 
-def check_routine(routine_id: str, known: Sequence[str]) -> None:
+def check_routine(routine_id: str, known: Sequence[str], option: str = "--routine") -> None:
     """Refuse a routine that a job does not have.
+
+    Args:
+        routine_id: what was given.
+        known: those it has.
+        option: by which it was given.
 
     Raises:
         UsageError: it has none of that id; it names those it has.
     """
     if routine_id not in known:
         told = describe_names(routine_id, known, "its routines are", "it has none")
-        raise UsageError(f"--routine: the job has no routine {routine_id!r}; {told}")
+        raise UsageError(f"{option}: the job has no routine {routine_id!r}; {told}")
 
 
 def read_records(store: Store, history: StoredHistory, options: argparse.Namespace) -> Iterator[ExecutionRecord]:

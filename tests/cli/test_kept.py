@@ -460,7 +460,7 @@ def test_old_checkpoints_are_let_go_of_jobs_that_nobody_runs(capsys: pytest.Capt
         assert told(capsys, "prune", "b", "--store", "jobs", "--keep", "1")[0] == 1
         status, _out, err = told(capsys, "prune", "--all", "--store", "jobs", "--keep", "1")
     assert status == 0
-    assert err.startswith("a: 2 objects let go\nb: left alone: job 'b' is run by process")
+    assert err.startswith("a: 2 checkpoints let go\nb: left alone: job 'b' is run by process")
     assert told_json(capsys, "jobs")[0]["checkpoints"] == 1
     assert told(capsys, "prune", "--store", "jobs", "--keep", "1")[::2] == (2, "routilux: say which job, or --all\n")
 
@@ -477,7 +477,7 @@ def test_a_job_that_others_could_have_written_hides_no_other_one(capsys: pytest.
     assert err == "b: all is well\n"
     status, _out, err = told(capsys, "prune", "--all", "--store", "jobs", "--keep", "1")
     assert status == 1
-    assert re.fullmatch("a: left alone: .* may be written by others .*\nb: .* objects let go\n", err)
+    assert re.fullmatch("a: left alone: .* may be written by others .*\nb: .* checkpoints? let go\n", err)
 
 
 def test_a_sealed_job_needs_its_key(capsys: pytest.CaptureFixture[str]) -> None:

@@ -158,6 +158,7 @@ def test_ps_tells_how_each_routine_does(running: Running, told: Told) -> None:
     assert told("ps", "--pid", "tick")[1] == f"{running.pid}\n"
     status, _out, err = told("ps", "--pid", "wrok")
     assert status == 2
+    assert err.startswith("routilux: --pid: the job has no routine 'wrok'; ")
     assert "did you mean 'work'?" in err
 
 
@@ -269,7 +270,7 @@ def test_a_job_without_a_store_is_paused_in_memory(running: Running, told: Told)
     for words in (("checkpoint",), ("pause", "--leave")):
         status, _out, err = told(*words, running.job_id)
         assert status == 1
-        assert "has no store" in err
+        assert err.endswith("start it with --store PATH\n")
     status, _out, err = told("show")
     assert status == 1
     assert "is kept nowhere: `routilux ps` tells how it does" in err
