@@ -472,13 +472,13 @@ class NotADeadLetterError(MomentError):
 
     Args:
         given: what was given, such as `message 3-17 of routine 'parse'`.
+        why: what may be the cause.
     """
 
-    def __init__(self, given: str) -> None:
-        super().__init__(
-            f"{given} is not among the dead letters of the job: it was redelivered already, was let go as one of "
-            "too many, or is another job's"
-        )
+    def __init__(
+        self, given: str, why: str = "it was redelivered already, was let go as one of too many, or is another job's"
+    ) -> None:
+        super().__init__(f"{given} is not among the dead letters of the job: {why}")
 
 
 class RoutineSkippedError(MomentError):

@@ -16,6 +16,7 @@ from typing import TextIO
 
 from routilux.cli.errors import CommandError
 from routilux.stores.single_file import write_parts
+from supervisors.text import printable
 
 READER_GONE = 141
 """Exit status of a program whose reader has gone, as for SIGPIPE."""
@@ -78,6 +79,7 @@ def write_parts_to(path: str | None, parts: Iterable[bytes]) -> None:
     """
     if path is not None:
         write_parts(path, parts)
+        print(printable(f"wrote {path}"), file=sys.stderr)
         return
     for part in parts:
         write_result(part.decode(), flush=False)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -20,8 +20,8 @@ from routilux.cli.live import watch
 from routilux.cli.lookup import find_job
 from routilux.cli.output import tell, width_of, write_result
 from routilux.cli.parsing import Commands
-from routilux.cli.stored import STORE_VARIABLE, how_to_resume, name_store, read_key
-from routilux.cli.summary import summarize
+from routilux.cli.stored import STORE_VARIABLE, how_to_replay, how_to_resume, name_store, read_key
+from routilux.cli.summary import ID_SHOWN, find_stop, summarize
 from routilux.cli.target import TARGET_HELP, absolute_target, load_flow
 from routilux.control.client import ask
 from routilux.control.frames import Answer, Resume, Resumed
@@ -123,12 +123,24 @@ def tell_end(state: JobState, options: argparse.Namespace) -> int:
     """Tell how a job ended, and what to do about it; give the exit status."""
     tell(summarize(state, width_of(sys.stderr)))
     if options.store is not None and state.status in {JobStatus.PAUSED, JobStatus.FAILED}:
-        tell(printable(f"go on with it by: {how_to_resume(state.job_id, options.store)}"))
+        for line in _tell_how_to_go_on(state, options.store):
+            tell(printable(line))
     if options.json:
         write_result(to_json(state) + "\n")
     if state.status is JobStatus.PAUSED and state.error:
         return 1  # its last checkpoint could not be kept
     return EXIT_STATUS[state.status]
+
+
+def _tell_how_to_go_on(state: JobState, store: str) -> Iterator[str]:
+    how, stop = f"go on with it by: {how_to_resume(state.job_id, store)}", find_stop(state)
+    if stop is None or not stop.message_id:
+        yield how
+        return
+    message = stop.message_id[:ID_SHOWN]
+    yield f"message {message} is kept, first in line for routine {stop.routine_id!r}: mend first what it failed by"
+    yield f"see what its handler does with it by: {how_to_replay(state.job_id, message, store)}"
+    yield f"then {how}"
 
 
 def read_keeping(options: argparse.Namespace) -> Keeping:
@@ -244,7 +256,7 @@ def to_json(state: JobState) -> str:
         "flow_id": state.flow_id,
         "status": str(state.status),
         "error": _raw(state.error),
-        "seconds": round(max(0.0, state.updated_at - state.created_at), 3),
+        "seconds": round(state.tracker.seconds, 3),
         "routines": {
             routine_id: {
                 "status": routine["status"],
