@@ -214,6 +214,9 @@ Command: TypeAlias = (
     | Logs
 )
 
+CHANGES: TypeAlias = Pause | Resume | Cancel | Checkpoint | Leave | Redeliver | Discard
+"""Those that change something."""
+
 
 class Kept(_Frame, frozen=True):
     """A checkpoint is durable."""

@@ -112,7 +112,7 @@ def find_letter(start: str, known: Iterable[tuple[str, _Letter]]) -> _Letter:
 
     Raises:
         NotADeadLetterError: there is none.
-        OptionError: there are several,.
+        OptionError: there are several.
     """
     found = {id_: letter for id_, letter in known if start and id_.startswith(start.lower())}
     if not found:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import os
+import select
 import signal
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,7 @@ from routilux.control import frames
 from routilux.control.client import Answers, ask, asking
 from routilux.control.errors import CommandRefusedError
 from routilux.control.finding import RunningJob, find_running
-from routilux.runtime.control import WATCHERS
+from routilux.runtime.control import ASKING, WATCHERS
 from routilux.runtime.watchers import PASSINGS_KEPT
 from routilux.stores import FileStore, MemoryStore
 
@@ -240,6 +243,59 @@ def test_too_many_that_look_on_are_refused_and_commands_still_taken() -> None:
     for visitor in watching:
         visitor.close()
     job.cancel_and_wait()
+
+
+@routine
+def fail_loudly(n: int) -> None:
+    """Fail with much to tell."""
+    raise ValueError("!" * 400)
+
+
+def have_much_to_tell(job: Job) -> None:
+    """Let there be more letters, and lines, than a socket holds."""
+    for n in range(1_000):
+        job.send("it", "input", n=n)
+        logging.getLogger("routilux").info("?" * 4_000, extra={"job_id": job.id})
+    never = threading.Event()
+    while len(job.dead_letters) < 1_000:
+        assert not never.wait(0.02)
+
+
+def wait_sent_away(visitor: socket.socket) -> None:
+    poll = select.poll()
+    poll.register(visitor, 0)
+    assert poll.poll(10_000), "it was sent away"
+
+
+def test_one_that_asks_and_does_not_read_is_sent_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("routilux.runtime.control.ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr("routilux.runtime.control.WATCH_SECONDS", 0.05)
+    job, found = start(fail_loudly)
+    logging.getLogger("routilux").setLevel(logging.INFO)
+    try:
+        have_much_to_tell(job)
+    finally:
+        logging.getLogger("routilux").setLevel(logging.NOTSET)
+    for command in (frames.Letters(job_id=job.id), frames.Logs(job_id=job.id, follow=True)):
+        with _connect(found) as visitor:
+            visitor.sendall(frames.to_frame(command))
+            wait_sent_away(visitor)
+    job.cancel_and_wait()
+
+
+def test_those_who_ask_leave_places_for_commands() -> None:
+    job, found = start(fail_loudly)
+    have_much_to_tell(job)
+    with ExitStack() as others:
+        for _ in range(ASKING):
+            visitor = others.enter_context(_connect(found))
+            visitor.sendall(frames.to_frame(frames.Letters(job_id=job.id)))
+            assert visitor.recv(2) == b"RC"
+        with pytest.raises(CommandRefusedError, match="ask or look on at job"):
+            ask(found.owner, frames.Status(job.id), 10)
+        assert isinstance(ask(found.owner, frames.Who(), 10), frames.Identity)
+        assert isinstance(ask(found.owner, frames.Cancel(job.id), 10), frames.Ended)
+    job.wait(10)
 
 
 def test_one_that_says_more_is_sent_away() -> None:
