@@ -98,7 +98,7 @@ def clean(options: argparse.Namespace) -> int:
     jobs = list(find_jobs(store))
     spared = _Spared(store, None if options.with_dead_letters else read_key(options), options.with_dead_letters)
     chosen = [found for found in jobs if is_removable(found, statuses, before) and not spared.has(found.job_id)]
-    gone, problems = chosen, []
+    gone, problems = chosen, {}
     if not options.dry_run:
         gone = []
         for found in chosen:
@@ -106,7 +106,7 @@ def clean(options: argparse.Namespace) -> int:
                 if remove_job(store, found, statuses, before, spared.has):
                     gone.append(found)
             except StoreError as error:
-                problems.append(f"{found.job_id}: it could not be removed: {error}")
+                problems[found.job_id] = f"{found.job_id}: it could not be removed: {error}"
     sockets = list(find_left())
     for socket in () if options.dry_run else sockets:
         socket.unlink(missing_ok=True)
@@ -115,11 +115,12 @@ def clean(options: argparse.Namespace) -> int:
     elif gone:
         titles, lines = lay_out(COLUMNS, [(found, now) for found in gone], width_of(sys.stdout))
         write_result("\n".join([titles, *lines]) + "\n")
-    for problem in problems:
+    for problem in problems.values():
         print(printable(problem), file=sys.stderr)
     print(_summarize(gone, len(sockets), is_dry=options.dry_run), file=sys.stderr)
-    left = [found for found in jobs if found not in chosen]
-    told = _tell_left([found for found in left if found.job_id not in spared.letters], statuses)
+    # One that was to go and was taken by somebody meanwhile is left, one that was removed by somebody is not.
+    there = set(store.jobs()) - problems.keys() - spared.letters.keys()
+    told = _tell_left([found for found in jobs if found not in gone and found.job_id in there], statuses)
     for line in [*([told] if told else []), *spared.tell()]:
         print(printable(line), file=sys.stderr)
     return int(bool(problems))

@@ -106,6 +106,11 @@ def run_replay(options: argparse.Namespace) -> int:
         raise UsageError(
             f"message {kept.id} waits for others, and its handler is called with all of them: it cannot be alone"
         )
+    if not image.topology.edges[kept.message.edge].target:
+        raise UsageError(
+            f"message {kept.id} is a result of routine {kept.routine_id!r} that could not be read: no handler is "
+            "called with it; retry puts it back where results are read"
+        )
     check_needs(image.header, allow_pickle=options.allow_pickle)
     recorded = _find(options, store, image, kept, codec)
     if not 0 <= options.worker < len(recorded.committed):

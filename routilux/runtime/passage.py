@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 from routilux.accounts import Watch
@@ -33,6 +34,8 @@ DEPTH = 3
 """Collections in collections that are told (arbitrary)."""
 
 _PLAIN = (int, float, complex, bool, type(None))
+_ITEM_KINDS = frozenset("biufcmMSU")
+"""Kinds of dtypes of which one value is a number, a time or a text: others may hold objects."""
 _BRACKETS: dict[type, str] = {list: "[]", tuple: "()", set: "{}", frozenset: "{}", dict: "{}"}
 
 
@@ -77,22 +80,30 @@ class Passage:
         self._mailbox.attach(Caller(call))
         self._mailbox.fall_asleep(self._mailbox.rings)
 
-    def take(self) -> list[Passing]:
-        """Give what has come, oldest first."""
+    def take(self, room: int) -> tuple[list[Passing], int]:
+        """Give what has come, oldest first, as far as there is room; and how many more there were, without their texts.
+
+        Args:
+            room: how many are wanted.
+        """
         found: list[Passing] = []
+        missed = 0
         while True:
             seen = self._mailbox.rings
             with self._lock:
                 items = self._mailbox.drain_held()
             if not items and self._mailbox.fall_asleep(seen):
-                return found
+                return found, missed
             at = time.time()
-            for item in items:
-                found += self._tell(item, at)
-            if len(found) >= KEPT:
+            for is_taken, name, message_id, payload in chain.from_iterable(map(self._parts, items)):
+                if len(found) < room:
+                    found.append(Passing(is_taken, name, message_id, at, tell_payload(payload)))
+                else:
+                    missed += 1
+            if len(found) + missed >= KEPT:
                 # Enough for once: there may come more as fast as it is told.
                 self._mailbox.unpark()
-                return found
+                return found, missed
 
     def take_missed(self) -> int:
         """Give how many there was no room for since this was asked last."""
@@ -100,14 +111,12 @@ class Passage:
         missed, self._told = missed - self._told, missed
         return missed
 
-    def _tell(self, item: Message | tuple[int, Any], at: float) -> list[Passing]:
+    def _parts(self, item: Message | tuple[int, Any]) -> list[tuple[bool, str, str, Any]]:
         if isinstance(item, Message):
-            return [
-                Passing(True, self._plan.edges[part.edge].label, to_id(part.key), at, tell_payload(part.payload))
-                for part in parts_of(item)
-            ]
+            edges = self._plan.edges
+            return [(True, edges[part.edge].label, to_id(part.key), part.payload) for part in parts_of(item)]
         event, payload = item
-        return [Passing(False, self._routine.events[event], "", at, tell_payload(payload))]
+        return [(False, self._routine.events[event], "", payload)]
 
 
 def tell_payload(payload: Any) -> str:
@@ -157,10 +166,10 @@ def _tell_items(value: Any, brackets: str, depth: int) -> str:
 def _tell_object(value: Any, kind: type, depth: int) -> str:
     """Say the name of its type and its fields, as far as they are there without a look that would run its code."""
     name = kind.__qualname__
-    if kind.__module__ == "numpy" and hasattr(kind, "dtype") and value.shape == ():
-        return f"<{name}: {value}>"
     if kind.__module__ == "numpy" and hasattr(kind, "dtype"):
-        return f"<{name}: {value.dtype}, {'x'.join(map(str, value.shape))}>"
+        if value.shape == () and value.dtype.kind in _ITEM_KINDS:
+            return f"<{name}: {value.item()}>"
+        return f"<{name}: {value.dtype}, {'x'.join(map(str, value.shape)) or 'one'}>"
     if kind is Opaque:
         return repr(value)
     fields: dict[str, Any] = {}

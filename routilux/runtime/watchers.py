@@ -153,12 +153,10 @@ class Passings:
         self._is_begun = False
 
     def look(self) -> None:
-        """Make texts of what came: the values themselves are held no longer than that takes."""
-        for passing in self._passage.take():
-            if len(self._kept) < PASSINGS_KEPT:
-                self._kept.append(passing)
-            else:
-                self._missed += 1
+        """Make texts of what came, as far as there is room; the values are held no longer than that takes."""
+        passings, missed = self._passage.take(PASSINGS_KEPT - len(self._kept))
+        self._kept += passings
+        self._missed += missed
 
     def take(self) -> Answer | None:
         """Give what is kept."""

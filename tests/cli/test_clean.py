@@ -6,6 +6,7 @@ import json
 import shutil
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -198,3 +199,25 @@ def test_a_job_with_dead_letters_stays_unless_it_is_asked_for(
     assert not remove_job(jobs, Found("given-up", "completed", 1, 0.0), ["completed"], float("inf"), lambda _: True)
     assert names(told(capsys, "--all", "--with-dead-letters")[1]) == ["given-up"]
     assert not {"given-up", "open"} & {*jobs.jobs()}
+
+
+def test_a_job_that_is_taken_meanwhile_is_named_as_left_and_one_that_is_gone_not(
+    capsys: pytest.CaptureFixture[str], jobs: FileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leases = []
+
+    def meanwhile(store: FileStore, found: Found, *rest: Any) -> bool:
+        lease = jobs.acquire(found.job_id, this_process(), create=False)
+        if found.job_id == "done":
+            leases.append(lease)  # somebody goes on with it
+        else:
+            jobs.remove(lease)  # somebody else cleans too
+            lease.release()
+        return remove_job(store, found, *rest)
+
+    monkeypatch.setattr("routilux.cli.clean.remove_job", meanwhile)
+    status, out, err = told(capsys, "--all", "--status", "completed", "--status", "failed")
+    leases[0].release()
+    assert (status, out) == (0, "")
+    assert err.startswith("removed: 0 jobs (0 B)\nleft: 1 completed (too new, or gone on with), 1 cancelled (")
+    assert "failed" not in err

@@ -119,6 +119,23 @@ def waiting():
     flow = Flow("waiting")
     flow.add_routine(later, "later")
     return flow
+
+class Odd:
+    def __reduce__(self):
+        return unmake, ()
+
+def unmake():
+    raise ValueError("cannot be made again")
+
+@routine(events={"made": ["value"]})
+def make():
+    return Odd()
+
+def unread():
+    flow = Flow("unread")
+    flow.add_routine(make, "make", placement="process")
+    flow.output("make", "made")
+    return flow
 """
 
 
@@ -320,6 +337,17 @@ def test_the_beginning_of_an_id_means_one_message_or_is_refused(capsys: pytest.C
     assert told(capsys, "show", "done", "--store", "jobs", "--messages", "--json") == (0, "", "")
     status, _, err = told(capsys, "replay", "done", "1", "--store", "jobs")
     assert (status, "no message waits, is handled or was given up" in err) == (2, True)
+
+
+@pytest.mark.processes
+def test_a_result_that_could_not_be_read_has_no_handler(capsys: pytest.CaptureFixture[str]) -> None:
+    job = load_flow("rflows:unread").start("make", store="jobs", job_id="unread", allow_pickle=True, keep_open=True)
+    job.close_entry()
+    assert list(job.results("make", "made")) == []
+    job.wait()
+    status, out, err = replay(capsys, "unread", "--flow", "rflows:unread", "--allow-pickle")
+    assert (status, out) == (2, "")
+    assert "is a result of routine 'make' that could not be read: no handler is called with it" in err
 
 
 @pytest.fixture
