@@ -17,7 +17,8 @@ from routilux.cli.parsing import Commands
 from routilux.cli.picture import Column, lay_out, tell_seconds
 from routilux.cli.stored import add_store, find_store, tell_size
 from routilux.control.folder import find_left
-from routilux.keeping.removing import OVER, REMOVABLE, RUNNING, Found, find_jobs, is_removable, remove_job
+from routilux.keeping.finding import OVER
+from routilux.keeping.removing import REMOVABLE, RUNNING, Found, find_jobs, is_removable, remove_job
 from routilux.stores.errors import StoreError
 from supervisors.text import printable
 

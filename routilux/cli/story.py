@@ -12,8 +12,8 @@ from routilux.causes import tell_cause
 from routilux.cli.failures import FailureKind, texts_of
 from routilux.cli.metrics import FLOWS, tell_short
 from routilux.cli.page import Cell, Html, badge, facts, folded, heading, paragraph, table, wide
-from routilux.cli.picture import tell_bytes, tell_count, tell_seconds
-from routilux.cli.show import ID_SHOWN, tell_value
+from routilux.cli.picture import ID_SHOWN, tell_bytes, tell_count, tell_seconds
+from routilux.cli.show import tell_kept
 from routilux.cli.stored import LOST, Standing, how_to_resume, tell_time
 from routilux.drawing.diagram import TONES, Tone, draw_job
 from routilux.drawing.markup import to_text
@@ -226,7 +226,7 @@ def _tell_points(story: Story) -> Iterator[Html]:
                     Cell(tell_time(point.at)),
                     Cell(f"{point.generation}-{point.number}"),
                     Cell(point.reason, Tone.PLAIN, "long"),
-                    Cell("" if point.checkpoint is None else tell_value(point.checkpoint), Tone.PLAIN, "long"),
+                    Cell("" if point.checkpoint is None else tell_kept(point.checkpoint), Tone.PLAIN, "long"),
                 ]
                 for point in points
             ),

@@ -11,7 +11,17 @@ from typing import NamedTuple
 import msgspec
 
 from routilux.causes import tell_details
-from routilux.cli.picture import Column, fit, lay_out, tell_bytes, tell_count, tell_rate, tell_seconds, width_of
+from routilux.cli.picture import (
+    ID_SHOWN,
+    Column,
+    fit,
+    lay_out,
+    tell_bytes,
+    tell_count,
+    tell_rate,
+    tell_seconds,
+    width_of,
+)
 from routilux.dead_letters import DeadLetter
 from routilux.figures import RoutineFigures, figures_in
 from routilux.jobs.machine import JobStatus
@@ -25,8 +35,6 @@ TEXT_SHOWN = 50
 """Characters of an error's text in an example (arbitrary: what leaves room for its place in the code)."""
 
 _NO_PROCESS = "process 0 "
-ID_SHOWN = 8
-"""Digits of a message's id that people are shown: enough to find it by (32 bits, arbitrary)."""
 _DETAIL = "      "
 
 
