@@ -26,7 +26,7 @@ from routilux.cli.output import write_result
 from routilux.cli.parsing import Commands
 from routilux.cli.run import read_renames, safe_repr
 from routilux.cli.show import VALUE_SHOWN
-from routilux.cli.stored import add_key, add_store, read_key
+from routilux.cli.stored import add_changes, add_key, add_store, read_key
 from routilux.cli.target import describe_error, load_flow
 from routilux.frames import for_people, leave_out_own, wants_all
 from routilux.keeping.finding import latest
@@ -62,17 +62,7 @@ def add_replay(commands: Commands) -> None:
         "message", metavar="MESSAGE", help="the message's id, or its beginning: see show JOB --messages"
     )
     add_store(parser)
-    parser.add_argument(
-        "--flow",
-        metavar="FLOW",
-        help="MODULE:FLOW, path/file.py:flow or a flow file; default: what it was started from here",
-    )
-    parser.add_argument(
-        "--rename", action="append", default=[], metavar="OLD=NEW", help="what a routine, slot or event is called now"
-    )
-    parser.add_argument(
-        "--drop", action="append", default=[], metavar="NAME", help="what may be let go of what the flow has no more"
-    )
+    add_changes(parser)
     parser.add_argument("--worker", type=int, default=0, metavar="N", help="with the state of that worker; default: 0")
     debugging = parser.add_mutually_exclusive_group()
     debugging.add_argument("--pdb", action="store_true", help="stop in the debugger where the handler raises")
