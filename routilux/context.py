@@ -53,6 +53,10 @@ class Turn(Protocol):
         """The id of the job that it is a turn of."""
 
     @property
+    def logbook(self) -> object:
+        """What keeps the log of that job; None where nothing does, as in workers."""
+
+    @property
     def message_id(self) -> str:
         """The id of the message, the same each time it is run."""
 

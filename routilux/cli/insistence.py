@@ -3,6 +3,8 @@
 Owns the count of them. The first raises where the program waits, and the second where it waits for the job's end, as
 they would without this; it is `live` and the job that do something about them. The third ends the program at once, as
 if it was killed: nothing is waited for and nothing written, and worker processes end with their program.
+
+SIGHUP is not counted: it says that nobody is at the terminal any more, so nobody insists.
 """
 
 from __future__ import annotations

@@ -40,7 +40,8 @@ def add_kept(commands: Commands) -> None:
     lister = _add(commands, "jobs", jobs, has_job=False)
     lister.add_argument("--running", action="store_true", help="those that run now, whatever the store")
     lister.add_argument("--json", action="store_true", help="print an array of objects on stdout")
-    shower = _add(commands, "show", show)
+    shower = _add(commands, "show", show, has_job=False)
+    shower.add_argument("job", nargs="?", metavar="JOB", help=JOB_HELP)
     instead = shower.add_mutually_exclusive_group()
     instead.add_argument("--history", action="store_true", help="its complete history instead, record for record")
     instead.add_argument(
@@ -99,8 +100,8 @@ def _add(
     has_job: bool = True,
 ) -> CommandParser:
     parser = commands.add_parser(name, examples=_EXAMPLES[name])
-    if has_job:
-        parser.add_argument("job", nargs="?", metavar="JOB", help=JOB_HELP)
+    if has_job:  # what changes a job has it named
+        parser.add_argument("job", metavar="JOB", help="the job's id, or its beginning")
     add_store(parser)
     parser.set_defaults(command=command)
     return parser

@@ -6,6 +6,7 @@ Owns what is said of it. One that runs does it itself; of one that nobody runs a
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 
 from routilux.causes import tell_cause
@@ -47,8 +48,10 @@ def add_letters(commands: Commands) -> None:
             help=f"{JOB_HELP}; and ids of messages, or their beginnings, as the list tells them",
         )
         add_store(parser)
-        parser.add_argument("--routine", metavar="ROUTINE", default="", help="all that this routine has given up")
-        parser.add_argument("--all", action="store_true", help="all that the job has")
+        parser.add_argument(
+            "--routine", metavar="ROUTINE", help="all that this routine has given up, of a JOB that is named"
+        )
+        parser.add_argument("--all", action="store_true", help="all that the JOB has that is named")
         add_key(parser)
         parser.set_defaults(command=command)
 
@@ -62,8 +65,10 @@ def retry(options: argparse.Namespace) -> int:
         count = _settle_kept(found, options, is_retry=True)
     else:
         count = _settle(found.owner, Redeliver(job_id=found.job_id, ids=options.words, routine=options.routine))
+    if not count:
+        return _tell_none(found, options)
     print(printable(f"{_count(count)} of job {found.job_id} put back, to be tried again"), file=sys.stderr)
-    if count and found.owner is None:
+    if found.owner is None:
         print(printable(f"go on with it by: {how_to_resume(found.job_id, found.store_path)}"), file=sys.stderr)
     return 0
 
@@ -77,6 +82,8 @@ def skip(options: argparse.Namespace) -> int:
         count = _settle_kept(found, options, is_retry=False)
     else:
         count = _settle(found.owner, Discard(job_id=found.job_id, ids=options.words, routine=options.routine))
+    if not count:
+        return _tell_none(found, options)
     print(printable(f"{_count(count)} of job {found.job_id} let go"), file=sys.stderr)
     return 0
 
@@ -99,10 +106,13 @@ def tell_letter(letter: Letter, name: str) -> str:
 
 def _find(options: argparse.Namespace) -> Found:
     split_words(options)
+    options.routine = options.routine or ""
     if len(options.words) > MOST_IDS:
         raise UsageError(f"expected {MOST_IDS:,} ids at most, got {len(options.words):,}: name a routine, or --all")
     if options.all and (options.words or options.routine):
         raise UsageError("--all means all: it goes without ids and without --routine")
+    if options.job is None and (options.all or options.routine):
+        raise UsageError("name the job of which all that is wanted: JOB may be left out where ids are given alone")
     return find_job(options)
 
 
@@ -117,8 +127,7 @@ def _says_which(options: argparse.Namespace) -> bool:
 def _list_letters(found: Found, options: argparse.Namespace) -> int:
     told = read_letters(found, options)
     if not told.letters:
-        print(printable(f"job {found.job_id} has no dead letters"), file=sys.stderr)
-        return 0
+        return _tell_none(found, options)
     width, names = 2 * width_of(sys.stdout), short_ids([letter.message_id for letter in told.letters], ID_SHOWN)
     lines = [cut(tell_letter(letter, names[letter.message_id]), width) for letter in told.letters]
     write_result("".join(f"{line}\n" for line in lines))
@@ -126,6 +135,18 @@ def _list_letters(found: Found, options: argparse.Namespace) -> int:
     which = "say which by the beginnings of their ids, by --routine, or with --all"
     print(printable(f"{_count(told.count)} of job {found.job_id}{newest}: {which}"), file=sys.stderr)
     return 2
+
+
+def _tell_none(found: Found, options: argparse.Namespace) -> int:
+    whose = f"routine {options.routine!r} of job {found.job_id}" if options.routine else f"job {found.job_id}"
+    print(printable(f"{whose} has no dead letters"), file=sys.stderr)
+    if found.owner is None and found.store is not None:
+        status = latest(found.store, found.job_id, key=read_key(options)).image.header.status
+        if status == "failed":
+            told = "the message by which it failed is none: it is kept first in line, and handled again by a resume"
+            how = f"routilux show {found.job_id} --messages --store {shlex.quote(found.store_path)}"
+            print(printable(f"{told} ({how})"), file=sys.stderr)
+    return 0
 
 
 def _settle(owner: Owner, command: Redeliver | Discard) -> int:

@@ -53,7 +53,7 @@ def ps(options: argparse.Namespace) -> int:
     found, owner = require_owner(options, "looked at")
     if options.pid is not None:
         view = _look(found, owner, None)
-        check_routine(options.pid, [routine.id for routine in view.routines])
+        check_routine(options.pid, [routine.id for routine in view.routines], "--pid")
         routine = view.routine(options.pid)
         pids = routine.pids if routine.workers else (view.program.pid,)
         write_result("".join(f"{pid}\n" for pid in pids))

@@ -18,7 +18,7 @@ from routilux.cli.lookup import find_job, require_store
 from routilux.cli.messages import show_messages
 from routilux.cli.metrics import show_metrics
 from routilux.cli.output import width_of, write_result
-from routilux.cli.picture import ID_SHOWN, Column, lay_out, tell_count
+from routilux.cli.picture import ID_SHOWN, Column, lay_out, tell_count, tell_status
 from routilux.cli.stored import (
     LOST,
     Standing,
@@ -53,6 +53,7 @@ class Row(NamedTuple):
     """One routine of the newest good checkpoint."""
 
     image: RoutineImage
+    job_status: str
 
     def count(self, name: str) -> int:
         """Give a count by its name."""
@@ -66,7 +67,7 @@ class Row(NamedTuple):
 
 COLUMNS: tuple[Column[Row], ...] = (
     Column("routine", lambda row: row.image.id, 0, is_text=True),
-    Column("status", lambda row: row.image.status, 3, is_text=True),
+    Column("status", lambda row: tell_status(row.image.status, row.job_status), 3, is_text=True),
     Column("handled", lambda row: tell_count(row.count("handled")), 0),
     Column("left", lambda row: tell_count(row.left), 1),
     Column("failed", lambda row: tell_count(row.count("failed")), 2),
@@ -136,7 +137,7 @@ def tell(image: Image, standing: Standing, width: int, *, with_states: bool) -> 
         yield printable(f"  forked from {header.forked_from}")
     if header.needs:
         yield printable(f"  to resume it takes: {', '.join(header.needs)}")
-    titles, rows = lay_out(COLUMNS, [Row(routine) for routine in image.routines], width)
+    titles, rows = lay_out(COLUMNS, [Row(routine, standing.status) for routine in image.routines], width)
     yield from (titles, *rows)
     for routine in image.routines:
         if routine.error:

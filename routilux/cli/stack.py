@@ -56,7 +56,10 @@ def tell_stack(one: Stack) -> Iterator[str]:
     parts += [f"for {tell_seconds(one.seconds)}"] if one.seconds is not None else []
     text = one.text if wants_all(os.environ) else leave_out_own(one.text).removesuffix(LEFT_OUT)
     has_told = one.worker is None or one.text
-    parts += [] if text else ["waits for messages" if has_told else "has not told where it is"]
+    if one.held_by:
+        parts.append(f"held back: waits for room in {', '.join(one.held_by)}")
+    elif not text:
+        parts.append("waits for messages" if has_told else "has not told where it is")
     yield printable(", ".join(parts))
     for line in text.splitlines():
         yield printable(f"  {line}")

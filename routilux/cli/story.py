@@ -12,7 +12,7 @@ from routilux.causes import tell_cause
 from routilux.cli.failures import FailureKind, texts_of
 from routilux.cli.metrics import FLOWS, tell_short
 from routilux.cli.page import Cell, Html, badge, facts, folded, heading, paragraph, table, wide
-from routilux.cli.picture import ID_SHOWN, tell_bytes, tell_count, tell_seconds
+from routilux.cli.picture import ID_SHOWN, tell_bytes, tell_count, tell_seconds, tell_status
 from routilux.cli.show import tell_kept
 from routilux.cli.stored import LOST, Standing, how_to_resume, tell_time
 from routilux.drawing.diagram import TONES, Tone, draw_job
@@ -142,7 +142,7 @@ def _tell_timeline(story: Story) -> Iterator[Html]:
 def _tell_routines(story: Story) -> Iterator[Html]:
     yield heading("Routines")
     found = [story.tracker.get_routine_performance(routine.id) for routine in story.image.routines]
-    yield table(ROUTINES, (_row_of_routine(one) for one in found if one is not None))
+    yield table(ROUTINES, (_row_of_routine(one, story.standing.status) for one in found if one is not None))
     for routine in story.image.routines:
         if routine.error:
             yield paragraph(f"{routine.id}: {routine.error}", "bad")
@@ -156,12 +156,12 @@ def _tell_routines(story: Story) -> Iterator[Html]:
     )
 
 
-def _row_of_routine(one: RoutinePerformance) -> list[Cell]:
+def _row_of_routine(one: RoutinePerformance, job_status: str) -> list[Cell]:
     turns, waits = one.execution_time, one.waiting_time
     peak = max((worker.peak_bytes for worker in one.workers), default=0)
     return [
         Cell(one.routine_id),
-        Cell(one.status, TONES.get(one.status, Tone.PLAIN)),
+        Cell(tell_status(one.status, job_status), TONES.get(one.status, Tone.PLAIN)),
         _count(one.handled),
         _count(one.waiting + one.in_hand + one.in_retry + one.merging),
         _count(one.failed, Tone.BAD),

@@ -12,6 +12,7 @@ from pathlib import Path
 from routilux.control.errors import CommandRefusedError, ControlError, ProtocolError, UnreachableError
 from routilux.control.folder import check_socket
 from routilux.control.frames import (
+    CHANGES,
     HEADER_BYTES,
     MAX_ANSWER_BYTES,
     Answer,
@@ -36,11 +37,13 @@ class Answers:
         owner: the program that answers.
         job_id: the job.
         connection: to it.
+        changes: whether the command changes something.
     """
 
-    def __init__(self, owner: Owner, job_id: str, connection: socket.socket) -> None:
+    def __init__(self, owner: Owner, job_id: str, connection: socket.socket, *, changes: bool) -> None:
         self.owner = owner
         self.job_id = job_id
+        self._changes = changes
         self._connection = connection
 
     def fileno(self) -> int:
@@ -58,7 +61,7 @@ class Answers:
             CommandRefusedError: the job does not do it.
             ProtocolError: what came is no answer.
         """
-        with _telling(self.owner, self.job_id):
+        with _telling(self.owner, self.job_id, "; what was asked may still be carried out" if self._changes else ""):
             answer = _receive(self._connection, timeout)
         if isinstance(answer, Refused):
             raise CommandRefusedError(answer.kind, answer.text)
@@ -91,7 +94,7 @@ def asking(owner: Owner, command: Command) -> Iterator[Answers]:
             connection.connect(owner.control)
             check_peer(connection)
             connection.sendall(to_frame(command))
-        yield Answers(owner, job_id, connection)
+        yield Answers(owner, job_id, connection, changes=isinstance(command, CHANGES))
 
 
 def ask(owner: Owner, command: Command, timeout: float | None = None) -> Answer:
@@ -110,11 +113,11 @@ def ask(owner: Owner, command: Command, timeout: float | None = None) -> Answer:
 
 
 @contextmanager
-def _telling(owner: Owner, job_id: str) -> Iterator[None]:
+def _telling(owner: Owner, job_id: str, late: str = "") -> Iterator[None]:
     try:
         yield
     except TimeoutError as error:
-        raise UnreachableError(job_id, f"{owner}, which runs it, did not answer in time") from error
+        raise UnreachableError(job_id, f"{owner}, which runs it, did not answer in time{late}") from error
     except OSError as error:
         if isinstance(error, ControlError):
             raise

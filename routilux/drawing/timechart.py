@@ -146,11 +146,12 @@ def _draw_lane(lane: Lane, name: str, number: int, timeline: Timeline, scale: _S
 
 def _tell_lane(lane: Lane) -> str:
     counts = (
-        (sum(lane.turns), "turns"),
-        (sum(lane.failures) - sum(lane.deaths), "failures"),
-        (sum(lane.deaths), "deaths"),
+        (sum(lane.turns), "turn"),
+        (sum(lane.failures) - sum(lane.deaths), "failure"),
+        (sum(lane.deaths), "death"),
     )
-    return ", ".join([lane.routine_id, *(f"{count:,} {word}" for count, word in counts if count or word == "turns")])
+    told = (f"{count:,} {word}{'' if count == 1 else 's'}" for count, word in counts if count or word == "turn")
+    return ", ".join([lane.routine_id, *told])
 
 
 def _bar(slot: int, timeline: Timeline, scale: _Scale, top: float, floor: float) -> str:

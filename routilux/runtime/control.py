@@ -3,7 +3,8 @@
 Owns the job's door and who stands at it: each visitor brings one command and is given one answer, or, where it looks
 on, one after the other (`watchers`). Decides nothing: what a command means it asks of the job's supervisor and of the
 state actor, as the job's owner would, and never waits for them. What a visitor sends can do no more than close its own
-connection, and one that does not read holds up nobody: what is for it waits within bounds, or is counted and let go.
+connection, and one that does not read holds up nobody: what is for it waits within bounds, or is counted and let go,
+and it is sent away if it takes nothing for long. Those who ask cannot take all places: some are kept for commands.
 
 It is the last of the job's actors to end: so those who wait for the job's end are told how it ended.
 """
@@ -14,7 +15,7 @@ import contextlib
 import errno
 import selectors
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from functools import partial
 from typing import Any, NamedTuple
@@ -52,8 +53,14 @@ VISITORS = 32
 """Visitors at a time; further ones wait to be let in (arbitrary: a person has few terminals)."""
 WATCHERS = 16
 """Those of them that look on; further ones are refused, so that there is room for commands (arbitrary)."""
+ASKING = 24
+"""Those of them that ask or look on, the latter counted too; further ones are refused, for the same (arbitrary)."""
 COMMAND_SECONDS = 10.0
 """What a visitor gets to say what it wants (arbitrary)."""
+ANSWER_SECONDS = 10.0
+"""What a visitor gets to take any of its answer (arbitrary)."""
+WATCH_SECONDS = 60.0
+"""What one that looks on gets to take any of what it is sent: its terminal may be stopped for a while (arbitrary)."""
 STACKS_SECONDS = 2.0
 """What workers get to tell where they are, before those that have are told of alone (arbitrary)."""
 STACKS_TOLD = 400
@@ -106,6 +113,18 @@ class _Overdue(NamedTuple):
     number: int
 
 
+class _Stalled(NamedTuple):
+    """A visitor has had its time to take any of what it is sent.
+
+    Args:
+        number: which one.
+        sent: what it had been sent before, in bytes.
+    """
+
+    number: int
+    sent: int
+
+
 class _Answered(NamedTuple):
     """What a visitor asked for has come to something."""
 
@@ -144,7 +163,12 @@ class Visitor:
         self.connection = connection
         self.received = bytearray()
         self.to_send = memoryview(b"")
+        self.sent_bytes = 0
+        self.is_timed = False
+        """Whether it is looked at whether it takes what it is sent."""
         self.has_asked = False
+        self.is_asking = False
+        """Whether it has a place of those that ask."""
         self.waits_for_end = False
         self.wants_metrics = False
         self.awaited: Future[Any] | None = None
@@ -193,21 +217,30 @@ class Control(Behavior):
             case _Again():
                 if len(self._visitors) < VISITORS:
                     self._watch_door()
-            case _Overdue() | _Answered() | _StacksDue() | _More() | _LookDue():
+            case _Overdue() | _Stalled() | _Answered() | _StacksDue() | _More() | _LookDue():
                 visitor = self._visitors.get(message.number)
                 if visitor is not None:  # else it has gone
-                    self._serve(visitor, message)
+                    with self._failing_alone(visitor):
+                        self._serve(visitor, message)
             case Terminate():
                 self._end_all()
                 ctx.stop(Normal())
             case _:
                 raise InternalError(f"the actor that takes a job's commands was sent {message!r}")
 
-    def _serve(self, visitor: Visitor, message: _Overdue | _Answered | _StacksDue | _More | _LookDue) -> None:
+    def _serve(
+        self, visitor: Visitor, message: _Overdue | _Stalled | _Answered | _StacksDue | _More | _LookDue
+    ) -> None:
         match message:
             case _Overdue():
                 if not visitor.has_asked:
                     self._close(visitor)
+            case _Stalled(_, sent):
+                visitor.is_timed = False
+                if visitor.to_send and visitor.sent_bytes == sent:
+                    self._close(visitor)
+                elif visitor.to_send:
+                    self._time(visitor)
             case _Answered() | _StacksDue() if visitor.stacks:
                 self._tell_stacks(visitor, is_late=isinstance(message, _StacksDue))
             case _Answered(_, future) if future is visitor.awaited:
@@ -253,15 +286,32 @@ class Control(Behavior):
             self._poller.unwatch(self._door.listener.fileno())
 
     def _on_visitor(self, visitor: Visitor, events: int) -> None:
+        with self._failing_alone(visitor):
+            try:
+                if events & selectors.EVENT_READ:
+                    self._read(visitor)
+                if events & selectors.EVENT_WRITE:
+                    self._send(visitor)
+            except BlockingIOError:
+                return
+            except OSError:
+                self._close(visitor)
+
+    @contextlib.contextmanager
+    def _failing_alone(self, visitor: Visitor) -> Iterator[None]:
+        """Have what goes wrong for a visitor, by a fault of ours, end its visit and no more."""
         try:
-            if events & selectors.EVENT_READ:
-                self._read(visitor)
-            if events & selectors.EVENT_WRITE:
-                self._send(visitor)
-        except BlockingIOError:
-            return
-        except OSError:
-            self._close(visitor)
+            yield
+        except Exception as error:  # noqa: BLE001  whatever it is, others have commands to give
+            _log.error("job %r: what a visitor asked for failed", self._job_id, exc_info=error)
+            if visitor.to_send:
+                self._close(visitor)  # it may have part of an answer
+                return
+            if visitor.source is not None:
+                visitor.source.close()
+                visitor.source = None
+            text = f"it failed in the job's program, whose log tells more: {type(error).__name__}"
+            self._answer(visitor, frames.Refused("InternalError", text))
 
     def _read(self, visitor: Visitor) -> None:
         data = visitor.connection.recv(_READ_BYTES)
@@ -274,9 +324,13 @@ class Control(Behavior):
         except ProtocolError as error:
             self._answer(visitor, frames.Refused("ProtocolError", frames.fit(str(error))))
             return
-        if command is not None:
-            visitor.has_asked = True
-            self._carry_out(visitor, command)
+        if command is None:
+            return
+        visitor.has_asked = True
+        if _has_gone(visitor.connection):
+            self._close(visitor)  # and was told that there is no answer: it is not to happen behind its back
+            return
+        self._carry_out(visitor, command)
 
     def _carry_out(self, visitor: Visitor, command: frames.Command) -> None:
         if not isinstance(command, frames.Who) and command.job_id != self._job_id:
@@ -285,13 +339,14 @@ class Control(Behavior):
             return
         try:
             self._begin(visitor, command)
-        except RoutiluxError as error:
+        except (RoutiluxError, OSError) as error:
             self._answer(visitor, _refuse(error))
 
     def _begin(self, visitor: Visitor, command: frames.Command) -> None:
         """Begin with what a visitor asks for; raises what it is refused with."""
         told, subject = self._told, self._told.subject
         _check_possible(command, subject)
+        self._find_place(visitor, command)
         match command:
             case frames.Pause(_, reason, timeout, on_timeout):
                 paused: Future[CheckpointInfo | None] = self._await(visitor)
@@ -312,6 +367,14 @@ class Control(Behavior):
                 self._watch(visitor, command)
             case _:
                 self._answer(visitor, answer_query(command, subject))
+
+    def _find_place(self, visitor: Visitor, command: frames.Command) -> None:
+        """Give a visitor that asks, and changes nothing, one of the places for such."""
+        if isinstance(command, frames.CHANGES | frames.Who):
+            return
+        if sum(other.is_asking for other in self._visitors.values()) >= ASKING:
+            raise OptionError(f"{ASKING} others ask or look on at job {self._job_id!r} already: ask again later")
+        visitor.is_asking = True
 
     def _ask_stacks(self, visitor: Visitor, routine: str) -> None:
         accounts = find_accounts(self._told.subject.ledger, routine)
@@ -438,9 +501,19 @@ class Control(Behavior):
     def _send_some(self, visitor: Visitor) -> None:
         """Send what is ready, or raise `BlockingIOError`."""
         while visitor.to_send:
-            visitor.to_send = visitor.to_send[visitor.connection.send(visitor.to_send) :]
+            sent = visitor.connection.send(visitor.to_send)
+            visitor.sent_bytes += sent
+            visitor.to_send = visitor.to_send[sent:]
+
+    def _time(self, visitor: Visitor) -> None:
+        """Look later whether a visitor has taken any of what it is sent."""
+        if not visitor.is_timed:
+            visitor.is_timed = True
+            seconds = ANSWER_SECONDS if visitor.source is None else WATCH_SECONDS
+            self._ctx.set_timer(seconds, _Stalled(visitor.number, visitor.sent_bytes))
 
     def _await_room(self, visitor: Visitor) -> None:
+        self._time(visitor)
         events = selectors.EVENT_READ | selectors.EVENT_WRITE
         self._poller.watch(visitor.connection.fileno(), events, partial(self._on_visitor, visitor))
 
@@ -463,10 +536,11 @@ class Control(Behavior):
         refused = frames.Refused("JobEndedError", f"job {self._job_id!r} is over in its program: {status}")
         ended = frames.Ended(status, fitting)
         for visitor in list(self._visitors.values()):
-            if visitor.source is not None:
-                self._send_last(visitor, visitor.source, ended)
-            elif visitor.has_asked and not visitor.to_send:
-                self._answer(visitor, ended if visitor.waits_for_end else refused)
+            with self._failing_alone(visitor):
+                if visitor.source is not None:
+                    self._send_last(visitor, visitor.source, ended)
+                elif visitor.has_asked and not visitor.to_send:
+                    self._answer(visitor, ended if visitor.waits_for_end else refused)
 
     def _send_last(self, visitor: Visitor, source: Source, ended: frames.Ended) -> None:
         data = bytearray(visitor.to_send)
@@ -488,6 +562,14 @@ def _take_command(received: bytearray) -> frames.Command | None:
     if len(body) > length:
         raise ProtocolError("more came than one command")
     return frames.read_command(body) if len(body) == length else None
+
+
+def _has_gone(connection: socket.socket) -> bool:
+    """Tell whether there is nobody any more who waits for the answer."""
+    try:
+        return not connection.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
 
 
 def _check_possible(command: frames.Command, subject: Subject) -> None:

@@ -350,12 +350,17 @@ def carry_service(routine: RoutinePlan, job_id: str, codec: ValueCodec) -> bytes
         raise NotPortableError(routine.id, error.path, str(error)) from error
 
 
-def _make_service(routine: RoutinePlan, job_id: str, codec: ValueCodec) -> RoutineService:
-    return service_of(RoutineService, routine, job_id, codec, LocalCodec())
+def _make_service(routine: RoutinePlan, job_id: str, codec: ValueCodec, logbook: Logbook | None) -> RoutineService:
+    return service_of(RoutineService, routine, job_id, codec, LocalCodec(), logbook)
 
 
 def service_of(
-    kind: type[_Service], routine: RoutinePlan, job_id: str, values: ValueCodec, codec: LocalCodec | WireCodec
+    kind: type[_Service],
+    routine: RoutinePlan,
+    job_id: str,
+    values: ValueCodec,
+    codec: LocalCodec | WireCodec,
+    logbook: Logbook | None = None,
 ) -> _Service:
     """Give what runs the turns of a routine."""
     return kind(
@@ -368,6 +373,7 @@ def service_of(
         retryable=routine.error_handler.retryable_exceptions,
         codec=codec,
         values=values,
+        logbook=logbook,
     )
 
 
@@ -394,11 +400,11 @@ def _actor_maker(
         timeout = routine.options.timeout
         codec = memory.codec_for(account, ledger)
         if routine.is_async:
-            make_place = _loop_place(account, job_id, memory.codec, warn)
+            make_place = _loop_place(account, job_id, memory.codec, warn, logbook)
         elif timeout is None:
-            make_place = _thread_place(routine, job_id, codec)
+            make_place = _thread_place(routine, job_id, codec, logbook)
         else:
-            make_place = _timed_place(account, job_id, codec, timeout, warn)
+            make_place = _timed_place(account, job_id, codec, timeout, warn, logbook)
 
     def make(report: Callable[[Any], None]) -> RoutineActor:
         return RoutineActor(
@@ -416,10 +422,10 @@ def _actor_maker(
     return make
 
 
-def _thread_place(routine: RoutinePlan, job_id: str, codec: ValueCodec) -> PlaceMaker:
+def _thread_place(routine: RoutinePlan, job_id: str, codec: ValueCodec, logbook: Logbook | None) -> PlaceMaker:
     def make(listener: Listener, ctx: Context, wait: Callable[[], bool]) -> Place:
         return ThreadPlace(
-            lambda: _make_service(routine, job_id, codec),
+            lambda: _make_service(routine, job_id, codec, logbook),
             listener,
             ctx.now,
             wait,
@@ -430,13 +436,15 @@ def _thread_place(routine: RoutinePlan, job_id: str, codec: ValueCodec) -> Place
     return make
 
 
-def _timed_place(account: Account, job_id: str, codec: ValueCodec, timeout: float, warn: Warn) -> PlaceMaker:
+def _timed_place(
+    account: Account, job_id: str, codec: ValueCodec, timeout: float, warn: Warn, logbook: Logbook | None
+) -> PlaceMaker:
     routine = account.plan
 
     def make(listener: Listener, ctx: Context, wait: Callable[[], bool]) -> Place:  # noqa: ARG001  nothing runs here
         return TimedThreadPlace(
             ctx.ref.path,
-            lambda: _make_service(routine, job_id, codec),
+            lambda: _make_service(routine, job_id, codec, logbook),
             listener,
             ctx.now,
             ctx.mailbox.ring,
@@ -448,7 +456,7 @@ def _timed_place(account: Account, job_id: str, codec: ValueCodec, timeout: floa
     return make
 
 
-def _loop_place(account: Account, job_id: str, codec: ValueCodec, warn: Warn) -> PlaceMaker:
+def _loop_place(account: Account, job_id: str, codec: ValueCodec, warn: Warn, logbook: Logbook | None) -> PlaceMaker:
     from supervisors.places.loop import AsyncioLoop  # noqa: PLC0415  # all others start a tenth faster without
 
     routine = account.plan
@@ -458,7 +466,7 @@ def _loop_place(account: Account, job_id: str, codec: ValueCodec, warn: Warn) ->
         incarnations = count(1)
 
         def make_service() -> ConcurrentService:
-            return service_of(ConcurrentService, routine, job_id, codec, LocalCodec())
+            return service_of(ConcurrentService, routine, job_id, codec, LocalCodec(), logbook)
 
         def make_loop(boot: Any) -> AsyncioLoop:
             name = f"{ctx.ref.path}/loop {next(incarnations)}"

@@ -135,6 +135,11 @@ class TurnExecution:
         return self._incarnation.job_id
 
     @property
+    def logbook(self) -> object:
+        """What keeps the log of that job."""
+        return self._incarnation.logbook
+
+    @property
     def message_id(self) -> str:
         """The id of the message, the same each time it is run."""
         return self._message.id

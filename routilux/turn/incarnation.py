@@ -84,6 +84,7 @@ class Incarnation:
         events: by name, see `Exit`.
         outbox: the emissions of the present turn.
         loop: runs async handlers to their end; None where there are none, or where they share a loop.
+        logbook: keeps the job's log; None where nothing does.
     """
 
     routine: object
@@ -99,6 +100,7 @@ class Incarnation:
     events: dict[str, Exit]
     outbox: Outbox
     loop: AsyncRunner | None = None
+    logbook: object = None
 
     @property
     def is_uniform(self) -> bool:

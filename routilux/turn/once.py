@@ -189,6 +189,11 @@ class InsideOnce:
         return self._turn.job_id
 
     @property
+    def logbook(self) -> object:
+        """What keeps the log of that job."""
+        return self._turn.logbook
+
+    @property
     def message_id(self) -> str:
         """The id of the message."""
         return self._turn.message_id

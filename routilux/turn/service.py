@@ -51,6 +51,7 @@ class RoutineService:
         codec: how requests and results look.
         values: how the values in them are encoded; one that checks does so where they are not.
         clock: gives seconds on a clock that never goes back.
+        logbook: keeps the job's log, in the program itself; None where nothing does.
     """
 
     _is_shared = False
@@ -75,6 +76,7 @@ class RoutineService:
         codec: Codec,
         values: ValueCodec = PICKLED,
         clock: Callable[[], float] = time.monotonic,
+        logbook: object = None,
     ) -> None:
         self._routine = routine
         self._routine_id = routine_id
@@ -86,6 +88,7 @@ class RoutineService:
         self._codec = codec
         self._values = values
         self._clock = clock
+        self._logbook = logbook
         self._incarnation: Incarnation | None = None
         self._reserved: dict[str, None] = {}
         """Keys of the state that are not the user's; of each incarnation its own."""
@@ -143,6 +146,7 @@ class RoutineService:
                 uniform=is_uniform(events, self._values),
             ),
             loop=None if keeps or not any(route.is_async for route in routes.values()) else _make_loop(),
+            logbook=self._logbook,
         )
         self._execution = self._turns = TurnExecution(self._incarnation)
         self._batches = BatchExecution(self._incarnation)

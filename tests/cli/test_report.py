@@ -102,7 +102,7 @@ def test_it_runs_nothing_fetches_nothing_and_imports_nothing(capsys: pytest.Capt
 def test_it_is_written_to_a_file(capsys: pytest.CaptureFixture[str]) -> None:
     started().leave()
     assert main(["report", "a", "--store", "jobs", "-o", "a.html"]) == 0
-    assert capsys.readouterr() == ("", "")
+    assert capsys.readouterr() == ("", "wrote a.html\n")
     assert Path("a.html").read_text().startswith("<!DOCTYPE html>")
     assert Path("a.html").read_text().isascii()
 

@@ -59,8 +59,10 @@ def test_what_is_no_answer_is_a_typed_error(answer: bytes, error: type[ControlEr
 
 def test_an_answer_that_does_not_come_in_time_is_told() -> None:
     path = new_path()
-    with bind(path), pytest.raises(UnreachableError, match="did not answer in time"):
+    with bind(path), pytest.raises(UnreachableError, match=r"did not answer in time$"):
         ask(this_process(str(path)), frames.Status("a"), timeout=0.05)
+    with bind(new := new_path()), pytest.raises(UnreachableError, match="what was asked may still be carried out"):
+        ask(this_process(str(new)), frames.Cancel("a"), timeout=0.05)
 
 
 def test_who_cannot_be_reached_is_told() -> None:

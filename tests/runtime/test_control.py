@@ -169,6 +169,37 @@ def test_more_visitors_than_are_let_in_wait_for_room(store: FileStore) -> None:
     job.cancel_and_wait()
 
 
+def test_a_command_whose_sender_has_gone_is_not_carried_out(store: FileStore) -> None:
+    job, owner = start(store)
+    waiting = [_connect(owner) for _ in range(VISITORS)]
+    with _connect(owner) as late:
+        late.sendall(frames.to_frame(frames.Cancel("a")))
+    waiting.pop().close()  # only now it is let in
+    # The job's supervisor is told in this order.
+    assert ask(owner, frames.Resume("a"), 10) == frames.Resumed(was_paused=False)
+    for visitor in waiting:
+        visitor.close()
+    job.cancel_and_wait()
+
+
+def test_a_fault_of_ours_ends_one_visit_alone(
+    store: FileStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: Any) -> None:
+        raise LookupError("of ours")
+
+    monkeypatch.setattr("routilux.runtime.control.answer_query", fail)
+    monkeypatch.setattr("routilux.observe.Sampler.look", fail)
+    job, owner = start(store)
+    for command in (frames.Letters(job_id="a"), frames.Look(job_id="a")):
+        with pytest.raises(CommandRefusedError, match=r"whose log tells more: LookupError") as raised:
+            ask(owner, command, 10)
+        assert raised.value.kind == "InternalError"
+    assert caplog.text.count("LookupError: of ours") == 2
+    assert isinstance(ask(owner, frames.Status("a"), 10), frames.Now)
+    job.cancel_and_wait()
+
+
 def test_a_visitor_for_whom_no_descriptor_is_left_waits_and_costs_nothing(
     store: FileStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from functools import partial
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from routilux import Flow, routine
+from routilux.context import enter_turn
 from routilux.runtime.logbook import LINE_CHARACTERS, LINES_KEPT, Logbook, _logbooks
 
 log = logging.getLogger("mine")
@@ -80,44 +82,146 @@ def test_what_cannot_be_formatted_is_told_as_it_is(logbook: Logbook, monkeypatch
     assert second == "met\nValueError: bad"
 
 
-def test_the_programs_factory_is_called_and_comes_back() -> None:
+@pytest.fixture
+def factory() -> Iterator[Any]:
     before = logging.getLogRecordFactory()
-    made: list[str] = []
+    logging.setLogRecordFactory(logging.LogRecord)
+    yield logging.LogRecord
+    logging.setLogRecordFactory(before)
 
-    def make(*args: Any, **kwargs: Any) -> logging.LogRecord:
-        record = before(*args, **kwargs)
-        made.append(record.name)
-        return record
 
-    logging.setLogRecordFactory(make)
+class InTurn:
+    """What a logbook asks of a turn."""
+
+    routine_id, message_id = "r", "m"
+
+    def __init__(self, logbook: Logbook) -> None:
+        self.logbook = logbook
+
+
+@contextmanager
+def in_turn(logbook: Logbook) -> Iterator[None]:
+    before = enter_turn(InTurn(logbook))  # type: ignore[arg-type]  # all that is asked of a turn
     try:
-        first, second = Logbook("a"), Logbook("b")
-        first.open()
-        second.open()
-        log.warning("x")
-        first.close()
-        first.close()
-        assert logging.getLogRecordFactory() is not make
-        second.close()
-        assert logging.getLogRecordFactory() is make
-        assert made == ["mine"]
+        yield
     finally:
-        logging.setLogRecordFactory(before)
+        enter_turn(before)
 
 
-def test_a_factory_set_meanwhile_stays_and_nothing_is_kept_any_more() -> None:
-    before = logging.getLogRecordFactory()
+def log_in_turn(logbook: Logbook, *args: Any, **kwargs: Any) -> None:
+    with in_turn(logbook):
+        log.warning(*args, **kwargs)
+
+
+def lives(texts_told: list[str]) -> None:
+    """Open a logbook, log a line, and close it."""
     book = Logbook("a")
     book.open()
-    logging.setLogRecordFactory(partial(logging.getLogRecordFactory()))
+    log_in_turn(book, "x")
+    book.close()
+    log_in_turn(book, "after")
+    texts_told += texts(book)
+
+
+def test_a_factory_that_is_saved_and_set_back_never_calls_itself(factory: Any) -> None:
+    told: list[str] = []
+    book = Logbook("a")
+    book.open()
+    saved = logging.getLogRecordFactory()
+    book.close()
+    for back in (saved, factory, saved, logging.getLogRecordFactory()):
+        logging.setLogRecordFactory(back)
+        lives(told)
+    assert told == ["x"] * 4
+
+
+def test_factories_that_wrap_ours_are_called_once_a_record_and_keep_it_once(factory: Any) -> None:
+    made: list[str] = []
+
+    def wrap() -> None:
+        before = logging.getLogRecordFactory()
+
+        def make(*args: Any, **kwargs: Any) -> logging.LogRecord:
+            made.append("made")
+            return before(*args, **kwargs)
+
+        logging.setLogRecordFactory(make)
+
+    told: list[str] = []
+    wrap()
+    for _ in range(3):
+        lives(told)
+    assert (told, len(made)) == (["x"] * 3, 6)
+    book = Logbook("a")
+    book.open()
+    wrap()
+    log_in_turn(book, "y")
+    Logbook("b").open()
+    log_in_turn(book, "z")
+    assert texts(book) == ["y", "z"]
+    book.close()
+    _logbooks.start_anew()
+    lives(told)
+    assert told == ["x"] * 4
+
+
+class Untellable:
+    """Has no text."""
+
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+def test_no_record_fails_who_logs_it(logbook: Logbook, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    log_in_turn(logbook, Untellable())
+    log_in_turn(logbook, "%s", Untellable())
+    with in_turn(logbook):
+        logging.makeLogRecord({"name": "x", "msg": "kept by whoever had it made"})
+    assert texts(logbook) == [
+        "(a record that cannot be told: ValueError)",
+        "%s (its arguments cannot be told: ValueError)",
+    ]
+
+
+class Braces(logging.LogRecord):
+    """Formats as it likes."""
+
+    def getMessage(self) -> str:  # noqa: N802  logging's name
+        return str(self.msg).format(*self.args or ())
+
+
+def test_a_text_is_made_when_it_is_read_if_it_cannot_change(factory: Any, logbook: Logbook) -> None:
+    seen = [1]
+    log_in_turn(logbook, "%s of %d", "a", 3)
+    log_in_turn(logbook, "%s", seen)
+    log_in_turn(logbook, "%s", "x" * 2 * LINE_CHARACTERS)
+    log_in_turn(logbook, "100%")
+    seen.append(2)
+    logging.setLogRecordFactory(Braces)
+    logbook.open()
+    log_in_turn(logbook, "{}", 5)
+    assert texts(logbook)[:2] == ["a of 3", "[1]"]
+    assert [len(text) for text in texts(logbook)][2:] == [LINE_CHARACTERS, 4, 1]
+    assert [line.args for line in logbook._lines] == [("a", 3), (), (), (), ()]
+
+
+def test_of_a_long_traceback_the_end_is_told(logbook: Logbook) -> None:
+    def sink(depth: int) -> None:
+        if not depth:
+            raise ValueError("deep down")
+        (rise if depth % 2 else sink)(depth - 1)
+
+    def rise(depth: int) -> None:
+        sink(depth)
+
     try:
-        own = logging.getLogRecordFactory()
-        book.close()
-        assert logging.getLogRecordFactory() is own
-        log.warning("x")
-        assert texts(book) == []
-    finally:
-        logging.setLogRecordFactory(before)
+        sink(200)
+    except ValueError:
+        log_in_turn(logbook, "met", exc_info=True)
+    (text,) = texts(logbook)
+    assert text.startswith("met\nTraceback")
+    assert text.endswith("ValueError: deep down")
 
 
 @routine
@@ -137,10 +241,23 @@ def test_what_a_handler_logs_on_a_thread_is_told_with_its_message(handler: Any) 
     flow = Flow("saying")
     flow.add_routine(handler, "say")
     with flow.start(takes_commands=True, keep_open=True) as job:
-        book = _logbooks._open[job.id]
+        (book,) = _logbooks._open
         job.send("say", "input", n=3)
     (line,) = book.read(0, 10)[0]
     assert line.text.startswith("said 3")
     assert (line.routine, line.logger, line.worker) == ("say", "mine", None)
     assert len(line.message_id) == 32
-    assert logging.getLogRecordFactory() is logging.LogRecord
+    assert _logbooks._open == ()
+
+
+def test_two_jobs_of_one_id_in_one_program_have_each_its_log(tmp_path: Path) -> None:
+    flow, other = Flow("saying"), Flow("saying")
+    flow.add_routine(say, "say")
+    other.add_routine(say, "say")
+    with flow.start(job_id="same", store=tmp_path / "a", keep_open=True) as first:
+        with other.start(job_id="same", store=tmp_path / "b", keep_open=True) as second:
+            one, two = _logbooks._open
+            first.send("say", "input", n=1)
+            second.send("say", "input", n=2)
+        assert _logbooks._open == (one,)
+    assert [texts(one), texts(two)] == [["said 1"], ["said 2"]]

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import logging
 import os
+import select
 import signal
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from routilux import ErrorHandler, Flow, Job, JobStatus, routine
+from routilux import ErrorHandler, Flow, Job, JobStatus, Routine, routine
 from routilux.control import frames
 from routilux.control.client import Answers, ask, asking
 from routilux.control.errors import CommandRefusedError
 from routilux.control.finding import RunningJob, find_running
-from routilux.runtime.control import WATCHERS
+from routilux.runtime.control import ASKING, WATCHERS
 from routilux.runtime.watchers import PASSINGS_KEPT
 from routilux.stores import FileStore, MemoryStore
 
@@ -241,6 +245,59 @@ def test_too_many_that_look_on_are_refused_and_commands_still_taken() -> None:
     job.cancel_and_wait()
 
 
+@routine
+def fail_loudly(n: int) -> None:
+    """Fail with much to tell."""
+    raise ValueError("!" * 400)
+
+
+def have_much_to_tell(job: Job) -> None:
+    """Let there be more letters, and lines, than a socket holds."""
+    for n in range(1_000):
+        job.send("it", "input", n=n)
+        logging.getLogger("routilux").info("?" * 4_000, extra={"job_id": job.id})
+    never = threading.Event()
+    while len(job.dead_letters) < 1_000:
+        assert not never.wait(0.02)
+
+
+def wait_sent_away(visitor: socket.socket) -> None:
+    poll = select.poll()
+    poll.register(visitor, 0)
+    assert poll.poll(10_000), "it was sent away"
+
+
+def test_one_that_asks_and_does_not_read_is_sent_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("routilux.runtime.control.ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr("routilux.runtime.control.WATCH_SECONDS", 0.05)
+    job, found = start(fail_loudly)
+    logging.getLogger("routilux").setLevel(logging.INFO)
+    try:
+        have_much_to_tell(job)
+    finally:
+        logging.getLogger("routilux").setLevel(logging.NOTSET)
+    for command in (frames.Letters(job_id=job.id), frames.Logs(job_id=job.id, follow=True)):
+        with _connect(found) as visitor:
+            visitor.sendall(frames.to_frame(command))
+            wait_sent_away(visitor)
+    job.cancel_and_wait()
+
+
+def test_those_who_ask_leave_places_for_commands() -> None:
+    job, found = start(fail_loudly)
+    have_much_to_tell(job)
+    with ExitStack() as others:
+        for _ in range(ASKING):
+            visitor = others.enter_context(_connect(found))
+            visitor.sendall(frames.to_frame(frames.Letters(job_id=job.id)))
+            assert visitor.recv(2) == b"RC"
+        with pytest.raises(CommandRefusedError, match="ask or look on at job"):
+            ask(found.owner, frames.Status(job.id), 10)
+        assert isinstance(ask(found.owner, frames.Who(), 10), frames.Identity)
+        assert isinstance(ask(found.owner, frames.Cancel(job.id), 10), frames.Ended)
+    job.wait(10)
+
+
 def test_one_that_says_more_is_sent_away() -> None:
     job, found = start()
     with _connect(found) as visitor:
@@ -324,6 +381,48 @@ def test_a_routine_at_rest_is_told_as_such() -> None:
     assert isinstance(told, frames.StacksTold)
     assert [(stack.routine, stack.text, stack.message_id) for stack in told.stacks] == [("it", "", "")]
     job.cancel_and_wait()
+
+
+@routine(events={"number": ["n"]})
+def count_all() -> Iterator[int]:
+    """Give numbers without end."""
+    yield from itertools.count()
+
+
+class Counter(Routine):
+    """Emits numbers without end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("trigger", handler=self.go)
+        self.define_event("number", ["n"])
+
+    def go(self) -> None:
+        for n in itertools.count():
+            self.emit("number", n=n)
+
+
+@pytest.mark.parametrize(("source", "where"), [(count_all, ""), (Counter(), 'self.emit("number", n=n)')])
+def test_a_source_that_has_no_room_below_it_is_told_to_be_held_back(source: Any, where: str) -> None:
+    flow = Flow("numbers")
+    flow.add_routine(source, "source", atomic=False)
+    flow.add_routine(wait, "slow", capacity=4)
+    flow.connect("source", "number", "slow", "input")
+    with flow.start("source", takes_commands=True) as job:
+        (found,) = find_running()
+        assert BEGUN.wait(10)
+        never = threading.Event()
+        told = None
+        while told is None or not told.held_by:  # it is pressed before it comes to the wait
+            assert not never.wait(0.005)
+            answer = ask(found.owner, frames.Stacks(job_id=job.id))
+            assert isinstance(answer, frames.StacksTold)
+            told, other = answer.stacks
+        assert (told.routine, told.held_by, other.held_by) == ("source", ("slow",), ())
+        assert where in told.text
+        assert len(told.message_id) == 32
+        job.cancel(shutdown=0.0)
+        GATE.set()
 
 
 @pytest.mark.processes
