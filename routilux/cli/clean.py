@@ -18,8 +18,8 @@ from routilux.cli.parsing import Commands
 from routilux.cli.picture import Column, lay_out, tell_seconds
 from routilux.cli.stored import add_key, add_store, find_store, read_key, tell_size
 from routilux.control.folder import find_left
+from routilux.keeping.finding import OVER
 from routilux.keeping.removing import (
-    OVER,
     REMOVABLE,
     RUNNING,
     Found,

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 
 from routilux.cli.parsing import Command, CommandParser, Commands, Later
-from routilux.cli.stored import JOB_HELP, add_key, add_store, positive
+from routilux.cli.stored import JOB_HELP, add_changes, add_key, add_store, positive
 from routilux.runtime.defaults import KEEP_CHECKPOINTS, PAUSE_SECONDS
 
 jobs = Later("routilux.cli.jobs", "jobs")
@@ -109,17 +109,7 @@ def _add(
 
 def _add_resume(commands: Commands) -> None:
     resumer = _add(commands, "resume", resume)
-    resumer.add_argument(
-        "--flow",
-        metavar="FLOW",
-        help="MODULE:FLOW, path/file.py:flow or a flow file; default: what it was started from here",
-    )
-    resumer.add_argument(
-        "--rename", action="append", default=[], metavar="OLD=NEW", help="what a routine, slot or event is called now"
-    )
-    resumer.add_argument(
-        "--drop", action="append", default=[], metavar="NAME", help="what may be let go of what the flow has no more"
-    )
+    add_changes(resumer)
     add_watching(resumer)
 
 

@@ -11,24 +11,22 @@ import sys
 
 from routilux.causes import tell_cause
 from routilux.cli.errors import CommandError, UsageError
+from routilux.cli.following import as_asked
 from routilux.cli.lookup import Found, find_job, require_store, split_words
-from routilux.cli.messages import ID_DIGITS
 from routilux.cli.output import width_of, write_result
 from routilux.cli.parsing import Commands
-from routilux.cli.picture import tell_count
+from routilux.cli.picture import ID_SHOWN, tell_count
 from routilux.cli.stored import JOB_HELP, add_key, add_store, how_to_resume, read_key, tell_time
 from routilux.control.client import ask
 from routilux.control.frames import MOST_IDS, Discard, Letter, Letters, LettersTold, Redeliver, Settled
 from routilux.ids import from_bytes, to_id
-from routilux.keeping.finding import latest
+from routilux.keeping.finding import OVER, latest
 from routilux.keeping.messages import short_ids
 from routilux.keeping.settling import choose, discard_kept, redeliver_kept
 from routilux.records.schema import Image
+from routilux.stores.base import Owner
 from routilux.stores.owners import this_process
 from supervisors.text import cut, printable
-
-OVER = ("completed", "cancelled")
-"""What a job is that is not resumed any more."""
 
 
 def add_letters(commands: Commands) -> None:
@@ -66,7 +64,7 @@ def retry(options: argparse.Namespace) -> int:
     if found.owner is None:
         count = _settle_kept(found, options, is_retry=True)
     else:
-        count = _settle(found, Redeliver(job_id=found.job_id, ids=options.words, routine=options.routine))
+        count = _settle(found.owner, Redeliver(job_id=found.job_id, ids=options.words, routine=options.routine))
     if not count:
         return _tell_none(found, options)
     print(printable(f"{_count(count)} of job {found.job_id} put back, to be tried again"), file=sys.stderr)
@@ -83,7 +81,7 @@ def skip(options: argparse.Namespace) -> int:
     if found.owner is None:
         count = _settle_kept(found, options, is_retry=False)
     else:
-        count = _settle(found, Discard(job_id=found.job_id, ids=options.words, routine=options.routine))
+        count = _settle(found.owner, Discard(job_id=found.job_id, ids=options.words, routine=options.routine))
     if not count:
         return _tell_none(found, options)
     print(printable(f"{_count(count)} of job {found.job_id} let go"), file=sys.stderr)
@@ -94,9 +92,7 @@ def read_letters(found: Found, options: argparse.Namespace) -> LettersTold:
     """Give the dead letters of a job, as it tells them or as its newest good checkpoint has them."""
     if found.owner is not None:
         answer = ask(found.owner, Letters(job_id=found.job_id, routine=options.routine))
-        if not isinstance(answer, LettersTold):
-            raise CommandError(f"job {found.job_id!r} gave another answer than was asked for", 1)
-        return answer
+        return as_asked(answer, LettersTold, found.job_id)
     image = latest(require_store(found), found.job_id, key=read_key(options)).image
     letters = _letters_of(image, options.routine)
     return LettersTold(letters=letters, count=len(letters))
@@ -132,7 +128,7 @@ def _list_letters(found: Found, options: argparse.Namespace) -> int:
     told = read_letters(found, options)
     if not told.letters:
         return _tell_none(found, options)
-    width, names = 2 * width_of(sys.stdout), short_ids([letter.message_id for letter in told.letters], ID_DIGITS)
+    width, names = 2 * width_of(sys.stdout), short_ids([letter.message_id for letter in told.letters], ID_SHOWN)
     lines = [cut(tell_letter(letter, names[letter.message_id]), width) for letter in told.letters]
     write_result("".join(f"{line}\n" for line in lines))
     newest = "" if len(lines) == told.count else f", of which the newest {tell_count(len(lines))} are told"
@@ -153,11 +149,8 @@ def _tell_none(found: Found, options: argparse.Namespace) -> int:
     return 0
 
 
-def _settle(found: Found, command: Redeliver | Discard) -> int:
-    answer = None if found.owner is None else ask(found.owner, command)
-    if not isinstance(answer, Settled):
-        raise CommandError(f"job {found.job_id!r} gave another answer than was asked for", 1)
-    return answer.count
+def _settle(owner: Owner, command: Redeliver | Discard) -> int:
+    return as_asked(ask(owner, command), Settled, command.job_id).count
 
 
 def _settle_kept(found: Found, options: argparse.Namespace, *, is_retry: bool) -> int:

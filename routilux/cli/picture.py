@@ -20,6 +20,8 @@ WORKERS_SHOWN = 8
 """Worker processes that get a line of their own (arbitrary: what leaves room for the rest)."""
 LEAST_WIDTH = 8
 """Columns that a name keeps however narrow the terminal is (arbitrary)."""
+ID_SHOWN = 8
+"""Digits of a message's id that are shown, at least (arbitrary: nearly always enough to tell it from others)."""
 BAR_WIDTH = 8
 FULL, FREE = "#", "."
 """What a bar is made of: characters that every terminal has, and that are as wide on each."""

@@ -20,8 +20,9 @@ from routilux.cli.live import watch
 from routilux.cli.lookup import find_job
 from routilux.cli.output import tell, width_of, write_result
 from routilux.cli.parsing import Commands
+from routilux.cli.picture import ID_SHOWN
 from routilux.cli.stored import STORE_VARIABLE, how_to_replay, how_to_resume, name_store, read_key
-from routilux.cli.summary import ID_SHOWN, find_stop, summarize
+from routilux.cli.summary import find_stop, summarize
 from routilux.cli.target import TARGET_HELP, absolute_target, load_flow
 from routilux.control.client import ask
 from routilux.control.frames import Answer, Resume, Resumed

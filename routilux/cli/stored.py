@@ -147,6 +147,21 @@ def find_store(options: argparse.Namespace) -> Store:
     return store
 
 
+def add_changes(parser: argparse.ArgumentParser) -> None:
+    """Add `--flow`, `--rename` and `--drop`: how the flow has changed since the job was kept."""
+    parser.add_argument(
+        "--flow",
+        metavar="FLOW",
+        help="MODULE:FLOW, path/file.py:flow or a flow file; default: what it was started from here",
+    )
+    parser.add_argument(
+        "--rename", action="append", default=[], metavar="OLD=NEW", help="what a routine, slot or event is called now"
+    )
+    parser.add_argument(
+        "--drop", action="append", default=[], metavar="NAME", help="what may be let go of what the flow has no more"
+    )
+
+
 def read_key(options: argparse.Namespace) -> bytes | None:
     """Give the key of `--key-file`, less one line end; None where none is given."""
     if options.key_file is None:

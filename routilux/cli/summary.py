@@ -12,6 +12,7 @@ import msgspec
 
 from routilux.causes import tell_details
 from routilux.cli.picture import (
+    ID_SHOWN,
     Column,
     fit,
     lay_out,
@@ -37,8 +38,6 @@ TEXT_SHOWN = 50
 """Characters of an error's text in an example (arbitrary: what leaves room for its place in the code)."""
 
 _NO_PROCESS = "process 0 "
-ID_SHOWN = 8
-"""Digits of a message's id that people are shown: enough to find it by (32 bits, arbitrary)."""
 _DETAIL = "      "
 
 

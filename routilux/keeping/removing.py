@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
 
-from routilux.keeping.finding import JobSummary, catalog, latest, summarize_job
+from routilux.keeping.finding import OVER, JobSummary, catalog, latest, summarize_job
 from routilux.records.errors import KeptError, NoCheckpointError, UnsealedError
 from routilux.stores.base import Store
 from routilux.stores.errors import JobOwnedError, UnknownJobError
 from routilux.stores.owners import this_process
 
-COMPLETED, CANCELLED, FAILED, PAUSED = "completed", "cancelled", "failed", "paused"
+FAILED, PAUSED = "failed", "paused"
 RUNNING = "running"
 """Of a job that somebody runs: it is never removed."""
 LOST = "lost"
@@ -24,8 +24,6 @@ NOT_BEGUN = "not-begun"
 """Of one of which there is no checkpoint, and that nobody runs."""
 UNREADABLE = "unreadable"
 """Of one of which nothing can be read."""
-OVER = (COMPLETED, CANCELLED)
-"""Of those that nobody can go on with: they are removed unless something else is said."""
 REMOVABLE = (*OVER, FAILED, PAUSED, LOST, NOT_BEGUN, UNREADABLE)
 
 

@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from routilux.drawing.timechart import LANES_SHOWN, Moments, draw_timeline, tell_since
+from routilux.drawing.timechart import LANES_SHOWN, Moments, draw_timeline, tell_tick
 from routilux.drawing.timeline import Timeline
 from routilux.executions import ExecutionRecord
 from supervisors.reasons import Crashed, ErrorRecord, Raised
@@ -68,4 +68,4 @@ def test_names_are_escaped() -> None:
     [(0, "0"), (0.0005, "0.5 ms"), (0.25, "250 ms"), (1.5, "1.5 s"), (90, "1.5 min"), (7200, "2 h"), (172800, "2 d")],
 )
 def test_times_have_units_that_fit(seconds: float, told: str) -> None:
-    assert tell_since(seconds) == told
+    assert tell_tick(seconds) == told
