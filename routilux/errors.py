@@ -24,6 +24,7 @@
     │       ├── ConfigInUseError            a routine's configuration is changed while a job has it
     │       ├── RoutineInUseError           a routine object runs in a job of another flow
     │       ├── ForkedJobError              a job is used in a forked copy of its program
+    │       ├── JobAtImportError            a job is started while a worker or a command only loads code
     │       ├── JobEndedError               the job takes nothing more
     │       ├── NotADeadLetterError         what was to be redelivered is no dead letter of the job, or none any more
     │       └── RoutineSkippedError         the routine is skipped for the rest of the job
@@ -70,6 +71,7 @@ __all__ = [
     "HandlerError",
     "InternalError",
     "InvalidNameError",
+    "JobAtImportError",
     "JobEndedError",
     "JobTimeoutError",
     "JoinError",
@@ -425,6 +427,31 @@ class ForkedJobError(MomentError):
         )
 
 
+class JobAtImportError(MomentError):
+    """A job was started while a worker process makes what it runs, or a command loads a flow.
+
+    Args:
+        module: the module that starts it where it is imported; None: a function does, such as one that gives a flow.
+        file: where it is started.
+        line: its line there.
+    """
+
+    def __init__(self, module: str | None, file: str, line: int) -> None:
+        self.module = module
+        self.file = file
+        self.line = line
+        if module is None:
+            super().__init__(
+                f"a job is started at {file}, line {line}, while that code is only loaded, by a command or a worker: "
+                f"start it in a handler, or where the program runs"
+            )
+            return
+        super().__init__(
+            f"module {module!r} starts a job where it is imported ({file}, line {line}): put that under "
+            f'`if __name__ == "__main__":`, because workers import the module too'
+        )
+
+
 class JobEndedError(MomentError):
     """The job has ended, or its entry was closed: it takes nothing more.
 
@@ -445,13 +472,13 @@ class NotADeadLetterError(MomentError):
 
     Args:
         given: what was given, such as `message 3-17 of routine 'parse'`.
+        why: what may be the cause.
     """
 
-    def __init__(self, given: str) -> None:
-        super().__init__(
-            f"{given} is not among the dead letters of the job: it was redelivered already, was let go as one of "
-            "too many, or is another job's"
-        )
+    def __init__(
+        self, given: str, why: str = "it was redelivered already, was let go as one of too many, or is another job's"
+    ) -> None:
+        super().__init__(f"{given} is not among the dead letters of the job: {why}")
 
 
 class RoutineSkippedError(MomentError):

@@ -100,12 +100,14 @@ class Flow(FlowGraph):
             ValueEncodingError: the parameters cannot be carried to the entry's process.
             RoutineInUseError: a routine object runs on a thread for a job of another flow.
             OptionError: `shutdown`, `entry_params` or an option cannot be that.
-            KeyboardInterrupt, SystemExit: Ctrl-C, or SIGTERM for a job with a store. The job has ended: cancelled, or
-                with a store paused, and a note of the error says how to resume it. A second one cuts `shutdown` short.
+            JobAtImportError: a worker process, or a command, is only loading the code that starts it.
+            KeyboardInterrupt, SystemExit: Ctrl-C, or SIGTERM or SIGHUP for a job with a store. The job has ended:
+                cancelled, or with a store paused, and a note of the error says how to resume it. A second one cuts
+                `shutdown` short.
             As `start`, for a job with a store.
         """
         started: list[Job] = []
-        with runtime.ending_on_sigterm(is_wanted=keeping.get("store") is not None):
+        with runtime.ending_on_signals(is_wanted=keeping.get("store") is not None):
             try:
                 job = self._start(
                     entry_routine_id,
@@ -206,8 +208,9 @@ class Flow(FlowGraph):
             UnsupportedFormatError, SealError: its checkpoint is of a newer version, or does not go with `key`.
             ValueReadingError: a value in it cannot be read here.
             StateError: what `migrate` gave is no state of that routine; what it raises passes.
-            FlowCheckError, NotPortableError, RoutineInUseError: as `start`.
+            FlowCheckError, NotPortableError, RoutineInUseError, JobAtImportError: as `start`.
         """
+        runtime.refuse_while_loading()
         runtime.give_head_start(flow.options.values())
         wanted = runtime.Wanted(rename or {}, drop, migrate or {})
         options: Keeping = {**keeping}  # type: ignore[typeddict-item]  # without where it is, which is told apart
@@ -307,6 +310,7 @@ class Flow(FlowGraph):
         shared_memory_limit: int | None,
         takes_commands: bool | None,
     ) -> Job:
+        runtime.refuse_while_loading()
         if entry is None and not keep_open:
             entry = _only_entry(self)
         if entry is not None and entry not in tuple(self.routines):

@@ -65,6 +65,18 @@ def find_place(stack: str) -> str | None:
     return f"{file[len(_folder_of(file)) :]}:{line} in {function}"
 
 
+def ends_in_own(stack: str) -> bool:
+    """Tell whether the newest frame of a stack is ours: its thread waits for us, or works for us. False without any.
+
+    Of the stacks of several threads it is that of the one that is told first.
+    """
+    found = _FRAME.findall(stack)
+    if not found:
+        return False
+    file, _line, function = found[0 if _NEWEST_FIRST in stack else -1]
+    return is_own(file, function)
+
+
 def leave_out_own(stack: str) -> str:
     """Give a stack without our frames, and a line at its end that says so; nothing where it has no others."""
     kept, is_shown, has_others = [], True, False

@@ -91,7 +91,7 @@ class JobView(NamedTuple):
         job_id: the job's id.
         flow_id: the id of its flow.
         status: its word, see `JobStatus`.
-        seconds: since the job was made.
+        seconds: how long the job has run, in all its programs together; pauses do not count.
         routines: its routines, in the order in which they were added.
         program: the process that runs the job, and in it every routine on a thread.
     """
@@ -124,9 +124,8 @@ class Observed(Protocol):
     def status(self) -> str:
         """Its word."""
 
-    @property
-    def created_at(self) -> float:
-        """When it was made, in seconds since the epoch."""
+    def seconds(self, now: float) -> float:
+        """How long it has run, pauses not counted, at a reading of the clock that never goes back."""
 
     @property
     def is_over(self) -> bool:
@@ -166,7 +165,6 @@ class Sampler:
         self._job = job
         self._clock = clock
         self._usage = usage
-        self._made_at = clock() - max(0.0, time.time() - job.created_at)
         self._looked_at: float | None = None
         self._handled: dict[str, int] = {}
         self._run: dict[str, float] = {}
@@ -198,7 +196,7 @@ class Sampler:
             job_id=job.id,
             flow_id=job.flow_id,
             status=str(job.status),
-            seconds=now - self._made_at,
+            seconds=job.seconds(now),
             routines=routines,
             program=self._complete_worker(WorkerView(0, os.getpid()), elapsed, spent_before),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from collections.abc import Iterator
 
 import pytest
@@ -22,6 +23,10 @@ settings.register_profile("stress", _COMMON, max_examples=2_000, stateful_step_c
 settings.load_profile("tests")
 
 
+SOCKETS = tempfile.TemporaryDirectory(prefix="routilux-")
+"""Where the jobs of this process's tests take commands: apart from its neighbours', and from those of who runs them."""
+
+
 def pytest_configure() -> None:
     """Mark the processes of tests before the first is started, let them hear Ctrl-C, and keep what they compile.
 
@@ -33,11 +38,17 @@ def pytest_configure() -> None:
     """
     workers.MODULES = (*workers.MODULES, "routilux.runtime.resuming", "hypothesis", "pytest")
     leaks.mark_processes()
+    os.environ["XDG_RUNTIME_DIR"] = SOCKETS.name
     flusher.watch(lambda: None)  # its thread is the program's, and stays
     spawner.begin()  # so too; and no zygote gets a head start, which may outlast the test that gave it
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_unconfigure() -> None:
+    """Take the folder away."""
+    SOCKETS.cleanup()
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ import pytest
 
 import routilux
 import supervisors
-from routilux.frames import LEFT_OUT, find_place, for_people, is_of_user, is_own, leave_out_own, wants_all
+from routilux.frames import LEFT_OUT, ends_in_own, find_place, for_people, is_of_user, is_own, leave_out_own, wants_all
 
 OURS = Path(routilux.__file__).parent
 OTHERS = Path(supervisors.__file__).parent
@@ -174,3 +174,12 @@ def test_a_stack_is_shown_as_it_is_where_that_is_wanted_or_where_all_of_it_is_ou
     assert for_people(RAISED, {}) == RAISED_LEFT
     assert for_people(RAISED, {"ROUTILUX_FULL_TRACEBACK": "1"}) == RAISED
     assert for_people(ALL_OURS, {}) == ALL_OURS
+
+
+def test_a_stack_that_ends_in_ours_is_told_from_one_that_does_not() -> None:
+    ours = f'  File "{OURS / "frames.py"}", line 1, in go'
+    mine = '  File "/home/me/mine.py", line 1, in go'
+    assert ends_in_own(f"{mine}\n{ours}\n")
+    assert not ends_in_own(f"{ours}\n{mine}\n")
+    assert ends_in_own(f"Current thread 0x1 (most recent call first):\n{ours}\n{mine}\n")
+    assert not ends_in_own("")

@@ -9,16 +9,27 @@ import argparse
 import re
 import sys
 import time
+from collections.abc import Iterator
 
 import msgspec
 
 from routilux.cli.output import width_of, write_result
 from routilux.cli.parsing import Commands
 from routilux.cli.picture import Column, lay_out, tell_seconds
-from routilux.cli.stored import add_store, find_store, tell_size
+from routilux.cli.stored import add_key, add_store, find_store, read_key, tell_size
 from routilux.control.folder import find_left
-from routilux.keeping.removing import OVER, REMOVABLE, RUNNING, Found, find_jobs, is_removable, remove_job
-from routilux.stores.errors import StoreError
+from routilux.keeping.finding import OVER
+from routilux.keeping.removing import (
+    REMOVABLE,
+    RUNNING,
+    Found,
+    count_letters,
+    find_jobs,
+    is_removable,
+    remove_job,
+)
+from routilux.stores.base import Store
+from routilux.stores.errors import StoreError, UnknownJobError
 from supervisors.text import printable
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
@@ -40,16 +51,15 @@ def add_clean(commands: Commands) -> None:
         examples=[
             "routilux clean --store jobs --older 30d --dry-run",
             "routilux clean --store jobs --older 30d",
-            "routilux clean --store jobs --status failed --status lost",
+            "routilux clean --store jobs --all --status failed --status lost",
         ],
     )
     add_store(parser)
-    parser.add_argument(
-        "--older",
-        type=age,
-        metavar="AGE",
-        help="only what was kept last that long ago, as 90m, 12h, 30d or 4w; default: all",
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument(
+        "--older", type=age, metavar="AGE", help="what was kept last that long ago, as 90m, 12h, 30d or 4w"
     )
+    which.add_argument("--all", action="store_true", help="however short ago it was kept")
     parser.add_argument(
         "--status",
         action="append",
@@ -57,6 +67,10 @@ def add_clean(commands: Commands) -> None:
         metavar="STATUS",
         help=f"jobs of that status instead; may be given again: {', '.join(REMOVABLE)}; default: {' and '.join(OVER)}",
     )
+    parser.add_argument(
+        "--with-dead-letters", action="store_true", help="those too that have dead letters, which stay otherwise"
+    )
+    add_key(parser)
     parser.add_argument("--dry-run", action="store_true", help="tell what would be removed, and remove nothing")
     parser.add_argument("--json", action="store_true", help="print what is removed as an array of objects on stdout")
     parser.set_defaults(command=clean)
@@ -75,19 +89,21 @@ def clean(options: argparse.Namespace) -> int:
 
     A job that is completed or cancelled cannot be gone on with, and goes with all that is kept of it, its history too.
     One that failed, is paused, or was lost with its program can be resumed, and stays unless --status names it. One
-    that runs is never removed. The sockets that killed programs left behind are removed too.
+    that runs is never removed, and one with dead letters stays unless --with-dead-letters is given. The sockets that
+    killed programs left behind are removed too.
     """
     store = find_store(options)
     now = time.time()
     statuses, before = tuple(options.status or OVER), float("inf") if options.older is None else now - options.older
     jobs = list(find_jobs(store))
-    chosen = [found for found in jobs if is_removable(found, statuses, before)]
+    spared = _Spared(store, None if options.with_dead_letters else read_key(options), options.with_dead_letters)
+    chosen = [found for found in jobs if is_removable(found, statuses, before) and not spared.has(found.job_id)]
     gone, problems = chosen, {}
     if not options.dry_run:
         gone = []
         for found in chosen:
             try:
-                if remove_job(store, found, statuses, before):
+                if remove_job(store, found, statuses, before, spared.has):
                     gone.append(found)
             except StoreError as error:
                 problems[found.job_id] = f"{found.job_id}: it could not be removed: {error}"
@@ -103,11 +119,49 @@ def clean(options: argparse.Namespace) -> int:
         print(printable(problem), file=sys.stderr)
     print(_summarize(gone, len(sockets), is_dry=options.dry_run), file=sys.stderr)
     # One that was to go and was taken by somebody meanwhile is left, one that was removed by somebody is not.
-    there = set(store.jobs()) - problems.keys()
+    there = set(store.jobs()) - problems.keys() - spared.letters.keys()
     told = _tell_left([found for found in jobs if found not in gone and found.job_id in there], statuses)
-    if told:
-        print(told, file=sys.stderr)
+    for line in [*([told] if told else []), *spared.tell()]:
+        print(printable(line), file=sys.stderr)
     return int(bool(problems))
+
+
+class _Spared:
+    """Which jobs stay though they are over: those with dead letters, which nobody may have looked at.
+
+    Args:
+        store: where they are kept.
+        key: what they were sealed with.
+        has_none: whether none is spared.
+    """
+
+    def __init__(self, store: Store, key: bytes | None, has_none: bool) -> None:  # noqa: FBT001
+        self._store = store
+        self._key = key
+        self._has_none = has_none
+        self.letters: dict[str, int | None] = {}
+        """Of those that were looked at and stay, how many they have; None where that cannot be known."""
+
+    def has(self, job_id: str) -> bool:
+        """Tell whether a job stays, and note it."""
+        if self._has_none:
+            return False
+        try:
+            count = count_letters(self._store, job_id, self._key)
+        except UnknownJobError:
+            return False
+        if count != 0:
+            self.letters[job_id] = count
+        return count != 0
+
+    def tell(self) -> Iterator[str]:
+        """Say what stays, and how to look at it, or remove it."""
+        for job_id, count in self.letters.items():
+            if count is None:
+                told = "whether it has dead letters cannot be read (--key-file)"
+            else:
+                told = f"it has {count} dead letter{'' if count == 1 else 's'}"
+            yield f"left: {job_id}: {told}; --with-dead-letters removes it"
 
 
 def _summarize(gone: list[Found], sockets: int, *, is_dry: bool) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from typing import TypeVar
 
 from routilux.cli.errors import CommandError
 from routilux.cli.lookup import Found
@@ -16,6 +17,8 @@ from routilux.control.errors import UnreachableError
 from routilux.control.frames import Answer, Command, Ended
 from routilux.stores.base import Owner
 from supervisors.text import printable
+
+Wanted = TypeVar("Wanted", bound=Answer)
 
 
 def follow(found: Found, owner: Owner, command: Command) -> Iterator[Answer]:
@@ -41,6 +44,22 @@ def follow(found: Found, owner: Owner, command: Command) -> Iterator[Answer]:
         raise tell_lost(found, error) from error
     except KeyboardInterrupt:
         return
+
+
+def as_asked(answer: Answer, wanted: type[Wanted], job_id: str) -> Wanted:
+    """Give an answer of a job, if it is of the kind that was asked for.
+
+    Raises:
+        CommandError: it is not.
+    """
+    if not isinstance(answer, wanted):
+        raise odd_answer(job_id)
+    return answer
+
+
+def odd_answer(job_id: str) -> CommandError:
+    """Say that a job has not answered what it was asked."""
+    return CommandError(f"job {job_id!r} gave another answer than was asked for", 1)
 
 
 def tell_end(found: Found, ended: Ended) -> str:

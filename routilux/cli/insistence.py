@@ -3,13 +3,17 @@
 Owns the count of them. The first raises where the program waits, and the second where it waits for the job's end, as
 they would without this; it is `live` and the job that do something about them. The third ends the program at once, as
 if it was killed: nothing is waited for and nothing written, and worker processes end with their program.
+
+SIGHUP is not counted: it says that nobody is at the terminal any more, so nobody insists.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -20,6 +24,8 @@ from supervisors.text import printable
 
 _SIGNALS: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM)
 _SHOW_CURSOR = "\x1b[?25h"
+_CAN_SELECT = sys.platform != "win32"
+"""Whether it can be asked of any descriptor if there is room to write."""
 
 
 def tell_first(job: Job) -> str:
@@ -88,10 +94,16 @@ class _Count:
         if self._came == 2:  # noqa: PLR2004  twice
             self._write(tell_second(self._job))
         elif self._came > 2:  # noqa: PLR2004
-            self._write((_SHOW_CURSOR if self._out.isatty() else "") + tell_third(self._job))
+            self._write(tell_third(self._job), first=_SHOW_CURSOR)
             os._exit(128 + number)
         self.before[number](number, frame)
 
-    def _write(self, line: str) -> None:
+    def _write(self, line: str, first: str = "") -> None:
+        """Write a line, behind what is for a terminal alone; nothing where a reader who stopped leaves no room."""
         with contextlib.suppress(OSError, ValueError):  # closed, or no file
-            os.write(self._out.fileno(), f"{line}\n".encode(errors="backslashreplace"))
+            if self._out.isatty():
+                line = first + line
+            fd = self._out.fileno()
+            if _CAN_SELECT and not select.select([], [fd], [], 0.0)[1]:
+                return
+            os.write(fd, f"{line}\n".encode(errors="backslashreplace"))

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 
 from routilux.cli.parsing import Command, CommandParser, Commands, Later
-from routilux.cli.stored import JOB_HELP, add_key, add_store, positive
+from routilux.cli.stored import JOB_HELP, add_changes, add_key, add_store, positive
 from routilux.runtime.defaults import KEEP_CHECKPOINTS, PAUSE_SECONDS
 
 jobs = Later("routilux.cli.jobs", "jobs")
@@ -40,7 +40,8 @@ def add_kept(commands: Commands) -> None:
     lister = _add(commands, "jobs", jobs, has_job=False)
     lister.add_argument("--running", action="store_true", help="those that run now, whatever the store")
     lister.add_argument("--json", action="store_true", help="print an array of objects on stdout")
-    shower = _add(commands, "show", show)
+    shower = _add(commands, "show", show, has_job=False)
+    shower.add_argument("job", nargs="?", metavar="JOB", help=JOB_HELP)
     instead = shower.add_mutually_exclusive_group()
     instead.add_argument("--history", action="store_true", help="its complete history instead, record for record")
     instead.add_argument(
@@ -99,8 +100,8 @@ def _add(
     has_job: bool = True,
 ) -> CommandParser:
     parser = commands.add_parser(name, examples=_EXAMPLES[name])
-    if has_job:
-        parser.add_argument("job", nargs="?", metavar="JOB", help=JOB_HELP)
+    if has_job:  # what changes a job has it named
+        parser.add_argument("job", metavar="JOB", help="the job's id, or its beginning")
     add_store(parser)
     parser.set_defaults(command=command)
     return parser
@@ -108,17 +109,7 @@ def _add(
 
 def _add_resume(commands: Commands) -> None:
     resumer = _add(commands, "resume", resume)
-    resumer.add_argument(
-        "--flow",
-        metavar="FLOW",
-        help="MODULE:FLOW, path/file.py:flow or a flow file; default: what it was started from here",
-    )
-    resumer.add_argument(
-        "--rename", action="append", default=[], metavar="OLD=NEW", help="what a routine, slot or event is called now"
-    )
-    resumer.add_argument(
-        "--drop", action="append", default=[], metavar="NAME", help="what may be let go of what the flow has no more"
-    )
+    add_changes(resumer)
     add_watching(resumer)
 
 

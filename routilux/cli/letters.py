@@ -6,28 +6,27 @@ Owns what is said of it. One that runs does it itself; of one that nobody runs a
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 
 from routilux.causes import tell_cause
 from routilux.cli.errors import CommandError, UsageError
+from routilux.cli.following import as_asked
 from routilux.cli.lookup import Found, find_job, require_store, split_words
-from routilux.cli.messages import ID_DIGITS
 from routilux.cli.output import width_of, write_result
 from routilux.cli.parsing import Commands
-from routilux.cli.picture import tell_count
+from routilux.cli.picture import ID_SHOWN, tell_count
 from routilux.cli.stored import JOB_HELP, add_key, add_store, how_to_resume, read_key, tell_time
 from routilux.control.client import ask
 from routilux.control.frames import MOST_IDS, Discard, Letter, Letters, LettersTold, Redeliver, Settled
 from routilux.ids import from_bytes, to_id
-from routilux.keeping.finding import latest
+from routilux.keeping.finding import OVER, latest
 from routilux.keeping.messages import short_ids
 from routilux.keeping.settling import choose, discard_kept, redeliver_kept
 from routilux.records.schema import Image
+from routilux.stores.base import Owner
 from routilux.stores.owners import this_process
 from supervisors.text import cut, printable
-
-OVER = ("completed", "cancelled")
-"""What a job is that is not resumed any more."""
 
 
 def add_letters(commands: Commands) -> None:
@@ -49,8 +48,10 @@ def add_letters(commands: Commands) -> None:
             help=f"{JOB_HELP}; and ids of messages, or their beginnings, as the list tells them",
         )
         add_store(parser)
-        parser.add_argument("--routine", metavar="ROUTINE", default="", help="all that this routine has given up")
-        parser.add_argument("--all", action="store_true", help="all that the job has")
+        parser.add_argument(
+            "--routine", metavar="ROUTINE", help="all that this routine has given up, of a JOB that is named"
+        )
+        parser.add_argument("--all", action="store_true", help="all that the JOB has that is named")
         add_key(parser)
         parser.set_defaults(command=command)
 
@@ -63,9 +64,11 @@ def retry(options: argparse.Namespace) -> int:
     if found.owner is None:
         count = _settle_kept(found, options, is_retry=True)
     else:
-        count = _settle(found, Redeliver(job_id=found.job_id, ids=options.words, routine=options.routine))
+        count = _settle(found.owner, Redeliver(job_id=found.job_id, ids=options.words, routine=options.routine))
+    if not count:
+        return _tell_none(found, options)
     print(printable(f"{_count(count)} of job {found.job_id} put back, to be tried again"), file=sys.stderr)
-    if count and found.owner is None:
+    if found.owner is None:
         print(printable(f"go on with it by: {how_to_resume(found.job_id, found.store_path)}"), file=sys.stderr)
     return 0
 
@@ -78,7 +81,9 @@ def skip(options: argparse.Namespace) -> int:
     if found.owner is None:
         count = _settle_kept(found, options, is_retry=False)
     else:
-        count = _settle(found, Discard(job_id=found.job_id, ids=options.words, routine=options.routine))
+        count = _settle(found.owner, Discard(job_id=found.job_id, ids=options.words, routine=options.routine))
+    if not count:
+        return _tell_none(found, options)
     print(printable(f"{_count(count)} of job {found.job_id} let go"), file=sys.stderr)
     return 0
 
@@ -87,9 +92,7 @@ def read_letters(found: Found, options: argparse.Namespace) -> LettersTold:
     """Give the dead letters of a job, as it tells them or as its newest good checkpoint has them."""
     if found.owner is not None:
         answer = ask(found.owner, Letters(job_id=found.job_id, routine=options.routine))
-        if not isinstance(answer, LettersTold):
-            raise CommandError(f"job {found.job_id!r} gave another answer than was asked for", 1)
-        return answer
+        return as_asked(answer, LettersTold, found.job_id)
     image = latest(require_store(found), found.job_id, key=read_key(options)).image
     letters = _letters_of(image, options.routine)
     return LettersTold(letters=letters, count=len(letters))
@@ -103,10 +106,13 @@ def tell_letter(letter: Letter, name: str) -> str:
 
 def _find(options: argparse.Namespace) -> Found:
     split_words(options)
+    options.routine = options.routine or ""
     if len(options.words) > MOST_IDS:
         raise UsageError(f"expected {MOST_IDS:,} ids at most, got {len(options.words):,}: name a routine, or --all")
     if options.all and (options.words or options.routine):
         raise UsageError("--all means all: it goes without ids and without --routine")
+    if options.job is None and (options.all or options.routine):
+        raise UsageError("name the job of which all that is wanted: JOB may be left out where ids are given alone")
     return find_job(options)
 
 
@@ -121,9 +127,8 @@ def _says_which(options: argparse.Namespace) -> bool:
 def _list_letters(found: Found, options: argparse.Namespace) -> int:
     told = read_letters(found, options)
     if not told.letters:
-        print(printable(f"job {found.job_id} has no dead letters"), file=sys.stderr)
-        return 0
-    width, names = 2 * width_of(sys.stdout), short_ids([letter.message_id for letter in told.letters], ID_DIGITS)
+        return _tell_none(found, options)
+    width, names = 2 * width_of(sys.stdout), short_ids([letter.message_id for letter in told.letters], ID_SHOWN)
     lines = [cut(tell_letter(letter, names[letter.message_id]), width) for letter in told.letters]
     write_result("".join(f"{line}\n" for line in lines))
     newest = "" if len(lines) == told.count else f", of which the newest {tell_count(len(lines))} are told"
@@ -132,11 +137,20 @@ def _list_letters(found: Found, options: argparse.Namespace) -> int:
     return 2
 
 
-def _settle(found: Found, command: Redeliver | Discard) -> int:
-    answer = None if found.owner is None else ask(found.owner, command)
-    if not isinstance(answer, Settled):
-        raise CommandError(f"job {found.job_id!r} gave another answer than was asked for", 1)
-    return answer.count
+def _tell_none(found: Found, options: argparse.Namespace) -> int:
+    whose = f"routine {options.routine!r} of job {found.job_id}" if options.routine else f"job {found.job_id}"
+    print(printable(f"{whose} has no dead letters"), file=sys.stderr)
+    if found.owner is None and found.store is not None:
+        status = latest(found.store, found.job_id, key=read_key(options)).image.header.status
+        if status == "failed":
+            told = "the message by which it failed is none: it is kept first in line, and handled again by a resume"
+            how = f"routilux show {found.job_id} --messages --store {shlex.quote(found.store_path)}"
+            print(printable(f"{told} ({how})"), file=sys.stderr)
+    return 0
+
+
+def _settle(owner: Owner, command: Redeliver | Discard) -> int:
+    return as_asked(ask(owner, command), Settled, command.job_id).count
 
 
 def _settle_kept(found: Found, options: argparse.Namespace, *, is_retry: bool) -> int:

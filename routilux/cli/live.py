@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol, TextIO
 
 from routilux.cli.insistence import insisting, tell_first
+from routilux.cli.output import for_people
 from routilux.cli.picture import Line, draw_job, tell_job, tell_progress
 from routilux.errors import JobTimeoutError
 from routilux.jobs.state import JobState
@@ -58,7 +59,7 @@ def watch(
 
     When the wait is broken off, by Ctrl-C or by any other error, the job is cancelled or, with a store, paused; its
     end is waited for, and the error goes on: nothing is left running. A second Ctrl-C cuts that wait short; a third one
-    kills the program, with status 130.
+    kills the program, with status 130. Where nobody reads what is shown any more, nothing more is shown.
 
     Args:
         job: the job.
@@ -80,7 +81,7 @@ def watch(
             if screen is None:
                 return _follow(job, _plain_lines(out, headline), interval or PLAIN_SECONDS, timeout)
             with screen as drawing:
-                return _follow(job, _pictures(drawing, headline), interval or LIVE_SECONDS, timeout)
+                return _follow(job, _pictures(drawing, out, headline), interval or LIVE_SECONDS, timeout)
         except BaseException as error:
             if not job.is_over:
                 _end(job, error, out)
@@ -102,13 +103,14 @@ def open_screen(stream: TextIO) -> AbstractContextManager[Drawing] | None:
 
 
 def _end(job: Job, error: BaseException, out: TextIO) -> None:
-    is_interrupt = isinstance(error, KeyboardInterrupt | SystemExit)  # Ctrl-C, SIGTERM
+    is_interrupt = isinstance(error, KeyboardInterrupt | SystemExit)  # Ctrl-C, SIGTERM, SIGHUP
     reason = "interrupted" if is_interrupt else f"its watch ended: {error!r}"
     if is_interrupt:
         # What is in hand gets its time: whoever waits for the prompt should know why.
         try:
-            out.write(f"{tell_first(job)}\n")
-            out.flush()
+            with for_people(out):
+                out.write(f"{tell_first(job)}\n")
+                out.flush()
         except BaseException:  # a second signal
             job.end_early(reason, shutdown=0.0)
             raise
@@ -133,14 +135,17 @@ def _follow(job: Job, show: Callable[[JobView], None], interval: float, timeout:
 def _plain_lines(out: TextIO, headline: Headline | None) -> Callable[[JobView], None]:
     def show(view: JobView) -> None:
         head = printable(headline(view)) if headline else tell_job(view)
-        out.write(f"{head} | {tell_progress(view)}\n")
-        out.flush()
+        with for_people(out):
+            out.write(f"{head} | {tell_progress(view)}\n")
+            out.flush()
 
     return show
 
 
-def _pictures(drawing: Drawing, headline: Headline | None) -> Callable[[JobView], None]:
+def _pictures(drawing: Drawing, out: TextIO, headline: Headline | None) -> Callable[[JobView], None]:
     def show(view: JobView) -> None:
-        drawing.show(draw_job(view, drawing.width, headline(view) if headline else "", height=drawing.height))
+        lines = draw_job(view, drawing.width, headline(view) if headline else "", height=drawing.height)
+        with for_people(out):
+            drawing.show(lines)
 
     return show

@@ -8,18 +8,14 @@ import time
 
 import msgspec
 
-from routilux.cli.errors import CommandError, UsageError
-from routilux.cli.following import follow
-from routilux.cli.lookup import require_owner, split_words
+from routilux.cli.following import as_asked, follow
+from routilux.cli.lookup import require_owner, split_routine
 from routilux.cli.output import write_result
 from routilux.cli.parsing import Commands
-from routilux.cli.picture import tell_count
+from routilux.cli.picture import ID_SHOWN, tell_count
 from routilux.cli.stored import JOB_HELP, add_store, positive
 from routilux.control.frames import Logged, LogLine, Logs
 from supervisors.text import printable
-
-ID_SHOWN = 8
-"""Digits of a message's id, as in a summary."""
 
 
 def add_logs(commands: Commands) -> None:
@@ -37,18 +33,15 @@ def add_logs(commands: Commands) -> None:
 
 def logs(options: argparse.Namespace) -> int:
     """Show what a job that runs has logged, and the lines that its workers have printed, oldest first."""
-    split_words(options)
-    if len(options.words) > 1:
-        raise UsageError(f"expected a job and a routine at most, got {' '.join(options.words)} too")
+    routine = split_routine(options)
     found, owner = require_owner(options, "looked at")
-    command = Logs(job_id=found.job_id, routine="".join(options.words), last=options.last, follow=options.follow)
+    command = Logs(job_id=found.job_id, routine=routine, last=options.last, follow=options.follow)
     for answer in follow(found, owner, command):
-        if not isinstance(answer, Logged):
-            raise CommandError(f"job {found.job_id!r} gave another answer than was asked for", 1)
-        if answer.missed:
-            print(f"({tell_count(answer.missed)} lines before are kept no more)", file=sys.stderr)
-        write_result("".join(_to_text(line, options) + "\n" for line in answer.lines))
-        if answer.is_all:
+        logged = as_asked(answer, Logged, found.job_id)
+        if logged.missed:
+            print(f"({tell_count(logged.missed)} lines before are kept no more)", file=sys.stderr)
+        write_result("".join(_to_text(line, options) + "\n" for line in logged.lines))
+        if logged.is_all:
             break
     return 0
 

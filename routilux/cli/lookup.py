@@ -12,13 +12,10 @@ from routilux.cli.errors import CommandError, UsageError
 from routilux.cli.stored import STORE_VARIABLE, find_store, how_to_resume, name_store, stand
 from routilux.control.finding import RunningJob, find_running
 from routilux.hints import describe_names, list_names
-from routilux.keeping.finding import summarize_job
+from routilux.keeping.finding import OVER, summarize_job
 from routilux.stores.base import Owner, Store, checked_job_id
 from routilux.stores.errors import StoreError, UnknownJobError
 from routilux.stores.opening import open_store
-
-FINAL = ("completed", "failed", "cancelled")
-"""What a job is that needs nobody to go on with it."""
 
 
 class Found(NamedTuple):
@@ -96,7 +93,7 @@ def require_owner(options: argparse.Namespace, done: str) -> tuple[Found, Owner]
     if found.store is not None:
         status = stand(found.store, summarize_job(found.store, found.job_id)).status
         told += f", and it is {status}"
-        if status not in FINAL:
+        if status not in OVER:
             told += f"; go on with it by: {how_to_resume(found.job_id, found.store_path)}"
     raise CommandError(told, 1)
 
@@ -111,6 +108,18 @@ def split_words(options: argparse.Namespace) -> None:
     if words and (_names_a_job(options, words[0]) or _count_running(options) != 1):
         options.job, words = words[0], words[1:]
     options.words = words
+
+
+def split_routine(options: argparse.Namespace) -> str:
+    """Tell apart the job and one routine of it, as `split_words`; gives "" where none is named.
+
+    Raises:
+        UsageError: more is named.
+    """
+    split_words(options)
+    if len(options.words) > 1:
+        raise UsageError(f"expected a job and a routine at most, got {' '.join(options.words)} too")
+    return "".join(options.words)
 
 
 def _find(options: argparse.Namespace) -> Found:

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from routilux.cli.errors import INTERRUPTED, CommandError, UsageError
-from routilux.cli.output import open_missing_streams
+from routilux.cli.output import flush_streams, open_missing_streams, tell
 from routilux.cli.parsing import CommandParser, Commands
 from routilux.errors import RoutiluxError
 from routilux.frames import wants_all
@@ -115,13 +115,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             traceback.print_exception(error)
         told = _refuse(error)
         lines = str(told).splitlines() or [type(error).__name__]
-        print("routilux: " + "\n".join(map(printable, lines)), file=sys.stderr)
+        tell("routilux: " + "\n".join(map(printable, lines)))
         return told.exit_status
     except KeyboardInterrupt:
-        print("routilux: interrupted", file=sys.stderr)
+        tell("routilux: interrupted")
         return INTERRUPTED
-    except SystemExit as end:  # of argparse, which has said why, or for SIGTERM
+    except SystemExit as end:  # of argparse, which has said why, or for SIGTERM or SIGHUP
         return end.code if isinstance(end.code, int) else int(end.code is not None)
+    finally:
+        flush_streams()
     return status
 
 

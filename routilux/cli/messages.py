@@ -15,7 +15,7 @@ import msgspec
 from routilux.causes import tell_cause
 from routilux.cli.errors import UsageError
 from routilux.cli.output import width_of, write_result
-from routilux.cli.picture import Column, lay_out, tell_count
+from routilux.cli.picture import ID_SHOWN, Column, lay_out, tell_count
 from routilux.cli.stored import check_routine, read_key, tell_size
 from routilux.errors import RoutiluxError
 from routilux.keeping.finding import latest
@@ -26,8 +26,8 @@ from routilux.stores.base import Store
 from supervisors.errors import SupervisorsError
 from supervisors.text import cut, printable
 
-ID_DIGITS = 8
-"""Digits of a message's id that are shown at least."""
+NAMES_SHOWN = 8
+"""Messages that an error names (arbitrary: a line or two)."""
 DATA_SHOWN = 200
 """Characters of a message's data that are shown (arbitrary: what a terminal has room for)."""
 MESSAGES_SHOWN = 1_000
@@ -90,7 +90,7 @@ def show_messages(store: Store, options: argparse.Namespace) -> int:
 def list_messages(image: Image, routine_id: str | None = None) -> list[Row]:
     """Give the messages of a checkpoint, each under the shortest name that is that of no other."""
     messages = list(each_message(image))
-    names = short_ids([message.id for message in messages], ID_DIGITS)
+    names = short_ids([message.id for message in messages], ID_SHOWN)
     edges = image.topology.edges
     return [
         Row(message, names[message.id], edges[message.message.edge].label)
@@ -111,7 +111,7 @@ def find_message(image: Image, given: str) -> KeptMessage:
     found = match_messages(messages, given.lower())
     if len({message.id for message in found}) == 1:
         return found[0]
-    names = short_ids([message.id for message in messages], ID_DIGITS)
+    names = short_ids([message.id for message in messages], ID_SHOWN)
     if found:
         raise UsageError(f"{given!r} is the beginning of several: {_list_names(found, names)}")
     raise UsageError(
@@ -120,7 +120,7 @@ def find_message(image: Image, given: str) -> KeptMessage:
 
 
 def _list_names(messages: Sequence[KeptMessage], names: dict[str, str]) -> str:
-    shown = [f"{names[message.id]} ({message.routine_id}, {message.place})" for message in messages[:ID_DIGITS]]
+    shown = [f"{names[message.id]} ({message.routine_id}, {message.place})" for message in messages[:NAMES_SHOWN]]
     rest = len(messages) - len(shown)
     return ", ".join(shown) + (f" and {rest} more (routilux show JOB --messages)" if rest else "")
 

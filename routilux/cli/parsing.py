@@ -17,6 +17,8 @@ from routilux.hints import did_you_mean
 Commands: TypeAlias = "argparse._SubParsersAction[CommandParser]"  # noqa: SLF001  argparse names it nowhere else
 Command: TypeAlias = Callable[[argparse.Namespace], int]
 
+MAY_BE_EMPTY = "TEXT"
+"""What the words are called that may be empty: they are for people."""
 _UNKNOWN = re.compile(r"unrecognized arguments: (.*)", re.DOTALL)
 
 
@@ -57,6 +59,13 @@ class CommandParser(argparse.ArgumentParser):
         named.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(*args, **named)
 
+    def add_argument(self, *names: Any, **named: Any) -> argparse.Action:
+        """Add one; what is text of the user's is refused where it is empty: a variable of a shell that is not set."""
+        is_text = named.get("action") in {None, "append"} and not named.keys() & {"type", "choices"}
+        if is_text and named.get("metavar") != MAY_BE_EMPTY:
+            named["type"] = _word
+        return super().add_argument(*names, **named)
+
     def format_help(self) -> str:
         """Give the help, with the description of the function that carries the command out."""
         command = self.get_default("command")
@@ -80,3 +89,9 @@ class CommandParser(argparse.ArgumentParser):
                 word.partition("=")[0], [name for name in self._option_string_actions if name.startswith("--")]
             )
         super().error(message)
+
+
+def _word(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty, as of a variable of the shell that is not set")
+    return text

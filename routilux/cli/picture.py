@@ -20,10 +20,14 @@ WORKERS_SHOWN = 8
 """Worker processes that get a line of their own (arbitrary: what leaves room for the rest)."""
 LEAST_WIDTH = 8
 """Columns that a name keeps however narrow the terminal is (arbitrary)."""
+ID_SHOWN = 8
+"""Digits of a message's id that are shown, at least (arbitrary: nearly always enough to tell it from others)."""
 BAR_WIDTH = 8
 FULL, FREE = "#", "."
 """What a bar is made of: characters that every terminal has, and that are as wide on each."""
 _ALL_LINES = 10_000
+_AT_REST = {"paused": "paused", "failed": "stopped", "cancelled": "cancelled", "lost": "lost"}
+"""What a routine is that was running, by what its job is now: the runtime leaves its word as it was."""
 
 _Row = TypeVar("_Row")
 
@@ -85,11 +89,13 @@ def draw_job(view: JobView, width: int, headline: str = "", *, height: int | Non
     heads = [Line(fit(printable(headline), width), "head")] if headline else []
     heads.append(Line(fit(tell_job(view), width), "quiet" if headline else "head"))
     room = _ALL_LINES if height is None else max(1, height - len(heads) - 1)
-    told, workers = _tell_errors(view), _draw_workers(view)
-    errors = told if len(told) + len(view.routines) <= room else _shorten(told, max(1, room // 4), "errors")
+    errors, workers = _tell_errors(view), _draw_workers(view)
+    if len(errors) + len(view.routines) > room:
+        errors = _shorten(errors, max(1, room // 4), "errors")
     shown = _choose(view.routines, max(1, room - len(errors)))
     left_out = [routine for routine in view.routines if routine not in shown]
-    titles, rows = lay_out(COLUMNS, shown, width)
+    told = [routine._replace(status=tell_status(routine.status, view.status)) for routine in shown]
+    titles, rows = lay_out(COLUMNS, told, width)
     lines = [*heads, Line(titles, "titles")]
     lines += [Line(row, "bad" if _is_bad(routine) else "row") for row, routine in zip(rows, shown, strict=True)]
     if left_out:
@@ -169,6 +175,11 @@ def draw_bar(count: int, capacity: int) -> str:
     """Draw how much of its capacity is filled; all of it for anything above. Only what is empty is drawn as such."""
     filled = min(BAR_WIDTH, -(-count * BAR_WIDTH // max(1, capacity)))
     return FULL * filled + FREE * (BAR_WIDTH - filled)
+
+
+def tell_status(status: str, job_status: str) -> str:
+    """Say what a routine does: of one that is told to be running, while its job rests, what the job does."""
+    return _AT_REST.get(job_status, status) if status == "running" else status
 
 
 def tell_place(routine: RoutineView) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from routilux.cli.errors import CommandError
-from routilux.cli.following import follow, tell_end, tell_lost
+from routilux.cli.following import as_asked, follow, tell_end, tell_lost
 from routilux.cli.live import LIVE_SECONDS, PLAIN_SECONDS, Drawing, can_draw, open_screen
 from routilux.cli.lookup import Found, find_all, require_owner
 from routilux.cli.output import width_of, write_result
@@ -53,7 +53,7 @@ def ps(options: argparse.Namespace) -> int:
     found, owner = require_owner(options, "looked at")
     if options.pid is not None:
         view = _look(found, owner, None)
-        check_routine(options.pid, [routine.id for routine in view.routines])
+        check_routine(options.pid, [routine.id for routine in view.routines], "--pid")
         routine = view.routine(options.pid)
         pids = routine.pids if routine.workers else (view.program.pid,)
         write_result("".join(f"{pid}\n" for pid in pids))
@@ -93,11 +93,10 @@ def _look(found: Found, owner: Owner, seconds: float | None) -> JobView:
     """Give a view of a job; with `seconds` one that knows what happened for so long."""
     view = None
     for answer in follow(found, owner, Look(job_id=found.job_id, seconds=seconds)):
-        if not isinstance(answer, Seen):
-            raise CommandError(f"job {found.job_id!r} gave another answer than was asked for", 1)
+        seen = as_asked(answer, Seen, found.job_id).view
         if seconds is None or view is not None:
-            return answer.view
-        view = answer.view
+            return seen
+        view = seen
     if view is None:
         raise CommandError(f"job {found.job_id!r} ended before it could be looked at", 1)
     return view

@@ -25,7 +25,8 @@ from routilux.cli.messages import find_message
 from routilux.cli.output import write_result
 from routilux.cli.parsing import Commands
 from routilux.cli.run import read_renames, safe_repr
-from routilux.cli.stored import add_key, add_store, read_key
+from routilux.cli.show import VALUE_SHOWN
+from routilux.cli.stored import add_changes, add_key, add_store, read_key
 from routilux.cli.target import describe_error, load_flow
 from routilux.frames import for_people, leave_out_own, wants_all
 from routilux.keeping.finding import latest
@@ -42,8 +43,6 @@ from routilux.turn.state import OBJECT_KEY, Held, decode_for_reader, is_reserved
 from supervisors.reasons import ErrorRecord
 from supervisors.text import cut, printable
 
-VALUE_SHOWN = 500
-"""Characters of a value's text (arbitrary: some lines of a terminal)."""
 WHOLE = "(the state)"
 """What a state is called that is one object."""
 
@@ -63,17 +62,7 @@ def add_replay(commands: Commands) -> None:
         "message", metavar="MESSAGE", help="the message's id, or its beginning: see show JOB --messages"
     )
     add_store(parser)
-    parser.add_argument(
-        "--flow",
-        metavar="FLOW",
-        help="MODULE:FLOW, path/file.py:flow or a flow file; default: what it was started from here",
-    )
-    parser.add_argument(
-        "--rename", action="append", default=[], metavar="OLD=NEW", help="what a routine, slot or event is called now"
-    )
-    parser.add_argument(
-        "--drop", action="append", default=[], metavar="NAME", help="what may be let go of what the flow has no more"
-    )
+    add_changes(parser)
     parser.add_argument("--worker", type=int, default=0, metavar="N", help="with the state of that worker; default: 0")
     debugging = parser.add_mutually_exclusive_group()
     debugging.add_argument("--pdb", action="store_true", help="stop in the debugger where the handler raises")
@@ -203,7 +192,7 @@ def _tell_message(kept: KeptMessage, image: Image, recorded: Recorded) -> Iterat
         tried = f", tried {kept.message.failures} x" if kept.message.failures else ""
         yield f"  {kept.place}{tried}, in checkpoint {image.header.generation}-{image.header.number}"
     for data in recorded.data():
-        yield f"  data: {_tell_value(data)}"
+        yield f"  data: {_tell_live(data)}"
     if recorded.message.released:
         yield f"  its first {recorded.message.released} emissions had gone out before, and are not made again"
 
@@ -220,7 +209,7 @@ def _tell(done: Replayed, changes: Mapping[str, tuple[str | None, str | None]]) 
     if done.emissions or not is_odd:
         yield f"emitted{' ahead of that' if is_odd else ''}:{'' if done.emissions else ' nothing'}"
     for event, data in done.emissions:
-        yield f"  {event}: {_tell_value(data)}"
+        yield f"  {event}: {_tell_live(data)}"
     if changes or not is_odd:
         yield f"state{' committed ahead of that' if is_odd else ''}:{'' if changes else ' unchanged'}"
     for key, (old, new) in changes.items():
@@ -236,7 +225,7 @@ def _tell_states(recorded: Recorded, committed: Mapping[str, Any]) -> dict[str, 
     """Give the declared state as text, as it is now: one that is held by reference changes in place."""
     is_keyed = recorded.routine.options.partition_by is not None
     return {
-        _name_of(key, is_keyed=is_keyed): _tell_value(_value_of(value, recorded.codec))
+        _name_of(key, is_keyed=is_keyed): _tell_live(_value_of(value, recorded.codec))
         for key, value in committed.items()
         if not is_reserved(key)
     }
@@ -257,7 +246,7 @@ def _tell_changes(before: dict[str, str], after: dict[str, str]) -> dict[str, tu
     return {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}
 
 
-def _tell_value(value: Any) -> str:
+def _tell_live(value: Any) -> str:
     return cut(safe_repr(value), VALUE_SHOWN)
 
 
@@ -272,6 +261,6 @@ def _to_dict(
         "raised": None if failure is None else str(failure),
         "traceback": None if failure is None else failure.traceback,
         "seconds": round(done.seconds, 6),
-        "emitted": [{"event": event, "data": _tell_value(data)} for event, data in done.emissions],
+        "emitted": [{"event": event, "data": _tell_live(data)} for event, data in done.emissions],
         "state": {key: {"before": old, "after": new} for key, (old, new) in changes.items()},
     }

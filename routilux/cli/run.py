@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -18,10 +18,11 @@ from routilux.cli.insistence import insisting
 from routilux.cli.kept import add_watching
 from routilux.cli.live import watch
 from routilux.cli.lookup import find_job
-from routilux.cli.output import width_of, write_result
+from routilux.cli.output import tell, width_of, write_result
 from routilux.cli.parsing import Commands
-from routilux.cli.stored import STORE_VARIABLE, how_to_resume, name_store, read_key
-from routilux.cli.summary import summarize
+from routilux.cli.picture import ID_SHOWN
+from routilux.cli.stored import STORE_VARIABLE, how_to_replay, how_to_resume, name_store, read_key
+from routilux.cli.summary import find_stop, summarize
 from routilux.cli.target import TARGET_HELP, absolute_target, load_flow
 from routilux.control.client import ask
 from routilux.control.frames import Answer, Resume, Resumed
@@ -36,7 +37,7 @@ from routilux.keeping.origin import find_target
 from routilux.model.binding import OneOrWhole, WholeDict
 from routilux.runtime.job import Job
 from routilux.runtime.keeping import Keeping, ResumeKeeping
-from routilux.runtime.signals import ending_on_sigterm
+from routilux.runtime.signals import ending_on_signals
 from routilux.stores.base import Owner
 from routilux.stores.errors import JobExistsError
 from supervisors.text import printable
@@ -54,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
     keeping = read_keeping(options)
     if keeping.get("store") is not None:
         keeping["target"] = absolute_target(options.target)
-    with ending_on_sigterm():
+    with ending_on_signals():
         try:
             job = _started(flow, lambda: flow.start(entry, params, takes_commands=True, **keeping))
         except JobExistsError as error:
@@ -76,10 +77,10 @@ def resume(options: argparse.Namespace) -> int:
     if target is None:
         raise UsageError(f"say with --flow which flow job {options.job!r} is of: nothing on this machine says so")
     if not options.flow:
-        print(printable(f"resuming with {target}, by which the job was run here last"), file=sys.stderr)
+        tell(printable(f"resuming with {target}, by which the job was run here last"))
     flow = load_flow(target)
     keeping: ResumeKeeping = {**read_options(options), "target": absolute_target(target)}
-    with ending_on_sigterm():
+    with ending_on_signals():
         job = _started(
             flow, lambda: Flow.resume(store, options.job, flow=flow, rename=rename, drop=options.drop, **keeping)
         )
@@ -121,14 +122,26 @@ def add_run(commands: Commands) -> None:
 
 def tell_end(state: JobState, options: argparse.Namespace) -> int:
     """Tell how a job ended, and what to do about it; give the exit status."""
-    print(summarize(state, width_of(sys.stderr)), file=sys.stderr)
+    tell(summarize(state, width_of(sys.stderr)))
     if options.store is not None and state.status in {JobStatus.PAUSED, JobStatus.FAILED}:
-        print(printable(f"go on with it by: {how_to_resume(state.job_id, options.store)}"), file=sys.stderr)
+        for line in _tell_how_to_go_on(state, options.store):
+            tell(printable(line))
     if options.json:
         write_result(to_json(state) + "\n")
     if state.status is JobStatus.PAUSED and state.error:
         return 1  # its last checkpoint could not be kept
     return EXIT_STATUS[state.status]
+
+
+def _tell_how_to_go_on(state: JobState, store: str) -> Iterator[str]:
+    how, stop = f"go on with it by: {how_to_resume(state.job_id, store)}", find_stop(state)
+    if stop is None or not stop.message_id:
+        yield how
+        return
+    message = stop.message_id[:ID_SHOWN]
+    yield f"message {message} is kept, first in line for routine {stop.routine_id!r}: mend first what it failed by"
+    yield f"see what its handler does with it by: {how_to_replay(state.job_id, message, store)}"
+    yield f"then {how}"
 
 
 def read_keeping(options: argparse.Namespace) -> Keeping:
@@ -244,7 +257,7 @@ def to_json(state: JobState) -> str:
         "flow_id": state.flow_id,
         "status": str(state.status),
         "error": _raw(state.error),
-        "seconds": round(max(0.0, state.updated_at - state.created_at), 3),
+        "seconds": round(state.tracker.seconds, 3),
         "routines": {
             routine_id: {
                 "status": routine["status"],
@@ -318,12 +331,12 @@ def _started(flow: Flow, start: Callable[[], Job]) -> Job:
         raise BrokenFlowError(str(error)) from error
     except (KeyboardInterrupt, SystemExit) as interrupt:
         for note in getattr(interrupt, "__notes__", ()):  # how to go on
-            print(f"routilux: {printable(note)}", file=sys.stderr)
+            tell(f"routilux: {printable(note)}")
         raise
 
 
 def _let_go_on(answer: Answer, owner: Owner, options: argparse.Namespace) -> int:
     was_paused = isinstance(answer, Resumed) and answer.was_paused
-    told = f"job {options.job} goes on in {owner}" if was_paused else f"job {options.job} runs already, in {owner}"
-    print(printable(told), file=sys.stderr)
+    line = f"job {options.job} goes on in {owner}" if was_paused else f"job {options.job} runs already, in {owner}"
+    tell(printable(line))
     return 0

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from routilux.cli.output import for_people
 from routilux.cli.picture import Line, width_of
 
 STYLES = {"head": "bold", "titles": "dim", "row": "", "bad": "red", "quiet": "dim"}
@@ -30,6 +31,7 @@ class Screen:
     """
 
     def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
         self._console = Console(file=stream, highlight=False, markup=False, emoji=False)
         # A stream that is no terminal is not taken over: what goes to a file goes there unchanged.
         self._live = Live(
@@ -71,14 +73,16 @@ class Screen:
                 self._console.file.write(f"\x1b[{wrapped}A\x1b[J")
 
     def __enter__(self) -> Self:
-        self._live.start()
+        with for_people(self._stream):
+            self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._clear_wrapped(self.width)
-        self._live.stop()
+        with for_people(self._stream):
+            self._clear_wrapped(self.width)
+            self._live.stop()
 
 
 def _is_terminal(stream: TextIO | None) -> bool:

@@ -18,7 +18,7 @@ from routilux.cli.lookup import find_job, require_store
 from routilux.cli.messages import show_messages
 from routilux.cli.metrics import show_metrics
 from routilux.cli.output import width_of, write_result
-from routilux.cli.picture import Column, lay_out, tell_count
+from routilux.cli.picture import ID_SHOWN, Column, lay_out, tell_count, tell_status
 from routilux.cli.stored import (
     LOST,
     Standing,
@@ -47,14 +47,13 @@ LETTERS_SHOWN = 10
 """Dead letters that are told, the newest (arbitrary: what a screen has room for)."""
 VALUE_SHOWN = 500
 """Characters of a value's text (arbitrary: some lines of a terminal)."""
-ID_SHOWN = 8
-"""Digits of a message's id, as in a summary."""
 
 
 class Row(NamedTuple):
     """One routine of the newest good checkpoint."""
 
     image: RoutineImage
+    job_status: str
 
     def count(self, name: str) -> int:
         """Give a count by its name."""
@@ -68,7 +67,7 @@ class Row(NamedTuple):
 
 COLUMNS: tuple[Column[Row], ...] = (
     Column("routine", lambda row: row.image.id, 0, is_text=True),
-    Column("status", lambda row: row.image.status, 3, is_text=True),
+    Column("status", lambda row: tell_status(row.image.status, row.job_status), 3, is_text=True),
     Column("handled", lambda row: tell_count(row.count("handled")), 0),
     Column("left", lambda row: tell_count(row.left), 1),
     Column("failed", lambda row: tell_count(row.count("failed")), 2),
@@ -138,7 +137,7 @@ def tell(image: Image, standing: Standing, width: int, *, with_states: bool) -> 
         yield printable(f"  forked from {header.forked_from}")
     if header.needs:
         yield printable(f"  to resume it takes: {', '.join(header.needs)}")
-    titles, rows = lay_out(COLUMNS, [Row(routine) for routine in image.routines], width)
+    titles, rows = lay_out(COLUMNS, [Row(routine, standing.status) for routine in image.routines], width)
     yield from (titles, *rows)
     for routine in image.routines:
         if routine.error:
@@ -191,7 +190,7 @@ def to_dict(image: Image, standing: Standing, problems: list[Problem]) -> dict[s
             {
                 "at": point.at,
                 "reason": point.reason,
-                "checkpoint": None if point.checkpoint is None else tell_value(point.checkpoint),
+                "checkpoint": None if point.checkpoint is None else tell_kept(point.checkpoint),
                 "number": f"{point.generation}-{point.number}",
             }
             for point in image.job.pause_points
@@ -236,7 +235,7 @@ def _describe(value: Any) -> Any:
         return f"<unreadable: {error}>"
 
 
-def tell_value(value: bytes) -> str:
+def tell_kept(value: bytes) -> str:
     """Say what a kept value is, for people to look at: objects by the names of their types and fields."""
     return _show(_describe(value))
 
@@ -248,7 +247,7 @@ def _show(value: Any) -> str:
 def _tell_points(points: list[PausePoint]) -> Iterator[str]:
     for point in points:
         reason = f": {point.reason}" if point.reason else ""
-        kept = "" if point.checkpoint is None else f", with {tell_value(point.checkpoint)}"
+        kept = "" if point.checkpoint is None else f", with {tell_kept(point.checkpoint)}"
         where = f"checkpoint {point.generation}-{point.number}"
         yield printable(f"paused {tell_time(point.at)}, {where}{reason}") + kept
 

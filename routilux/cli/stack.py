@@ -9,19 +9,16 @@ from collections.abc import Iterator
 
 import msgspec
 
-from routilux.cli.errors import CommandError, UsageError
-from routilux.cli.lookup import require_owner, split_words
+from routilux.cli.following import as_asked
+from routilux.cli.lookup import require_owner, split_routine
 from routilux.cli.output import write_result
 from routilux.cli.parsing import Commands
-from routilux.cli.picture import tell_seconds
+from routilux.cli.picture import ID_SHOWN, tell_seconds
 from routilux.cli.stored import JOB_HELP, add_store
 from routilux.control.client import ask
 from routilux.control.frames import Stack, Stacks, StacksTold
 from routilux.frames import LEFT_OUT, leave_out_own, wants_all
 from supervisors.text import printable
-
-ID_SHOWN = 8
-"""Digits of a message's id, as in a summary."""
 
 
 def add_stack(commands: Commands) -> None:
@@ -37,13 +34,9 @@ def add_stack(commands: Commands) -> None:
 
 def stack(options: argparse.Namespace) -> int:
     """Show the Python stacks of a job's workers, and of the threads of its program that are in handlers."""
-    split_words(options)
-    if len(options.words) > 1:
-        raise UsageError(f"expected a job and a routine at most, got {' '.join(options.words)} too")
+    routine = split_routine(options)
     found, owner = require_owner(options, "looked at")
-    answer = ask(owner, Stacks(job_id=found.job_id, routine="".join(options.words)))
-    if not isinstance(answer, StacksTold):
-        raise CommandError(f"job {found.job_id!r} gave another answer than was asked for", 1)
+    answer = as_asked(ask(owner, Stacks(job_id=found.job_id, routine=routine)), StacksTold, found.job_id)
     if options.json:
         write_result(msgspec.json.encode(answer.stacks).decode() + "\n")
         return 0
@@ -63,7 +56,10 @@ def tell_stack(one: Stack) -> Iterator[str]:
     parts += [f"for {tell_seconds(one.seconds)}"] if one.seconds is not None else []
     text = one.text if wants_all(os.environ) else leave_out_own(one.text).removesuffix(LEFT_OUT)
     has_told = one.worker is None or one.text
-    parts += [] if text else ["waits for messages" if has_told else "has not told where it is"]
+    if one.held_by:
+        parts.append(f"held back: waits for room in {', '.join(one.held_by)}")
+    elif not text:
+        parts.append("waits for messages" if has_told else "has not told where it is")
     yield printable(", ".join(parts))
     for line in text.splitlines():
         yield printable(f"  {line}")

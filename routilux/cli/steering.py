@@ -11,6 +11,7 @@ import sys
 import msgspec
 
 from routilux.cli.errors import CommandError
+from routilux.cli.following import as_asked, odd_answer
 from routilux.cli.lookup import find_job, require_owner
 from routilux.cli.output import write_result
 from routilux.cli.stored import how_to_resume, read_key
@@ -18,7 +19,7 @@ from routilux.control.client import ask
 from routilux.control.frames import Answer, Cancel, Checkpoint, Command, Ended, Kept, Leave, Pause, fit
 from routilux.jobs.recorder import CheckpointInfo
 from routilux.keeping.cancelling import cancel_kept
-from routilux.keeping.finding import latest
+from routilux.keeping.finding import OVER, latest
 from routilux.stores.base import Store
 from routilux.stores.owners import this_process
 from supervisors.text import printable
@@ -45,7 +46,7 @@ def checkpoint(options: argparse.Namespace) -> int:
     _found, owner = require_owner(options, "kept")
     info = _read_kept(ask(owner, Checkpoint(options.job)), options)
     if info is None:
-        raise _odd_answer(options)
+        raise odd_answer(options.job)
     _write_info(info, options)
     print(printable(f"job {options.job} is kept: {tell_checkpoint(info)}"), file=sys.stderr)
     return 0
@@ -64,13 +65,7 @@ def cancel(options: argparse.Namespace) -> int:
 
 
 def _read_kept(answer: Answer, options: argparse.Namespace) -> CheckpointInfo | None:
-    if not isinstance(answer, Kept):
-        raise _odd_answer(options)
-    return answer.checkpoint
-
-
-def _odd_answer(options: argparse.Namespace) -> CommandError:
-    return CommandError(f"job {options.job!r} gave another answer than was asked for", 1)
+    return as_asked(answer, Kept, options.job).checkpoint
 
 
 def _write_info(info: CheckpointInfo | None, options: argparse.Namespace) -> None:
@@ -89,11 +84,10 @@ def tell_checkpoint(info: CheckpointInfo) -> str:
 
 
 def _tell_end(answer: Answer, options: argparse.Namespace) -> None:
-    if not isinstance(answer, Ended):
-        raise _odd_answer(options)
-    error = f": {answer.error}" if answer.error else ""
-    print(printable(f"job {options.job} is {answer.status} and has left its program{error}"), file=sys.stderr)
-    if answer.status == "paused":
+    ended = as_asked(answer, Ended, options.job)
+    error = f": {ended.error}" if ended.error else ""
+    print(printable(f"job {options.job} is {ended.status} and has left its program{error}"), file=sys.stderr)
+    if ended.status == "paused":
         print(printable(f"go on with it by: {how_to_resume(options.job, options.store)}"), file=sys.stderr)
 
 
@@ -102,7 +96,7 @@ def _cancel_kept(store: Store, options: argparse.Namespace, reason: str) -> None
     lease = store.acquire(options.job, this_process(), create=False)
     try:
         status = latest(store, options.job, key=key).image.header.status
-        if status in ("completed", "cancelled"):
+        if status in OVER:
             raise CommandError(f"job {options.job!r} is over already: it is {status}", 1)
         cancel_kept(store, lease, reason, key=key)
     finally:

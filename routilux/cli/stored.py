@@ -11,6 +11,7 @@ import re
 import shlex
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,12 +45,13 @@ UNREADABLE = "unreadable"
 """Of a job of which nothing can be read."""
 
 _WORDS = (
-    (re.compile(r"on_timeout='(\w+)'"), r"--on-timeout \1"),
+    (re.compile(r"on_timeout='(?P<name>\w+)'"), "--on-timeout {}"),
     (re.compile(r"allow_pickle=True"), "--allow-pickle"),
-    (re.compile(r"drop=\['([^']*)'\]"), r"--drop \1"),
-    (re.compile(r"rename=\{'([^']*)': its new (?:id|name)\}"), r"--rename \1=NEW"),
+    (re.compile(r"store=\.\.\."), "--store PATH"),
+    (re.compile(r"drop=\[(['\"])(?P<name>.*?)\1\]"), "--drop {}"),
+    (re.compile(r"rename=\{(['\"])(?P<name>.*?)\1: its new (?:id|name)\}"), "--rename {}=NEW"),
 )
-"""What errors say in Python's words, and what the command line has for it."""
+"""What errors say in Python's words, and what the command line has for it; a name is quoted as a shell wants it."""
 _RUNNING = ("pending", "running")
 _NO_SUCH = frozenset({"UnknownRoutineError", "NotADeadLetterError"})
 """What a job's program refuses because there is none of that name."""
@@ -93,15 +95,20 @@ def positive(text: str) -> int:
     return number
 
 
-def check_routine(routine_id: str, known: Sequence[str]) -> None:
+def check_routine(routine_id: str, known: Sequence[str], option: str = "--routine") -> None:
     """Refuse a routine that a job does not have.
+
+    Args:
+        routine_id: what was given.
+        known: those it has.
+        option: by which it was given.
 
     Raises:
         UsageError: it has none of that id; it names those it has.
     """
     if routine_id not in known:
         told = describe_names(routine_id, known, "its routines are", "it has none")
-        raise UsageError(f"--routine: the job has no routine {routine_id!r}; {told}")
+        raise UsageError(f"{option}: the job has no routine {routine_id!r}; {told}")
 
 
 def read_records(store: Store, history: StoredHistory, options: argparse.Namespace) -> Iterator[ExecutionRecord]:
@@ -140,6 +147,21 @@ def find_store(options: argparse.Namespace) -> Store:
     return store
 
 
+def add_changes(parser: argparse.ArgumentParser) -> None:
+    """Add `--flow`, `--rename` and `--drop`: how the flow has changed since the job was kept."""
+    parser.add_argument(
+        "--flow",
+        metavar="FLOW",
+        help="MODULE:FLOW, path/file.py:flow or a flow file; default: what it was started from here",
+    )
+    parser.add_argument(
+        "--rename", action="append", default=[], metavar="OLD=NEW", help="what a routine, slot or event is called now"
+    )
+    parser.add_argument(
+        "--drop", action="append", default=[], metavar="NAME", help="what may be let go of what the flow has no more"
+    )
+
+
 def read_key(options: argparse.Namespace) -> bytes | None:
     """Give the key of `--key-file`, less one line end; None where none is given."""
     if options.key_file is None:
@@ -173,6 +195,11 @@ def how_to_resume(job_id: str, store: str | None) -> str:
     return f"routilux resume {job_id}" + ("" if store is None else f" --store {shlex.quote(store)}")
 
 
+def how_to_replay(job_id: str, message_id: str, store: str) -> str:
+    """Give the command that shows what the handler of a message does with it."""
+    return f"routilux replay {job_id} {message_id} --store {shlex.quote(store)}"
+
+
 def refuse(error: RoutiluxError) -> CommandError:
     """Turn an error into what a command says of it: in one line, but for a list of losses."""
     is_usage = isinstance(error, CallerError | UnknownJobError | JobExistsError)
@@ -193,15 +220,19 @@ def _tell_error(error: RoutiluxError) -> str:
             "Flow.resume(..., migrate=...)"
         )
     if isinstance(error, JobOwnedError) and error.is_alive:
-        return f"{error} (routilux pause {error.job_id} --leave, or routilux cancel)"
+        return f"{error} (routilux pause {error.job_id} --leave, or routilux cancel {error.job_id})"
     return in_words_of_commands(str(error))
 
 
 def in_words_of_commands(text: str) -> str:
     """Give a text that says what to do in Python's words in those of the command line."""
     for pattern, words in _WORDS:
-        text = pattern.sub(words, text)
+        text = pattern.sub(partial(_fill, words), text)
     return text
+
+
+def _fill(words: str, found: re.Match[str]) -> str:
+    return words.format(*map(shlex.quote, found.groupdict().values()))
 
 
 def tell_time(at: float) -> str:

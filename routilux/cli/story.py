@@ -12,8 +12,8 @@ from routilux.causes import tell_cause
 from routilux.cli.failures import FailureKind, texts_of
 from routilux.cli.metrics import FLOWS, tell_short
 from routilux.cli.page import Cell, Html, badge, facts, folded, heading, paragraph, table, wide
-from routilux.cli.picture import tell_bytes, tell_count, tell_seconds
-from routilux.cli.show import ID_SHOWN, tell_value
+from routilux.cli.picture import ID_SHOWN, tell_bytes, tell_count, tell_seconds, tell_status
+from routilux.cli.show import tell_kept
 from routilux.cli.stored import LOST, Standing, how_to_resume, tell_time
 from routilux.drawing.diagram import TONES, Tone, draw_job
 from routilux.drawing.markup import to_text
@@ -30,8 +30,6 @@ KINDS_SHOWN = 50
 """Kinds of failures that are told in full, the most frequent (arbitrary: a page that opens at once)."""
 LETTERS_SHOWN = 100
 """Dead letters that are listed, the newest (arbitrary)."""
-DRAWN = 300
-"""Routines up to which the flow is drawn (arbitrary: more are no picture)."""
 ROUTINES = (
     *("routine", "status", "handled", "left", "failed", "retries", "restarts", "dead", "skipped"),
     *("turn p50", "p99", "max", "wait p50", "p99", "cpu", "memory"),
@@ -75,7 +73,7 @@ class Story(NamedTuple):
 def tell_story(story: Story) -> Iterator[Html]:
     """Give the sections of the page."""
     yield from _tell_summary(story)
-    yield from _tell_graph(story)
+    yield from _tell_graph(story.tracker)
     yield from _tell_timeline(story)
     yield from _tell_routines(story)
     yield from _tell_failures(story.failures)
@@ -122,12 +120,14 @@ def _tell_summary(story: Story) -> Iterator[Html]:
     )
 
 
-def _tell_graph(story: Story) -> Iterator[Html]:
+def _tell_graph(tracker: ExecutionTracker) -> Iterator[Html]:
     yield heading("Flow")
-    if len(story.tracker.tracks) > DRAWN:
-        yield paragraph(f"It has {len(story.tracker.tracks):,} routines, too many for a picture.", "quiet")
+    diagram = draw_job(tracker)
+    if diagram.is_large:
+        parts = f"{len(tracker.tracks):,} routines and {len(tracker.flows):,} connections"
+        yield paragraph(f"It has {parts}, too many for a picture here: `routilux graph` draws it.", "quiet")
     else:
-        yield wide(to_svg(draw_job(story.tracker)._replace(caption="")))
+        yield wide(to_svg(diagram._replace(caption="")))
 
 
 def _tell_timeline(story: Story) -> Iterator[Html]:
@@ -142,7 +142,7 @@ def _tell_timeline(story: Story) -> Iterator[Html]:
 def _tell_routines(story: Story) -> Iterator[Html]:
     yield heading("Routines")
     found = [story.tracker.get_routine_performance(routine.id) for routine in story.image.routines]
-    yield table(ROUTINES, (_row_of_routine(one) for one in found if one is not None))
+    yield table(ROUTINES, (_row_of_routine(one, story.standing.status) for one in found if one is not None))
     for routine in story.image.routines:
         if routine.error:
             yield paragraph(f"{routine.id}: {routine.error}", "bad")
@@ -156,12 +156,12 @@ def _tell_routines(story: Story) -> Iterator[Html]:
     )
 
 
-def _row_of_routine(one: RoutinePerformance) -> list[Cell]:
+def _row_of_routine(one: RoutinePerformance, job_status: str) -> list[Cell]:
     turns, waits = one.execution_time, one.waiting_time
     peak = max((worker.peak_bytes for worker in one.workers), default=0)
     return [
         Cell(one.routine_id),
-        Cell(one.status, TONES.get(one.status, Tone.PLAIN)),
+        Cell(tell_status(one.status, job_status), TONES.get(one.status, Tone.PLAIN)),
         _count(one.handled),
         _count(one.waiting + one.in_hand + one.in_retry + one.merging),
         _count(one.failed, Tone.BAD),
@@ -226,7 +226,7 @@ def _tell_points(story: Story) -> Iterator[Html]:
                     Cell(tell_time(point.at)),
                     Cell(f"{point.generation}-{point.number}"),
                     Cell(point.reason, Tone.PLAIN, "long"),
-                    Cell("" if point.checkpoint is None else tell_value(point.checkpoint), Tone.PLAIN, "long"),
+                    Cell("" if point.checkpoint is None else tell_kept(point.checkpoint), Tone.PLAIN, "long"),
                 ]
                 for point in points
             ),

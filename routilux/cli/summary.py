@@ -11,11 +11,24 @@ from typing import NamedTuple
 import msgspec
 
 from routilux.causes import tell_details
-from routilux.cli.picture import Column, fit, lay_out, tell_bytes, tell_count, tell_rate, tell_seconds, width_of
+from routilux.cli.picture import (
+    ID_SHOWN,
+    Column,
+    fit,
+    lay_out,
+    tell_bytes,
+    tell_count,
+    tell_rate,
+    tell_seconds,
+    tell_status,
+    width_of,
+)
 from routilux.dead_letters import DeadLetter
+from routilux.executions import ExecutionRecord
 from routilux.figures import RoutineFigures, figures_in
 from routilux.jobs.machine import JobStatus
 from routilux.jobs.state import JobState
+from routilux.tracking.performance import rate_of
 from supervisors.reasons import Crashed, OutOfMemory, Raised, Reason, StartFailed
 from supervisors.text import printable
 
@@ -25,8 +38,6 @@ TEXT_SHOWN = 50
 """Characters of an error's text in an example (arbitrary: what leaves room for its place in the code)."""
 
 _NO_PROCESS = "process 0 "
-ID_SHOWN = 8
-"""Digits of a message's id that people are shown: enough to find it by (32 bits, arbitrary)."""
 _DETAIL = "      "
 
 
@@ -36,20 +47,20 @@ class Row(NamedTuple):
     id: str
     status: str
     figures: RoutineFigures
-    seconds: float
+    rate: float | None
 
 
 COLUMNS: tuple[Column[Row], ...] = (
     Column("routine", lambda row: row.id, 0, is_text=True),
-    Column("status", lambda row: row.status, 3, is_text=True),
+    Column("status", lambda row: row.status, 4, is_text=True),
     Column("handled", lambda row: tell_count(row.figures.handled), 0),
-    Column("per s", lambda row: tell_rate(row.figures.handled / row.seconds if row.seconds > 0 else None), 4),
-    Column("failed", lambda row: tell_count(row.figures.failed), 2),
-    Column("retries", lambda row: tell_count(row.figures.retries), 5),
-    Column("restarts", lambda row: tell_count(row.figures.restarts), 2),
-    Column("dead", lambda row: tell_count(row.figures.dead), 1),
-    Column("skipped", lambda row: tell_count(row.figures.skipped), 6),
-    Column("left", lambda row: tell_count(row.figures.left), 7),
+    Column("per s", lambda row: tell_rate(row.rate), 5),
+    Column("failed", lambda row: tell_count(row.figures.failed), 3),
+    Column("retries", lambda row: tell_count(row.figures.retries), 6),
+    Column("restarts", lambda row: tell_count(row.figures.restarts), 3),
+    Column("dead", lambda row: tell_count(row.figures.dead), 2),
+    Column("skipped", lambda row: tell_count(row.figures.skipped), 7),
+    Column("left", lambda row: tell_count(row.figures.left), 1),
 )
 
 
@@ -76,12 +87,17 @@ def summarize(state: JobState, width: int = 100) -> str:
         state: the job's final state.
         width: characters a line may have.
     """
-    seconds = max(0.0, state.updated_at - state.created_at)
+    seconds = state.tracker.seconds
     head = f"{state.flow_id}, job {state.job_id}: {state.status} after {tell_seconds(seconds)}"
     lines = [printable(head)]
     lines += _tell_error(state, width)
     rows = [
-        Row(routine_id, told["status"], figures_in(told["stats"]), seconds)
+        Row(
+            routine_id,
+            tell_status(told["status"], state.status),
+            figures := figures_in(told["stats"]),
+            rate_of(figures.handled, seconds),
+        )
         for routine_id, told in state.routine_states.items()
     ]
     titles, table = lay_out(COLUMNS, rows, width)
@@ -124,14 +140,21 @@ def tell_example(reason: Reason) -> list[str]:
     return told + tell_details(reason)
 
 
+def find_stop(state: JobState) -> ExecutionRecord | None:
+    """Give the failure of a message by which a job failed; None where it was another, or the job did not fail."""
+    if state.status is not JobStatus.FAILED:
+        return None
+    stops = [record for record in state.history if record.kind == "stop" and record.reason is not None]
+    return stops[-1] if stops else None
+
+
 def _tell_error(state: JobState, width: int) -> list[str]:
     if not state.error:
         return []
     lines = [fit(printable(f"  {state.error}"), 4 * width)]
-    stops = [record for record in state.history if record.kind == "stop" and record.reason is not None]
-    if state.status is JobStatus.FAILED and stops:
-        details = [] if stops[-1].reason is None else tell_details(stops[-1].reason)
-        lines += _tell_message(f"message {stops[-1].message_id[:ID_SHOWN]}", details, width)
+    stop = find_stop(state)
+    if stop is not None and stop.reason is not None:
+        lines += _tell_message(f"message {stop.message_id[:ID_SHOWN]}", tell_details(stop.reason), width)
     return lines
 
 

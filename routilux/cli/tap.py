@@ -8,18 +8,15 @@ import time
 
 import msgspec
 
-from routilux.cli.errors import CommandError, UsageError
-from routilux.cli.following import follow
+from routilux.cli.errors import UsageError
+from routilux.cli.following import as_asked, follow
 from routilux.cli.lookup import require_owner, split_words
 from routilux.cli.output import write_result
 from routilux.cli.parsing import Commands
-from routilux.cli.picture import tell_count
+from routilux.cli.picture import ID_SHOWN, tell_count
 from routilux.cli.stored import JOB_HELP, add_store, positive
 from routilux.control.frames import Passed, Passing, Tap
 from supervisors.text import printable
-
-ID_SHOWN = 8
-"""Digits of a message's id, as in a summary."""
 
 
 def add_tap(commands: Commands) -> None:
@@ -42,16 +39,15 @@ def tap(options: argparse.Namespace) -> int:
         raise UsageError(f"say which routine of job {found.job_id!r}, one alone: routilux tap {found.job_id} ROUTINE")
     left = options.count
     for answer in follow(found, owner, Tap(job_id=found.job_id, routine=options.words[0])):
-        if not isinstance(answer, Passed):
-            raise CommandError(f"job {found.job_id!r} gave another answer than was asked for", 1)
-        shown = answer.passings[:left]
+        passed = as_asked(answer, Passed, found.job_id)
+        shown = passed.passings[:left]
         write_result("".join(_to_line(passing, options) + "\n" for passing in shown))
         if left is not None:
             left -= len(shown)
             if left <= 0:
                 break
-        if answer.missed:
-            print(f"({tell_count(answer.missed)} more passed than could be told)", file=sys.stderr)
+        if passed.missed:
+            print(f"({tell_count(passed.missed)} more passed than could be told)", file=sys.stderr)
     return 0
 
 

@@ -15,12 +15,13 @@ from types import ModuleType, TracebackType
 from typing import Any
 
 from routilux.cli.errors import BrokenFlowError, UsageError
-from routilux.errors import MissingExtraError
+from routilux.errors import JobAtImportError, MissingExtraError
 from routilux.flow import Flow
 from routilux.flowfile.errors import FlowFileError
 from routilux.flowfile.formats import is_flow_file
 from routilux.frames import is_own
 from routilux.hints import describe_names, did_you_mean
+from supervisors.loading import loading
 from supervisors.text import printable
 
 TARGET_HELP = (
@@ -44,8 +45,29 @@ def load_flow(target: str) -> Flow:
 
     Raises:
         UsageError: there is no such module, file or attribute, or it is no flow.
-        BrokenFlowError: the user's code raised, or the flow file describes no flow.
+        BrokenFlowError: the user's code raised, or started a job; or the flow file describes no flow.
     """
+    with loading.going_on():
+        return _load_flow(target)
+
+
+def absolute_target(target: str) -> str:
+    """Give a target that means the same in every folder, where it names a file."""
+    if is_flow_file(target):
+        return str(Path(target).resolve())
+    where, separator, attribute = target.rpartition(":")
+    is_file = where.endswith(".py") or is_flow_file(where)
+    return f"{Path(where).resolve()}{separator}{attribute}" if is_file else target
+
+
+def describe_error(error: BaseException) -> str:
+    """Say in one line what was raised, and the user's line where it came from."""
+    where = _user_line(error.__traceback__)
+    text = str(error).strip()
+    return f"{type(error).__name__}{f': {text}' if text else ''}{f' ({where})' if where else ''}"
+
+
+def _load_flow(target: str) -> Flow:
     named = _flow_file(target)
     if named is not None:
         return _read_flow_file(*named)
@@ -66,22 +88,6 @@ def load_flow(target: str) -> Flow:
     if not isinstance(found, Flow):
         raise UsageError(f"{target} is no Flow but of type {type(found).__name__}")
     return found
-
-
-def absolute_target(target: str) -> str:
-    """Give a target that means the same in every folder, where it names a file."""
-    if is_flow_file(target):
-        return str(Path(target).resolve())
-    where, separator, attribute = target.rpartition(":")
-    is_file = where.endswith(".py") or is_flow_file(where)
-    return f"{Path(where).resolve()}{separator}{attribute}" if is_file else target
-
-
-def describe_error(error: BaseException) -> str:
-    """Say in one line what was raised, and the user's line where it came from."""
-    where = _user_line(error.__traceback__)
-    text = str(error).strip()
-    return f"{type(error).__name__}{f': {text}' if text else ''}{f' ({where})' if where else ''}"
 
 
 def _flow_file(target: str) -> tuple[str, list[str]] | None:
@@ -148,6 +154,8 @@ def _import(name: str, missing: str) -> ModuleType:
         if error.name is not None and f"{name}.".startswith(f"{error.name}."):
             raise UsageError(missing) from error
         raise BrokenFlowError(f"importing {name!r} raised {describe_error(error)}") from error
+    except JobAtImportError as error:
+        raise BrokenFlowError(str(error)) from error
     except (Exception, SystemExit) as error:
         raise BrokenFlowError(f"importing {name!r} raised {describe_error(error)}") from error
 
@@ -181,6 +189,8 @@ def _call(maker: Any, target: str) -> Any:
         raise UsageError(f"{target} is no Flow, and cannot be called without arguments to get one: {error}") from error
     try:
         return maker()
+    except JobAtImportError as error:
+        raise BrokenFlowError(str(error)) from error
     except (Exception, SystemExit) as error:
         raise BrokenFlowError(f"{target} raised {describe_error(error)}") from error
 

@@ -10,7 +10,7 @@ from routilux.cli.errors import UsageError
 from routilux.cli.lookup import find_job, require_store
 from routilux.cli.output import write_result
 from routilux.cli.stored import find_store, how_to_resume, read_key
-from routilux.keeping.listing import list_checkpoints
+from routilux.keeping.listing import is_checkpoint, list_checkpoints
 from routilux.keeping.retention import Retention
 from routilux.keeping.verifying import verify as find_problems
 from routilux.records.errors import KeptError
@@ -53,7 +53,7 @@ def prune(options: argparse.Namespace) -> int:
             are_refused += not isinstance(error, JobOwnedError)  # one that runs lets its own go
             print(printable(f"{job_id}: left alone: {error}"), file=sys.stderr)
         else:
-            print(printable(f"{job_id}: {len(gone)} objects let go"), file=sys.stderr)
+            print(printable(f"{job_id}: {_tell_gone(gone)} let go"), file=sys.stderr)
     return int(are_refused > 0)
 
 
@@ -63,6 +63,14 @@ def _prune(store: Store, job_id: str, keep: int, key: bytes | None) -> list[str]
         return Retention(store, lease, keep_last=keep, key=key).prune()
     finally:
         lease.release()
+
+
+def _tell_gone(gone: list[str]) -> str:
+    """Say how many checkpoints went, and states that only those had."""
+    checkpoints = sum(map(is_checkpoint, gone))
+    told = f"{checkpoints or 'no'} checkpoint{'' if checkpoints == 1 else 's'}"
+    states = len(gone) - checkpoints
+    return told + (f" and {states} state{'' if states == 1 else 's'} of theirs" if states else "")
 
 
 def verify(options: argparse.Namespace) -> int:

@@ -306,6 +306,8 @@ class Stack(msgspec.Struct, frozen=True):
         message_id: the message that it is at; "" where it is at none, or where that is not known.
         seconds: for how long; None where that is not known.
         text: the stack, innermost frame last on a thread and first in a process; "" where nothing was told.
+        held_by: what it waits for, because it is held back: routines, outputs or connections that have no room; empty
+            where it is not held back.
     """
 
     routine: str
@@ -314,6 +316,7 @@ class Stack(msgspec.Struct, frozen=True):
     message_id: str
     seconds: float | None
     text: str
+    held_by: tuple[str, ...] = ()
 
 
 class StacksTold(_Frame, frozen=True):

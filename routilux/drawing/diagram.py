@@ -16,6 +16,9 @@ from routilux.model.options import RoutineOptions
 from routilux.tracking.performance import EventFlow
 from routilux.tracking.tracker import ExecutionTracker, RoutineTrack
 
+PARTS_DRAWN = 300
+"""Boxes and links up to which a page shows a diagram (arbitrary: more are no picture, and take seconds)."""
+
 
 class Kind(StrEnum):
     """What a box stands for."""
@@ -121,6 +124,11 @@ class Diagram(NamedTuple):
     boxes: tuple[Box, ...]
     links: tuple[Link, ...]
     caption: str = ""
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it is too large to be shown where nobody has asked for it alone."""
+        return len(self.boxes) + len(self.links) > PARTS_DRAWN
 
 
 def draw_flow(graph: FlowGraph) -> Diagram:

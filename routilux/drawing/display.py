@@ -15,8 +15,6 @@ from routilux.tracking.performance import RoutinePerformance
 from routilux.tracking.tracker import ExecutionTracker
 from supervisors.text import cut
 
-PARTS_DRAWN = 300
-"""Boxes and links up to which there is a picture (arbitrary: more are none, and take seconds)."""
 ERROR_SHOWN = 300
 """Characters of an error that are shown (arbitrary: some lines)."""
 TITLES = ("routine", "status", "handled", "left", "failed", "dead", "last error")
@@ -24,9 +22,7 @@ TITLES = ("routine", "status", "handled", "left", "failed", "dead", "last error"
 
 def show_flow(graph: FlowGraph) -> str:
     """Give a flow as its author wired it."""
-    if len(graph.routines) + len(graph.connections) > PARTS_DRAWN:
-        return _frame([_paragraph(repr(graph).strip("<>"))])
-    return _frame([_scrolled(to_svg(draw_flow(graph)))])
+    return _frame([_picture(draw_flow(graph), repr(graph).strip("<>"))])
 
 
 def show_job(
@@ -41,17 +37,16 @@ def show_job(
         notes: what else there is to tell, a line each.
     """
     diagram = draw_job(tracker)
-    parts = [_picture(diagram)]
+    parts = [_picture(diagram, diagram.caption)]
     parts += [_paragraph(cut(error, ERROR_SHOWN))] if error else []
     parts.append(_table(tracker, errors))
     parts += map(_paragraph, notes)
     return _frame(parts)
 
 
-def _picture(diagram: Diagram) -> str:
-    if len(diagram.boxes) + len(diagram.links) > PARTS_DRAWN:
-        return _paragraph(diagram.caption)
-    return _scrolled(to_svg(diagram))
+def _picture(diagram: Diagram, instead: str) -> str:
+    """Give the picture; of a large diagram a line instead."""
+    return _paragraph(instead) if diagram.is_large else _scrolled(to_svg(diagram))
 
 
 def _table(tracker: ExecutionTracker, errors: Mapping[str, str | None]) -> str:

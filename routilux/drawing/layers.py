@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 PASSES = 8
 """How often nodes are moved to where their edges are shorter (arbitrary: most often the second changes nothing)."""
+WORK = 48_000
+"""Items that a step of a layout goes through in all its passes (arbitrary: a quarter of a second)."""
 
 
 class Ends(NamedTuple):
@@ -75,6 +77,16 @@ def find_layers(count: int, ends: Sequence[Ends]) -> list[int]:
             break
     least = min(layers, default=0)
     return [layer - least for layer in layers]
+
+
+def decide_passes(most: int, count: int) -> int:
+    """Give how often a step goes through all items: once at least, and less often in drawings that nobody sees through.
+
+    Args:
+        most: how often in a small drawing.
+        count: how many items there are.
+    """
+    return max(1, min(most, WORK // max(1, count)))
 
 
 def find_parts(count: int, edges: Sequence[tuple[int, int]]) -> list[list[int]]:

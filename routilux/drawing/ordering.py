@@ -8,8 +8,10 @@ that was seen is given. What is equal stays in the order that was given, so the 
 from __future__ import annotations
 
 import itertools
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+
+from routilux.drawing.layers import decide_passes
 
 ROUNDS = 12
 """How often all layers are sorted, there and back (arbitrary; dot takes up to 24)."""
@@ -42,9 +44,10 @@ def put_in_order(layers: Sequence[Sequence[int]], links: Links) -> list[list[int
         layers: the items of each layer, in the order of who made them.
         links: which are connected.
     """
+    count = len(links.lefts)
     now = [list(layer) for layer in layers]
     best, fewest, idle = now, count_crossings(now, links), 0
-    for _round in range(ROUNDS):
+    for _round in range(decide_passes(ROUNDS, count)):
         if not fewest or idle == PATIENCE:
             break
         now = _sweep(_sweep(now, links.lefts, is_back=False), links.rights, is_back=True)
@@ -52,67 +55,82 @@ def put_in_order(layers: Sequence[Sequence[int]], links: Links) -> list[list[int
         idle = 0 if crossings < fewest else idle + 1
         if crossings < fewest:
             best, fewest = now, crossings
-    return _exchange(best, links) if fewest else best
+    return _exchange(best, links, decide_passes(EXCHANGES, count)) if fewest else best
 
 
 def count_crossings(layers: Sequence[Sequence[int]], links: Links) -> int:
     """Count the crossings of lines between all layers."""
-    total = 0
-    for left, right in itertools.pairwise(layers):
-        places = {item: place for place, item in enumerate(right)}
+    total, places = 0, _find_places(layers, links)
+    for left in layers[:-1]:
         seen: list[int] = []
         for item in left:
-            ends = sorted(places[other] for other in links.rights[item])
-            total += sum(len(seen) - bisect_right(seen, end) for end in ends)
-            for end in ends:
-                insort(seen, end)
+            for end in sorted([places[other] for other in links.rights[item]]):
+                above = bisect_right(seen, end)
+                total += len(seen) - above
+                seen.insert(above, end)
     return total
+
+
+def _find_places(layers: Sequence[Sequence[int]], links: Links) -> list[int]:
+    """Give where in its layer each item is."""
+    places = [0] * len(links.lefts)
+    for layer in layers:
+        for place, item in enumerate(layer):
+            places[item] = place
+    return places
 
 
 def _sweep(layers: list[list[int]], beside: Sequence[Sequence[int]], *, is_back: bool) -> list[list[int]]:
     """Sort each layer but the first by the mean places of those it is connected with in the layer before."""
     ordered: list[list[int]] = []
+    places = [0] * len(beside)
     for layer in reversed(layers) if is_back else layers:
-        places = {item: place for place, item in enumerate(ordered[-1])} if ordered else {}
-        ordered.append(_sort(layer, places, beside) if places else list(layer))
+        ordered.append(_sort(layer, places, beside) if ordered else list(layer))
+        for place, item in enumerate(ordered[-1]):
+            places[item] = place
     return ordered[::-1] if is_back else ordered
 
 
-def _sort(layer: list[int], places: dict[int, int], beside: Sequence[Sequence[int]]) -> list[int]:
-    means = {item: sum(places[other] for other in beside[item]) / len(beside[item]) for item in layer if beside[item]}
+def _sort(layer: list[int], places: Sequence[int], beside: Sequence[Sequence[int]]) -> list[int]:
+    means = {item: sum([places[other] for other in beside[item]]) / len(beside[item]) for item in layer if beside[item]}
     # What is connected with nothing there stays where it is; the others share the places that are left.
     movable = iter(sorted(means, key=means.__getitem__))
     return [next(movable) if item in means else item for item in layer]
 
 
-def _exchange(layers: list[list[int]], links: Links) -> list[list[int]]:
-    """Let neighbours change places as long as that takes crossings away."""
+def _exchange(layers: list[list[int]], links: Links, looks: int) -> list[list[int]]:
+    """Let neighbours change places as long as that takes crossings away, and for so many looks at all."""
     layers = [list(layer) for layer in layers]
-    for _look in range(EXCHANGES):
-        has_changed = False
-        for number, layer in enumerate(layers):
-            sides = [
-                ({item: place for place, item in enumerate(layers[other])}, beside)
-                for other, beside in ((number - 1, links.lefts), (number + 1, links.rights))
-                if 0 <= other < len(layers)
-            ]
-            for place in range(len(layer) - 1):
-                above, below = layer[place], layer[place + 1]
-                gain = sum(_gain(above, below, places, beside) for places, beside in sides)
-                if gain > 0:
-                    layer[place], layer[place + 1] = below, above
-                    has_changed = True
-        if not has_changed:
+    places = _find_places(layers, links)
+    for _look in range(looks):
+        if not sum(_exchange_in(layer, places, links) for layer in layers):
             break
     return layers
 
 
-def _gain(above: int, below: int, places: dict[int, int], beside: Sequence[Sequence[int]]) -> int:
-    """Count the crossings that go when two neighbours change places, less those that come."""
-    ups = [places[other] for other in beside[above]]
-    downs = [places[other] for other in beside[below]]
+def _exchange_in(layer: list[int], places: list[int], links: Links) -> bool:
+    """Let neighbours of one layer change places where that takes crossings away; tell whether any did."""
+    lefts = [sorted([places[other] for other in links.lefts[item]]) for item in layer]
+    rights = [sorted([places[other] for other in links.rights[item]]) for item in layer]
+    has_changed = False
+    for above, below in itertools.pairwise(range(len(layer))):
+        if _gain(lefts[above], lefts[below]) + _gain(rights[above], rights[below]) > 0:
+            layer[above], layer[below] = layer[below], layer[above]
+            lefts[above], lefts[below] = lefts[below], lefts[above]
+            rights[above], rights[below] = rights[below], rights[above]
+            has_changed = True
+    for place, item in enumerate(layer):
+        places[item] = place
+    return has_changed
+
+
+def _gain(ups: Sequence[int], downs: Sequence[int]) -> int:
+    """Count the crossings that go when two neighbours change places, less those that come, at one side of them.
+
+    Args:
+        ups: the places of those that the upper one is connected with, in order.
+        downs: those of the lower one.
+    """
     if len(ups) == len(downs) == 1:  # as most are: lines on their way
         return (ups[0] > downs[0]) - (ups[0] < downs[0])
-    ups.sort()
-    downs.sort()
-    return sum(bisect_left(downs, up) for up in ups) - sum(bisect_left(ups, down) for down in downs)
+    return sum([bisect_left(downs, up) for up in ups]) - sum([bisect_left(ups, down) for down in downs])

@@ -15,12 +15,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from routilux.drawing.layers import decide_passes
+
 SWEEPS = 16
 """How often the layers are gone through, there and back (arbitrary: more changes pictures by less than a pixel)."""
-LEAST_SWEEPS = 4
-"""How often they are in large drawings, which nobody looks at so closely (arbitrary)."""
-WORK = 16_000
-"""Items that are gone through in all their sweeps, before these become fewer (arbitrary: a tenth of a second)."""
 INNER_WEIGHT = 8.0
 """What a rise within a long line counts, beside one at its ends (as dot)."""
 IRONINGS = 4
@@ -67,21 +65,23 @@ def place(layers: Sequence[Sequence[int]], rooms: Sequence[Room], ways: Sequence
         ways: the ways of all lines.
     """
     heights = [0.0] * len(rooms)
-    for layer in layers:
-        for item, height in zip(layer, _stack(layer, rooms), strict=True):
-            heights[item] = height
+    stacks = [_stack(layer, rooms) for layer in layers]
+    for layer, stack in zip(layers, stacks, strict=True):
+        for item, height in zip(layer, stack, strict=True):
+            heights[item] = height - stack[-1] / 2
     pulls = _Pulls(len(rooms), ways)
-    count = len(layers)
-    for sweep in range(max(LEAST_SWEEPS, min(SWEEPS, WORK // max(1, len(rooms))))):
+    there = list(zip(layers, stacks, strict=True))
+    for sweep in range(decide_passes(SWEEPS, len(rooms))):
         # At first each side alone, so that what is far away is heard of at once.
         both = sweep > 1
-        for number in range(count):
-            _settle(layers[number], rooms, heights, pulls.of(layers[number], heights, lefts=True, rights=both))
-        for number in reversed(range(count)):
-            _settle(layers[number], rooms, heights, pulls.of(layers[number], heights, lefts=both, rights=True))
+        for layer, stack in there:
+            _settle(layer, stack, heights, pulls.of(layer, heights, lefts=True, rights=both))
+        for layer, stack in reversed(there):
+            _settle(layer, stack, heights, pulls.of(layer, heights, lefts=both, rights=True))
     iron = _Iron(layers, rooms, heights)
-    for _ironing in range(IRONINGS):
-        for way in sorted(ways, key=lambda way: len(way.items), reverse=True):
+    longest_first = sorted(ways, key=lambda way: len(way.items), reverse=True)
+    for _ironing in range(decide_passes(IRONINGS, len(rooms))):
+        for way in longest_first:
             iron.straighten(way)
         iron.align(ways)
     iron.line_up(ways)
@@ -109,25 +109,22 @@ class _Pulls:
         self, layer: Sequence[int], heights: Sequence[float], *, lefts: bool, rights: bool
     ) -> list[tuple[float, float]]:
         """Give the wanted height of each item of a layer, and its weight."""
+        sides = [side for side, is_asked in ((self._lefts, lefts), (self._rights, rights)) if is_asked]
         wanted = []
         for item in layer:
-            pulls = [*(self._lefts[item] if lefts else ()), *(self._rights[item] if rights else ())]
-            weight = sum(pull[2] for pull in pulls)
-            if weight:
-                height = sum((heights[other] + offset) * share for other, offset, share in pulls) / weight
-                wanted.append((height, weight))
-            else:
-                wanted.append((heights[item], LOOSE))
+            height = weight = 0.0
+            for side in sides:
+                for other, offset, share in side[item]:
+                    height += (heights[other] + offset) * share
+                    weight += share
+            wanted.append((height / weight, weight) if weight else (heights[item], LOOSE))
         return wanted
 
 
 def _stack(layer: Sequence[int], rooms: Sequence[Room]) -> list[float]:
-    """Give heights one below the other, with the middle at 0."""
-    heights: list[float] = []
-    for place_, item in enumerate(layer):
-        heights.append(heights[-1] + _between(layer[place_ - 1], item, rooms) if place_ else 0.0)
-    middle = (heights[0] + heights[-1]) / 2 if heights else 0.0
-    return [height - middle for height in heights]
+    """Give how far below the first item each one is at least."""
+    least = itertools.accumulate(_between(above, below, rooms) for above, below in itertools.pairwise(layer))
+    return [0.0, *least][: len(layer)]
 
 
 def _between(above: int, below: int, rooms: Sequence[Room]) -> float:
@@ -135,15 +132,12 @@ def _between(above: int, below: int, rooms: Sequence[Room]) -> float:
 
 
 def _settle(
-    layer: Sequence[int], rooms: Sequence[Room], heights: list[float], wanted: Sequence[tuple[float, float]]
+    layer: Sequence[int], stack: Sequence[float], heights: list[float], wanted: Sequence[tuple[float, float]]
 ) -> None:
-    """Give the items of a layer the heights nearest to what is wanted, in their order and with their room."""
-    shifts = [0.0]
-    for above, below in itertools.pairwise(layer):
-        shifts.append(shifts[-1] + _between(above, below, rooms))
+    """Give the items of a layer the heights nearest to what is wanted, in their order and with their room (`stack`)."""
     blocks: list[tuple[float, float, int]] = []
     """Items that stand as close as they may: the mean of what they want, its weight, how many."""
-    for (height, weight), shift in zip(wanted, shifts, strict=False):
+    for (height, weight), shift in zip(wanted, stack, strict=True):
         mean, total, count = height - shift, weight, 1
         while blocks and blocks[-1][0] >= mean:
             other_mean, other_total, other_count = blocks.pop()
@@ -151,7 +145,7 @@ def _settle(
             total, count = total + other_total, count + other_count
         blocks.append((mean, total, count))
     means = [mean for mean, _, count in blocks for _ in range(count)]
-    for item, mean, shift in zip(layer, means, shifts, strict=False):
+    for item, mean, shift in zip(layer, means, stack, strict=True):
         heights[item] = mean + shift
 
 

@@ -146,11 +146,12 @@ def _draw_lane(lane: Lane, name: str, number: int, timeline: Timeline, scale: _S
 
 def _tell_lane(lane: Lane) -> str:
     counts = (
-        (sum(lane.turns), "turns"),
-        (sum(lane.failures) - sum(lane.deaths), "failures"),
-        (sum(lane.deaths), "deaths"),
+        (sum(lane.turns), "turn"),
+        (sum(lane.failures) - sum(lane.deaths), "failure"),
+        (sum(lane.deaths), "death"),
     )
-    return ", ".join([lane.routine_id, *(f"{count:,} {word}" for count, word in counts if count or word == "turns")])
+    told = (f"{count:,} {word}{'' if count == 1 else 's'}" for count, word in counts if count or word == "turn")
+    return ", ".join([lane.routine_id, *told])
 
 
 def _bar(slot: int, timeline: Timeline, scale: _Scale, top: float, floor: float) -> str:
@@ -172,12 +173,12 @@ def _draw_axis(scale: _Scale, bottom: float) -> Iterator[str]:
         yield f'<path class="rt-grid" d="M{x} {to_number(TOP)}V{to_number(bottom + 4.0)}"/>'
         yield (
             f'<text class="rt-quiet" x="{x}" y="{to_number(bottom + 17.0)}" text-anchor="middle">'
-            f"{tell_since(number * step)}</text>"
+            f"{tell_tick(number * step)}</text>"
         )
 
 
-def tell_since(seconds: float) -> str:
-    """Say how long after the beginning, in units that fit: `250 ms`, `1.5 s`, `2 min`, `3 h`."""
+def tell_tick(seconds: float) -> str:
+    """Say which moment a mark of the axis is, as shortly as it is exact: `250 ms`, `1.5 s`, `2 min`, `3 h`."""
     for unit, word in ((DAY, "d"), (HOUR, "h"), (MINUTE, "min"), (1.0, "s")):
         if seconds >= unit:
             return f"{round(seconds / unit, 2):g} {word}"

@@ -233,6 +233,10 @@ class StateActor(Behavior):
             None if self._checkpoints is None else self._checkpoints.last,
         )
 
+    def seconds(self, now: float) -> float:
+        """Tell how long the job has run, pauses not counted. Any thread may ask."""
+        return self._meters.seconds(now)
+
     def find_unwritten(self, newest: CheckpointInfo | None) -> CheckpointFailedError | None:
         """As `Checkpoints.find_unwritten`; None for a job without a store."""
         return None if self._checkpoints is None else self._checkpoints.find_unwritten(newest)

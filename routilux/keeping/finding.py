@@ -13,6 +13,8 @@ from routilux.stores.errors import MissingObjectError, StoreError, UnknownJobErr
 
 LISTINGS = 10
 """How often the checkpoints are listed again because one was pruned before it could be read (arbitrary)."""
+OVER = ("completed", "cancelled")
+"""Statuses of jobs that nobody can go on with; one that has failed may be resumed."""
 
 
 class Found(NamedTuple):

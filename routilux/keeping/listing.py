@@ -71,6 +71,11 @@ def list_checkpoints(store: Store, job_id: str) -> list[KeptCheckpoint]:
     return sorted(found, reverse=True)
 
 
+def is_checkpoint(name: str) -> bool:
+    """Tell whether an object of this name is a checkpoint."""
+    return _CHECKPOINT.fullmatch(name) is not None
+
+
 def list_states(store: Store, job_id: str) -> dict[str, int]:
     """Give the sizes of a job's state objects by name. Raises `UnknownJobError`."""
     return {info.name: info.size_bytes for info in store.objects(job_id) if _STATE.fullmatch(info.name)}

@@ -6,15 +6,16 @@ meanwhile. Decodes no value, and never removes a job that somebody runs.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
 
-from routilux.keeping.finding import JobSummary, catalog, summarize_job
+from routilux.keeping.finding import OVER, JobSummary, catalog, latest, summarize_job
+from routilux.records.errors import KeptError, NoCheckpointError, UnsealedError
 from routilux.stores.base import Store
 from routilux.stores.errors import JobOwnedError, UnknownJobError
 from routilux.stores.owners import this_process
 
-COMPLETED, CANCELLED, FAILED, PAUSED = "completed", "cancelled", "failed", "paused"
+FAILED, PAUSED = "failed", "paused"
 RUNNING = "running"
 """Of a job that somebody runs: it is never removed."""
 LOST = "lost"
@@ -23,8 +24,6 @@ NOT_BEGUN = "not-begun"
 """Of one of which there is no checkpoint, and that nobody runs."""
 UNREADABLE = "unreadable"
 """Of one of which nothing can be read."""
-OVER = (COMPLETED, CANCELLED)
-"""Of those that nobody can go on with: they are removed unless something else is said."""
 REMOVABLE = (*OVER, FAILED, PAUSED, LOST, NOT_BEGUN, UNREADABLE)
 
 
@@ -65,8 +64,40 @@ def is_removable(found: Found, statuses: Collection[str], before: float) -> bool
     return found.status != RUNNING and found.status in statuses and is_old
 
 
-def remove_job(store: Store, found: Found, statuses: Collection[str], before: float) -> bool:
+def count_letters(store: Store, job_id: str, key: bytes | None) -> int | None:
+    """Count the dead letters of a job that nobody has tried again or let go; None where that cannot be known.
+
+    Args:
+        store: where it is kept.
+        job_id: the job.
+        key: what it was sealed with, if it was.
+
+    Raises:
+        UnknownJobError: there is no such job any more.
+    """
+    try:
+        try:
+            image = latest(store, job_id, key=key).image
+        except UnsealedError:
+            image = latest(store, job_id).image
+    except NoCheckpointError:
+        return 0
+    except KeptError:  # the key is missing, or a newer version wrote it
+        return None
+    return sum(len(routine.dead_letters) for routine in image.routines)
+
+
+def remove_job(
+    store: Store, found: Found, statuses: Collection[str], before: float, is_spared: Callable[[str], bool]
+) -> bool:
     """Remove a job if it is still one of those, under its lease; tells whether it is gone by this.
+
+    Args:
+        store: where it is kept.
+        found: the job.
+        statuses: words of those that go.
+        before: when it was kept last, at the latest.
+        is_spared: tells by its id that one stays all the same.
 
     Raises:
         StoreError: the store cannot take it, or cannot let it go.
@@ -78,7 +109,7 @@ def remove_job(store: Store, found: Found, statuses: Collection[str], before: fl
     try:
         summary = summarize_job(store, found.job_id)
         now = Found(found.job_id, _status_of(summary), summary.size_bytes, _kept_at(summary))
-        if not is_removable(now, statuses, before):
+        if not is_removable(now, statuses, before) or is_spared(found.job_id):
             return False
         store.remove(lease)
     finally:

@@ -116,7 +116,9 @@ def find_letter(start: str, known: Iterable[tuple[str, _Letter]]) -> _Letter:
     """
     found = {id_: letter for id_, letter in known if start and id_.startswith(start.lower())}
     if not found:
-        raise NotADeadLetterError(f"message {start!r}")
+        raise NotADeadLetterError(
+            f"message {start!r}", "none has an id that begins so; it is misspelt, or was redelivered or let go already"
+        )
     if len(found) > 1:
         raise OptionError(f"{start!r} begins the ids of {len(found)} dead letters: give more of it")
     return next(iter(found.values()))

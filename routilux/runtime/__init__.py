@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from routilux.keeping.copying import unpack_job
     from routilux.routing import compile_plan
     from routilux.runtime.keeping import begin_kept, make_job_id
+    from routilux.runtime.loading import refuse_while_loading
     from routilux.runtime.resuming import Wanted, fork_job, pack_paused, resume_job
-    from routilux.runtime.signals import ending_on_sigterm, note_resume
+    from routilux.runtime.signals import ending_on_signals, note_resume
     from routilux.runtime.tree import Beginning, First, check_flow, start_job
     from routilux.runtime.workers import give_head_start
 
@@ -26,12 +27,13 @@ __all__ = [
     "begin_kept",
     "check_flow",
     "compile_plan",
-    "ending_on_sigterm",
+    "ending_on_signals",
     "fork_job",
     "give_head_start",
     "make_job_id",
     "note_resume",
     "pack_paused",
+    "refuse_while_loading",
     "resume_job",
     "start_job",
     "unpack_job",
@@ -46,12 +48,13 @@ __getattr__ = deferred(
         "begin_kept": ".keeping",
         "check_flow": ".tree",
         "compile_plan": "routilux.routing",
-        "ending_on_sigterm": ".signals",
+        "ending_on_signals": ".signals",
         "fork_job": ".resuming",
         "give_head_start": ".workers",
         "make_job_id": ".keeping",
         "note_resume": ".signals",
         "pack_paused": ".resuming",
+        "refuse_while_loading": ".loading",
         "resume_job": ".resuming",
         "start_job": ".tree",
         "unpack_job": "routilux.keeping.copying",

@@ -134,6 +134,15 @@ class JobHandle:
         """When the job was made, in seconds since the epoch."""
         return self._created_at
 
+    def seconds(self, now: float) -> float:
+        """Tell how long the job has run, in all its programs together, pauses not counted (`observe`).
+
+        Args:
+            now: reading of the clock that never goes back.
+        """
+        self.require_here()
+        return self._state_actor.seconds(now)
+
     @property
     def ledger(self) -> Ledger:
         """The job's ledger, for those who look in (`observe`)."""

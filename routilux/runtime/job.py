@@ -32,7 +32,7 @@ from routilux.quantities import is_whole
 from routilux.runtime.handle import JobHandle
 from routilux.runtime.interrupts import Uninterrupted
 from routilux.runtime.results import ResultIterator
-from routilux.runtime.signals import ending_on_sigterm, note_resume
+from routilux.runtime.signals import ending_on_signals, note_resume
 from routilux.runtime.stream import Stream
 from routilux.runtime.waits import countdown
 
@@ -48,8 +48,8 @@ class Job(JobHandle):
     As a context manager it waits for the end of the job, collecting results that nobody has read,
     and cancels it when the body raises or that wait is interrupted. One that still runs when the program
     ends is cancelled then, and its end waited for. A job with a store is not cancelled then but left, to be resumed,
-    and a note of the error says how; SIGTERM too is an interrupt while such a one is in its `with` on the main
-    thread, unless the program has a handler of its own.
+    and a note of the error says how; SIGTERM and SIGHUP too are interrupts while such a one is in its `with` on
+    the main thread, unless the program ignores them or has handlers of its own.
 
     Everything may be done twice, and after the end: what is over is told again. In a forked copy of the
     program everything but the ids raises `ForkedJobError`; what would wait raises
@@ -246,7 +246,7 @@ class Job(JobHandle):
         self.require_here()
         if self._signals is None:
             self._signals = ExitStack()
-            self._signals.enter_context(ending_on_sigterm(is_wanted=self._kept is not None))
+            self._signals.enter_context(ending_on_signals(is_wanted=self._kept is not None))
         return self
 
     def __exit__(

@@ -21,7 +21,7 @@ from routilux.jobs.imaging import Clocks, image_topology, read_books
 from routilux.jobs.journal import read_journals
 from routilux.jobs.machine import JobStatus
 from routilux.keeping.copying import pack_job
-from routilux.keeping.finding import latest, load, summarize_job
+from routilux.keeping.finding import OVER, latest, load, summarize_job
 from routilux.keeping.origin import copy_origin
 from routilux.keeping.saving import save
 from routilux.ledger import Ledger
@@ -293,7 +293,7 @@ def _read_state(stored: Mapping[str, Any], kept: Kept) -> Any:
 
 
 def _check_status(header: Header) -> None:
-    if header.status in (JobStatus.COMPLETED, JobStatus.CANCELLED):
+    if header.status in OVER:
         raise NotResumableError(header.job_id, header.status)
 
 

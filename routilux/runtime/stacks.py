@@ -5,9 +5,9 @@ Owns what is told of it. Never stops a thread, never asks a worker (its routine'
 
 from __future__ import annotations
 
-from routilux.accounts import Account
+from routilux.accounts import Account, Output
 from routilux.control.frames import Stack, fit
-from routilux.frames import leave_out_own
+from routilux.frames import ends_in_own, leave_out_own
 from routilux.ledger import Ledger
 from supervisors.places.base import WorkerAt
 from supervisors.stacks import stacks_under
@@ -28,13 +28,17 @@ def tell_workers(account: Account, ledger: Ledger, found: list[WorkerAt], now: f
         seconds = None if worker.since is None else max(0.0, now - worker.since)
         with ledger.outside:
             message_id = "" if worker.seq is None else account.find_id(worker.seq)
+            is_waiting = ends_in_own(worker.text) if worker.seq is not None else bool(account.mailbox.data)
+            held_by = _find_pressing(account) if is_waiting else ()
         number = None if worker.pid is None else worker.number
-        stacks.append(Stack(account.plan.id, number, where, message_id, seconds, fit(worker.text)))
+        stacks.append(Stack(account.plan.id, number, where, message_id, seconds, fit(worker.text), held_by))
     return stacks
 
 
 def tell_threads(account: Account, ledger: Ledger) -> list[Stack]:
     """Tell where the threads of a routine are that are in handlers; of one that is in none, that it waits.
+
+    A generator that is held back has no frame of its own on the thread: what it was called for is in hand.
 
     Args:
         account: the routine's.
@@ -44,4 +48,23 @@ def tell_threads(account: Account, ledger: Ledger) -> list[Stack]:
     busy = [(name, text) for name, text in found if leave_out_own(text)] or [(name, "") for name, _text in found[:1]]
     with ledger.outside:
         message_id = account.find_only_id()
-    return [Stack(account.plan.id, None, name, message_id if text else "", None, fit(text)) for name, text in busy]
+        held_by = () if account.is_idle else _find_pressing(account)
+    return [
+        Stack(account.plan.id, None, name, message_id if text or held else "", None, fit(text), held)
+        for name, text in busy
+        for held in [held_by if not text or ends_in_own(text) else ()]
+    ]
+
+
+def _find_pressing(account: Account) -> tuple[str, ...]:
+    """Name what is downstream of a routine and has no room; the job's lock is held."""
+    names = []
+    for receiver in account.presses_on:
+        if receiver.is_pressing:
+            if isinstance(receiver, Account):
+                names.append(receiver.plan.id)
+            elif isinstance(receiver, Output):
+                names.append(f"output {receiver.plan.routine_id}.{receiver.plan.event}")
+            else:
+                names.append("a slot that merges")
+    return tuple(map(fit, names))

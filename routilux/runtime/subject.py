@@ -52,6 +52,10 @@ class Subject:
         """Its word."""
         return str(self._state_actor.status)
 
+    def seconds(self, now: float) -> float:
+        """Tell how long it has run, pauses not counted."""
+        return self._state_actor.seconds(now)
+
     @property
     def error(self) -> str | None:
         """Why it ended badly."""

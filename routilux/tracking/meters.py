@@ -108,6 +108,18 @@ class Recent:
         return sum(count for second, count in zip(self._seconds, self._counts, strict=True) if second > first)
 
 
+class _Clock(NamedTuple):
+    """When the job began to run here, what of that it was paused, and since when it stands still; None: it does not."""
+
+    began_at: float
+    paused_seconds: float
+    stopped_at: float | None
+
+    def read(self, now: float) -> float:
+        """Give the moment, pauses not counted."""
+        return (now if self.stopped_at is None else self.stopped_at) - self.paused_seconds
+
+
 class _Meter(NamedTuple):
     turns: Histogram
     waits: Histogram
@@ -115,7 +127,7 @@ class _Meter(NamedTuple):
 
 
 class Meters:
-    """All that is measured of one job. For one thread.
+    """All that is measured of one job. For one thread, but for `seconds`.
 
     Args:
         routines: how many there are.
@@ -126,24 +138,28 @@ class Meters:
         self._seconds_before = 0.0 if before is None else before.seconds
         known = (Measured(),) * routines if before is None else before.routines
         self._meters = tuple(_Meter(Histogram(one.turns), Histogram(one.waits), Recent()) for one in known)
-        self._began_at = 0.0
-        self._stopped_at: float | None = None
-        self._paused_seconds = 0.0
+        self._clock = _Clock(0.0, 0.0, 0.0)
+        """Replaced as a whole: any thread may read it."""
 
     def begin(self, now: float) -> None:
         """Take note of when the job begins to run here."""
-        self._began_at = now
+        self._clock = _Clock(now, 0.0, None)
 
     def stop(self, now: float) -> None:
         """Let no time pass from here on: the job is paused, or over; nothing happens if it is so already."""
-        if self._stopped_at is None:
-            self._stopped_at = now
+        if self._clock.stopped_at is None:
+            self._clock = self._clock._replace(stopped_at=now)
 
     def go_on(self, now: float) -> None:
         """Let time pass again; nothing happens if it does."""
-        if self._stopped_at is not None:
-            self._paused_seconds += now - self._stopped_at
-            self._stopped_at = None
+        began_at, paused_seconds, stopped_at = self._clock
+        if stopped_at is not None:
+            self._clock = _Clock(began_at, paused_seconds + now - stopped_at, None)
+
+    def seconds(self, now: float) -> float:
+        """Tell how long the job has run, in all its programs together, pauses not counted. Any thread may ask."""
+        clock = self._clock
+        return self._seconds_before + max(0.0, clock.read(now) - clock.began_at)
 
     def extend(self, times: Iterable[Times], facts: Sequence[Fact | Commits]) -> None:
         """Take in what turns took.
@@ -154,7 +170,7 @@ class Meters:
         """
         if not facts:
             return
-        meters, paused = self._meters, self._paused_seconds
+        meters, paused = self._meters, self._clock.paused_seconds
         second = int(_times_of(facts[0])[0] - paused)
         is_one_second = second == int(facts[-1].at - paused)
         for routine, count, seconds, longest, samples in times:
@@ -172,12 +188,11 @@ class Meters:
 
     def measure(self, now: float) -> Measures:
         """Give what was measured so far; it does not change with what comes."""
-        clock = (now if self._stopped_at is None else self._stopped_at) - self._paused_seconds
-        ran = max(0.0, clock - self._began_at)
-        window = min(float(RECENT_SECONDS), ran)
+        clock, seconds = self._clock.read(now), self.seconds(now)
+        window = min(float(RECENT_SECONDS), seconds - self._seconds_before)
         return Measures(
             now,
-            self._seconds_before + ran,
+            seconds,
             tuple(
                 Measured(meter.turns.sketch(), meter.waits.sketch(), meter.recent.count(clock), window)
                 for meter in self._meters

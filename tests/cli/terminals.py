@@ -36,10 +36,16 @@ class Terminal(Program):
         self._seen = 0
         self.shown = ""
         """All that was written to it so far, escape sequences included."""
+        self.is_open = True
 
     def type(self, text: str) -> None:
         """Press keys."""
         os.write(self._fd, text.encode())
+
+    def hang_up(self) -> None:
+        """Close it, as a window is closed, or a connection ends."""
+        self.is_open = False
+        os.close(self._fd)
 
     def run(self, command: str) -> None:
         """Type a command."""
@@ -72,6 +78,7 @@ def open_terminal(folder: Path, *, columns: int = 100, lines: int = 30, **enviro
     """Open a terminal with a shell in a folder; `routilux` is a command there. At the end nothing of it may be left."""
     mark = uuid.uuid4().hex
     master, slave = pty.openpty()
+    terminal: Terminal | None = None
     try:
         given = {"PYTHONPATH": str(Path.cwd()), MARK: mark, "PS1": PROMPT, "TERM": "xterm", **environment}
         for name in ("NO_COLOR", "COLUMNS", "LINES", "ENV"):
@@ -96,11 +103,13 @@ def open_terminal(folder: Path, *, columns: int = 100, lines: int = 30, **enviro
                 terminal.run(f'routilux() {{ {sys.executable} -m routilux "$@"; }}')
                 terminal.await_text(PROMPT)
                 yield terminal
-                terminal.run("exit")
+                if terminal.is_open:
+                    terminal.run("exit")
                 process.wait(DEADLINE)
                 assert terminal.await_gone(1.0) == []
             finally:
                 terminal.await_gone(0.0)
                 process.kill()
     finally:
-        os.close(master)
+        if terminal is None or terminal.is_open:
+            os.close(master)

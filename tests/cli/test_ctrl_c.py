@@ -10,8 +10,10 @@ import pytest
 
 from routilux import Flow, Routine
 from routilux.cli.main import main
+from routilux.keeping.finding import latest
 from routilux.stores import FileStore
 from tests.cli.terminals import CTRL_C, PROMPT, Terminal, open_terminal
+from tests.runtime.programs import DEADLINE
 
 pytestmark = pytest.mark.processes
 
@@ -37,6 +39,22 @@ FLOW = """
         return flow
 
     process = build("process")
+
+    def busy():
+        @routine(events={"number": ["n"]})
+        def count():
+            for n in range(100_000):
+                yield n
+
+        @routine
+        def take(n):
+            threading.Event().wait(0.01)
+
+        flow = Flow("busy")
+        flow.add_routine(count, "count")
+        flow.add_routine(take, "sleeper", placement="process")
+        flow.connect("count", "number", "sleeper", "input")
+        return flow
 
     class Stuck(logging.Handler):
         "A log handler that hangs: the job, which tells of its thread, never comes to its end."
@@ -133,3 +151,13 @@ def done_at_once() -> Routine:
             self.define_slot("input", handler=lambda **_all: None)
 
     return Mended()
+
+
+def test_a_terminal_that_is_closed_leaves_a_kept_job_paused(folder: Path) -> None:
+    with open_terminal(folder) as terminal:
+        terminal.run("routilux run hanging.py:busy --store jobs --job-id nightly")
+        terminal.await_text("runs on")
+        terminal.hang_up()
+        assert terminal.await_gone(DEADLINE) == []
+    image = latest(FileStore(folder / "jobs"), "nightly").image
+    assert (image.header.status, [point.reason for point in image.job.pause_points]) == ("paused", ["interrupted"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from routilux.cli.errors import CommandError
-from routilux.cli.following import follow
+from routilux.cli.following import as_asked, follow
 from routilux.cli.lookup import Found
 from routilux.control import frames
 from routilux.control.errors import CommandRefusedError
@@ -80,3 +80,9 @@ def test_ctrl_c_ends_the_following_alone(program: socket.socket) -> None:
     with pytest.raises(StopIteration):
         answers.throw(KeyboardInterrupt)  # type: ignore[attr-defined]  # it is a generator
     thread.join()
+
+
+def test_an_answer_of_another_kind_than_was_asked_for_is_an_error() -> None:
+    assert as_asked(LOGGED, frames.Logged, "a") is LOGGED
+    with pytest.raises(CommandError, match="job 'a' gave another answer than was asked for"):
+        as_asked(LOGGED, frames.Ended, "a")

@@ -38,7 +38,7 @@ def test_a_flow_is_drawn_in_each_format(capsys: pytest.CaptureFixture[str]) -> N
     assert told(capsys, TARGET, "--format", "dot")[1].startswith("digraph ")
     status, out, err = told(capsys, TARGET, "--format", "svg")
     assert (status, ET.fromstring(out).tag, err) == (0, "{http://www.w3.org/2000/svg}svg", "")
-    assert told(capsys, TARGET, "--format", "svg", "-o", "flow.svg") == (0, "", "")
+    assert told(capsys, TARGET, "--format", "svg", "-o", "flow.svg") == (0, "", "wrote flow.svg\n")
     assert Path("flow.svg").read_text() == out
 
 
@@ -49,7 +49,7 @@ def test_the_ending_of_a_file_says_the_format_where_nothing_else_does(capsys: py
         ("flow.md", (), "flowchart "),
         ("flow.svg", ("--format", "dot"), "digraph "),
     ):
-        assert told(capsys, TARGET, "-o", name, *words) == (0, "", "")
+        assert told(capsys, TARGET, "-o", name, *words) == (0, "", f"wrote {name}\n")
         assert Path(name).read_text().startswith(beginning)
 
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 import io
 import os
 import signal
+import subprocess
+import sys
 import threading
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 from routilux.cli.insistence import insisting, tell_first, tell_second, tell_third
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class FakeJob(NamedTuple):
@@ -79,6 +84,30 @@ def test_what_cannot_be_told_hinders_nothing() -> None:
         for _ in range(2):
             with pytest.raises(KeyboardInterrupt):
                 signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.processes
+def test_the_third_ends_a_program_whose_words_nobody_takes() -> None:
+    program = """
+import os, signal
+from routilux.cli.insistence import insisting
+from tests.cli.test_insistence import ALONE
+read, write = os.pipe()
+os.set_blocking(write, False)
+try:
+    while True:
+        os.write(write, bytes(4096))
+except BlockingIOError:
+    os.set_blocking(write, True)
+with os.fdopen(write, "w") as out, insisting(ALONE, out):
+    for _ in range(3):
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            pass
+"""
+    ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, timeout=60, check=False)
+    assert ended.returncode == 130
 
 
 def test_a_thread_that_no_signal_reaches_counts_none() -> None:

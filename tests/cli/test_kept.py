@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -25,6 +27,7 @@ from tests.runtime.programs import Program, start_command
 
 ROOT = Path(__file__).resolve().parents[2]
 FLOWS = """
+import sys
 import threading
 from routilux import ErrorHandler, Flow, Routine, routine
 
@@ -57,6 +60,11 @@ def build(name="sum"):
 
 flow = build()
 
+failing = Flow("failing")
+failing.add_routine(count, "count")
+failing.add_routine(Sum(), "sum")
+failing.connect("count", "number", "sum", "input")
+
 def renamed():
     return build("total")
 
@@ -64,6 +72,15 @@ def renamed():
 def hang(data):
     print("begun", flush=True)
     gate.wait()
+
+@routine(events=[])
+def listen(data=None):
+    print("begun", flush=True)
+    sys.stdin.readline()
+    print("this waits to be written")
+
+listening = Flow("listening")
+listening.add_routine(listen, "listen")
 
 hanging = Flow("hanging")
 hanging.add_routine(hang, "hang")
@@ -195,6 +212,35 @@ def test_options_of_keeping_mean_nothing_without_a_store(capsys: pytest.CaptureF
     )
 
 
+def test_a_job_that_failed_says_that_its_message_is_kept_and_how_to_look_at_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    status, _out, err = told(
+        capsys, "run", "kflows:failing", "--param", "upto=14", "--store", "my jobs", "--job-id", "a"
+    )
+    assert status == 1
+    (message,) = re.findall(r"^message ([0-9a-f]{8}) is kept, first in line for routine 'sum'", err, re.MULTILINE)
+    replay = f"routilux replay a {message} --store 'my jobs'"
+    assert err.endswith(
+        f": mend first what it failed by\nsee what its handler does with it by: {replay}\n"
+        "then go on with it by: routilux resume a --store 'my jobs'\n"
+    )
+    status, _out, err = told(capsys, *shlex.split(replay)[1:])
+    assert status == 1
+    for command in ("skip", "retry"):
+        status, _out, err = told(capsys, command, "a", "--all", "--store", "my jobs")
+        assert (status, err) == (
+            0,
+            (
+                "job a has no dead letters\nthe message by which it failed is none: it is kept first in line, and "
+                "handled again by a resume (routilux show a --messages --store 'my jobs')\n"
+            ),
+        )
+    assert told(capsys, "skip", "a", "--routine", "count", "--store", "my jobs")[2].startswith(
+        "routine 'count' of job a has no dead letters\n"
+    )
+
+
 # ---- to look
 
 
@@ -242,6 +288,17 @@ def test_a_job_is_shown_without_its_code(capsys: pytest.CaptureFixture[str], flo
         re.MULTILINE,
     )
     assert "kflows" not in sys.modules
+
+
+def test_a_routine_of_a_paused_job_is_shown_as_paused(capsys: pytest.CaptureFixture[str]) -> None:
+    with running("a") as job:
+        job.send("sum", "input", n=1)
+        _await(lambda: job.state.routine_states["sum"]["handled"])
+        job.send("sum", "input", n=2)
+        job.pause()
+        assert job.state.routine_states["sum"]["status"] == "running"
+        out = told(capsys, "show", "a", "--store", "jobs")[1]
+        assert re.search(r"^sum +paused ", out, re.MULTILINE)
 
 
 def test_the_state_of_one_routine_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
@@ -414,7 +471,7 @@ def test_old_checkpoints_are_let_go_of_jobs_that_nobody_runs(capsys: pytest.Capt
         assert told(capsys, "prune", "b", "--store", "jobs", "--keep", "1")[0] == 1
         status, _out, err = told(capsys, "prune", "--all", "--store", "jobs", "--keep", "1")
     assert status == 0
-    assert err.startswith("a: 2 objects let go\nb: left alone: job 'b' is run by process")
+    assert err.startswith("a: 2 checkpoints let go\nb: left alone: job 'b' is run by process")
     assert told_json(capsys, "jobs")[0]["checkpoints"] == 1
     assert told(capsys, "prune", "--store", "jobs", "--keep", "1")[::2] == (2, "routilux: say which job, or --all\n")
 
@@ -431,7 +488,7 @@ def test_a_job_that_others_could_have_written_hides_no_other_one(capsys: pytest.
     assert err == "b: all is well\n"
     status, _out, err = told(capsys, "prune", "--all", "--store", "jobs", "--keep", "1")
     assert status == 1
-    assert re.fullmatch("a: left alone: .* may be written by others .*\nb: .* objects let go\n", err)
+    assert re.fullmatch("a: left alone: .* may be written by others .*\nb: .* checkpoints? let go\n", err)
 
 
 def test_a_sealed_job_needs_its_key(capsys: pytest.CaptureFixture[str]) -> None:
@@ -489,6 +546,25 @@ def test_a_signal_leaves_a_kept_job_paused(capsys: pytest.CaptureFixture[str], n
         "interrupted",
         1,
     )
+
+
+@pytest.mark.processes
+def test_a_job_whose_output_nobody_reads_any_more_goes_on_to_its_end(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("run", "kflows.py:listening", "--store", "jobs", "--job-id", "a", "--plain")
+    with subprocess.Popen(
+        [sys.executable, "-m", "routilux", *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": ""},
+    ) as program:
+        assert program.stdout is not None
+        assert program.stdout.readline() == "begun\n"
+        program.stdout.close()
+        program.communicate("\n", timeout=60)
+    assert program.returncode == 0
+    assert told_json(capsys, "jobs")[0]["status"] == "completed"
 
 
 @pytest.mark.processes

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -124,6 +125,49 @@ def test_an_error_in_drawing_leaves_nothing_running() -> None:
     with pytest.raises(ZeroDivisionError):
         watch(job, stream=Terminal(), plain=False, interval=0.01, headline=headline)
     assert job.status == "cancelled"
+
+
+class Gone(io.StringIO):
+    """Nobody reads it."""
+
+    def __init__(self, gate: Gate, *, is_terminal: bool) -> None:
+        super().__init__()
+        self.gate = gate
+        self.is_terminal = is_terminal
+        self.tried = 0
+
+    def isatty(self) -> bool:
+        return self.is_terminal
+
+    def write(self, text: str) -> int:
+        """Fail, and open the gate at the second time."""
+        self.tried += 1
+        if self.tried > 1:
+            self.gate.opened.set()
+        raise OSError(errno.EIO, "closed") if self.is_terminal else BrokenPipeError(errno.EPIPE, "gone")
+
+
+@pytest.mark.parametrize("is_terminal", [False, True], ids=["pipe", "terminal"])
+def test_a_job_goes_on_when_nobody_reads_what_is_shown(*, is_terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    gate = Gate()
+    stream = Gone(gate, is_terminal=is_terminal)
+    state = watch(flow_of(gate).start("r"), stream=stream, interval=0.01)
+    assert (state.status, state.error) == ("completed", None)
+    assert stream.tried > 1
+
+
+def test_a_job_that_is_interrupted_when_nobody_reads_is_ended_as_any_other() -> None:
+    gate = Gate()
+    gate.opened.set()
+
+    def headline(_: JobView) -> str:
+        raise KeyboardInterrupt
+
+    job = flow_of(Endless()).start("r")
+    with pytest.raises(KeyboardInterrupt):
+        watch(job, stream=Gone(gate, is_terminal=False), interval=0.01, headline=headline)
+    assert (job.status, job.state.error) == ("cancelled", "interrupted")
 
 
 def test_a_job_that_takes_too_long_is_cancelled() -> None:

@@ -21,6 +21,11 @@ def work(n: int) -> None:
     """Do nothing."""
 
 
+@routine
+def broken(n: int) -> None:
+    raise ValueError(n)
+
+
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     runtime = tmp_path_factory.mktemp("r")
@@ -140,7 +145,7 @@ def test_dead_letters_of_a_job_that_nobody_runs(jobs: dict[str, Job], capsys: py
     assert main(["retry", "left", "12", "--store", "jobs"]) == 2
     assert "message '12' is not among the dead letters of the job" in capsys.readouterr().err
     assert main(["skip", "left", "--all", "--store", "jobs"]) == 0
-    assert capsys.readouterr().err == "0 dead letters of job left let go\n"
+    assert capsys.readouterr().err == "job left has no dead letters\n"
     main(["cancel", "left", "--store", "jobs"])
     capsys.readouterr()
     assert main(["retry", "left", "--all", "--store", "jobs"]) == 1
@@ -149,3 +154,22 @@ def test_dead_letters_of_a_job_that_nobody_runs(jobs: dict[str, Job], capsys: py
     for command in ("ps", "top", "stack", "logs"):
         assert main([command, "left", "--store", "jobs"]) == 1
         assert capsys.readouterr().err.endswith("nobody runs it, and it is cancelled\n")
+
+
+def test_of_a_failed_job_that_nobody_runs_it_is_said_how_to_go_on(
+    jobs: dict[str, Job], capsys: pytest.CaptureFixture[str]
+) -> None:
+    flow = Flow("broken")
+    flow.add_routine(broken, "work")
+    assert flow.start("work", {"n": 1}, store="jobs", job_id="broken").wait().status == "failed"
+    assert main(["stack", "broken", "--store", "jobs"]) == 1
+    told = "nobody runs it, and it is failed; go on with it by: routilux resume broken --store jobs\n"
+    assert capsys.readouterr().err.endswith(told)
+
+
+def test_a_job_and_one_routine_are_all_that_is_looked_at(
+    jobs: dict[str, Job], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in ("stack", "logs"):
+        assert main([command, "night-1", "work", "more", "--store", "jobs"]) == 2
+        assert "expected a job and a routine at most, got work more too" in capsys.readouterr().err

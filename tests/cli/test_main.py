@@ -327,7 +327,7 @@ def test_graph_draws(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_ends_a_run_in_order(number: signal.Signals, expected: int) -> None:
     root = Path(__file__).resolve().parents[2]
     program = subprocess.Popen(

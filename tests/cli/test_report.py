@@ -7,15 +7,19 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from routilux import Flow
 from routilux.cli import story
 from routilux.cli.failures import FailureKind
 from routilux.cli.main import main
-from routilux.cli.page import Cell, frame, heading, table
-from routilux.drawing.diagram import Tone
+from routilux.cli.page import Cell, frame, heading, paragraph, table
+from routilux.drawing.diagram import PARTS_DRAWN, Tone
+from routilux.tracking.meters import Measured
+from routilux.tracking.tracker import ExecutionTracker, RoutineTrack
 from tests.cli.test_metrics import in_a_folder, started
+from tests.drawing.test_diagram import flow_of
 from tests.tracking.samples import one, pairs, wait_until
 
 __all__ = ["in_a_folder"]  # a fixture, which is used by its name
@@ -98,7 +102,7 @@ def test_it_runs_nothing_fetches_nothing_and_imports_nothing(capsys: pytest.Capt
 def test_it_is_written_to_a_file(capsys: pytest.CaptureFixture[str]) -> None:
     started().leave()
     assert main(["report", "a", "--store", "jobs", "-o", "a.html"]) == 0
-    assert capsys.readouterr() == ("", "")
+    assert capsys.readouterr() == ("", "wrote a.html\n")
     assert Path("a.html").read_text().startswith("<!DOCTYPE html>")
     assert Path("a.html").read_text().isascii()
 
@@ -143,6 +147,19 @@ def test_of_many_kinds_of_failures_the_most_frequent_are_told() -> None:
     parts = list(story._tell_failures(kinds))
     assert len(parts) == 1 + story.KINDS_SHOWN + 1
     assert "and 10 more kinds" in parts[-1]
+
+
+def test_a_flow_is_drawn_as_long_as_it_is_not_too_large_with_its_connections() -> None:
+    tracks = tuple(RoutineTrack(name, "completed", {}, Measured()) for name in ("a", "b"))
+    flows = tuple(flow_of("a", f"e{number}", "b", "in") for number in range(PARTS_DRAWN - 1))
+    tracker = ExecutionTracker("j", "f", "completed", 100.0, 2.0, tracks, flows)
+    assert list(story._tell_graph(tracker))[1:] == [
+        paragraph(
+            "It has 2 routines and 299 connections, too many for a picture here: `routilux graph` draws it.", "quiet"
+        )
+    ]
+    drawn = msgspec.structs.replace(tracker, flows=flows[1:])
+    assert "<svg" in list(story._tell_graph(drawn))[1]
 
 
 def test_whatever_is_in_a_page_is_escaped() -> None:

@@ -158,6 +158,7 @@ def test_ps_tells_how_each_routine_does(running: Running, told: Told) -> None:
     assert told("ps", "--pid", "tick")[1] == f"{running.pid}\n"
     status, _out, err = told("ps", "--pid", "wrok")
     assert status == 2
+    assert err.startswith("routilux: --pid: the job has no routine 'wrok'; ")
     assert "did you mean 'work'?" in err
 
 
@@ -209,7 +210,7 @@ def test_dead_letters_are_listed_tried_again_and_let_go(running: Running, told: 
     first = out.splitlines()[0]
     assert re.fullmatch(r"[0-9a-f]{8}  work: tried 1 x, given up .*: raised ValueError: unlucky \d+", first)
     assert "say which by the beginnings of their ids" in err
-    told("pause")  # or they would be given up again at once
+    told("pause", running.job_id)  # or they would be given up again at once
     assert told("retry", first[:8])[::2] == (0, f"1 dead letter of job {running.job_id} put back, to be tried again\n")
     status, _out, err = told("skip", running.job_id, first[:8])
     assert status == 2
@@ -217,24 +218,59 @@ def test_dead_letters_are_listed_tried_again_and_let_go(running: Running, told: 
     second = told("skip")[1].split()[0]
     assert told("skip", second)[::2] == (0, f"1 dead letter of job {running.job_id} let go\n")
     assert told("skip", "--all", "--routine", "work")[0] == 2
-    assert re.fullmatch(rf"\d+ dead letters? of job {running.job_id} let go\n", told("skip", "--routine", "work")[2])
+    for which in (("--all",), ("--routine", "work")):
+        status, _out, err = told("skip", *which)
+        assert status == 2
+        assert "name the job of which all that is wanted" in err
+    assert re.fullmatch(
+        rf"\d+ dead letters? of job {running.job_id} let go\n", told("skip", running.job_id, "--routine", "work")[2]
+    )
     assert told("skip")[::2] == (0, f"job {running.job_id} has no dead letters\n")
-    told("resume")
+    told("resume", running.job_id)
+
+
+@pytest.mark.parametrize("words", [("pause",), ("pause", "--leave"), ("cancel",), ("checkpoint",), ("resume",)])
+def test_what_changes_a_job_does_so_to_one_that_is_named(running: Running, told: Told, words: tuple[str, ...]) -> None:
+    status, _out, err = told(*words)
+    assert status == 2
+    assert "the following arguments are required: JOB" in err
+    status, _out, err = told(*words, "")
+    assert status == 2
+    assert "argument JOB: it is empty, as of a variable of the shell that is not set" in err
+    assert told("ps", running.job_id)[1].startswith(f"ticking, job {running.job_id}: running")
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (("ps", ""), "JOB"),
+        (("tap", ""), "JOB|ROUTINE"),
+        (("skip", "", "12345678"), "JOB|ID"),
+        (("skip", "a", "--routine", ""), "--routine"),
+        (("pause", "a", "--store", ""), "--store"),
+        (("show", "a", "--store", "jobs", "--routine", ""), "--routine"),
+        (("fork", "a", "", "--store", "jobs"), "NEW"),
+    ],
+)
+def test_an_empty_word_is_refused(told: Told, words: tuple[str, ...], name: str) -> None:
+    status, _out, err = told(*words)
+    assert status == 2
+    assert f"argument {name}: it is empty" in err
 
 
 def test_a_job_without_a_store_is_paused_in_memory(running: Running, told: Told) -> None:
-    status, out, err = told("pause", "--json")
+    status, out, err = told("pause", running.job_id, "--json")
     assert (status, json.loads(out)) == (0, {"job_id": running.job_id})
     where = f"process {running.pid} on {os.uname().nodename}"
     assert err == (
         f"job {running.job_id} is paused: in the memory of {where}, with which it ends\n"
         f"let it go on with: routilux resume {running.job_id}\n"
     )
-    assert told("resume")[2] == f"job {running.job_id} goes on in {where}\n"
+    assert told("resume", running.job_id)[2] == f"job {running.job_id} goes on in {where}\n"
     for words in (("checkpoint",), ("pause", "--leave")):
-        status, _out, err = told(*words)
+        status, _out, err = told(*words, running.job_id)
         assert status == 1
-        assert "has no store" in err
+        assert err.endswith("start it with --store PATH\n")
     status, _out, err = told("show")
     assert status == 1
     assert "is kept nowhere: `routilux ps` tells how it does" in err
@@ -282,7 +318,7 @@ def test_top_and_logs_follow_until_the_job_ends_and_say_how(
         assert line.startswith(f"ticking, job {job_id}: running, ")
         assert "| work " in line
         assert logs.stdout.readline()
-        status, _out, err = told("cancel", "--reason", "enough")
+        status, _out, err = told("cancel", job_id, "--reason", "enough")
         assert (status, err) == (0, f"job {job_id} is cancelled and has left its program: enough\n")
         for viewer in (top, logs):
             _out, err = viewer.communicate(timeout=30)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from routilux import Flow
+from routilux.cli.picture import draw_job
 from routilux.cli.summary import CAUSES_SHOWN, group_causes, kind_of, summarize, tell_example
 from routilux.facts import Fact
 from routilux.ids import to_bytes
@@ -19,7 +20,7 @@ from supervisors.reasons import (
     Reason,
     StartFailed,
 )
-from tests.cli.views import letter, raised, state
+from tests.cli.views import busy_job, letter, raised, state
 from tests.runtime import shapes
 
 ID = "0" * 8
@@ -42,7 +43,25 @@ def test_a_summary_tells_the_end_the_figures_and_the_causes() -> None:
 
 def test_a_narrow_summary_leaves_columns_out() -> None:
     lines = summarize(state(), 50).split("\n")
-    assert lines[1] == "routine  handled  failed  restarts  dead"
+    assert lines[1] == "routine  handled  failed  restarts  dead  left"
+
+
+def test_what_is_left_goes_last_from_a_narrow_summary() -> None:
+    assert summarize(state(), 22).split("\n")[1] == "routine  handled  left"
+
+
+@pytest.mark.parametrize(
+    ("status", "word"),
+    [("paused", "paused"), ("failed", "stopped"), ("cancelled", "cancelled"), ("running", "running")],
+)
+def test_a_routine_of_a_job_that_rests_does_not_run(status: str, word: str) -> None:
+    told = state(status=JobStatus(status))
+    told.update_routine_state("parse", status="running")
+    assert summarize(told).split("\n")[2].split()[:2] == ["parse", word]
+    told.update_routine_state("parse", status="error_continued")
+    assert summarize(told).split("\n")[2].split()[:2] == ["parse", "error_continued"]
+    lines = draw_job(busy_job()._replace(status=status), 160)
+    assert lines[2].text.split()[:2] == ["read", word]
 
 
 def test_the_error_of_a_failed_job_is_told_escaped() -> None:

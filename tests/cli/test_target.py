@@ -123,6 +123,30 @@ def test_what_is_no_target_is_told(target: str) -> None:
     assert refusal(target).startswith("expected ")
 
 
+@pytest.mark.parametrize("target", ["starting:flow", "starting.py:flow", "around:flow"])
+def test_a_module_that_starts_a_job_where_it_is_imported_is_refused_with_its_line(folder: Path, target: str) -> None:
+    (folder / "starting.py").write_text(f"{FLOWS}\nflow.execute('step')\n")
+    (folder / "around.py").write_text("from starting import flow\n")
+    line = FLOWS.count("\n") + 2
+    with pytest.raises(BrokenFlowError) as caught:
+        load_flow(target)
+    assert caught.value.exit_status == 1
+    assert str(caught.value) == (
+        f"module 'starting' starts a job where it is imported ({folder}/starting.py, line {line}): put that under "
+        '`if __name__ == "__main__":`, because workers import the module too'
+    )
+
+
+def test_a_function_that_starts_a_job_to_give_a_flow_is_refused_with_its_line(folder: Path) -> None:
+    (folder / "eager.py").write_text(f"{FLOWS}\ndef run():\n    flow.execute('step')\n    return flow\n")
+    with pytest.raises(BrokenFlowError) as caught:
+        load_flow("eager:run")
+    line = FLOWS.count("\n") + 3
+    assert str(caught.value).startswith(f"a job is started at {folder}/eager.py, line {line}, while that code is only")
+    flow = load_flow("eager:flow")
+    assert flow.execute("step").status == "completed"
+
+
 FLOW_FILE = """
 flow = "told"
 [routines.double]

@@ -27,7 +27,7 @@ def test_a_trace_of_the_whole_history_is_written(capsys: pytest.CaptureFixture[s
     flow, _pair = pairs()
     with Flow.resume(FileStore("jobs"), "a", flow=flow) as job:
         job.send("pair", "trigger", n=2)
-    assert told(capsys, "-o", "trace.json") == (0, "", "")
+    assert told(capsys, "-o", "trace.json") == (0, "", "wrote trace.json\n")
     written = Path("trace.json").read_text()
     assert sum(event["ph"] == "X" for event in json.loads(written)["traceEvents"]) == 6
     assert told(capsys) == (0, written, "")

@@ -12,6 +12,7 @@ from routilux.jobs.machine import JobStatus
 from routilux.jobs.state import JobState
 from routilux.messages import Message
 from routilux.observe import JobView, RoutineView, WorkerView
+from routilux.tracking.tracker import ExecutionTracker
 from supervisors.reasons import ErrorRecord, Raised, Reason
 
 NO_NAMES = Names((), ())
@@ -65,7 +66,7 @@ def raised(kind: str, text: str = "", traceback: str = "") -> Raised:
 
 
 def state(**parts: Any) -> JobState:
-    """A job that took two seconds."""
+    """A job that ran for two seconds, of the ten from its beginning to its end."""
     figures = RoutineFigures(handled=200, failed=3, dead=2, retries=1, restarts=1)
     told = {"status": "completed", "state": {}, "stats": figures._asdict(), "error": None}
     given = {
@@ -76,7 +77,8 @@ def state(**parts: Any) -> JobState:
         "connections": [],
         "dead_letters": [],
         "created_at": 1000.0,
-        "updated_at": 1002.0,
+        "updated_at": 1010.0,
+        "tracker": ExecutionTracker("ab12", "census", "completed", 1010.0, 2.0, (), ()),
         "error": None,
         "history": HistoryCut(NO_NAMES, (), 0, 0, 0.0),
     }

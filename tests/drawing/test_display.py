@@ -5,7 +5,8 @@ from __future__ import annotations
 from xml.etree import ElementTree as ET
 
 from routilux import Flow
-from routilux.drawing.display import PARTS_DRAWN, show_flow, show_job
+from routilux.drawing.diagram import PARTS_DRAWN
+from routilux.drawing.display import show_flow, show_job
 from routilux.model.graph import FlowGraph
 from tests.cli.views import state
 from tests.drawing.test_diagram import Stage, drawn, tracked

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routilux.drawing.layers import Ends, break_cycles, find_layers, find_parts
+from routilux.drawing.layers import WORK, Ends, break_cycles, decide_passes, find_layers, find_parts
 
 
 @st.composite
@@ -51,3 +51,9 @@ def test_a_long_chain_is_walked_without_recursion() -> None:
 
 def test_parts_are_found() -> None:
     assert find_parts(6, [(5, 0), (2, 3), (3, 2)]) == [[0, 5], [1], [2, 3], [4]]
+
+
+def test_small_drawings_are_gone_through_as_often_as_one_likes_and_the_largest_once() -> None:
+    assert decide_passes(12, 0) == decide_passes(12, WORK // 12) == 12
+    assert decide_passes(12, WORK // 3) == 3
+    assert decide_passes(12, 100 * WORK) == 1

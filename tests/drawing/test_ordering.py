@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from itertools import combinations, pairwise
+from typing import SupportsIndex
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from routilux.drawing.layers import WORK
 from routilux.drawing.ordering import Links, count_crossings, put_in_order
 
 
@@ -59,3 +62,23 @@ def test_neighbours_are_exchanged_where_means_do_not_tell() -> None:
 def test_what_crosses_nowhere_stays_as_its_author_had_it() -> None:
     layers = [[2, 0, 1], [5, 3, 4]]
     assert put_in_order(layers, Links(6, [(2, 5), (0, 3)])) == layers
+
+
+class Counted(list[list[int]]):
+    """Counts how often an item is asked for."""
+
+    asked = 0
+
+    def __getitem__(self, item: SupportsIndex) -> list[int]:  # type: ignore[override]  nobody takes a slice
+        self.asked += 1
+        return super().__getitem__(item)
+
+
+def test_a_large_tangle_takes_no_more_work_than_there_is_for_it() -> None:
+    chance, width = random.Random(1), 400
+    layers = [list(range(first, first + width)) for first in range(0, WORK // 2, width)]
+    segments = [(item, chance.choice(right)) for left, right in pairwise(layers) for item in 2 * left]
+    links = Links(WORK // 2, segments)
+    links.lefts, links.rights = Counted(links.lefts), Counted(links.rights)
+    put_in_order(layers, links)
+    assert links.lefts.asked + links.rights.asked <= 16 * WORK

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
+from routilux.drawing.layers import WORK
 from routilux.drawing.placing import Room, Way, place
 
 ROOM = Room(10.0, 10.0)
@@ -43,3 +46,24 @@ def test_boxes_that_follow_one_another_alone_stand_in_one_line() -> None:
     ways = [Way(0, 0.0, [5], 2, -5.0), Way(1, 0.0, [6], 2, 5.0), Way(2, 0.0, [7], 3, 0.0), Way(3, 2.0, [8], 4, 0.0)]
     heights = place([[0, 1], [5, 6], [2], [7], [3], [8], [4]], [ROOM] * 9, ways)
     assert heights[2] == heights[7] == heights[3] == heights[8] - 2.0 == heights[4] - 2.0
+
+
+class Counted(list[int]):
+    """A layer that counts the items that are taken of any."""
+
+    taken = 0
+
+    def __iter__(self) -> Iterator[int]:
+        Counted.taken += len(self)
+        return super().__iter__()
+
+
+def test_a_large_drawing_takes_no_more_work_than_there_is_for_it() -> None:
+    count = WORK // 100
+    chains = [list(range(first, first + 50)) for first in range(0, 50 * count, 50)]
+    items = 50 * count + 2
+    boxes = [items - 2, items - 1]
+    ways = [Way(boxes[0], 0.0, chain, boxes[1], 0.0) for chain in chains]
+    layers = [Counted(layer) for layer in ([boxes[0]], *map(list, zip(*chains, strict=True)), [boxes[1]])]
+    place(layers, [ROOM] * items, ways)
+    assert Counted.taken <= 8 * WORK

@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from routilux.drawing.timechart import LANES_SHOWN, Moments, draw_timeline, tell_since
+from routilux.drawing.timechart import LANES_SHOWN, Moments, draw_timeline, tell_tick
 from routilux.drawing.timeline import Timeline
 from routilux.executions import ExecutionRecord
 from supervisors.reasons import Crashed, ErrorRecord, Raised
@@ -31,7 +31,7 @@ def test_each_routine_has_a_lane_with_what_it_did_and_what_failed() -> None:
     assert [text.text for text in svg.iter(f"{SVG}text")][:2] == ["read", "parse"]
     assert [title.text for title in svg.iter(f"{SVG}title")][1:] == [
         "read, 0 turns",
-        "parse, 1 turns, 1 failures, 1 deaths",
+        "parse, 1 turn, 1 failure, 1 death",
     ]
     assert [style for style in styles(svg) if style in {"rt-lane", "rt-busy", "rt-fail", "rt-death"}] == [
         *("rt-lane", "rt-lane", "rt-busy", "rt-fail", "rt-death"),
@@ -51,7 +51,7 @@ def test_of_many_routines_the_busiest_are_shown_in_their_order() -> None:
     timeline.add(ExecutionRecord(f"r{LANES_SHOWN + 4}", "completed", 1.0, seconds=0.5))
     lanes = [title.text for title in drawn(timeline).iter(f"{SVG}title")][1:]
     assert len(lanes) == LANES_SHOWN
-    assert (lanes[0], lanes[-1]) == ("r0, 0 turns", f"r{LANES_SHOWN + 4}, 1 turns")
+    assert (lanes[0], lanes[-1]) == ("r0, 0 turns", f"r{LANES_SHOWN + 4}, 1 turn")
 
 
 def test_a_job_of_which_nothing_is_known_is_drawn() -> None:
@@ -68,4 +68,4 @@ def test_names_are_escaped() -> None:
     [(0, "0"), (0.0005, "0.5 ms"), (0.25, "250 ms"), (1.5, "1.5 s"), (90, "1.5 min"), (7200, "2 h"), (172800, "2 d")],
 )
 def test_times_have_units_that_fit(seconds: float, told: str) -> None:
-    assert tell_since(seconds) == told
+    assert tell_tick(seconds) == told

@@ -17,10 +17,9 @@ import pytest
 from examples import census
 from routilux import JobState
 from routilux.observe import observe
+from tests.examples.shell import Shell
 
 ROOT = Path(__file__).resolve().parents[2]
-SECONDS = 60.0
-"""How long a program may take (arbitrary)."""
 
 TREE: dict[str, str | bytes] = {
     "pkg/__init__.py": "from . import one\nfrom .one import f\nfrom .. import beyond\n",
@@ -215,39 +214,14 @@ def test_the_program_prints_one_json_object_and_the_rest_on_stderr(folder: Path)
     assert done.stderr.startswith("killing a worker about every 0.5 s, seed ")
 
 
-class Shell:
-    """Runs the example as one does from a shell, in a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def run(self, *words: str, end: signal.Signals | None = None) -> tuple[int, str, str]:
-        """Run it to its end; or send it a signal once it has parsed a file. Gives status, output, errors."""
-        told: list[str] = []
-        with subprocess.Popen(
-            [sys.executable, ROOT / "examples" / "census.py", *words, "--plain", "--every", "0.05"],
-            cwd=self._folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as program:
-            assert program.stdout is not None
-            assert program.stderr is not None
-            for line in program.stderr:
-                told.append(line)
-                if end is not None and re.search(r"tally [1-9]\d* handled.* [1-9]\d*/s", line):
-                    program.send_signal(end)
-                    end = None
-            out = program.stdout.read()
-            return program.wait(SECONDS), out, "".join(told)
+def has_parsed(told: list[str]) -> bool:
+    return re.search(r"tally [1-9]\d* handled.* [1-9]\d*/s", told[-1]) is not None
 
 
 @pytest.mark.processes
 def test_figures_are_the_same_when_the_program_is_killed_and_paused_and_goes_on(tmp_path: Path) -> None:
     folder = ROOT / "supervisors"
-    shell = Shell(tmp_path)
+    shell = Shell(tmp_path, ["census.py", "--plain", "--every", "0.05"], has_parsed)
     command = (str(folder), "--store", "jobs", "--checkpoint-every", "0.1", "--workers", "1")
     assert shell.run(*command, end=signal.SIGKILL)[0] == -signal.SIGKILL
     status, _, errors = shell.run(*command, end=signal.SIGINT)

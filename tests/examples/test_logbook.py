@@ -6,8 +6,6 @@ import os
 import random
 import re
 import signal
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,11 +15,10 @@ import pytest
 from examples import logbook
 from routilux import Flow, Job, JobState
 from routilux.observe import observe
+from tests.examples.shell import Shell
 from tests.runtime.kept import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
-SECONDS = 60.0
-"""How long a program may take (arbitrary)."""
 
 
 class Figures(NamedTuple):
@@ -126,39 +123,14 @@ def test_figures_are_the_same_when_the_job_is_left_and_resumed_again_and_again(l
     assert figures(job.state, tmp_path) == plain_loop(logs)
 
 
-class Shell:
-    """Runs the example as one does from a shell, in a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def run(self, *words: str, end: signal.Signals | None = None) -> tuple[int, str, str]:
-        """Run it to its end; or send it a signal once it is under way. Gives status, output, errors."""
-        told: list[str] = []
-        with subprocess.Popen(
-            [sys.executable, ROOT / "examples" / "logbook.py", *words],
-            cwd=self._folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as program:
-            assert program.stdout is not None
-            assert program.stderr is not None
-            for line in program.stderr:
-                told.append(line)
-                if end is not None and re.match(r"logbook: [1-9]", line):
-                    program.send_signal(end)
-                    end = None
-            out = program.stdout.read()
-            return program.wait(SECONDS), out, "".join(told)
+def is_reading(told: list[str]) -> bool:
+    return re.match(r"logbook: [1-9]", told[-1]) is not None
 
 
 @pytest.mark.stress  # the census and the nightly job tell the same story in `make test`
 @pytest.mark.processes
 def test_a_program_that_is_paused_and_killed_in_a_shell_has_the_figures_of_a_plain_loop(tmp_path: Path) -> None:
-    shell = Shell(tmp_path)
+    shell = Shell(tmp_path, ["logbook.py"], is_reading)
     # Enough for each of the three to be in the middle of it when it has told of some lines.
     assert shell.run("make", "logs", "--files", "10", "--lines", "3000", "--seed", "5")[0] == 0
     read = ("read", "logs", "--workers", "2", "--every", "0.05")

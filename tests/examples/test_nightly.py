@@ -19,11 +19,10 @@ from routilux import Flow
 from routilux.keeping.finding import catalog
 from routilux.stores import open_store
 from tests.examples.killed_sinks import MESSAGES
+from tests.examples.shell import SECONDS, Shell
 from tests.runtime.kept import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
-SECONDS = 60.0
-"""How long a program may take (arbitrary)."""
 
 
 def plain_loop(folder: Path) -> list[tuple[str, float]]:
@@ -43,33 +42,8 @@ def rows_in(database: Path) -> list[tuple[str, float]]:
         return connection.execute("SELECT path, score FROM scores ORDER BY rowid").fetchall()
 
 
-class Shell:
-    """Runs the example as one does from a shell, in a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def run(self, *words: str, end: signal.Signals | None = None) -> tuple[int, str, str]:
-        """Run it to its end; or send it a signal once it is well under way. Gives status, output, errors."""
-        told: list[str] = []
-        with subprocess.Popen(
-            [sys.executable, ROOT / "examples" / "nightly.py", *words, "--workers", "2", "--every", "0.05"],
-            cwd=self._folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as program:
-            assert program.stdout is not None
-            assert program.stderr is not None
-            for line in program.stderr:
-                told.append(line)
-                if end is not None and len(told) >= 3 and re.match(r"nightly: [1-9]\d* of ", line):
-                    program.send_signal(end)
-                    end = None
-            out = program.stdout.read()
-            return program.wait(SECONDS), out, "".join(told)
+def is_scoring(told: list[str]) -> bool:
+    return len(told) >= 3 and re.match(r"nightly: [1-9]\d* of ", told[-1]) is not None
 
 
 @pytest.fixture
@@ -85,7 +59,7 @@ def folder(tmp_path: Path) -> Path:
 def test_a_job_that_is_paused_and_killed_from_the_shell_finds_what_a_plain_loop_finds(
     folder: Path, tmp_path: Path
 ) -> None:
-    shell = Shell(tmp_path)
+    shell = Shell(tmp_path, ["nightly.py", "--workers", "2", "--every", "0.05"], is_scoring)
     status, _, errors = shell.run("start", str(folder), end=signal.SIGINT)
     assert status == 130, errors
     assert errors.endswith("paused: go on with `python examples/nightly.py resume --store jobs`\n")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import signal
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from routilux.keeping.finding import latest
+from routilux.runtime.signals import ending_on_signals
 from routilux.stores import FileStore
 from tests.runtime.programs import start_program
 
@@ -95,6 +97,7 @@ def _await_checkpoint(folder: Path) -> None:
     ("way", "number", "code", "reason"),
     [
         ("execute", signal.SIGTERM, 143, "interrupted"),
+        pytest.param("execute", signal.SIGHUP, 129, "interrupted", marks=pytest.mark.stress),
         ("wait", signal.SIGINT, -signal.SIGINT, "the body of its `with` raised KeyboardInterrupt"),
         pytest.param("body", signal.SIGTERM, 143, "the body of its `with` raised SystemExit", marks=pytest.mark.stress),
         pytest.param("execute", signal.SIGINT, -signal.SIGINT, "interrupted", marks=pytest.mark.stress),
@@ -109,6 +112,33 @@ def test_a_signal_leaves_a_kept_job_paused_and_says_how_to_go_on(
     status, told, waiting = is_paused(tmp_path)
     assert (status, waiting) == ("paused", 1)
     assert told in {reason, "interrupted"}  # it may come in the last moment of a body
+
+
+def test_sigterm_ends_with_its_status_each_time_and_sighup_once() -> None:
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGHUP)
+    assert before == (signal.SIG_DFL, signal.SIG_DFL)
+    with ending_on_signals():
+        for _ in range(2):
+            with pytest.raises(SystemExit) as ended:
+                signal.raise_signal(signal.SIGTERM)
+            assert ended.value.code == 143
+        with pytest.raises(SystemExit) as ended:
+            signal.raise_signal(signal.SIGHUP)
+        assert ended.value.code == 129
+        signal.raise_signal(signal.SIGHUP)  # the shell's, after the kernel's
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGHUP)) == before
+
+
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, lambda _number, _frame: None], ids=["nohup", "own"])
+def test_what_the_program_has_said_of_a_signal_holds(handler: Any) -> None:
+    before = signal.signal(signal.SIGHUP, handler)
+    try:
+        with ending_on_signals():
+            assert signal.getsignal(signal.SIGHUP) is handler
+            assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+        assert signal.getsignal(signal.SIGHUP) is handler
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.processes

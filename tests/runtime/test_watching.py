@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import os
 import select
@@ -17,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from routilux import ErrorHandler, Flow, Job, JobStatus, routine
+from routilux import ErrorHandler, Flow, Job, JobStatus, Routine, routine
 from routilux.control import frames
 from routilux.control.client import Answers, ask, asking
 from routilux.control.errors import CommandRefusedError
@@ -380,6 +381,48 @@ def test_a_routine_at_rest_is_told_as_such() -> None:
     assert isinstance(told, frames.StacksTold)
     assert [(stack.routine, stack.text, stack.message_id) for stack in told.stacks] == [("it", "", "")]
     job.cancel_and_wait()
+
+
+@routine(events={"number": ["n"]})
+def count_all() -> Iterator[int]:
+    """Give numbers without end."""
+    yield from itertools.count()
+
+
+class Counter(Routine):
+    """Emits numbers without end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("trigger", handler=self.go)
+        self.define_event("number", ["n"])
+
+    def go(self) -> None:
+        for n in itertools.count():
+            self.emit("number", n=n)
+
+
+@pytest.mark.parametrize(("source", "where"), [(count_all, ""), (Counter(), 'self.emit("number", n=n)')])
+def test_a_source_that_has_no_room_below_it_is_told_to_be_held_back(source: Any, where: str) -> None:
+    flow = Flow("numbers")
+    flow.add_routine(source, "source", atomic=False)
+    flow.add_routine(wait, "slow", capacity=4)
+    flow.connect("source", "number", "slow", "input")
+    with flow.start("source", takes_commands=True) as job:
+        (found,) = find_running()
+        assert BEGUN.wait(10)
+        never = threading.Event()
+        told = None
+        while told is None or not told.held_by:  # it is pressed before it comes to the wait
+            assert not never.wait(0.005)
+            answer = ask(found.owner, frames.Stacks(job_id=job.id))
+            assert isinstance(answer, frames.StacksTold)
+            told, other = answer.stacks
+        assert (told.routine, told.held_by, other.held_by) == ("source", ("slow",), ())
+        assert where in told.text
+        assert len(told.message_id) == 32
+        job.cancel(shutdown=0.0)
+        GATE.set()
 
 
 @pytest.mark.processes

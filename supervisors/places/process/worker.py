@@ -26,6 +26,7 @@ from typing import Any, NoReturn
 
 from supervisors.cpus import settle
 from supervisors.errors import ValueDecodingError
+from supervisors.loading import loading
 from supervisors.places.base import Service
 from supervisors.places.copies import make_mark
 from supervisors.places.process.attached import Attached
@@ -97,13 +98,14 @@ def run(channel_fd: int, page_fd: int, incarnation: int, max_frame_bytes: int) -
         renewals.add(outbound.mute)
         sys.argv[:] = [boot.argv0.decode("utf-8", "surrogatepass")]
         _forward_logging(boot, outbound)
-        for module in boot.preload:
-            if sys.modules.get(module) is None:  # or else its zygote has done so
-                preload(module)
-        settle(boot.cpus, boot.niceness)
-        _limit_memory(boot.memory_limit)
-        service: Service = _make_again(boot.service)
-        service.boot(boot.number, boot.boot)
+        with loading.going_on():
+            for module in boot.preload:
+                if sys.modules.get(module) is None:  # or else its zygote has done so
+                    preload(module)
+            settle(boot.cpus, boot.niceness)
+            _limit_memory(boot.memory_limit)
+            service: Service = _make_again(boot.service)
+            service.boot(boot.number, boot.boot)
         inbound.expect(service.request_type, service.batch_type)
     except BaseException as error:  # noqa: BLE001  told to the parent, whatever it is
         _leave_unborn(outbound.send, error)

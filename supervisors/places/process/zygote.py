@@ -29,6 +29,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from supervisors.errors import PreloadError
+from supervisors.loading import loading
 from supervisors.places.process import worker
 from supervisors.places.process.holes import fill_holes
 from supervisors.places.process.packets import receive_packet, send_packet
@@ -127,7 +128,8 @@ class Server:
         for module in modules:
             self._send(Importing(module))
             try:
-                _import(module)
+                with loading.going_on():
+                    _import(module)
             except PreloadError as error:
                 self._send(NotWarm(record_error(error)))
                 os._exit(1)
