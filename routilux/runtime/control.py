@@ -14,13 +14,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import selectors
-import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from functools import partial
 from typing import Any, NamedTuple
 
-from routilux.accounts import Account
 from routilux.control import frames
 from routilux.control.door import Door
 from routilux.control.errors import ControlError, ProtocolError
@@ -32,19 +30,18 @@ from routilux.jobs.errors import NoStoreError
 from routilux.jobs.recorder import CheckpointInfo
 from routilux.jobs.tracks import track_cut
 from routilux.observe import Sampler
-from routilux.routing import Plan
 from routilux.runtime.commands import Cancel, GetStacks, Leave, PauseJob, ResumeJob
 from routilux.runtime.letters import find_account, find_accounts
 from routilux.runtime.passage import Passage
-from routilux.runtime.queries import answer_query
+from routilux.runtime.queries import answer_query, tell_cut
 from routilux.runtime.stacks import tell_threads, tell_workers
 from routilux.runtime.subject import Subject
+from routilux.runtime.visitor import Visitor
 from routilux.runtime.watchers import Lines, Looks, Passings, Source
 from supervisors.behavior import Behavior, Context, Ref
 from supervisors.errors import InternalError
 from supervisors.messages import Terminate
 from supervisors.parking import Poller
-from supervisors.places.base import WorkerAt
 from supervisors.places.process.reap import read_usage
 from supervisors.reasons import Normal, Reason
 from supervisors.report import reporter
@@ -75,7 +72,6 @@ ON_TIMEOUT = ("abort", "requeue")
 """What may follow when a job does not come to rest in time."""
 
 _NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-_READ_BYTES = 64 * 1024
 _log = reporter("routilux")
 
 
@@ -148,37 +144,6 @@ class _LookDue(NamedTuple):
     """It is time for one of them to look."""
 
     number: int
-
-
-class Visitor:
-    """A connection that brings one command.
-
-    Args:
-        number: which one.
-        connection: it.
-    """
-
-    def __init__(self, number: int, connection: socket.socket) -> None:
-        self.number = number
-        self.connection = connection
-        self.received = bytearray()
-        self.to_send = memoryview(b"")
-        self.sent_bytes = 0
-        self.is_timed = False
-        """Whether it is looked at whether it takes what it is sent."""
-        self.has_asked = False
-        self.is_asking = False
-        """Whether it has a place of those that ask."""
-        self.waits_for_end = False
-        self.wants_metrics = False
-        self.awaited: Future[Any] | None = None
-        """What it waits for."""
-        self.stacks: list[tuple[Account, Future[list[WorkerAt]]]] = []
-        """Who was asked where its workers are."""
-        self.source: Source | None = None
-        """What it is told of, one answer after the other."""
-        self.is_called = False
-        """Whether a look at that is due."""
 
 
 class Control(Behavior):
@@ -314,20 +279,18 @@ class Control(Behavior):
             self._answer(visitor, frames.Refused("InternalError", text))
 
     def _read(self, visitor: Visitor) -> None:
-        data = visitor.connection.recv(_READ_BYTES)
-        if not data or visitor.has_asked:
+        if not visitor.receive() or visitor.has_asked:
             self._close(visitor)  # it has gone, or says more than it may
             return
-        visitor.received += data
         try:
-            command = _take_command(visitor.received)
+            command = visitor.take_command()
         except ProtocolError as error:
             self._answer(visitor, frames.Refused("ProtocolError", frames.fit(str(error))))
             return
         if command is None:
             return
         visitor.has_asked = True
-        if _has_gone(visitor.connection):
+        if visitor.has_gone():
             self._close(visitor)  # and was told that there is no answer: it is not to happen behind its back
             return
         self._carry_out(visitor, command)
@@ -446,7 +409,7 @@ class Control(Behavior):
                 if answer is None:
                     break
                 visitor.to_send = memoryview(frames.to_frame(answer))
-                self._send_some(visitor)
+                visitor.send()
             else:
                 self._call(visitor)
             if source.is_over:
@@ -488,22 +451,15 @@ class Control(Behavior):
             return frames.Kept(result)
         if visitor.wants_metrics:
             return frames.Tracked(track_cut(result, plan, self._job_id, read_usage))
-        return _tell_cut(result, plan)
+        return tell_cut(result, plan)
 
     def _send(self, visitor: Visitor) -> None:
-        self._send_some(visitor)
+        visitor.send()
         if visitor.source is None:
             self._close(visitor)
             return
         self._poller.watch(visitor.connection.fileno(), selectors.EVENT_READ, partial(self._on_visitor, visitor))
         self._go_on(visitor, visitor.source)
-
-    def _send_some(self, visitor: Visitor) -> None:
-        """Send what is ready, or raise `BlockingIOError`."""
-        while visitor.to_send:
-            sent = visitor.connection.send(visitor.to_send)
-            visitor.sent_bytes += sent
-            visitor.to_send = visitor.to_send[sent:]
 
     def _time(self, visitor: Visitor) -> None:
         """Look later whether a visitor has taken any of what it is sent."""
@@ -550,26 +506,7 @@ class Control(Behavior):
         data += frames.to_frame(ended)
         visitor.to_send = memoryview(bytes(data))
         with contextlib.suppress(OSError):
-            self._send_some(visitor)
-
-
-def _take_command(received: bytearray) -> frames.Command | None:
-    """Give the command that has come; None while it is not whole. Raises `ProtocolError`."""
-    if len(received) < frames.HEADER_BYTES:
-        return None
-    length = frames.read_length(bytes(received[: frames.HEADER_BYTES]), frames.MAX_COMMAND_BYTES)
-    body = bytes(received[frames.HEADER_BYTES :])
-    if len(body) > length:
-        raise ProtocolError("more came than one command")
-    return frames.read_command(body) if len(body) == length else None
-
-
-def _has_gone(connection: socket.socket) -> bool:
-    """Tell whether there is nobody any more who waits for the answer."""
-    try:
-        return not connection.recv(1, socket.MSG_PEEK)
-    except BlockingIOError:
-        return False
+            visitor.send()
 
 
 def _check_possible(command: frames.Command, subject: Subject) -> None:
@@ -587,16 +524,3 @@ def _signal(own: Ref, message: object) -> None:
 
 def _refuse(error: BaseException) -> frames.Refused:
     return frames.Refused(type(error).__name__, frames.fit(str(error)))
-
-
-def _tell_cut(cut: JobCut, plan: Plan) -> frames.Now:
-    return frames.Now(
-        str(cut.status),
-        None if cut.error is None else frames.fit(cut.error),
-        cut.updated_at,
-        [
-            frames.RoutineNow(routine.id, now.status, now.error and frames.fit(now.error), now.figures)
-            for routine, now in zip(plan.routines, cut.routines, strict=True)
-        ],
-        cut.checkpoint,
-    )

@@ -1,4 +1,4 @@
-"""Commands to a job that are answered at once: what is asked of its ledger.
+"""Commands to a job that are answered at once: what is asked of its ledger, or told by its cut.
 
 Owns the answers. Waits for nothing but the job's lock, for as long as some counters and references are copied.
 """
@@ -12,7 +12,9 @@ from typing import TypeAlias, assert_never
 from routilux.control import frames
 from routilux.errors import JobEndedError
 from routilux.ids import to_id
+from routilux.jobs.actor import JobCut
 from routilux.ledger import Ledger
+from routilux.routing import Plan
 from routilux.runtime.letters import find_account, find_accounts, find_letters, list_letters
 from routilux.runtime.subject import Subject
 
@@ -76,3 +78,17 @@ def _tell_letters(ledger: Ledger, routine: str) -> frames.LettersTold:
         for letter in letters[-LETTERS_TOLD:]
     ]
     return frames.LettersTold(letters=told, count=count)
+
+
+def tell_cut(cut: JobCut, plan: Plan) -> frames.Now:
+    """Tell how the job is."""
+    return frames.Now(
+        str(cut.status),
+        None if cut.error is None else frames.fit(cut.error),
+        cut.updated_at,
+        [
+            frames.RoutineNow(routine.id, now.status, now.error and frames.fit(now.error), now.figures)
+            for routine, now in zip(plan.routines, cut.routines, strict=True)
+        ],
+        cut.checkpoint,
+    )
