@@ -58,34 +58,12 @@ def add_letters(commands: Commands) -> None:
 
 def retry(options: argparse.Namespace) -> int:
     """Put dead letters back into their mailboxes, to be tried as new ones. Without words that say which, list them."""
-    found = _find(options)
-    if not _says_which(options):
-        return _list_letters(found, options)
-    if found.owner is None:
-        count = _settle_kept(found, options, is_retry=True)
-    else:
-        count = _settle(found.owner, Redeliver(job_id=found.job_id, ids=options.words, routine=options.routine))
-    if not count:
-        return _tell_none(found, options)
-    print(printable(f"{_count(count)} of job {found.job_id} put back, to be tried again"), file=sys.stderr)
-    if found.owner is None:
-        print(printable(f"go on with it by: {how_to_resume(found.job_id, found.store_path)}"), file=sys.stderr)
-    return 0
+    return _settle_those(options, Redeliver, "put back, to be tried again")
 
 
 def skip(options: argparse.Namespace) -> int:
     """Let dead letters go for good; they count as skipped. Without words that say which, list them."""
-    found = _find(options)
-    if not _says_which(options):
-        return _list_letters(found, options)
-    if found.owner is None:
-        count = _settle_kept(found, options, is_retry=False)
-    else:
-        count = _settle(found.owner, Discard(job_id=found.job_id, ids=options.words, routine=options.routine))
-    if not count:
-        return _tell_none(found, options)
-    print(printable(f"{_count(count)} of job {found.job_id} let go"), file=sys.stderr)
-    return 0
+    return _settle_those(options, Discard, "let go")
 
 
 def read_letters(found: Found, options: argparse.Namespace) -> LettersTold:
@@ -146,6 +124,24 @@ def _tell_none(found: Found, options: argparse.Namespace) -> int:
             told = "the message by which it failed is none: it is kept first in line, and handled again by a resume"
             how = f"routilux show {found.job_id} --messages --store {shlex.quote(found.store_path)}"
             print(printable(f"{told} ({how})"), file=sys.stderr)
+    return 0
+
+
+def _settle_those(options: argparse.Namespace, command: type[Redeliver | Discard], done: str) -> int:
+    """Settle what the words say, where the job is, and tell how many that were; or list what there is."""
+    found = _find(options)
+    if not _says_which(options):
+        return _list_letters(found, options)
+    is_retry = command is Redeliver
+    if found.owner is None:
+        count = _settle_kept(found, options, is_retry=is_retry)
+    else:
+        count = _settle(found.owner, command(job_id=found.job_id, ids=options.words, routine=options.routine))
+    if not count:
+        return _tell_none(found, options)
+    print(printable(f"{_count(count)} of job {found.job_id} {done}"), file=sys.stderr)
+    if is_retry and found.owner is None:
+        print(printable(f"go on with it by: {how_to_resume(found.job_id, found.store_path)}"), file=sys.stderr)
     return 0
 
 
