@@ -1,17 +1,15 @@
 """One incarnation of a worker, seen from its parent: channel, output, page, death.
 
-Owns the descriptors of one child process and what has to happen before its end is told: what
+Owns the channel of one worker and what has to happen before its end is told: what
 had arrived is taken in, its process tree is ended, it is reaped, everything is closed. Lives on
 its actor's thread: all callbacks come from that thread's `Poller`. Never starts another child.
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import selectors
-import signal
 import sys
 from collections.abc import Callable, Sized
 from typing import Any, Protocol
@@ -19,6 +17,7 @@ from typing import Any, Protocol
 from supervisors.errors import FrameError, StartError
 from supervisors.parking import Poller
 from supervisors.places.base import CLOSED, BatchResults, Lost
+from supervisors.places.process.birth import Birth
 from supervisors.places.process.inbound import CHANNEL_BROKEN
 from supervisors.places.process.launch import BY_DEFAULT, Launch
 from supervisors.places.process.link import Link
@@ -26,9 +25,8 @@ from supervisors.places.process.logs import log_as_own, own_levels, root_level
 from supervisors.places.process.outgoing import Outgoing
 from supervisors.places.process.output import LineBuffer
 from supervisors.places.process.page import NOTHING, PageView
-from supervisors.places.process.reap import Ended, count_oom_kills, describe_death, end_session, end_tree
+from supervisors.places.process.reap import Ended
 from supervisors.places.process.segment_pool import Party
-from supervisors.places.process.spawn import Birth, spawner
 from supervisors.reasons import Killed, ProtocolError, Reason, StartFailed, record_error
 from supervisors.wire.frames import (
     Boot,
@@ -113,15 +111,11 @@ class Child:
         incarnation: from 1.
         poller: where its descriptors are watched.
         max_frame_bytes: the longest frame in either direction.
-        launch: how it is started.
+        birth: what it is started by, with the same incarnation and bound of frames.
         doubted: how many requests it gets one at a time at first.
-        inherited: descriptors that it is born with.
         result_type: what its results are read as.
         results_type: what those of a batch are read as; None: it is given none.
         party: what it has of its owner's shared memory; None where that shares none.
-
-    Raises:
-        OSError: no descriptors are left.
     """
 
     def __init__(  # noqa: PLR0913  what a process is born with, spelled out once
@@ -131,10 +125,9 @@ class Child:
         incarnation: int,
         poller: Poller,
         max_frame_bytes: int,
-        launch: Launch,
+        birth: Birth,
         *,
         doubted: int = 0,
-        inherited: tuple[int, ...] = (),
         result_type: Any = bytes,
         results_type: Any = None,
         party: Party | None = None,
@@ -153,7 +146,7 @@ class Child:
         """How its process ended, once it was reaped."""
         self._owner = owner
         self._poller = poller
-        self._birth = Birth(incarnation, max_frame_bytes, launch, inherited)
+        self._birth = birth
         self._reader = ParentReader(incarnation, max_frame_bytes, result_type, results_type)
         self._max_frame_bytes = max_frame_bytes
         self._label = ""
@@ -171,9 +164,7 @@ class Child:
         """The number of the last hold that it has told to be parked by."""
         self._streams: dict[int, tuple[str, LineBuffer]] = {}
         self._errors = LineBuffer()
-        self._outgoing = Outgoing(
-            self._birth.channel, incarnation, max_frame_bytes, self.link, party, self._watch_channel
-        )
+        self._outgoing = Outgoing(birth.channel, incarnation, max_frame_bytes, self.link, party, self._watch_channel)
         self.submit = self._outgoing.submit
         """Adds requests to those that `flush` sends. Raises `RequestTooLongError` if one is longer than a frame may be;
         those before it alone were added."""
@@ -183,7 +174,7 @@ class Child:
         """Makes it ready, to be sent by another thread than the actor's; see there."""
         self.write = self._outgoing.write
         """Writes what waits to be written."""
-        poller.watch(self._birth.channel.fileno(), selectors.EVENT_READ, self._on_channel)
+        poller.watch(birth.channel.fileno(), selectors.EVENT_READ, self._on_channel)
 
     @property
     def pid(self) -> int | None:
@@ -225,7 +216,7 @@ class Child:
             label: what it is called as a process in log records.
         """
         self._label, self._boot = label, boot
-        spawner.start(self._birth)
+        self._birth.begin()
 
     def submit_batch(self, first: int, batch: Sized) -> None:
         """Add a batch, whose requests are numbered from `first`, to what `flush` sends."""
@@ -263,7 +254,7 @@ class Child:
         if self._reason is None:
             self._reason = reason
         if self._is_spawned:
-            end_tree(self._birth.pid)
+            self._birth.end()
 
     def terminate(self, seq: int, reason: Reason, until: float) -> None:
         """Let it end by SIGTERM for what request `seq` does, unless that is over; kill it at clock reading `until`.
@@ -276,8 +267,7 @@ class Child:
         self._reason, self._culprit = reason, seq
         self.end_at, self.end_reason = until, reason
         self.stop(Killed(self.pid))
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._birth.pid, signal.SIGTERM)
+        self._birth.terminate()
 
     def kill_silent(self, reason: Reason) -> None:
         """End it as `kill` does, unless there is word from it that was not taken in so far."""
@@ -288,34 +278,23 @@ class Child:
 
     def ask_stack(self) -> None:
         """Ask for its Python stacks, which come some milliseconds later, if they do."""
-        if self._birth.stack is not None:
-            self._birth.stack.ask(self._birth.pid)
+        self._birth.ask_stack()
 
     def read_stack(self) -> str:
         """Give the stacks that it was asked for; empty if none have come."""
-        return "" if self._birth.stack is None else self._birth.stack.read()
+        return self._birth.read_stack()
 
     def page(self) -> PageView:
         """What it is on."""
-        page = self._birth.page
-        if not self._is_spawned or page is None:
-            return NOTHING
-        try:
-            return page.read()
-        except ValueError:  # given back by now: asked on another thread, as whoever lists workers may
-            return NOTHING
+        return self._birth.read_page() if self._is_spawned else NOTHING
+
+    def count_resident(self) -> int:
+        """The bytes that it and all it has started hold resident; 0 where that is not known."""
+        return self._birth.count_resident() if self._is_spawned else 0
 
     def abort(self) -> None:
         """End it and give everything back before returning, telling nobody; waits for its end."""
-        birth = self._birth
-        if not self._is_spawned and self._is_channel_open:
-            birth.channel.setblocking(True)
-            with contextlib.suppress(OSError):
-                birth.channel.recv(1)  # the spawner's word, or the end of the channel
-        if birth.pid:
-            end_tree(birth.pid)
-            spawner.unguard(birth.pid)
-            birth.wait_reaped()
+        self._birth.abort(is_begun=self._is_spawned or not self._is_channel_open)
         self._close()
 
     # -- Shared memory
@@ -523,7 +502,7 @@ class Child:
             self._poller.watch(fd, selectors.EVENT_READ, _reader_of(self, fd))
         self._poller.watch(birth.death_fd, selectors.EVENT_READ, self._on_death)
         if self._reason is not None:
-            end_tree(birth.pid)
+            birth.end()
             return
         # Not before: what a worker says must not come ahead of `Spawned`.
         boot, self._boot = self._boot, bytearray()
@@ -549,9 +528,8 @@ class Child:
         birth = self._birth
         # First those who could go on writing. What the channel holds is there all the same, and counts:
         # commits that were sent before the death are commits.
-        end_session(birth.pid)
+        birth.end_rest()
         self._read(_LAST_READS, is_last=True)
-        spawner.unguard(birth.pid)
         self.ended = ended = birth.reap()
         if ended is None:
             return  # not quite over; the descriptor stays ready
@@ -570,8 +548,7 @@ class Child:
         if ended.exit_code == CHANNEL_BROKEN:
             # It has said why on its last line.
             return ProtocolError(": ".join(["it has lost its channel", *self._errors.last[-1:]]), self._birth.pid)
-        oom_kills = count_oom_kills() - self._birth.oom_kills
-        return describe_death(ended, self._birth.pid, self._errors.last, oom_kills=oom_kills)
+        return self._birth.describe_death(ended, self._errors.last)
 
     def _lose(self, reason: Reason) -> Lost:
         if self._culprit is not None:

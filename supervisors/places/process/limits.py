@@ -12,7 +12,6 @@ from collections.abc import Callable
 from supervisors.places.process.child import Child
 from supervisors.places.process.overdue import TERMINATE_SECONDS, Overdue, Step
 from supervisors.places.process.page import PageView
-from supervisors.places.process.reap import TreeMemory
 from supervisors.places.process.sizing import resident_shared_bytes
 from supervisors.reasons import DeadlineExceeded, OutOfMemory
 
@@ -43,7 +42,6 @@ class Limits:
         self._overdue = None if timeout is None else Overdue(timeout)
         self._memory_limit = memory_limit
         self._memory_at = 0.0
-        self._memory: TreeMemory | None = None
 
     def next_look(self, now: float) -> float:
         """Clock reading at which `look` is to be called at the latest; infinite if there is nothing to look for."""
@@ -94,9 +92,7 @@ class Limits:
         child = self._child
         if child.pid is None:
             return
-        if self._memory is None:
-            self._memory = TreeMemory(child.pid)
-        held = self._memory.read()
+        held = child.count_resident()
         if held > limit and child.party is not None:
             # What it looks at of its owner's memory is not its own; what it shares with others itself is.
             held -= min(resident_shared_bytes(child.pid), child.party.count_known_bytes())

@@ -16,11 +16,12 @@ from typing import Any
 from supervisors.errors import FrameError, InternalError, StartError
 from supervisors.parking import Poller
 from supervisors.places.base import CLOSED, Listener, Lost, Worker, WorkerAt
+from supervisors.places.process.birth import Starter
 from supervisors.places.process.child import GOODBYE_SECONDS, Child, make_boot
 from supervisors.places.process.exchange import LOOK_SECONDS, Exchange
 from supervisors.places.process.launch import BY_DEFAULT, Launch
 from supervisors.places.process.limits import Limits
-from supervisors.places.process.spawn import spawner
+from supervisors.places.process.spawn import ProcessStarter
 from supervisors.reasons import ProtocolError, Reason, Shutdown, StartFailed, record_error
 from supervisors.wire.frames import MAX_FRAME_BYTES, Log, encode_frame
 
@@ -50,6 +51,7 @@ class ProcessPlace:
         result_type: what results are read as: bytes, or the type that a `result_type` of the service stands for.
         results_type: what those of batches are read as, a type of `BatchResults`; None: none are submitted.
         launch: how workers are started, and what of the machine they get.
+        starter: starts them where `launch` and `inherited` do not say all; None: processes of this machine.
         exchange: gives the workers a part in their owner's shared memory; None for none.
         note_log: called with (worker, record) for each record that a worker has logged, once it is logged here.
         note_ended: called with (worker, processor seconds, peak memory in bytes or None) when a process has ended.
@@ -74,6 +76,7 @@ class ProcessPlace:
         result_type: Any = bytes,
         results_type: Any = None,
         launch: Launch = BY_DEFAULT,
+        starter: Starter | None = None,
         exchange: Exchange | None = None,
         note_log: Callable[[int, Log], None] = lambda _number, _record: None,
         note_ended: Callable[[int, float, int | None], None] = lambda _number, _cpu_seconds, _peak_bytes: None,
@@ -89,10 +92,10 @@ class ProcessPlace:
         self._memory_limit = memory_limit
         self._max_frame_bytes = max_frame_bytes
         self._start_timeout = start_timeout
-        self._inherited = inherited
         self._result_type = result_type
         self._results_type = results_type
         self._launch = launch
+        self._starter = ProcessStarter(launch, inherited) if starter is None else starter
         self._exchange = exchange
         if exchange is not None:
             exchange.begin(poller.unpark)
@@ -128,16 +131,15 @@ class ProcessPlace:
         try:
             frame = make_boot(number, self._name, self._service, boot, self._memory_limit, self._launch)
             data = encode_frame(frame, incarnation, self._max_frame_bytes)
-            spawner.begin()
+            self._starter.begin()
             child = Child(
                 self,
                 number,
                 incarnation,
                 self._poller,
                 self._max_frame_bytes,
-                self._launch,
+                self._starter.make_birth(number, incarnation, self._max_frame_bytes),
                 doubted=self._doubted[number],
-                inherited=self._inherited,
                 result_type=self._result_type,
                 results_type=self._results_type,
                 party=None if self._exchange is None else self._exchange.enter(number),

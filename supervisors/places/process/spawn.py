@@ -15,7 +15,7 @@ is no `fork` here: the program has threads, and locks that they hold.
 
 How it went comes on the channel itself, where the actor looks anyway: a `Spawned` frame, written
 into the worker's side before the worker is told anything; or the end of the channel, and then
-`Birth.failure` says why.
+`ProcessBirth.failure` says why.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import atexit
 import contextlib
 import os
 import queue
+import signal
 import socket
 import subprocess
 import threading
@@ -34,12 +35,22 @@ from supervisors.errors import StartError
 from supervisors.places.process.guardian import Guardian
 from supervisors.places.process.interpreter import command_of, told_search_path
 from supervisors.places.process.launch import Launch
-from supervisors.places.process.page import Page, create_page_file
-from supervisors.places.process.reap import Ended, count_oom_kills, end_tree, own_peak_bytes, reap, watch_death
+from supervisors.places.process.page import NOTHING, Page, PageView, create_page_file
+from supervisors.places.process.reap import (
+    Ended,
+    TreeMemory,
+    count_oom_kills,
+    describe_death,
+    end_session,
+    end_tree,
+    own_peak_bytes,
+    reap,
+    watch_death,
+)
 from supervisors.places.process.stack import StackReader
 from supervisors.places.process.surroundings import open_folder, read_surroundings
 from supervisors.places.process.zygotes import Kind, RefusedError, Zygote, Zygotes, read_kind
-from supervisors.reasons import ErrorRecord, record_error
+from supervisors.reasons import ErrorRecord, Reason, record_error
 from supervisors.renewals import renewals
 from supervisors.wire.forking import Fork
 from supervisors.wire.frames import Spawned, encode_frame
@@ -67,8 +78,8 @@ class Moment:
         return count_oom_kills()
 
 
-class Birth:
-    """A worker process being started, and what the parent then holds of it.
+class ProcessBirth:
+    """A worker process being started, and what the parent then holds of it (`Birth`).
 
     The spawner fills it in; the maker may read `pid` and what follows it once the channel has said
     `Spawned`, and `failure` once the channel has ended without it. `close` gives everything back.
@@ -92,15 +103,21 @@ class Birth:
         self.death_fd = -1
         self.stdout_fd = -1
         self.stderr_fd = -1
-        self.page: Page | None = None
-        self.stack: StackReader | None = None
-        self.oom_kills = 0
         self.failure: ErrorRecord | None = None
+        self._page: Page | None = None
+        self._stack: StackReader | None = None
+        self._memory: TreeMemory | None = None
+        self._oom_kills = 0
+        """How many processes the system had ended before as memory ran out."""
         self._own_peak_bytes = 0
         self._zygote: Zygote | None = None
         """Its parent; None: this program."""
         self.channel, self._far_end = socket.socketpair()
         self.channel.setblocking(False)
+
+    def begin(self) -> None:
+        """Have the spawner start it."""
+        spawner.start(self)
 
     def perform(self, zygotes: Zygotes, guardian: Guardian, moment: Moment) -> None:
         """Start the process and report on the channel; the spawner's call. Never raises."""
@@ -116,19 +133,65 @@ class Birth:
         finally:
             self._far_end.close()
 
+    def read_page(self) -> PageView:
+        """Give what its page says."""
+        page = self._page
+        if page is None:
+            return NOTHING
+        try:
+            return page.read()
+        except ValueError:  # given back by now: asked on another thread, as whoever lists workers may
+            return NOTHING
+
+    def ask_stack(self) -> None:
+        """Ask for its Python stacks by a signal."""
+        if self._stack is not None:
+            self._stack.ask(self.pid)
+
+    def read_stack(self) -> str:
+        """Give the stacks that it has told."""
+        return "" if self._stack is None else self._stack.read()
+
+    def count_resident(self) -> int:
+        """Give the bytes that it and all it has started hold resident."""
+        if self._memory is None:
+            self._memory = TreeMemory(self.pid)
+        return self._memory.read()
+
+    def terminate(self) -> None:
+        """Send SIGTERM to the process alone."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGTERM)
+
+    def end(self) -> None:
+        """Kill the process tree."""
+        end_tree(self.pid)
+
+    def end_rest(self) -> None:
+        """Kill what is left in its session."""
+        end_session(self.pid)
+
     def reap(self) -> Ended | None:
         """Take the status of the process, which frees its number; None while it still runs."""
+        spawner.unguard(self.pid)
         if self._zygote is not None:
             return self._zygote.reap(self.pid)
         return reap(self.pid, self._own_peak_bytes)
 
-    def wait_reaped(self) -> None:
-        """Wait for the end of the process, which was killed, and reap it."""
-        if self._zygote is not None:
-            self._zygote.discard(self.pid)
-            return
-        with contextlib.suppress(ChildProcessError):  # somebody else reaped it
-            os.waitpid(self.pid, 0)
+    def describe_death(self, ended: Ended, last_output: tuple[str, ...]) -> Reason:
+        """Tell how the process ended as a reason."""
+        return describe_death(ended, self.pid, last_output, oom_kills=count_oom_kills() - self._oom_kills)
+
+    def abort(self, *, is_begun: bool) -> None:
+        """Kill the process tree, and reap the process."""
+        if not is_begun:
+            self.channel.setblocking(True)
+            with contextlib.suppress(OSError):
+                self.channel.recv(1)  # the spawner's word, or the end of the channel
+        if self.pid:
+            end_tree(self.pid)
+            spawner.unguard(self.pid)
+            self._wait_reaped()
 
     def close(self) -> None:
         """Close every descriptor the parent holds. The process must have been reaped."""
@@ -137,20 +200,20 @@ class Birth:
             if fd != -1:
                 os.close(fd)
         self.death_fd = self.stdout_fd = self.stderr_fd = -1
-        if self.page is not None:
-            self.page.close()
-        if self.stack is not None:
-            self.stack.close()
-            self.stack = None
+        if self._page is not None:
+            self._page.close()
+        if self._stack is not None:
+            self._stack.close()
+            self._stack = None
 
     def _start(self, zygotes: Zygotes, moment: Moment) -> None:
         is_forked = self._launch.is_forked
-        self.oom_kills = moment.oom_kills
+        self._oom_kills = moment.oom_kills
         with contextlib.ExitStack() as stack:
             page_fd = create_page_file(moment.surroundings if is_forked else told_search_path())
-            self.stack = StackReader(page_fd)
-            self.page = Page(page_fd)
-            self.page.clear()
+            self._stack = StackReader(page_fd)
+            self._page = Page(page_fd)
+            self._page.clear()
             self.stdout_fd, stdout = os.pipe()
             stack.callback(os.close, stdout)
             self.stderr_fd, stderr = os.pipe()
@@ -192,8 +255,37 @@ class Birth:
     def _undo_start(self) -> None:
         if self.pid:
             end_tree(self.pid)
-            self.wait_reaped()
+            self._wait_reaped()
             self.pid = 0
+
+    def _wait_reaped(self) -> None:
+        """Wait for the end of the process, which was killed, and reap it."""
+        if self._zygote is not None:
+            self._zygote.discard(self.pid)
+            return
+        with contextlib.suppress(ChildProcessError):  # somebody else reaped it
+            os.waitpid(self.pid, 0)
+
+
+class ProcessStarter:
+    """Starts processes of this machine (`Starter`).
+
+    Args:
+        launch: how.
+        inherited: descriptors that each keeps open; they stay the caller's.
+    """
+
+    def __init__(self, launch: Launch, inherited: tuple[int, ...] = ()) -> None:
+        self._launch = launch
+        self._inherited = inherited
+
+    def begin(self) -> None:
+        """Have the spawner there."""
+        spawner.begin()
+
+    def make_birth(self, number: int, incarnation: int, max_frame_bytes: int) -> ProcessBirth:
+        """Give what the spawner starts a worker by."""
+        return ProcessBirth(incarnation, max_frame_bytes, self._launch, self._inherited)
 
 
 class HeadStart:
@@ -218,7 +310,7 @@ class Spawner:
     def __init__(self) -> None:
         # Guards all below.
         self._lock = threading.Lock()
-        self._births: queue.SimpleQueue[Birth | HeadStart | None] | None = None
+        self._births: queue.SimpleQueue[ProcessBirth | HeadStart | None] | None = None
         self._thread: threading.Thread | None = None
         self._guardian: Guardian | None = None
         self._zygotes = Zygotes()
@@ -233,7 +325,7 @@ class Spawner:
         with self._lock:
             if self._thread is not None:
                 return
-            births: queue.SimpleQueue[Birth | HeadStart | None] = queue.SimpleQueue()
+            births: queue.SimpleQueue[ProcessBirth | HeadStart | None] = queue.SimpleQueue()
             guardian = Guardian()
             thread = threading.Thread(
                 target=_serve, args=(births, self._zygotes, guardian), name="supervisors-spawner", daemon=True
@@ -253,7 +345,7 @@ class Spawner:
         self.begin()
         self._put(HeadStart(modules))
 
-    def start(self, birth: Birth) -> None:
+    def start(self, birth: ProcessBirth) -> None:
         """Start a worker soon; `begin` was called before."""
         self._put(birth)
 
@@ -275,7 +367,7 @@ class Spawner:
         thread.join(_CLOSE_SECONDS)
         guardian.close()
 
-    def _put(self, work: Birth | HeadStart) -> None:
+    def _put(self, work: ProcessBirth | HeadStart) -> None:
         with self._lock:
             if self._births is None:
                 raise RuntimeError("the spawner was not begun")
@@ -289,7 +381,7 @@ class Spawner:
         self.__init__()  # type: ignore[misc]  # the lock too: it may have been held
 
 
-def _serve(births: queue.SimpleQueue[Birth | HeadStart | None], zygotes: Zygotes, guardian: Guardian) -> None:
+def _serve(births: queue.SimpleQueue[ProcessBirth | HeadStart | None], zygotes: Zygotes, guardian: Guardian) -> None:
     moment, waiting = Moment(), 0
     while (birth := births.get()) is not None:
         if waiting == 0:

@@ -16,7 +16,7 @@ import pytest
 
 from supervisors.places.process.guardian import Guardian
 from supervisors.places.process.launch import Launch
-from supervisors.places.process.spawn import Birth, HeadStart, Moment, Spawner, _serve, spawner
+from supervisors.places.process.spawn import HeadStart, Moment, ProcessBirth, Spawner, _serve, spawner
 from supervisors.places.process.zygotes import Zygotes
 from supervisors.reasons import StartFailed
 from tests.supervisors.places.bench import LAUNCHES, Driver, driven, gone
@@ -41,7 +41,7 @@ def test_one_thread_serves_until_it_is_closed_and_another_after_that() -> None:
 
 
 def test_nothing_is_started_by_one_that_was_not_begun() -> None:
-    birth = Birth(1, 1_000, Launch())
+    birth = ProcessBirth(1, 1_000, Launch())
     with pytest.raises(RuntimeError, match="not begun"):
         Spawner().start(birth)
     birth.close()
@@ -70,7 +70,7 @@ def test_a_head_start_has_a_zygote_import_before_a_worker_is_asked_for_and_only_
 def test_a_head_start_that_fails_is_told_where_a_worker_is_started() -> None:
     own = Spawner()
     own.give_head_start(("no_such_module",))
-    birth = Birth(1, 1_000, Launch(preload=("no_such_module",)))
+    birth = ProcessBirth(1, 1_000, Launch(preload=("no_such_module",)))
     own.start(birth)
     zygotes_of(own)
     own.close()
@@ -78,11 +78,11 @@ def test_a_head_start_that_fails_is_told_where_a_worker_is_started() -> None:
     birth.close()
 
 
-class Recorded(Birth):
+class Recorded(ProcessBirth):
     """Starts nothing, and keeps what it would have had of the program."""
 
     def __init__(
-        self, births: queue.SimpleQueue[Birth | HeadStart | None], then: tuple[Birth | None, ...] = ()
+        self, births: queue.SimpleQueue[ProcessBirth | HeadStart | None], then: tuple[ProcessBirth | None, ...] = ()
     ) -> None:
         self.births = births
         self.then = then
@@ -95,7 +95,7 @@ class Recorded(Birth):
 
 
 def test_what_the_program_has_is_read_once_for_those_that_wait_and_anew_for_those_that_come_later() -> None:
-    births: queue.SimpleQueue[Birth | HeadStart | None] = queue.SimpleQueue()
+    births: queue.SimpleQueue[ProcessBirth | HeadStart | None] = queue.SimpleQueue()
     later = [Recorded(births), Recorded(births)]
     waiting = [Recorded(births), Recorded(births, (*later, None)), Recorded(births)]
     for birth in waiting:
