@@ -111,6 +111,7 @@ class Crashed(msgspec.Struct, frozen=True, tag=True):
         peak_bytes: largest resident memory seen, in bytes; None where unknown.
         last_output: last lines it wrote to stderr, newest last, as it wrote them: escape them by
             `supervisors.text.printable_output` before a terminal gets them.
+        detail: what is said of it by whoever had it on another machine; empty where it was on this one.
     """
 
     signal: int | None = None
@@ -118,11 +119,14 @@ class Crashed(msgspec.Struct, frozen=True, tag=True):
     pid: int | None = None
     peak_bytes: int | None = None
     last_output: tuple[str, ...] = ()
+    detail: str = ""
 
     def __str__(self) -> str:
         where = f"process {self.pid} " if self.pid is not None else "process "
         if self.signal is not None:
             return f"{where}was ended by {signal_name(self.signal)}"
+        if self.exit_code is None and self.detail:
+            return f"{where}was lost: {printable(self.detail)}"
         if self.exit_code is None:
             return f"{where}ended, and nobody is left to tell how"
         return f"{where}exited with code {self.exit_code} without finishing its work"

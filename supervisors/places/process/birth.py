@@ -37,6 +37,9 @@ class Birth(Protocol):
     def read_page(self) -> PageView:
         """Give what it is on; any thread may ask, also after `close`."""
 
+    def read_last_page(self) -> PageView | None:
+        """Give what it was on as it ended; None where nobody knows."""
+
     def ask_stack(self) -> None:
         """Ask for its Python stacks, which come some milliseconds later, if they do."""
 
@@ -98,3 +101,6 @@ class Starter(Protocol):
         Raises:
             OSError: no descriptors are left.
         """
+
+    def close(self) -> None:
+        """Start no more: all that were have ended, or were aborted. Nothing the second time."""

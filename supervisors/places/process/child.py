@@ -553,9 +553,12 @@ class Child:
     def _lose(self, reason: Reason) -> Lost:
         if self._culprit is not None:
             return self.link.lose_for(self._culprit)
+        page = self._birth.read_last_page()
+        if page is None:
+            return self.link.lose_unseen()
         if isinstance(reason, ProtocolError):
-            return self.link.lose_for_breach(self.page())
-        return self.link.lose(self.page())
+            return self.link.lose_for_breach(page)
+        return self.link.lose(page)
 
     def _close(self) -> None:
         birth = self._birth

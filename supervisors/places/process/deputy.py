@@ -12,7 +12,6 @@ to work wakes it only then. By the page the deputy knows, as the parent does, si
 from __future__ import annotations
 
 import _thread
-import time
 
 from supervisors.parking import LockParker
 from supervisors.places.process.inbound import Inbound, leave_unheard
@@ -109,4 +108,4 @@ class Deputy:
     def _is_needed(self) -> bool:
         """Whether the main thread has been busy with one thing for long."""
         page = self._page.read()
-        return self._is_away or (page.seq is not None and time.monotonic() - page.since >= LINGER_SECONDS)
+        return self._is_away or (page.seq is not None and self._page.clock() - page.since >= LINGER_SECONDS)

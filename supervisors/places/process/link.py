@@ -194,6 +194,18 @@ class Link:
         self.doubted = max(self.doubted, len(ran))
         return Lost(None, ran, rest)
 
+    def lose_unseen(self) -> Lost:
+        """Say what the end means of a worker of which nobody knows what it was on; as `lose`.
+
+        A lone one in its hands is the suspect. Of several none is, any of them may have been begun, and as many are
+        `doubted`.
+        """
+        held = self._outstanding.take_all()
+        if len(held) == 1:
+            return Lost(held[0], (), ())
+        self.doubted = max(self.doubted, len(held))
+        return Lost(None, held, ())
+
     def _split(self, page: PageView) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Give what had run and was not reported, and the rest."""
         held = self._outstanding.take_all()

@@ -17,10 +17,9 @@ single requests, those of the batch that runs.
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections import deque
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -46,16 +45,26 @@ _RESULTS_BYTES = 256 * 1024
 _ITEM_BYTES = 32  # an item's numbers and lengths, rounded up
 
 
+class Outlet(Protocol):
+    """Where the bytes of frames go: a blocking stream socket, or what does for one."""
+
+    def sendall(self, data: bytearray, /) -> None:
+        """Send all of `data`, which is the receiver's from then on. Raises `OSError` if nobody takes it."""
+
+    def close(self) -> None:
+        """Send nothing more."""
+
+
 class Outbound:
     """The sending side of a worker's channel.
 
     Args:
-        channel: a blocking stream socket; kept, not closed.
+        channel: where frames go; kept, not closed.
         incarnation: carried by every frame.
         max_bytes: the longest frame the parent takes.
     """
 
-    def __init__(self, channel: socket.socket, incarnation: int, max_bytes: int = MAX_FRAME_BYTES) -> None:
+    def __init__(self, channel: Outlet, incarnation: int, max_bytes: int = MAX_FRAME_BYTES) -> None:
         self._channel = channel
         self._incarnation = incarnation
         self._max_bytes = max_bytes

@@ -24,6 +24,7 @@ import os
 import struct
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -63,9 +64,11 @@ class Page:
 
     Args:
         fd: the descriptor of the page's file; it stays the caller's and may be closed.
+        clock: gives the readings that it has; the parent's.
     """
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
         self._memory = mmap.mmap(fd, PAGE_BYTES)
         self.begin: Callable[[int, float, int], None] = partial(_ALL.pack_into, self._memory, 0)
         """Say: so many requests have run, and since then the worker is on this one. The worker's call for each

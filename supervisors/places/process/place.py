@@ -278,6 +278,7 @@ class ProcessPlace:
             if child is not None:
                 child.abort()
                 self._children[number] = None
+        self._starter.close()
 
     def next_deadline(self) -> float | None:
         """Clock reading at which a worker may have run out of time."""
@@ -438,6 +439,7 @@ class ProcessPlace:
         if self._is_closed or any(child is not None for child in self._children):
             return False
         self._is_closed = True
+        self._starter.close()
         self._listener.on_closed()
         return True
 

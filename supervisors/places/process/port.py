@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import time
 from collections.abc import Iterator
 
 from supervisors.places.base import PART_BOUND, BatchExecution, RequestAbandoned
@@ -138,7 +137,7 @@ class RequestPort:
         with self._waiting():
             may_go_on = self._inbound.wait(bound, self._tell_parked)
         if self._parked_at is not None:
-            self.parked += time.monotonic() - self._parked_at
+            self.parked += self._page.clock() - self._parked_at
             self._parked_at = None
         return may_go_on
 
@@ -149,14 +148,14 @@ class RequestPort:
         self.was_used = True
         self._page.shift(math.inf)
         self._deputy.rest()
-        waited_from = time.monotonic()
+        waited_from = self._page.clock()
         yield
         self._deputy.begin()
-        self.started += time.monotonic() - waited_from
+        self.started += self._page.clock() - waited_from
         self._page.shift(self.started)
 
     def _tell_parked(self, hold: int) -> None:
         if self._parked_at is None:
-            self._parked_at = time.monotonic()
+            self._parked_at = self._page.clock()
         self._outbound.send(Parked(hold, self.seq))
         self._inbound.drop_all()

@@ -11,7 +11,6 @@ do: whoever looks there sees which one runs, and since when. Of both kinds those
 from __future__ import annotations
 
 import math
-import time
 from typing import Any, cast
 
 from supervisors.places.base import BatchExecution, BatchService, Ran, Service, Watch, tell_failure
@@ -62,6 +61,7 @@ class Loop:
         self._inbound = inbound
         self._outbound = outbound
         self._page = page
+        self._clock = page.clock
         self._deputy = deputy
         self._mark = mark
         self._port = port
@@ -91,7 +91,7 @@ class Loop:
     ) -> None:
         """Run requests that have come together, but none behind one that fails, nor once the worker is called."""
         # The clock is read once a request, whose end is the beginning of the next.
-        inbound, outbound, port, mark, now = self._inbound, self._outbound, self._port, self._mark, time.monotonic
+        inbound, outbound, port, mark, now = self._inbound, self._outbound, self._port, self._mark, self._clock
         begin, note, small, ran = self._service.begin, self._page.begin, self._small, port.ran
         add_seq, add_body, add_seconds = outbound.seqs.append, outbound.bodies.append, outbound.seconds.append
         used = self._attached.used
@@ -149,7 +149,7 @@ class Loop:
     def _run_batch(self, delivered: DeliverBatch[Any]) -> None:
         """Run the requests of a batch, as `_run_each` does."""
         rest: tuple[int, Any] | None = delivered.first, delivered.batch
-        self._send_by = time.monotonic() + LINGER_SECONDS
+        self._send_by = self._clock() + LINGER_SECONDS
         while rest is not None:
             if self._inbound.calls:
                 self._heed_call()
@@ -168,10 +168,10 @@ class Loop:
             What is still to be run, with the number of its first; None where that is nothing, or was given back.
         """
         service, outbound, port = cast("BatchService", self._service), self._outbound, self._port
-        started = time.monotonic()
+        started = self._clock()
         port.seq, port.started = first, started
         self._page.begin(port.ran, started, first)
-        watch = Watch(time.monotonic, self._mark, self._page.begin, port.ran, first)
+        watch = Watch(self._clock, self._mark, self._page.begin, port.ran, first)
         execution: BatchExecution | None = None
         body: Any = None
         try:
@@ -197,7 +197,7 @@ class Loop:
             port.find()
             port.ran = watch.ran + port.seq - first
             outbound.end_batch()
-            self._report_failure(port.seq, error, time.monotonic() - port.started - port.parked)
+            self._report_failure(port.seq, error, self._clock() - port.started - port.parked)
             return None
         finally:
             port.batch = None
@@ -243,7 +243,7 @@ class Loop:
     def _report_apart(self, delivered: DeliverBatch[Any], body: Any) -> bool:
         """Report the one of a batch that was not plain; False where what is behind it was given back meanwhile."""
         inbound, outbound, port = self._inbound, self._outbound, self._port
-        ended = time.monotonic()
+        ended = self._clock()
         seconds = ended - port.started - port.parked
         if self._attached.used:
             self._attached.tell_kept()
@@ -267,7 +267,7 @@ class Loop:
         self._page.rest(ran)
         self._outbound.flush()
         inbound.look()
-        now = time.monotonic()
+        now = self._clock()
         if inbound.is_listened_to and now < self._send_by:
             # What took long is over. The processor was taken from this thread, or from one request in many; if each
             # result of those behind it went out by itself until something comes, they would cost ten times as much.

@@ -143,6 +143,10 @@ class ProcessBirth:
         except ValueError:  # given back by now: asked on another thread, as whoever lists workers may
             return NOTHING
 
+    def read_last_page(self) -> PageView:
+        """Give what its page says, which outlives it."""
+        return self.read_page()
+
     def ask_stack(self) -> None:
         """Ask for its Python stacks by a signal."""
         if self._stack is not None:
@@ -286,6 +290,9 @@ class ProcessStarter:
     def make_birth(self, number: int, incarnation: int, max_frame_bytes: int) -> ProcessBirth:
         """Give what the spawner starts a worker by."""
         return ProcessBirth(incarnation, max_frame_bytes, self._launch, self._inherited)
+
+    def close(self) -> None:
+        """Do nothing: the spawner is everybody's."""
 
 
 class HeadStart:

@@ -20,6 +20,7 @@ import resource
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -34,9 +35,7 @@ from supervisors.places.process.deputy import Deputy
 from supervisors.places.process.heap import Heap
 from supervisors.places.process.inbound import Inbound, end_now
 from supervisors.places.process.leaving import leave
-from supervisors.places.process.outbound import (
-    Outbound,
-)
+from supervisors.places.process.outbound import Outbound, Outlet
 from supervisors.places.process.page import Page
 from supervisors.places.process.port import RequestPort
 from supervisors.places.process.preloading import preload
@@ -83,17 +82,46 @@ def run(channel_fd: int, page_fd: int, incarnation: int, max_frame_bytes: int) -
     What it starts has none of its descriptors but the standard ones.
     """
     channel = socket.socket(fileno=channel_fd)
+    here.space = _attached
+    if not live(channel, channel, page_fd, incarnation, max_frame_bytes):
+        sys.stderr.flush()
+        os._exit(1)
+    leave()
+
+
+def live(
+    channel: socket.socket,
+    outlet: Outlet,
+    page_fd: int,
+    incarnation: int,
+    max_frame_bytes: int,
+    clock: Callable[[], float] = time.monotonic,
+) -> bool:
+    """Become a worker, and be one until told to stop; on a thread that is its main thread from then on.
+
+    Args:
+        channel: where it is told what to do.
+        outlet: where it says what it has done.
+        page_fd: the file of its page.
+        incarnation: its own.
+        max_frame_bytes: the longest frame in either direction.
+        clock: the parent's.
+
+    Returns:
+        Whether it was one; False where it could not become one, which was told.
+    """
     try:
-        page = Page(page_fd)
+        page = Page(page_fd, clock)
         inbound = Inbound(channel, WorkerReader(incarnation, max_frame_bytes))
         boot = inbound.receive_boot()
-        outbound = Outbound(channel, incarnation, max_frame_bytes)
-        here.space = inbound.attached = attached = _attached
+        outbound = Outbound(outlet, incarnation, max_frame_bytes)
+        inbound.attached = attached = _attached
         attached.send, attached.heap = outbound.send, Heap(may_keep=boot.memory_limit is None)
         deputy = Deputy(inbound, outbound, page)
         deputy.start()
     except BaseException as error:  # noqa: BLE001  no thread was to be had, or no memory
-        _leave_unborn(lambda frame: channel.sendall(encode_frame(frame, incarnation)), error)
+        _tell_unborn(lambda frame: outlet.sendall(encode_frame(frame, incarnation)), error)
+        return False
     try:
         renewals.add(outbound.mute)
         sys.argv[:] = [boot.argv0.decode("utf-8", "surrogatepass")]
@@ -108,7 +136,8 @@ def run(channel_fd: int, page_fd: int, incarnation: int, max_frame_bytes: int) -
             service.boot(boot.number, boot.boot)
         inbound.expect(service.request_type, service.batch_type)
     except BaseException as error:  # noqa: BLE001  told to the parent, whatever it is
-        _leave_unborn(outbound.send, error)
+        _tell_unborn(outbound.send, error)
+        return False
     deputy.step_back()
     outbound.send(Ready(os.getpid()))
     mark = make_mark()
@@ -120,8 +149,7 @@ def run(channel_fd: int, page_fd: int, incarnation: int, max_frame_bytes: int) -
     service.close(inbound.reason)
     attached.close()
     outbound.send(Bye())
-    del service
-    leave()
+    return True
 
 
 def set_up() -> None:
@@ -202,12 +230,10 @@ def _encodable(text: object) -> str:
     return str(text).encode("utf-8", "backslashreplace").decode()
 
 
-def _leave_unborn(send: Callable[[BootFailed], None], error: BaseException) -> NoReturn:
-    """Tell the parent, if it is there, why there is no worker, and end."""
+def _tell_unborn(send: Callable[[BootFailed], None], error: BaseException) -> None:
+    """Tell the parent, if it is there, why there is no worker."""
     with contextlib.suppress(OSError):
         send(BootFailed(record_error(error)))
-    sys.stderr.flush()
-    os._exit(1)
 
 
 def _limit_memory(limit: int | None) -> None:

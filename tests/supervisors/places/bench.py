@@ -111,6 +111,12 @@ class Bench:
     def give(self, _port: Port, value: Any) -> Any:
         return Bare(value)
 
+    def hoard(self, _port: Port, size: int) -> Any:
+        """Hold so much memory for a while."""
+        held = bytearray(size)
+        time.sleep(PATIENCE)  # noqa: TID251
+        return len(held)
+
     def enlarge(self, _port: Port, size: int) -> Any:
         return b"x" * size
 

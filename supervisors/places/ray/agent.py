@@ -1,0 +1,260 @@
+"""What runs on the other machine: an actor of the engine that is a worker.
+
+Owns the worker's set-up in a process that the engine has started, and the passing on of what goes in and out of it.
+Runs there what runs in a worker process here (`worker.live`), with the engine's calls instead of a channel between
+processes. Never knows which engine it is.
+
+Theory of operation. Three calls go on at once: `serve` is one long one, whose pieces are all that the worker ever says;
+`deliver` hands over what it is told; `tell_stack` looks at its threads. The worker's main thread is one of this
+module's. Nothing is answered to a `deliver`, so the parent never waits for more than one way of the wire.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import io
+import math
+import os
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from supervisors.places.process.guardian import Guardian
+from supervisors.places.process.page import Page, create_page_file
+from supervisors.places.process.reap import TreeMemory
+from supervisors.places.process.stack import tidy_stacks
+from supervisors.places.process.worker import live
+from supervisors.places.ray.engine import Hello, Piece
+
+VERSION = 1
+"""Of what agents and their parents say to each other."""
+LOOK_SECONDS = 0.1
+"""Time between two looks at what the worker is on, where it says nothing else (arbitrary)."""
+HELD_BYTES = 1024 * 1024
+"""What waits to be told of one kind before whoever says more has to wait (arbitrary)."""
+PERIOD_SECONDS = 60.0
+"""For how long, once or twice, a delivery is believed that told of the parent's clock (arbitrary: clocks of machines
+drift by some microseconds in a second)."""
+_DRAIN_SECONDS = 1.0
+"""What the last output gets to come through, when the worker has ended (arbitrary)."""
+_READ_BYTES = 65_536
+
+
+class Agent:
+    """A worker on another machine; made there, by the engine.
+
+    Args:
+        node: what the machine is called in the cluster.
+    """
+
+    def __init__(self, node: str) -> None:
+        self._node = node
+        # What its requests start is found by its session, and ended with it.
+        with contextlib.suppress(OSError):
+            os.setsid()
+        self._guardian = Guardian()
+        self._guardian.add(os.getpgrp())
+        self._page_fd = create_page_file(b"")
+        self._page = Page(self._page_fd)
+        self._page.clear()
+        self._channel, self._far_end = socket.socketpair()
+        self._mouth = _Mouth()
+        # Guards the order of what is delivered: calls of the engine may overtake one another.
+        self._delivering = threading.Lock()
+        self._clock = ParentClock()
+        self._delivered = 0
+        self._early: dict[int, bytes] = {}
+
+    def say_hello(self) -> Hello:
+        """Tell who it is."""
+        return Hello(VERSION, os.getpid(), self._node)
+
+    def deliver(self, number: int, data: bytes, now: float) -> None:
+        """Take bytes of frames; `number` counts the calls, and `now` is what the parent's clock was."""
+        with self._delivering:
+            self._clock.hear(now)
+            self._early[number] = data
+            while self._delivered in self._early:
+                self._far_end.sendall(self._early.pop(self._delivered))
+                self._delivered += 1
+
+    def tell_stack(self) -> None:
+        """Tell the stacks of all threads, by `serve`."""
+        with tempfile.TemporaryFile() as file:
+            faulthandler.dump_traceback(file, all_threads=True)
+            file.seek(0)
+            told = file.read().decode("utf-8", "backslashreplace")
+        threads = [thread for thread in told.split("\n\n") if _is_of_worker(thread)]
+        self._mouth.say_stack(tidy_stacks("\n\n".join(threads)))
+
+    def serve(
+        self,
+        incarnation: int,
+        max_frame_bytes: int,
+        search_path: list[str],
+        is_weighed: bool,  # noqa: FBT001
+    ) -> Iterator[Piece]:
+        """Be a worker; gives what that says, as it comes."""
+        sys.path += [entry for entry in search_path if entry not in sys.path and os.path.exists(entry)]  # noqa: PTH110
+        memory = TreeMemory(os.getpid()) if is_weighed else None
+        outputs = [_Output(1, self._mouth.say_stdout), _Output(2, self._mouth.say_stderr)]
+        sys.stdout, sys.stderr = (output.open() for output in outputs)
+
+        def be_worker() -> None:
+            try:
+                live(self._channel, self._mouth, self._page_fd, incarnation, max_frame_bytes, self._clock)
+            finally:
+                for output in outputs:
+                    output.close()
+                self._mouth.close()
+
+        threading.Thread(target=be_worker, name="supervisors-worker", daemon=True).start()
+        page = self._page.read()
+        resident = 0
+        while True:
+            said = self._mouth.take(LOOK_SECONDS)
+            if said is None:
+                return
+            before, page = page, self._page.read()
+            weight = 0 if memory is None else memory.read()
+            if any(said) or page != before or weight != resident:
+                resident = weight
+                yield Piece(*said, (page.seq, page.since, page.ran), resident)
+
+
+class ParentClock:
+    """The parent's clock, as it can be known on another machine: a little behind, and never going back.
+
+    Both clocks count seconds from a moment of their own. What the parent's was is heard with each delivery, which has
+    been on its way for a while by then; so the delivery that was fastest is believed, of those of the last minute or
+    two, since clocks drift.
+
+    Args:
+        clock: this machine's.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._ahead = self._ahead_before = -math.inf
+        """How far the parent's is ahead at the least, as was heard in this period and in the one before."""
+        self._until = -math.inf
+        self._last = -math.inf
+
+    def hear(self, now: float) -> None:
+        """Note what the parent's clock was, a moment ago."""
+        here = self._clock()
+        if here >= self._until:
+            self._ahead_before, self._ahead, self._until = self._ahead, -math.inf, here + PERIOD_SECONDS
+        self._ahead = max(self._ahead, now - here)
+
+    def __call__(self) -> float:
+        """Give what it is now, once something was heard."""
+        self._last = max(self._last, self._clock() + max(self._ahead, self._ahead_before))
+        return self._last
+
+
+class _Mouth:
+    """What waits to be told. Any thread may say something; one takes it."""
+
+    def __init__(self) -> None:
+        # Guards all below; those who say too much wait here, and who takes.
+        self._changed = threading.Condition()
+        self._channel = bytearray()
+        self._streams = bytearray(), bytearray()
+        self._stack: str | None = None
+        self._is_closed = False
+
+    def sendall(self, data: bytearray) -> None:
+        """Say bytes of frames (`Outlet`)."""
+        self._say(self._channel, data)
+
+    def say_stdout(self, data: bytes) -> None:
+        """Say what was printed."""
+        self._say(self._streams[0], data)
+
+    def say_stderr(self, data: bytes) -> None:
+        """Say what was printed."""
+        self._say(self._streams[1], data)
+
+    def say_stack(self, text: str) -> None:
+        """Say where the threads are."""
+        with self._changed:
+            self._stack = text
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Say nothing more."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+
+    def take(self, timeout: float) -> tuple[bytes, bytes, bytes, str | None] | None:
+        """Take all that was said, waiting for something; None once it is closed and all was taken."""
+        with self._changed:
+            self._changed.wait_for(self._has_some, timeout)
+            if self._is_closed and not self._has_words():
+                return None
+            said = bytes(self._channel), bytes(self._streams[0]), bytes(self._streams[1]), self._stack
+            self._channel.clear()
+            for stream in self._streams:
+                stream.clear()
+            self._stack = None
+            self._changed.notify_all()
+            return said
+
+    def _has_words(self) -> bool:
+        return bool(self._channel or any(self._streams) or self._stack is not None)
+
+    def _has_some(self) -> bool:
+        return self._is_closed or self._has_words()
+
+    def _say(self, held: bytearray, data: bytes | bytearray) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: len(held) < HELD_BYTES or self._is_closed)
+            held += data
+            self._changed.notify_all()
+
+
+class _Output:
+    """One of the standard streams, read as lines of the worker.
+
+    Args:
+        fd: 1 or 2.
+        say: given what was written, as it comes.
+    """
+
+    def __init__(self, fd: int, say: Callable[[bytes], None]) -> None:
+        self._fd = fd
+        self._before = os.dup(fd)
+        reader, writer = os.pipe()
+        os.dup2(writer, fd)
+        os.close(writer)
+        self._thread = threading.Thread(
+            target=_read_all, args=(reader, say), name=f"supervisors-output-{fd}", daemon=True
+        )
+        self._thread.start()
+
+    def open(self) -> io.TextIOWrapper:
+        """Give a file that writes there."""
+        return open(self._fd, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
+
+    def close(self) -> None:
+        """Let the last of it come through, and be what it was."""
+        os.dup2(self._before, self._fd)
+        os.close(self._before)
+        self._thread.join(_DRAIN_SECONDS)
+
+
+def _is_of_worker(thread: str) -> bool:
+    """Tell whether a stack is the worker's main thread's, or one of its requests', and none of the engine's or ours."""
+    return "/process/worker.py" in thread or not any(own in thread for own in ("/ray/", "/process/", "/threading.py"))
+
+
+def _read_all(fd: int, say: Callable[[bytes], None]) -> None:
+    while data := os.read(fd, _READ_BYTES):
+        say(data)
+    os.close(fd)

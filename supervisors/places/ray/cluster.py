@@ -1,0 +1,220 @@
+"""Ray: the only door to it.
+
+Owns this program's part in a cluster (joined, or begun here for as long as it is needed), the actors of Ray that agents
+are, and Ray's words for their ends. Never decides what a loss leads to: actors of Ray that die are not started again by
+Ray, and no call is made twice, since a second hidden policy would run what was committed once more, and begin with
+another state.
+
+A cluster that is begun here ends with the *thread* that has begun it, as any process that asks the kernel to be killed
+with its parent; so one thread begins it, waits for as long as it is needed, and ends it.
+
+Which cluster it is follows Ray's own rules: one that the program has joined (`ray.init`); else that of `RAY_ADDRESS`;
+else one on this machine alone, begun here, and ended when nobody needs it any more.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from supervisors.errors import StartError
+from supervisors.places.ray.agent import Agent
+from supervisors.places.ray.engine import AgentLostError, Demand, Hello, Piece
+
+_GROUPS = {"serve": 1, "deliver": 1, "look": 1}
+"""Calls of an agent that go on at once, each by a thread of its own."""
+_DETAIL_CHARACTERS = 1_000
+"""Of what Ray says (arbitrary)."""
+
+
+class RayCluster:
+    """This program's part in a cluster of Ray (`Engine`)."""
+
+    def __init__(self) -> None:
+        # Guards all below, and Ray's own begin and end.
+        self._lock = threading.Lock()
+        self._users = 0
+        self._keeper: _Keeper | None = None
+
+    def enter(self) -> None:
+        """Join the cluster, or begin one, unless that is done."""
+        ray = _import_ray()
+        with self._lock:
+            if self._users == 0 and not ray.is_initialized():
+                self._keeper = _Keeper(ray)
+            self._users += 1
+
+    def leave(self) -> None:
+        """Leave it with the last who needs it, if it was joined by `enter`; one that was begun here ends."""
+        with self._lock:
+            self._users -= 1
+            if self._users == 0 and self._keeper is not None:
+                self._keeper.close()
+                self._keeper = None
+
+    def start_agent(self, name: str, namespace: str, demand: Demand) -> RayAgent:
+        """Have Ray make an actor."""
+        ray = _import_ray()
+        options = {
+            "num_cpus": demand.num_cpus,
+            "num_gpus": demand.num_gpus,
+            "memory": demand.memory,
+            "resources": dict(demand.resources) or None,
+            "label_selector": dict(demand.label_selector) or None,
+            "runtime_env": None if demand.runtime_env is None else dict(demand.runtime_env),
+            "scheduling_strategy": demand.scheduling_strategy,
+        }
+        given = {key: value for key, value in options.items() if value is not None}
+        try:
+            actor = (
+                ray.remote(concurrency_groups=_GROUPS)(_Agent)
+                .options(name=name, namespace=namespace, max_restarts=0, max_task_retries=0, **given)
+                .remote()
+            )
+        except Exception as error:
+            raise StartError(f"Ray refused to start {name!r}: {error}") from error
+        return RayAgent(ray, actor)
+
+    def describe_lack(self, demand: Demand) -> str:
+        """Say what Ray has, and has free, of what is needed."""
+        ray = _import_ray()
+        needed = {"CPU": demand.num_cpus, "GPU": demand.num_gpus, "memory": demand.memory or 0, **demand.resources}
+        needed = {name: amount for name, amount in needed.items() if amount}
+        total, free = ray.cluster_resources(), ray.available_resources()
+        has = ", ".join(
+            f"{name} {free.get(name, 0):g} of {total[name]:g} free" if name in total else f"{name} 0" for name in needed
+        )
+        told = ", ".join(f"{name} {amount:g}" for name, amount in needed.items())
+        labels = ", ".join(f"{key}={value}" for key, value in demand.label_selector.items())
+        return (
+            f"needs {told or 'nothing'}{f' on a node with {labels}' if labels else ''}; the cluster has {has or 'that'}"
+        )
+
+
+class _Keeper:
+    """The thread that has joined or begun a cluster.
+
+    Args:
+        ray: the library.
+
+    Raises:
+        StartError: there is no cluster.
+    """
+
+    def __init__(self, ray: Any) -> None:
+        self._ray = ray
+        self._has_begun = threading.Event()
+        self._is_unneeded = threading.Event()
+        self._failure: Exception | None = None
+        self._thread = threading.Thread(target=self._keep, name="supervisors-ray", daemon=True)
+        self._thread.start()
+        self._has_begun.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    def close(self) -> None:
+        """Leave it, or end it, and wait for that."""
+        self._is_unneeded.set()
+        self._thread.join()
+
+    def _keep(self) -> None:
+        address = os.environ.get("RAY_ADDRESS") or "local"
+        options = {"include_dashboard": False} if address == "local" else {}
+        try:
+            self._ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
+        except Exception as error:  # noqa: BLE001  it is raised where it was asked for
+            where = "begin a cluster on this machine" if address == "local" else f"join the cluster at {address!r}"
+            self._failure = StartError(f"Ray could not {where}: {error}")
+            self._failure.__cause__ = error
+            return
+        finally:
+            self._has_begun.set()
+        self._is_unneeded.wait()
+        self._ray.shutdown()
+
+
+class RayAgent:
+    """An actor of Ray that is an agent (`RemoteAgent`).
+
+    Args:
+        ray: the library.
+        actor: the actor's handle.
+    """
+
+    def __init__(self, ray: Any, actor: Any) -> None:
+        self._ray = ray
+        self._actor = actor
+
+    def say_hello(self, timeout: float) -> Hello:
+        """Wait until Ray has it started."""
+        try:
+            return Hello(
+                *self._ray.get(self._actor.say_hello.options(concurrency_group="look").remote(), timeout=timeout)
+            )
+        except self._ray.exceptions.GetTimeoutError as error:
+            raise TimeoutError from error
+        except self._ray.exceptions.RayError as error:
+            raise _to_loss(self._ray, error) from error
+
+    def serve(
+        self, incarnation: int, max_frame_bytes: int, search_path: list[str], *, is_weighed: bool
+    ) -> Iterator[Piece]:
+        """Take what it tells, by a generator of Ray's."""
+        told = self._actor.serve.options(num_returns="streaming", concurrency_group="serve").remote(
+            incarnation, max_frame_bytes, search_path, is_weighed
+        )
+        return self._read(told)
+
+    def _read(self, told: Any) -> Iterator[Piece]:
+        try:
+            for reference in told:
+                yield Piece(*self._ray.get(reference))
+        except self._ray.exceptions.RayError as error:
+            raise _to_loss(self._ray, error) from error
+
+    def deliver(self, number: int, data: bytes, now: float) -> None:
+        """Call it, and forget the call."""
+        self._call("deliver", number, data, now)
+
+    def ask_stack(self) -> None:
+        """Call it, and forget the call."""
+        self._call("tell_stack", group="look")
+
+    def end(self) -> None:
+        """Have Ray kill it."""
+        self._ray.kill(self._actor, no_restart=True)
+
+    def _call(self, method: str, *arguments: Any, group: str = "deliver") -> None:
+        try:
+            getattr(self._actor, method).options(concurrency_group=group).remote(*arguments)
+        except self._ray.exceptions.RayError as error:
+            raise _to_loss(self._ray, error) from error
+
+
+class _Agent(Agent):
+    """An agent that knows its node as Ray calls it."""
+
+    def __init__(self) -> None:
+        super().__init__(_import_ray().util.get_node_ip_address())
+
+
+def _to_loss(ray: Any, error: Exception) -> AgentLostError:
+    text = " ".join(str(error).split())[:_DETAIL_CHARACTERS]
+    is_memory = isinstance(error, ray.exceptions.OutOfMemoryError) or "OUT_OF_MEMORY" in text
+    return AgentLostError(text, is_memory=is_memory)
+
+
+def _import_ray() -> Any:
+    try:
+        import ray  # noqa: PLC0415  an extra
+    except ImportError as error:
+        message = "placement 'ray' needs Ray, which is not installed: pip install 'routilux[ray]'"
+        raise StartError(message) from error
+    return ray
+
+
+cluster = RayCluster()
+"""That of this program."""

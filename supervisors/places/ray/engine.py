@@ -1,0 +1,152 @@
+"""What is asked of a cluster: that an agent be started somewhere, spoken with, and ended.
+
+Owns the protocols between the parent of workers on other machines and the engine that has these machines, and the
+words in which both speak. Never knows which engine that is: `cluster` has Ray behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, Protocol
+
+
+class Demand(NamedTuple):
+    """What a worker needs of a cluster.
+
+    Args:
+        num_cpus: processors that are set aside for it; fractions and 0 are possible.
+        num_gpus: graphics processors, likewise.
+        memory: bytes that are set aside; None for none in particular.
+        resources: what else it needs, by the names that the cluster has for it.
+        label_selector: labels that its node has to have.
+        runtime_env: what its process needs of files, packages and variables; None for what the program's job has.
+        scheduling_strategy: how its node is chosen; None for the engine's own way.
+    """
+
+    num_cpus: float = 1.0
+    num_gpus: float = 0.0
+    memory: int | None = None
+    resources: Mapping[str, float] = {}
+    label_selector: Mapping[str, str] = {}
+    runtime_env: Mapping[str, Any] | None = None
+    scheduling_strategy: Any = None
+
+
+class Hello(NamedTuple):
+    """What an agent says first.
+
+    Args:
+        version: of what it speaks with the parent.
+        pid: its process, on its node.
+        node: that node, as it is called in the cluster.
+    """
+
+    version: int
+    pid: int
+    node: str
+
+
+class Piece(NamedTuple):
+    """What an agent tells at once.
+
+    Args:
+        channel: bytes of frames.
+        stdout: what was printed.
+        stderr: likewise.
+        stack: the Python stacks of its threads, where they were asked for.
+        page: what its worker is on: the request or None, the parent's clock since when, how many have run.
+        resident_bytes: memory that it and all it has started hold; 0 where nobody wants to know.
+    """
+
+    channel: bytes
+    stdout: bytes
+    stderr: bytes
+    stack: str | None
+    page: tuple[int | None, float, int]
+    resident_bytes: int
+
+
+class AgentLostError(Exception):
+    """An agent has ended, or cannot be reached any more.
+
+    Args:
+        detail: what the engine says of it.
+        is_memory: whether the engine ended it as memory ran out.
+    """
+
+    def __init__(self, detail: str, *, is_memory: bool = False) -> None:
+        self.detail, self.is_memory = detail, is_memory
+        super().__init__(detail)
+
+
+class RemoteAgent(Protocol):
+    """An agent, as its parent has it."""
+
+    def say_hello(self, timeout: float) -> Hello:
+        """Wait until it is there.
+
+        Raises:
+            TimeoutError: it was not within `timeout` seconds.
+            AgentLostError: it could not be started.
+        """
+
+    def serve(self, incarnation: int, max_frame_bytes: int, search_path: list[str], *, is_weighed: bool) -> Serving:
+        """Have it be a worker.
+
+        Args:
+            incarnation: the worker's.
+            max_frame_bytes: the longest frame in either direction.
+            search_path: where modules may be found, if that is there too.
+            is_weighed: whether its memory is told.
+        """
+
+    def deliver(self, number: int, data: bytes, now: float) -> None:
+        """Send bytes of frames, without waiting.
+
+        Args:
+            number: counts these calls, from 0.
+            data: the bytes.
+            now: the parent's clock.
+        """
+
+    def ask_stack(self) -> None:
+        """Have it tell its stacks, without waiting."""
+
+    def end(self) -> None:
+        """End it now, and let its name go; may be called again."""
+
+
+Serving = Iterator[Piece]
+"""What an agent tells, as it comes; ends with the worker, and raises `AgentLostError` when the agent is lost."""
+
+
+class Engine(Protocol):
+    """What starts agents. Any thread may call it."""
+
+    def enter(self) -> None:
+        """Take part in the cluster, from now until `leave`; waits while that begins.
+
+        Raises:
+            StartError: there is none.
+        """
+
+    def leave(self) -> None:
+        """Need the cluster no more; what was begun by the first `enter` ends with the last `leave`."""
+
+    def start_agent(self, name: str, namespace: str, demand: Demand) -> RemoteAgent:
+        """Have an agent started where there is room for it, without waiting.
+
+        Args:
+            name: what it is called in the cluster, by itself in its namespace.
+            namespace: the owner's.
+            demand: what it needs.
+
+        Raises:
+            StartError: the engine refuses that.
+        """
+
+    def describe_lack(self, demand: Demand) -> str:
+        """Say what is needed, and what of it the cluster has and has free.
+
+        Such as: `needs GPU 1, CPU 1; the cluster has CPU 2 of 4 free, GPU 0`.
+        """

@@ -1,0 +1,314 @@
+"""A worker on another machine, as if it were a process here: all that goes to and fro is carried by an engine's calls.
+
+Owns the threads and descriptors that stand between a `Child`, which reads and writes a socket, and an agent, which is
+called. Knows nothing of what the bytes mean. Never replaces a worker.
+
+Theory of operation. Each worker has two threads. One has the agent started, then takes what it tells and puts it where
+the place's poller looks: into the socket, into the pipes of its output; at the end it closes the pipe that tells of a
+death, behind all that was said. The other takes what the `Child` has written, and delivers it. Both end with the
+descriptors that they wait at, or with the agent.
+
+What a worker was on when it was lost is not known: the page that tells it is on the other machine. So several in its
+hands count as begun, all of them, and none as the culprit (`Link.lose_unseen`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+import threading
+import time
+from typing import Any
+
+from supervisors.errors import StartError
+from supervisors.places.process.page import NOTHING, PageView
+from supervisors.places.process.reap import Ended
+from supervisors.places.ray.agent import VERSION
+from supervisors.places.ray.engine import AgentLostError, Demand, Engine, Hello, Piece, RemoteAgent
+from supervisors.reasons import Crashed, ErrorRecord, OutOfMemory, Reason, record_error
+from supervisors.wire.frames import Spawned, encode_frame
+
+_READ_BYTES = 1024 * 1024
+_END_SECONDS = 2.0
+"""What a worker's threads get to end behind its agent, where its place ends at once (arbitrary)."""
+
+
+class RemoteStarter:
+    """Starts workers by an engine (`Starter`).
+
+    Args:
+        engine: has the machines.
+        label: what the workers are called there, beside their numbers.
+        namespace: where they are called so.
+        demand: what each needs.
+        timeout: seconds until its agent must be there.
+        is_weighed: whether the memory of each is told.
+    """
+
+    def __init__(
+        self, engine: Engine, label: str, namespace: str, demand: Demand, *, timeout: float, is_weighed: bool
+    ) -> None:
+        self._engine = engine
+        self._label = label
+        self._namespace = namespace
+        self._demand = demand
+        self._timeout = timeout
+        self.is_weighed = is_weighed
+        # Guards whether the cluster was entered; held while that goes on, by workers that wait for it.
+        self._entering = threading.Lock()
+        self._is_entered = False
+        # Guards who still needs the cluster: the place, and each of its workers' threads.
+        self._lock = threading.Lock()
+        self._needs = 1
+        self._is_open = True
+
+    def begin(self) -> None:
+        """Do nothing: the cluster is entered where nobody waits for it."""
+
+    def close(self) -> None:
+        """Need the cluster no more, once the last worker's thread has ended."""
+        with self._lock:
+            is_open, self._is_open = self._is_open, False
+        if is_open:
+            self.let_go()
+
+    def hold(self) -> None:
+        """Need the cluster until `let_go`, waiting for it; raises `StartError` if there is none."""
+        with self._lock:
+            self._needs += 1
+        try:
+            with self._entering:
+                if not self._is_entered:
+                    self._engine.enter()
+                    self._is_entered = True
+        except BaseException:
+            self.let_go()
+            raise
+
+    def let_go(self) -> None:
+        """Undo one `hold`."""
+        with self._lock:
+            self._needs -= 1
+            is_last = self._needs == 0
+        if is_last and self._is_entered:
+            self._is_entered = False
+            self._engine.leave()
+
+    def make_birth(self, number: int, incarnation: int, max_frame_bytes: int) -> RemoteBirth:
+        """Give what an agent is started by."""
+        return RemoteBirth(self, f"{self._label}-{number}-{incarnation}", incarnation, max_frame_bytes)
+
+    def start(self, name: str) -> tuple[RemoteAgent, Hello]:
+        """Have an agent started, and wait for it.
+
+        Raises:
+            StartError: there is no cluster, no room in it, or the agent is another version's.
+            AgentLostError: it could not be started.
+        """
+        agent = self._engine.start_agent(name, self._namespace, self._demand)
+        try:
+            hello = agent.say_hello(self._timeout)
+        except BaseException as error:
+            agent.end()
+            if isinstance(error, TimeoutError):
+                lack = self._engine.describe_lack(self._demand)
+                raise StartError(f"there was no room in the cluster within {self._timeout:g} s: it {lack}") from error
+            raise
+        if hello.version != VERSION:
+            agent.end()
+            message = f"node {hello.node} has another version of this package ({hello.version}, here {VERSION})"
+            raise StartError(message)
+        return agent, hello
+
+
+class RemoteBirth:
+    """A worker on another machine being started, and what its place then has of it (`Birth`).
+
+    Args:
+        starter: what starts it.
+        name: what it is called in the cluster.
+        incarnation: carried by every frame of this worker.
+        max_frame_bytes: the longest frame in either direction.
+
+    Raises:
+        OSError: no descriptors are left.
+    """
+
+    def __init__(self, starter: RemoteStarter, name: str, incarnation: int, max_frame_bytes: int) -> None:
+        self._starter = starter
+        self._name = name
+        self._incarnation = incarnation
+        self._max_frame_bytes = max_frame_bytes
+        self.pid = 0
+        self.failure: ErrorRecord | None = None
+        with contextlib.ExitStack() as stack:
+            self.channel, self._far_end = socket.socketpair()
+            stack.callback(self.channel.close)
+            stack.callback(self._far_end.close)
+            self.channel.setblocking(False)
+            self.death_fd, self._alive = _pipe(stack)
+            self.stdout_fd, stdout = _pipe(stack)
+            self.stderr_fd, stderr = _pipe(stack)
+            stack.pop_all()
+        self._writers = (stdout, stderr)
+        # Guards the agent, which is to be ended whichever comes first: its start or the wish that it end.
+        self._lock = threading.Lock()
+        self._agent: RemoteAgent | None = None
+        self._is_unwanted = False
+        self._page = NOTHING
+        self._stack = ""
+        self._resident_bytes = 0
+        self._ended = Ended(None, None, None)
+        self._loss: AgentLostError | None = None
+        self._node = ""
+        self._thread = threading.Thread(target=self._live, name=f"supervisors-remote-{name}", daemon=True)
+
+    def begin(self) -> None:
+        """Have a thread start it."""
+        self._thread.start()
+
+    def read_page(self) -> PageView:
+        """Give what it was on when it told last."""
+        return self._page
+
+    def ask_stack(self) -> None:
+        """Ask for its Python stacks."""
+        self._stack = ""
+        agent = self._agent
+        if agent is not None:
+            agent.ask_stack()
+
+    def read_stack(self) -> str:
+        """Give the stacks that it was asked for."""
+        return self._stack
+
+    def count_resident(self) -> int:
+        """Give what it told last."""
+        return self._resident_bytes
+
+    def terminate(self) -> None:
+        """End it: there is no gentler way."""
+        self.end()
+
+    def end(self) -> None:
+        """Have the engine end it."""
+        with self._lock:
+            self._is_unwanted = True
+            agent = self._agent
+        if agent is not None:
+            agent.end()
+
+    def end_rest(self) -> None:
+        """Have the engine end it, which may be lost to this program alone."""
+        self.end()
+
+    def reap(self) -> Ended:
+        """Give how it ended."""
+        return self._ended
+
+    def read_last_page(self) -> None:
+        """Give nothing: what it was on was known where it was."""
+
+    def describe_death(self, ended: Ended, last_output: tuple[str, ...]) -> Reason:
+        """Tell its loss as a reason."""
+        loss = self._loss
+        if loss is not None and loss.is_memory:
+            return OutOfMemory(self.pid, self._resident_bytes or None)
+        detail = "" if loss is None else loss.detail
+        return Crashed(ended.signal, ended.exit_code, self.pid, ended.peak_bytes, last_output, detail)
+
+    def abort(self, *, is_begun: bool) -> None:
+        """Have the engine end it."""
+        self.end()
+        self._leave_streams()
+        if self._thread.ident is not None:
+            self._thread.join(_END_SECONDS if is_begun else 0.0)
+
+    def close(self) -> None:
+        """Close the descriptors of this side; the threads close theirs."""
+        self._leave_streams()
+        os.close(self.death_fd)
+        self.death_fd = -1
+
+    def _leave_streams(self) -> None:
+        self.channel.close()
+        for fd in (self.stdout_fd, self.stderr_fd):
+            if fd != -1:
+                os.close(fd)
+        self.stdout_fd = self.stderr_fd = -1
+
+    # -- The threads
+
+    def _live(self) -> None:
+        """Have it started, and take what it tells until its end."""
+        try:
+            self._starter.hold()
+            try:
+                self._start_and_listen()
+            finally:
+                self.end()
+                self._starter.let_go()
+        except BaseException as error:  # noqa: BLE001 - it is told to the maker
+            self.failure = record_error(error)
+        finally:
+            self._far_end.close()
+            for fd in (*self._writers, self._alive):
+                os.close(fd)
+
+    def _start_and_listen(self) -> None:
+        with self._lock:
+            if self._is_unwanted:
+                raise StartError("it was ended before it was started")
+        agent, hello = self._starter.start(self._name)
+        with self._lock:
+            self._agent, is_unwanted = agent, self._is_unwanted
+        if is_unwanted:
+            raise StartError("it was ended while it started")
+        self.pid, self._node = hello.pid, hello.node
+        pieces = agent.serve(
+            self._incarnation, self._max_frame_bytes, list(sys.path), is_weighed=self._starter.is_weighed
+        )
+        self._far_end.sendall(encode_frame(Spawned(), self._incarnation))
+        threading.Thread(target=self._deliver, args=(agent,), name=f"{self._thread.name}-sender", daemon=True).start()
+        try:
+            with contextlib.suppress(BrokenPipeError, ConnectionError):  # its place has closed its side
+                for piece in pieces:
+                    self._take_in(piece)
+            self._ended = Ended(None, 0, None)
+        except AgentLostError as error:
+            self._loss = error
+
+    def _take_in(self, piece: Piece) -> None:
+        seq, since, ran = piece.page
+        self._page = PageView(seq, since, ran)
+        if piece.stack is not None:
+            self._stack = piece.stack
+        self._resident_bytes = piece.resident_bytes
+        for fd, data in zip(self._writers, (piece.stdout, piece.stderr), strict=True):
+            _write_all(fd, data)
+        if piece.channel:
+            self._far_end.sendall(piece.channel)
+
+    def _deliver(self, agent: RemoteAgent) -> None:
+        number = 0
+        with contextlib.suppress(OSError, AgentLostError):  # whoever takes in what it tells hears of its end
+            while data := self._far_end.recv(_READ_BYTES):
+                agent.deliver(number, data, time.monotonic())
+                number += 1
+
+
+def _pipe(stack: contextlib.ExitStack) -> tuple[int, int]:
+    """Make a pipe whose reading end does not block; both are closed if `stack` is."""
+    reader, writer = os.pipe()
+    for fd in (reader, writer):
+        stack.callback(os.close, fd)
+    os.set_blocking(reader, False)
+    return reader, writer
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    view: Any = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]

@@ -1,0 +1,258 @@
+"""Workers on other machines do what processes of this one do, and their ends are told in the same words."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from supervisors.places.base import Lost
+from supervisors.places.ray.agent import PERIOD_SECONDS, ParentClock
+from supervisors.places.ray.engine import AgentLostError, Demand
+from supervisors.places.ray.tunnel import RemoteStarter
+from supervisors.reasons import Crashed, DeadlineExceeded, Killed, OutOfMemory, StartFailed
+from tests.supervisors.places.bench import BatchBench, Driver, gone
+from tests.supervisors.places.fake_cluster import FakeCluster
+
+pytestmark = pytest.mark.processes
+
+
+@contextmanager
+def driven(workers: int = 1, *, cluster: FakeCluster | None = None, **options: Any) -> Iterator[Driver]:
+    """Drive a place whose workers are agents of a cluster."""
+    cluster = FakeCluster() if cluster is None else cluster
+    starter = RemoteStarter(
+        cluster,
+        "bench",
+        "tests",
+        options.pop("demand", Demand()),
+        timeout=options.pop("within", 20.0),
+        is_weighed="memory_limit" in options,
+    )
+    driver = Driver(workers, options.pop("service", None), starter=starter, **options)
+    try:
+        driver.start()
+        yield driver
+        if not driver.closed:
+            driver.close()
+    finally:
+        driver.place.abort()
+        driver.poller.close()
+        cluster.close()
+
+
+def test_requests_are_run_in_order_whatever_order_calls_come_in() -> None:
+    with driven(cluster=FakeCluster(seed=3)) as driver:
+        asked = [driver.ask("echo", n) for n in range(300)]
+        driver.run(lambda: len(driver.done) == len(asked))
+        assert driver.order == asked
+        assert [driver.done[seq] for seq in asked] == list(range(300))
+
+
+def test_batches_are_run_too_and_their_times_are_those_of_the_parent() -> None:
+    with driven(service=BatchBench()) as driver:
+        asked = [driver.ask("echo", n) for n in range(500)]
+        driver.run(lambda: len(driver.done) == len(asked))
+        assert [driver.done[seq] for seq in asked] == list(range(500))
+
+
+def test_parts_wait_for_grants_and_failures_come_with_what_was_behind() -> None:
+    with driven() as driver:
+        driver.ask("stream", 5, 600)
+        driver.ask("confirm", 2)
+        driver.ask("steps", 3, 1)
+        driver.run(lambda: len(driver.done) == 3)
+        driver.ask("fail", "once")
+        driver.run(lambda: bool(driver.failed))
+        assert [part for _seq, part in driver.parts] == [0, 1, 2, 3, 4, 0, 1, "confirmed?", 0, 1, 2]
+        assert [text for _seq, text, _returned in driver.failed] == ["ValueError: once"]
+
+
+def test_what_they_print_and_log_comes_out_here(caplog: pytest.LogCaptureFixture) -> None:
+    with driven() as driver:
+        driver.ask("say", "to out", "to err")
+        driver.run(lambda: len(driver.done) == 1 and len(driver.lines) == 2)
+        assert sorted(driver.lines) == [(0, "stderr", "to err"), (0, "stdout", "to out")]
+        assert "said to out" in caplog.text
+
+
+def test_a_hold_parks_a_worker_at_its_next_part() -> None:
+    with driven(grants=True) as driver:
+        driver.ask("stream", 2_000, 1)
+        driver.run(lambda: len(driver.parts) > 5)
+        driver.place.hold()
+        driver.run(lambda: driver.place.is_still)
+        told = len(driver.parts)
+        driver.run(lambda: driver.place.is_still)
+        assert len(driver.parts) == told
+        driver.place.release()
+        driver.run(lambda: len(driver.done) == 1)
+
+
+def test_a_lone_request_is_the_suspect_of_its_workers_death() -> None:
+    with driven() as driver:
+        seq = driver.ask("kill", signal.SIGKILL)
+        driver.run(lambda: bool(driver.lost))
+        (number, reason, lost), *others = driver.lost
+        assert (number, lost, others) == (0, Lost(seq, (), ()), [])
+        assert isinstance(reason, Crashed)
+        assert "was lost: the actor died" in str(reason)
+        driver.place.start(0, b"")
+        again = driver.ask("echo", "on")
+        driver.run(lambda: again in driver.done)
+
+
+def test_of_several_in_hand_none_is_the_suspect_until_it_is_alone() -> None:
+    with driven() as driver:
+        for n in range(200):  # short ones open the window
+            driver.ask("echo", n)
+        driver.run(lambda: len(driver.done) == 200)
+        driver.place.hold()
+        driver.run(lambda: driver.place.is_still)
+        first = driver.ask("echo", "innocent")
+        culprit = driver.ask("sink")
+        behind = driver.ask("echo", "behind")
+        driver.place.release()
+        driver.run(lambda: bool(driver.lost))
+        _number, _reason, lost = driver.lost.pop()
+        assert lost.suspect is None
+        assert set(lost.ran) | set(driver.done) >= {first, culprit}
+        assert lost.unbegun == ()
+        driver.put_back(lost.ran)
+        driver.place.start(0, b"")
+        driver.run(lambda: bool(driver.lost))
+        assert driver.lost.pop()[2] == Lost(culprit, (), ())
+        driver.place.start(0, b"")
+        driver.run(lambda: behind in driver.done)
+        assert first in driver.done
+
+
+def test_a_request_that_takes_too_long_is_ended_with_its_stack() -> None:
+    with driven(timeout=0.4) as driver:
+        seq = driver.ask("wait", 30.0)
+        driver.run(lambda: bool(driver.lost), look_every=0.05)
+        _number, reason, lost = driver.lost[0]
+        assert isinstance(reason, DeadlineExceeded)
+        assert lost.suspect == seq
+        assert "in wait" in reason.stack
+        assert "fake_cluster" not in reason.stack
+        assert len(driver.warned) == 1
+
+
+def test_a_worker_over_its_memory_limit_is_ended() -> None:
+    with driven(memory_limit=400 * 2**20) as driver:
+        driver.ask("hoard", 600 * 2**20)
+        driver.run(lambda: bool(driver.lost or driver.failed), look_every=0.05)
+        outcome = [reason for _number, reason, _lost in driver.lost] or [text for _seq, text, _back in driver.failed]
+        assert isinstance(outcome[0], OutOfMemory) or "MemoryError" in str(outcome[0])
+
+
+def test_what_the_cluster_ends_as_memory_ran_out_is_told_so() -> None:
+    cluster = FakeCluster()
+    with driven(cluster=cluster) as driver:
+        cluster.agents[0].loss = AgentLostError("worker exit type: NODE_OUT_OF_MEMORY", is_memory=True)
+        driver.ask("kill", signal.SIGKILL)
+        driver.run(lambda: bool(driver.lost))
+        assert isinstance(driver.lost[0][1], OutOfMemory)
+
+
+def test_a_worker_that_is_killed_here_ends_there() -> None:
+    cluster = FakeCluster()
+    with driven(cluster=cluster) as driver:
+        driver.place.kill(0, Killed())
+        driver.run(lambda: bool(driver.lost))
+        assert driver.lost[0][1:] == (Killed(), Lost(None, (), ()))
+        cluster.agents[0].process.wait(10.0)
+
+
+def test_where_there_is_no_room_in_time_it_says_what_is_missing() -> None:
+    with driven(cluster=FakeCluster(cpus=1.0), demand=Demand(num_cpus=4.0), within=0.2) as driver:
+        (_number, reason, lost) = driver.lost[0]
+        assert isinstance(reason, StartFailed)
+        assert lost == Lost(None, (), ())
+        assert reason.error.text == (
+            "there was no room in the cluster within 0.2 s: it needs CPU 4; the cluster has CPU 1"
+        )
+
+
+@pytest.mark.parametrize("said", ["absence", "refusal"])
+def test_where_the_cluster_is_absent_or_refuses_the_worker_is_lost_with_what_it_says(said: str) -> None:
+    cluster = FakeCluster()
+    setattr(cluster, said, f"such is the {said}")
+    with driven(cluster=cluster) as driver:
+        (_number, reason, _lost) = driver.lost[0]
+        assert isinstance(reason, StartFailed)
+        assert reason.error.text == f"such is the {said}"
+
+
+def test_a_boot_that_fails_is_told_with_its_error() -> None:
+    cluster = FakeCluster()
+    with driven(cluster=cluster) as driver:
+        driver.place.kill(0, Killed())
+        driver.run(lambda: bool(driver.lost))
+        driver.place.start(0, b"\x01\xa6refuse")
+        driver.run(lambda: len(driver.lost) == 2)
+        reason = driver.lost[1][1]
+        assert isinstance(reason, StartFailed)
+        assert reason.error.text == "no such boot"
+
+
+def test_an_abort_leaves_nothing_while_workers_start_and_while_they_work() -> None:
+    for is_started in (False, True):
+        cluster = FakeCluster()
+        driver = Driver(2, starter=RemoteStarter(cluster, "bench", "tests", Demand(), timeout=20.0, is_weighed=False))
+        if is_started:
+            driver.start()
+            driver.ask("wait", 30.0)
+            driver.hand_out()
+        else:
+            driver.place.start(0, b"")
+        driver.place.abort()
+        driver.poller.close()
+        wait_until_unused(cluster)
+        cluster.close()
+
+
+def wait_until_unused(cluster: FakeCluster) -> None:
+    """Wait for the threads that still start a worker."""
+    for thread in threading.enumerate():
+        if thread.name.startswith("supervisors-remote"):
+            thread.join(20.0)
+    assert cluster.users == 0
+
+
+def test_what_a_request_has_started_ends_with_its_worker() -> None:
+    cluster = FakeCluster()
+    with driven(cluster=cluster) as driver:
+        bred = driver.ask("bear")
+        driver.run(lambda: bred in driver.done)
+        os.kill(cluster.agents[0].process.pid, signal.SIGKILL)
+        driver.run(lambda: bool(driver.lost))
+        assert gone(driver.done[bred])
+
+
+def test_a_parents_clock_is_a_little_behind_and_never_goes_back() -> None:
+    here = 1_000.0
+    clock = ParentClock(lambda: here)
+    clock.hear(50.0)  # on its way for 2 s
+    assert clock() == 50.0
+    here = 1_001.0
+    clock.hear(52.9)
+    assert clock() == pytest.approx(52.9)
+    here = 1_002.0
+    clock.hear(53.0)  # slower: not believed
+    assert clock() == pytest.approx(53.9)
+    here += 2 * PERIOD_SECONDS
+    clock.hear(53.9 + 2 * PERIOD_SECONDS - 1.0)  # this machine's clock has gained a second
+    assert clock() == pytest.approx(53.9 + 2 * PERIOD_SECONDS)
+    here += 2 * PERIOD_SECONDS
+    clock.hear(53.9 + 4 * PERIOD_SECONDS - 1.0)
+    before = clock()
+    assert before == pytest.approx(53.9 + 4 * PERIOD_SECONDS - 1.0)
+    here += 0.5
+    assert clock() == pytest.approx(before + 0.5)
