@@ -66,13 +66,13 @@ def check_graph(graph: FlowGraph) -> list[Problem]:
 def _check_travel(graph: FlowGraph) -> list[Problem]:
     problems = []
     for routine_id, routine in graph.routines.items():
-        if graph.options[routine_id].placement != "process":
+        if not graph.options[routine_id].runs_apart:
             continue
         try:
             encode_code(routine, routine_id)
         except ValueEncodingError as error:
             told = f"{error.path}: {error.detail}".replace(f".{OWN_PREFIX}initial_", ".").replace(f".{OWN_PREFIX}", ".")
-            text = f"cannot travel to its process: {told}; make that part inside the handler, or use placement='thread'"
+            text = f"cannot travel to its worker: {told}; make that part inside the handler, or use placement='thread'"
             problems.append(Problem("error", f"routine {routine_id!r}", text))
     return problems
 
@@ -94,7 +94,7 @@ def _check_states(graph: FlowGraph) -> list[Problem]:
         options = graph.options[routine_id]
         if routine.state_policy != IN_PLACE:
             continue
-        if options.placement == "process":
+        if options.runs_apart:
             text = (
                 f"state_policy {IN_PLACE!r} is for threads: a worker that is killed takes such a state along; "
                 "use placement='thread', or state_policy 'encoded' or 'value'"

@@ -109,6 +109,16 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
         return self.workers[0] if isinstance(self.workers, tuple) else self.workers
 
     @property
+    def runs_apart(self) -> bool:
+        """Whether its handlers run apart from the program, and what they are given and give back goes as bytes."""
+        return self.placement != "thread"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether its workers are processes that the program starts itself, on its own machine."""
+        return self.placement == "process"
+
+    @property
     def has_line(self) -> bool:
         """Whether several of its turns run at once, and commit in the order in which their messages were taken.
 

@@ -70,7 +70,7 @@ class FileSink(OneWorker):
 
     def objection_to(self, options: RoutineOptions) -> str | None:
         """Object to several workers, and to threads that may be left behind."""
-        if options.placement == "thread" and options.timeout is not None:
+        if not options.runs_apart and options.timeout is not None:
             return (
                 f"{type(self).__name__} goes without a timeout on a thread: a handler that was given up would go on "
                 "writing beside its successor; leave the timeout out, or use placement='process'"

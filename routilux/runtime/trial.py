@@ -47,7 +47,7 @@ def try_workers(graph: FlowGraph, output: Output) -> list[Problem]:
         output: told what the workers print meanwhile.
     """
     plan = compile_plan(graph)
-    found = [(routine.id, _try_worker(routine, output)) for routine in plan.routines if routine.is_process]
+    found = [(routine.id, _try_worker(routine, output)) for routine in plan.routines if routine.runs_apart]
     return [Problem("error", f"routine {routine_id!r}", told) for routine_id, told in found if told is not None]
 
 

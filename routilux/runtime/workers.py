@@ -31,7 +31,7 @@ def give_head_start(options: Iterable[RoutineOptions]) -> None:
 
     So it imports what workers need while the program itself imports what runs jobs.
     """
-    launches = [launch_of(own) for own in options if own.placement == "process"]
+    launches = [launch_of(own) for own in options if own.is_local]
     forked = next((launch for launch in launches if launch.is_forked), None)
     if forked is not None:
         with contextlib.suppress(RuntimeError, OSError):  # no thread, no descriptors: told where a worker is started

@@ -47,6 +47,7 @@ def tracked() -> ExecutionTracker:
             {"handled": 1234, "waiting": 5, "in_hand": 1, "failed": 2, "dead": 1, "restarts": 3},
             Measured(),
             (WorkerUsage(0), WorkerUsage(1)),
+            "process",
         ),
     )
     flows = (
