@@ -83,6 +83,10 @@ class FileSink(OneWorker):
             return f"the file {os.path.realpath(self._file)!r}"
         return f"the file {self._file!r}"
 
+    def needs_here(self) -> str:
+        """Need its file."""
+        return self.needs_alone()
+
     def write(self, data: dict[str, Any]) -> None:
         """Write the record of one message."""
         end = self.state.get(_END, 0)
