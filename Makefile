@@ -20,13 +20,14 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/runtime.stamp
 DEV := $(VENV)/dev.stamp
 PEERS := $(VENV)/peers.stamp
+RAY := $(VENV)/ray.stamp
 DOCS := $(VENV)/docs.stamp
 
 .DEFAULT_GOAL := help
 
 .PHONY: help
 help: ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
 
 .PHONY: demo
 demo: $(RUNTIME) ## Measure the Python standard library in supervised worker processes
@@ -39,6 +40,10 @@ heal: $(RUNTIME) ## Kill the workers of a supervision tree while they work, and 
 .PHONY: test
 test: $(DEV) ## Run the tests in WORKERS processes, which is two (ten minutes on two cores at most)
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+.PHONY: test-ray
+test-ray: $(RAY) ## Run the tests that take Ray, which it installs, on a cluster that is started here
+	$(BIN)/python -m pytest tests/ray -m ray $(ARGS)
 
 .PHONY: faults
 faults: $(DEV) ## Run every fault at each placement by each strategy, fuzz the decoders, kill 500 programs (half an hour)
@@ -146,6 +151,11 @@ $(RUNTIME): pyproject.toml
 $(DEV): $(RUNTIME)
 	@echo "Setting up $(VENV) for development (once)"
 	@$(install) --group dev
+	@touch $@
+
+$(RAY): $(DEV)
+	@echo "Setting up $(VENV) for Ray (once)"
+	@$(install) --group ray
 	@touch $@
 
 $(DOCS): $(RUNTIME)

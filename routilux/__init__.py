@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from routilux.model.event import Event
     from routilux.model.function import routine
     from routilux.model.merging import batch
+    from routilux.model.ray import Ray
     from routilux.model.routine import Routine
     from routilux.model.slot import Slot
     from routilux.records.errors import NoCheckpointError, SealError, UnsupportedFormatError
@@ -70,6 +71,7 @@ _HOMES = {
     "NoCheckpointError": ".records.errors",
     "NotResumableError": ".jobs.errors",
     "PauseTimeoutError": ".jobs.errors",
+    "Ray": ".model.ray",
     "ResumeRefusedError": ".jobs.errors",
     "RoutiluxError": ".errors",
     "Routine": ".model.routine",
@@ -111,6 +113,7 @@ __all__ = [
     "NoCheckpointError",
     "NotResumableError",
     "PauseTimeoutError",
+    "Ray",
     "ResumeRefusedError",
     "RoutiluxError",
     "Routine",

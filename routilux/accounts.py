@@ -228,7 +228,7 @@ class Account:
     def __init__(self, plan: RoutinePlan, lock: Lock) -> None:  # noqa: PLR0915  an account has as many sides
         self.plan = plan
         self.index = plan.index
-        self.takes_bytes = plan.is_process
+        self.takes_bytes = plan.runs_apart
         self.joins = make_buffers(plan.joins, plan.options.capacity)
         """By connection, where its messages wait for others; empty for nearly all routines."""
         self.mailbox = Mailbox(plan.options.capacity, lock)
@@ -511,4 +511,4 @@ def _takes_blocks(plan: RoutinePlan) -> bool:
     if plan.is_async or plan.joins or plan.pace is not None or options.pool > 1 or options.has_line:
         return False
     # A thread with a timeout runs one request at a time.
-    return plan.is_process or options.timeout is None
+    return plan.runs_apart or options.timeout is None

@@ -14,7 +14,7 @@
     │   │   ├── EntryError                  a routine without an entry was to be one
     │   │   └── FlowCheckError              all problems of a flow at once; `problems` lists them
     │   ├── MissingExtraError (ImportError) a library that an extra installs is not there
-    │   ├── NotPortableError (TypeError)    a routine that cannot travel to a process; `path` names the part
+    │   ├── NotPortableError (TypeError)    a routine that cannot travel to its workers; `path` names the part
     │   └── MomentError (RuntimeError)      the right call at the wrong moment
     │       ├── NotInitializedError         a routine whose `__init__` did not call `super().__init__()`
     │       ├── OutsideTurnError            asked for what exists only while a handler runs
@@ -272,7 +272,7 @@ class MissingExtraError(CallerError, ImportError):
 
 
 class NotPortableError(CallerError, TypeError):
-    """A routine cannot travel to a child process.
+    """A routine cannot travel to its workers: to child processes, or to Ray.
 
     Args:
         routine_id: which routine.
@@ -284,7 +284,7 @@ class NotPortableError(CallerError, TypeError):
         self.routine_id = routine_id
         self.path = path
         super().__init__(
-            f"routine {routine_id!r} has placement='process' but cannot travel to one: {detail}; "
+            f"routine {routine_id!r} runs apart from the program but cannot travel to its worker: {detail}; "
             f"make {path} inside the handler, or use placement='thread'"
         )
 

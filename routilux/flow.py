@@ -97,6 +97,7 @@ class Flow(FlowGraph):
             FlowCheckError: the flow cannot be run; it lists all that is wrong.
             UnknownRoutineError: there is no such entry.
             EntryError: that routine has neither a slot `trigger` nor a `__call__`.
+            MissingExtraError: a routine is placed on Ray, which is not installed.
             ValueEncodingError: the parameters cannot be carried to the entry's process.
             RoutineInUseError: a routine object runs on a thread for a job of another flow.
             OptionError: `shutdown`, `entry_params` or an option cannot be that.
@@ -208,7 +209,7 @@ class Flow(FlowGraph):
             UnsupportedFormatError, SealError: its checkpoint is of a newer version, or does not go with `key`.
             ValueReadingError: a value in it cannot be read here.
             StateError: what `migrate` gave is no state of that routine; what it raises passes.
-            FlowCheckError, NotPortableError, RoutineInUseError, JobAtImportError: as `start`.
+            FlowCheckError, MissingExtraError, NotPortableError, RoutineInUseError, JobAtImportError: as `start`.
         """
         runtime.refuse_while_loading()
         runtime.give_head_start(flow.options.values())
@@ -321,6 +322,7 @@ class Flow(FlowGraph):
         memory_limit = checked_shared_memory_limit(shared_memory_limit)
         runtime.give_head_start(self.options.values())  # ahead of what else of the runtime is loaded now
         runtime.check_flow(self)
+        runtime.require_ray(self.options)
         plan = runtime.compile_plan(self)
         kept = runtime.begin_kept(keeping)
         job_id = runtime.make_job_id() if kept is None else kept.lease.job_id

@@ -42,13 +42,14 @@ class RoutineView(NamedTuple):
 
     Args:
         id: its id in the flow.
-        placement: `thread` or `process`.
+        placement: `thread`, `process` or `ray`.
         status: its word, see `JobState`.
         capacity: messages its mailbox holds before those who send are held back.
         figures: its counts, exact since the job's start.
         rate: messages handled a second since the look before; None at the first look.
         error: its last failure in one line; None when there was none.
-        workers: its processes, by number; empty on a thread. Of a pool between two bounds, those that run.
+        workers: its processes, by number; empty on a thread. Of a pool between two bounds, those that run. What those
+            on Ray use is not known here: they may be on another machine.
         is_async: whether its handlers run on an event loop.
         busy: share of the time since the look before that its handlers ran, 1.0 being all of it for each of its
             workers; tries that failed meanwhile count for nothing. None at the first look, and for one on an event
@@ -208,7 +209,9 @@ class Sampler:
         before, self._handled[routine.id] = self._handled.get(routine.id, handled), handled
         return routine._replace(
             rate=None if elapsed is None else (handled - before) / elapsed,
-            workers=tuple(self._complete_worker(worker, elapsed, spent_before) for worker in routine.workers),
+            workers=tuple(self._complete_worker(worker, elapsed, spent_before) for worker in routine.workers)
+            if routine.placement == "process"
+            else routine.workers,
         )
 
     def _measure_busy(
@@ -252,8 +255,8 @@ def _copy(account: Account) -> RoutineView:
         figures=count_held(account),
         rate=None,
         error=account.error,
-        workers=_copy_workers(account) if plan.is_process else (),
-        is_async=plan.is_async and not plan.is_process,
+        workers=_copy_workers(account) if plan.runs_apart else (),
+        is_async=plan.is_async and not plan.runs_apart,
     )
 
 

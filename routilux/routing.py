@@ -124,14 +124,14 @@ class RoutinePlan:
     pace: Pace | None = None
 
     @property
-    def is_process(self) -> bool:
-        """Whether its handlers run in child processes."""
-        return self.options.placement == "process"
+    def runs_apart(self) -> bool:
+        """Whether its handlers run apart from the program (`RoutineOptions.runs_apart`)."""
+        return self.options.runs_apart
 
     @property
     def has_deadlines(self) -> bool:
         """Whether the place its handlers run at has to be told the time."""
-        return self.is_process or self.is_async or self.options.timeout is not None
+        return self.runs_apart or self.is_async or self.options.timeout is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +184,7 @@ def compile_plan(graph: FlowGraph, numbers: Sequence[str] = (), born: Sequence[s
     entries = {
         (ids[e.target], e.slot): e.index for e in edges if e.source == ENTRY and not e.event and e.target != GONE
     }
-    in_process = {index_of[routine_id] for routine_id in ids if graph.options[routine_id].placement == "process"}
+    apart = {index_of[routine_id] for routine_id in ids if graph.options[routine_id].runs_apart}
     ends: dict[int, list[int]] = {}
     for edge in edges:
         if edge.source == ENTRY and edge.event == END:
@@ -205,9 +205,7 @@ def compile_plan(graph: FlowGraph, numbers: Sequence[str] = (), born: Sequence[s
                 options=graph.options[routine_id],
                 error_handler=graph.effective_error_handler(routine_id),
                 events=events,
-                outgoing=tuple(
-                    _outgoing(event, out, index, in_process) for event, out in zip(events, routes, strict=True)
-                ),
+                outgoing=tuple(_outgoing(event, out, index, apart) for event, out in zip(events, routes, strict=True)),
                 routes=routes,
                 incoming=incoming[index],
                 downstream=tuple(dict.fromkeys(edge.target for out in routes for edge in out if edge.cycle < 0)),
@@ -352,12 +350,12 @@ def _without_crossing(routines: list[RoutinePlan]) -> Iterator[RoutinePlan]:
         yield replace(routine, joins=joins) if crossing else routine
 
 
-def _outgoing(event: str, out: tuple[Edge, ...], source: int, in_process: set[int]) -> Outgoing:
+def _outgoing(event: str, out: tuple[Edge, ...], source: int, apart: set[int]) -> Outgoing:
     keys = tuple(edge.key for edge in out)
     keys = keys if any(keys) else ()
-    if source in in_process:
+    if source in apart:
         return Outgoing(event, by_reference=False, encoded=True, keys=keys)
-    encoded = any(edge.target in in_process for edge in out)
+    encoded = any(edge.target in apart for edge in out)
     # Without a receiver the reference is kept for those who tap the event: it costs nothing.
-    by_reference = not encoded or any(edge.target not in in_process for edge in out)
+    by_reference = not encoded or any(edge.target not in apart for edge in out)
     return Outgoing(event, by_reference=by_reference, encoded=encoded, keys=keys)

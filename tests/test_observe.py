@@ -13,7 +13,7 @@ from routilux import Flow, Routine
 from routilux.jobs.machine import JobStatus
 from routilux.ledger import Ledger
 from routilux.messages import TurnResult
-from routilux.observe import Sampler, observe
+from routilux.observe import Sampler, WorkerView, observe
 from routilux.routing import ENTRY, compile_plan
 from supervisors.locking import BriefLock
 from supervisors.places.base import Worker
@@ -122,6 +122,13 @@ def test_two_looks_make_a_share_of_the_processor_for_each_worker() -> None:
     second = sampler.look().routines[0]
     assert [worker.cpu_percent for worker in second.workers] == [50.0, 0.0]
     assert (second.cpu_percent, second.rss_bytes) == (50.0, 3500)
+
+
+def test_a_process_on_another_machine_is_told_and_not_looked_at_here() -> None:
+    job = FakeJob(echo_flow(placement="ray", workers=2))
+    job.ledger.accounts[0].pids = (11, 12)
+    view = sampler_of(job, {11: Usage(1.0, 5.0, 1000)}, Clock()).look().routines[0]
+    assert (view.placement, view.workers) == ("ray", (WorkerView(0, 11), WorkerView(1, 12)))
 
 
 def at_work(*since: float | None) -> Any:

@@ -7,8 +7,10 @@ import sys
 
 import msgspec
 
+from routilux.cli.kept import add_placement
 from routilux.cli.output import write_result
 from routilux.cli.parsing import Commands
+from routilux.cli.placing import place_routines
 from routilux.cli.target import TARGET_HELP, load_flow
 from routilux.flow import Flow
 from routilux.model.check import Problem, find_entry
@@ -22,9 +24,14 @@ def add_check(commands: Commands) -> None:
     parser = commands.add_parser(
         "check",
         description=check.__doc__,
-        examples=["routilux check mypackage.flows:nightly", "routilux check flows.py:nightly --json"],
+        examples=[
+            "routilux check mypackage.flows:nightly",
+            "routilux check flows.py:nightly --json",
+            "routilux check flows.py:nightly --placement ray",
+        ],
     )
     parser.add_argument("target", metavar="FLOW", help=TARGET_HELP)
+    add_placement(parser)
     parser.add_argument(
         "--json", action="store_true", help="print the flow and its problems as a JSON object on stdout"
     )
@@ -35,9 +42,11 @@ def check(options: argparse.Namespace) -> int:
     """Tell all that is wrong or odd about a flow; status 1 if it cannot run.
 
     It imports your code. A worker of each process routine is started, as a job would, and ended again: what cannot be
-    carried to it, or be made again there, is named. No handler runs.
+    carried to it, or be made again there, is named. Of routines on Ray it is tried whether they can be carried: no
+    cluster is asked. No handler runs.
     """
     flow = load_flow(options.target)
+    place_routines(flow, options.placement)
     problems = flow.check()
     is_tried = not _has_errors(problems)
     if is_tried:
@@ -47,7 +56,7 @@ def check(options: argparse.Namespace) -> int:
     else:
         lines = [*map(str, problems), *([] if _has_errors(problems) else _describe(flow, len(problems)))]
         write_result("".join(f"{printable(line)}\n" for line in lines))
-    if not is_tried and any(own.placement == "process" for own in flow.options.values()):
+    if not is_tried and any(own.is_local for own in flow.options.values()):
         print("no worker was started to try the rest, as these are errors anyway", file=sys.stderr)
     return int(_has_errors(problems))
 
@@ -66,8 +75,10 @@ def _describe(flow: Flow, warnings: int) -> list[str]:
     placements = {routine_id: _tell_placement(own) for routine_id, own in flow.options.items()}
     width, wide = (max(map(len, column)) for column in (placements, placements.values()))
     told = f"{flow.flow_id}: " + (f"it can run, with {_counted(warnings, 'warning')}" if warnings else "no problems")
-    if any(own.placement == "process" for own in flow.options.values()):
+    if any(own.is_local for own in flow.options.values()):
         told += "; a worker of each process routine was started"
+    if any(own.placement == "ray" for own in flow.options.values()):
+        told += "; of those on Ray it was tried whether they travel"
     lines = [told, _tell_count(len(placements), "routine")]
     for routine_id, told in placements.items():
         note = "gets the first message" if entries == [routine_id] else "may get the first message"
@@ -83,6 +94,8 @@ def _describe(flow: Flow, warnings: int) -> list[str]:
 def _tell_placement(own: RoutineOptions) -> str:
     if own.placement == "thread":
         return "on a thread" if own.concurrency == 1 else f"on a thread, {own.concurrency} messages at once"
+    if own.placement == "ray":
+        return "on Ray" if own.pool == 1 else f"on Ray, {own.pool} workers"
     return "in a process" if own.pool == 1 else f"in {own.pool} processes"
 
 

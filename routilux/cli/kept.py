@@ -25,6 +25,7 @@ _EXAMPLES = {
     "resume": [
         "routilux resume nightly --store jobs",
         "routilux resume nightly --store jobs --flow new_flows.py:nightly --rename parse=read",
+        "routilux resume nightly --store jobs --placement ray --address 10.0.0.1:6379",
     ],
     "pause": ["routilux pause nightly --store jobs --reason lunch"],
     "checkpoint": ["routilux checkpoint nightly --store jobs"],
@@ -75,6 +76,27 @@ def add_watching(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print state and results as one JSON object on stdout")
 
 
+def add_placement(parser: argparse.ArgumentParser) -> None:
+    """Let a command place the routines of its flow."""
+    parser.add_argument(
+        "--placement",
+        action="append",
+        default=[],
+        metavar="WHERE[=ID,...]",
+        help="run these routines there, or all that can: thread, process or ray; may be given several times",
+    )
+
+
+def add_address(parser: argparse.ArgumentParser) -> None:
+    """Let a command say which cluster of Ray is meant."""
+    parser.add_argument(
+        "--address",
+        metavar="WHERE",
+        help="the cluster of Ray: auto: the one that runs on this machine; local: one that is started for this job; "
+        "or HOST:PORT of its head; default: $RAY_ADDRESS, or as Ray finds one",
+    )
+
+
 def seconds(text: str) -> float:
     """Read a number of seconds above 0."""
     return _number(text, lambda number: number > 0, "above 0")
@@ -110,6 +132,8 @@ def _add(
 def _add_resume(commands: Commands) -> None:
     resumer = _add(commands, "resume", resume)
     add_changes(resumer)
+    add_placement(resumer)
+    add_address(resumer)
     add_watching(resumer)
 
 

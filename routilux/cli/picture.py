@@ -183,10 +183,10 @@ def tell_status(status: str, job_status: str) -> str:
 
 
 def tell_place(routine: RoutineView) -> str:
-    """Say where handlers run: `thread`, `async`, `process`, `process x4` with as many processes as there are now."""
-    if routine.placement != "process":
+    """Say where handlers run: `thread`, `async`, `process`, `ray x4` with as many workers as there are now."""
+    if routine.placement == "thread":
         return "async" if routine.is_async else "thread"
-    return "process" if len(routine.workers) == 1 else f"process x{len(routine.pids)}"
+    return routine.placement if len(routine.workers) == 1 else f"{routine.placement} x{len(routine.pids)}"
 
 
 def tell_count(count: int) -> str:

@@ -15,19 +15,20 @@ import msgspec
 
 from routilux.cli.errors import BrokenFlowError, CommandError, UsageError
 from routilux.cli.insistence import insisting
-from routilux.cli.kept import add_watching
+from routilux.cli.kept import add_address, add_placement, add_watching
 from routilux.cli.live import watch
 from routilux.cli.lookup import find_job
 from routilux.cli.output import tell, width_of, write_result
 from routilux.cli.parsing import Commands
 from routilux.cli.picture import ID_SHOWN
+from routilux.cli.placing import place_routines, use_address
 from routilux.cli.stored import STORE_VARIABLE, how_to_replay, how_to_resume, name_store, read_key
 from routilux.cli.summary import find_stop, summarize
 from routilux.cli.target import TARGET_HELP, absolute_target, load_flow
 from routilux.control.client import ask
 from routilux.control.frames import Answer, Resume, Resumed
 from routilux.conversion import convert_text
-from routilux.errors import EntryError, FlowCheckError, NotPortableError, OptionError
+from routilux.errors import EntryError, FlowCheckError, MissingExtraError, NotPortableError, OptionError
 from routilux.figures import figures_in, numbers_in
 from routilux.flow import Flow, find_entries
 from routilux.hints import describe_names
@@ -49,6 +50,8 @@ def run(options: argparse.Namespace) -> int:
     """Run a flow and wait for it."""
     options.store = name_store(options)
     flow = load_flow(options.target)
+    place_routines(flow, options.placement)
+    use_address(options.address, flow)
     entry = choose_entry(flow, options.entry)
     params = read_params(options.param, flow, entry)
     check_params(flow, entry, params)
@@ -68,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
 def resume(options: argparse.Namespace) -> int:
     """Go on with a job: one that is paused in another program there, any other one here."""
     store, owner = (found := find_job(options)).store, found.owner
-    rename, changes = read_renames(options.rename), options.rename or options.drop or options.flow
+    rename, changes = read_renames(options.rename), _changes(options)
     if owner is not None and not changes:
         return _let_go_on(ask(owner, Resume(options.job)), owner, options)
     if store is None:
@@ -79,6 +82,8 @@ def resume(options: argparse.Namespace) -> int:
     if not options.flow:
         tell(printable(f"resuming with {target}, by which the job was run here last"))
     flow = load_flow(target)
+    place_routines(flow, options.placement)
+    use_address(options.address, flow)
     keeping: ResumeKeeping = {**read_options(options), "target": absolute_target(target)}
     with ending_on_signals():
         job = _started(
@@ -96,6 +101,7 @@ def add_run(commands: Commands) -> None:
         examples=[
             "routilux run examples/census.py:flow --param root=src",
             "routilux run flows.py:nightly --store jobs --job-id nightly --checkpoint-every 10",
+            "routilux run flows.py:nightly --placement ray=parse,score --address auto",
         ],
     )
     parser.add_argument("target", metavar="FLOW", help=TARGET_HELP)
@@ -116,6 +122,8 @@ def add_run(commands: Commands) -> None:
         f"default: ${STORE_VARIABLE}, if set",
     )
     parser.add_argument("--job-id", metavar="ID", help="its id there; default: one that is made up")
+    add_placement(parser)
+    add_address(parser)
     add_watching(parser)
     parser.set_defaults(command=run)
 
@@ -327,12 +335,17 @@ def _started(flow: Flow, start: Callable[[], Job]) -> Job:
         between = " " if len(error.problems) == 1 else "\n  "
         problems = "".join(f"{between}{problem}" for problem in error.problems)
         raise BrokenFlowError(f"flow {flow.flow_id!r} cannot run:{problems}") from error
-    except NotPortableError as error:
+    except (MissingExtraError, NotPortableError) as error:
         raise BrokenFlowError(str(error)) from error
     except (KeyboardInterrupt, SystemExit) as interrupt:
         for note in getattr(interrupt, "__notes__", ()):  # how to go on
             tell(f"routilux: {printable(note)}")
         raise
+
+
+def _changes(options: argparse.Namespace) -> bool:
+    """Whether the job is to go on as something else than it is, which it cannot do where it runs."""
+    return bool(options.rename or options.drop or options.flow or options.placement or options.address)
 
 
 def _let_go_on(answer: Answer, owner: Owner, options: argparse.Namespace) -> int:

@@ -173,19 +173,25 @@ def _output_id(number: int) -> str:
 
 
 def _box_of_options(routine_id: str, options: RoutineOptions) -> Box:
-    if options.placement == "thread":
+    if not options.runs_apart:
         return Box(routine_id, routine_id, Kind.THREAD)
     count = f"{options.least}" if options.least == options.pool else f"{options.least} to {options.pool}"
     kind = Kind.POOL if options.pool > 1 else Kind.PROCESS
-    return Box(routine_id, routine_id, kind, f"{count} process{'es' if options.pool > 1 else ''}")
+    return Box(routine_id, routine_id, kind, _tell_workers(count, options.placement, is_many=options.pool > 1))
 
 
 def _box_of_track(track: RoutineTrack) -> Box:
     count, tone = len(track.workers), TONES.get(track.status, Tone.PLAIN)
     kind = Kind.THREAD if not count else Kind.POOL if count > 1 else Kind.PROCESS
-    about = f"{count} process{'es' if count > 1 else ''}" if count else ""
+    about = _tell_workers(f"{count}", track.placement, is_many=count > 1) if count else ""
     lines = (Line(track.status, tone), *_tell_figures(track.figures))
     return Box(track.routine_id, track.routine_id, kind, about, lines, tone)
+
+
+def _tell_workers(count: str, placement: str, *, is_many: bool) -> str:
+    if placement == "ray":
+        return f"{count} worker{'s' if is_many else ''} on Ray"
+    return f"{count} process{'es' if is_many else ''}"
 
 
 def _link_of_connection(link: Connection) -> Link:

@@ -260,7 +260,7 @@ def read_books(
     accounts = []
     for routine in plan.routines:
         committed = tuple(
-            from_stored(decode_boot(body), routine.routine.state_policy, codec, by_reference=not routine.is_process)
+            from_stored(decode_boot(body), routine.routine.state_policy, codec, by_reference=not routine.runs_apart)
             if (body := bodies.get((routine.id, worker))) is not None
             else None
             for worker in range(routine.options.states)

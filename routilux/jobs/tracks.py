@@ -36,6 +36,7 @@ def track_cut(cut: JobCut, plan: Plan, job_id: str, read_usage: ReadUsage) -> Ex
             routine.figures._asdict(),
             measured,
             tuple(_read_workers(routine_plan, routine, read_usage)),
+            routine_plan.options.placement,
         )
         for routine_plan, routine, measured in zip(plan.routines, cut.routines, cut.measures.routines, strict=True)
     ]
@@ -99,26 +100,25 @@ def track_image(image: Image) -> ExecutionTracker:
         status=header.status,
         at=header.created_at,
         seconds=job.seconds,
-        tracks=tuple(
-            _track_image(routine, is_process=placements.get(routine.id) == "process") for routine in image.routines
-        ),
+        tracks=tuple(_track_image(routine, placements.get(routine.id, "thread")) for routine in image.routines),
         flows=tuple(flows),
     )
 
 
 def _read_workers(plan: RoutinePlan, routine: RoutineCut, read_usage: ReadUsage) -> Iterator[WorkerUsage]:
-    if not plan.is_process:
+    if not plan.runs_apart:
         return
+    is_here = plan.options.is_local
     for number, (pid, spent) in enumerate(zip(routine.pids, routine.spent, strict=True)):
-        usage = None if pid is None else read_usage(pid)
+        usage = read_usage(pid) if is_here and pid is not None else None
         if usage is None:
-            yield WorkerUsage(number, spent.cpu_seconds, None, None, spent.peak_bytes)
+            yield WorkerUsage(number, spent.cpu_seconds, None if is_here else pid, None, spent.peak_bytes)
         else:
             peak = max(spent.peak_bytes, usage.rss_bytes)
             yield WorkerUsage(number, spent.cpu_seconds + usage.cpu_seconds, pid, usage.rss_bytes, peak)
 
 
-def _track_image(routine: RoutineImage, *, is_process: bool) -> RoutineTrack:
+def _track_image(routine: RoutineImage, placement: str) -> RoutineTrack:
     held = {
         "waiting": count_each(routine.waiting),
         "in_hand": count_each(routine.in_hand),
@@ -127,7 +127,7 @@ def _track_image(routine: RoutineImage, *, is_process: bool) -> RoutineTrack:
     }
     workers = [
         WorkerUsage(number, spent.cpu_seconds, None, None, spent.peak_bytes)
-        for number, spent in enumerate(routine.spent if is_process else ())
+        for number, spent in enumerate(() if placement == "thread" else routine.spent)
     ]
     peak = max(routine.figures.get("peak_waiting", 0), len(routine.waiting))
     return RoutineTrack(
@@ -136,6 +136,7 @@ def _track_image(routine: RoutineImage, *, is_process: bool) -> RoutineTrack:
         {**routine.figures, **held, "abandoned": 0, "peak_waiting": peak},
         routine.measured or Measured(),
         tuple(workers),
+        placement,
     )
 
 

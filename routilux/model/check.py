@@ -7,14 +7,18 @@ Never changes a flow.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from routilux.errors import EntryError
 from routilux.fitting import can_fit, tell_annotation
+from routilux.hints import list_names
 from routilux.model.binding import NoArguments, WholeDict
 from routilux.model.concurrency import find_unfit
 from routilux.model.merging import Batching, is_of_each_connection, keeps_gathered
+from routilux.model.options import RoutineOptions
 from routilux.model.partition import find_unpartitionable
+from routilux.model.ray import has_ray
 from routilux.model.routine import OWN_PREFIX, Routine
 from routilux.model.slot import Slot
 from routilux.model.state_policy import IN_PLACE, NONE
@@ -48,11 +52,9 @@ def check_graph(graph: FlowGraph) -> list[Problem]:
     problems: list[Problem] = []
     if not graph.routines:
         problems.append(Problem("error", f"flow {graph.flow_id!r}", "has no routines; add some with add_routine"))
-    problems += _check_travel(graph)
-    problems += _check_states(graph)
-    problems += _check_objections(graph)
+    problems += _check_placement(graph)
     problems += _check_needs(graph)
-    problems += _check_async(graph)
+    problems += _check_ray(graph)
     problems += [Problem("error", where, text) for where, text in find_unpartitionable(graph)]
     problems += [problem for link in graph.connections for problem in _check_parameters(graph, link)]
     problems += [problem for link in graph.connections for problem in _check_types(graph, link)]
@@ -63,57 +65,63 @@ def check_graph(graph: FlowGraph) -> list[Problem]:
     return sorted(problems, key=lambda problem: problem.severity != "error")
 
 
-def _check_travel(graph: FlowGraph) -> list[Problem]:
-    problems = []
-    for routine_id, routine in graph.routines.items():
-        if graph.options[routine_id].placement != "process":
-            continue
+def find_unplaceable(routine_id: str, routine: Routine, options: RoutineOptions) -> Iterator[str]:
+    """Give what keeps a routine from running with these options, each in a line.
+
+    Args:
+        routine_id: its id.
+        routine: the routine.
+        options: which were checked by themselves.
+    """
+    if options.runs_apart:
         try:
             encode_code(routine, routine_id)
         except ValueEncodingError as error:
             told = f"{error.path}: {error.detail}".replace(f".{OWN_PREFIX}initial_", ".").replace(f".{OWN_PREFIX}", ".")
-            text = f"cannot travel to its process: {told}; make that part inside the handler, or use placement='thread'"
-            problems.append(Problem("error", f"routine {routine_id!r}", text))
-    return problems
+            yield f"cannot travel to its worker: {told}; make that part inside the handler, or use placement='thread'"
+    if routine.state_policy == IN_PLACE and options.runs_apart:
+        yield (
+            f"state_policy {IN_PLACE!r} is for threads: a worker that is killed takes such a state along; "
+            "use placement='thread', or state_policy 'encoded' or 'value'"
+        )
+    elif routine.state_policy == IN_PLACE and options.timeout is not None:
+        yield (
+            f"state_policy {IN_PLACE!r} goes without a timeout: a handler that was given up would go on changing "
+            "the state beside its successor; leave the timeout out, or use state_policy 'encoded' or 'value'"
+        )
+    objection = routine.objection_to(options)
+    if objection is not None:
+        yield objection
+    # Looked at again: slots may have been defined since it was added.
+    unfit = find_unfit(routine, options)
+    if unfit:
+        yield unfit
 
 
-def _check_async(graph: FlowGraph) -> list[Problem]:
+def _check_placement(graph: FlowGraph) -> list[Problem]:
+    return [
+        Problem("error", f"routine {routine_id!r}", text)
+        for routine_id, routine in graph.routines.items()
+        for text in find_unplaceable(routine_id, routine, graph.options[routine_id])
+    ]
+
+
+def _check_ray(graph: FlowGraph) -> list[Problem]:
+    on_ray = {id_: routine for id_, routine in graph.routines.items() if graph.options[id_].placement == "ray"}
     problems = []
-    for routine_id, routine in graph.routines.items():
-        options = graph.options[routine_id]
-        # Looked at again: slots may have been defined since it was added.
-        text = find_unfit(routine, options)
-        if text:
-            problems.append(Problem("error", f"routine {routine_id!r}", text))
-    return problems
-
-
-def _check_states(graph: FlowGraph) -> list[Problem]:
-    problems = []
-    for routine_id, routine in graph.routines.items():
-        options = graph.options[routine_id]
-        if routine.state_policy != IN_PLACE:
-            continue
-        if options.placement == "process":
+    if on_ray and not has_ray():
+        where = f"routine{'s' if len(on_ray) > 1 else ''} {list_names([*on_ray])}"
+        text = "Ray is not installed, and a job of this flow does not start without: pip install 'routilux[ray]'"
+        problems.append(Problem("warning", where, text))
+    for routine_id, routine in on_ray.items():
+        need = routine.needs_here()
+        if need is not None:
             text = (
-                f"state_policy {IN_PLACE!r} is for threads: a worker that is killed takes such a state along; "
-                "use placement='thread', or state_policy 'encoded' or 'value'"
+                f"works on {need}, on whichever machine of the cluster its worker runs: see that all of them have the "
+                "same there, or use another placement"
             )
-            problems.append(Problem("error", f"routine {routine_id!r}", text))
-        elif options.timeout is not None:
-            text = (
-                f"state_policy {IN_PLACE!r} goes without a timeout: a handler that was given up would go on changing "
-                "the state beside its successor; leave the timeout out, or use state_policy 'encoded' or 'value'"
-            )
-            problems.append(Problem("error", f"routine {routine_id!r}", text))
+            problems.append(Problem("warning", f"routine {routine_id!r}", text))
     return problems
-
-
-def _check_objections(graph: FlowGraph) -> list[Problem]:
-    objections = (
-        (routine_id, routine.objection_to(graph.options[routine_id])) for routine_id, routine in graph.routines.items()
-    )
-    return [Problem("error", f"routine {routine_id!r}", text) for routine_id, text in objections if text is not None]
 
 
 def _check_needs(graph: FlowGraph) -> list[Problem]:

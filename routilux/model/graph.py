@@ -135,14 +135,30 @@ class FlowGraph(Serializable):
                 f"make another {type(routine).__name__}() for {chosen!r}"
             )
         check_policy(routine, f"routine {chosen!r}")
-        checked = RoutineOptions.of(chosen, options)
-        unfit = find_unfit(routine, checked)
-        if unfit:
-            raise OptionError(f"routine {chosen!r}: {unfit}")
-        self._options[chosen] = checked
+        self._options[chosen] = _checked_options(routine, chosen, options)
         self._routines[chosen] = routine
         self._ids_of_objects[id(routine)] = chosen
         return chosen
+
+    def set_options(self, routine_id: str, **options: Any) -> None:
+        """Change options of a routine of the flow; those that are not named stay as they are.
+
+        So a flow of somebody else's runs elsewhere: `flow.set_options("parse", placement="ray", workers=8)`.
+
+        Args:
+            routine_id: the routine.
+            options: as for `add_routine`.
+
+        Raises:
+            UnknownRoutineError: there is no such routine.
+            OptionError: an option is unknown, has a value it cannot have, or does not go with those that stay.
+            FlowRunningError: a job of the flow runs.
+        """
+        self._before_change("set_options")
+        if routine_id not in self._routines:
+            raise UnknownRoutineError(routine_id, self._routines, "set_options")
+        given = {**self._options[routine_id].changed(), **options}
+        self._options[routine_id] = _checked_options(self._routines[routine_id], routine_id, given)
 
     def connect(
         self,
@@ -299,6 +315,14 @@ class FlowGraph(Serializable):
                     "the slot's handler takes no parameters",
                 )
                 raise MappingError(f"connection {link}: the mapping is to {target!r}, but {known}")
+
+
+def _checked_options(routine: Routine, routine_id: str, given: dict[str, Any]) -> RoutineOptions:
+    options = RoutineOptions.of(routine_id, given)
+    unfit = find_unfit(routine, options)
+    if unfit:
+        raise OptionError(f"routine {routine_id!r}: {unfit}")
+    return options
 
 
 def _count(count: int, word: str) -> str:

@@ -15,19 +15,36 @@ from routilux.errors import OptionError
 from routilux.hints import describe_names
 from routilux.model.error_handler import ErrorHandler, checked_handler
 from routilux.model.launching import find_wrong_launch, normalized
+from routilux.model.ray import Ray
 from routilux.quantities import is_number, is_whole
 from supervisors.places.process.launch import StartMethod
 
-PLACEMENTS = ("thread", "process")
+PLACEMENTS = ("thread", "process", "ray")
 _LEAST = (("concurrency", 1), ("capacity", 1), ("max_restarts", 0), ("max_abandoned", 0))
 """Options that are whole numbers, with the least they can be."""
-_NOT_ON_THREADS = (
-    ("workers", "1 on a thread (placement='process' has several)"),
-    ("partition_by", "None on a thread, which handles all keys itself (use placement='process')"),
-    ("memory_limit", "None on a thread, which shares its memory (use placement='process')"),
-    *((name, "") for name in ("start_method", "preload", "cpu_affinity", "niceness")),
-)
-"""Options that stay as they are by themselves on a thread, with why."""
+_OF_THE_MACHINE = ("start_method", "cpu_affinity", "niceness")
+"""Options of processes that the program starts itself."""
+_FOREIGN: dict[str, dict[str, str]] = {
+    "thread": {
+        "workers": "1 on a thread (placement='process' has several)",
+        "partition_by": "None on a thread, which handles all keys itself (use placement='process')",
+        "memory_limit": "None on a thread, which shares its memory (use placement='process')",
+        "preload": "[] on a thread of the program (use placement='process')",
+        **dict.fromkeys(_OF_THE_MACHINE, "None on a thread of the program (use placement='process')"),
+        "ray": "None on a thread of the program (use placement='ray')",
+    },
+    "process": {
+        "concurrency": "1 in a process (workers=n handles n messages at once)",
+        "ray": "None in a process of this machine (use placement='ray')",
+    },
+    "ray": {
+        "concurrency": "1 on Ray (workers=n handles n messages at once)",
+        "start_method": "None on Ray, which starts the workers (what they begin with is in Ray(runtime_env=...))",
+        "cpu_affinity": "None on Ray, which chooses where workers run (use Ray(num_cpus=..., label_selector=...))",
+        "niceness": "None on Ray, which shares the processors out (use Ray(num_cpus=...))",
+    },
+}
+"""By placement the options that stay as they are by themselves there, with what else to do."""
 LEAST_MEMORY_BYTES = 16 * 1024 * 1024
 """Least `memory_limit`: with less no worker starts."""
 
@@ -36,7 +53,9 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Options of one routine in a flow.
 
     Args:
-        placement: `thread`: handlers run on the actor's own thread; `process`: in child processes.
+        placement: `thread`: handlers run on the actor's own thread; `process`: in child processes; `ray`: in actors of
+            a Ray cluster, on this machine or others. What is said below of process routines holds for those on Ray too,
+            unless it says otherwise.
         workers: children of a process routine; with more than one, order is given up unless it is `ordered`. Each has
             a declared state of its own, and a message may be tried again on another: what must go on where it was, such
             as a generator that keeps its place in the state, belongs on one. A pair `(low, high)`: as many between the
@@ -52,16 +71,18 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
             the memory that the job shares does not count. On Linux it
             also bounds what a worker may ask for over what it starts with, so that most of what goes over it is
             a `MemoryError` at its line; there each thread of a handler counts 8 MiB for its stack, and each
-            program that it starts is bound likewise.
+            program that it starts is bound likewise. On Ray the worker watches itself, and nothing else bounds it.
         start_method: how the workers of a process routine are started: `zygote`: forked from a bare process that has
             imported what they need, in a few milliseconds; `spawn`: by a fresh interpreter each. None: `zygote` on
-            Linux, `spawn` elsewhere.
+            Linux, `spawn` elsewhere. Not on Ray, which starts them.
         preload: names of modules that each worker of a process routine has imported before its first message, in this
             order. A zygote imports them once for all, and a worker is ready as soon as without.
         cpu_affinity: numbers of the processors that the workers of a process routine keep to; or a list of as many
-            such groups as there are workers, one for each. None: all that the program may use. Linux only.
+            such groups as there are workers, one for each. None: all that the program may use. Linux only; not on Ray.
         niceness: of the workers of a process routine, -20 (needs a privilege) to 19 (most yielding). None: that of the
-            program.
+            program. Not on Ray.
+        ray: what each worker on Ray needs of the cluster, as a `Ray` or a dict of what one is made of. None: as `Ray()`
+            says.
         concurrency: messages that a routine with `async` handlers handles at once, waiting for what they await. All of
             them see the state as it was committed when they began; of two that set the same key, the one that commits
             last wins.
@@ -89,6 +110,7 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
     preload: list[str] = []
     cpu_affinity: list[Any] | None = None
     niceness: int | None = None
+    ray: Ray | None = None
     concurrency: int = 1
     ordered: bool | None = None
     partition_by: str | None = None
@@ -107,6 +129,16 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
     def least(self) -> int:
         """How many workers there are at least."""
         return self.workers[0] if isinstance(self.workers, tuple) else self.workers
+
+    @property
+    def runs_apart(self) -> bool:
+        """Whether its handlers run apart from the program, and what they are given and give back goes as bytes."""
+        return self.placement != "thread"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether its workers are processes that the program starts itself, on its own machine."""
+        return self.placement == "process"
 
     @property
     def has_line(self) -> bool:
@@ -145,6 +177,11 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
                 known = describe_names(name, cls.__struct_fields__, "the options are", "there are none")
                 raise OptionError(f"routine {routine_id!r}: there is no option {name!r}; {known}")
         given = normalized(given)
+        if isinstance(given.get("ray"), dict):
+            try:
+                given["ray"] = Ray.of(given["ray"])
+            except OptionError as error:
+                raise OptionError(f"routine {routine_id!r}: {error}") from error
         if isinstance(given.get("workers"), list):  # as files have pairs
             given["workers"] = tuple(given["workers"])
         options = cls(**given)
@@ -158,10 +195,24 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
         return options
 
     def changed(self) -> dict[str, Any]:
-        """Give those that differ from what they are by themselves."""
+        """Give those that differ from what they are by themselves, as `of` takes them."""
         own = type(self)()
         values = {name: getattr(self, name) for name in self.__struct_fields__}
-        return {name: value for name, value in values.items() if value != getattr(own, name)}
+        changed = {name: value for name, value in values.items() if value != getattr(own, name)}
+        return changed if self.ray is None else {**changed, "ray": self.ray.changed()}
+
+    def find_foreign(self, placement: str) -> dict[str, str]:
+        """Give the options that differ from what they are by themselves, and do not go with a placement.
+
+        Args:
+            placement: which.
+
+        Returns:
+            By name what the option can be there, and what to do instead.
+        """
+        own = type(self)()
+        foreign = _FOREIGN[placement]
+        return {name: told for name, told in foreign.items() if getattr(self, name) != getattr(own, name)}
 
     def _find_wrong(self) -> tuple[str, str] | None:
         """Give the first option with a value it cannot have, and what it can be."""
@@ -194,15 +245,10 @@ class RoutineOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     def _find_misplaced(self) -> tuple[str, str] | None:
         """Give the first option that does not go with the placement, and what it can be there."""
-        if self.placement == "process":
-            if self.concurrency != 1:
-                return "concurrency", "1 in a process (workers=n handles n messages at once)"
-            return find_wrong_launch(self)
-        own = RoutineOptions()
-        for name, expected in _NOT_ON_THREADS:
-            if getattr(self, name) != getattr(own, name):
-                return name, expected or f"{getattr(own, name)!r} on a thread of the program (use placement='process')"
-        return None
+        if self.ray is not None and not isinstance(self.ray, Ray):
+            return "ray", "a Ray, a dict of what one is made of, or None"
+        foreign = self.find_foreign(self.placement)
+        return next(iter(foreign.items()), None) or find_wrong_launch(self)
 
 
 def checked_shutdown(value: object) -> float:

@@ -239,6 +239,14 @@ class Routine(HasStats, Serializable):
         """
         return None
 
+    def needs_here(self) -> str | None:
+        """Tell what of the machine it needs that the program runs on, such as a file; None for nothing. For subclasses.
+
+        On Ray, where it may run on another machine, `Flow.check` warns of it; `routilux run --placement ray` leaves
+        such a routine where it is.
+        """
+        return None
+
     @property
     def default_id(self) -> str:
         """The id it gets in a flow when none is given: its class's name in lower case."""

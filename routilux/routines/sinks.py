@@ -70,7 +70,7 @@ class FileSink(OneWorker):
 
     def objection_to(self, options: RoutineOptions) -> str | None:
         """Object to several workers, and to threads that may be left behind."""
-        if options.placement == "thread" and options.timeout is not None:
+        if not options.runs_apart and options.timeout is not None:
             return (
                 f"{type(self).__name__} goes without a timeout on a thread: a handler that was given up would go on "
                 "writing beside its successor; leave the timeout out, or use placement='process'"
@@ -82,6 +82,10 @@ class FileSink(OneWorker):
         with suppress(ValueError):  # a zero character: its first message will tell
             return f"the file {os.path.realpath(self._file)!r}"
         return f"the file {self._file!r}"
+
+    def needs_here(self) -> str:
+        """Need its file."""
+        return self.needs_alone()
 
     def write(self, data: dict[str, Any]) -> None:
         """Write the record of one message."""

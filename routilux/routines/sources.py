@@ -59,6 +59,10 @@ class Source(OneWorker):
         if unreadable == EVENT:
             self.define_event(UNREADABLE, ["path", "line", "error"])
 
+    def needs_here(self) -> str:
+        """Need what it reads."""
+        return "files that messages name" if self._default is None else f"the files of {self._default!r}"
+
     def _where(self, path: object, others: dict[str, Any]) -> str:
         """Give what a message asks to be read."""
         if path is not None:

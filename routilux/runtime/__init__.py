@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from routilux.runtime.resuming import Wanted, fork_job, pack_paused, resume_job
     from routilux.runtime.signals import ending_on_signals, note_resume
     from routilux.runtime.tree import Beginning, First, check_flow, start_job
-    from routilux.runtime.workers import give_head_start
+    from routilux.runtime.workers import give_head_start, require_ray
 
 __all__ = [
     "Beginning",
@@ -34,6 +34,7 @@ __all__ = [
     "note_resume",
     "pack_paused",
     "refuse_while_loading",
+    "require_ray",
     "resume_job",
     "start_job",
     "unpack_job",
@@ -55,6 +56,7 @@ __getattr__ = deferred(
         "note_resume": ".signals",
         "pack_paused": ".resuming",
         "refuse_while_loading": ".loading",
+        "require_ray": ".workers",
         "resume_job": ".resuming",
         "start_job": ".tree",
         "unpack_job": "routilux.keeping.copying",

@@ -344,7 +344,7 @@ class Control(Behavior):
         visitor.stacks = [(account, Future()) for account in accounts]
         for account, reply in visitor.stacks:
             reply.add_done_callback(partial(self._note_answered, visitor.number))
-            if account.plan.is_process or account.plan.is_async:
+            if account.plan.runs_apart or account.plan.is_async:
                 self._told.root(GetStacks(account.index, reply))
             else:  # its own thread may be in a handler: it is looked at from here
                 reply.set_result([])
@@ -357,7 +357,7 @@ class Control(Behavior):
         visitor.stacks = []
         stacks: list[frames.Stack] = []
         for account, reply in asked:
-            if not (account.plan.is_process or account.plan.is_async):
+            if not (account.plan.runs_apart or account.plan.is_async):
                 stacks += tell_threads(account, ledger)
             elif reply.done():
                 stacks += tell_workers(account, ledger, reply.result(), self._ctx.now())

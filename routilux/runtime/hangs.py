@@ -51,7 +51,7 @@ def warn_slow(account: Account, origin: Mapping[str, str], delivery: int, second
 
 def warn_left_behind(account: Account, origin: Mapping[str, str], stack: str) -> None:
     """Warn at a job's end of a thread that did not come to its end; arguments as for `warn_slow`."""
-    if account.plan.is_process:
+    if account.plan.runs_apart:
         told = _TOLD_OF_PROCESSES
     else:
         told = _TOLD_OF_TASKS if account.plan.is_async else _TOLD_OF_THREADS

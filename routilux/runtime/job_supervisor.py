@@ -131,10 +131,10 @@ class JobSupervisor(Behavior):
                 _spec(
                     account.plan.id,
                     partial(make, self.tell),
-                    shutdown=(max(shutdown, GOODBYE_SECONDS) if account.plan.is_process else shutdown)
+                    shutdown=(max(shutdown, GOODBYE_SECONDS) if account.plan.runs_apart else shutdown)
                     + ABANDON_SECONDS,
                     mailbox=partial(getattr, account, "mailbox"),
-                    uses_poller=account.plan.is_process,
+                    uses_poller=account.plan.runs_apart,
                 )
             )
             for account, make in zip(ledger.accounts, make_actors, strict=True)
@@ -385,7 +385,7 @@ class JobSupervisor(Behavior):
             if routine.ref is not None:
                 routine.ref.signal(Hurry(seconds))
                 # A process is killed by then, and has to be gone; a thread alone is left behind.
-                spare = ABANDON_SECONDS if account.plan.is_process else HURRIED_SECONDS
+                spare = ABANDON_SECONDS if account.plan.runs_apart else HURRIED_SECONDS
                 self._keeper.shorten(routine, seconds + spare, ctx)
 
     def _go_on_ending(self, ctx: Context) -> None:

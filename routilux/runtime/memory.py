@@ -109,14 +109,14 @@ def bounds_of(plan: Plan, limit: int) -> list[int]:
     level = [0] * count
     for index in plan.downstream_order:
         routine = plan.routines[index]
-        step = routine.is_process or any(event.encoded for event in routine.outgoing)
+        step = routine.runs_apart or any(event.encoded for event in routine.outgoing)
         for other in routine.downstream:
             if other < count:
                 level[other] = max(level[other], level[index] + step)
     writers = [
         level[routine.index]
         for routine in plan.routines
-        if routine.is_process or any(event.encoded for event in routine.outgoing)
+        if routine.runs_apart or any(event.encoded for event in routine.outgoing)
     ]
     levels = max(writers, default=0) + 1
     return [min(limit, limit * (at + 1) // levels) for at in level]

@@ -192,7 +192,7 @@ class Pausing:
         with self._ledger.lock:
             message = next(iter(account.in_hand.values()), None)
         # Elsewhere than on the actor's thread nothing is to be seen there.
-        stack = "" if account.plan.is_process or account.plan.is_async else self._stack_of(index)
+        stack = "" if account.plan.runs_apart or account.plan.is_async else self._stack_of(index)
         return BusyRoutine(account.plan.id, "" if message is None else message.id, now - self._since, stack)
 
     def _take_asked(self) -> list[PauseJob]:

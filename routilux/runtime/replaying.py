@@ -150,7 +150,7 @@ def replay(recorded: Recorded, worker: int, drive: Drive, look: Look | None = No
         _with_all_data(routine),
         recorded.job_id,
         recorded.codec,
-        LocalCodec() if not routine.is_process and not routine.is_async else _ApartCodec(),
+        LocalCodec() if not routine.runs_apart and not routine.is_async else _ApartCodec(),
     )
     port = _Nobody()
     began_at = time.monotonic()

@@ -73,7 +73,7 @@ def tell_failure(
     else:
         subject += f"worker {failure.worker}, with no message in hand"
     routine = plan.routines[failure.routine]
-    details = tell_details(failure.reason, routine.options.memory_limit, in_process=routine.is_process)
+    details = tell_details(failure.reason, routine.options.memory_limit, in_process=routine.runs_apart)
     return _line(subject, failure.reason, tell_outcome(failure, outcome), left_out, "; ".join(details))
 
 

@@ -35,6 +35,7 @@ from routilux.runtime.job import Job
 from routilux.runtime.keeping import Keeping, Kept, check_options, keep_with, note_target, take_new
 from routilux.runtime.running import running
 from routilux.runtime.tree import Beginning, First, check_flow, start_job
+from routilux.runtime.workers import require_ray
 from routilux.serial.registry import default as registry
 from routilux.stores.base import Store, checked_job_id
 from routilux.stores.owners import this_process
@@ -85,6 +86,7 @@ def resume_job(
 
     Raises:
         FlowCheckError: the flow cannot be run.
+        MissingExtraError: a routine is placed on Ray, which is not installed.
         OptionError: an option cannot be that.
         UnknownJobError, NoCheckpointError: the store has no such job, or nothing of it that can be read.
         JobOwnedError: somebody runs it.
@@ -93,6 +95,7 @@ def resume_job(
         KeptError, ValueReadingError: its checkpoint cannot be read here.
     """
     check_flow(graph)
+    require_ray(graph.options)
     check_options(options)
     lease = store.acquire(checked_job_id(job_id), this_process(), create=False)
     try:

@@ -51,7 +51,7 @@ class RunningJobs:
         objects = {
             id(routine.routine): routine.id
             for routine in plan.routines
-            if not routine.is_process and not isinstance(routine.routine, FunctionRoutine)
+            if not routine.runs_apart and not isinstance(routine.routine, FunctionRoutine)
         }
         with self._lock:
             for other_id, other in self._entries.items():

@@ -176,7 +176,7 @@ class _Wiring:
         self._memory = memory = JobMemory(PICKLED if kept is None else kept.codec, beginning.memory_limit, plan)
         job_id, codec = beginning.job_id, memory.codec
         services = {
-            routine.id: carry_service(routine, job_id, codec) for routine in plan.routines if routine.is_process
+            routine.id: carry_service(routine, job_id, codec) for routine in plan.routines if routine.runs_apart
         }
         self._created_at = time.time() if kept is None else kept.created_at
         wall_offset = time.time() - time.monotonic()
@@ -389,7 +389,7 @@ def _actor_maker(
 ) -> Callable[[Callable[[Any], None]], RoutineActor]:
     routine, job_id = account.plan, ledger.job_id
     warn = partial(warn_slow, account, tell_origin(ledger.plan, job_id, routine.id))
-    if routine.is_process:
+    if routine.runs_apart:
         exchange = memory.exchange(account, ledger)
         carrier: LocalCarrier | WireCarrier = WireCarrier(routine.outgoing, ledger.codec, exchange.lease)
         descriptors = () if inherited is None else (inherited,)
@@ -414,7 +414,7 @@ def _actor_maker(
             make_place,
             report,
             shutdown=shutdown,
-            uses_poller=routine.is_process,
+            uses_poller=routine.runs_apart,
             has_deadlines=routine.has_deadlines,
             journal=journal,
         )

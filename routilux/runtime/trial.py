@@ -1,5 +1,7 @@
 """Starting one worker of each process routine, to find what cannot become one before a job runs.
 
+Routines on Ray are carried, and no further: what is there on the machines of a cluster is known there alone.
+
 Owns the trial, and the search for the part that is to blame. The routine goes through the same door as in a job, with
 its state and its options, and the worker is ended again; no handler is run.
 """
@@ -47,7 +49,7 @@ def try_workers(graph: FlowGraph, output: Output) -> list[Problem]:
         output: told what the workers print meanwhile.
     """
     plan = compile_plan(graph)
-    found = [(routine.id, _try_worker(routine, output)) for routine in plan.routines if routine.is_process]
+    found = [(routine.id, _try_worker(routine, output)) for routine in plan.routines if routine.runs_apart]
     return [Problem("error", f"routine {routine_id!r}", told) for routine_id, told in found if told is not None]
 
 
@@ -55,8 +57,13 @@ def _try_worker(routine: RoutinePlan, output: Output) -> str | None:
     try:
         boot = encode_boot(begin_states(routine.options, routine.routine)[0])
     except (StateError, ValueEncodingError) as error:
-        return f"its state cannot be carried to its process: {error}"
-    with _started(routine, carry_service(routine, _JOB_ID, PICKLED), WireResult, boot, output) as worker:
+        return f"its state cannot be carried to its worker: {error}"
+    service = carry_service(routine, _JOB_ID, PICKLED)
+    return _start_worker(routine, service, boot, output) if routine.options.is_local else None
+
+
+def _start_worker(routine: RoutinePlan, service: bytes, boot: bytes, output: Output) -> str | None:
+    with _started(routine, service, WireResult, boot, output) as worker:
         reason = worker.reason
     if reason is None:
         return None

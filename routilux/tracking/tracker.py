@@ -30,13 +30,14 @@ from routilux.tracking.sketch import Sketch
 
 
 class RoutineTrack(msgspec.Struct, frozen=True):
-    """What is known of one routine: its counts by the names of `RoutineFigures`, and what was measured."""
+    """What is known of one routine: its counts by the names of `RoutineFigures`, what was measured, where it runs."""
 
     routine_id: str
     status: str
     figures: dict[str, int]
     measured: Measured
     workers: tuple[WorkerUsage, ...] = ()
+    placement: str = "thread"
 
 
 @built_in.register("routilux.ExecutionTracker")

@@ -213,7 +213,7 @@ def begin_states(options: RoutineOptions, routine: Runs, codec: ValueCodec = PIC
 
     Of one that is partitioned it is one without any key, each of which begins when it comes first.
     """
-    begun = [begin_state(routine, codec, by_reference=options.placement != "process") for _ in range(options.states)]
+    begun = [begin_state(routine, codec, by_reference=not options.runs_apart) for _ in range(options.states)]
     if options.partition_by is None:
         return begun
     return [{key: value for key, value in begun[0].items() if is_reserved(key)}]

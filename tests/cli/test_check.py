@@ -103,7 +103,7 @@ def told(capsys: pytest.CaptureFixture[str], flow: str, *words: str) -> tuple[in
 def test_what_cannot_be_carried_is_named_with_its_path(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, err = told(capsys, "locked")
     assert status == 1
-    assert out.startswith("error: routine 'parse': cannot travel to its process: parse.client._lock: a _thread.lock (")
+    assert out.startswith("error: routine 'parse': cannot travel to its worker: parse.client._lock: a _thread.lock (")
     assert "make that part inside the handler, or use placement='thread'" in out
     assert err == "no worker was started to try the rest, as these are errors anyway\n"
 
@@ -138,7 +138,7 @@ def test_a_module_that_workers_cannot_preload_is_named(capsys: pytest.CaptureFix
 def test_a_state_that_cannot_be_carried_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = told(capsys, "stateful")
     assert status == 1
-    assert "cannot travel to its process: parse.state['lock']: a _thread.lock" in out
+    assert "cannot travel to its worker: parse.state['lock']: a _thread.lock" in out
 
 
 @pytest.mark.processes

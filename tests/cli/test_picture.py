@@ -133,7 +133,9 @@ def test_where_a_routine_runs_is_told_with_the_processes_it_has() -> None:
         tell_place(routine(is_async=True)),
         tell_place(routine(placement="process", workers=pool[:1])),
         tell_place(routine(placement="process", workers=pool)),
-    ] == ["thread", "async", "process", "process x1"]
+        tell_place(routine(placement="ray", workers=pool[:1])),
+        tell_place(routine(placement="ray", workers=pool)),
+    ] == ["thread", "async", "process", "process x1", "ray", "ray x1"]
 
 
 # ---- more than there is room for

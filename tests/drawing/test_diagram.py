@@ -47,6 +47,7 @@ def tracked() -> ExecutionTracker:
             {"handled": 1234, "waiting": 5, "in_hand": 1, "failed": 2, "dead": 1, "restarts": 3},
             Measured(),
             (WorkerUsage(0), WorkerUsage(1)),
+            "process",
         ),
     )
     flows = (
@@ -100,6 +101,19 @@ def test_a_pool_that_grows_is_told_by_its_bounds() -> None:
     graph = FlowGraph("f")
     graph.add_routine(Stage(), "parse", placement="process", workers=(1, 4))
     assert draw_flow(graph).boxes[0][2:4] == (Kind.POOL, "1 to 4 processes")
+
+
+def test_workers_on_ray_are_told_as_such() -> None:
+    graph = FlowGraph("f")
+    graph.add_routine(Stage(), "parse", placement="ray", workers=(1, 4))
+    graph.add_routine(Stage(), "score", placement="ray")
+    assert [box[2:4] for box in draw_flow(graph).boxes] == [
+        (Kind.POOL, "1 to 4 workers on Ray"),
+        (Kind.PROCESS, "1 worker on Ray"),
+    ]
+    track = RoutineTrack("parse", "running", {}, Measured(), (WorkerUsage(0), WorkerUsage(1)), "ray")
+    (box,) = draw_job(ExecutionTracker("ab12", "f", "running", 100.0, 2.0, (track,), ())).boxes
+    assert (box.kind, box.about) == (Kind.POOL, "2 workers on Ray")
 
 
 def test_a_job_is_drawn_with_its_numbers() -> None:

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from routilux import ErrorHandler, Flow
+from routilux import ErrorHandler, Flow, Ray, routine
 from routilux.flowfile.errors import FlowFileError
 from routilux.model.error_handler import ErrorStrategy
-from tests.flowfile.mill import Lines, Unregistered, count
+from tests.flowfile.mill import Lines, Unregistered, count, plain
 
 TOML = """
 format = 1
@@ -155,6 +155,34 @@ def test_what_is_written_is_read_and_written_again(tmp_path: Path, ending: str) 
     assert told == json.loads(json.dumps(TOLD).replace("PATH", str(tmp_path / "words.txt")))
 
 
+@pytest.mark.parametrize("ending", TEXTS)
+def test_a_routine_on_ray_is_written_with_what_it_needs_and_read_again(tmp_path: Path, ending: str) -> None:
+    flow = Flow("far")
+    env = {"pip": ["pillow"], "env_vars": {"A": "1"}}
+    needs = Ray(num_cpus=0, num_gpus=0.5, resources={"tape_drive": 2}, label_selector={"zone": "!a"}, runtime_env=env)
+    flow.add_routine(count, "count", placement="ray", workers=(1, 4), ray=needs)
+    flow.add_routine(routine(plain), "plain", placement="ray")
+    file = tmp_path / f"far{ending}"
+    flow.to_file(file)
+    again = Flow.from_file(file)
+    assert (again.options["count"].ray, again.options["plain"].ray) == (needs, None)
+    assert again.options == flow.options
+    assert again.serialize() == flow.serialize()
+    flow.to_file(tmp_path / "far.json")
+    assert json.loads((tmp_path / "far.json").read_text())["routines"]["count"] == {
+        "use": "mill.count",
+        "placement": "ray",
+        "workers": [1, 4],
+        "ray": {
+            "num_cpus": 0,
+            "num_gpus": 0.5,
+            "resources": {"tape_drive": 2},
+            "label_selector": {"zone": "!a"},
+            "runtime_env": env,
+        },
+    }
+
+
 def test_a_name_with_dots_is_found_whole(tmp_path: Path) -> None:
     flow = Flow("dots")
     flow.add_routine(Lines(tmp_path), "a")
@@ -206,6 +234,14 @@ WRONG: list[tuple[str, str, str, str]] = [
     ('[routines.a]\nuse = "mill.count"\nwith = {x = 1}', "", "routines.a.with", "is a function"),
     ('[routines.a]\nuse = "mill.count"\nwrokers = 2', "", "routines.a", "no option 'wrokers'.*did you mean 'workers'"),
     ('[routines.a]\nuse = "mill.count"\nplacement = "moon"', "", "routines.a", "expected placement to be one of"),
+    (
+        '[routines.a]\nuse = "mill.count"\nplacement = "ray"\nray = {num_gpu = 1}',
+        "",
+        "routines.a",
+        "Ray: there is no 'num_gpu'.*did you mean 'num_gpus'",
+    ),
+    ('[routines.a]\nuse = "mill.count"\nray = {}', "", "routines.a", "expected ray to be None on a thread"),
+    ('[routines.a]\nuse = "mill.count"\nplacement = "ray"\nray = 1', "", "routines.a", "expected ray to be a Ray"),
     ('[routines."a b"]\nuse = "mill.count"', "", "routines.a b", "the id of a routine"),
     ('[[connections]]\nfrom = "a"', "", r"connections[0].from", "expected 'ROUTINE.NAME', got 'a'"),
     ('[[connections]]\nfrom = "a.b"\nto = "c.d"', "", "connections[0]", "'a'"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -111,6 +112,7 @@ def test_what_is_gone_and_held_nothing_is_noted() -> None:
     ("options", "note"),
     [
         ({"placement": "process"}, "the placement of routine 'b' was thread and is process"),
+        ({"placement": "ray"}, "the placement of routine 'b' was thread and is ray"),
         ({"placement": "process", "workers": 3}, "the number of workers of routine 'b' was 1 and is 3"),
     ],
 )
@@ -124,6 +126,30 @@ def test_other_options_are_noted(options: dict[str, Any], note: str) -> None:
     assert note in notes
     assert notes[0] == "the flow was called 'chain' and is 'other'"
     assert f"connection {AB!r} maps parameters otherwise, for messages that wait too" in notes
+
+
+@pytest.mark.parametrize("policy", ["encoded", "value", "external", "none"])
+@pytest.mark.parametrize(("before", "now"), list(permutations(("thread", "process", "ray"), 2)))
+def test_a_job_goes_on_at_another_placement_with_all_it_has(before: str, now: str, policy: str) -> None:
+    nodes = {"encoded": Node, "value": Valued, "none": Free, "external": External}
+
+    def placed(placement: str) -> Flow:
+        flow = chain("a", "b", b=nodes[policy]())
+        flow.set_options("b", placement=placement)
+        return flow
+
+    image = image_of(
+        placed(before),
+        waiting={AB: 2},
+        in_hand={AB: 1},
+        retries={AB: 1},
+        letters={AB: 1},
+        results=2,
+        states={"b": {} if policy == "none" else {"x": 1}},
+    )
+    adoption = resume(image, placed(now))
+    assert adoption.image == image
+    assert adoption.notes == [f"the placement of routine 'b' was {before} and is {now}"]
 
 
 # ---- what would be lost, and what cures it

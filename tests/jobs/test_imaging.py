@@ -32,6 +32,7 @@ from routilux.routing import compile_plan
 from routilux.serial.carried import Carried
 from routilux.serial.registry import default as registry
 from routilux.tracking.meters import Measured, Spent
+from routilux.turn.state import OBJECT_KEY, begin_states, from_stored, to_stored
 from supervisors.reasons import Crashed, ErrorRecord, Raised
 from tests.tracking.samples import sketch_of
 
@@ -250,3 +251,30 @@ def test_the_source_of_a_class_is_known_again() -> None:
     first, second = image_topology(make_plan(), {}), image_topology(make_plan(), {})
     assert [shape.source for shape in first.routines] == [shape.source for shape in second.routines]
     assert first.routines[0].source != first.routines[1].source
+
+
+class Whole(Second):
+    """Its state is one value."""
+
+    state_policy = "value"
+
+
+@pytest.mark.parametrize("before", ["thread", "process", "ray"])
+@pytest.mark.parametrize("now", ["thread", "process", "ray"])
+def test_a_state_that_is_one_value_goes_on_at_any_placement_and_comes_back(before: str, now: str) -> None:
+    def planned(placement: str) -> Any:
+        flow = Flow("whole")
+        whole = Whole()
+        whole.state = {"total": [3]}
+        flow.add_routine(whole, "whole", placement=placement)
+        return compile_plan(flow)
+
+    def stored(committed: Any) -> Any:
+        return to_stored(committed, CODEC)
+
+    was, is_ = planned(before), planned(now)
+    (began,) = begin_states(was.routines[0].options, was.routines[0].routine, CODEC)
+    shape = is_.routines[0].routine
+    again = from_stored(stored(began), shape.state_policy, CODEC, by_reference=not is_.routines[0].runs_apart)
+    assert stored(again) == stored(began)
+    assert isinstance(again[OBJECT_KEY], bytes) == (now != "thread"), "what runs apart is given bytes"

@@ -13,6 +13,7 @@ from routilux.model.graph import FlowGraph
 from routilux.model.merging import batch
 from routilux.model.options import RoutineOptions
 from routilux.model.routine import Routine
+from tests.rays import hide_ray, show_ray
 
 
 class Source(Routine):
@@ -392,3 +393,61 @@ def test_a_pool_whose_slot_hears_of_the_end_is_warned_about_unless_it_has_no_sta
             "alone: add up in a routine behind it, or set state_policy to 'none' if it needs none"
         )
     ]
+
+
+# -- Ray
+
+
+def on_ray(*stages: Routine, **options: Any) -> FlowGraph:
+    graph = FlowGraph("f")
+    for number, stage in enumerate(stages):
+        graph.add_routine(stage, f"stage{number}", placement="ray", **options)
+    return graph
+
+
+def test_a_flow_on_ray_is_all_right_where_ray_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    show_ray(monkeypatch)
+    assert told(pair(Source("a"), Sink(), placement="ray", workers=2)) == []
+
+
+def test_that_ray_is_not_there_is_told_once_and_is_no_error_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    hide_ray(monkeypatch)
+    (line,) = told(on_ray(Starting(), Starting()))
+    assert line == (
+        "warning: routines 'stage0', 'stage1': Ray is not installed, and a job of this flow does not start without: "
+        "pip install 'routilux[ray]'"
+    )
+
+
+def test_what_works_on_files_is_told_that_another_machine_may_have_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    show_ray(monkeypatch)
+    (line,) = told(on_ray(Filing()))
+    assert line == (
+        "warning: routine 'stage0': works on the file 'a', on whichever machine of the cluster its worker runs: see "
+        "that all of them have the same there, or use another placement"
+    )
+
+
+def test_what_keeps_a_routine_from_a_process_keeps_it_from_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    show_ray(monkeypatch)
+    locked = Starting()
+    locked.lock = threading.Lock()  # type: ignore[attr-defined]
+    (problem,) = on_ray(locked).check()
+    assert (problem.severity, problem.message[:52]) == ("error", "cannot travel to its worker: stage0.lock: a _thread.")
+    (problem,) = on_ray(InPlace()).check()
+    assert (problem.severity, problem.message[:36]) == ("error", "state_policy 'in_place' is for threa")
+
+
+class Starting(Routine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("trigger", lambda: None)
+
+
+class Filing(Starting):
+    def needs_here(self) -> str | None:
+        return "the file 'a'"
+
+
+class InPlace(Starting):
+    state_policy = "in_place"

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from routilux import Ray
 from routilux.errors import OptionError
 from routilux.model.error_handler import ErrorHandler
 from routilux.model.options import RoutineOptions
@@ -36,10 +37,26 @@ def test_a_process_takes_every_option() -> None:
     assert {name: getattr(options, name) for name in given} == given
 
 
+def test_what_goes_with_a_process_goes_with_ray_but_for_what_is_of_this_machine() -> None:
+    given = {"workers": (1, 8), "timeout": 30, "memory_limit": 2**24, "preload": ["json"], "ordered": True}
+    options = RoutineOptions.of("parse", {"placement": "ray", "ray": {"num_gpus": 1}, **given})
+    assert {name: getattr(options, name) for name in given} == given
+    assert options.ray == Ray(num_gpus=1)
+    assert options.changed() == {"placement": "ray", "ray": {"num_gpus": 1}, **given}
+    assert RoutineOptions.of("parse", options.changed()) == options
+    assert RoutineOptions.of("parse", {"placement": "ray", "partition_by": "key"}).ray is None
+
+
+def test_where_a_routine_runs_is_asked_in_two_ways() -> None:
+    told = {at: RoutineOptions.of("parse", {"placement": at}) for at in ("thread", "process", "ray")}
+    assert [at for at, own in told.items() if own.runs_apart] == ["process", "ray"]
+    assert [at for at, own in told.items() if own.is_local] == ["process"]
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"placement": "proces"}, ["placement", "'thread', 'process'", "'proces'"]),
+        ({"placement": "proces"}, ["placement", "'thread', 'process', 'ray'", "'proces'"]),
         ({"placement": None}, ["placement", "None"]),
         ({"workers": 0, "placement": "process"}, ["workers", "at least 1", "got 0"]),
         ({"workers": 2.0, "placement": "process"}, ["workers", "got 2.0"]),
@@ -76,6 +93,16 @@ def test_a_process_takes_every_option() -> None:
         ({"capacity": None}, ["capacity", "got None"]),
         ({"max_restarts": -1}, ["max_restarts", "at least 0", "got -1"]),
         ({"restart_period": 0.0}, ["restart_period", "got 0.0"]),
+        ({"ray": Ray()}, ["ray", "on a thread", "use placement='ray'"]),
+        ({"ray": Ray(), "placement": "process"}, ["ray", "of this machine", "use placement='ray'"]),
+        ({"ray": 3, "placement": "ray"}, ["ray", "a Ray, a dict", "got 3"]),
+        ({"ray": {"num_gpu": 1}, "placement": "ray"}, ["Ray: there is no 'num_gpu'", "did you mean 'num_gpus'?"]),
+        ({"ray": {"num_gpus": 1.5}, "placement": "ray"}, ["expected num_gpus", "got 1.5"]),
+        ({"start_method": "spawn", "placement": "ray"}, ["start_method", "on Ray", "runtime_env", "got 'spawn'"]),
+        ({"cpu_affinity": {0}, "placement": "ray"}, ["cpu_affinity", "on Ray", "num_cpus", "got [0]"]),
+        ({"niceness": 5, "placement": "ray"}, ["niceness", "on Ray", "got 5"]),
+        ({"concurrency": 2, "placement": "ray"}, ["concurrency", "1 on Ray", "workers=n", "got 2"]),
+        ({"preload": ["a-b"], "placement": "ray"}, ["preload", "got ['a-b']"]),
         ({"worker": 2}, ["there is no option 'worker'", "'placement'", "did you mean 'workers'?"]),
     ],
 )

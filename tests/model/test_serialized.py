@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from routilux import Connection, ErrorHandler, Event, Flow, Routine, Serializable, Slot, ValueEncodingError
+from routilux import Connection, ErrorHandler, Event, Flow, Ray, Routine, Serializable, Slot, ValueEncodingError
 from routilux.errors import OptionError, WiringError
 from routilux.executions import ExecutionRecord
 from routilux.serial.errors import ForbiddenModuleError, PlainDataError, RegistrationError
@@ -282,3 +282,11 @@ def test_a_routine_reads_no_slot_that_is_none() -> None:
     with pytest.raises(PlainDataError, match="expected a Slot") as raised:
         Counting.deserialize({**data, "slots": [1]}, allow_modules=MODULES)
     assert isinstance(raised.value.__cause__, WiringError)
+
+
+def test_a_flow_on_ray_is_written_with_what_its_workers_need() -> None:
+    flow = Flow("far")
+    needs = Ray(num_gpus=1, runtime_env={"pip": ["pillow"]}, label_selector={"zone": "a"})
+    flow.add_routine(Adder(), "adder", placement="ray", ray=needs, workers=3)
+    read = again(flow)
+    assert (read.options["adder"].ray, read.options["adder"].workers) == (needs, 3)

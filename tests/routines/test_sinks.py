@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from routilux import ErrorHandler, Flow
 from routilux.errors import FlowCheckError, InvalidNameError, OptionError
-from routilux.routines import CsvSink, JsonLinesSink
+from routilux.routines import CsvSink, JsonLinesSink, LinesSource
 from tests.routines.killed import RECORDS
 from tests.routines.running import failure, flow_of, run, state_of
 from tests.runtime.kept import wait_until
@@ -243,6 +243,13 @@ def test_several_workers_and_threads_that_may_be_left_behind_are_refused() -> No
     assert "each of 2 workers would keep its own" in objection(placement="process", workers=2)
     assert "JsonLinesSink goes without a timeout on a thread" in objection(timeout=5.0)
     assert objection(placement="process", timeout=5.0) == objection() == ""
+
+
+def test_what_reads_and_writes_files_says_that_it_needs_them_here(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    assert JsonLinesSink(file).needs_here() == f"the file {str(file.resolve())!r}"
+    assert LinesSource(file).needs_here() == f"the files of {str(file)!r}"
+    assert LinesSource().needs_here() == "files that messages name"
 
 
 def test_two_sinks_of_one_file_are_refused_by_whatever_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
