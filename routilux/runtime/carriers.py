@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sized
 from typing import Any, Protocol
 
+import msgspec
+
 from routilux.blocks import Block
 from routilux.messages import Emission, Message, TurnFailure, TurnPart, TurnResults
 from routilux.packed import Packed
@@ -19,7 +21,7 @@ from routilux.turn.codec import (
     write_request,
 )
 from routilux.turn.tables import Outgoing
-from routilux.turn.values import PICKLED, ValueCodec
+from routilux.turn.values import PICKLED, ValueCodec, to_kept
 from supervisors.errors import FrameError
 from supervisors.places.base import Finished
 from supervisors.text import cut
@@ -205,6 +207,21 @@ class WireCarrier:
                 if self._lease is None:
                     raise FrameError("expected no shared memory to be named, where there is none")
                 emissions[at] = event, reference, self._lease(worker, encoded), keys
+
+
+class RemoteCarrier(WireCarrier):
+    """For workers on other machines, which share no memory with the program: large buffers follow their values."""
+
+    def requests(self, taken: Iterable[tuple[int, Message]]) -> list[tuple[int, Any]]:
+        """Wrap the payloads, with the buffers that they hold."""
+        return super().requests((delivery, _with_buffers(message)) for delivery, message in taken)
+
+
+def _with_buffers(message: Message) -> Message:
+    if not message.parts and message.payload.__class__ is not Leased:
+        return message
+    payload = message.payload if isinstance(message.payload, dict) else to_kept(message.payload)
+    return msgspec.structs.replace(message, payload=payload, parts=tuple(map(_with_buffers, message.parts)))
 
 
 _SECONDS_LIMIT = 1e9

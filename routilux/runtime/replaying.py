@@ -22,7 +22,7 @@ from routilux.jobs.journal import read_journals
 from routilux.messages import Emission, Message, Once, StateOp, TurnFailure, TurnPart, add_once, parts_of
 from routilux.model.graph import FlowGraph
 from routilux.routing import Plan, RoutinePlan, compile_plan
-from routilux.runtime.tree import service_of
+from routilux.runtime.placing import service_of
 from routilux.serial.carried import Carried
 from routilux.stores.base import Store
 from routilux.turn.codec import Delivered, LocalCodec

@@ -10,13 +10,11 @@ import contextlib
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from functools import partial
-from itertools import count
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from routilux.accounts import Account
 from routilux.control.peers import IS_POSSIBLE
-from routilux.errors import FlowCheckError, JobEndedError, NotPortableError
+from routilux.errors import FlowCheckError, JobEndedError
 from routilux.jobs.actor import FactsWait, JobCut, StateActor
 from routilux.jobs.backlog import Backlog
 from routilux.jobs.checkpoints import Checkpoints, Stopped
@@ -26,53 +24,31 @@ from routilux.jobs.journal import Journal
 from routilux.jobs.recorder import Recorder
 from routilux.ledger import Ledger
 from routilux.model.graph import FlowGraph
-from routilux.routing import ENTRY, Plan, RoutinePlan
-from routilux.runtime.carriers import LocalCarrier, WireCarrier
+from routilux.routing import ENTRY, Plan
 from routilux.runtime.commands import NotKept, Overflow, Quiet
-from routilux.runtime.failure_log import tell_origin
-from routilux.runtime.hangs import warn_slow
 from routilux.runtime.interrupts import Uninterrupted
 from routilux.runtime.job import Job
 from routilux.runtime.job_supervisor import ABANDON_SECONDS, RECORDER_SECONDS, JobSupervisor
 from routilux.runtime.keeping import Kept
-from routilux.runtime.makers import PlaceMaker
 from routilux.runtime.memory import JobMemory
+from routilux.runtime.placing import carry_service, place_routine
 from routilux.runtime.routine_actor import RoutineActor
 from routilux.runtime.running import running
 from routilux.runtime.signals import note_resume
-from routilux.runtime.voices import Warn, WorkerVoice
-from routilux.runtime.workers import launch_of
 from routilux.serial.registry import default as registry
 from routilux.stores.errors import FencedError
 from routilux.stores.memory import MemoryStore
-from routilux.turn.codec import LocalCodec, WireCodec, WireResult, WireResults
-from routilux.turn.concurrent import ConcurrentService
-from routilux.turn.keyed import KeyedService
-from routilux.turn.service import RoutineService
 from routilux.turn.state import begin_states
-from routilux.turn.values import PICKLED, Shared, ValueCodec
+from routilux.turn.values import PICKLED, ValueCodec
 from supervisors.actor import PykkaHost
-from supervisors.behavior import Context
-from supervisors.errors import ValueEncodingError
 from supervisors.locking import BriefLock
-from supervisors.parking import Poller
-from supervisors.places.base import Listener, LoopListener, Place
-from supervisors.places.flusher import flusher
-from supervisors.places.looped import LoopPlace
-from supervisors.places.ordered import OrderedListener, OrderedPlace, line_limit
-from supervisors.places.process.exchange import Exchange
-from supervisors.places.process.place import ProcessPlace
-from supervisors.places.thread import ThreadPlace
-from supervisors.places.timed import TimedThreadPlace
 from supervisors.program_end import program_end
 from supervisors.report import reporter
-from supervisors.wire.values import encode_code
 
 if TYPE_CHECKING:
     from routilux.runtime.logbook import Logbook
     from routilux.runtime.visits import Visits
 
-_Service = TypeVar("_Service", bound=RoutineService)
 _log = reporter("routilux")
 _LEFT_RUNNING = "job {!r} of flow {!r} still ran when the program ended and was cancelled; wait for it with job.wait()"
 _LEFT_TO_RESUME = "job {!r} of flow {!r} still ran when the program ended and was paused; resume it with Flow.resume()"
@@ -339,44 +315,6 @@ def _keep_first(job: Job) -> None:
         job.checkpoint(cause="start")
 
 
-def carry_service(routine: RoutinePlan, job_id: str, codec: ValueCodec) -> bytes:
-    """Encode what the workers of a process routine become; raises `NotPortableError` where it cannot travel."""
-    kind = RoutineService if routine.options.partition_by is None else KeyedService
-    if routine.options.has_line and isinstance(codec, Shared):
-        codec = codec.reading()
-    try:
-        return encode_code(service_of(kind, routine, job_id, codec, WireCodec(codec)), routine.id)
-    except ValueEncodingError as error:
-        raise NotPortableError(routine.id, error.path, str(error)) from error
-
-
-def _make_service(routine: RoutinePlan, job_id: str, codec: ValueCodec, logbook: Logbook | None) -> RoutineService:
-    return service_of(RoutineService, routine, job_id, codec, LocalCodec(), logbook)
-
-
-def service_of(
-    kind: type[_Service],
-    routine: RoutinePlan,
-    job_id: str,
-    values: ValueCodec,
-    codec: LocalCodec | WireCodec,
-    logbook: Logbook | None = None,
-) -> _Service:
-    """Give what runs the turns of a routine."""
-    return kind(
-        routine.routine,
-        routine.id,
-        routine.incoming,
-        routine.outgoing,
-        job_id=job_id,
-        atomic=routine.options.atomic,
-        retryable=routine.error_handler.retryable_exceptions,
-        codec=codec,
-        values=values,
-        logbook=logbook,
-    )
-
-
 def _actor_maker(
     account: Account,
     ledger: Ledger,
@@ -387,24 +325,8 @@ def _actor_maker(
     journal: Journal | None,
     logbook: Logbook | None,
 ) -> Callable[[Callable[[Any], None]], RoutineActor]:
-    routine, job_id = account.plan, ledger.job_id
-    warn = partial(warn_slow, account, tell_origin(ledger.plan, job_id, routine.id))
-    if routine.runs_apart:
-        exchange = memory.exchange(account, ledger)
-        carrier: LocalCarrier | WireCarrier = WireCarrier(routine.outgoing, ledger.codec, exchange.lease)
-        descriptors = () if inherited is None else (inherited,)
-        voice = WorkerVoice(account, ledger, logbook, warn)
-        make_place = _process_place(account, services[routine.id], voice, descriptors, exchange)
-    else:
-        carrier = LocalCarrier()
-        timeout = routine.options.timeout
-        codec = memory.codec_for(account, ledger)
-        if routine.is_async:
-            make_place = _loop_place(account, job_id, memory.codec, warn, logbook)
-        elif timeout is None:
-            make_place = _thread_place(routine, job_id, codec, logbook)
-        else:
-            make_place = _timed_place(account, job_id, codec, timeout, warn, logbook)
+    routine = account.plan
+    carrier, make_place = place_routine(account, ledger, memory, services.get(routine.id, b""), inherited, logbook)
 
     def make(report: Callable[[Any], None]) -> RoutineActor:
         return RoutineActor(
@@ -420,119 +342,3 @@ def _actor_maker(
         )
 
     return make
-
-
-def _thread_place(routine: RoutinePlan, job_id: str, codec: ValueCodec, logbook: Logbook | None) -> PlaceMaker:
-    def make(listener: Listener, ctx: Context, wait: Callable[[], bool]) -> Place:
-        return ThreadPlace(
-            lambda: _make_service(routine, job_id, codec, logbook),
-            listener,
-            ctx.now,
-            wait,
-            urgent=ctx.mailbox.control,
-            flusher=flusher,
-        )
-
-    return make
-
-
-def _timed_place(
-    account: Account, job_id: str, codec: ValueCodec, timeout: float, warn: Warn, logbook: Logbook | None
-) -> PlaceMaker:
-    routine = account.plan
-
-    def make(listener: Listener, ctx: Context, wait: Callable[[], bool]) -> Place:  # noqa: ARG001  nothing runs here
-        return TimedThreadPlace(
-            ctx.ref.path,
-            lambda: _make_service(routine, job_id, codec, logbook),
-            listener,
-            ctx.now,
-            ctx.mailbox.ring,
-            timeout=timeout,
-            warn=warn,
-            note_abandoned=account.note_abandoned,
-        )
-
-    return make
-
-
-def _loop_place(account: Account, job_id: str, codec: ValueCodec, warn: Warn, logbook: Logbook | None) -> PlaceMaker:
-    from supervisors.places.loop import AsyncioLoop  # noqa: PLC0415  # all others start a tenth faster without
-
-    routine = account.plan
-    options = routine.options
-
-    def make(listener: LoopListener, ctx: Context, wait: Callable[[], bool]) -> Place:  # noqa: ARG001  nothing runs here
-        incarnations = count(1)
-
-        def make_service() -> ConcurrentService:
-            return service_of(ConcurrentService, routine, job_id, codec, LocalCodec(), logbook)
-
-        def make_loop(boot: Any) -> AsyncioLoop:
-            name = f"{ctx.ref.path}/loop {next(incarnations)}"
-            return AsyncioLoop(name, make_service, boot, ctx.now, ctx.mailbox.ring)
-
-        return LoopPlace(
-            make_loop,
-            listener,
-            ctx.now,
-            limit=options.concurrency,
-            # One at a time has no order to be kept.
-            is_ordered=options.has_line,
-            timeout=options.timeout,
-            warn=warn,
-            note_abandoned=account.note_abandoned,
-        )
-
-    return make
-
-
-def _process_place(
-    account: Account, service: bytes, voice: WorkerVoice, inherited: tuple[int, ...], exchange: Exchange
-) -> PlaceMaker:
-    routine = account.plan
-
-    def make(listener: OrderedListener, ctx: Context, wait: Callable[[], bool]) -> Place:  # noqa: ARG001  nothing runs here
-        if not isinstance(ctx.parker, Poller):
-            message = "the actor of a process routine waits at a Poller"
-            raise TypeError(message)
-        make_pool = partial(_pool_of, account, service, voice, inherited, exchange, ctx.parker, ctx.now)
-        if not routine.options.has_line:
-            return make_pool(listener)
-        workers = routine.options.pool
-        is_one = routine.options.has_one_line
-        return OrderedPlace(make_pool, listener, workers=workers, limit=line_limit(workers), is_one=is_one)
-
-    return make
-
-
-def _pool_of(
-    account: Account,
-    service: bytes,
-    voice: WorkerVoice,
-    inherited: tuple[int, ...],
-    exchange: Exchange,
-    poller: Poller,
-    clock: Callable[[], float],
-    listener: Listener,
-) -> ProcessPlace:
-    routine = account.plan
-    return ProcessPlace(
-        routine.id,
-        service,
-        routine.options.pool,
-        poller=poller,
-        clock=clock,
-        listener=listener,
-        output=voice.show_line,
-        note_log=voice.note_log,
-        timeout=routine.options.timeout,
-        warn=voice.warn,
-        memory_limit=routine.options.memory_limit,
-        inherited=inherited,
-        result_type=WireResult,
-        results_type=WireResults if account.takes_blocks else None,
-        launch=launch_of(routine.options),
-        exchange=exchange,
-        note_ended=account.note_ended,
-    )

@@ -18,7 +18,7 @@ from routilux.errors import StateError
 from routilux.model.check import Problem
 from routilux.model.graph import FlowGraph
 from routilux.routing import RoutinePlan, compile_plan
-from routilux.runtime.tree import carry_service
+from routilux.runtime.placing import carry_service
 from routilux.runtime.workers import launch_of
 from routilux.turn.codec import WireResult, encode_boot
 from routilux.turn.state import begin_states

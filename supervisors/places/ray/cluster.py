@@ -216,5 +216,5 @@ def _import_ray() -> Any:
     return ray
 
 
-cluster = RayCluster()
+ray_cluster = RayCluster()
 """That of this program."""

@@ -150,3 +150,13 @@ class Engine(Protocol):
 
         Such as: `needs GPU 1, CPU 1; the cluster has CPU 2 of 4 free, GPU 0`.
         """
+
+
+class Chosen:
+    """Which engine the program uses."""
+
+    engine: Engine | None = None
+    """None for Ray. Whatever is here when a place is made is that place's."""
+
+
+chosen = Chosen()
