@@ -20,15 +20,20 @@ import socket
 import sys
 import threading
 import time
+from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 from supervisors.errors import StartError
 from supervisors.places.process.page import NOTHING, PageView
 from supervisors.places.process.reap import Ended
+from supervisors.places.process.segments import Segment
 from supervisors.places.ray.agent import VERSION
-from supervisors.places.ray.engine import AgentLostError, Demand, Engine, Hello, Piece, RemoteAgent
+from supervisors.places.ray.engine import AgentLostError, Demand, Engine, Hello, Piece, Reference, RemoteAgent, Stored
+from supervisors.places.ray.objects import ObjectLease, ObjectTable
 from supervisors.reasons import Crashed, ErrorRecord, OutOfMemory, Reason, record_error
 from supervisors.wire.frames import Spawned, encode_frame
+from supervisors.wire.outside import Holder
 
 _READ_BYTES = 1024 * 1024
 _END_SECONDS = 2.0
@@ -45,10 +50,19 @@ class RemoteStarter:
         demand: what each needs.
         timeout: seconds until its agent must be there.
         is_weighed: whether the memory of each is told.
+        objects: what the workers of this owner put into the engine's store; None: they have one of their own.
     """
 
     def __init__(
-        self, engine: Engine, label: str, namespace: str, demand: Demand, *, timeout: float, is_weighed: bool
+        self,
+        engine: Engine,
+        label: str,
+        namespace: str,
+        demand: Demand,
+        *,
+        timeout: float,
+        is_weighed: bool,
+        objects: ObjectTable | None = None,
     ) -> None:
         self._engine = engine
         self._label = label
@@ -56,6 +70,7 @@ class RemoteStarter:
         self._demand = demand
         self._timeout = timeout
         self.is_weighed = is_weighed
+        self.objects = ObjectTable(engine) if objects is None else objects
         # Guards whether the cluster was entered; held while that goes on, by workers that wait for it.
         self._entering = threading.Lock()
         self._is_entered = False
@@ -157,6 +172,8 @@ class RemoteBirth:
         self._lock = threading.Lock()
         self._agent: RemoteAgent | None = None
         self._is_unwanted = False
+        self._objects: deque[list[tuple[int, Reference]]] = deque()
+        """What requests name that were written, or are about to be, and not delivered."""
         self._page = NOTHING
         self._stack = ""
         self._resident_bytes = 0
@@ -183,6 +200,11 @@ class RemoteBirth:
     def read_stack(self) -> str:
         """Give the stacks that it was asked for."""
         return self._stack
+
+    def present(self, leases: Sequence[Holder]) -> Sequence[Segment]:
+        """Have the references go with the delivery that the request goes with, or with one before."""
+        self._objects.append([(lease.id, lease.reference) for lease in leases if isinstance(lease, ObjectLease)])
+        return ()
 
     def count_resident(self) -> int:
         """Give what it told last."""
@@ -249,6 +271,7 @@ class RemoteBirth:
                 self._start_and_listen()
             finally:
                 self.end()
+                self._starter.objects.leave(self)
                 self._starter.let_go()
         except BaseException as error:  # noqa: BLE001 - it is told to the maker
             self.failure = record_error(error)
@@ -275,7 +298,10 @@ class RemoteBirth:
         try:
             with contextlib.suppress(BrokenPipeError, ConnectionError):  # its place has closed its side
                 for piece in pieces:
-                    self._take_in(piece)
+                    if isinstance(piece, Stored):
+                        self._starter.objects.note(self, piece.number, piece.reference)
+                    else:
+                        self._take_in(piece)
             self._ended = Ended(None, 0, None)
         except AgentLostError as error:
             self._loss = error
@@ -286,6 +312,8 @@ class RemoteBirth:
         if piece.stack is not None:
             self._stack = piece.stack
         self._resident_bytes = piece.resident_bytes
+        if piece.dropped:
+            self._starter.objects.drop(self, piece.dropped)
         for fd, data in zip(self._writers, (piece.stdout, piece.stderr), strict=True):
             _write_all(fd, data)
         if piece.channel:
@@ -295,7 +323,8 @@ class RemoteBirth:
         number = 0
         with contextlib.suppress(OSError, AgentLostError):  # whoever takes in what it tells hears of its end
             while data := self._far_end.recv(_READ_BYTES):
-                agent.deliver(number, data, time.monotonic())
+                objects = [self._objects.popleft() for _ in range(len(self._objects))]
+                agent.deliver(number, data, time.monotonic(), objects)
                 number += 1
 
 
