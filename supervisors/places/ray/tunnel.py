@@ -5,8 +5,9 @@ called. Knows nothing of what the bytes mean. Never replaces a worker.
 
 Theory of operation. Each worker has two threads. One has the agent started, then takes what it tells and puts it where
 the place's poller looks: into the socket, into the pipes of its output; at the end it closes the pipe that tells of a
-death, behind all that was said. The other takes what the `Child` has written, and delivers it. Both end with the
-descriptors that they wait at, or with the agent.
+death, behind all that was said. The other takes what the `Child` has written, hands it over, and gets what is answered
+at once. What the two get is taken in by its numbers. Both end with the descriptors that they wait at, or with the
+agent.
 
 What a worker was on when it was lost is not known: the page that tells it is on the other machine. So several in its
 hands count as begun, all of them, and none as the culprit (`Link.lose_unseen`).
@@ -174,6 +175,10 @@ class RemoteBirth:
         self._is_unwanted = False
         self._objects: deque[list[tuple[int, Reference]]] = deque()
         """What requests name that were written, or are about to be, and not delivered."""
+        # Guards what follows, and that pieces are taken in one after the other.
+        self._taking = threading.Lock()
+        self._taken = 0
+        self._early: dict[int, tuple[Piece, Stored | None]] = {}
         self._page = NOTHING
         self._stack = ""
         self._resident_bytes = 0
@@ -298,15 +303,22 @@ class RemoteBirth:
         try:
             with contextlib.suppress(BrokenPipeError, ConnectionError):  # its place has closed its side
                 for piece in pieces:
-                    if isinstance(piece, Stored):
-                        self._starter.objects.note(self, piece.number, piece.reference)
-                    else:
-                        self._take_in(piece)
+                    self._take_in_order(piece, next(pieces) if piece.stored is not None else None)
             self._ended = Ended(None, 0, None)
         except AgentLostError as error:
             self._loss = error
 
-    def _take_in(self, piece: Piece) -> None:
+    def _take_in_order(self, piece: Piece, stored: Stored | None) -> None:
+        """Take a piece in, with the object that came behind it, once all with lower numbers were."""
+        with self._taking:
+            self._early[piece.number] = piece, stored
+            while self._taken in self._early:
+                self._take_in(*self._early.pop(self._taken))
+                self._taken += 1
+
+    def _take_in(self, piece: Piece, stored: Stored | None) -> None:
+        if stored is not None:
+            self._starter.objects.note(self, stored.number, stored.reference)
         seq, since, ran = piece.page
         self._page = PageView(seq, since, ran)
         if piece.stack is not None:
@@ -320,12 +332,12 @@ class RemoteBirth:
             self._far_end.sendall(piece.channel)
 
     def _deliver(self, agent: RemoteAgent) -> None:
-        number = 0
         with contextlib.suppress(OSError, AgentLostError):  # whoever takes in what it tells hears of its end
             while data := self._far_end.recv(_READ_BYTES):
                 objects = [self._objects.popleft() for _ in range(len(self._objects))]
-                agent.deliver(number, data, time.monotonic(), objects)
-                number += 1
+                answer = agent.exchange(data, time.monotonic(), objects)
+                if answer is not None:
+                    self._take_in_order(answer, None)
 
 
 def _pipe(stack: contextlib.ExitStack) -> tuple[int, int]:
