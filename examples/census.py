@@ -1,6 +1,6 @@
 """Census of Python sources: parse every file of a folder in supervised worker processes.
 
-    python examples/census.py [FOLDER] [--placement process|thread] [--kill-every SECONDS] [--json]
+    python examples/census.py [FOLDER] [--placement process|ray|thread] [--kill-every SECONDS] [--json]
     python examples/census.py [FOLDER] --store jobs     # after Ctrl-C, or kill -9, the same command goes on
 
 Three routines. `read` walks the folder and emits the path of each file; `parse` turns a file into
@@ -129,7 +129,7 @@ def flow(placement: str = "process", workers: int | None = None, top: int = 10) 
     )
     # Whoever kills workers on purpose kills some before their first file: that is no crash loop here.
     options: dict[str, Any] = {"placement": placement, "error_handler": lenient, "max_restarts": 10_000}
-    if placement == "process":
+    if placement != "thread":
         options["workers"] = workers or usable_cpus()
     census = Flow("census")
     census.add_routine(Read(), "read")
@@ -409,8 +409,8 @@ def read_options(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", nargs="?", help="default: the standard library")
-    parser.add_argument("--placement", choices=("process", "thread"), default="process")
-    parser.add_argument("--workers", type=int, help="processes that parse; default: one for each processor")
+    parser.add_argument("--placement", choices=("process", "ray", "thread"), default="process")
+    parser.add_argument("--workers", type=int, help="workers that parse; default: one for each processor")
     parser.add_argument(
         "--kill-every", type=float, metavar="SECONDS", help="kill a random worker that often, on the average"
     )
@@ -434,6 +434,8 @@ def read_options(argv: Sequence[str] | None) -> argparse.Namespace:
     for name in ("kill_every", "checkpoint_every", "every"):
         if (seconds := getattr(options, name)) is not None and not seconds > 0:
             parser.error(f"--{name.replace('_', '-')}: expected a number of seconds above 0")
+    if options.kill_every and options.placement == "ray":
+        parser.error("--kill-every: workers on Ray may be on another machine; use --placement process")
     if options.workers is not None and options.workers < 1:
         parser.error("--workers: expected 1 or more")
     return options

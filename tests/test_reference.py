@@ -41,6 +41,7 @@ FOR_OTHER_ROOMS = {
         "slot_annotations",
     },
     "LifeRef": {"life"},
+    "Ray": {"changed", "of"},
 }
 """Members that users have no need for, by class."""
 MACHINES = {

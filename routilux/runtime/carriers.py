@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sized
+from operator import is_
 from typing import Any, Protocol
 
 import msgspec
@@ -123,7 +124,26 @@ class WireCarrier:
     def requests(self, taken: Iterable[tuple[int, Message]]) -> list[tuple[int, Any]]:
         """Wrap the payloads, which their senders have encoded; a request holds what they hold."""
         values = self._values
-        return [(delivery, write_request(message, values)) for delivery, message in taken]
+        return [
+            (delivery, write_request(message if _is_plain(message) else self._fit(message), values))
+            for delivery, message in taken
+        ]
+
+    def _fit(self, message: Message) -> Message:
+        """Give a message with such memory as its receiver can be given."""
+        if message.parts:
+            parts = tuple(map(self._fit, message.parts))
+            return message if all(map(is_, parts, message.parts)) else msgspec.structs.replace(message, parts=parts)
+        if not isinstance(message.payload, Leased):
+            return message
+        payload = self._fit_payload(message.payload)
+        return message if payload is message.payload else msgspec.structs.replace(message, payload=payload)
+
+    def _fit_payload(self, payload: Leased) -> bytes:
+        """Give a payload with memory of this machine, in which it may have to be fetched; or with its buffers."""
+        if all(lease.is_here for lease in payload.leases):
+            return payload
+        return self._values.house(to_kept(payload))
 
     def batch(self, block: Block) -> WireBlock | None:
         """Wrap the payloads together."""
@@ -210,18 +230,38 @@ class WireCarrier:
 
 
 class RemoteCarrier(WireCarrier):
-    """For workers on other machines, which share no memory with the program: large buffers follow their values."""
+    """For workers on other machines, which share no memory with the program: large buffers are in the cluster's store.
 
-    def requests(self, taken: Iterable[tuple[int, Message]]) -> list[tuple[int, Any]]:
-        """Wrap the payloads, with the buffers that they hold."""
-        return super().requests((delivery, _with_buffers(message)) for delivery, message in taken)
+    Args:
+        outgoing: as of `WireCarrier`.
+        values: likewise.
+        lease: likewise.
+        export: gives a payload that holds memory of this machine as one that holds an object put for it; None where it
+            is too small for that.
+    """
+
+    def __init__(
+        self,
+        outgoing: Iterable[Outgoing],
+        values: ValueCodec,
+        lease: Callable[[int, bytes], Leased],
+        export: Callable[[Leased], Leased | None],
+    ) -> None:
+        super().__init__(outgoing, values, lease)
+        self._export = export
+
+    def _fit_payload(self, payload: Leased) -> bytes:
+        """Give a payload with an object where it had memory of this machine; or with its buffers."""
+        if not any(lease.is_here for lease in payload.leases):
+            return payload
+        if payload.exported is None:
+            payload.exported = self._export(payload)
+        # All who receive it are given the same.
+        return to_kept(payload) if payload.exported is None else payload.exported
 
 
-def _with_buffers(message: Message) -> Message:
-    if not message.parts and message.payload.__class__ is not Leased:
-        return message
-    payload = message.payload if isinstance(message.payload, dict) else to_kept(message.payload)
-    return msgspec.structs.replace(message, payload=payload, parts=tuple(map(_with_buffers, message.parts)))
+def _is_plain(message: Message) -> bool:
+    return message.payload.__class__ is not Leased and not message.parts
 
 
 _SECONDS_LIMIT = 1e9

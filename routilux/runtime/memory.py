@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
+from typing import TYPE_CHECKING
 
 from routilux.accounts import Account
 from routilux.blocks import Block
@@ -27,6 +28,9 @@ from supervisors.places.process.sizing import default_limit
 from supervisors.wire.outside import Leased
 from supervisors.wire.values import MAX_VALUE_BYTES
 
+if TYPE_CHECKING:
+    from supervisors.places.ray.objects import ObjectTable
+
 
 class JobMemory:
     """The shared memory of one job.
@@ -42,6 +46,8 @@ class JobMemory:
         self._bounds = bounds_of(plan, self.pool.limit)
         self.codec = Shared(base, OwnSpace(self.pool, self.pool.lend_own))
         """For those who do not wait: the job's owner, and turns that share a thread."""
+        self.objects: ObjectTable | None = None
+        """What workers on other machines have put into their cluster's store; None where there are none."""
         self._base = base
         self._blocked: dict[int, int] = {}
         """How many workers of a routine wait for room, by its index."""

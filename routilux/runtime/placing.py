@@ -43,6 +43,7 @@ from supervisors.wire.values import encode_code
 
 if TYPE_CHECKING:
     from routilux.runtime.logbook import Logbook
+    from supervisors.places.ray.objects import ObjectTable
 
 _Service = TypeVar("_Service", bound=RoutineService)
 CLUSTER_SECONDS = 60.0
@@ -71,8 +72,9 @@ def place_routine(
     warn = partial(warn_slow, account, tell_origin(ledger.plan, job_id, routine.id))
     if options.placement == "ray":
         voice = WorkerVoice(account, ledger, logbook, warn)
-        return RemoteCarrier(routine.outgoing, ledger.codec), _pool_place(
-            account, partial(_remote_pool, account, job_id, service, voice)
+        objects = _find_objects(memory)
+        return RemoteCarrier(routine.outgoing, ledger.codec, objects.lease, objects.export), _pool_place(
+            account, partial(_remote_pool, account, job_id, service, voice, objects)
         )
     if options.placement == "process":
         exchange = memory.exchange(account, ledger)
@@ -243,17 +245,28 @@ def _process_pool(
     )
 
 
+def _find_objects(memory: JobMemory) -> ObjectTable:
+    """Give what the job has in the store of the engine that it uses."""
+    from supervisors.places.ray.cluster import ray_cluster  # noqa: PLC0415  all others start without
+    from supervisors.places.ray.engine import chosen  # noqa: PLC0415
+    from supervisors.places.ray.objects import ObjectTable  # noqa: PLC0415
+
+    if memory.objects is None:
+        memory.objects = ObjectTable(chosen.engine or ray_cluster)
+    return memory.objects
+
+
 def _remote_pool(
     account: Account,
     job_id: str,
     service: bytes,
     voice: WorkerVoice,
+    objects: ObjectTable,
     poller: Poller,
     clock: Callable[[], float],
     listener: Listener,
 ) -> ProcessPlace:
-    from supervisors.places.ray.cluster import ray_cluster  # noqa: PLC0415  all others start without
-    from supervisors.places.ray.engine import Demand, chosen  # noqa: PLC0415
+    from supervisors.places.ray.engine import Demand  # noqa: PLC0415  all others start without
     from supervisors.places.ray.tunnel import RemoteStarter  # noqa: PLC0415
 
     routine, options = account.plan, account.plan.options
@@ -284,12 +297,13 @@ def _remote_pool(
         results_type=WireResults if account.takes_blocks else None,
         launch=launch_of(options),
         starter=RemoteStarter(
-            chosen.engine or ray_cluster,
+            objects.engine,
             routine.id,
             f"routilux-{job_id}",
             demand,
             timeout=asked.start_timeout,
             is_weighed=options.memory_limit is not None,
+            objects=objects,
         ),
         note_ended=account.note_ended,
     )

@@ -70,6 +70,11 @@ def _create_named() -> int:
     return fd
 
 
+def lend(buffer: memoryview) -> PickleBuffer:
+    """Give a buffer as what a pickler may leave where it is."""
+    return PickleBuffer(buffer)
+
+
 def address_of(buffer: Any) -> int:
     """Give where the bytes of an object begin that lends them (the buffer protocol)."""
     view = _Buffer()

@@ -47,6 +47,10 @@ class Holder(Protocol):
     def size(self) -> int:
         """That of the segment."""
 
+    @property
+    def is_here(self) -> bool:
+        """Whether it is memory of this machine, which processes of the program may be given."""
+
     def view(self, name: Name) -> memoryview:
         """Give a part of it, to be read, which keeps it too. Raises `OSError` if it cannot be mapped."""
 
@@ -59,6 +63,8 @@ class Leased(bytes):
     """
 
     leases: Sequence[Holder] = ()
+    exported: Leased | None = None
+    """The same for other machines, once it was made."""
 
     @classmethod
     def of(cls, data: bytes, leases: Sequence[Holder]) -> Leased:

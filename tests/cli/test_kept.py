@@ -371,9 +371,10 @@ def test_a_job_of_another_terminal_is_paused_kept_and_resumed(capsys: pytest.Cap
         assert (status, job.status) == (0, "running")
         assert err == f"job a goes on in process {os.getpid()} on {os.uname().nodename}\n"
         assert told(capsys, "resume", "a", "--store", "jobs")[2].startswith("job a runs already, in process ")
-        status, _out, err = told(capsys, "resume", "a", "--store", "jobs", "--flow", "kflows:flow")
-        assert status == 1
-        assert "is run by process" in err
+        for words in (["--flow", "kflows:flow"], ["--placement", "thread=sum"]):
+            status, _out, err = told(capsys, "resume", "a", "--store", "jobs", *words)
+            assert status == 1
+            assert "is run by process" in err
         status, _out, err = told(capsys, "checkpoint", "a", "--store", "jobs")
         assert (status, job.status) == (0, "running")
         assert err.startswith("job a is kept: checkpoint 1-4, ")

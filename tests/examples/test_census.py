@@ -174,6 +174,11 @@ def test_the_standard_library_is_without_what_is_installed() -> None:
 
 
 @pytest.mark.processes
+def test_on_ray_it_has_as_many_workers() -> None:
+    options = census.flow("ray", 3).options["parse"]
+    assert (options.placement, options.workers) == ("ray", 3)
+
+
 @pytest.mark.parametrize(("placement", "workers"), [("thread", None), ("process", 1), ("process", 3)])
 def test_figures_are_those_of_a_plain_loop(folder: Path, placement: str, workers: int | None) -> None:
     state = census.flow(placement, workers).execute("read", {"root": str(folder)})
@@ -272,7 +277,14 @@ def test_the_program_prints_tables(folder: Path, capsys: pytest.CaptureFixture[s
 
 @pytest.mark.parametrize(
     "words",
-    [["/no/such/folder"], ["--workers", "0"], ["--kill-every", "0"], ["--placement", "x"], ["--checkpoint-every", "0"]],
+    [
+        ["/no/such/folder"],
+        ["--workers", "0"],
+        ["--kill-every", "0"],
+        ["--placement", "x"],
+        ["--checkpoint-every", "0"],
+        ["--placement", "ray", "--kill-every", "1"],
+    ],
 )
 def test_what_cannot_be_is_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:

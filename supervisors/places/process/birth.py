@@ -7,11 +7,14 @@ processes of this machine.
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 from typing import Protocol
 
 from supervisors.places.process.page import PageView
 from supervisors.places.process.reap import Ended
+from supervisors.places.process.segments import Segment
 from supervisors.reasons import ErrorRecord, Reason
+from supervisors.wire.outside import Holder
 
 
 class Birth(Protocol):
@@ -45,6 +48,13 @@ class Birth(Protocol):
 
     def read_stack(self) -> str:
         """Give the stacks that it was asked for; empty if none have come."""
+
+    def present(self, leases: Sequence[Holder]) -> Sequence[Segment]:
+        """Give it what a request holds that is about to be written, as far as that needs no descriptor.
+
+        Returns:
+            Segments whose descriptors are to go with the request.
+        """
 
     def count_resident(self) -> int:
         """Give the bytes that it and all it has started hold resident; 0 where that is not known."""

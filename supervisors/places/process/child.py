@@ -164,7 +164,10 @@ class Child:
         """The number of the last hold that it has told to be parked by."""
         self._streams: dict[int, tuple[str, LineBuffer]] = {}
         self._errors = LineBuffer()
-        self._outgoing = Outgoing(birth.channel, incarnation, max_frame_bytes, self.link, party, self._watch_channel)
+        present = birth.present if party is None else party.present
+        self._outgoing = Outgoing(
+            birth.channel, incarnation, max_frame_bytes, self.link, party, present, self._watch_channel
+        )
         self.submit = self._outgoing.submit
         """Adds requests to those that `flush` sends. Raises `RequestTooLongError` if one is longer than a frame may be;
         those before it alone were added."""

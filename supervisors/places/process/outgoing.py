@@ -38,7 +38,7 @@ from supervisors.wire.frames import (
     append_frame,
     encode_frame,
 )
-from supervisors.wire.outside import LeasedBody
+from supervisors.wire.outside import Holder, LeasedBody
 
 _DELIVERED_BYTES = 1024 * 1024
 """Bytes of requests a frame carries before the next one begins, and that may wait to be written."""
@@ -58,6 +58,7 @@ class Outgoing:
         max_frame_bytes: the longest frame.
         link: what the worker has in hand.
         party: what it has of its owner's shared memory; None where that shares none.
+        present: gives the worker what a request holds, and gives segments whose descriptors go with it.
         watch: called when what waits begins to wait for the channel (True), and when it does so no more.
     """
 
@@ -68,6 +69,7 @@ class Outgoing:
         max_frame_bytes: int,
         link: Link,
         party: Party | None,
+        present: Callable[[Sequence[Holder]], Sequence[Segment]],
         watch: Callable[[bool], None],
     ) -> None:
         self._channel = channel
@@ -77,6 +79,7 @@ class Outgoing:
         self._delivered_bound = min(_DELIVERED_BYTES, max_frame_bytes // 2)
         self._link = link
         self._party = party
+        self._present = present
         self._watch = watch
         self.want: Want | None = None
         """The shared memory that it waits for."""
@@ -302,8 +305,7 @@ class Outgoing:
 
     def _attach(self, body: LeasedBody) -> bytes | Raw:
         """Have it given, ahead of a request, the segments that this names."""
-        if self._party is not None:
-            self._send_segments(self._party.present(body.leases))
+        self._send_segments(self._present(body.leases))
         return body.body
 
     def _send_segments(self, segments: Sequence[Segment]) -> None:

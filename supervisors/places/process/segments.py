@@ -88,6 +88,8 @@ class Lease:
 
     __slots__ = ("__weakref__", "segment")
 
+    is_here = True
+
     def __init__(self, segment: Segment) -> None:
         self.segment = segment
 

@@ -47,6 +47,7 @@ from supervisors.places.process.reap import (
     reap,
     watch_death,
 )
+from supervisors.places.process.segments import Segment
 from supervisors.places.process.stack import StackReader
 from supervisors.places.process.surroundings import open_folder, read_surroundings
 from supervisors.places.process.zygotes import Kind, RefusedError, Zygote, Zygotes, read_kind
@@ -54,6 +55,7 @@ from supervisors.reasons import ErrorRecord, Reason, record_error
 from supervisors.renewals import renewals
 from supervisors.wire.forking import Fork
 from supervisors.wire.frames import Spawned, encode_frame
+from supervisors.wire.outside import Holder
 
 _CLOSE_SECONDS = 5.0
 """What the thread gets to finish a start when the program ends (arbitrary)."""
@@ -155,6 +157,10 @@ class ProcessBirth:
     def read_stack(self) -> str:
         """Give the stacks that it has told."""
         return "" if self._stack is None else self._stack.read()
+
+    def present(self, leases: Sequence[Holder]) -> Sequence[Segment]:
+        """Give nothing: a process of a place that shares memory has a part in that, which gives it."""
+        return ()
 
     def count_resident(self) -> int:
         """Give the bytes that it and all it has started hold resident."""

@@ -83,7 +83,7 @@ def run(channel_fd: int, page_fd: int, incarnation: int, max_frame_bytes: int) -
     """
     channel = socket.socket(fileno=channel_fd)
     here.space = _attached
-    if not live(channel, channel, page_fd, incarnation, max_frame_bytes):
+    if not live(channel, channel, page_fd, incarnation, max_frame_bytes, _attached):
         sys.stderr.flush()
         os._exit(1)
     leave()
@@ -95,6 +95,7 @@ def live(
     page_fd: int,
     incarnation: int,
     max_frame_bytes: int,
+    attached: Attached,
     clock: Callable[[], float] = time.monotonic,
 ) -> bool:
     """Become a worker, and be one until told to stop; on a thread that is its main thread from then on.
@@ -105,6 +106,7 @@ def live(
         page_fd: the file of its page.
         incarnation: its own.
         max_frame_bytes: the longest frame in either direction.
+        attached: what it has of memory that others have too.
         clock: the parent's.
 
     Returns:
@@ -115,7 +117,7 @@ def live(
         inbound = Inbound(channel, WorkerReader(incarnation, max_frame_bytes))
         boot = inbound.receive_boot()
         outbound = Outbound(outlet, incarnation, max_frame_bytes)
-        inbound.attached = attached = _attached
+        inbound.attached = attached
         attached.send, attached.heap = outbound.send, Heap(may_keep=boot.memory_limit is None)
         deputy = Deputy(inbound, outbound, page)
         deputy.start()

@@ -21,14 +21,18 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from supervisors.places.process.guardian import Guardian
 from supervisors.places.process.page import Page, create_page_file
 from supervisors.places.process.reap import TreeMemory
 from supervisors.places.process.stack import tidy_stacks
 from supervisors.places.process.worker import live
-from supervisors.places.ray.engine import Hello, Piece
+from supervisors.places.ray.engine import Hello, Piece, Reference
+from supervisors.places.ray.objects import Group, ObjectSpace
+from supervisors.wire.memory import lend
+from supervisors.wire.outside import here
 
 VERSION = 1
 """Of what agents and their parents say to each other."""
@@ -63,23 +67,37 @@ class Agent:
         self._page.clear()
         self._channel, self._far_end = socket.socketpair()
         self._mouth = _Mouth()
+        self._objects = ObjectSpace(self._mouth.put, self._mouth.drop, self.fetch)
         # Guards the order of what is delivered: calls of the engine may overtake one another.
         self._delivering = threading.Lock()
         self._clock = ParentClock()
         self._delivered = 0
-        self._early: dict[int, bytes] = {}
+        self._early: dict[int, tuple[bytes, Sequence[Group]]] = {}
 
     def say_hello(self) -> Hello:
         """Tell who it is."""
         return Hello(VERSION, os.getpid(), self._node)
 
-    def deliver(self, number: int, data: bytes, now: float) -> None:
-        """Take bytes of frames; `number` counts the calls, and `now` is what the parent's clock was."""
+    def fetch(self, reference: Reference) -> Sequence[memoryview]:
+        """Give the buffers of an object; the engine's own agents know how."""
+        raise NotImplementedError
+
+    def deliver(self, number: int, data: bytes, now: float, objects: Sequence[Group]) -> None:
+        """Take bytes of frames.
+
+        Args:
+            number: counts the calls.
+            data: the bytes.
+            now: what the parent's clock was.
+            objects: what requests in them, or behind them, name.
+        """
         with self._delivering:
             self._clock.hear(now)
-            self._early[number] = data
+            self._early[number] = data, objects
             while self._delivered in self._early:
-                self._far_end.sendall(self._early.pop(self._delivered))
+                data, objects = self._early.pop(self._delivered)
+                self._objects.give(objects)
+                self._far_end.sendall(data)
                 self._delivered += 1
 
     def tell_stack(self) -> None:
@@ -97,8 +115,12 @@ class Agent:
         max_frame_bytes: int,
         search_path: list[str],
         is_weighed: bool,  # noqa: FBT001
-    ) -> Iterator[Piece]:
-        """Be a worker; gives what that says, as it comes."""
+    ) -> Iterator[Piece | list[Any]]:
+        """Be a worker; gives what that says, as it comes.
+
+        An object that it puts is told by its number, in a piece, and then given itself: so it is the parent's.
+        """
+        here.space = self._objects
         sys.path += [entry for entry in search_path if entry not in sys.path and os.path.exists(entry)]  # noqa: PTH110
         memory = TreeMemory(os.getpid()) if is_weighed else None
         outputs = [_Output(1, self._mouth.say_stdout), _Output(2, self._mouth.say_stderr)]
@@ -106,7 +128,9 @@ class Agent:
 
         def be_worker() -> None:
             try:
-                live(self._channel, self._mouth, self._page_fd, incarnation, max_frame_bytes, self._clock)
+                live(
+                    self._channel, self._mouth, self._page_fd, incarnation, max_frame_bytes, self._objects, self._clock
+                )
             finally:
                 for output in outputs:
                     output.close()
@@ -119,11 +143,24 @@ class Agent:
             said = self._mouth.take(LOOK_SECONDS)
             if said is None:
                 return
+            stored = None if said.stored is None else said.stored[0]
             before, page = page, self._page.read()
             weight = 0 if memory is None else memory.read()
             if any(said) or page != before or weight != resident:
                 resident = weight
-                yield Piece(*said, (page.seq, page.since, page.ran), resident)
+                yield Piece(
+                    said.channel,
+                    said.stdout,
+                    said.stderr,
+                    said.stack,
+                    (page.seq, page.since, page.ran),
+                    resident,
+                    said.dropped,
+                    stored,
+                )
+            if said.stored is not None:
+                yield [lend(buffer) for buffer in said.stored[1]]
+                self._mouth.end_put()
 
 
 class ParentClock:
@@ -157,6 +194,17 @@ class ParentClock:
         return self._last
 
 
+class _Said(NamedTuple):
+    """What was said, all of it."""
+
+    channel: bytes
+    stdout: bytes
+    stderr: bytes
+    stack: str | None
+    dropped: tuple[int, ...]
+    stored: tuple[int, Sequence[memoryview]] | None
+
+
 class _Mouth:
     """What waits to be told. Any thread may say something; one takes it."""
 
@@ -166,6 +214,11 @@ class _Mouth:
         self._channel = bytearray()
         self._streams = bytearray(), bytearray()
         self._stack: str | None = None
+        self._dropped: list[int] = []
+        self._object: tuple[int, Sequence[memoryview]] | None = None
+        """What is being put into the store."""
+        self._is_put = False
+        """Whether it was taken for that."""
         self._is_closed = False
 
     def sendall(self, data: bytearray) -> None:
@@ -186,19 +239,42 @@ class _Mouth:
             self._stack = text
             self._changed.notify_all()
 
+    def drop(self, numbers: Sequence[int]) -> None:
+        """Say that these objects are named by nobody."""
+        with self._changed:
+            self._dropped += numbers
+            self._changed.notify_all()
+
+    def put(self, number: int, buffers: Sequence[memoryview]) -> None:
+        """Say an object, ahead of all that is said after this, which returns when it is in the store."""
+        with self._changed:
+            self._object, self._is_put = (number, buffers), False
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._object is None or self._is_closed)
+
+    def end_put(self) -> None:
+        """Note that the object that was taken is in the store."""
+        with self._changed:
+            self._object = None
+            self._changed.notify_all()
+
     def close(self) -> None:
         """Say nothing more."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
 
-    def take(self, timeout: float) -> tuple[bytes, bytes, bytes, str | None] | None:
+    def take(self, timeout: float) -> _Said | None:
         """Take all that was said, waiting for something; None once it is closed and all was taken."""
         with self._changed:
             self._changed.wait_for(self._has_some, timeout)
             if self._is_closed and not self._has_words():
                 return None
-            said = bytes(self._channel), bytes(self._streams[0]), bytes(self._streams[1]), self._stack
+            stored = None if self._is_put else self._object
+            stdout, stderr = map(bytes, self._streams)
+            said = _Said(bytes(self._channel), stdout, stderr, self._stack, tuple(self._dropped), stored)
+            self._is_put = stored is not None
+            self._dropped.clear()
             self._channel.clear()
             for stream in self._streams:
                 stream.clear()
@@ -207,7 +283,8 @@ class _Mouth:
             return said
 
     def _has_words(self) -> bool:
-        return bool(self._channel or any(self._streams) or self._stack is not None)
+        is_object_new = self._object is not None and not self._is_put
+        return bool(self._channel or any(self._streams) or self._stack is not None or self._dropped or is_object_new)
 
     def _has_some(self) -> bool:
         return self._is_closed or self._has_words()

@@ -17,12 +17,13 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from supervisors.errors import StartError
 from supervisors.places.ray.agent import Agent
-from supervisors.places.ray.engine import AgentLostError, Demand, Hello, Piece
+from supervisors.places.ray.engine import AgentLostError, Demand, Hello, Piece, Reference, Stored
+from supervisors.wire.memory import lend
 
 _GROUPS = {"serve": 1, "deliver": 1, "look": 1}
 """Calls of an agent that go on at once, each by a thread of its own."""
@@ -77,6 +78,18 @@ class RayCluster:
         except Exception as error:
             raise StartError(f"Ray refused to start {name!r}: {error}") from error
         return RayAgent(ray, actor)
+
+    def put(self, buffers: Sequence[memoryview]) -> Reference:
+        """Put buffers into Ray's store."""
+        ray = _import_ray()
+        try:
+            return ray.put([lend(buffer) for buffer in buffers])
+        except ray.exceptions.RayError as error:
+            raise OSError(f"Ray's store did not take {len(buffers)} buffers: {error}") from error
+
+    def fetch(self, reference: Reference) -> Sequence[memoryview]:
+        """Give the buffers of an object of Ray's."""
+        return _fetch(reference)
 
     def describe_lack(self, demand: Demand) -> str:
         """Say what Ray has, and has free, of what is needed."""
@@ -161,23 +174,27 @@ class RayAgent:
 
     def serve(
         self, incarnation: int, max_frame_bytes: int, search_path: list[str], *, is_weighed: bool
-    ) -> Iterator[Piece]:
+    ) -> Iterator[Piece | Stored]:
         """Take what it tells, by a generator of Ray's."""
         told = self._actor.serve.options(num_returns="streaming", concurrency_group="serve").remote(
             incarnation, max_frame_bytes, search_path, is_weighed
         )
         return self._read(told)
 
-    def _read(self, told: Any) -> Iterator[Piece]:
+    def _read(self, told: Any) -> Iterator[Piece | Stored]:
         try:
             for reference in told:
-                yield Piece(*self._ray.get(reference))
+                piece = Piece(*self._ray.get(reference))
+                yield piece
+                if piece.stored is not None:
+                    # What a generator gives is the caller's, as all results are: an actor's end takes none of it along.
+                    yield Stored(piece.stored, next(told))
         except self._ray.exceptions.RayError as error:
             raise _to_loss(self._ray, error) from error
 
-    def deliver(self, number: int, data: bytes, now: float) -> None:
+    def deliver(self, number: int, data: bytes, now: float, objects: list[list[tuple[int, Reference]]]) -> None:
         """Call it, and forget the call."""
-        self._call("deliver", number, data, now)
+        self._call("deliver", number, data, now, objects)
 
     def ask_stack(self) -> None:
         """Call it, and forget the call."""
@@ -199,6 +216,18 @@ class _Agent(Agent):
 
     def __init__(self) -> None:
         super().__init__(_import_ray().util.get_node_ip_address())
+
+    def fetch(self, reference: Reference) -> Sequence[memoryview]:
+        """Give the buffers of an object of Ray's."""
+        return _fetch(reference)
+
+
+def _fetch(reference: Reference) -> Sequence[memoryview]:
+    ray = _import_ray()
+    try:
+        return [memoryview(part) for part in ray.get(reference)]
+    except ray.exceptions.RayError as error:
+        raise OSError(f"Ray has lost an object: {error}") from error
 
 
 def _to_loss(ray: Any, error: Exception) -> AgentLostError:

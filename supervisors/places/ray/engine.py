@@ -6,7 +6,7 @@ words in which both speak. Never knows which engine that is: `cluster` has Ray b
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 
@@ -46,6 +46,22 @@ class Hello(NamedTuple):
     node: str
 
 
+Reference = Any
+"""An object in the engine's store: who has it may fetch that, anywhere in the cluster; the object lasts as long."""
+
+
+class Stored(NamedTuple):
+    """What an agent has put into the engine's store.
+
+    Args:
+        number: by which what it tells later names it.
+        reference: the store's, and the parent's own: it outlives the agent.
+    """
+
+    number: int
+    reference: Reference
+
+
 class Piece(NamedTuple):
     """What an agent tells at once.
 
@@ -56,6 +72,8 @@ class Piece(NamedTuple):
         stack: the Python stacks of its threads, where they were asked for.
         page: what its worker is on: the request or None, the parent's clock since when, how many have run.
         resident_bytes: memory that it and all it has started hold; 0 where nobody wants to know.
+        dropped: numbers of objects that it has put and will not name.
+        stored: the number of an object that it has put, which comes next.
     """
 
     channel: bytes
@@ -64,6 +82,8 @@ class Piece(NamedTuple):
     stack: str | None
     page: tuple[int | None, float, int]
     resident_bytes: int
+    dropped: tuple[int, ...] = ()
+    stored: int | None = None
 
 
 class AgentLostError(Exception):
@@ -100,13 +120,14 @@ class RemoteAgent(Protocol):
             is_weighed: whether its memory is told.
         """
 
-    def deliver(self, number: int, data: bytes, now: float) -> None:
+    def deliver(self, number: int, data: bytes, now: float, objects: list[list[tuple[int, Reference]]]) -> None:
         """Send bytes of frames, without waiting.
 
         Args:
             number: counts these calls, from 0.
             data: the bytes.
             now: the parent's clock.
+            objects: what requests in `data`, or behind it, name: a list for each that names any.
         """
 
     def ask_stack(self) -> None:
@@ -116,7 +137,7 @@ class RemoteAgent(Protocol):
         """End it now, and let its name go; may be called again."""
 
 
-Serving = Iterator[Piece]
+Serving = Iterator[Piece | Stored]
 """What an agent tells, as it comes; ends with the worker, and raises `AgentLostError` when the agent is lost."""
 
 
@@ -144,6 +165,12 @@ class Engine(Protocol):
         Raises:
             StartError: the engine refuses that.
         """
+
+    def put(self, buffers: Sequence[memoryview]) -> Reference:
+        """Put buffers into the store, which copies them. Raises `OSError` if there is no room."""
+
+    def fetch(self, reference: Reference) -> Sequence[memoryview]:
+        """Give the buffers of an object, to be read, from wherever they are. Raises `OSError` if they are lost."""
 
     def describe_lack(self, demand: Demand) -> str:
         """Say what is needed, and what of it the cluster has and has free.

@@ -24,15 +24,30 @@ import socket
 import sys
 import threading
 import time
+from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 from supervisors.errors import StartError
 from supervisors.places.process.page import NOTHING, PageView
 from supervisors.places.process.reap import Ended
+from supervisors.places.process.segments import Segment
 from supervisors.places.ray.agent import VERSION
-from supervisors.places.ray.engine import AgentLostError, Demand, Engine, Hello, Piece, RemoteAgent, Serving
+from supervisors.places.ray.engine import (
+    AgentLostError,
+    Demand,
+    Engine,
+    Hello,
+    Piece,
+    Reference,
+    RemoteAgent,
+    Serving,
+    Stored,
+)
+from supervisors.places.ray.objects import ObjectLease, ObjectTable
 from supervisors.reasons import Crashed, ErrorRecord, OutOfMemory, Reason, record_error
 from supervisors.wire.frames import Spawned, encode_frame
+from supervisors.wire.outside import Holder
 from supervisors.wire.values import describe
 
 _READ_BYTES = 1024 * 1024
@@ -50,10 +65,19 @@ class RemoteStarter:
         demand: what each needs.
         timeout: seconds until its agent must be there.
         is_weighed: whether the memory of each is told.
+        objects: what the workers of this owner put into the engine's store; None: they have one of their own.
     """
 
     def __init__(
-        self, engine: Engine, label: str, namespace: str, demand: Demand, *, timeout: float, is_weighed: bool
+        self,
+        engine: Engine,
+        label: str,
+        namespace: str,
+        demand: Demand,
+        *,
+        timeout: float,
+        is_weighed: bool,
+        objects: ObjectTable | None = None,
     ) -> None:
         self._engine = engine
         self._label = label
@@ -61,6 +85,7 @@ class RemoteStarter:
         self._demand = demand
         self._timeout = timeout
         self.is_weighed = is_weighed
+        self.objects = ObjectTable(engine) if objects is None else objects
         # Guards whether the cluster was entered; held while that goes on, by workers that wait for it.
         self._entering = threading.Lock()
         self._is_entered = False
@@ -164,6 +189,8 @@ class RemoteBirth:
         self._lock = threading.Lock()
         self._agent: RemoteAgent | None = None
         self._is_unwanted = False
+        self._objects: deque[list[tuple[int, Reference]]] = deque()
+        """What requests name that were written, or are about to be, and not delivered."""
         self._page = NOTHING
         self._stack = ""
         self._resident_bytes = 0
@@ -196,6 +223,11 @@ class RemoteBirth:
     def read_stack(self) -> str:
         """Give the stacks that it was asked for."""
         return self._stack
+
+    def present(self, leases: Sequence[Holder]) -> Sequence[Segment]:
+        """Have the references go with the delivery that the request goes with, or with one before."""
+        self._objects.append([(lease.id, lease.reference) for lease in leases if isinstance(lease, ObjectLease)])
+        return ()
 
     def count_resident(self) -> int:
         """Give what it told last."""
@@ -270,6 +302,7 @@ class RemoteBirth:
                 self._note_failure(error)
             finally:
                 self.end()
+                self._starter.objects.leave(self)
                 self._starter.let_go()
         except BaseException as error:  # noqa: BLE001 - likewise
             self._note_failure(error)
@@ -319,7 +352,10 @@ class RemoteBirth:
         self._sender = sender
         for piece in pieces:
             try:
-                self._take_in(piece)
+                if isinstance(piece, Stored):
+                    self._starter.objects.note(self, piece.number, piece.reference)
+                else:
+                    self._take_in(piece)
             except ConnectionError:  # its place has closed its side
                 return
         self._ended = Ended(None, 0, None)
@@ -337,6 +373,8 @@ class RemoteBirth:
         if piece.stack is not None:
             self._stack = piece.stack
         self._resident_bytes = piece.resident_bytes
+        if piece.dropped:
+            self._starter.objects.drop(self, piece.dropped)
         for fd, data in zip(self._writers, (piece.stdout, piece.stderr), strict=True):
             _write_all(fd, data)
         if piece.channel:
@@ -345,8 +383,9 @@ class RemoteBirth:
     def _deliver(self, agent: RemoteAgent) -> None:
         number = 0
         while data := self._receive():
+            objects = [self._objects.popleft() for _ in range(len(self._objects))]
             try:
-                agent.deliver(number, data, time.monotonic())
+                agent.deliver(number, data, time.monotonic(), objects)
             except Exception as error:  # noqa: BLE001 - as above; behind what was not delivered nothing may be
                 self._note_loss(error)
                 return

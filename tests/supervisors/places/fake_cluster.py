@@ -12,13 +12,13 @@ import queue
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, Pipe
 from typing import Any, NamedTuple
 
 from supervisors.errors import StartError
 from supervisors.places.ray.agent import Agent, ParentClock
-from supervisors.places.ray.engine import AgentLostError, Demand, Hello, Piece
+from supervisors.places.ray.engine import AgentLostError, Demand, Hello, Piece, Stored
 from tests.supervisors.places.fake_node import node
 
 _SWAPPED = 0.3
@@ -74,6 +74,9 @@ class FakeCluster:
         self.users = 0
         self.entered = 0
         """How often it was entered."""
+        self.objects: dict[int, list[bytes]] = {}
+        """What is in its store. It does not know who has references, so nothing goes by itself."""
+        self.stored = 0
         self.agents: list[FakeAgent] = []
         """All that were started."""
         self.refusal = ""
@@ -103,10 +106,24 @@ class FakeCluster:
             raise StartError(self.refusal)
         with self._lock:
             busy = sum(agent.demand.num_cpus for agent in self.agents if agent.process.is_alive())
-            has_room = busy + demand.num_cpus <= self.cpus
-            agent = self.agent_type(name, namespace, demand, self.nature, has_room=has_room)
+            agent = self.agent_type(self, name, demand, has_room=busy + demand.num_cpus <= self.cpus)
             self.agents.append(agent)
         return agent
+
+    def put(self, buffers: Sequence[memoryview]) -> int:
+        return self.keep([bytes(buffer) for buffer in buffers])
+
+    def fetch(self, reference: int) -> list[memoryview]:
+        try:
+            return [memoryview(buffer) for buffer in self.objects[reference]]
+        except KeyError as error:
+            raise OSError(f"object {reference} is lost") from error
+
+    def keep(self, buffers: list[bytes]) -> int:
+        """Keep an object; its reference."""
+        self.stored += 1
+        self.objects[self.stored] = buffers
+        return self.stored
 
     def describe_lack(self, demand: Demand) -> str:
         return f"needs CPU {demand.num_cpus:g}; the cluster has CPU {self.cpus:g}"
@@ -134,8 +151,8 @@ class FakeCluster:
 class FakeAgent:
     """An agent (`RemoteAgent`), and how to do to it what a cluster may do."""
 
-    def __init__(self, name: str, namespace: str, demand: Demand, nature: Nature, *, has_room: bool) -> None:
-        self.name, self.namespace, self.demand = name, namespace, demand
+    def __init__(self, cluster: FakeCluster, name: str, demand: Demand, *, has_room: bool) -> None:
+        self.cluster, self.name, self.demand = cluster, name, demand
         self.loss = AgentLostError("the actor died unexpectedly before finishing this task")
         """What is said once it has ended."""
         self.has_room = has_room
@@ -146,7 +163,7 @@ class FakeAgent:
         self.connection, far_end = Pipe()
         with far_end:
             self.process = node.fork(far_end)
-        self._call(*nature)
+        self._call(*cluster.nature)
 
     def say_hello(self, timeout: float) -> Hello:
         if not self.has_room:
@@ -160,12 +177,14 @@ class FakeAgent:
 
     def serve(
         self, incarnation: int, max_frame_bytes: int, search_path: list[str], *, is_weighed: bool
-    ) -> Iterator[Piece]:
+    ) -> Iterator[Piece | Stored]:
         self._call("serve", incarnation, max_frame_bytes, search_path, is_weighed)
         return self._pieces()
 
-    def deliver(self, number: int, data: bytes, now: float) -> None:
-        self._call("deliver", number, data, now)
+    def deliver(self, number: int, data: bytes, now: float, objects: list[list[tuple[int, int]]]) -> None:
+        # There is no store in there: the references of its agents are the objects.
+        sent = [[(named, self.cluster.objects[reference]) for named, reference in group] for group in objects]
+        self._call("deliver", number, data, now, sent)
 
     def ask_stack(self) -> None:
         self._call("tell_stack")
@@ -174,9 +193,12 @@ class FakeAgent:
         self.is_ended.set()
         self.process.kill()
 
-    def _pieces(self) -> Iterator[Piece]:
+    def _pieces(self) -> Iterator[Piece | Stored]:
         while (told := self._receive()) is not None:
-            yield Piece(*told)
+            piece = Piece(*told)
+            yield piece
+            if piece.stored is not None:
+                yield Stored(piece.stored, self.cluster.keep(self._receive()))
 
     def _call(self, *call: Any) -> None:
         try:
@@ -193,6 +215,13 @@ class FakeAgent:
             raise self.loss from error
 
 
+class _Agent(Agent):
+    """An agent whose references are the objects."""
+
+    def fetch(self, reference: list[bytes]) -> list[memoryview]:
+        return [memoryview(part) for part in reference]
+
+
 def be_agent(connection: Connection) -> None:
     """Be the process of an agent, until the other end of its connection is closed."""
     with contextlib.suppress(EOFError, OSError):
@@ -202,7 +231,8 @@ def be_agent(connection: Connection) -> None:
 
         def serve(*arguments: Any) -> None:
             for piece in agent.serve(*arguments):
-                connection.send(tuple(piece))
+                sent = tuple(piece) if isinstance(piece, Piece) else [bytes(memoryview(part)) for part in piece]
+                connection.send(sent)
             connection.send(None)
 
         verbs: dict[str, Callable[..., object]] = {
@@ -218,7 +248,7 @@ def be_agent(connection: Connection) -> None:
 
 
 def _make_agent(clock: Clock) -> Agent:
-    agent = Agent("fake")
+    agent = _Agent("fake")
     if clock != Clock():
         true, began = time.monotonic, time.monotonic()
         # All that it reads of time is its machine's.

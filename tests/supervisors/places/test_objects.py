@@ -1,0 +1,145 @@
+"""Large buffers are put into the store once, named by who puts them and who passes them on, and held until claimed."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from supervisors.errors import FrameError, ValueDecodingError
+from supervisors.places.ray.engine import Demand
+from supervisors.places.ray.objects import LEAST_OBJECT_BYTES, ObjectSpace, ObjectTable
+from supervisors.wire import sharing
+from supervisors.wire.memory import lend
+from supervisors.wire.outside import Leased, materialize, read_names
+from tests.supervisors.places.fake_cluster import FakeCluster
+
+BIG = bytearray(range(256)) * (LEAST_OBJECT_BYTES // 256)
+
+
+class Worker:
+    """A worker's space, and its parent's table, with nothing in between."""
+
+    def __init__(self, cluster: FakeCluster, table: ObjectTable) -> None:
+        self.cluster, self.table = cluster, table
+        self.dropped: list[int] = []
+        self.space = ObjectSpace(self._put, self._drop, cluster.fetch)
+
+    def _put(self, number: int, buffers: Sequence[memoryview]) -> None:
+        self.table.note(self, number, self.cluster.put(buffers))
+
+    def _drop(self, numbers: Sequence[int]) -> None:
+        self.dropped += numbers
+        self.table.drop(self, numbers)
+
+    def emit(self, value: Any) -> Leased:
+        """Encode a value as a turn does, and claim it as a commit does."""
+        data = sharing.share(value, "payload", self.space)
+        self.space.sent()
+        return self.table.lease(0, data)
+
+    def take(self, payload: Leased) -> Any:
+        """Get a payload as a request, and decode it."""
+        self.space.give([[(lease.id, lease.reference) for lease in payload.leases]])  # type: ignore[attr-defined]
+        return sharing.decode(bytes(payload), self.space)
+
+
+@pytest.fixture
+def cluster() -> FakeCluster:
+    return FakeCluster()
+
+
+@pytest.fixture
+def table(cluster: FakeCluster) -> ObjectTable:
+    return ObjectTable(cluster)
+
+
+def test_a_large_value_goes_by_its_name_and_is_there_for_others_threads_and_files(
+    cluster: FakeCluster, table: ObjectTable
+) -> None:
+    payload = Worker(cluster, table).emit({"a": Big(BIG)})
+    assert len(payload) < 1_000
+    assert payload.count_held() == len(BIG)
+    assert Worker(cluster, table).take(payload)["a"].held == BIG
+    assert sharing.decode(materialize(payload), None)["a"].held == BIG
+
+
+def test_a_small_one_goes_with_its_buffers(cluster: FakeCluster, table: ObjectTable) -> None:
+    worker = Worker(cluster, table)
+    data = sharing.share({"a": Big(BIG[:-1])}, "payload", worker.space)
+    assert cluster.objects == {}
+    assert sharing.decode(data, worker.space)["a"].held == BIG[:-1]
+
+
+def test_what_is_passed_on_is_not_put_again(cluster: FakeCluster, table: ObjectTable) -> None:
+    payload = Worker(cluster, table).emit({"a": Big(BIG)})
+    second = Worker(cluster, table)
+    passed = second.emit({"b": second.take(payload)["a"]})
+    assert len(cluster.objects) == 1
+    assert passed.leases == payload.leases
+    assert Worker(cluster, table).take(passed)["b"].held == BIG
+
+
+def test_what_a_turn_put_and_did_not_send_is_dropped(cluster: FakeCluster, table: ObjectTable) -> None:
+    worker = Worker(cluster, table)
+    data = sharing.share({"a": Big(BIG)}, "payload", worker.space)
+    worker.space.end_turn()
+    assert worker.dropped == [name.segment for name in read_names(data)[0]]
+    with pytest.raises(FrameError, match="has not told of"):
+        table.lease(0, data)
+
+
+def test_what_nobody_claimed_ends_with_its_worker_and_what_was_claimed_does_not(
+    cluster: FakeCluster, table: ObjectTable
+) -> None:
+    worker = Worker(cluster, table)
+    payload = worker.emit({"a": Big(BIG)})
+    lost = sharing.share({"a": Big(BIG)}, "payload", worker.space)
+    table.leave(worker)
+    gc.collect()
+    with pytest.raises(FrameError):
+        table.lease(0, lost)
+    assert Worker(cluster, table).take(payload)["a"].held == BIG
+
+
+def test_requests_that_were_given_back_leave_nothing_behind_the_next_one(
+    cluster: FakeCluster, table: ObjectTable
+) -> None:
+    worker, other = Worker(cluster, table), Worker(cluster, table)
+    returned, run = (other.emit({"a": Big(BIG)}) for _ in range(2))
+    worker.space.give([[(lease.id, lease.reference) for lease in returned.leases]])  # type: ignore[attr-defined]
+    assert worker.take(run)["a"].held == BIG
+    with pytest.raises(ValueDecodingError, match="not to be had"):
+        sharing.decode(bytes(returned), worker.space)
+
+
+def test_an_object_that_is_lost_is_told_by_the_turn_that_wants_it(cluster: FakeCluster, table: ObjectTable) -> None:
+    payload = Worker(cluster, table).emit({"a": Big(BIG)})
+    cluster.objects.clear()
+    with pytest.raises(ValueDecodingError, match="is lost"):
+        Worker(cluster, table).take(payload)
+    with pytest.raises(ValueDecodingError, match="is lost"):
+        materialize(payload)
+
+
+def test_a_name_of_another_length_is_refused(cluster: FakeCluster, table: ObjectTable) -> None:
+    payload = Worker(cluster, table).emit({"a": Big(BIG)})
+    cluster.objects[1] = [bytes(BIG) + b"more"]
+    with pytest.raises(ValueDecodingError, match="was named as one of"):
+        Worker(cluster, table).take(payload)
+
+
+def test_a_demand_needs_nothing_but_a_processor_by_itself() -> None:
+    assert Demand() == Demand(1.0, 0.0, None, {}, {}, None, None)
+
+
+class Big:
+    """A value with one buffer."""
+
+    def __init__(self, held: Any) -> None:
+        self.held = held
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return Big, (lend(memoryview(self.held)),)
