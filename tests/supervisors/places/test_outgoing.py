@@ -33,7 +33,9 @@ class Channel:
         self.reader = WorkerReader(INCARNATION, MAX_FRAME_BYTES)
         self.reader.expect(bytes)
         self.watched: list[bool] = []
-        self.outgoing = Outgoing(ours, INCARNATION, MAX_FRAME_BYTES, Link(0), self.party, self.watched.append)
+        self.outgoing = Outgoing(
+            ours, INCARNATION, MAX_FRAME_BYTES, Link(0), self.party, self.party.present, self.watched.append
+        )
 
     def read_once(self) -> list[ToWorker]:
         """Read what one call of the system gives."""
