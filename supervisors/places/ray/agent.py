@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from supervisors.places.process.guardian import Guardian
+from supervisors.places.process.leaving import flush_all
 from supervisors.places.process.page import Page, create_page_file
 from supervisors.places.process.reap import TreeMemory
 from supervisors.places.process.stack import tidy_stacks
@@ -128,6 +129,7 @@ class Agent:
                 live(
                     self._channel, self._mouth, self._page_fd, incarnation, max_frame_bytes, self._objects, self._clock
                 )
+                flush_all()  # the engine kills it then
             finally:
                 for output in outputs:
                     output.close()
