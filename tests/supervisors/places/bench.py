@@ -113,7 +113,7 @@ class Bench:
 
     def note(self, _port: Port, path: str, text: str) -> Any:
         """Write to a file that stays open."""
-        self.notes = open(path, "w")  # noqa: SIM115
+        self.notes = Path(path).open("w")  # noqa: SIM115
         self.notes.write(text)
 
     def hoard(self, _port: Port, size: int) -> Any:
