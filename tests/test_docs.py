@@ -470,3 +470,18 @@ def test_a_page_is_followed_until_a_command_fails_and_what_it_shows_has_to_be_pr
     assert follow(text.format("n = 42"), tmp_path, os.environ) == []
     failing = text.format("n = 43\n$ exit 3\n$ echo n = 43")
     assert follow(failing, tmp_path, os.environ) == ["it ended with status 3", "this was not printed: n = 43"]
+
+
+def test_what_is_shown_has_to_be_printed_whatever_its_numbers() -> None:
+    told = "job   status     for\nnightly  running  12.5 s\nwrote 3d2be069 of 1,790\ncensus: 3 found | more\n"
+    shown = ["job status for", "nightly  running  4 s", "...", "wrote 603e1bbb of 4", "census: 412 found ..."]
+    assert find_missing(shown, told) == []
+    assert find_missing(["nightly  lost  4 s", "nightly"], told) == ["nightly  lost  4 s", "nightly"]
+
+
+@pytest.mark.parametrize(
+    "command", ["dnf install it", "routilux jobs | mail", "sleep 1; $(make it)", "python x & rm it"]
+)
+def test_nothing_is_run_that_is_not_known(command: str, typist: Typist) -> None:
+    with pytest.raises(AssertionError, match="nor is it said why not"):
+        typist.type(command, Ending(), [])
