@@ -47,6 +47,12 @@ def is_seen_alive(owner: Owner) -> bool:
     return usage is not None and abs(usage.born_at - owner.started_at) <= START_SECONDS
 
 
+def is_seen_dead(owner: Owner) -> bool:
+    """True if the owner was a process of this machine that is gone; False too where it cannot be told."""
+    is_from_here = owner.boot_id == read_boot_id() and owner.host == os.uname().nodename
+    return is_from_here and not is_seen_alive(owner)
+
+
 def encode_owner(owner: Owner) -> bytes:
     """Give the record as JSON."""
     return msgspec.json.encode(owner)
