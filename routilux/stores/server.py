@@ -14,10 +14,10 @@ whole session, and nothing is prepared on the server: a pool of connections in b
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 import time
-import weakref
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any, TypeVar
@@ -74,11 +74,6 @@ _SETTINGS = {
 
 T = TypeVar("T")
 
-_inherited: list[Any] = []
-"""Connections of the parent in a forked copy of the program: not used there, and not closed, for that would be told to
-the server."""
-
-
 class Transaction:
     """One transaction, as those see it who do something in it.
 
@@ -124,8 +119,8 @@ class _LostError(Exception):
 class Server:
     """A database of a server; any thread may use it, one at a time. It is connected to when it is first used.
 
-    The connection is closed by `close`, or once nobody has it any more: a store that was named by its URL is nobody's
-    to close.
+    The connection is closed by `close`, or once nobody has it any more, also at the program's end: a store that was
+    named by its URL is nobody's to close.
 
     Args:
         url: where it is.
@@ -137,7 +132,6 @@ class Server:
         self.lock = threading.RLock()  # guards the connection; held for a whole transaction, and for all its repeats
         self._patience = patience
         self._connection: Any = None
-        self._closing: weakref.finalize[..., Server] | None = None
         self._pid = 0  # whose process connected
         self._was_there = False
         self._is_made = False
@@ -203,9 +197,10 @@ class Server:
     def close(self) -> None:
         """Close the connection."""
         with self.lock:
-            if self._closing is not None:
-                self._closing()
-            self._connection = self._closing = None
+            connection, self._connection = self._connection, None
+            # That of a forked copy's parent is only forgotten, which psycopg does not tell the server of.
+            if connection is not None and self._pid == os.getpid():
+                connection.close()
 
     # ---- transactions
 
@@ -265,13 +260,12 @@ class Server:
             return self._connection
         settings = {name: value for name, value in _SETTINGS.items() if name not in self.url.options}
         try:
-            connection = psycopg.connect(self.url.to_connect, autocommit=True, prepare_threshold=None, **settings)
+            connection = _quiet_class(psycopg).connect(
+                self.url.to_connect, autocommit=True, prepare_threshold=None, **settings
+            )
         except psycopg.Error as error:
             raise _LostError(error, is_doubted=False) from error
         self._connection, self._pid, self._was_there, self._is_made = connection, os.getpid(), True, False
-        # Left to itself, a connection warns of that. Not at the program's end: jobs are ended there, and kept.
-        self._closing = weakref.finalize(self, _close, connection, self._pid)
-        self._closing.atexit = False
         return connection
 
     # ---- tables
@@ -325,13 +319,16 @@ def _load_psycopg() -> ModuleType:
     return module
 
 
+@functools.cache
+def _quiet_class(psycopg: Any) -> Any:
+    """Give the class of connections that may be left to themselves: they are closed then, and it is not told."""
+
+    class Connection(psycopg.Connection):  # type: ignore[misc]  # its module may not be there
+        def __del__(self) -> None:
+            pass
+
+    return Connection
+
+
 def _in_one_line(error: Exception) -> str:
     return " ".join(str(error).split())
-
-
-def _close(connection: Any, pid: int) -> None:
-    """Close a connection, unless it is the parent's."""
-    if pid == os.getpid():
-        connection.close()
-    else:
-        _inherited.append(connection)
