@@ -36,6 +36,7 @@ unix_socket_permissions = 0777
 fsync = off
 shared_buffers = 32MB
 max_connections = 60
+dynamic_shared_memory_type = mmap
 """
 _ACCESS = """
 local all all trust
