@@ -205,7 +205,7 @@ class PostgresStore:
 
     def owner(self, job_id: str) -> Owner | None:
         held = self._look(job_id)
-        return None if held is None else held.owner
+        return None if held is None or held.owner is None or is_seen_dead(held.owner) else held.owner
 
     def put(self, lease: Lease, name: str, parts: Iterable[bytes]) -> int:
         checked_name(name)

@@ -74,6 +74,7 @@ _SETTINGS = {
 
 T = TypeVar("T")
 
+
 class Transaction:
     """One transaction, as those see it who do something in it.
 

@@ -77,3 +77,11 @@ def make_store(url: str, no_leaks: None) -> Iterator[Callable[..., PostgresStore
 def store(make_store: Callable[..., PostgresStore]) -> PostgresStore:
     """A store in an empty database."""
     return make_store()
+
+
+@pytest.fixture
+def guarded(server: TestServer, url: str) -> str:
+    """The URL of the test's database as one has to give a password for, with the right one."""
+    database = url.partition("?")[0].rpartition("/")[2]
+    server.run(f"CREATE ROLE ada_{database} LOGIN SUPERUSER PASSWORD 'pa:ss%w@rd'")
+    return f"postgresql://ada_{database}:pa%3Ass%25w%40rd@127.0.0.1:{server.port}/{database}"

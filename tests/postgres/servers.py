@@ -22,13 +22,8 @@ import psycopg
 import pytest
 
 from tests.leaks import MARK
+from tests.postgres.programs import HOW_TO_INSTALL, find_programs
 
-FOLDERS = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/usr/local/pgsql/bin", "/opt/homebrew/opt/postgresql*/bin")
-"""Where systems put the programs of the server, which need not be on the path."""
-HOW_TO_INSTALL = (
-    "there is no server of PostgreSQL here (initdb and pg_ctl on the path, or in one of {folders}): "
-    "apt-get install postgresql, or as your system has it"
-)
 SECONDS = 60.0
 _SETTINGS = """
 listen_addresses = '127.0.0.1'
@@ -44,18 +39,6 @@ host all all 127.0.0.1/32 scram-sha-256
 """
 
 
-def find_programs() -> Path:
-    """Give the folder of the server's programs, of the newest version."""
-    on_path = shutil.which("initdb")
-    found = [Path(on_path).parent] if on_path else []
-    for pattern in FOLDERS:
-        found += sorted(Path("/").glob(pattern[1:]), key=lambda folder: (len(str(folder)), str(folder)), reverse=True)
-    for folder in found:
-        if (folder / "initdb").exists() and (folder / "pg_ctl").exists():
-            return folder
-    pytest.fail(HOW_TO_INSTALL.format(folders=", ".join(FOLDERS)), pytrace=False)
-
-
 class TestServer:
     """A server that was started; `remove` it.
 
@@ -67,6 +50,8 @@ class TestServer:
 
     def __init__(self, template: Path | None = None) -> None:
         self.programs = find_programs()
+        if self.programs is None:
+            pytest.fail(HOW_TO_INSTALL, pytrace=False)
         self.folder = Path(tempfile.mkdtemp(prefix="routilux-pg-"))  # its name is short: a socket's path has 108 bytes
         self.folder.chmod(0o755)
         self.data = self.folder / "data"

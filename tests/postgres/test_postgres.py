@@ -229,14 +229,6 @@ def test_a_program_that_ends_with_its_store_open_ends_quietly(url: str) -> None:
 # ---- passwords
 
 
-@pytest.fixture
-def guarded(server: TestServer, url: str) -> str:
-    """The URL of the test's database as one has to give a password for, with the right one."""
-    database = url.partition("?")[0].rpartition("/")[2]
-    server.run(f"CREATE ROLE ada_{database} LOGIN SUPERUSER PASSWORD 'pa:ss%w@rd'")
-    return f"postgresql://ada_{database}:pa%3Ass%25w%40rd@127.0.0.1:{server.port}/{database}"
-
-
 def test_a_password_opens_and_is_not_seen(guarded: str, make_store: Make, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
     store = make_store(url=guarded)
