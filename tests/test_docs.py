@@ -146,8 +146,8 @@ def test_the_modules_and_targets_that_a_page_says_to_run_are_there(page: Path) -
     text = page.read_text(encoding="utf-8")
     for module in re.findall(r"python -m ((?:benchmarks|tests)[\w.]*)", text):
         assert ROOT.joinpath(*module.split(".")).with_suffix(".py").is_file(), module
-    targets = re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
-    assert set(re.findall(r"(?:`|\$ |^)make ([a-z]+)", text, re.MULTILINE)) <= {*targets}
+    targets = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(re.findall(r"(?:`|\$ |^)make ([a-z-]+)", text, re.MULTILINE)) <= {*targets}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)
@@ -165,8 +165,8 @@ def test_the_links_of_a_page_lead_to_files(page: Path) -> None:
 
 def test_contributors_are_told_the_targets_of_make() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    targets = re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
-    assert set(re.findall(r"^\| `make ([a-z]+)` \|", text, re.MULTILINE)) == set(targets) - {"help"}
+    targets = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(re.findall(r"^\| `make ([a-z-]+)` \|", text, re.MULTILINE)) == set(targets) - {"help"}
 
 
 def test_the_files_that_contributors_are_told_of_are_there() -> None:

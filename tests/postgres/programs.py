@@ -12,8 +12,8 @@ from pathlib import Path
 PATTERNS = ("usr/lib/postgresql/*/bin", "usr/pgsql-*/bin", "usr/local/pgsql/bin", "opt/homebrew/opt/postgresql*/bin")
 """Where systems put them, which need not be on the path."""
 HOW_TO_INSTALL = (
-    f"there is no server of PostgreSQL here: neither are initdb and pg_ctl on the path, nor in /{', /'.join(PATTERNS)}; "
-    "install it, for instance by: apt-get install postgresql"
+    "there is no server of PostgreSQL here: neither are initdb and pg_ctl on the path, nor in "
+    f"/{', /'.join(PATTERNS)}; install it, for instance by: apt-get install postgresql"
 )
 
 

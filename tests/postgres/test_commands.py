@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -46,12 +47,14 @@ class Sum(Routine):
             raise ValueError("thirteen")
         self.state["sum"] = self.state.get("sum", 0) + n
 
-flow = Flow("sums")
+nightly = flow = Flow("sums")
 flow.add_routine(Numbers(), "numbers")
 flow.add_routine(Sum(), "sum", error_handler=ErrorHandler("continue"))
 flow.connect("numbers", "number", "sum", "number")
 """
 PASSWORD = re.compile(r"pa(:|%3A)ss")
+URL = "postgresql://nightly@db.example/jobs"
+"""What the guide has for one."""
 Told = Callable[..., tuple[int, str, str]]
 Make = Callable[..., PostgresStore]
 
@@ -168,6 +171,20 @@ def test_a_job_that_another_machine_runs_is_left_to_it(told: Told, make_store: M
     status, _, err = told("resume", "a", "--plain")
     assert status == 0, err
     assert store.acquire("a", this_process(), create=False).generation > lease.generation
+
+
+def test_what_the_guide_shows_is_what_one_types(told: Told, make_store: Make, guarded: str) -> None:
+    page = (ROOT / "docs" / "guides" / "postgresql.md").read_text(encoding="utf-8")
+    typed = [shlex.split(line.replace(URL, guarded)) for line in page.splitlines() if line.startswith("routilux ")]
+    assert [words[1] for words in typed] == ["run", "jobs", "resume"]
+    assert all(guarded in words for words in typed)
+    store = make_store(url=guarded)
+    pid, _, _ = told(*typed[0][1:], "--param", "upto=500", waits=False)
+    wait_until(lambda: "nightly" in store.jobs() and list_checkpoints(store, "nightly"))
+    assert " running " in told(*typed[1][1:])[1]
+    os.kill(pid, signal.SIGKILL)
+    assert " LOST " in told(*typed[1][1:])[1]
+    assert told(*typed[2][1:])[0] == 0
 
 
 def test_a_server_that_does_not_answer_is_told_in_a_line(told: Told, own_server: TestServer) -> None:
