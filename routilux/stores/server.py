@@ -9,7 +9,8 @@ safe where nothing was committed. Where COMMIT was sent and no answer came, nobo
 still be about to commit; whoever writes locks one row first, so the new one waits for it.
 
 Names of tables are composed by `psycopg.sql`, values are parameters, never part of a statement. Nothing is set for a
-whole session, and nothing is prepared on the server: a pool of connections in between (PgBouncer) does no harm.
+whole session, and nothing is prepared on the server: a pool in between (PgBouncer) may share its connections by
+transactions.
 """
 
 from __future__ import annotations
