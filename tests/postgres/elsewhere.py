@@ -16,7 +16,7 @@ from routilux.stores.postgres import PostgresLease, PostgresStore
 from tests.durability.program import go
 from tests.durability.shapes import Run
 
-LEASE_SECONDS = 3.0
+LEASE_SECONDS = 6.0
 
 
 class FarStore(PostgresStore):

@@ -151,7 +151,7 @@ def test_a_job_whose_program_was_killed_is_lost_and_resumed(
 
 
 def test_a_job_that_another_machine_runs_is_left_to_it(told: Told, make_store: Make, guarded: str) -> None:
-    store = make_store(url=guarded, lease_seconds=5.0)
+    store = make_store(url=guarded, lease_seconds=8.0)
     pid, _, _ = told("run", "flows.py:flow", "--param", "upto=500", "--job-id", "a", waits=False)
     wait_until(lambda: is_kept(store))
     os.kill(pid, signal.SIGTERM)

@@ -20,6 +20,7 @@ from routilux.stores.base import Owner
 from routilux.stores.errors import FencedError, JobOwnedError, StoreError
 from routilux.stores.owners import this_process
 from routilux.stores.postgres import PostgresStore
+from tests.durability.test_pauses import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 ELSEWHERE = msgspec.structs.replace(this_process(), host="elsewhere", boot_id="another")
@@ -89,6 +90,11 @@ def _end(process: subprocess.Popen[str]) -> None:
     process.communicate()
 
 
+def _renewals(store: PostgresStore) -> int:
+    held = store._look("job")
+    return 0 if held is None else held.renewals
+
+
 def _die(store: PostgresStore) -> None:
     """Renew the leases of a store no more, as if its program had ended."""
     assert store._renewer is not None
@@ -144,7 +150,7 @@ def test_a_killed_program_of_this_machine_is_not_waited_for_as_long_as_its_lease
 
 
 def test_a_lease_that_is_renewed_has_an_owner_that_lives(make_store: Make) -> None:
-    first, second = make_store(lease_seconds=1.0), make_store()
+    first, second = make_store(lease_seconds=6.0), make_store()
     first.acquire("job", ELSEWHERE, create=True)
     with pytest.raises(
         JobOwnedError, match=r"run by process .* on elsewhere: leave or cancel it there first"
@@ -170,21 +176,18 @@ def test_it_is_told_when_a_lease_ends_that_is_not_waited_for(
 
 
 def test_a_lease_is_renewed_for_as_long_as_it_is_held(make_store: Make) -> None:
-    first, second = make_store(lease_seconds=0.6), make_store()
+    first, second = make_store(lease_seconds=5.0), make_store()
     lease = first.acquire("job", ELSEWHERE, create=True)
-    for _ in range(10):
-        threading.Event().wait(0.2)
-        assert second.owner("job") == ELSEWHERE
+    wait_until(lambda: _renewals(second) >= 2)
+    assert second.owner("job") == ELSEWHERE
     lease.check()
 
 
 def test_a_lease_is_renewed_while_a_long_write_goes_on(make_store: Make) -> None:
-    first, second = make_store(lease_seconds=0.6), make_store()
+    first, second = make_store(lease_seconds=2.5), make_store()
     lease = first.acquire("job", ELSEWHERE, create=True)
     with first._server.lock:  # as a write of minutes has it
-        for _ in range(6):
-            threading.Event().wait(0.2)
-            assert second.owner("job") == ELSEWHERE
+        wait_until(lambda: _renewals(second) >= 2)
     first.put(lease, "object", [b"1"])
 
 
@@ -317,7 +320,7 @@ from routilux.stores.errors import FencedError
 from routilux.stores.owners import this_process
 from routilux.stores.postgres import PostgresStore
 
-store = PostgresStore(sys.argv[1], lease_seconds=1.0)
+store = PostgresStore(sys.argv[1])
 lease = store.acquire("job", this_process(), create=True)
 pid = os.fork()
 if pid == 0:
