@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from routilux.cli.main import main
 from routilux.keeping.listing import list_checkpoints
 from routilux.stores.owners import this_process
 from routilux.stores.postgres import PostgresStore
@@ -23,6 +24,7 @@ from tests.postgres.test_leases import ELSEWHERE
 
 ROOT = Path(__file__).resolve().parents[2]
 FLOWS = """
+import os
 import threading
 from routilux import ErrorHandler, Flow, Routine
 
@@ -42,7 +44,7 @@ class Sum(Routine):
         super().__init__()
         self.define_slot("number", handler=self.add)
     def add(self, n):
-        threading.Event().wait(0.005)
+        threading.Event().wait(float(os.environ.get("SLOW", "0.001")))
         if n == 13:
             raise ValueError("thirteen")
         self.state["sum"] = self.state.get("sum", 0) + n
@@ -55,6 +57,7 @@ flow.connect("numbers", "number", "sum", "number")
 PASSWORD = re.compile(r"pa(:|%3A)ss")
 URL = "postgresql://nightly@db.example/jobs"
 """What the guide has for one."""
+Run = Callable[..., int]
 Told = Callable[..., tuple[int, str, str]]
 Make = Callable[..., PostgresStore]
 
@@ -70,39 +73,59 @@ def shown(guarded: str) -> str:
 
 
 @pytest.fixture
-def told(guarded: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
-    """Carries out a command; checks that it does not tell the password."""
+def told(
+    guarded: str,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Iterator[Told]:
+    """Carries out a command in this program; checks that it does not tell the password."""
     (tmp_path / "flows.py").write_text(FLOWS)
-    sockets = tmp_path_factory.mktemp("r")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "ROUTILUX_STORE": guarded, "XDG_RUNTIME_DIR": str(sockets)}
-    begun: list[subprocess.Popen[str]] = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("ROUTILUX_STORE", guarded)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("r")))
 
-    def tell(*words: str, waits: bool = True) -> tuple[int, str, str]:
-        command = [sys.executable, "-m", "routilux", *words]
-        process = subprocess.Popen(
-            command, cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-        begun.append(process)
-        if not waits:
-            return process.pid, "", ""
-        out, err = process.communicate(timeout=60.0)
+    def tell(*words: str) -> tuple[int, str, str]:
+        status = main(words)
+        out, err = capsys.readouterr()
         assert PASSWORD.search(out + err) is None, out + err
-        return process.returncode, out, err
+        return status, out, err
 
     yield tell
+    sys.modules.pop("flows", None)
+
+
+@pytest.fixture
+def run(told: Told, tmp_path: Path) -> Iterator[Callable[..., int]]:
+    """Starts `routilux run` in another program, and gives its process id: it would take minutes."""
+    begun: list[subprocess.Popen[str]] = []
+
+    def start(*words: str) -> int:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "routilux", "run", *words, "--param", "upto=1000"],
+            env={**os.environ, "PYTHONPATH": str(ROOT), "SLOW": "0.1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        begun.append(process)
+        return process.pid
+
+    yield start
     for process in begun:
-        if process.poll() is None:
-            process.kill()
-        out, err = process.communicate() if process.stdout and not process.stdout.closed else ("", "")
+        process.kill()
+        out, err = process.communicate()
         assert PASSWORD.search(out + err) is None, out + err
 
 
 def test_a_job_is_paused_in_one_program_and_resumed_in_another(
-    told: Told, make_store: Make, shown: str, guarded: str
+    told: Told, run: Run, make_store: Make, shown: str, guarded: str
 ) -> None:
     store = make_store(url=guarded)
     assert told("jobs") == (2, "", f"routilux: --store: no job was ever kept in the database {shown!r}\n")
-    told("run", "flows.py:flow", "--param", "upto=1000", "--job-id", "a", "--checkpoint-every", "0.2", waits=False)
+    run("flows.py:flow", "--job-id", "a", "--checkpoint-every", "0.2")
     wait_until(lambda: is_kept(store))
     status, out, _ = told("jobs", "--json")
     assert status == 0
@@ -113,11 +136,13 @@ def test_a_job_is_paused_in_one_program_and_resumed_in_another(
     status, _, err = told("run", "flows.py:flow", "--param", "upto=1", "--job-id", "a")
     assert status == 2
     assert err.endswith(f"go on with it by routilux resume a --store {shown}\n")
+    while "raised ValueError: thirteen" not in told("ps", "a")[1]:
+        pass
     assert told("checkpoint", "a")[0] == 0
     status, _, err = told("pause", "a", "--leave", "--reason", "evening")
     assert status == 0
     assert f"routilux resume a --store {shown}" in err
-    assert store.owner("a") is None
+    wait_until(lambda: store.owner("a") is None)
     status, out, _ = told("show", "a")
     assert (status, "job a of flow sums: paused" in out) == (0, True)
     status, out, _ = told("show", "a", "--messages")
@@ -135,10 +160,10 @@ def test_a_job_is_paused_in_one_program_and_resumed_in_another(
 
 
 def test_a_job_whose_program_was_killed_is_lost_and_resumed(
-    told: Told, make_store: Make, shown: str, guarded: str
+    told: Told, run: Run, make_store: Make, shown: str, guarded: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = make_store(url=guarded)
-    pid, _, _ = told("run", "flows.py:flow", "--param", "upto=500", "--job-id", "a", waits=False)
+    pid = run("flows.py:flow", "--job-id", "a")
     wait_until(lambda: is_kept(store))
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: store.owner("a") is None)  # at once: it is seen here that it is gone
@@ -147,12 +172,12 @@ def test_a_job_whose_program_was_killed_is_lost_and_resumed(
     assert err.endswith(f"go on with routilux resume a --store {shown}\n")
     status, _, err = told("resume", "a", "--plain")
     assert status == 0, err
-    assert "is held by process" in err
+    assert "is held by process" in caplog.text
 
 
-def test_a_job_that_another_machine_runs_is_left_to_it(told: Told, make_store: Make, guarded: str) -> None:
+def test_a_job_that_another_machine_runs_is_left_to_it(told: Told, run: Run, make_store: Make, guarded: str) -> None:
     store = make_store(url=guarded, lease_seconds=8.0)
-    pid, _, _ = told("run", "flows.py:flow", "--param", "upto=500", "--job-id", "a", waits=False)
+    pid = run("flows.py:flow", "--job-id", "a")
     wait_until(lambda: is_kept(store))
     os.kill(pid, signal.SIGTERM)
     wait_until(lambda: store.owner("a") is None)
@@ -173,13 +198,13 @@ def test_a_job_that_another_machine_runs_is_left_to_it(told: Told, make_store: M
     assert store.acquire("a", this_process(), create=False).generation > lease.generation
 
 
-def test_what_the_guide_shows_is_what_one_types(told: Told, make_store: Make, guarded: str) -> None:
+def test_what_the_guide_shows_is_what_one_types(told: Told, run: Run, make_store: Make, guarded: str) -> None:
     page = (ROOT / "docs" / "guides" / "postgresql.md").read_text(encoding="utf-8")
     typed = [shlex.split(line.replace(URL, guarded)) for line in page.splitlines() if line.startswith("routilux ")]
     assert [words[1] for words in typed] == ["run", "jobs", "resume"]
     assert all(guarded in words for words in typed)
     store = make_store(url=guarded)
-    pid, _, _ = told(*typed[0][1:], "--param", "upto=500", waits=False)
+    pid = run(*typed[0][2:])
     wait_until(lambda: "nightly" in store.jobs() and list_checkpoints(store, "nightly"))
     assert " running " in told(*typed[1][1:])[1]
     os.kill(pid, signal.SIGKILL)
