@@ -53,7 +53,7 @@ from routilux.stores.errors import (
 )
 from routilux.stores.owners import decode_owner, encode_owner, is_seen_alive, is_seen_dead
 from routilux.stores.renewing import Renewer
-from routilux.stores.server import Server, Transaction
+from routilux.stores.server import SILENCE_SECONDS, Server, Transaction
 from routilux.stores.urls import read_url
 from supervisors.report import reporter
 
@@ -336,7 +336,8 @@ class PostgresStore:
         with self._lock:
             self._leases.add(lease)
             if self._renewer is None:
-                server = Server(self._url, 0.0)  # its own: a large write takes the other one for long
+                # Its own: a large write takes the other for long. One that says nothing is given up before the lease.
+                server = Server(self._url, 0.0, min(SILENCE_SECONDS, self._lease_seconds / 3))
                 self._renewer = Renewer(
                     lambda: self._renew(server), server.close, self._lease_seconds / RENEWALS, str(self)
                 )

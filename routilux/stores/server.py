@@ -32,6 +32,8 @@ APPLICATION = "routilux"
 """Says in a table that the others are a store's."""
 CONNECT_SECONDS = 10
 """How long one try to connect may take (arbitrary)."""
+SILENCE_SECONDS = 30.0
+"""How long a server is waited for that is there no more and has not said so: its machine has failed (arbitrary)."""
 BUSY_SECONDS = 30.0
 """How long one transaction waits for another; one that says nothing for as long is ended by the server, so that a
 program that is cut off in the middle of a write holds nobody up for longer (arbitrary)."""
@@ -63,11 +65,8 @@ _BEGIN_WRITING = f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {_LIMITS}; S
 _BEGIN_READING = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {_LIMITS}"
 _SETTINGS = {
     "connect_timeout": CONNECT_SECONDS,
-    # A machine that is gone says nothing: half a minute, and the connection is taken for lost.
     "keepalives_idle": 10,
     "keepalives_interval": 5,
-    "keepalives_count": 4,
-    "tcp_user_timeout": 30_000,
     "application_name": APPLICATION,
     "client_encoding": "utf8",
 }
@@ -127,10 +126,13 @@ class Server:
     Args:
         url: where it is.
         patience: how long a server that was there is waited for when it is gone, in seconds.
+        silence_seconds: how long a connection that answers nothing is taken to be there.
     """
 
-    def __init__(self, url: DatabaseUrl, patience: float) -> None:
+    def __init__(self, url: DatabaseUrl, patience: float, silence_seconds: float = SILENCE_SECONDS) -> None:
         self.url = url
+        settings = {**_SETTINGS, "tcp_user_timeout": max(1, round(1_000 * silence_seconds))}
+        self._settings = {name: value for name, value in settings.items() if name not in url.options}
         self.lock = threading.RLock()  # guards the connection; held for a whole transaction, and for all its repeats
         self._patience = patience
         self._connection: Any = None
@@ -260,10 +262,9 @@ class Server:
             self.close()
         if self._connection is not None:
             return self._connection
-        settings = {name: value for name, value in _SETTINGS.items() if name not in self.url.options}
         try:
             connection = _quiet_class(psycopg).connect(
-                self.url.to_connect, autocommit=True, prepare_threshold=None, **settings
+                self.url.to_connect, autocommit=True, prepare_threshold=None, **self._settings
             )
         except psycopg.Error as error:
             raise _LostError(error, is_doubted=False) from error

@@ -24,7 +24,8 @@ from routilux.stores.errors import (
 )
 from routilux.stores.owners import this_process
 from routilux.stores.postgres import PostgresStore
-from routilux.stores.server import SCHEMA_VERSION
+from routilux.stores.server import SCHEMA_VERSION, Server
+from routilux.stores.urls import read_url
 from tests.postgres.servers import TestServer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -90,6 +91,14 @@ def test_what_is_committed_is_on_the_device_whatever_the_server_says(
     store.acquire("job", this_process(), create=True)
     found = store._server.writing("a look", lambda t: t.row("SELECT current_setting('synchronous_commit')"))
     assert found == ("on",)
+
+
+def test_a_connection_that_says_nothing_is_given_up_but_for_what_the_url_says(url: str) -> None:
+    for options, expected in (("", "1500"), ("&tcp_user_timeout=7000", "7000")):
+        database = Server(read_url(url + options), 0.0, 1.5)
+        assert database.reading("a look", lambda transaction: transaction) is None
+        assert database._connection.info.get_parameters()["tcp_user_timeout"] == expected
+        database.close()
 
 
 def test_programs_that_begin_at_once_make_the_tables_once(make_store: Make) -> None:
