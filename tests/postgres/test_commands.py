@@ -200,7 +200,8 @@ def test_a_job_that_another_machine_runs_is_left_to_it(told: Told, run: Run, mak
 
 def test_what_the_guide_shows_is_what_one_types(told: Told, run: Run, make_store: Make, guarded: str) -> None:
     page = (ROOT / "docs" / "guides" / "postgresql.md").read_text(encoding="utf-8")
-    typed = [shlex.split(line.replace(URL, guarded)) for line in page.splitlines() if line.startswith("routilux ")]
+    lines = [line.removeprefix("$ ") for line in page.splitlines() if line.startswith("$ ")]
+    typed = [shlex.split(line.replace(URL, guarded)) for line in lines]
     assert [words[1] for words in typed] == ["run", "jobs", "resume"]
     assert all(guarded in words for words in typed)
     store = make_store(url=guarded)
