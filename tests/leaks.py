@@ -24,6 +24,7 @@ import threading
 import time
 import uuid
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -101,20 +102,27 @@ def take_stock(shared_memory: Path = SHARED_MEMORY) -> Holdings:
     )
 
 
-def find_leaks(before: Holdings, deadline: float = DEADLINE) -> list[str]:
+def find_leaks(
+    before: Holdings, deadline: float = DEADLINE, is_foreign: Callable[[str], bool] | None = None
+) -> list[str]:
     """Describe what is held now and was not before; empty if nothing is, or not for long.
 
     Args:
         before: what was held when the test began.
         deadline: seconds to wait for the left-overs to go.
+        is_foreign: tells what a library leaves that the test has used, of the lines that would tell it; None: nothing.
     """
-    leaks = _leaks(before)
+
+    def look() -> list[str]:
+        return [leak for leak in _leaks(before) if is_foreign is None or not is_foreign(leak)]
+
+    leaks = look()
     if leaks:
         gc.collect()  # what only a cycle holds is garbage, not a leak
         # Ends of processes, threads and descriptors have no event in common to wait for, and waiting
         # for a process would reap it: so look again, after pauses that grow.
         end, pause, never = time.monotonic() + deadline, 0.001, threading.Event()
-        while (leaks := _leaks(before)) and time.monotonic() < end:
+        while (leaks := look()) and time.monotonic() < end:
             never.wait(pause)
             pause = min(2 * pause, 0.1)
     if leaks:

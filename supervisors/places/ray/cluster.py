@@ -16,8 +16,10 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from supervisors.errors import StartError
@@ -27,8 +29,18 @@ from supervisors.wire.memory import lend
 
 _GROUPS = {"serve": 1, "exchange": 1, "look": 1}
 """Calls of an agent that go on at once, each by a thread of its own."""
+_ANSWER_SECONDS = 10.0
+"""What the head of a cluster gets to answer (arbitrary)."""
 _DETAIL_CHARACTERS = 1_000
 """Of what Ray says (arbitrary)."""
+_OPENINGS = ("The actor died unexpectedly before finishing this task.",)
+"""Lines of Ray's that say nothing where others follow."""
+_WORDLESS = re.compile(
+    r"\t(class_name|actor_id|pid|name|namespace|ip): |  |During handling of the above|The above exception was the"
+)
+"""Lines of Ray's that say what is known here better, or where in Ray it happened."""
+_TRACEBACK = "Traceback (most recent call last):"
+_COLOR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class RayCluster:
@@ -96,15 +108,14 @@ class RayCluster:
         ray = _import_ray()
         needed = {"CPU": demand.num_cpus, "GPU": demand.num_gpus, "memory": demand.memory or 0, **demand.resources}
         needed = {name: amount for name, amount in needed.items() if amount}
-        total, free = ray.cluster_resources(), ray.available_resources()
-        has = ", ".join(
-            f"{name} {free.get(name, 0):g} of {total[name]:g} free" if name in total else f"{name} 0" for name in needed
-        )
-        told = ", ".join(f"{name} {amount:g}" for name, amount in needed.items())
-        labels = ", ".join(f"{key}={value}" for key, value in demand.label_selector.items())
-        return (
-            f"needs {told or 'nothing'}{f' on a node with {labels}' if labels else ''}; the cluster has {has or 'that'}"
-        )
+        nodes = [node for node in ray.nodes() if node["Alive"]]
+        free = ray.available_resources()
+        told = [f"{name} {_amount(name, amount)}" for name, amount in needed.items()]
+        told += [f"a node with {key}={value}" for key, value in demand.label_selector.items()]
+        has = [_describe_stock(name, amount, nodes, free) for name, amount in needed.items()]
+        has += [_describe_labels(key, nodes) for key in demand.label_selector]
+        lack = f"needs {', '.join(told) or 'nothing'}; the cluster has {', '.join(has) or f'{len(nodes)} nodes'}"
+        return lack if demand.runtime_env is None else f"{lack}, and may still be setting its runtime_env up"
 
 
 class _Keeper:
@@ -136,9 +147,15 @@ class _Keeper:
     def _keep(self) -> None:
         address = os.environ.get("RAY_ADDRESS") or "local"
         options = {"include_dashboard": False} if address == "local" else {}
+        # What Ray thinks of each worker that ends it prints to stdout, where a program has its data, whatever
+        # `log_to_driver` says. Our losses are told with their reasons.
+        printing = self._ray._private.worker  # noqa: SLF001
+        printing._worker_logs_enabled = False  # noqa: SLF001
         try:
+            _knock(address)
             self._ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
         except Exception as error:  # noqa: BLE001  it is raised where it was asked for
+            printing._worker_logs_enabled = True  # noqa: SLF001
             where = "begin a cluster on this machine" if address == "local" else f"join the cluster at {address!r}"
             self._failure = StartError(f"Ray could not {where}: {error}")
             self._failure.__cause__ = error
@@ -147,6 +164,7 @@ class _Keeper:
             self._has_begun.set()
         self._is_unneeded.wait()
         self._ray.shutdown()
+        printing._worker_logs_enabled = True  # noqa: SLF001
 
 
 class RayAgent:
@@ -235,10 +253,45 @@ def _fetch(reference: Reference) -> Sequence[memoryview]:
         raise OSError(f"Ray has lost an object: {error}") from error
 
 
+def _knock(address: str) -> None:
+    """Raise `OSError` where nobody answers, which Ray would wait for by the minute."""
+    host, _, port = address.rpartition(":")
+    if "://" not in address and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), _ANSWER_SECONDS).close()
+
+
 def _to_loss(ray: Any, error: Exception) -> AgentLostError:
-    text = " ".join(str(error).split())[:_DETAIL_CHARACTERS]
+    text = _tidy(str(error))
     is_memory = isinstance(error, ray.exceptions.OutOfMemoryError) or "OUT_OF_MEMORY" in text
     return AgentLostError(text, is_memory=is_memory)
+
+
+def _tidy(text: str) -> str:
+    """Leave of Ray's words what they say: no names of ours that mean nothing to anybody, no guesses, no frames."""
+    text = _COLOR.sub("", text).partition(" Some common causes include")[0]
+    lines = [line.removesuffix(_TRACEBACK) for line in text.splitlines() if not _WORDLESS.match(line)]
+    if len(lines) > 1 and lines[0] in _OPENINGS:
+        del lines[0]
+    return " ".join(" ".join(lines).split())[:_DETAIL_CHARACTERS].rstrip(".")
+
+
+def _describe_stock(name: str, amount: float, nodes: list[Any], free: Mapping[str, float]) -> str:
+    """Say how much of something the cluster has, and where it is spread too thin."""
+    each = [node["Resources"].get(name, 0) for node in nodes]
+    if not any(each):
+        return f"{name} 0"
+    told = f"{name} {_amount(name, free.get(name, 0))} of {_amount(name, sum(each))} free"
+    most = max(each)
+    return f"{told} (at most {_amount(name, most)} on one node)" if most < amount <= sum(each) else told
+
+
+def _describe_labels(key: str, nodes: list[Any]) -> str:
+    values = sorted({node["Labels"][key] for node in nodes if key in node["Labels"]})
+    return f"nodes with {' or '.join(f'{key}={value}' for value in values)}" if values else f"no node with {key}"
+
+
+def _amount(name: str, amount: float) -> str:
+    return f"{amount / 2**30:.3g} GiB" if name == "memory" else f"{amount:g}"
 
 
 def _import_ray() -> Any:

@@ -149,7 +149,7 @@ class RemoteStarter:
             hello = agent.say_hello(self._timeout)
         except TimeoutError as error:
             lack = self._engine.describe_lack(self._demand)
-            raise StartError(f"there was no room in the cluster within {self._timeout:g} s: it {lack}") from error
+            raise StartError(f"the cluster did not start it within {self._timeout:g} s: it {lack}") from error
         if hello.version != VERSION:
             message = f"node {hello.node} has another version of this package ({hello.version}, here {VERSION})"
             raise StartError(message)
