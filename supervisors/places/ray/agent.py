@@ -30,6 +30,7 @@ from supervisors.places.process.reap import TreeMemory
 from supervisors.places.process.stack import tidy_stacks
 from supervisors.places.process.worker import live
 from supervisors.places.ray.engine import Hello, Piece, Reference
+from supervisors.places.ray.gauge import Gauge
 from supervisors.places.ray.objects import Group, ObjectSpace
 from supervisors.wire.memory import lend
 from supervisors.wire.outside import here
@@ -53,10 +54,12 @@ class Agent:
 
     Args:
         node: what the machine is called in the cluster.
+        node_id: what tells it from all others.
     """
 
-    def __init__(self, node: str) -> None:
+    def __init__(self, node: str, node_id: str) -> None:
         self._node = node
+        self._node_id = node_id
         # What its requests start is found by its session, and ended with it.
         with contextlib.suppress(OSError):
             os.setsid()
@@ -76,7 +79,7 @@ class Agent:
 
     def say_hello(self) -> Hello:
         """Tell who it is."""
-        return Hello(VERSION, os.getpid(), self._node)
+        return Hello(VERSION, os.getpid(), self._node, self._node_id)
 
     def fetch(self, reference: Reference) -> Sequence[memoryview]:
         """Give the buffers of an object; the engine's own agents know how."""
@@ -122,7 +125,7 @@ class Agent:
         """
         here.space = self._objects
         sys.path += [entry for entry in search_path if entry not in sys.path and os.path.exists(entry)]  # noqa: PTH110
-        memory = TreeMemory(os.getpid()) if is_weighed else None
+        memory, gauge = TreeMemory(os.getpid()) if is_weighed else None, Gauge()
         outputs = [_Output(1, self._mouth.say_stdout), _Output(2, self._mouth.say_stderr)]
         sys.stdout, sys.stderr = (output.open() for output in outputs)
 
@@ -141,12 +144,13 @@ class Agent:
         resident = 0
         while True:
             said = self._mouth.take(LOOK_SECONDS)
+            before, page = page, self._page.read()
             if said is None:
+                yield Piece(b"", b"", b"", None, (page.seq, page.since, page.ran), resident, used=gauge.take())
                 return
             stored = None if said.stored is None else said.stored[0]
-            before, page = page, self._page.read()
-            weight = 0 if memory is None else memory.read()
-            if any(said) or page != before or weight != resident:
+            weight, used = 0 if memory is None else memory.read(), gauge.look()
+            if any(said) or page != before or weight != resident or used is not None:
                 resident = weight
                 yield Piece(
                     said.channel,
@@ -157,6 +161,7 @@ class Agent:
                     resident,
                     said.dropped,
                     stored,
+                    used,
                 )
             if said.stored is not None:
                 yield [lend(buffer) for buffer in said.stored[1]]
@@ -328,7 +333,8 @@ class _Output:
 
 def _is_of_worker(thread: str) -> bool:
     """Tell whether a stack is the worker's main thread's, or one of its requests', and none of the engine's or ours."""
-    return "/process/worker.py" in thread or not any(own in thread for own in ("/ray/", "/process/", "/threading.py"))
+    not_of_it = ("/ray/", "/process/", "/threading.py", "<no Python frame>")
+    return "/process/worker.py" in thread or not any(own in thread for own in not_of_it)
 
 
 def _read_all(fd: int, say: Callable[[bytes], None]) -> None:

@@ -1,7 +1,8 @@
 """An engine without a cluster: its agents are processes of this machine, spoken with over a pipe.
 
 What a cluster does to agents it does when it is told: it has no room, it mixes up the order of calls, it ends agents
-and says why. Everything else is the real thing: the agent, in a process of its own, and the parent's side of it.
+and says why, it loses nodes, at once or after a while of doubt. Everything else is the real thing: the agent, in a
+process of its own, and the parent's side of it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from supervisors.errors import StartError
 from supervisors.places.ray.agent import Agent
 from supervisors.places.ray.engine import AgentLostError, Demand, Hello, Piece, Stored
 
-_MAIN = "from tests.supervisors.places.fake_cluster import be_agent; be_agent({fd}, {seed})"
+_MAIN = "from tests.supervisors.places.fake_cluster import be_agent; be_agent({fd}, {seed}, {node!r})"
 _SWAPPED = 0.3
 """How often a delivery is overtaken by the next one."""
 
@@ -31,9 +32,11 @@ class FakeCluster:
     Args:
         cpus: how many processors it has for agents.
         seed: how the order of calls is mixed up; None: not at all.
+        nodes: names of its nodes, on which agents are placed in turn, but for those that select one as
+            `node` which is there.
     """
 
-    def __init__(self, cpus: float = 8.0, seed: int | None = None) -> None:
+    def __init__(self, cpus: float = 8.0, seed: int | None = None, nodes: Sequence[str] = ("fake",)) -> None:
         self.cpus = cpus
         self.seed = seed
         self.users = 0
@@ -46,6 +49,10 @@ class FakeCluster:
         """Why no agent is started."""
         self.absence = ""
         """Why it cannot be entered."""
+        self.nodes = list(nodes)
+        """Those that are there."""
+        self.doubts: list[tuple[str, Callable[[str], None]]] = []
+        """The nodes of which somebody wants to know whether they are lost."""
 
     def enter(self) -> None:
         if self.absence:
@@ -60,9 +67,29 @@ class FakeCluster:
         if self.refusal:
             raise StartError(self.refusal)
         busy = sum(agent.demand.num_cpus for agent in self.agents if agent.process.poll() is None)
-        agent = FakeAgent(self, name, demand, has_room=busy + demand.num_cpus <= self.cpus)
+        wanted = demand.label_selector.get("node")
+        node = wanted if wanted in self.nodes else self.nodes[len(self.agents) % len(self.nodes)]
+        agent = FakeAgent(self, name, demand, node, has_room=busy + demand.num_cpus <= self.cpus)
         self.agents.append(agent)
         return agent
+
+    def lose_node(self, node: str, why: str) -> None:
+        """Lose a node, with all agents there, and know it at once."""
+        self._take_down(node, AgentLostError(f"its node was lost: {why}", node_lost=why))
+
+    def cut_off(self, node: str) -> None:
+        """Lose a node, and know no more than that its agents cannot be reached, until `settle`."""
+        self._take_down(node, AgentLostError("the actor is unavailable", is_in_doubt=True))
+
+    def settle(self, node: str, why: str) -> None:
+        """Find out that a node that was cut off is lost, or, without a why, that it is there."""
+        settled = [settle for doubted, settle in self.doubts if doubted == node]
+        self.doubts = [doubt for doubt in self.doubts if doubt[0] != node]
+        for settle in settled:
+            settle(why)
+
+    def watch_node(self, node_id: str, settle: Callable[[str], None]) -> None:
+        self.doubts.append((node_id, settle))
 
     def put(self, buffers: Sequence[memoryview]) -> int:
         return self.keep([bytes(buffer) for buffer in buffers])
@@ -79,6 +106,13 @@ class FakeCluster:
         self.objects[self.stored] = buffers
         return self.stored
 
+    def _take_down(self, node: str, loss: AgentLostError) -> None:
+        self.nodes.remove(node)
+        for agent in self.agents:
+            if agent.node == node:
+                agent.loss = loss
+                agent.process.kill()
+
     def describe_lack(self, demand: Demand) -> str:
         return f"needs CPU {demand.num_cpus:g}; the cluster has CPU {self.cpus:g}"
 
@@ -93,13 +127,13 @@ class FakeCluster:
 class FakeAgent:
     """An agent (`RemoteAgent`), and how to do to it what a cluster may do."""
 
-    def __init__(self, cluster: FakeCluster, name: str, demand: Demand, *, has_room: bool) -> None:
-        self.cluster, self.name, self.demand = cluster, name, demand
+    def __init__(self, cluster: FakeCluster, name: str, demand: Demand, node: str, *, has_room: bool) -> None:
+        self.cluster, self.name, self.demand, self.node = cluster, name, demand, node
         self.loss = AgentLostError("the actor died unexpectedly before finishing this task")
         """What is said once it has ended."""
         self.has_room = has_room
         self.connection, far_end = Pipe()
-        command = _MAIN.format(fd=far_end.fileno(), seed=cluster.seed)
+        command = _MAIN.format(fd=far_end.fileno(), seed=cluster.seed, node=node)
         self.process = subprocess.Popen(
             [sys.executable, "-c", command],
             pass_fds=[far_end.fileno()],
@@ -162,11 +196,11 @@ class _Agent(Agent):
         return [memoryview(part) for part in reference]
 
 
-def be_agent(fd: int, seed: int | None) -> None:
+def be_agent(fd: int, seed: int | None, node: str) -> None:
     """Be the process of an agent, until the other end of the pipe is closed."""
     os.set_inheritable(fd, False)
     connection = Connection(fd)
-    agent = _Agent("fake")
+    agent = _Agent(node, node)
     deliveries: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
 
     def serve(*arguments: Any) -> None:
