@@ -31,6 +31,7 @@ import psutil
 
 from supervisors.places.process.spawn import spawner
 from supervisors.places.process.zygotes import IDLE_LIMIT
+from tests.supervisors.places.fake_node import node
 
 DEADLINE = 5.0
 """Seconds that an end already under way may take (arbitrary, generous on a busy machine)."""
@@ -73,13 +74,14 @@ class Warm(NamedTuple):
 
 
 def list_warm() -> Warm:
-    """List what the spawner of this process keeps."""
+    """List what the spawner of this process keeps, and what agents of a cluster that is none are forked by."""
     thread, guardian = spawner._thread, spawner._guardian
+    node_pids, node_fds = node.held()
     if thread is None or guardian is None:
-        return Warm(frozenset(), frozenset(), frozenset())
+        return Warm(frozenset(node_pids), frozenset(), frozenset(node_fds))
     zygotes = [zygote for zygote in tuple(spawner._zygotes._zygotes.values()) if not zygote.is_lost][-WARM_ZYGOTES:]
-    pids = {guardian._process.pid, *(zygote.pid for zygote in zygotes)}
-    descriptors = {guardian._process.stdin.fileno(), *(zygote._channel.fileno() for zygote in zygotes)}
+    pids = {*node_pids, guardian._process.pid, *(zygote.pid for zygote in zygotes)}
+    descriptors = {*node_fds, guardian._process.stdin.fileno(), *(zygote._channel.fileno() for zygote in zygotes)}
     return Warm(frozenset(pids), frozenset({thread}), frozenset(descriptors))
 
 

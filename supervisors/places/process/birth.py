@@ -71,6 +71,12 @@ class Birth(Protocol):
     def end(self) -> None:
         """End it and all it has started, now; may be called again."""
 
+    def give_up(self) -> None:
+        """Start it no more: it is to end, and the channel has not said `Spawned` so far.
+
+        Where a start takes long the channel ends now; what has been begun of it is undone behind that.
+        """
+
     def end_rest(self) -> None:
         """End what it has left behind: it has ended."""
 

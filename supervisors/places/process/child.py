@@ -261,6 +261,8 @@ class Child:
         self._stop = Stop(reason)
         if self._is_spawned:
             self._send(self._stop)
+        else:
+            self._birth.give_up()
 
     def kill(self, reason: Reason) -> None:
         """End it and all it has started, now; its end is told when it has come."""
@@ -268,6 +270,8 @@ class Child:
             self._reason = reason
         if self._is_spawned:
             self._birth.end()
+        else:
+            self._birth.give_up()
 
     def terminate(self, seq: int, reason: Reason, until: float) -> None:
         """Let it end by SIGTERM for what request `seq` does, unless that is over; kill it at clock reading `until`.
@@ -307,7 +311,9 @@ class Child:
 
     def abort(self) -> None:
         """End it and give everything back before returning, telling nobody; waits for its end."""
-        self._birth.abort(is_begun=self._is_spawned or not self._is_channel_open)
+        is_begun = self._is_spawned or not self._is_channel_open
+        self._stop_watching()  # while its descriptors are open
+        self._birth.abort(is_begun=is_begun)
         self._close()
 
     # -- Shared memory
@@ -390,8 +396,7 @@ class Child:
     def _on_channel_end(self) -> None:
         self._stop_reading()
         if not self._is_spawned:
-            failure = self._birth.failure or record_error(StartError("its channel closed before it was started"))
-            reason = self._reason or StartFailed(failure)
+            reason = self._reason or self._find_unborn_reason()
             self._close()
             self._owner.on_child_gone(self, reason, self.link.lose(PageView(None, 0.0, 0)))
         elif self.end_at is None or self.end_at == math.inf:
@@ -555,6 +560,12 @@ class Child:
         self._close()
         self._owner.on_child_gone(self, reason, lost)
 
+    def _find_unborn_reason(self) -> Reason:
+        failure = self._birth.failure
+        if failure is None and self.is_stopping:
+            return CLOSED
+        return StartFailed(failure or record_error(StartError("its channel closed before it was started")))
+
     def _find_reason(self, ended: Ended) -> Reason:
         if self.is_stopping and ended.exit_code == 0:
             return CLOSED
@@ -574,16 +585,19 @@ class Child:
         return self.link.lose(page)
 
     def _close(self) -> None:
+        self._stop_watching()
+        self._streams = {}
+        self._outgoing.want = None
+        if self.party is not None:
+            self.party.leave()
+        self._birth.close()
+
+    def _stop_watching(self) -> None:
         birth = self._birth
         self._close_channel()
         for fd in (birth.channel.fileno(), birth.death_fd, birth.stdout_fd, birth.stderr_fd):
             if fd != -1:
                 self._poller.unwatch(fd)
-        self._streams = {}
-        self._outgoing.want = None
-        if self.party is not None:
-            self.party.leave()
-        birth.close()
 
 
 def _reader_of(child: Child, fd: int) -> Callable[[int], None]:

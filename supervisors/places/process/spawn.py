@@ -181,6 +181,9 @@ class ProcessBirth:
         """Kill the process tree."""
         end_tree(self.pid)
 
+    def give_up(self) -> None:
+        """Do nothing: it is there in a moment, and ended then."""
+
     def end_rest(self) -> None:
         """Kill what is left in its session."""
         end_session(self.pid)

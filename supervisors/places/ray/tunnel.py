@@ -5,8 +5,13 @@ called. Knows nothing of what the bytes mean. Never replaces a worker.
 
 Theory of operation. Each worker has two threads. One has the agent started, then takes what it tells and puts it where
 the place's poller looks: into the socket, into the pipes of its output; at the end it closes the pipe that tells of a
-death, behind all that was said. The other takes what the `Child` has written, and delivers it. Both end with the
-descriptors that they wait at, or with the agent.
+death, behind all that was said. The other takes what the `Child` has written, hands it over, and gets what is answered
+at once. What the two get is taken in by its numbers. Both end with the descriptors that they wait at, or with the
+agent. Whatever goes wrong with an agent, on either thread, is its loss: it is ended, since it may be lost to this
+program alone, and what is noted first is what is told.
+
+A start may take minutes, and whoever gives it up does not wait: the `Child` goes at once, and the thread undoes what it
+had begun when that comes to an end.
 
 What a worker was on when it was lost is not known: the page that tells it is on the other machine. So several in its
 hands count as begun, all of them, and none as the culprit (`Link.lose_unseen`).
@@ -30,12 +35,23 @@ from supervisors.places.process.page import NOTHING, PageView
 from supervisors.places.process.reap import Ended
 from supervisors.places.process.segments import Segment
 from supervisors.places.ray.agent import VERSION
-from supervisors.places.ray.engine import AgentLostError, Demand, Engine, Hello, Piece, Reference, RemoteAgent, Stored
+from supervisors.places.ray.engine import (
+    AgentLostError,
+    Demand,
+    Engine,
+    Hello,
+    Piece,
+    Reference,
+    RemoteAgent,
+    Serving,
+    Stored,
+)
 from supervisors.places.ray.nodes import Nodes, Tenant
 from supervisors.places.ray.objects import ObjectLease, ObjectTable
 from supervisors.reasons import Crashed, ErrorRecord, OutOfMemory, Reason, record_error
 from supervisors.wire.frames import Spawned, encode_frame
 from supervisors.wire.outside import Holder
+from supervisors.wire.values import describe
 
 _READ_BYTES = 1024 * 1024
 _END_SECONDS = 2.0
@@ -95,8 +111,11 @@ class RemoteStarter:
             self.let_go()
 
     def hold(self) -> None:
-        """Need the cluster until `let_go`, waiting for it; raises `StartError` if there is none."""
+        """Need the cluster until `let_go`, waiting for it; raises `StartError` if there is none, or after `close`."""
         with self._lock:
+            # Whoever comes late would else enter what the last one is about to leave.
+            if not self._is_open:
+                raise StartError("its place was closed before it was started")
             self._needs += 1
         try:
             with self._entering:
@@ -120,27 +139,26 @@ class RemoteStarter:
         """Give what an agent is started by."""
         return RemoteBirth(self, Tenant(self._label, number, incarnation), max_frame_bytes)
 
-    def start(self, name: str) -> tuple[RemoteAgent, Hello]:
-        """Have an agent started, and wait for it.
+    def start(self, name: str) -> RemoteAgent:
+        """Have an agent started; it is the caller's to end. Raises `StartError` if the engine refuses that."""
+        return self._engine.start_agent(name, self._namespace, self._demand)
+
+    def greet(self, agent: RemoteAgent) -> Hello:
+        """Wait until an agent is there.
 
         Raises:
-            StartError: there is no cluster, no room in it, or the agent is another version's.
-            AgentLostError: it could not be started.
+            StartError: there was no room for it, or it is another version's.
+            AgentLostError: it could not be started, or was ended meanwhile.
         """
-        agent = self._engine.start_agent(name, self._namespace, self._demand)
         try:
             hello = agent.say_hello(self._timeout)
-        except BaseException as error:
-            agent.end()
-            if isinstance(error, TimeoutError):
-                lack = self._engine.describe_lack(self._demand)
-                raise StartError(f"there was no room in the cluster within {self._timeout:g} s: it {lack}") from error
-            raise
+        except TimeoutError as error:
+            lack = self._engine.describe_lack(self._demand)
+            raise StartError(f"there was no room in the cluster within {self._timeout:g} s: it {lack}") from error
         if hello.version != VERSION:
-            agent.end()
             message = f"node {hello.node} has another version of this package ({hello.version}, here {VERSION})"
             raise StartError(message)
-        return agent, hello
+        return hello
 
     def note_start(self, tenant: Tenant, hello: Hello) -> None:
         """Note where a worker is."""
@@ -148,7 +166,7 @@ class RemoteStarter:
             self._nodes.enter(hello.node_id, hello.node, tenant)
 
     def note_end(self, tenant: Tenant, hello: Hello, loss: AgentLostError | None) -> None:
-        """Note that a worker has ended, and see whether its node did; None: it ended by itself."""
+        """Note that a worker has ended, and see whether its node did; None: it ended by itself, or was ended here."""
         nodes, node_id = self._nodes, hello.node_id
         if nodes is None:
             return
@@ -202,6 +220,10 @@ class RemoteBirth:
         self._is_unwanted = False
         self._objects: deque[list[tuple[int, Reference]]] = deque()
         """What requests name that were written, or are about to be, and not delivered."""
+        # Guards what follows, and that pieces are taken in one after the other.
+        self._taking = threading.Lock()
+        self._taken = 0
+        self._early: dict[int, tuple[Piece, Stored | None]] = {}
         self._page = NOTHING
         self._stack = ""
         self._resident_bytes = 0
@@ -209,10 +231,15 @@ class RemoteBirth:
         self._exit_code: int | None = None
         self._loss: AgentLostError | None = None
         self._thread = threading.Thread(target=self._live, name=f"supervisors-remote-{self._name}", daemon=True)
+        self._sender: threading.Thread | None = None
 
     def begin(self) -> None:
         """Have a thread start it."""
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # there are too many
+            self.failure = record_error(error)
+            self._close_far_side()
 
     def read_page(self) -> PageView:
         """Give what it was on when it told last."""
@@ -223,7 +250,8 @@ class RemoteBirth:
         self._stack = ""
         agent = self._agent
         if agent is not None:
-            agent.ask_stack()
+            with contextlib.suppress(AgentLostError):  # whoever takes in what it tells hears of its end
+                agent.ask_stack()
 
     def read_stack(self) -> str:
         """Give the stacks that it was asked for."""
@@ -253,6 +281,12 @@ class RemoteBirth:
             agent = self._agent
         if agent is not None:
             agent.end()
+
+    def give_up(self) -> None:
+        """Have the engine end it, and end the channel."""
+        self.end()
+        with contextlib.suppress(OSError):  # it has ended already
+            self.channel.shutdown(socket.SHUT_RD)
 
     def end_rest(self) -> None:
         """Have the engine end it, which may be lost to this program alone."""
@@ -304,73 +338,123 @@ class RemoteBirth:
             self._starter.hold()
             try:
                 self._start_and_listen()
+            except BaseException as error:  # noqa: BLE001 - it is told to the maker
+                self._note_failure(error)
             finally:
                 self.end()
                 self._starter.objects.leave(self)
                 self._starter.let_go()
-        except BaseException as error:  # noqa: BLE001 - it is told to the maker
-            self.failure = record_error(error)
+        except BaseException as error:  # noqa: BLE001 - likewise
+            self._note_failure(error)
         finally:
-            self._far_end.close()
-            for fd in (*self._writers, self._alive):
-                os.close(fd)
+            self._close_far_side()
+
+    def _note_failure(self, error: BaseException) -> None:
+        """Note why it could not be started; where it was given up that is nobody's failure."""
+        if not self._is_unwanted:
+            self.failure = record_error(error)
+
+    def _close_far_side(self) -> None:
+        # Nobody may be reading at a number that is given out again. Death is told last: behind it there is nothing.
+        with contextlib.suppress(OSError):  # the other side is closed, which some systems mind
+            self._far_end.shutdown(socket.SHUT_RDWR)
+        for fd in (*self._writers, self._alive):
+            os.close(fd)
+        if self._sender is not None:
+            self._sender.join()
+        self._far_end.close()
 
     def _start_and_listen(self) -> None:
+        self._hold_wanted()
+        agent = self._starter.start(self._name)
         with self._lock:
-            if self._is_unwanted:
-                raise StartError("it was ended before it was started")
-        agent, hello = self._starter.start(self._name)
-        with self._lock:
-            self._agent, is_unwanted = agent, self._is_unwanted
-        if is_unwanted:
-            raise StartError("it was ended while it started")
+            self._agent = agent
+        self._hold_wanted()
+        hello = self._starter.greet(agent)
         self.pid, self.node = hello.pid, hello.node
         self._starter.note_start(self._tenant, hello)
         try:
-            self._listen(agent)
+            self._serve(agent)
         finally:
             # Ahead of its death, which is told as the pipe is closed.
             self._starter.note_end(self._tenant, hello, self._loss)
 
-    def _listen(self, agent: RemoteAgent) -> None:
+    def _serve(self, agent: RemoteAgent) -> None:
         pieces = agent.serve(
             self._incarnation, self._max_frame_bytes, list(sys.path), is_weighed=self._starter.is_weighed
         )
         self._far_end.sendall(encode_frame(Spawned(), self._incarnation))
-        threading.Thread(target=self._deliver, args=(agent,), name=f"{self._thread.name}-sender", daemon=True).start()
         try:
-            with contextlib.suppress(BrokenPipeError, ConnectionError):  # its place has closed its side
-                for piece in pieces:
-                    if isinstance(piece, Stored):
-                        self._starter.objects.note(self, piece.number, piece.reference)
-                    else:
-                        self._take_in(piece)
-            self._exit_code = 0
-        except AgentLostError as error:
-            self._loss = error
+            self._listen(agent, pieces)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the loss of this agent
+            self._note_loss(error)
 
-    def _take_in(self, piece: Piece) -> None:
+    def _hold_wanted(self) -> None:
+        with self._lock:
+            if self._is_unwanted:
+                raise StartError("it was ended before it was started")
+
+    def _listen(self, agent: RemoteAgent, pieces: Serving) -> None:
+        sender = threading.Thread(target=self._deliver, args=(agent,), name=f"{self._thread.name}-sender", daemon=True)
+        sender.start()
+        self._sender = sender
+        for piece in pieces:
+            try:
+                self._take_in_order(piece, next(pieces) if piece.stored is not None else None)
+            except ConnectionError:  # its place has closed its side
+                return
+        self._exit_code = 0
+
+    def _note_loss(self, error: Exception) -> None:
+        """Note why it is lost, unless that is known, and end it."""
+        with self._lock:
+            if self._loss is None and not self._is_unwanted:
+                self._loss = error if isinstance(error, AgentLostError) else AgentLostError(describe(error))
+        self.end()
+
+    def _take_in_order(self, piece: Piece, stored: Stored | None) -> None:
+        """Take a piece in, with the object that came behind it, once all with lower numbers were."""
+        with self._taking:
+            self._early[piece.number] = piece, stored
+            while self._taken in self._early:
+                self._take_in(*self._early.pop(self._taken))
+                self._taken += 1
+
+    def _take_in(self, piece: Piece, stored: Stored | None) -> None:
+        if stored is not None:
+            self._starter.objects.note(self, stored.number, stored.reference)
         seq, since, ran = piece.page
         self._page = PageView(seq, since, ran)
         if piece.stack is not None:
             self._stack = piece.stack
         self._resident_bytes = piece.resident_bytes
-        if piece.dropped:
-            self._starter.objects.drop(self, piece.dropped)
         if piece.used is not None:
             self._used = piece.used
+        if piece.dropped:
+            self._starter.objects.drop(self, piece.dropped)
         for fd, data in zip(self._writers, (piece.stdout, piece.stderr), strict=True):
             _write_all(fd, data)
         if piece.channel:
             self._far_end.sendall(piece.channel)
 
     def _deliver(self, agent: RemoteAgent) -> None:
-        number = 0
-        with contextlib.suppress(OSError, AgentLostError):  # whoever takes in what it tells hears of its end
-            while data := self._far_end.recv(_READ_BYTES):
-                objects = [self._objects.popleft() for _ in range(len(self._objects))]
-                agent.deliver(number, data, time.monotonic(), objects)
-                number += 1
+        while data := self._receive():
+            objects = [self._objects.popleft() for _ in range(len(self._objects))]
+            try:
+                answer = agent.exchange(data, time.monotonic(), objects)
+                if answer is not None:
+                    self._take_in_order(answer, None)
+            except ConnectionError:  # its place has closed its side
+                return
+            except Exception as error:  # noqa: BLE001 - as above; behind what was not delivered nothing may be
+                self._note_loss(error)
+                return
+
+    def _receive(self) -> bytes:
+        try:
+            return self._far_end.recv(_READ_BYTES)
+        except OSError:  # its place has closed its side
+            return b""
 
 
 def _pipe(stack: contextlib.ExitStack) -> tuple[int, int]:

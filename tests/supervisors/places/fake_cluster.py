@@ -1,29 +1,48 @@
 """An engine without a cluster: its agents are processes of this machine, spoken with over a pipe.
 
-What a cluster does to agents it does when it is told: it has no room, it mixes up the order of calls, it ends agents
-and says why, it loses nodes, at once or after a while of doubt. Everything else is the real thing: the agent, in a
+What a cluster does to agents it does when it is told: it has no room, it ends agents and says why, it loses nodes, at
+once or after a while of doubt, its machines' clocks are others. Everything else is the real thing: the agent, in a
 process of its own, and the parent's side of it.
 """
 
 from __future__ import annotations
 
-import os
+import contextlib
 import queue
-import random
-import subprocess
-import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, Pipe
-from typing import Any
+from typing import Any, NamedTuple
 
 from supervisors.errors import StartError
-from supervisors.places.ray.agent import Agent
+from supervisors.places.ray.agent import Agent, ParentClock
 from supervisors.places.ray.engine import AgentLostError, Demand, Hello, Piece, Stored
+from tests.supervisors.places.fake_node import node as machine
 
-_MAIN = "from tests.supervisors.places.fake_cluster import be_agent; be_agent({fd}, {seed}, {node!r})"
-_SWAPPED = 0.3
-"""How often a delivery is overtaken by the next one."""
+
+class Clock(NamedTuple):
+    """How a machine's monotonic clock differs from this one's.
+
+    Args:
+        ahead: seconds.
+        rate: its seconds in one of this one's.
+    """
+
+    ahead: float = 0.0
+    rate: float = 1.0
+
+
+class Nature(NamedTuple):
+    """What the process of an agent is made with.
+
+    Args:
+        clock: its machine's.
+        node: what that is called.
+    """
+
+    clock: Clock = Clock()
+    node: str = ""
 
 
 class FakeCluster:
@@ -31,15 +50,27 @@ class FakeCluster:
 
     Args:
         cpus: how many processors it has for agents.
-        seed: how the order of calls is mixed up; None: not at all.
-        nodes: names of its nodes, on which agents are placed in turn, but for those that select one as
-            `node` which is there.
+        clock: its machines'.
+        agent_type: what stands for an agent here.
+        nodes: names of its nodes, on which agents are placed in turn, but for those that select one as `node` which is
+            there.
     """
 
-    def __init__(self, cpus: float = 8.0, seed: int | None = None, nodes: Sequence[str] = ("fake",)) -> None:
+    def __init__(
+        self,
+        cpus: float = 8.0,
+        clock: Clock = Clock(),  # noqa: B008  it is immutable
+        agent_type: type[FakeAgent] | None = None,
+        nodes: Sequence[str] = ("fake",),
+    ) -> None:
         self.cpus = cpus
-        self.seed = seed
+        self.nature = Nature(clock)
+        self.agent_type = FakeAgent if agent_type is None else agent_type
+        # Guards the counts: each worker has threads of its own.
+        self._lock = threading.Lock()
         self.users = 0
+        self.entered = 0
+        """How often it was entered."""
         self.objects: dict[int, list[bytes]] = {}
         """What is in its store. It does not know who has references, so nothing goes by itself."""
         self.stored = 0
@@ -49,42 +80,51 @@ class FakeCluster:
         """Why no agent is started."""
         self.absence = ""
         """Why it cannot be entered."""
+        self.is_begun = threading.Event()
+        """Entering it waits for this; it is set unless a test clears it."""
+        self.is_begun.set()
         self.nodes = list(nodes)
         """Those that are there."""
         self.doubts: list[tuple[str, Callable[[str], None]]] = []
         """The nodes of which somebody wants to know whether they are lost."""
 
     def enter(self) -> None:
+        self.is_begun.wait(_PATIENCE)
         if self.absence:
             raise StartError(self.absence)
-        self.users += 1
+        with self._lock:
+            self.users += 1
+            self.entered += 1
 
     def leave(self) -> None:
-        self.users -= 1
+        with self._lock:
+            self.users -= 1
+            assert self.users >= 0
 
     def start_agent(self, name: str, namespace: str, demand: Demand) -> FakeAgent:
         assert self.users
         if self.refusal:
             raise StartError(self.refusal)
-        busy = sum(agent.demand.num_cpus for agent in self.agents if agent.process.poll() is None)
-        wanted = demand.label_selector.get("node")
-        node = wanted if wanted in self.nodes else self.nodes[len(self.agents) % len(self.nodes)]
-        agent = FakeAgent(self, name, demand, node, has_room=busy + demand.num_cpus <= self.cpus)
-        self.agents.append(agent)
+        with self._lock:
+            busy = sum(agent.demand.num_cpus for agent in self.agents if agent.process.is_alive())
+            wanted = demand.label_selector.get("node")
+            found = wanted if wanted in self.nodes else self.nodes[len(self.agents) % len(self.nodes)]
+            agent = self.agent_type(self, name, demand, found, has_room=busy + demand.num_cpus <= self.cpus)
+            self.agents.append(agent)
         return agent
 
-    def lose_node(self, node: str, why: str) -> None:
+    def lose_node(self, name: str, why: str) -> None:
         """Lose a node, with all agents there, and know it at once."""
-        self._take_down(node, AgentLostError(f"its node was lost: {why}", node_lost=why))
+        self._take_down(name, AgentLostError(f"its node was lost: {why}", node_lost=why))
 
-    def cut_off(self, node: str) -> None:
+    def cut_off(self, name: str) -> None:
         """Lose a node, and know no more than that its agents cannot be reached, until `settle`."""
-        self._take_down(node, AgentLostError("the actor is unavailable", is_in_doubt=True))
+        self._take_down(name, AgentLostError("the actor is unavailable", is_in_doubt=True))
 
-    def settle(self, node: str, why: str) -> None:
+    def settle(self, name: str, why: str) -> None:
         """Find out that a node that was cut off is lost, or, without a why, that it is there."""
-        settled = [settle for doubted, settle in self.doubts if doubted == node]
-        self.doubts = [doubt for doubt in self.doubts if doubt[0] != node]
+        settled = [settle for doubted, settle in self.doubts if doubted == name]
+        self.doubts = [doubt for doubt in self.doubts if doubt[0] != name]
         for settle in settled:
             settle(why)
 
@@ -106,19 +146,32 @@ class FakeCluster:
         self.objects[self.stored] = buffers
         return self.stored
 
-    def _take_down(self, node: str, loss: AgentLostError) -> None:
-        self.nodes.remove(node)
-        for agent in self.agents:
-            if agent.node == node:
-                agent.loss = loss
-                agent.process.kill()
+    def _take_down(self, name: str, loss: AgentLostError) -> None:
+        with self._lock:
+            self.nodes.remove(name)
+            for agent in self.agents:
+                if agent.node == name:
+                    agent.loss = loss
+                    agent.process.kill()
 
     def describe_lack(self, demand: Demand) -> str:
         return f"needs CPU {demand.num_cpus:g}; the cluster has CPU {self.cpus:g}"
 
+    def kill(self, number: int = -1) -> None:
+        """End an agent as whatever may befall it does."""
+        self.agents[number].process.kill()
+
+    def wait_until_unused(self) -> None:
+        """Wait for the threads that still start a worker, or end one."""
+        for thread in threading.enumerate():
+            if thread.name.startswith("supervisors-remote"):
+                thread.join(_PATIENCE)
+                assert not thread.is_alive(), thread.name
+        assert self.users == 0
+
     def close(self) -> None:
         """Hold that nobody needs it any more, and nothing is left of it."""
-        assert self.users == 0
+        self.wait_until_unused()
         for agent in self.agents:
             agent.process.wait(10.0)
             agent.connection.close()
@@ -132,19 +185,20 @@ class FakeAgent:
         self.loss = AgentLostError("the actor died unexpectedly before finishing this task")
         """What is said once it has ended."""
         self.has_room = has_room
+        self.is_ended = threading.Event()
+        """Whether it was to end."""
+        self._answers: queue.SimpleQueue[Piece | None] = queue.SimpleQueue()
+        # Calls come from several threads.
+        self._calling = threading.Lock()
         self.connection, far_end = Pipe()
-        command = _MAIN.format(fd=far_end.fileno(), seed=cluster.seed, node=node)
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", command],
-            pass_fds=[far_end.fileno()],
-            stdin=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        )
-        far_end.close()
+        with far_end:
+            self.process = machine.fork(far_end)
+        self._call(*cluster.nature._replace(node=self.node))
 
     def say_hello(self, timeout: float) -> Hello:
         if not self.has_room:
-            threading.Event().wait(timeout)
+            if self.is_ended.wait(timeout):
+                raise self.loss
             raise TimeoutError
         self._call("say_hello")
         if not self.connection.poll(timeout):
@@ -157,27 +211,39 @@ class FakeAgent:
         self._call("serve", incarnation, max_frame_bytes, search_path, is_weighed)
         return self._pieces()
 
-    def deliver(self, number: int, data: bytes, now: float, objects: list[list[tuple[int, int]]]) -> None:
+    def exchange(self, data: bytes, now: float, objects: list[list[tuple[int, int]]]) -> Piece | None:
         # There is no store in there: the references of its agents are the objects.
         sent = [[(named, self.cluster.objects[reference]) for named, reference in group] for group in objects]
-        self._call("deliver", number, data, now, sent)
+        self._call("exchange", data, now, sent)
+        return self._answers.get()
 
     def ask_stack(self) -> None:
         self._call("tell_stack")
 
     def end(self) -> None:
+        self.is_ended.set()
         self.process.kill()
 
     def _pieces(self) -> Iterator[Piece | Stored]:
-        while (told := self._receive()) is not None:
-            piece = Piece(*told)
-            yield piece
-            if piece.stored is not None:
-                yield Stored(piece.stored, self.cluster.keep(self._receive()))
+        """Take what it tells, for all who wait for some of it."""
+        try:
+            while (told := self._receive()) is not None:
+                what, content = told
+                if what == "answer":
+                    self._answers.put(None if content is None else Piece(*content))
+                elif what == "piece":
+                    yield Piece(*content)
+                    stored = Piece(*content).stored
+                else:
+                    assert stored is not None
+                    yield Stored(stored, self.cluster.keep(content))
+        finally:
+            self._answers.put(None)
 
     def _call(self, *call: Any) -> None:
         try:
-            self.connection.send(call)
+            with self._calling:
+                self.connection.send(call)
         except OSError as error:
             raise self.loss from error
 
@@ -196,38 +262,52 @@ class _Agent(Agent):
         return [memoryview(part) for part in reference]
 
 
-def be_agent(fd: int, seed: int | None, node: str) -> None:
-    """Be the process of an agent, until the other end of the pipe is closed."""
-    os.set_inheritable(fd, False)
-    connection = Connection(fd)
-    agent = _Agent(node, node)
-    deliveries: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
+def be_agent(connection: Connection) -> None:
+    """Be the process of an agent, until the other end of its connection is closed."""
+    with contextlib.suppress(EOFError, OSError):
+        nature = Nature(*connection.recv())
+        agent = _make_agent(Clock(*nature.clock), nature.node)
+        exchanges: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
+        saying = threading.Lock()
 
-    def serve(*arguments: Any) -> None:
-        for piece in agent.serve(*arguments):
-            connection.send(tuple(piece) if isinstance(piece, Piece) else [bytes(memoryview(part)) for part in piece])
-        connection.send(None)
+        def say(*said: Any) -> None:
+            with saying:
+                connection.send(said)
 
-    verbs: dict[str, Callable[..., object]] = {
-        "say_hello": lambda: connection.send(tuple(agent.say_hello())),
-        "serve": lambda *arguments: threading.Thread(target=serve, args=arguments, daemon=True).start(),
-        "deliver": lambda *arguments: deliveries.put(arguments),
-        "tell_stack": agent.tell_stack,
-    }
-    threading.Thread(target=_deliver, args=(agent, deliveries, seed), daemon=True).start()
-    try:
+        def serve(*arguments: Any) -> None:
+            for piece in agent.serve(*arguments):
+                if isinstance(piece, Piece):
+                    say("piece", tuple(piece))
+                else:
+                    say("object", [bytes(memoryview(part)) for part in piece])
+            connection.send(None)
+
+        def exchange() -> None:
+            while True:
+                answer = agent.exchange(*exchanges.get())
+                say("answer", None if answer is None else tuple(answer))
+
+        verbs: dict[str, Callable[..., object]] = {
+            "say_hello": lambda: connection.send(tuple(agent.say_hello())),
+            "serve": lambda *arguments: threading.Thread(target=serve, args=arguments, daemon=True).start(),
+            "exchange": lambda *arguments: exchanges.put(arguments),
+            "tell_stack": agent.tell_stack,
+        }
+        threading.Thread(target=exchange, daemon=True).start()
         while True:
             verb, *arguments = connection.recv()
             verbs[verb](*arguments)
-    except (EOFError, OSError):
-        os._exit(0)
 
 
-def _deliver(agent: Agent, deliveries: queue.SimpleQueue[tuple[Any, ...]], seed: int | None) -> None:
-    drawn = random.Random(seed)
-    while True:
-        calls = [deliveries.get()]
-        if seed is not None and drawn.random() < _SWAPPED and not deliveries.empty():
-            calls.insert(0, deliveries.get())
-        for call in calls:
-            agent.deliver(*call)
+def _make_agent(clock: Clock, node: str) -> Agent:
+    agent = _Agent(node, node)
+    if clock != Clock():
+        true, began = time.monotonic, time.monotonic()
+        # All that it reads of time is its machine's.
+        time.monotonic = lambda: began + clock.ahead + (true() - began) * clock.rate
+        agent._clock = ParentClock(time.monotonic)
+    return agent
+
+
+_PATIENCE = 30.0
+"""Seconds that anything may take before it is given up (arbitrary, generous on a busy machine)."""
