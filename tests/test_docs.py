@@ -28,7 +28,9 @@ Not run are the following, and a test fails where a page shows anything else tha
 - `python -m benchmarks...`, `python -m tests...` and `python -m pytest ...` (`LONG`): they measure or kill for minutes,
   or are these tests. Their words are given to their own parsers; of pytest the test is found and not run.
   `tests/benchmarks`, `tests/faults` and `tests/durability` run the code behind them.
-- `make ...` and `pip install ...` (`OTHERS`): what `make` is to make has to be a target. A test installs nothing.
+- Commands about routines on Ray (`CLUSTERED`): their words are given to their own parsers. `make test-ray` runs them.
+- `make ...`, `pip install ...` and `ray ...` (`OTHERS`): what `make` is to make has to be a target. A test installs
+  nothing.
 
 Last, links between pages, and to other files of the repository, lead somewhere.
 """
@@ -133,7 +135,9 @@ ENDINGS = {
 """How commands end that are not done with status 0 by themselves, by what they are."""
 LONG = re.compile(r"(py-spy [^;&|]* -- )?python -m (?P<module>(?:benchmarks|tests)\.[\w.]+|pytest)(?P<words>[^;&|]*)")
 """Commands that take minutes: their words are read, and that is all."""
-OTHERS = re.compile(r"(make|pip install) [^;&|]*")
+CLUSTERED = re.compile(r"routilux .*(--placement ray|--address).*")
+"""Commands that need a cluster of Ray: here their words are read, and that is all."""
+OTHERS = re.compile(r"(make|pip install|ray) [^;&|]*")
 """Programs of others, which are not run."""
 
 _OURS = re.compile(r"(?:^|(?<!from)(?<!import)\s)(?P<command>(?:[^`]*\$\()?(?:routilux|python3?) .*)", re.DOTALL)
@@ -253,7 +257,7 @@ def _helped() -> Iterator[Shown]:
                 yield from (Shown(f"routilux {name} --help", one, []) for one in commands)
 
 
-def _about_nightly() -> dict[str, Shown]:
+def _outside_sessions() -> dict[str, Shown]:
     """Give what is shown outside of pages that are followed or typed block by block, each command once."""
     pages = [page for page in PAGES if page not in FOLLOWED.keys() | SESSIONS.keys()]
     shown = [shown for page in pages for block in _console(page) for shown in _typed(page, block)]
@@ -264,6 +268,15 @@ def _about_nightly() -> dict[str, Shown]:
     for one in mine:
         once.setdefault(one.command, one)
     return once
+
+
+def _about_nightly() -> list[Shown]:
+    return [one for one in _outside_sessions().values() if not CLUSTERED.fullmatch(one.command)]
+
+
+def on_ray() -> list[Shown]:
+    """Give what is shown about routines on Ray."""
+    return [one for one in _outside_sessions().values() if CLUSTERED.fullmatch(one.command)]
 
 
 def _long() -> dict[str, str]:
@@ -347,7 +360,7 @@ def _prepare(page: Path, folder: Path) -> None:
 
 @pytest.mark.processes
 def test_what_is_shown_about_a_job_does_what_it_says(typist: Typist) -> None:
-    shown = _about_nightly().values()
+    shown = _about_nightly()
     assert len(shown) > 80
     nightly, problems = Nightly(typist), []
     nightly.begin()
@@ -369,6 +382,12 @@ def _subparsers() -> dict[str, argparse.ArgumentParser]:
     names = [name for adding in ADDINGS for name in adding.told]
     lists = {name: action for name in names for action in make_parser(name)._actions if action.choices}
     return {name: action.choices[name] for name, action in lists.items()}
+
+
+@pytest.mark.parametrize("shown", on_ray(), ids=lambda shown: shown.where)
+def test_the_words_of_what_needs_a_cluster_are_understood(shown: Shown) -> None:
+    words = shlex.split(shown.command)[1:]
+    make_parser(words[0]).parse_args(words)  # which ends the program where they are none, with the reason on stderr
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)

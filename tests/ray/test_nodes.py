@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("ray")
 pytestmark = pytest.mark.ray
 
-SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
+SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", "RAY_raylet_start_wait_time_s": "120"}
 TOOK = "and with it the workers of parse[0], parse[1], tally"
 
 
