@@ -91,6 +91,7 @@ _PLACEHOLDERS = {
     r"\b1a2b3c4d\b|\b1f3c(8a20)?\b|\[ID\.\.\.\]|\bMESSAGE\b": "{letter}",
     r"\b1-12\b": "{checkpoint}",
     r"/data/jobs": "jobs",
+    r"postgresql://nightly@db\.example/jobs": "jobs",
     r"\[?\bJOB\b\]?|\b(chains|pages)\b": "nightly",
     r"\[?\bROUTINE\b\]?|(?<=--routine )ID\b": "parse",
     r"\bCOMMAND\b": "run",
@@ -100,7 +101,10 @@ _PLACEHOLDERS = {
     r"\bNEW\b": "trial",
     r"(?<=--keep )N\b": "3",
 }
-"""What a page writes for what a person puts in, and what that is here."""
+"""What a page writes for what a person puts in, and what that is here.
+
+A database is a folder here; `tests/postgres/test_commands.py` has the same commands from that page use a server.
+"""
 
 
 class Nightly:

@@ -434,8 +434,8 @@ def _collect(words: list[str]) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_the_targets_that_a_page_says_to_make_are_there(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    targets = re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
-    assert set(re.findall(r"(?:`|\$ |^)make ([a-z]+)", text, re.MULTILINE)) <= {*targets}
+    targets = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(re.findall(r"(?:`|\$ |^)make ([a-z-]+)", text, re.MULTILINE)) <= {*targets}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)
@@ -458,8 +458,8 @@ def test_the_links_of_a_page_lead_to_files(page: Path) -> None:
 
 def test_contributors_are_told_the_targets_of_make() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    targets = re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
-    assert set(re.findall(r"^\| `make ([a-z]+)` \|", text, re.MULTILINE)) == set(targets) - {"help"}
+    targets = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(re.findall(r"^\| `make ([a-z-]+)` \|", text, re.MULTILINE)) == set(targets) - {"help"}
 
 
 def test_the_files_that_contributors_are_told_of_are_there() -> None:
