@@ -174,7 +174,7 @@ def test_a_worker_there_tells_its_stack_and_its_message_fails_with_the_name_of_t
         assert stack.where == f"pid {cluster.agents[0].process.pid} on a"
         assert "in handle" in stack.text
         assert main(["ps", job.id, "--pid", "tally"]) == 1
-        assert "runs on other machines" in capsys.readouterr().err
+        assert "runs on Ray, on a, and a process id there" in capsys.readouterr().err
         cluster.lose_node("a", WHY)
         state = job.wait(30.0)
     (record,) = state.get_execution_history(kind="error")
