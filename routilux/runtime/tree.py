@@ -175,7 +175,7 @@ class _Wiring:
         inherited = kept.lease.fileno() if kept is not None else None
         self._visits = _open_visits(beginning)
         logbook = None if self._visits is None else self._visits.logbook
-        nodes = open_nodes(plan, ledger, self._tell_lost_node)
+        self._nodes = nodes = open_nodes(plan, ledger, self._tell_lost_node)
         make_control = None if self._visits is None else self._visits.make_control
 
         def place(account: Account, service: bytes) -> tuple[Carrier, PlaceMaker]:
@@ -283,6 +283,8 @@ class _Wiring:
     def _give_back(self) -> None:
         running.leave(self._beginning.job_id)
         self._memory.close()
+        if self._nodes is not None:
+            self._nodes.close()
         if self._visits is not None:
             self._visits.close()
         if self._beginning.kept is not None:

@@ -121,7 +121,9 @@ def test_a_lost_node_is_one_record_and_one_line_that_say_what_it_took(
     assert LOST in told["trace"]
 
 
-def test_a_node_that_cannot_be_reached_is_lost_if_and_when_the_cluster_says_so(cluster: FakeCluster) -> None:
+def test_a_node_that_cannot_be_reached_is_lost_if_and_when_the_cluster_says_so(
+    cluster: FakeCluster, caplog: pytest.LogCaptureFixture
+) -> None:
     with running({"tally": "a"}) as job:
         cluster.cut_off("a")
         await_nodes(job, {"b"}, 1)
@@ -133,8 +135,13 @@ def test_a_node_that_cannot_be_reached_is_lost_if_and_when_the_cluster_says_so(c
         assert losses(job.state) == []
         cluster.settle("b", WHY)
         assert losses(job.state) == [f"node b was lost ({WHY}), and with it the workers of tally"]
+        cluster.nodes.append("d")
+        cluster.cut_off("c")
+        await_nodes(job, {"d"}, 1)
         job.close_entry()
         job.wait(30.0)
+    cluster.settle("c", "what nobody wants to know any more")
+    assert "any more" not in caplog.text
 
 
 def test_what_workers_there_use_is_what_they_tell(cluster: FakeCluster) -> None:

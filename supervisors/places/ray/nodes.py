@@ -67,6 +67,11 @@ class Nodes:
             if not tenants:
                 self._tenants.pop(node_id, None)
 
+    def close(self) -> None:
+        """Forget who is where: the owner is gone, and nobody is to be told of what is found out later."""
+        with self._lock:
+            self._tenants.clear()
+
     def lose(self, node_id: str, why: str) -> None:
         """Tell that a node is lost, with all that were there; nothing if it was told before, or nobody was there."""
         with self._lock:

@@ -59,6 +59,14 @@ def test_a_node_where_nobody_was_or_is_left_is_nobodys_loss() -> None:
     assert told == []
 
 
+def test_nobody_is_told_once_the_owner_is_gone() -> None:
+    nodes, told = books()
+    nodes.enter("1", "ten", PARSE[0])
+    nodes.close()
+    nodes.lose("1", "no power")
+    assert told == []
+
+
 def test_one_that_comes_after_its_node_was_told_makes_no_second_loss() -> None:
     nodes, told = books()
     nodes.enter("1", "ten", PARSE[0])
