@@ -23,7 +23,7 @@ from routilux.turn.codec import (
 )
 from routilux.turn.tables import Outgoing
 from routilux.turn.values import PICKLED, ValueCodec, to_kept
-from supervisors.errors import FrameError
+from supervisors.errors import FrameError, ValueDecodingError
 from supervisors.places.base import Finished
 from supervisors.text import cut
 from supervisors.wire.outside import OUTSIDE_TAG, Leased
@@ -140,10 +140,17 @@ class WireCarrier:
         return message if payload is message.payload else msgspec.structs.replace(message, payload=payload)
 
     def _fit_payload(self, payload: Leased) -> bytes:
-        """Give a payload with memory of this machine, in which it may have to be fetched; or with its buffers."""
+        """Give a payload with memory of this machine, to which it may have to be fetched; or with its buffers."""
         if all(lease.is_here for lease in payload.leases):
             return payload
-        return self._values.house(to_kept(payload))
+        if payload.moved is not None:
+            return payload.moved
+        try:
+            housed = self._values.house(to_kept(payload))
+        except ValueDecodingError:
+            return payload  # it is lost, which is told where it is wanted: by the turn
+        # The message keeps it, for as long as it is in hand; all who receive it are given the same.
+        return payload.move(housed) if isinstance(housed, Leased) else housed
 
     def batch(self, block: Block) -> WireBlock | None:
         """Wrap the payloads together."""
@@ -254,10 +261,13 @@ class RemoteCarrier(WireCarrier):
         """Give a payload with an object where it had memory of this machine; or with its buffers."""
         if not any(lease.is_here for lease in payload.leases):
             return payload
-        if payload.exported is None:
-            payload.exported = self._export(payload)
-        # All who receive it are given the same.
-        return to_kept(payload) if payload.exported is None else payload.exported
+        if payload.moved is not None:
+            return payload.moved
+        try:
+            exported = self._export(payload)
+        except OSError:  # there is no room in the store
+            exported = None
+        return to_kept(payload) if exported is None else payload.move(exported)
 
 
 def _is_plain(message: Message) -> bool:

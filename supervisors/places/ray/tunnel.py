@@ -189,6 +189,8 @@ class RemoteBirth:
         self._lock = threading.Lock()
         self._agent: RemoteAgent | None = None
         self._is_unwanted = False
+        self._is_half_gone = False
+        """Whether its thread has ended, or its place has closed it."""
         self._objects: deque[list[tuple[int, Reference]]] = deque()
         """What requests name that were written, or are about to be, and not delivered."""
         self._page = NOTHING
@@ -280,6 +282,7 @@ class RemoteBirth:
     def close(self) -> None:
         """Close the descriptors of this side; the threads close theirs."""
         self._leave_streams()
+        self._leave_objects()
         os.close(self.death_fd)
         self.death_fd = -1
 
@@ -302,12 +305,19 @@ class RemoteBirth:
                 self._note_failure(error)
             finally:
                 self.end()
-                self._starter.objects.leave(self)
                 self._starter.let_go()
         except BaseException as error:  # noqa: BLE001 - likewise
             self._note_failure(error)
         finally:
+            self._leave_objects()
             self._close_far_side()
+
+    def _leave_objects(self) -> None:
+        """Let go of what nobody claimed: once all that it told was read, and nothing more comes, whichever is last."""
+        with self._lock:
+            is_last, self._is_half_gone = self._is_half_gone, True
+        if is_last:
+            self._starter.objects.leave(self)
 
     def _note_failure(self, error: BaseException) -> None:
         """Note why it could not be started; where it was given up that is nobody's failure."""
