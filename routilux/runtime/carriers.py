@@ -10,6 +10,7 @@ import msgspec
 
 from routilux.blocks import Block
 from routilux.messages import Emission, Message, TurnFailure, TurnPart, TurnResults
+from routilux.moments import Moments
 from routilux.packed import Packed
 from routilux.partitioning import is_key
 from routilux.turn.codec import (
@@ -256,6 +257,21 @@ class RemoteCarrier(WireCarrier):
     ) -> None:
         super().__init__(outgoing, values, lease)
         self._export = export
+
+    def check(self, finished: Iterable[Finished], worker: int) -> None:
+        """As of `WireCarrier`; times that are ahead of the program's clock are moved back.
+
+        The clock that a remote worker keeps of this one's is heard by calls: it is a little behind, and ahead where
+        its own has gained on this one, or this machine was suspended.
+        """
+        finished = tuple(finished)
+        for _seq, result, _seconds, at in finished:
+            if isinstance(result, TurnResults) and isinstance(result.ats, Moments):
+                ahead = result.ats[-1] - at
+                if 0.0 < ahead < _SECONDS_LIMIT:
+                    result.ats = result.ats.ending(at)
+                    result.began_at = result.ats.began_at
+        super().check(finished, worker)
 
     def _fit_payload(self, payload: Leased) -> bytes:
         """Give a payload with an object where it had memory of this machine; or with its buffers."""
