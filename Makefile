@@ -22,12 +22,13 @@ DEV := $(VENV)/dev.stamp
 PEERS := $(VENV)/peers.stamp
 RAY := $(VENV)/ray.stamp
 DOCS := $(VENV)/docs.stamp
+POSTGRES := $(VENV)/postgres.stamp
 
 .DEFAULT_GOAL := help
 
 .PHONY: help
 help: ## List the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
 .PHONY: demo
 demo: $(RUNTIME) ## Measure the Python standard library in supervised worker processes
@@ -59,6 +60,10 @@ soak: $(DEV) ## Run random jobs with random faults for MINUTES, and check that n
 .PHONY: kills
 kills: $(DEV) ## Kill programs with jobs in a store SEEDS times five, resume each to its end, and check that all is exact
 	$(BIN)/python -m tests.durability.kills --seeds $(SEEDS) $(ARGS)
+
+.PHONY: test-postgres
+test-postgres: $(POSTGRES) ## Run the tests of the store in PostgreSQL with a server, which they start (four minutes)
+	$(BIN)/python -m pytest tests/postgres -m postgres $(ARGS)
 
 .PHONY: stress
 stress: $(DEV) ## Run the long tests, and the random ones with many more examples
@@ -161,6 +166,15 @@ $(RAY): $(DEV)
 $(DOCS): $(RUNTIME)
 	@echo "Setting up $(VENV) for the documentation (once)"
 	@$(install) --group docs
+	@touch $@
+
+# The server is the system's: where it is not there it is installed, if that may be done without being asked.
+$(POSTGRES): $(DEV)
+	@echo "Setting up $(VENV) for PostgreSQL (once)"
+	@$(install) --group postgres
+	@$(BIN)/python -m tests.postgres.programs || { \
+	    [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get install --yes postgresql && \
+	    $(BIN)/python -m tests.postgres.programs; }
 	@touch $@
 
 # Who is compared with. Not each of them can be had for each Python and machine: the benchmarks tell who is missing.

@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -108,24 +109,25 @@ def _measure_half_load(contestant: Contestant, size: int, interval: float) -> li
     return waited
 
 
-def measure_arrays(contestant: Carrier, size: int) -> dict[str, float]:
+def measure_arrays(contestant: Carrier, size: int, megabyte: int = _MB) -> dict[str, float]:
     """Measure how fast arrays go to a process and others of their size come back, in GB/s, both ways added up.
 
-    `size` megabytes a way are carried for each size of array, at least two arrays.
+    `size` megabytes a way are carried for each size of array, at least two arrays. A `megabyte` may have fewer bytes
+    where it is asked whether they go there and back, and not how fast.
     """
-    contestant.payload = np.zeros(_MB, np.uint8)
+    contestant.payload = np.zeros(megabyte, np.uint8)
     contestant.prepare()
     found = {}
     for megabytes in ARRAY_SIZES_MB:
-        contestant.payload = np.zeros(megabytes * _MB, np.uint8)
+        contestant.payload = np.zeros(megabytes * megabyte, np.uint8)
         times = max(2, size // megabytes)
         contestant.run(max(2, times // 4))
         began = time.perf_counter()
         contestant.run(times)
         seconds = time.perf_counter() - began
         got = contestant.answer
-        _check(len(got) == megabytes * _MB and int(got[0]) == int(got[-1]) == 1, got)
-        found[f"{megabytes} MB"] = 2 * times * megabytes * _MB / seconds / 1e9
+        _check(len(got) == megabytes * megabyte and int(got[0]) == int(got[-1]) == 1, got)
+        found[f"{megabytes} MB"] = 2 * times * megabytes * megabyte / seconds / 1e9
     return found
 
 
@@ -182,6 +184,7 @@ MEASURES: dict[str, Callable[[Any, int], dict[str, float]]] = {
     "cost": measure_cost,
     "trips": measure_trips,
     "arrays": measure_arrays,
+    "small arrays": partial(measure_arrays, megabyte=_MB // 10),
     "start": measure_start,
     "idle": measure_idle,
     "burn": measure_burn,

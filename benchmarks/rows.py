@@ -106,6 +106,50 @@ ROWS: tuple[Row, ...] = (
         ),
     ),
     Row(
+        "ray-hops",
+        "source -> A -> B -> sink, A and B on Ray, a dict of two fields",
+        "rate",
+        20_000,
+        _RATE,
+        (
+            Entry(OURS, "flows:Pipeline", _RAY, options={"placement": "ray"}),
+            Entry("Ray's own actors", "ray:Pipeline", _RAY, divisor=20),
+        ),
+    ),
+    Row(
+        "ray-trip",
+        "one message to an actor of Ray and back",
+        "trips",
+        1_000,
+        _TRIPS,
+        (
+            Entry(OURS, "flows:Echo", _RAY, options={"placement": "ray"}),
+            Entry("Ray's own actors", "ray:Echo", _RAY),
+        ),
+    ),
+    Row(
+        "ray-arrays",
+        "NumPy arrays to an actor of Ray, each answered by a new one of its size; both ways added up",
+        "arrays",
+        256,
+        tuple(Figure(f"{size} MB", "GB/s", "more") for size in (1, 16, 64)),
+        (
+            Entry(OURS, "flows:Echo", _RAY, options={"placement": "ray"}),
+            Entry("Ray's own actors", "ray:Echo", _RAY),
+        ),
+    ),
+    Row(
+        "ray-arrays-ahead",
+        "the same, four on their way at a time",
+        "arrays",
+        1_024,
+        tuple(Figure(f"{size} MB", "GB/s", "more") for size in (1, 16, 64)),
+        (
+            Entry(OURS, "flows:EchoAhead", _RAY, options={"placement": "ray"}),
+            Entry("Ray's own actors", "ray:EchoAhead", _RAY),
+        ),
+    ),
+    Row(
         "start",
         "process actors, each ready when it has answered; memory while idle",
         "start",

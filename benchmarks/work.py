@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+AHEAD = 4
+"""Requests that a client has sent and not seen answered, where several are on their way (arbitrary)."""
 DEADLINE = 60.0
 """Seconds after which what has not happened is given up (arbitrary)."""
 

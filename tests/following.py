@@ -8,7 +8,7 @@ ends it, with status 1; so does, at the end, a line that the page shows of what 
 (`...` stands for any lines). Used by `make readme`, which has a Python of each version first on the path; needs
 nothing but the standard library, and neither imports the packages nor has the shell see the checkout.
 
-Also what a page is made of, for the tests of the documentation.
+Also what a page is made of, for the tests of the documentation, which follow the same pages in the checkout.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -67,7 +67,7 @@ def saved_files(text: str) -> dict[str, str]:
     return {
         found["name"]: "\n".join(block.lines) + "\n"
         for block in blocks_of(text)
-        if block.info == "python" and (found := _SAVED.search(block.paragraph))
+        if block.info in {"python", "toml"} and (found := _SAVED.search(block.paragraph))
     }
 
 
@@ -76,15 +76,13 @@ def shown_lines(block: Block) -> list[str]:
     return [line for line in block.lines if line and line != "..." and not line.startswith("$ ")]
 
 
-def follow(page: Path, folder: Path) -> list[str]:
+def follow(text: str, folder: Path, environment: Mapping[str, str]) -> list[str]:
     """Do what a page says, in a folder, and let it be seen; give what went otherwise than the page says."""
-    text = page.read_text(encoding="utf-8")
     for name, content in saved_files(text).items():
         (folder / name).write_text(content, encoding="utf-8")
     blocks = [block for block in blocks_of(text) if block.info == "console"]
     # -e: the first command that fails ends it. -x: each is told before it is run.
     script = "\n".join(["set -ex", *(command for block in blocks for command in commands_of(block)), "wait", ""])
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
     ended = subprocess.run(
         ["bash", "-c", script],
         cwd=folder,
@@ -112,9 +110,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="following-") as name:
         if options.wheel is not None:
             shutil.copy(options.wheel, name)
-        problems = follow(options.page, Path(name))
+        problems = follow(options.page.read_text(encoding="utf-8"), Path(name), _bare_environment())
     print(*(f"{options.page}: {problem}" for problem in problems or ["followed to its end"]), sep="\n")
     return int(bool(problems))
+
+
+def _bare_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
 
 
 def _paragraph_above(lines: list[str]) -> str:

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.work import DEADLINE, TINY, Tally, WrongResultError, answer, burn, die_once, step_a, step_b
+from benchmarks.work import AHEAD, DEADLINE, TINY, Tally, WrongResultError, answer, burn, die_once, step_a, step_b
 from routilux import ErrorHandler, Flow, Job, Routine, buffers
 
 
@@ -77,6 +77,11 @@ class Running:
             raise WrongResultError(f"the job ended as {state.status}: {state.error}")
 
 
+def _place(placement: str) -> dict[str, Any]:
+    """Give the options of routines there; on Ray they need no processor of their own, as its bare actors do."""
+    return {"placement": placement, **({"ray": {"num_cpus": 0}} if placement == "ray" else {})}
+
+
 class Pipeline(Running):
     """Source -> A -> B -> sink.
 
@@ -93,8 +98,8 @@ class Pipeline(Running):
     def prepare(self) -> None:
         flow = Flow("pipeline")
         flow.add_routine(Source(), "source")
-        flow.add_routine(_StageA(), "a", placement=self._placement)
-        flow.add_routine(_StageB(), "b", placement=self._placement)
+        flow.add_routine(_StageA(), "a", **_place(self._placement))
+        flow.add_routine(_StageB(), "b", **_place(self._placement))
         flow.add_routine(Sink(self._tally), "sink")
         flow.connect("source", "item", "a", "input")
         flow.connect("a", "item", "b", "input")
@@ -153,23 +158,19 @@ class _Dying(_Answering):
         self.emit("answer", payload=payload)
 
 
-_AHEAD = 4
-"""Requests that a client has sent and not seen answered (arbitrary)."""
-
-
 class _Requests(Running):
-    """Client -> one routine in a process -> client."""
+    """Client -> one routine in a process, or elsewhere -> client."""
 
     payload: Any = TINY
 
-    def __init__(self, routine: Routine, **options: Any) -> None:
+    def __init__(self, routine: Routine, placement: str = "process", **options: Any) -> None:
         self._routine = routine
-        self._options = options
+        self._options = {**_place(placement), **options}
         self.answer: Any = None
 
     def prepare(self) -> None:
         flow = Flow("requests")
-        flow.add_routine(self._routine, "server", placement="process", **self._options)
+        flow.add_routine(self._routine, "server", **self._options)
         flow.output("server", "answer")
         self.start(flow)
         self._answers = self.job.results()
@@ -189,10 +190,11 @@ class Echo(_Requests):
 
     Args:
         in_place: whether arrays that are answers are made in shared memory.
+        placement: of the routine.
     """
 
-    def __init__(self, in_place: bool = False) -> None:  # noqa: FBT001, FBT002  an option of an entry
-        super().__init__(_Filling() if in_place else _Answering())
+    def __init__(self, in_place: bool = False, placement: str = "process") -> None:  # noqa: FBT001, FBT002  an entry's
+        super().__init__(_Filling() if in_place else _Answering(), placement)
 
     def prepare(self) -> None:
         super().prepare()
@@ -210,9 +212,9 @@ class EchoAhead(Echo):
     def run(self, n: int) -> None:
         for number in range(n):
             self._send()
-            if number >= _AHEAD:
+            if number >= AHEAD:
                 self._wait()
-        for _ in range(min(n, _AHEAD)):
+        for _ in range(min(n, AHEAD)):
             self._wait()
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from typing import Any
 
 import ray
 
-from benchmarks.work import DEADLINE, TINY, Tally, answer, burn, die_once, step_a, step_b
+from benchmarks.work import AHEAD, DEADLINE, TINY, Tally, answer, burn, die_once, step_a, step_b
 
 
 def _init(processors: int) -> None:
@@ -90,6 +91,19 @@ class Echo(_Peer):
     def run(self, n: int) -> None:
         for _ in range(n):
             self.answer = ray.get(self._server.answer.remote(self.payload), timeout=DEADLINE)
+
+
+class EchoAhead(Echo):
+    """Calls of which several are on their way at a time."""
+
+    def run(self, n: int) -> None:
+        references: deque[Any] = deque()
+        for _ in range(n):
+            references.append(self._server.answer.remote(self.payload))
+            if len(references) > AHEAD:
+                self.answer = ray.get(references.popleft(), timeout=DEADLINE)
+        for reference in references:
+            self.answer = ray.get(reference, timeout=DEADLINE)
 
 
 class Tasks(_Peer):

@@ -22,7 +22,7 @@ from routilux.cli.output import tell, width_of, write_result
 from routilux.cli.parsing import Commands
 from routilux.cli.picture import ID_SHOWN
 from routilux.cli.placing import place_routines, use_address
-from routilux.cli.stored import STORE_VARIABLE, how_to_replay, how_to_resume, name_store, read_key
+from routilux.cli.stored import STORE_HELP, STORE_VARIABLE, how_to_replay, how_to_resume, name_store, read_key
 from routilux.cli.summary import find_stop, summarize
 from routilux.cli.target import TARGET_HELP, absolute_target, load_flow
 from routilux.control.client import ask
@@ -41,6 +41,8 @@ from routilux.runtime.keeping import Keeping, ResumeKeeping
 from routilux.runtime.signals import ending_on_signals
 from routilux.stores.base import Owner
 from routilux.stores.errors import JobExistsError
+from routilux.stores.owners import is_from_here
+from routilux.stores.urls import without_secrets
 from supervisors.text import printable
 
 EXIT_STATUS = {JobStatus.COMPLETED: 0, JobStatus.FAILED: 1, JobStatus.PAUSED: 3, JobStatus.CANCELLED: 4}
@@ -56,8 +58,9 @@ def run(options: argparse.Namespace) -> int:
     params = read_params(options.param, flow, entry)
     check_params(flow, entry, params)
     keeping = read_keeping(options)
-    if keeping.get("store") is not None:
+    if options.store is not None:
         keeping["target"] = absolute_target(options.target)
+        options.store = without_secrets(options.store)  # what is printed from now on
     with ending_on_signals():
         try:
             job = _started(flow, lambda: flow.start(entry, params, takes_commands=True, **keeping))
@@ -69,10 +72,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 def resume(options: argparse.Namespace) -> int:
-    """Go on with a job: one that is paused in another program there, any other one here."""
+    """Go on with a job: one that is paused in another program there, any other one here.
+
+    One that another machine runs, in a database that both share, is taken over if that machine is not heard of.
+    """
     store, owner = (found := find_job(options)).store, found.owner
     rename, changes = read_renames(options.rename), _changes(options)
-    if owner is not None and not changes:
+    if owner is not None and not changes and (store is None or is_from_here(owner)):
         return _let_go_on(ask(owner, Resume(options.job)), owner, options)
     if store is None:
         raise CommandError(f"job {options.job!r} is kept nowhere, and is resumed where it runs, as it is there", 1)
@@ -118,8 +124,7 @@ def add_run(commands: Commands) -> None:
     parser.add_argument(
         "--store",
         metavar="PATH",
-        help="keep the job there, to be resumed: a folder, or a file that ends in .sqlite; "
-        f"default: ${STORE_VARIABLE}, if set",
+        help=f"keep the job there, to be resumed: {STORE_HELP}; default: ${STORE_VARIABLE}, if set",
     )
     parser.add_argument("--job-id", metavar="ID", help="its id there; default: one that is made up")
     add_placement(parser)

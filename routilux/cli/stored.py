@@ -28,15 +28,18 @@ from routilux.keeping.history import StoredHistory
 from routilux.records.errors import KeyMissingError
 from routilux.stores.base import Owner, Store
 from routilux.stores.errors import JobExistsError, JobOwnedError, StoreError, StoreReadError, UnknownJobError
-from routilux.stores.opening import open_store
+from routilux.stores.opening import is_there, open_store
+from routilux.stores.postgres import PostgresStore
 from routilux.stores.single_file import read_file
 from routilux.stores.sqlite import SqliteStore
+from routilux.stores.urls import without_secrets
 
 STATUS_SECONDS = 2.0
 """What a running job gets to say how it is, before what its store says has to do (arbitrary)."""
 JOB_HELP = "the job's id, or its beginning; default: the only one that runs"
 STORE_VARIABLE = "ROUTILUX_STORE"
 """In the environment: the store that is meant where none is named."""
+STORE_HELP = "a folder, a file that ends in .sqlite, or the URL of a database, postgresql://..."
 LOST = "lost"
 """Of a job that is told to be running and that nobody runs: its program was killed."""
 NOT_BEGUN = "not begun"
@@ -76,7 +79,7 @@ def add_store(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--store",
         metavar="PATH",
-        help=f"where jobs are kept: a folder, or a file that ends in .sqlite; default: ${STORE_VARIABLE}, if set",
+        help=f"where jobs are kept: {STORE_HELP}; default: ${STORE_VARIABLE}, if set",
     )
 
 
@@ -132,18 +135,21 @@ def name_store(options: argparse.Namespace) -> str | None:
 
 
 def find_store(options: argparse.Namespace) -> Store:
-    """Open the store that is meant, which is there, and note it in the options.
+    """Open the store that is meant, which is there, and note it in the options, without a password.
 
     Raises:
         UsageError: none is meant, or there is none.
     """
-    options.store = name_store(options)
-    if options.store is None:
+    named = name_store(options)
+    if named is None:
         raise UsageError(f"say with --store, or in ${STORE_VARIABLE}, where the job is kept")
-    store = open_store(options.store)
-    path = Path(options.store)
-    if not (path.is_file() if isinstance(store, SqliteStore) else path.is_dir()):
-        raise UsageError(f"--store: there is no {'file' if isinstance(store, SqliteStore) else 'folder'} {str(path)!r}")
+    store = open_store(named)
+    options.store = without_secrets(named)
+    if not is_there(store):
+        if isinstance(store, PostgresStore):
+            raise UsageError(f"--store: no job was ever kept in {store}")
+        kind = "file" if isinstance(store, SqliteStore) else "folder"
+        raise UsageError(f"--store: there is no {kind} {str(Path(options.store))!r}")
     return store
 
 

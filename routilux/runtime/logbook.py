@@ -27,7 +27,6 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable
-from itertools import islice
 from typing import Any
 
 from routilux.context import current_turn
@@ -90,34 +89,46 @@ class Logbook:
         for call in self._followers:
             call()
 
-    def read(self, first: int, limit: int) -> tuple[list[LogLine], int, int]:
+    def read(self, first: int, limit: int, end: int | None = None) -> tuple[list[LogLine], int, int]:
         """Give lines from a number on.
 
         Args:
             first: the number of the first that is wanted, from 0.
             limit: how many at most.
+            end: the number of the first behind them that is not; None: all from there on are.
 
         Returns:
             The lines; the number of the one behind them; and how many before them are kept no more.
         """
         with self._lock:
             oldest = self._count - len(self._lines)
-            start = max(first, oldest)
-            lines = list(islice(self._lines, start - oldest, start - oldest + limit))
+            end = self._count if end is None else end
+            start = min(max(first, oldest), end)
+            found = range(start, min(start + limit, end))
+            lines = [self._lines[number - oldest] for number in found]
         return lines, start + len(lines), start - first
 
-    def find_last(self, routine: str, last: int | None) -> int:
-        """Give the number of the first of the newest `last` lines, of a routine or of all; None: of all kept."""
+    def find_last(self, routine: str, last: int | None) -> tuple[int, int]:
+        """Find the newest lines of this moment.
+
+        Args:
+            routine: of this routine alone; "" for all.
+            last: how many; None for all that are kept.
+
+        Returns:
+            The number of the first of them, and that of the next line to come.
+        """
         with self._lock:
-            lines, number = list(self._lines), self._count
+            lines, end = list(self._lines), self._count
         if last is None:
-            return number - len(lines)
+            return end - len(lines), end
+        first = end
         for line in reversed(lines):
             if last <= 0:
                 break
-            number -= 1
+            first -= 1
             last -= not routine or line.routine == routine
-        return number
+        return first, end
 
     def follow(self, call: Callable[[], None]) -> None:
         """Call `call` at each line from now on, on whatever thread it comes."""

@@ -99,7 +99,9 @@ class Lines:
         self._follow = follow
         self._call = call
         self._is_read = False
-        self._next = logbook.find_last(routine, last)
+        self._next, behind = logbook.find_last(routine, last)
+        self._end = None if follow else behind
+        """Where those end that are told: a job that logs as fast as it is told of would never let its visitor go."""
         if follow:
             logbook.follow(call)
 
@@ -115,7 +117,7 @@ class Lines:
         """Give some lines."""
         missed = 0
         while True:
-            lines, following, gone = self._logbook.read(self._next, LOOKED_AT)
+            lines, following, gone = self._logbook.read(self._next, LOOKED_AT, self._end)
             missed += gone
             if not lines:
                 break

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from routilux.stores.memory import MemoryStore
     from routilux.stores.opening import open_store
     from routilux.stores.owners import this_process
+    from routilux.stores.postgres import PostgresStore
     from routilux.stores.sqlite import SqliteStore
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "MemoryStore",
     "ObjectInfo",
     "Owner",
+    "PostgresStore",
     "SqliteStore",
     "Store",
     "open_store",
@@ -37,6 +39,7 @@ __getattr__ = deferred(
         "MemoryStore": ".memory",
         "ObjectInfo": ".base",
         "Owner": ".base",
+        "PostgresStore": ".postgres",
         "SqliteStore": ".sqlite",
         "Store": ".base",
         "open_store": ".opening",

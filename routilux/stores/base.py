@@ -84,6 +84,7 @@ class Lease(Protocol):
         """A descriptor that holds the lease for whoever inherits it; None where there is none.
 
         A worker process keeps it open, so that nobody takes the job over while workers of a killed runner are alive.
+        Where there is none, such a job is not taken over before its workers have had time to notice that, and to end.
         """
 
     def release(self) -> None:
@@ -151,7 +152,8 @@ class Store(Protocol):
             Its size in bytes.
 
         Raises:
-            StoreWriteError: it could not be written; there is nothing of it.
+            StoreWriteError: it could not be written; there is nothing of it, at the latest once the lease writes again:
+                a store that is reached by a network may have to leave it in doubt until then.
             FencedError: the job was taken over.
             ObjectExistsError: there is an object or a log of that name, and it stays.
         """

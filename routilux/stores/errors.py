@@ -87,19 +87,28 @@ class JobOwnedError(StoreError, RuntimeError):
     Args:
         job_id: the job.
         owner: who has it; None where no record says so.
-        is_alive: whether the owner is known to be running; else something that holds its lock is.
+        is_alive: whether the owner is known to be running; else something that holds its lock is, or its lease has not
+            run out.
+        lease_seconds: how long its lease lasts if it is not renewed; None where leases do not run out.
     """
 
-    def __init__(self, job_id: str, owner: Owner | None, *, is_alive: bool = True) -> None:
-        self.job_id, self.owner, self.is_alive = job_id, owner, is_alive
+    def __init__(
+        self, job_id: str, owner: Owner | None, *, is_alive: bool = True, lease_seconds: float | None = None
+    ) -> None:
+        self.job_id, self.owner, self.is_alive, self.lease_seconds = job_id, owner, is_alive, lease_seconds
         if owner is None:
             super().__init__(f"job {job_id!r} is held by a process that has left no record of itself")
         elif is_alive:
             super().__init__(f"job {job_id!r} is run by {owner}: leave or cancel it there first")
-        else:
+        elif lease_seconds is None:
             super().__init__(
                 f"job {job_id!r} was run by {owner}, which is not to be seen here any more; "
                 "but it, or a worker that it started, still holds the job"
+            )
+        else:
+            super().__init__(
+                f"job {job_id!r} is held by {owner}, which has not been heard of meanwhile; its lease ends in "
+                f"{lease_seconds:.0f} s unless it is renewed, and then the job may be taken over"
             )
 
 

@@ -36,15 +36,25 @@ def this_process(control: str = "") -> Owner:
     )
 
 
-def is_seen_alive(owner: Owner) -> bool:
-    """True if the owner is a process of this machine that runs; False too where it cannot be told.
+def is_from_here(owner: Owner) -> bool:
+    """True if the owner is a process of this machine, so that it is known here whether it is there.
 
     Two containers of one machine have the same boot id, but names and process ids of their own.
     """
-    if (owner.boot_id, owner.host) != (read_boot_id(), os.uname().nodename):
+    return (owner.boot_id, owner.host) == (read_boot_id(), os.uname().nodename)
+
+
+def is_seen_alive(owner: Owner) -> bool:
+    """True if the owner is a process of this machine that runs; False too where it cannot be told."""
+    if not is_from_here(owner):
         return False
     usage = read_usage(owner.pid)
     return usage is not None and abs(usage.born_at - owner.started_at) <= START_SECONDS
+
+
+def is_seen_dead(owner: Owner) -> bool:
+    """True if the owner was a process of this machine that is gone; False too where it cannot be told."""
+    return is_from_here(owner) and not is_seen_alive(owner)
 
 
 def encode_owner(owner: Owner) -> bytes:

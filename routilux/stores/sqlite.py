@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from routilux.stores.base import HeldLease, Lease, ObjectInfo, Owner, checked_job_id, checked_name
+from routilux.stores.chunks import into_chunks
 from routilux.stores.claims import TAKEOVER_SECONDS, Claim, is_claimed, take_claim
 from routilux.stores.database import Database
 from routilux.stores.errors import (
@@ -35,8 +36,6 @@ from routilux.stores.folders import Folder, reading, writing
 from routilux.stores.owners import decode_owner, encode_owner
 from routilux.stores.syscalls import Syscalls
 
-CHUNK_BYTES = 16 * 2**20
-"""Largest value in the database (arbitrary; far below SQLite's limit, and what is held in memory at once)."""
 _OBJECT, _LOG = 0, 1
 
 
@@ -143,7 +142,7 @@ class SqliteStore:
 
     def put(self, lease: Lease, name: str, parts: Iterable[bytes]) -> int:
         checked_name(name)
-        chunks = list(_chunks(parts))  # outside the lock: making the parts is the caller's code
+        chunks = list(into_chunks(parts))  # outside the lock: making the parts is the caller's code
         with self._leased(lease, f"{name!r} of job {lease.job_id!r}") as connection:
             if _kind(connection, lease.job_id, name) is not None:
                 raise ObjectExistsError(lease.job_id, name, str(self))
@@ -173,7 +172,7 @@ class SqliteStore:
             if _kind(connection, lease.job_id, log) == _OBJECT:
                 raise ObjectExistsError(lease.job_id, log, str(self))
             size = _size(connection, lease.job_id, log) or 0
-            for chunk in _chunks([data]):
+            for chunk in into_chunks([data]):
                 _insert_chunk(connection, lease.job_id, log, size, chunk)
                 size += len(chunk)
             connection.execute(
@@ -338,19 +337,6 @@ def _size(connection: sqlite3.Connection, job_id: str, name: str) -> int | None:
 
 def _insert_chunk(connection: sqlite3.Connection, job_id: str, name: str, start: int, data: bytes | memoryview) -> None:
     connection.execute("INSERT INTO chunks VALUES (?, ?, ?, ?)", (job_id, name, start, data))
-
-
-def _chunks(parts: Iterable[bytes]) -> Iterator[bytes]:
-    """Give the bytes of `parts` in pieces that are not too large, nor many small ones."""
-    held = bytearray()
-    for part in parts:
-        for begin in range(0, len(part), CHUNK_BYTES):
-            held += memoryview(part)[begin : begin + CHUNK_BYTES]
-            if len(held) >= CHUNK_BYTES:
-                yield bytes(held[:CHUNK_BYTES])
-                del held[:CHUNK_BYTES]
-    if held:
-        yield bytes(held)
 
 
 def _lock_file(job_id: str) -> str:

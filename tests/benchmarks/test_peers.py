@@ -16,6 +16,8 @@ from benchmarks.trial import Trial
 
 SIZES = {"rate": 40, "cost": 40, "trips": 5, "arrays": 2, "start": 2, "idle": 1, "burn": 4, "kills": 1}
 """What each measure is asked to do."""
+LIGHTER = {"arrays": "small arrays"}
+"""What is measured in place of a measure that takes long even so: there and back go 0.1, 1.6 and 6.4 MB."""
 
 
 def _each_way() -> Iterator[tuple[Row, Entry]]:
@@ -44,7 +46,8 @@ def test_a_contestant_gives_each_figure_of_its_row(row: Row, entry: Entry) -> No
     if any(importlib.util.find_spec(name) is None for name in entry.needs):
         pytest.skip(f"{entry.name} is not installed")
     # Not pinned to processors: others run beside it here.
-    found = try_once(Trial(row.measure, SIZES[row.measure], entry.made_by, dict(entry.options)))
+    measure = LIGHTER.get(row.measure, row.measure)
+    found = try_once(Trial(measure, SIZES[row.measure], entry.made_by, dict(entry.options)))
     assert not isinstance(found, str), found
     assert {figure.name for figure in row.figures} <= set(found)
 

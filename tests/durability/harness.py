@@ -116,7 +116,7 @@ def survive(run: Run, most_kills: int = MOST_KILLS) -> Outcome:
 
 def _begin(run: Run, mark: str, stderr: Any, *, has_to_work: bool) -> subprocess.Popen[bytes]:
     program = subprocess.Popen(
-        [sys.executable, "-m", "tests.durability.program", run.shape, str(run.seed), run.folder, str(run.part)],
+        [sys.executable, "-m", "tests.durability.program", *map(str, run)],
         cwd=ROOT,
         env={**os.environ, MARK: mark},
         stdin=subprocess.DEVNULL,

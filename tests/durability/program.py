@@ -1,8 +1,8 @@
 """The program that is killed: it starts a run, or goes on with it, and waits for its end.
 
-`python -m tests.durability.program SHAPE SEED FOLDER PART` prints a line when it is about to touch the store, another
-when all processes of the job work, and one when the job is over. It exits with status 0 then, also where the job was
-over before.
+`python -m tests.durability.program SHAPE SEED FOLDER PART URL` prints a line when it is about to touch the store,
+another when all processes of the job work, and one when the job is over. It exits with status 0 then, also where the
+job was over before.
 """
 
 from __future__ import annotations
@@ -55,9 +55,8 @@ def tell_when_all_work(job: Job) -> None:
     print("working", flush=True)
 
 
-def main() -> int:
+def go(run: Run) -> int:
     """Run the job to its end."""
-    run = Run(sys.argv[1], int(sys.argv[2]), sys.argv[3], float(sys.argv[4]))
     print("begun", flush=True)
     job = open_job(run)
     if job is not None:
@@ -72,4 +71,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(go(Run(sys.argv[1], int(sys.argv[2]), sys.argv[3], float(sys.argv[4]), sys.argv[5])))

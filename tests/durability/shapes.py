@@ -375,20 +375,22 @@ class Run(NamedTuple):
         seed: of all that is drawn.
         folder: where its store and its notes are.
         part: of how many messages it has in its full form.
+        url: of the database that is its store; empty for one in the folder.
     """
 
     shape: str
     seed: int
     folder: str
     part: float = 1.0
+    url: str = ""
 
     @property
     def job_id(self) -> str:
         return f"{self.shape}-{self.seed}"
 
     @property
-    def store(self) -> str:
-        return str(Path(self.folder) / ("jobs.sqlite" if self.seed % 3 == 1 else "jobs"))
+    def store(self) -> Any:
+        return self.url or str(Path(self.folder) / ("jobs.sqlite" if self.seed % 3 == 1 else "jobs"))
 
     @property
     def trouble(self) -> Trouble:

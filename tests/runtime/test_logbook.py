@@ -38,10 +38,20 @@ def test_the_newest_lines_are_kept_and_those_before_counted(logbook: Logbook) ->
 def test_the_last_lines_of_a_routine_are_found(logbook: Logbook) -> None:
     for n in range(10):
         logbook.add("INFO", str(n), routine="even" if n % 2 == 0 else "odd")
-    assert texts(logbook, logbook.find_last("", 3)) == ["7", "8", "9"]
-    assert texts(logbook, logbook.find_last("even", 2)) == ["6", "7", "8", "9"]
-    assert logbook.find_last("", None) == logbook.find_last("even", 100) == 0
-    assert logbook.find_last("", 0) == 10
+    assert logbook.find_last("", 3) == (7, 10)
+    assert logbook.find_last("even", 2) == (6, 10)
+    assert texts(logbook, 6) == ["6", "7", "8", "9"]
+    assert logbook.find_last("", None) == logbook.find_last("even", 100) == (0, 10)
+    assert logbook.find_last("", 0) == (10, 10)
+
+
+def test_lines_are_given_up_to_an_end_though_there_are_more_and_those_before_are_gone(logbook: Logbook) -> None:
+    for n in range(LINES_KEPT + 10):
+        logbook.add("INFO", str(n))
+    lines, following, gone = logbook.read(8, 500, 12)
+    assert ([line.text for line in lines], following, gone) == (["10", "11"], 12, 2)
+    assert logbook.read(12, 500, 12) == ([], 12, 0)
+    assert logbook.read(3, 500, 7) == ([], 7, 4), "what is gone behind the end was not wanted"
 
 
 def test_a_long_line_is_cut_and_what_has_no_form_replaced(logbook: Logbook) -> None:

@@ -24,7 +24,8 @@ from routilux.control.client import Answers, ask, asking
 from routilux.control.errors import CommandRefusedError
 from routilux.control.finding import RunningJob, find_running
 from routilux.runtime.control import ASKING, WATCHERS
-from routilux.runtime.watchers import PASSINGS_KEPT
+from routilux.runtime.logbook import Logbook
+from routilux.runtime.watchers import LOOKED_AT, PASSINGS_KEPT, Lines
 from routilux.stores import FileStore, MemoryStore
 
 GATE = threading.Event()
@@ -227,6 +228,28 @@ def test_all_that_was_kept_is_told_and_then_it_is_over() -> None:
     with asking(found.owner, frames.Logs(job_id=job.id)) as answers:
         assert answers.read(10) == frames.Logged(lines=[], missed=0, is_all=True)
     job.cancel_and_wait()
+
+
+@pytest.mark.parametrize(("last", "first"), [(3, LOOKED_AT), (None, 0)])
+def test_lines_that_come_while_the_log_is_told_are_for_those_who_follow(last: int | None, first: int) -> None:
+    logbook = Logbook("a-job")
+    for n in range(LOOKED_AT + 3):
+        logbook.add("INFO", str(n))
+    once, follower = (Lines(logbook, "", last, lambda: None, follow=follow) for follow in (False, True))
+    told: list[str] = []
+    while not once.is_over and len(told) < 2 * LOOKED_AT:
+        logbook.add("INFO", "later")  # as fast as they are told: it is over all the same
+        told += texts_of(once.take())
+    assert told == [str(n) for n in range(first, LOOKED_AT + 3)]
+    followed = [text for _answer in range(2) for text in texts_of(follower.take())]
+    assert followed[: len(told)] == told
+    assert set(followed[len(told) :]) == {"later"}
+    follower.close()
+
+
+def texts_of(answer: frames.Answer | None) -> list[str]:
+    assert isinstance(answer, frames.Logged)
+    return [line.text for line in answer.lines]
 
 
 def test_too_many_that_look_on_are_refused_and_commands_still_taken() -> None:

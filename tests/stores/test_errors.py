@@ -17,6 +17,7 @@ ERRORS = [
     module.ObjectExistsError("job", "object", "the folder 'x'"),
     module.JobOwnedError("job", this_process()),
     module.JobOwnedError("job", this_process(), is_alive=False),
+    module.JobOwnedError("job", this_process(), is_alive=False, lease_seconds=21.5),
     module.JobOwnedError("job", None),
     module.FencedError("job", 1, 2),
     module.FencedError("job", 1, 1),

@@ -10,13 +10,22 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from routilux.stores.owners import decode_owner, encode_owner, is_seen_alive, this_process
+from routilux.stores.owners import (
+    decode_owner,
+    encode_owner,
+    is_from_here,
+    is_seen_alive,
+    is_seen_dead,
+    this_process,
+)
 
 
 def test_this_process_is_alive() -> None:
     owner = this_process("/run/socket")
     assert (owner.pid, owner.control) == (os.getpid(), "/run/socket")
     assert is_seen_alive(owner)
+    assert is_from_here(owner)
+    assert not is_seen_dead(owner)
     assert str(owner) == f"process {os.getpid()} on {os.uname().nodename}"
 
 
@@ -26,7 +35,10 @@ def test_this_process_is_alive() -> None:
     ids=str,
 )
 def test_another_one_of_that_number_is_not_the_owner(change: dict[str, Any]) -> None:
-    assert not is_seen_alive(replace(this_process(), **change))
+    owner = replace(this_process(), **change)
+    assert not is_seen_alive(owner)
+    is_elsewhere = not change.keys().isdisjoint({"boot_id", "host"})
+    assert is_from_here(owner) is is_seen_dead(owner) is not is_elsewhere  # of another machine nothing is known here
 
 
 @pytest.mark.processes

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from routilux.stores import SqliteStore, database, sqlite, this_process
+from routilux.stores import SqliteStore, database, this_process
+from routilux.stores.chunks import CHUNK_BYTES
 from routilux.stores.errors import (
     DamagedStoreError,
     FencedError,
@@ -86,11 +87,11 @@ def test_what_is_kept_is_on_the_device(store: SqliteStore) -> None:
 
 def test_a_large_object_is_kept_in_pieces(store: SqliteStore) -> None:
     lease = store.acquire("job", this_process(), create=True)
-    whole = os.urandom(1000) * (2 * sqlite.CHUNK_BYTES // 1000 + 1)
+    whole = os.urandom(1000) * (2 * CHUNK_BYTES // 1000 + 1)
     assert store.put(lease, "large", [whole[:10], whole[10:]]) == len(whole)
     assert store.get("job", "large") == whole
     sizes = [size for (size,) in _rows(store, "SELECT length(data) FROM chunks ORDER BY start")]
-    assert sizes == [sqlite.CHUNK_BYTES, sqlite.CHUNK_BYTES, len(whole) - 2 * sqlite.CHUNK_BYTES]
+    assert sizes == [CHUNK_BYTES, CHUNK_BYTES, len(whole) - 2 * CHUNK_BYTES]
 
 
 def test_many_small_parts_are_kept_in_few_pieces(store: SqliteStore) -> None:

@@ -27,6 +27,12 @@ def leave() -> NoReturn:
     """End this process with code 0: wait for its threads, run its exit functions, flush what it has open."""
     threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001  as the interpreter waits for those of users
     atexit._run_exitfuncs()  # noqa: SLF001  likewise
+    flush_all()
+    os._exit(0)
+
+
+def flush_all() -> None:
+    """Finalize what is garbage, and write out what any open file holds back."""
     gc.collect()  # what is in cycles, and would be finalized now
     # What the zygote had is not among these.
     opened = [each for each in gc.get_objects() if type(each) in _BUFFERED]
@@ -35,4 +41,3 @@ def leave() -> NoReturn:
     for each in (*opened, sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):  # closed, detached, or nobody reads
             each.flush()
-    os._exit(0)

@@ -4,9 +4,9 @@ Owns the worker's set-up in a process that the engine has started, and the passi
 Runs there what runs in a worker process here (`worker.live`), with the engine's calls instead of a channel between
 processes. Never knows which engine it is.
 
-Theory of operation. Three calls go on at once: `serve` is one long one, whose pieces are all that the worker ever says;
-`deliver` hands over what it is told; `tell_stack` looks at its threads. The worker's main thread is one of this
-module's. Nothing is answered to a `deliver`, so the parent never waits for more than one way of the wire.
+Theory of operation. Three calls go on at once: `exchange` hands over what the worker is told, and answers with what it
+says to that, if it does so at once; `serve` is one long call, whose pieces are all that it says otherwise; `tell_stack`
+looks at its threads. The worker's main thread is one of this module's.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from supervisors.places.process.guardian import Guardian
+from supervisors.places.process.leaving import flush_all
 from supervisors.places.process.page import Page, create_page_file
 from supervisors.places.process.reap import TreeMemory
 from supervisors.places.process.stack import tidy_stacks
@@ -37,6 +38,9 @@ from supervisors.wire.outside import here
 
 VERSION = 1
 """Of what agents and their parents say to each other."""
+ANSWER_SECONDS = 0.002
+"""How long the answer to an exchange is waited for; what comes later comes with `serve` (arbitrary: twice what a call
+of Ray's takes there and back)."""
 LOOK_SECONDS = 0.1
 """Time between two looks at what the worker is on, where it says nothing else (arbitrary)."""
 HELD_BYTES = 1024 * 1024
@@ -70,12 +74,9 @@ class Agent:
         self._page.clear()
         self._channel, self._far_end = socket.socketpair()
         self._mouth = _Mouth()
+        self._resident = 0
         self._objects = ObjectSpace(self._mouth.put, self._mouth.drop, self.fetch)
-        # Guards the order of what is delivered: calls of the engine may overtake one another.
-        self._delivering = threading.Lock()
         self._clock = ParentClock()
-        self._delivered = 0
-        self._early: dict[int, tuple[bytes, Sequence[Group]]] = {}
 
     def say_hello(self) -> Hello:
         """Tell who it is."""
@@ -85,23 +86,20 @@ class Agent:
         """Give the buffers of an object; the engine's own agents know how."""
         raise NotImplementedError
 
-    def deliver(self, number: int, data: bytes, now: float, objects: Sequence[Group]) -> None:
-        """Take bytes of frames.
+    def exchange(self, data: bytes, now: float, objects: Sequence[Group]) -> Piece | None:
+        """Take bytes of frames, and give what the worker says soon after; None for nothing.
 
         Args:
-            number: counts the calls.
             data: the bytes.
             now: what the parent's clock was.
             objects: what requests in them, or behind them, name.
         """
-        with self._delivering:
-            self._clock.hear(now)
-            self._early[number] = data, objects
-            while self._delivered in self._early:
-                data, objects = self._early.pop(self._delivered)
-                self._objects.give(objects)
-                self._far_end.sendall(data)
-                self._delivered += 1
+        self._clock.hear(now)
+        self._objects.give(objects)
+        self._mouth.ask()  # first: the answer may be there when the last of it was handed over
+        self._far_end.sendall(data)
+        said = self._mouth.take_answer(ANSWER_SECONDS)
+        return None if said is None else self._to_piece(said)
 
     def tell_stack(self) -> None:
         """Tell the stacks of all threads, by `serve`."""
@@ -134,6 +132,7 @@ class Agent:
                 live(
                     self._channel, self._mouth, self._page_fd, incarnation, max_frame_bytes, self._objects, self._clock
                 )
+                flush_all()  # the engine kills it then
             finally:
                 for output in outputs:
                     output.close()
@@ -141,29 +140,28 @@ class Agent:
 
         threading.Thread(target=be_worker, name="supervisors-worker", daemon=True).start()
         page = self._page.read()
-        resident = 0
-        while True:
-            said = self._mouth.take(LOOK_SECONDS)
-            if said is None:
-                return
-            stored = None if said.stored is None else said.stored[0]
+        while (said := self._mouth.take(LOOK_SECONDS)) is not None:
             before, page = page, self._page.read()
-            weight = 0 if memory is None else memory.read()
-            if any(said) or page != before or weight != resident:
-                resident = weight
-                yield Piece(
-                    said.channel,
-                    said.stdout,
-                    said.stderr,
-                    said.stack,
-                    (page.seq, page.since, page.ran),
-                    resident,
-                    said.dropped,
-                    stored,
-                )
+            weight, self._resident = self._resident, 0 if memory is None else memory.read()
+            if said or page != before or weight != self._resident:
+                yield self._to_piece(said)
             if said.stored is not None:
                 yield [lend(buffer) for buffer in said.stored[1]]
                 self._mouth.end_put()
+
+    def _to_piece(self, said: _Said) -> Piece:
+        page = self._page.read()
+        return Piece(
+            self._mouth.count() if said.number is None else said.number,
+            said.channel,
+            said.stdout,
+            said.stderr,
+            said.stack,
+            (page.seq, page.since, page.ran),
+            self._resident,
+            said.dropped,
+            None if said.stored is None else said.stored[0],
+        )
 
 
 class ParentClock:
@@ -198,14 +196,18 @@ class ParentClock:
 
 
 class _Said(NamedTuple):
-    """What was said, all of it."""
+    """What was said, all of it: true, and numbered, if that is anything."""
 
+    number: int | None
     channel: bytes
     stdout: bytes
     stderr: bytes
     stack: str | None
     dropped: tuple[int, ...]
     stored: tuple[int, Sequence[memoryview]] | None
+
+    def __bool__(self) -> bool:
+        return any(self[1:])
 
 
 class _Mouth:
@@ -222,6 +224,10 @@ class _Mouth:
         """What is being put into the store."""
         self._is_put = False
         """Whether it was taken for that."""
+        self._taken = 0
+        """How many pieces were numbered."""
+        self._asked = False
+        """Whether somebody waits for an answer."""
         self._is_closed = False
 
     def sendall(self, data: bytearray) -> None:
@@ -268,29 +274,63 @@ class _Mouth:
             self._changed.notify_all()
 
     def take(self, timeout: float) -> _Said | None:
-        """Take all that was said, waiting for something; None once it is closed and all was taken."""
+        """Take all that was said, waiting for something; None once it is closed and all was taken.
+
+        What may be the answer to an exchange is left to that.
+        """
         with self._changed:
-            self._changed.wait_for(self._has_some, timeout)
-            if self._is_closed and not self._has_words():
+            self._changed.wait_for(
+                lambda: self._is_closed or self._is_object_new or (self._has_words and not self._asked), timeout
+            )
+            if self._is_closed and not self._has_words:
                 return None
-            stored = None if self._is_put else self._object
-            stdout, stderr = map(bytes, self._streams)
-            said = _Said(bytes(self._channel), stdout, stderr, self._stack, tuple(self._dropped), stored)
-            self._is_put = stored is not None
-            self._dropped.clear()
-            self._channel.clear()
-            for stream in self._streams:
-                stream.clear()
-            self._stack = None
-            self._changed.notify_all()
-            return said
+            return self._take_all(with_object=True)
 
+    def ask(self) -> None:
+        """Have what is said from now on left to `take_answer`, which is to follow."""
+        with self._changed:
+            self._asked = True
+
+    def take_answer(self, timeout: float) -> _Said | None:
+        """Take what was said, but for an object, waiting for something; None for nothing."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_closed or self._has_words, timeout)
+            self._asked = False
+            if not self._has_words:
+                self._changed.notify_all()
+                return None
+            return self._take_all(with_object=False)
+
+    def count(self) -> int:
+        """Give the number of a piece in which nothing is said."""
+        with self._changed:
+            return self._count_held()
+
+    def _count_held(self) -> int:
+        self._taken += 1
+        return self._taken - 1
+
+    def _take_all(self, *, with_object: bool) -> _Said:
+        is_stored = with_object and self._is_object_new
+        stored = self._object if is_stored else None
+        self._is_put |= is_stored
+        stdout, stderr = map(bytes, self._streams)
+        is_any = self._has_words or stored is not None
+        number = self._count_held() if is_any else None
+        said = _Said(number, bytes(self._channel), stdout, stderr, self._stack, tuple(self._dropped), stored)
+        for held in (self._channel, *self._streams, self._dropped):
+            held.clear()
+        self._stack = None
+        self._changed.notify_all()
+        return said
+
+    @property
     def _has_words(self) -> bool:
-        is_object_new = self._object is not None and not self._is_put
-        return bool(self._channel or any(self._streams) or self._stack is not None or self._dropped or is_object_new)
+        return bool(self._channel or any(self._streams) or self._stack is not None or self._dropped)
 
-    def _has_some(self) -> bool:
-        return self._is_closed or self._has_words()
+    @property
+    def _is_object_new(self) -> bool:
+        return self._object is not None and not self._is_put
 
     def _say(self, held: bytearray, data: bytes | bytearray) -> None:
         with self._changed:

@@ -25,7 +25,7 @@ from supervisors.places.ray.agent import Agent
 from supervisors.places.ray.engine import AgentLostError, Demand, Hello, Piece, Reference, Stored
 from supervisors.wire.memory import lend
 
-_GROUPS = {"serve": 1, "deliver": 1, "look": 1}
+_GROUPS = {"serve": 1, "exchange": 1, "look": 1}
 """Calls of an agent that go on at once, each by a thread of its own."""
 _DETAIL_CHARACTERS = 1_000
 """Of what Ray says (arbitrary)."""
@@ -192,9 +192,14 @@ class RayAgent:
         except self._ray.exceptions.RayError as error:
             raise _to_loss(self._ray, error) from error
 
-    def deliver(self, number: int, data: bytes, now: float, objects: list[list[tuple[int, Reference]]]) -> None:
-        """Call it, and forget the call."""
-        self._call("deliver", number, data, now, objects)
+    def exchange(self, data: bytes, now: float, objects: list[list[tuple[int, Reference]]]) -> Piece | None:
+        """Call it, and wait for its answer."""
+        answer = self._call("exchange", data, now, objects)
+        try:
+            told = self._ray.get(answer)
+        except self._ray.exceptions.RayError as error:
+            raise _to_loss(self._ray, error) from error
+        return None if told is None else Piece(*told)
 
     def ask_stack(self) -> None:
         """Call it, and forget the call."""
@@ -204,9 +209,9 @@ class RayAgent:
         """Have Ray kill it."""
         self._ray.kill(self._actor, no_restart=True)
 
-    def _call(self, method: str, *arguments: Any, group: str = "deliver") -> None:
+    def _call(self, method: str, *arguments: Any, group: str = "exchange") -> Any:
         try:
-            getattr(self._actor, method).options(concurrency_group=group).remote(*arguments)
+            return getattr(self._actor, method).options(concurrency_group=group).remote(*arguments)
         except self._ray.exceptions.RayError as error:
             raise _to_loss(self._ray, error) from error
 

@@ -66,6 +66,7 @@ class Piece(NamedTuple):
     """What an agent tells at once.
 
     Args:
+        number: counts them, from 0: they come by two ways, and are to be taken in by their numbers.
         channel: bytes of frames.
         stdout: what was printed.
         stderr: likewise.
@@ -76,6 +77,7 @@ class Piece(NamedTuple):
         stored: the number of an object that it has put, which comes next.
     """
 
+    number: int
     channel: bytes
     stdout: bytes
     stderr: bytes
@@ -120,14 +122,18 @@ class RemoteAgent(Protocol):
             is_weighed: whether its memory is told.
         """
 
-    def deliver(self, number: int, data: bytes, now: float, objects: list[list[tuple[int, Reference]]]) -> None:
-        """Send bytes of frames, without waiting.
+    def exchange(self, data: bytes, now: float, objects: list[list[tuple[int, Reference]]]) -> Piece | None:
+        """Send bytes of frames, and give what is answered at once; None where that takes longer.
+
+        One call after another: none is made before the last has returned.
 
         Args:
-            number: counts these calls, from 0.
             data: the bytes.
             now: the parent's clock.
             objects: what requests in `data`, or behind it, name: a list for each that names any.
+
+        Raises:
+            AgentLostError: it is lost; whether it has got them is not known.
         """
 
     def ask_stack(self) -> None:
@@ -137,8 +143,9 @@ class RemoteAgent(Protocol):
         """End it now, and let its name go; may be called again."""
 
 
-Serving = Iterator[Piece | Stored]
-"""What an agent tells, as it comes; ends with the worker, and raises `AgentLostError` when the agent is lost."""
+Serving = Iterator[Any]
+"""What an agent tells, as it comes: pieces, and behind one with an object that, as `Stored`;
+ends with the worker, and raises `AgentLostError` when the agent is lost."""
 
 
 class Engine(Protocol):

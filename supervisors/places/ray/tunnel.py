@@ -5,9 +5,10 @@ called. Knows nothing of what the bytes mean. Never replaces a worker.
 
 Theory of operation. Each worker has two threads. One has the agent started, then takes what it tells and puts it where
 the place's poller looks: into the socket, into the pipes of its output; at the end it closes the pipe that tells of a
-death, behind all that was said. The other takes what the `Child` has written, and delivers it. Both end with the
-descriptors that they wait at, or with the agent. Whatever goes wrong with an agent, on either thread, is its loss: it
-is ended, since it may be lost to this program alone, and what is noted first is what is told.
+death, behind all that was said. The other takes what the `Child` has written, hands it over, and gets what is answered
+at once. What the two get is taken in by its numbers. Both end with the descriptors that they wait at, or with the
+agent. Whatever goes wrong with an agent, on either thread, is its loss: it is ended, since it may be lost to this
+program alone, and what is noted first is what is told.
 
 A start may take minutes, and whoever gives it up does not wait: the `Child` goes at once, and the thread undoes what it
 had begun when that comes to an end.
@@ -193,6 +194,10 @@ class RemoteBirth:
         """Whether its thread has ended, or its place has closed it."""
         self._objects: deque[list[tuple[int, Reference]]] = deque()
         """What requests name that were written, or are about to be, and not delivered."""
+        # Guards what follows, and that pieces are taken in one after the other.
+        self._taking = threading.Lock()
+        self._taken = 0
+        self._early: dict[int, tuple[Piece, Stored | None]] = {}
         self._page = NOTHING
         self._stack = ""
         self._resident_bytes = 0
@@ -361,13 +366,11 @@ class RemoteBirth:
         sender.start()
         self._sender = sender
         for piece in pieces:
-            try:
-                if isinstance(piece, Stored):
-                    self._starter.objects.note(self, piece.number, piece.reference)
-                else:
-                    self._take_in(piece)
-            except ConnectionError:  # its place has closed its side
+            if not self._take_in_order(piece, next(pieces) if piece.stored is not None else None):
                 return
+        # An answer may be on its way, of what was said before the last piece.
+        self._far_end.shutdown(socket.SHUT_RD)
+        sender.join(_END_SECONDS)
         self._ended = Ended(None, 0, None)
 
     def _note_loss(self, error: Exception) -> None:
@@ -377,7 +380,25 @@ class RemoteBirth:
                 self._loss = error if isinstance(error, AgentLostError) else AgentLostError(describe(error))
         self.end()
 
-    def _take_in(self, piece: Piece) -> None:
+    def _take_in_order(self, piece: Piece, stored: Stored | None) -> bool:
+        """Take a piece in, with the object that came behind it, once all with lower numbers were.
+
+        Returns:
+            Whether anybody hears it: its place may have closed its side.
+        """
+        with self._taking:
+            self._early[piece.number] = piece, stored
+            while self._taken in self._early:
+                try:
+                    self._take_in(*self._early.pop(self._taken))
+                except ConnectionError:
+                    return False
+                self._taken += 1
+        return True
+
+    def _take_in(self, piece: Piece, stored: Stored | None) -> None:
+        if stored is not None:
+            self._starter.objects.note(self, stored.number, stored.reference)
         seq, since, ran = piece.page
         self._page = PageView(seq, since, ran)
         if piece.stack is not None:
@@ -391,15 +412,16 @@ class RemoteBirth:
             self._far_end.sendall(piece.channel)
 
     def _deliver(self, agent: RemoteAgent) -> None:
-        number = 0
         while data := self._receive():
             objects = [self._objects.popleft() for _ in range(len(self._objects))]
             try:
-                agent.deliver(number, data, time.monotonic(), objects)
+                answer = agent.exchange(data, time.monotonic(), objects)
+                is_heard = answer is None or self._take_in_order(answer, None)
             except Exception as error:  # noqa: BLE001 - as above; behind what was not delivered nothing may be
                 self._note_loss(error)
                 return
-            number += 1
+            if not is_heard:
+                return
 
     def _receive(self) -> bytes:
         try:

@@ -111,6 +111,11 @@ class Bench:
     def give(self, _port: Port, value: Any) -> Any:
         return Bare(value)
 
+    def note(self, _port: Port, path: str, text: str) -> Any:
+        """Write to a file that stays open."""
+        self.notes = Path(path).open("w")  # noqa: SIM115
+        self.notes.write(text)
+
     def hoard(self, _port: Port, size: int) -> Any:
         """Hold so much memory for a while."""
         held = bytearray(size)

@@ -1,7 +1,7 @@
 """An engine without a cluster: its agents are processes of this machine, spoken with over a pipe.
 
-What a cluster does to agents it does when it is told: it has no room, it mixes up the order of calls, it ends agents
-and says why, its machines' clocks are others. Everything else is the real thing: the agent, in a process of its own,
+What a cluster does to agents it does when it is told: it has no room, it ends agents and says why, its machines' clocks
+are others. Everything else is the real thing: the agent, in a process of its own,
 and the parent's side of it.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import queue
-import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,9 +19,6 @@ from supervisors.errors import StartError
 from supervisors.places.ray.agent import Agent, ParentClock
 from supervisors.places.ray.engine import AgentLostError, Demand, Hello, Piece, Stored
 from tests.supervisors.places.fake_node import node
-
-_SWAPPED = 0.3
-"""How often a delivery is overtaken by the next one."""
 
 
 class Clock(NamedTuple):
@@ -41,11 +37,9 @@ class Nature(NamedTuple):
     """What the process of an agent is made with.
 
     Args:
-        seed: how the order of calls is mixed up; None: not at all.
         clock: its machine's.
     """
 
-    seed: int | None = None
     clock: Clock = Clock()
 
 
@@ -54,7 +48,6 @@ class FakeCluster:
 
     Args:
         cpus: how many processors it has for agents.
-        seed: how the order of calls is mixed up; None: not at all.
         clock: its machines'.
         agent_type: what stands for an agent here.
     """
@@ -62,12 +55,11 @@ class FakeCluster:
     def __init__(
         self,
         cpus: float = 8.0,
-        seed: int | None = None,
         clock: Clock = Clock(),  # noqa: B008  it is immutable
         agent_type: type[FakeAgent] | None = None,
     ) -> None:
         self.cpus = cpus
-        self.nature = Nature(seed, clock)
+        self.nature = Nature(clock)
         self.agent_type = FakeAgent if agent_type is None else agent_type
         # Guards the counts: each worker has threads of its own.
         self._lock = threading.Lock()
@@ -169,6 +161,7 @@ class FakeAgent:
         self.has_room = has_room
         self.is_ended = threading.Event()
         """Whether it was to end."""
+        self._answers: queue.SimpleQueue[Piece | None] = queue.SimpleQueue()
         # Calls come from several threads.
         self._calling = threading.Lock()
         self.connection, far_end = Pipe()
@@ -192,10 +185,11 @@ class FakeAgent:
         self._call("serve", incarnation, max_frame_bytes, search_path, is_weighed)
         return self._pieces()
 
-    def deliver(self, number: int, data: bytes, now: float, objects: list[list[tuple[int, int]]]) -> None:
+    def exchange(self, data: bytes, now: float, objects: list[list[tuple[int, int]]]) -> Piece | None:
         # There is no store in there: the references of its agents are the objects.
         sent = [[(named, self.cluster.objects.get(reference)) for named, reference in group] for group in objects]
-        self._call("deliver", number, data, now, sent)
+        self._call("exchange", data, now, sent)
+        return self._answers.get()
 
     def ask_stack(self) -> None:
         self._call("tell_stack")
@@ -205,11 +199,20 @@ class FakeAgent:
         self.process.kill()
 
     def _pieces(self) -> Iterator[Piece | Stored]:
-        while (told := self._receive()) is not None:
-            piece = Piece(*told)
-            yield piece
-            if piece.stored is not None:
-                yield Stored(piece.stored, self.cluster.keep(self._receive()))
+        """Take what it tells, for all who wait for some of it."""
+        try:
+            while (told := self._receive()) is not None:
+                what, content = told
+                if what == "answer":
+                    self._answers.put(None if content is None else Piece(*content))
+                elif what == "piece":
+                    yield Piece(*content)
+                    stored = Piece(*content).stored
+                else:
+                    assert stored is not None
+                    yield Stored(stored, self.cluster.keep(content))
+        finally:
+            self._answers.put(None)
 
     def _call(self, *call: Any) -> None:
         try:
@@ -240,21 +243,33 @@ def be_agent(connection: Connection) -> None:
     with contextlib.suppress(EOFError, OSError):
         nature = Nature(*connection.recv())
         agent = _make_agent(Clock(*nature.clock))
-        deliveries: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
+        exchanges: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
+        saying = threading.Lock()
+
+        def say(*said: Any) -> None:
+            with saying:
+                connection.send(said)
 
         def serve(*arguments: Any) -> None:
             for piece in agent.serve(*arguments):
-                sent = tuple(piece) if isinstance(piece, Piece) else [bytes(memoryview(part)) for part in piece]
-                connection.send(sent)
+                if isinstance(piece, Piece):
+                    say("piece", tuple(piece))
+                else:
+                    say("object", [bytes(memoryview(part)) for part in piece])
             connection.send(None)
+
+        def exchange() -> None:
+            while True:
+                answer = agent.exchange(*exchanges.get())
+                say("answer", None if answer is None else tuple(answer))
 
         verbs: dict[str, Callable[..., object]] = {
             "say_hello": lambda: connection.send(tuple(agent.say_hello())),
             "serve": lambda *arguments: threading.Thread(target=serve, args=arguments, daemon=True).start(),
-            "deliver": lambda *arguments: deliveries.put(arguments),
+            "exchange": lambda *arguments: exchanges.put(arguments),
             "tell_stack": agent.tell_stack,
         }
-        threading.Thread(target=_deliver, args=(agent, deliveries, nature.seed), daemon=True).start()
+        threading.Thread(target=exchange, daemon=True).start()
         while True:
             verb, *arguments = connection.recv()
             verbs[verb](*arguments)
@@ -268,16 +283,6 @@ def _make_agent(clock: Clock) -> Agent:
         time.monotonic = lambda: began + clock.ahead + (true() - began) * clock.rate
         agent._clock = ParentClock(time.monotonic)
     return agent
-
-
-def _deliver(agent: Agent, deliveries: queue.SimpleQueue[tuple[Any, ...]], seed: int | None) -> None:
-    drawn = random.Random(seed)
-    while True:
-        calls = [deliveries.get()]
-        if seed is not None and drawn.random() < _SWAPPED and not deliveries.empty():
-            calls.insert(0, deliveries.get())
-        for call in calls:
-            agent.deliver(*call)
 
 
 _PATIENCE = 30.0

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,8 +46,8 @@ def driven(workers: int = 1, *, cluster: FakeCluster | None = None, **options: A
         cluster.close()
 
 
-def test_requests_are_run_in_order_whatever_order_calls_come_in() -> None:
-    with driven(cluster=FakeCluster(seed=3)) as driver:
+def test_requests_are_run_in_order() -> None:
+    with driven() as driver:
         asked = [driver.ask("echo", n) for n in range(300)]
         driver.run(lambda: len(driver.done) == len(asked))
         assert driver.order == asked
@@ -224,6 +225,15 @@ def test_what_a_request_has_started_ends_with_its_worker() -> None:
         os.kill(cluster.agents[0].process.pid, signal.SIGKILL)
         driver.run(lambda: bool(driver.lost))
         assert gone(driver.done[bred])
+
+
+def test_what_a_request_has_written_is_in_its_file_when_the_worker_has_ended(tmp_path: Path) -> None:
+    with driven() as driver:
+        written = driver.ask("note", str(tmp_path / "notes"), "held back")
+        driver.run(lambda: written in driver.done)
+        assert (tmp_path / "notes").read_text() == ""
+        driver.close(10.0)
+    assert (tmp_path / "notes").read_text() == "held back"
 
 
 def test_a_parents_clock_is_a_little_behind_and_never_goes_back() -> None:
