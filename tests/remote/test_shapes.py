@@ -26,7 +26,7 @@ MIXED = ("thread", "ray", "process", "ray")
 def test_every_message_is_handled_once_and_in_order_while_workers_are_killed(
     make_cluster: Callable[..., FakeCluster], shape: str, where: tuple[str, str, str, str]
 ) -> None:
-    cluster = make_cluster(seed=7)
+    cluster = make_cluster()
     flow: Flow = getattr(shapes, shape)(where, max_restarts=100)
     state = run_in_steps(flow, cluster, steps=4, count=COUNT, drawn=random.Random(7))
     check_sink(state, SLOTS[shape], COUNT)
