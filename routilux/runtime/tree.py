@@ -272,7 +272,7 @@ class _Wiring:
 
     def _give_back(self) -> None:
         running.leave(self._beginning.job_id)
-        self._memory.close(self._ledger)
+        self._memory.close(self._ledger.outputs)
         if self._visits is not None:
             self._visits.close()
         if self._beginning.kept is not None:
