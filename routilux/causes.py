@@ -76,7 +76,7 @@ def stack_of(reason: Reason) -> str:
 def weigh(part: object) -> int:
     """Give the bytes of memory that the texts of a reason take."""
     if isinstance(part, str):
-        return sys.getsizeof(part)
+        return sys.getsizeof(part) if part else 0  # all that are empty are one
     if isinstance(part, tuple):
         return sum(map(weigh, part))
     if isinstance(part, msgspec.Struct):

@@ -16,7 +16,7 @@ from routilux.accounts import Account, Output, RetryWait, Way
 from routilux.blocks import messages_of
 from routilux.dead_letters import DeadLetter
 from routilux.errors import NotADeadLetterError, RoutineSkippedError
-from routilux.facts import Fact
+from routilux.facts import JOB, Fact
 from routilux.ids import to_bytes
 from routilux.messages import Message, count_parts, parts_of
 from routilux.restoring import Restoring
@@ -55,6 +55,13 @@ class Dispositions(Restoring):
         if full:
             self._notify_facts()
         return message
+
+    def note_lost_node(self, detail: str, at: float) -> None:
+        """Record that a machine was lost, and workers with it; from outside."""
+        with self.outside:
+            full = self._note(Fact("node_lost", JOB, -1, b"", 0, at, detail=detail))
+        if full:
+            self._notify_facts()
 
     def note_decision(self, account: Account, message: Message, decision: str, at: float, reason: Reason) -> None:
         """Record what was decided about a message that failed."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import msgspec
 
 from routilux.causes import tell_cause
-from routilux.facts import Fact
+from routilux.facts import JOB, Fact
 from routilux.serial.naming import built_in
 from routilux.serial.serializable import SerializableStruct
 from supervisors.reasons import Reason
@@ -41,11 +41,12 @@ class ExecutionRecord(SerializableStruct, frozen=True):
     """One thing that happened in a job.
 
     Args:
-        routine_id: where.
+        routine_id: where; empty for what happened to the job as a whole: `node_lost`.
         kind: `start`, `emit`, `completed`, `error`, or what was decided after an error:
             `stop`, `continue`, `retry`, `skip`; `skipped` counts what a skipped routine passed over,
             `redelivered` is a dead letter that was put back, `discarded` one that was let go, `given_up` a message of
-            several that were given up together, `unjoined` one whose partner can never come.
+            several that were given up together, `unjoined` one whose partner can never come, `node_lost` a machine of a
+            cluster that was lost, with which of the job's workers.
         at: when, in seconds since the epoch.
         message_id: the message's id, empty where there is none.
         source: the connection it came by, such as `read.file -> parse.source`.
@@ -77,8 +78,11 @@ def tell(fact: Fact, names: Names, wall_offset: float) -> Iterator[ExecutionReco
         names: the names of its job.
         wall_offset: what to add to its clock reading to get seconds since the epoch.
     """
-    routine = names.routines[fact.routine]
     at = fact.at + wall_offset
+    if fact.routine == JOB:
+        yield ExecutionRecord("", fact.kind, at, detail=fact.detail)
+        return
+    routine = names.routines[fact.routine]
     source = names.edges[fact.edge] if fact.edge >= 0 else ""
     message_id = fact.key.hex()
 

@@ -24,9 +24,9 @@ class Fact(msgspec.Struct, frozen=True, gc=False, array_like=True):
     It is kept as it is in history logs: a field that is added gets a default, at the end; none is renamed.
 
     Args:
-        kind: `committed`, `released`, `failed`, `skipped`, `redelivered`, `discarded`, or what was decided
-            (`stop`, `continue`, ...).
-        routine: index of the routine.
+        kind: `committed`, `released`, `failed`, `skipped`, `redelivered`, `discarded`, what was decided
+            (`stop`, `continue`, ...), or `node_lost`.
+        routine: index of the routine; -1 where it happened to the job as a whole.
         edge: index of the connection the message came by; -1 where there is none.
         key: the message's identity, as the bytes that its id is written of (`ids`); empty where there is no message.
         attempt: which try it was, from 1.
@@ -35,6 +35,7 @@ class Fact(msgspec.Struct, frozen=True, gc=False, array_like=True):
         events: indexes of the events emitted, in order.
         reason: what went wrong, where something did.
         count: messages that were skipped.
+        detail: what is to be told of it, where no reason does.
     """
 
     kind: str
@@ -47,6 +48,11 @@ class Fact(msgspec.Struct, frozen=True, gc=False, array_like=True):
     events: tuple[int, ...] = ()
     reason: Reason | None = None
     count: int = 0
+    detail: str = ""
+
+
+JOB = -1
+"""Stands in a fact for the routine, where it happened to the job as a whole."""
 
 
 class Commits(msgspec.Struct, frozen=True, gc=False):

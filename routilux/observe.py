@@ -25,16 +25,19 @@ class WorkerView(NamedTuple):
 
     Args:
         number: its number among the routine's workers, from 0.
-        pid: its process id; None while there is none: it starts, or has ended.
+        pid: its process id, on its machine; None while there is none: it starts, or has ended.
         cpu_percent: share of one core since the look before, 100.0 being all of it; None at the
-            first look at this process.
-        rss_bytes: resident memory; None where there is no process.
+            first look at this process. On another machine in the second before it last told of it, which it does about
+            once a second while it is busy; None until then.
+        rss_bytes: resident memory; None where there is no process. On another machine likewise.
+        node: that machine, as it is called in its cluster; empty for this one.
     """
 
     number: int
     pid: int | None = None
     cpu_percent: float | None = None
     rss_bytes: int | None = None
+    node: str = ""
 
 
 class RoutineView(NamedTuple):
@@ -48,8 +51,7 @@ class RoutineView(NamedTuple):
         figures: its counts, exact since the job's start.
         rate: messages handled a second since the look before; None at the first look.
         error: its last failure in one line; None when there was none.
-        workers: its processes, by number; empty on a thread. Of a pool between two bounds, those that run. What those
-            on Ray use is not known here: they may be on another machine.
+        workers: its processes, by number; empty on a thread. Of a pool between two bounds, those that run.
         is_async: whether its handlers run on an event loop.
         busy: share of the time since the look before that its handlers ran, 1.0 being all of it for each of its
             workers; tries that failed meanwhile count for nothing. None at the first look, and for one on an event
@@ -188,7 +190,7 @@ class Sampler:
             copied = [routine._replace(workers=tuple(map(_without_process, routine.workers))) for routine in copied]
         spent_before, self._spent = self._spent, {}
         routines = tuple(
-            self._complete(routine, elapsed, spent_before)._replace(
+            self._complete(routine, workers, elapsed, spent_before)._replace(
                 busy=self._measure_busy(routine, seconds, workers, now, elapsed)
             )
             for routine, seconds, workers in zip(copied, committed, at_work, strict=True)
@@ -203,15 +205,19 @@ class Sampler:
         )
 
     def _complete(
-        self, routine: RoutineView, elapsed: float | None, spent_before: dict[tuple[int, float], float]
+        self,
+        routine: RoutineView,
+        listed: tuple[Worker, ...],
+        elapsed: float | None,
+        spent_before: dict[tuple[int, float], float],
     ) -> RoutineView:
         handled = routine.figures.handled
         before, self._handled[routine.id] = self._handled.get(routine.id, handled), handled
         return routine._replace(
             rate=None if elapsed is None else (handled - before) / elapsed,
-            workers=tuple(self._complete_worker(worker, elapsed, spent_before) for worker in routine.workers)
-            if routine.placement == "process"
-            else routine.workers,
+            workers=_complete_away(routine.workers, listed)
+            if routine.placement == "ray"
+            else tuple(self._complete_worker(worker, elapsed, spent_before) for worker in routine.workers),
         )
 
     def _measure_busy(
@@ -238,6 +244,20 @@ class Sampler:
         if before is not None and elapsed is not None:
             percent = max(0.0, usage.cpu_seconds - before) / elapsed * 100.0
         return worker._replace(cpu_percent=percent, rss_bytes=usage.rss_bytes)
+
+
+def _complete_away(workers: tuple[WorkerView, ...], listed: tuple[Worker, ...]) -> tuple[WorkerView, ...]:
+    """Add what workers on other machines have told; a process id of theirs says nothing here."""
+    told = {(worker.number, worker.pid): worker for worker in listed}
+    completed = []
+    for view in workers:
+        worker = told.get((view.number, view.pid))
+        if worker is not None and view.pid is not None:
+            view = view._replace(node=worker.node)  # noqa: PLW2901  the same, with more
+            if worker.used is not None:
+                view = view._replace(cpu_percent=worker.used.cpu_percent, rss_bytes=worker.used.rss_bytes)  # noqa: PLW2901
+        completed.append(view)
+    return tuple(completed)
 
 
 def _without_process(worker: WorkerView) -> WorkerView:

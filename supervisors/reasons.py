@@ -112,6 +112,7 @@ class Crashed(msgspec.Struct, frozen=True, tag=True):
         last_output: last lines it wrote to stderr, newest last, as it wrote them: escape them by
             `supervisors.text.printable_output` before a terminal gets them.
         detail: what is said of it by whoever had it on another machine; empty where it was on this one.
+        node: that machine, as it is called in its cluster.
     """
 
     signal: int | None = None
@@ -120,9 +121,10 @@ class Crashed(msgspec.Struct, frozen=True, tag=True):
     peak_bytes: int | None = None
     last_output: tuple[str, ...] = ()
     detail: str = ""
+    node: str = ""
 
     def __str__(self) -> str:
-        where = f"process {self.pid} " if self.pid is not None else "process "
+        where = f"{_tell_process(self.pid, self.node)} "
         if self.signal is not None:
             return f"{where}was ended by {signal_name(self.signal)}"
         if self.exit_code is None and self.detail:
@@ -139,19 +141,22 @@ class OutOfMemory(msgspec.Struct, frozen=True, tag=True):
         pid: process id it had.
         peak_bytes: largest resident memory seen, in bytes; None where unknown.
         limit_bytes: what it and all it had started were allowed, where that was it; None: the system ended it.
+        node: the machine that it was on, as that is called in its cluster; empty for this one.
     """
 
     pid: int | None = None
     peak_bytes: int | None = None
     limit_bytes: int | None = None
+    node: str = ""
 
     def __str__(self) -> str:
+        process = _tell_process(self.pid, self.node)
         if self.limit_bytes is not None:
             held = "more" if self.peak_bytes is None else f"{self.peak_bytes / 2**20:,.0f} MiB, over"
             than = " than" if self.peak_bytes is None else ""
-            return f"process {self.pid} held {held}{than} its memory_limit of {self.limit_bytes / 2**20:,.0f} MiB"
+            return f"{process} held {held}{than} its memory_limit of {self.limit_bytes / 2**20:,.0f} MiB"
         size = "" if self.peak_bytes is None else f" at {self.peak_bytes / 2**20:.0f} MiB"
-        return f"process {self.pid} was ended by the system as memory ran out{size}"
+        return f"{process} was ended by the system as memory ran out{size}"
 
 
 class Killed(msgspec.Struct, frozen=True, tag=True):
@@ -240,3 +245,8 @@ def signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
+
+
+def _tell_process(pid: int | None, node: str) -> str:
+    where = f" on node {printable(node)}" if node else ""
+    return ("process" if pid is None else f"process {pid}") + where

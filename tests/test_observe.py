@@ -221,7 +221,7 @@ def test_a_process_that_has_vanished_is_a_worker_without_one() -> None:
     sampler = sampler_of(job, {12: Usage(2.0, 7.0, 2000)}, clock)
     job.ledger.accounts[0].pids = (11, 12)
     routine = sampler.look().routines[0]
-    assert routine.workers[0] == (0, None, None, None)
+    assert routine.workers[0] == WorkerView(0)
     assert routine.pids == (12,)
 
 

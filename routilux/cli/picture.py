@@ -264,6 +264,7 @@ def _draw_workers(view: JobView) -> list[str]:
         for worker in routine.workers:
             name = f"{routine.id}[{worker.number}]" if len(routine.workers) > 1 else routine.id
             pid = f"pid {worker.pid}" if worker.pid is not None else "starting"
+            pid += f" on {worker.node}" if worker.node else ""
             lines.append(printable(GAP.join([f"  {name}", pid, _tell_usage(worker)]).rstrip()))
     return lines
 

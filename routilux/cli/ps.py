@@ -55,6 +55,10 @@ def ps(options: argparse.Namespace) -> int:
         view = _look(found, owner, None)
         check_routine(options.pid, [routine.id for routine in view.routines], "--pid")
         routine = view.routine(options.pid)
+        nodes = sorted({worker.node for worker in routine.workers if worker.node})
+        if nodes:
+            message = f"routine {routine.id!r} runs on Ray, on {', '.join(nodes)}, and a process id there may be"
+            raise CommandError(f"{message} that of another process here: `routilux ps` lists both", 1)
         pids = routine.pids if routine.workers else (view.program.pid,)
         write_result("".join(f"{pid}\n" for pid in pids))
         return 0

@@ -66,15 +66,29 @@ def _gather(store: Store, options: argparse.Namespace) -> Story:
     header = found.image.header
     timeline = Timeline(header.job_created_at, [routine.id for routine in found.image.routines])
     failures = Failures()
+    lost_nodes = []
     history = StoredHistory(store, options.job)
     for record in history:
         timeline.add(record)
         failures.add(record)
+        if record.kind == "node_lost":
+            lost_nodes.append(record)
     timeline.reach(header.created_at)
     headers, total = _list_checkpoints(store, options.job)
     problems = [*found.problems, *history.problems]
     tracker = track_image(found.image)
-    return Story(found.image, standing, tracker, timeline, failures.kinds(), headers, total, problems, options.store)
+    return Story(
+        found.image,
+        standing,
+        tracker,
+        timeline,
+        failures.kinds(),
+        lost_nodes,
+        headers,
+        total,
+        problems,
+        options.store,
+    )
 
 
 def _list_checkpoints(store: Store, job_id: str) -> tuple[list[Header], int]:

@@ -270,7 +270,8 @@ def _tell_letters(routines: list[RoutineImage], width: int) -> Iterator[str]:
 
 
 def _tell_record(record: ExecutionRecord) -> str:
-    parts = [tell_time(record.at), record.kind, record.routine_id]
+    parts = [tell_time(record.at), record.kind]
+    parts += [record.routine_id] if record.routine_id else []
     parts += [record.event] if record.event else []
     parts += [f"message {record.message_id[:ID_SHOWN]}"] if record.message_id else []
     parts += [f"try {record.attempt}"] if record.attempt > 1 else []

@@ -20,6 +20,7 @@ from routilux.drawing.markup import to_text
 from routilux.drawing.svg import to_svg
 from routilux.drawing.timechart import Moments, draw_timeline
 from routilux.drawing.timeline import Timeline
+from routilux.executions import ExecutionRecord
 from routilux.ids import from_bytes, to_id
 from routilux.keeping.listing import Problem
 from routilux.records.schema import DeadLetterImage, Header, Image
@@ -28,6 +29,8 @@ from routilux.tracking.tracker import ExecutionTracker
 
 KINDS_SHOWN = 50
 """Kinds of failures that are told in full, the most frequent (arbitrary: a page that opens at once)."""
+NODES_SHOWN = 100
+"""Lost nodes that are listed, the newest (arbitrary)."""
 LETTERS_SHOWN = 100
 """Dead letters that are listed, the newest (arbitrary)."""
 ROUTINES = (
@@ -53,6 +56,7 @@ class Story(NamedTuple):
         tracker: its numbers, of that checkpoint.
         timeline: its history.
         failures: what went wrong in it.
+        lost_nodes: machines that were lost with workers of it, oldest first.
         checkpoints: the newest checkpoints that are there, newest first.
         total: how many there are.
         problems: what of all this could not be read.
@@ -64,6 +68,7 @@ class Story(NamedTuple):
     tracker: ExecutionTracker
     timeline: Timeline
     failures: list[FailureKind]
+    lost_nodes: list[ExecutionRecord]
     checkpoints: list[Header]
     total: int
     problems: list[Problem]
@@ -76,6 +81,7 @@ def tell_story(story: Story) -> Iterator[Html]:
     yield from _tell_graph(story.tracker)
     yield from _tell_timeline(story)
     yield from _tell_routines(story)
+    yield from _tell_lost_nodes(story.lost_nodes)
     yield from _tell_failures(story.failures)
     yield from _tell_letters(story)
     yield from _tell_points(story)
@@ -173,6 +179,15 @@ def _row_of_routine(one: RoutinePerformance, job_status: str) -> list[Cell]:
         _number(tell_seconds(one.cpu_seconds) if one.workers else ""),
         _number(tell_bytes(peak) if peak else ""),
     ]
+
+
+def _tell_lost_nodes(lost: list[ExecutionRecord]) -> Iterator[Html]:
+    if lost:
+        yield heading(f"Lost nodes ({tell_count(len(lost))})")
+        told = ([Cell(tell_time(record.at)), Cell(record.detail, Tone.PLAIN, "long")] for record in lost[-NODES_SHOWN:])
+        yield table(("at", "what was lost"), told)
+    if len(lost) > NODES_SHOWN:
+        yield paragraph(f"and {tell_count(len(lost) - NODES_SHOWN)} older ones", "quiet")
 
 
 def _tell_failures(kinds: list[FailureKind]) -> Iterator[Html]:

@@ -14,6 +14,7 @@ from routilux.control.folder import list_sockets
 from routilux.control.frames import Identity, Who
 from routilux.control.peers import IS_POSSIBLE
 from routilux.stores.base import Owner
+from routilux.stores.owners import process_here
 
 WHO_SECONDS = 2.0
 """What programs get to say which jobs they run, all together; one that is stopped says nothing (arbitrary)."""
@@ -65,6 +66,5 @@ def _ask_together(paths: list[Path]) -> list[RunningJob]:
             except ControlError:
                 continue
             if isinstance(answer, Identity):
-                owner = Owner(pid=answer.pid, started_at=0.0, boot_id="", host=host, control=answers.owner.control)
-                found.append(RunningJob(answer, owner))
+                found.append(RunningJob(answer, process_here(answer.pid, answers.owner.control)))
     return found

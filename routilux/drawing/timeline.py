@@ -71,6 +71,8 @@ class Timeline:
         at = self._within(record.at)
         self.last_at = max(self.last_at, at)
         slot = self._slot_at(at)
+        if not record.routine_id:
+            return  # it happened to the job as a whole
         lane = self._lanes.get(record.routine_id)
         if lane is None:
             lane = self._lanes[record.routine_id] = _new_lane(record.routine_id)

@@ -37,6 +37,7 @@ from routilux.routing import names_of
 from routilux.tracking.meters import Measures, Meters, Spent, Times
 from supervisors.behavior import Behavior, Context, Ref
 from supervisors.errors import InternalError
+from supervisors.places.base import Worker
 from supervisors.reasons import Reason
 
 
@@ -69,7 +70,7 @@ class GetCut(NamedTuple):
 
 
 class RoutineCut(NamedTuple):
-    """One routine at one moment; `committed` is by worker, still encoded."""
+    """One routine at one moment; `committed` is by worker, still encoded, `away` lists workers on other machines."""
 
     status: str
     figures: RoutineFigures
@@ -77,6 +78,7 @@ class RoutineCut(NamedTuple):
     error: str | None
     pids: tuple[int | None, ...]
     spent: tuple[Spent, ...]
+    away: tuple[Worker, ...] = ()
 
 
 class JobCut(NamedTuple):
@@ -385,4 +387,5 @@ def _cut_books_held(
 
 def _cut_routine(account: Account) -> RoutineCut:
     committed = [dict(state) for state in account.committed]
-    return RoutineCut(account.status, count_held(account), committed, account.error, account.pids, account.spent)
+    away = account.list_workers() if account.plan.options.placement == "ray" else ()
+    return RoutineCut(account.status, count_held(account), committed, account.error, account.pids, account.spent, away)

@@ -122,7 +122,7 @@ class JobState(Serializable):
     @property
     def current_routine_id(self) -> str | None:
         """The routine that something last happened to; None before anything did."""
-        return self.history[-1].routine_id if self.history else None
+        return next((record.routine_id for record in reversed(self.history) if record.routine_id), None)
 
     def get_execution_history(
         self,

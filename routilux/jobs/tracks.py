@@ -108,14 +108,30 @@ def track_image(image: Image) -> ExecutionTracker:
 def _read_workers(plan: RoutinePlan, routine: RoutineCut, read_usage: ReadUsage) -> Iterator[WorkerUsage]:
     if not plan.runs_apart:
         return
-    is_here = plan.options.is_local
+    if not plan.options.is_local:
+        yield from _list_away(routine)
+        return
     for number, (pid, spent) in enumerate(zip(routine.pids, routine.spent, strict=True)):
-        usage = read_usage(pid) if is_here and pid is not None else None
+        usage = None if pid is None else read_usage(pid)
         if usage is None:
-            yield WorkerUsage(number, spent.cpu_seconds, None if is_here else pid, None, spent.peak_bytes)
+            yield WorkerUsage(number, spent.cpu_seconds, None, None, spent.peak_bytes)
         else:
             peak = max(spent.peak_bytes, usage.rss_bytes)
             yield WorkerUsage(number, spent.cpu_seconds + usage.cpu_seconds, pid, usage.rss_bytes, peak)
+
+
+def _list_away(routine: RoutineCut) -> Iterator[WorkerUsage]:
+    """Give what workers on other machines use, as they have told."""
+    away = {worker.number: worker for worker in routine.away}
+    for number, spent in enumerate(routine.spent):
+        worker = away.get(number)
+        used = None if worker is None else worker.used
+        pid, node = (None, "") if worker is None else (worker.pid, worker.node)
+        if used is None:
+            yield WorkerUsage(number, spent.cpu_seconds, pid, None, spent.peak_bytes, node)
+        else:
+            peak = max(spent.peak_bytes, used.peak_bytes)
+            yield WorkerUsage(number, spent.cpu_seconds + used.cpu_seconds, pid, used.rss_bytes, peak, node)
 
 
 def _track_image(routine: RoutineImage, placement: str) -> RoutineTrack:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from routilux.executions import ExecutionRecord, tell
-from routilux.facts import Fact
+from routilux.facts import JOB, Fact
 from routilux.keeping.listing import Problem, history_name, list_histories, log_reading
 from routilux.records.errors import KeptError
 from routilux.records.history_log import LogHeader, read_facts, read_log_header
@@ -64,11 +64,11 @@ class StoredHistory:
         return self.records()
 
     def records(self, routine_id: str | None = None) -> Iterator[ExecutionRecord]:
-        """Give the records of one routine, or of all, oldest first."""
+        """Give the records of one routine, or of all and of the job as a whole, oldest first."""
         for part in self._parts:
             names = part.header.names
             for fact in self._read(part):
-                if routine_id is None or names.routines[fact.routine].id == routine_id:
+                if routine_id is None or (fact.routine != JOB and names.routines[fact.routine].id == routine_id):
                     yield from tell(fact, names, part.header.wall_offset)
 
     def count_rolled_back(self) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import msgspec
 
 from routilux.executions import Names
-from routilux.facts import Fact
+from routilux.facts import JOB, Fact
 from routilux.records.errors import DamagedHistoryError, UnsupportedFormatError
 from routilux.records.log import frame
 from routilux.records.packing import Unpacker, pack
@@ -93,6 +93,8 @@ def read_facts(body: bytes, names: Names) -> list[Fact]:
 
 def is_named(fact: Fact, names: Names) -> bool:
     """Tell whether what a fact speaks of is among the names."""
+    if fact.routine == JOB:
+        return fact.kind == "node_lost" and fact.edge == -1 and not fact.events
     if not (0 <= fact.routine < len(names.routines) and -1 <= fact.edge < len(names.edges)):
         return False
     events = len(names.routines[fact.routine].events)

@@ -68,6 +68,10 @@ class FailureLog:
             line = reports.tell_unjoined(routine_id, given_up, left_out)
             self._write(logging.WARNING, line, given_up.reason, routine_id)
 
+    def tell_lost_node(self, told: str) -> None:
+        """Tell of a machine that was lost."""
+        _log.warning("%s", told, extra=self._origin(""))
+
     def tell_end(self, error: str) -> None:
         """Tell that the job failed, though no routine did."""
         _log.error("%s", reports.tell_end(error), extra=self._origin(""))

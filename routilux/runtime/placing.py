@@ -43,7 +43,9 @@ from supervisors.wire.values import encode_code
 
 if TYPE_CHECKING:
     from routilux.runtime.logbook import Logbook
+    from supervisors.places.ray.nodes import Nodes
     from supervisors.places.ray.objects import ObjectTable
+    from supervisors.places.ray.tunnel import RemoteStarter
 
 _Service = TypeVar("_Service", bound=RoutineService)
 CLUSTER_SECONDS = 60.0
@@ -57,6 +59,7 @@ def place_routine(
     service: bytes,
     inherited: int | None,
     logbook: Logbook | None,
+    nodes: Nodes | None = None,
 ) -> tuple[LocalCarrier | WireCarrier, PlaceMaker]:
     """Give how messages look to the place of a routine, and what makes that place.
 
@@ -67,6 +70,7 @@ def place_routine(
         service: what its workers become, as `carry_service` gives it; not looked at where it has none.
         inherited: a descriptor that processes of this machine keep open; None for none.
         logbook: told what its workers say; None: nobody is.
+        nodes: the job's books of who is on which machine of a cluster; None: nobody asks.
     """
     routine, job_id, options = account.plan, ledger.job_id, account.plan.options
     warn = partial(warn_slow, account, tell_origin(ledger.plan, job_id, routine.id))
@@ -74,7 +78,7 @@ def place_routine(
         voice = WorkerVoice(account, ledger, logbook, warn)
         objects = _find_objects(memory)
         return RemoteCarrier(routine.outgoing, ledger.codec, objects.lease, objects.export), _pool_place(
-            account, partial(_remote_pool, account, job_id, service, voice, objects)
+            account, partial(_remote_pool, account, service, voice, _make_starter(account, job_id, objects, nodes))
         )
     if options.placement == "process":
         exchange = memory.exchange(account, ledger)
@@ -256,20 +260,11 @@ def _find_objects(memory: JobMemory) -> ObjectTable:
     return memory.objects
 
 
-def _remote_pool(
-    account: Account,
-    job_id: str,
-    service: bytes,
-    voice: WorkerVoice,
-    objects: ObjectTable,
-    poller: Poller,
-    clock: Callable[[], float],
-    listener: Listener,
-) -> ProcessPlace:
+def _make_starter(account: Account, job_id: str, objects: ObjectTable, nodes: Nodes | None) -> RemoteStarter:
     from supervisors.places.ray.engine import Demand  # noqa: PLC0415  all others start without
     from supervisors.places.ray.tunnel import RemoteStarter  # noqa: PLC0415
 
-    routine, options = account.plan, account.plan.options
+    options = account.plan.options
     asked = options.ray or Ray()
     demand = Demand(
         asked.num_cpus,
@@ -280,6 +275,28 @@ def _remote_pool(
         asked.runtime_env,
         asked.scheduling_strategy,
     )
+    return RemoteStarter(
+        objects.engine,
+        account.plan.id,
+        f"routilux-{job_id}",
+        demand,
+        timeout=asked.start_timeout,
+        is_weighed=options.memory_limit is not None,
+        objects=objects,
+        nodes=nodes,
+    )
+
+
+def _remote_pool(
+    account: Account,
+    service: bytes,
+    voice: WorkerVoice,
+    starter: RemoteStarter,
+    poller: Poller,
+    clock: Callable[[], float],
+    listener: Listener,
+) -> ProcessPlace:
+    routine, options = account.plan, account.plan.options
     return ProcessPlace(
         routine.id,
         service,
@@ -292,18 +309,10 @@ def _remote_pool(
         timeout=options.timeout,
         warn=voice.warn,
         memory_limit=options.memory_limit,
-        start_timeout=asked.start_timeout + CLUSTER_SECONDS,
+        start_timeout=(options.ray or Ray()).start_timeout + CLUSTER_SECONDS,
         result_type=WireResult,
         results_type=WireResults if account.takes_blocks else None,
         launch=launch_of(options),
-        starter=RemoteStarter(
-            objects.engine,
-            routine.id,
-            f"routilux-{job_id}",
-            demand,
-            timeout=asked.start_timeout,
-            is_weighed=options.memory_limit is not None,
-            objects=objects,
-        ),
+        starter=starter,
         note_ended=account.note_ended,
     )

@@ -18,6 +18,8 @@ from supervisors.text import cut, printable
 
 LINE_LENGTH = 500
 """Characters of a line at most (arbitrary: what a log viewer can show)."""
+NODE_LENGTH = 2_000
+"""Characters of a line about a machine that was lost, whose workers may be many (arbitrary)."""
 FREE_LINES = 20
 """Lines about a routine before they are held back (arbitrary: a screenful)."""
 SECONDS_BETWEEN = 1.0
@@ -107,6 +109,24 @@ def tell_unjoined(routine_id: str, given_up: GivenUp, left_out: int = 0) -> str:
     """Tell in one line of messages for which no partner can come any more; arguments as for `tell_failure`."""
     letters = "dead letter" if given_up.messages == 1 else f"{given_up.messages:,} dead letters"
     return _line(f"routine {routine_id!r}, at the end", given_up.reason, f"given up ({letters})", left_out)
+
+
+def tell_lost_node(node: str, why: str, workers: tuple[tuple[str, tuple[int, ...]], ...], plan: Plan) -> str:
+    """Tell in one line of a machine that was lost, and which workers with it.
+
+    Args:
+        node: what it is called in its cluster.
+        why: what is said of it there.
+        workers: by routine, the numbers of those that it took.
+        plan: the compiled flow.
+    """
+    pools = {routine.id: routine.options.pool for routine in plan.routines}
+    taken = ", ".join(
+        routine_id if pools[routine_id] == 1 else f"{routine_id}[{number}]"
+        for routine_id, numbers in workers
+        for number in numbers
+    )
+    return cut(printable(f"node {node} was lost ({why}), and with it the workers of {taken}"), NODE_LENGTH)
 
 
 def tell_left_out(routine_id: str, count: int) -> str:

@@ -25,6 +25,7 @@ def tell_workers(account: Account, ledger: Ledger, found: list[WorkerAt], now: f
     stacks = []
     for worker in found:
         where = f"pid {worker.pid}" if worker.pid is not None else "a task"
+        where += f" on {worker.node}" if worker.node else ""
         seconds = None if worker.since is None else max(0.0, now - worker.since)
         with ledger.outside:
             message_id = "" if worker.seq is None else account.find_id(worker.seq)

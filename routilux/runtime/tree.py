@@ -25,11 +25,14 @@ from routilux.jobs.recorder import Recorder
 from routilux.ledger import Ledger
 from routilux.model.graph import FlowGraph
 from routilux.routing import ENTRY, Plan
+from routilux.runtime.carriers import Carrier
 from routilux.runtime.commands import NotKept, Overflow, Quiet
 from routilux.runtime.interrupts import Uninterrupted
 from routilux.runtime.job import Job
 from routilux.runtime.job_supervisor import ABANDON_SECONDS, RECORDER_SECONDS, JobSupervisor
 from routilux.runtime.keeping import Kept
+from routilux.runtime.lost_nodes import open_nodes
+from routilux.runtime.makers import PlaceMaker
 from routilux.runtime.memory import JobMemory
 from routilux.runtime.placing import carry_service, place_routine
 from routilux.runtime.routine_actor import RoutineActor
@@ -46,7 +49,6 @@ from supervisors.program_end import program_end
 from supervisors.report import reporter
 
 if TYPE_CHECKING:
-    from routilux.runtime.logbook import Logbook
     from routilux.runtime.visits import Visits
 
 _log = reporter("routilux")
@@ -173,12 +175,17 @@ class _Wiring:
         inherited = kept.lease.fileno() if kept is not None else None
         self._visits = _open_visits(beginning)
         logbook = None if self._visits is None else self._visits.logbook
+        self._nodes = nodes = open_nodes(plan, ledger, self._tell_lost_node)
         make_control = None if self._visits is None else self._visits.make_control
+
+        def place(account: Account, service: bytes) -> tuple[Carrier, PlaceMaker]:
+            return place_routine(account, ledger, memory, service, inherited, logbook, nodes)
+
         self._supervisor = JobSupervisor(
             ledger,
             self._state_actor,
             [
-                _actor_maker(account, ledger, memory, services, shutdown, inherited, journal, logbook)
+                _actor_maker(account, ledger, place(account, services.get(account.plan.id, b"")), shutdown, journal)
                 for account in ledger.accounts
             ],
             self._finished,
@@ -266,6 +273,9 @@ class _Wiring:
     def _tell_state(self, message: object) -> None:
         self._supervisor.state_ref.result().signal(message)
 
+    def _tell_lost_node(self, told: str) -> None:
+        self._supervisor.failures.tell_lost_node(told)
+
     def _tell_of_facts(self) -> None:
         self._tell_state(FactsWait())
         self._backlog.wait()
@@ -273,6 +283,8 @@ class _Wiring:
     def _give_back(self) -> None:
         running.leave(self._beginning.job_id)
         self._memory.close(self._ledger.outputs)
+        if self._nodes is not None:
+            self._nodes.close()
         if self._visits is not None:
             self._visits.close()
         if self._beginning.kept is not None:
@@ -318,15 +330,12 @@ def _keep_first(job: Job) -> None:
 def _actor_maker(
     account: Account,
     ledger: Ledger,
-    memory: JobMemory,
-    services: dict[str, bytes],
+    placed: tuple[Carrier, PlaceMaker],
     shutdown: float,
-    inherited: int | None,
     journal: Journal | None,
-    logbook: Logbook | None,
 ) -> Callable[[Callable[[Any], None]], RoutineActor]:
     routine = account.plan
-    carrier, make_place = place_routine(account, ledger, memory, services.get(routine.id, b""), inherited, logbook)
+    carrier, make_place = placed
 
     def make(report: Callable[[Any], None]) -> RoutineActor:
         return RoutineActor(

@@ -26,9 +26,14 @@ def this_process(control: str = "") -> Owner:
     Args:
         control: where it takes commands; empty where it takes none.
     """
-    usage = read_usage(os.getpid())
+    return process_here(os.getpid(), control)
+
+
+def process_here(pid: int, control: str = "") -> Owner:
+    """Give the record of a process of this machine; `control` as of `this_process`."""
+    usage = read_usage(pid)
     return Owner(
-        pid=os.getpid(),
+        pid=pid,
         started_at=0.0 if usage is None else usage.born_at,
         boot_id=read_boot_id(),
         host=os.uname().nodename,

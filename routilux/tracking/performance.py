@@ -48,6 +48,7 @@ class WorkerUsage(msgspec.Struct, frozen=True):
         pid: its process; None while there is none.
         rss_bytes: memory that this holds now; None where there is none.
         peak_bytes: memory that one of its processes held at most, as far as that is known; 0 where it is not.
+        node: the machine that its process is on, as that is called in its cluster; empty for this one.
     """
 
     number: int
@@ -55,6 +56,7 @@ class WorkerUsage(msgspec.Struct, frozen=True):
     pid: int | None = None
     rss_bytes: int | None = None
     peak_bytes: int = 0
+    node: str = ""
 
 
 class RoutinePerformance(msgspec.Struct, frozen=True):

@@ -22,8 +22,12 @@ SHORT_SECONDS = 0.001
 """A turn that took less may have been told of later, with others (`supervisors.places.process`)."""
 LATE_SECONDS = 0.01
 """How much later than it was such a turn may be drawn (arbitrary: nobody sees it beside longer ones)."""
-MARKS = frozenset({"error", "stop", "continue", "retry", "skip", "skipped", "redelivered", "discarded", "unjoined"})
+MARKS = frozenset(
+    {"error", "stop", "continue", "retry", "skip", "skipped", "redelivered", "discarded", "unjoined", "node_lost"}
+)
 """Kinds of records that become marks."""
+JOB_TRACK = "the job as a whole"
+"""Where that is marked which happened to no routine in particular."""
 
 _PID = 1
 _encode = msgspec.json.Encoder().encode
@@ -45,7 +49,7 @@ def write_trace(title: str, records: Iterable[ExecutionRecord], began_at: float)
             yield from tracks.take_new()
             yield b",\n" + _encode(_slice(record, start, track))
         elif record.kind in MARKS:
-            track = tracks.first(record.routine_id)
+            track = tracks.first(record.routine_id or JOB_TRACK)
             yield from tracks.take_new()
             yield b",\n" + _encode(_mark(record, record.at - began_at, track))
     yield b"\n]}\n"

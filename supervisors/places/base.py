@@ -57,6 +57,22 @@ class Lost(NamedTuple):
     unbegun: tuple[int, ...]
 
 
+class Used(NamedTuple):
+    """What a worker on another machine has told that it uses.
+
+    Args:
+        cpu_seconds: processor time so far, of what it has started and waited for too.
+        cpu_percent: share of one core in about the second before, 100.0 being all of it, without what it has started.
+        rss_bytes: resident memory then, likewise.
+        peak_bytes: resident memory at most.
+    """
+
+    cpu_seconds: float
+    cpu_percent: float
+    rss_bytes: int
+    peak_bytes: int
+
+
 class Worker(NamedTuple):
     """A worker as seen from outside, for listings.
 
@@ -69,6 +85,8 @@ class Worker(NamedTuple):
         current: the request it is on, or None.
         since: clock reading at which it took that one, waits for a grant left out; infinite while it waits for one,
             None where it is on none.
+        node: the machine that it is on, as that is called in its cluster; empty for this one.
+        used: what it uses, as it has told; None on this machine, where that can be looked at, and before it did.
     """
 
     number: int
@@ -78,6 +96,8 @@ class Worker(NamedTuple):
     in_hand: int
     current: int | None
     since: float | None
+    node: str = ""
+    used: Used | None = None
 
 
 class Listener(Protocol):
@@ -245,6 +265,7 @@ class WorkerAt(NamedTuple):
         since: clock reading since when; None where it is on none.
         text: the stacks of its threads, innermost frame first, or that of one of several requests, innermost frame
             last; "" where it has not told.
+        node: the machine that it is on, as that is called in its cluster; empty for this one.
     """
 
     number: int
@@ -252,6 +273,7 @@ class WorkerAt(NamedTuple):
     seq: int | None
     since: float | None
     text: str
+    node: str = ""
 
 
 @runtime_checkable

@@ -10,6 +10,7 @@ import pytest
 from routilux.control import frames
 from routilux.control.finding import find_running
 from routilux.control.folder import bind, list_sockets, new_path
+from routilux.stores.owners import is_from_here
 
 
 @pytest.fixture(autouse=True)
@@ -96,3 +97,9 @@ def test_a_folder_that_others_may_enter_has_no_jobs_of_ours(programs: Programs, 
 
 def test_without_a_folder_nothing_runs() -> None:
     assert find_running() == []
+
+
+def test_who_answers_is_known_to_be_of_this_machine(programs: Programs) -> None:
+    path = programs.serve(who("job", 1.0))
+    (found,) = find_running()
+    assert (is_from_here(found.owner), found.owner.control) == (True, str(path))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routilux.executions import Names, RoutineNames
-from routilux.facts import Fact
+from routilux.facts import JOB, Fact
 from routilux.ids import to_bytes
 from routilux.records.errors import DamagedHistoryError, UnsupportedFormatError
 from routilux.records.history_log import (
@@ -35,6 +35,7 @@ FACTS = [
     Fact("failed", 1, 1, to_bytes(1), 2, 6.0, reason=Raised(ErrorRecord("ValueError", "row 17", "trace", ("a note",)))),
     Fact("retry", 1, 1, to_bytes(1), 2, 6.0, reason=Crashed(9, None, 4321, 2**31, ("last words",))),
     Fact("skipped", 1, -1, b"", 0, 7.0, count=3),
+    Fact("node_lost", JOB, -1, b"", 0, 8.0, detail="node ten was lost"),
 ]
 
 
@@ -80,7 +81,8 @@ def test_text_that_is_no_unicode_costs_no_record() -> None:
     "fact",
     [
         Fact("committed", 2, 0, to_bytes(1), 1, 5.0),
-        Fact("committed", -1, 0, to_bytes(1), 1, 5.0),
+        Fact("committed", JOB, -1, to_bytes(1), 1, 5.0),
+        Fact("node_lost", JOB, 0, b"", 0, 5.0),
         Fact("committed", 0, 2, to_bytes(1), 1, 5.0),
         Fact("committed", 0, -2, to_bytes(1), 1, 5.0),
         Fact("committed", 0, 0, to_bytes(1), 1, 5.0, 0.0, (1,)),

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from supervisors.reasons import (
+    Crashed,
     DeadlineExceeded,
     ErrorRecord,
     OutOfMemory,
@@ -55,6 +56,15 @@ def test_the_record_of_an_error_travels_whatever_its_text_holds() -> None:
         (OutOfMemory(12), "process 12 was ended by the system as memory ran out"),
         (OutOfMemory(12, 1_100 * 2**20, 2**30), "process 12 held 1,100 MiB, over its memory_limit of 1,024 MiB"),
         (OutOfMemory(12, None, 2**30), "process 12 held more than its memory_limit of 1,024 MiB"),
+        (
+            OutOfMemory(12, None, None, "10.0.0.3"),
+            "process 12 on node 10.0.0.3 was ended by the system as memory ran out",
+        ),
+        (
+            Crashed(pid=12, detail="it\x1b[2J was away", node="10.0.0.3"),
+            "process 12 on node 10.0.0.3 was lost: it\\x1b[2J was away",
+        ),
+        (Crashed(exit_code=3, pid=12), "process 12 exited with code 3 without finishing its work"),
         (DeadlineExceeded(2.5, 12, "Thread 0x1:\n  File ..."), "took longer than 2.5 s and was ended"),
         (ProtocolError("got 'a\n\x1b[2J'", 12), "broke the channel's protocol: got 'a\\n\\x1b[2J'"),
     ],

@@ -10,6 +10,7 @@ import socket
 from collections.abc import Sequence
 from typing import Protocol
 
+from supervisors.places.base import Used
 from supervisors.places.process.page import PageView
 from supervisors.places.process.reap import Ended
 from supervisors.places.process.segments import Segment
@@ -28,6 +29,8 @@ class Birth(Protocol):
     """Does not block; carries the frames of both."""
     pid: int
     """Its process id, where it runs; 0 until it was started."""
+    node: str
+    """The machine that it runs on, as that is called in its cluster; empty for this one."""
     death_fd: int
     """Readable once it has ended, and all that is to come of it is in the channel and the streams."""
     stdout_fd: int
@@ -58,6 +61,9 @@ class Birth(Protocol):
 
     def count_resident(self) -> int:
         """Give the bytes that it and all it has started hold resident; 0 where that is not known."""
+
+    def read_used(self) -> Used | None:
+        """Give what it has told that it uses; None on this machine, where that can be looked at, and before it did."""
 
     def terminate(self) -> None:
         """Ask it to end by SIGTERM."""

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from supervisors.errors import FrameError, StartError
 from supervisors.parking import Poller
-from supervisors.places.base import CLOSED, BatchResults, Lost
+from supervisors.places.base import CLOSED, BatchResults, Lost, Used
 from supervisors.places.process.birth import Birth
 from supervisors.places.process.inbound import CHANNEL_BROKEN
 from supervisors.places.process.launch import BY_DEFAULT, Launch
@@ -184,6 +184,16 @@ class Child:
     def pid(self) -> int | None:
         """Its process id; None until it was started."""
         return self._birth.pid if self._is_spawned else None
+
+    @property
+    def node(self) -> str:
+        """The machine that it is on, as that is called in its cluster; empty for this one, and until it was started."""
+        return self._birth.node if self._is_spawned else ""
+
+    @property
+    def used(self) -> Used | None:
+        """What it has told that it uses; None on this machine, and before it did."""
+        return self._birth.read_used() if self._is_spawned else None
 
     @property
     def room(self) -> int:

@@ -97,4 +97,4 @@ class Limits:
             # What it looks at of its owner's memory is not its own; what it shares with others itself is.
             held -= min(resident_shared_bytes(child.pid), child.party.count_known_bytes())
         if held > limit:
-            child.kill(OutOfMemory(child.pid, held, limit))
+            child.kill(OutOfMemory(child.pid, held, limit, child.node))

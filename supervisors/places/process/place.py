@@ -313,7 +313,17 @@ class ProcessPlace:
                 page = child.page()
                 since = page.since if page.seq is not None else None
                 listed.append(
-                    Worker(child.number, child.incarnation, child.pid, child.is_ready, len(child.link), page.seq, since)
+                    Worker(
+                        child.number,
+                        child.incarnation,
+                        child.pid,
+                        child.is_ready,
+                        len(child.link),
+                        page.seq,
+                        since,
+                        child.node,
+                        child.used,
+                    )
                 )
         return tuple(listed)
 
@@ -330,7 +340,7 @@ class ProcessPlace:
             if child is not None and child.is_ready:
                 page = child.page()
                 since = page.since if page.seq is not None and page.since < math.inf else None
-                listed.append(WorkerAt(child.number, child.pid, page.seq, since, child.read_stack()))
+                listed.append(WorkerAt(child.number, child.pid, page.seq, since, child.read_stack(), child.node))
         return listed
 
     # -- What the children tell

@@ -102,6 +102,7 @@ class ProcessBirth:
         self._launch = launch
         self._inherited = inherited
         self.pid = 0
+        self.node = ""
         self.death_fd = -1
         self.stdout_fd = -1
         self.stderr_fd = -1
@@ -167,6 +168,9 @@ class ProcessBirth:
         if self._memory is None:
             self._memory = TreeMemory(self.pid)
         return self._memory.read()
+
+    def read_used(self) -> None:
+        """Give nothing: whoever wants to know looks at the process."""
 
     def terminate(self) -> None:
         """Send SIGTERM to the process alone."""

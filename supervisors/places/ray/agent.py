@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from supervisors.places.base import Used
 from supervisors.places.process.guardian import Guardian
 from supervisors.places.process.leaving import flush_all
 from supervisors.places.process.page import Page, create_page_file
@@ -31,6 +32,7 @@ from supervisors.places.process.reap import TreeMemory
 from supervisors.places.process.stack import tidy_stacks
 from supervisors.places.process.worker import live
 from supervisors.places.ray.engine import Hello, Piece, Reference
+from supervisors.places.ray.gauge import Gauge
 from supervisors.places.ray.objects import Group, ObjectSpace
 from supervisors.renewals import renewals
 from supervisors.wire.memory import lend
@@ -58,10 +60,12 @@ class Agent:
 
     Args:
         node: what the machine is called in the cluster.
+        node_id: what tells it from all others.
     """
 
-    def __init__(self, node: str) -> None:
+    def __init__(self, node: str, node_id: str) -> None:
         self._node = node
+        self._node_id = node_id
         # What its requests start is found by its session, and ended with it.
         with contextlib.suppress(OSError):
             os.setsid()
@@ -80,7 +84,7 @@ class Agent:
 
     def say_hello(self) -> Hello:
         """Tell who it is."""
-        return Hello(VERSION, os.getpid(), self._node)
+        return Hello(VERSION, os.getpid(), self._node, self._node_id)
 
     def fetch(self, reference: Reference) -> Sequence[memoryview]:
         """Give the buffers of an object; the engine's own agents know how."""
@@ -123,7 +127,7 @@ class Agent:
         """
         here.space = self._objects
         sys.path += [entry for entry in search_path if entry not in sys.path and os.path.exists(entry)]  # noqa: PTH110
-        memory = TreeMemory(os.getpid()) if is_weighed else None
+        memory, gauge = TreeMemory(os.getpid()) if is_weighed else None, Gauge()
         outputs = [_Output(1, self._mouth.say_stdout), _Output(2, self._mouth.say_stderr)]
         sys.stdout, sys.stderr = (output.open() for output in outputs)
 
@@ -143,13 +147,15 @@ class Agent:
         while (said := self._mouth.take(LOOK_SECONDS)) is not None:
             before, page = page, self._page.read()
             weight, self._resident = self._resident, 0 if memory is None else memory.read()
-            if said or page != before or weight != self._resident:
-                yield self._to_piece(said)
+            used = gauge.look()
+            if said or page != before or weight != self._resident or used is not None:
+                yield self._to_piece(said, used)
             if said.stored is not None:
                 yield [lend(buffer) for buffer in said.stored[1]]
                 self._mouth.end_put()
+        yield self._to_piece(_NOTHING, gauge.take())
 
-    def _to_piece(self, said: _Said) -> Piece:
+    def _to_piece(self, said: _Said, used: Used | None = None) -> Piece:
         page = self._page.read()
         return Piece(
             self._mouth.count() if said.number is None else said.number,
@@ -161,6 +167,7 @@ class Agent:
             self._resident,
             said.dropped,
             None if said.stored is None else said.stored[0],
+            used,
         )
 
 
@@ -208,6 +215,9 @@ class _Said(NamedTuple):
 
     def __bool__(self) -> bool:
         return any(self[1:])
+
+
+_NOTHING = _Said(None, b"", b"", b"", None, (), None)
 
 
 class _Mouth:
@@ -371,7 +381,8 @@ class _Output:
 
 def _is_of_worker(thread: str) -> bool:
     """Tell whether a stack is the worker's main thread's, or one of its requests', and none of the engine's or ours."""
-    return "/process/worker.py" in thread or not any(own in thread for own in ("/ray/", "/process/", "/threading.py"))
+    not_of_it = ("/ray/", "/process/", "/threading.py", "<no Python frame>")
+    return "/process/worker.py" in thread or not any(own in thread for own in not_of_it)
 
 
 def _read_all(fd: int, say: Callable[[bytes], None]) -> None:

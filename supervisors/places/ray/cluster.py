@@ -1,9 +1,9 @@
 """Ray: the only door to it.
 
 Owns this program's part in a cluster (joined, or begun here for as long as it is needed), the actors of Ray that agents
-are, and Ray's words for their ends. Never decides what a loss leads to: actors of Ray that die are not started again by
-Ray, and no call is made twice, since a second hidden policy would run what was committed once more, and begin with
-another state.
+are, and Ray's words for their ends, and for those of nodes. Never decides what a loss leads to: actors of Ray that die
+are not started again by Ray, and no call is made twice, since a second hidden policy would run what was committed once
+more, and begin with another state.
 
 A cluster that is begun here ends with the *thread* that has begun it, as any process that asks the kernel to be killed
 with its parent; so one thread begins it, waits for as long as it is needed, and ends it.
@@ -18,12 +18,13 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from supervisors.errors import StartError
 from supervisors.places.ray.agent import Agent
 from supervisors.places.ray.engine import AgentLostError, Demand, Hello, Piece, Reference, Stored
+from supervisors.places.ray.watching import NodeWatch
 from supervisors.wire.memory import lend
 
 _GROUPS = {"serve": 1, "exchange": 1, "look": 1}
@@ -32,6 +33,8 @@ _LEFT = "this program has left its cluster (ray.shutdown)"
 """Asked for before each call: Ray would join whichever other cluster it finds on this machine, or begin one."""
 _DETAIL_CHARACTERS = 1_000
 """Of what Ray says (arbitrary)."""
+_NODE_LOST = "nothing more is known"
+"""Where Ray does not say why."""
 
 
 class RayCluster:
@@ -42,6 +45,7 @@ class RayCluster:
         self._lock = threading.Lock()
         self._users = 0
         self._keeper: _Keeper | None = None
+        self._watch = NodeWatch(lambda: _find_lost(_import_ray()))
 
     def enter(self) -> None:
         """Join the cluster, or begin one, unless that is done."""
@@ -55,7 +59,10 @@ class RayCluster:
         """Leave it with the last who needs it, if it was joined by `enter`; one that was begun here ends."""
         with self._lock:
             self._users -= 1
-            if self._users == 0 and self._keeper is not None:
+            if self._users > 0:
+                return
+            self._watch.forget()
+            if self._keeper is not None:
                 self._keeper.close()
                 self._keeper = None
 
@@ -97,6 +104,10 @@ class RayCluster:
     def fetch(self, reference: Reference) -> Sequence[memoryview]:
         """Give the buffers of an object of Ray's."""
         return _fetch(reference)
+
+    def watch_node(self, node_id: str, settle: Callable[[str], None]) -> None:
+        """Ask Ray again and again."""
+        self._watch.add(node_id, settle)
 
     def describe_lack(self, demand: Demand) -> str:
         """Say what Ray has, and has free, of what is needed."""
@@ -167,17 +178,20 @@ class RayAgent:
     def __init__(self, ray: Any, actor: Any) -> None:
         self._ray = ray
         self._actor = actor
+        self._node_id = ""
 
     def say_hello(self, timeout: float) -> Hello:
         """Wait until Ray has it started."""
         try:
-            return Hello(
+            hello = Hello(
                 *self._ray.get(self._actor.say_hello.options(concurrency_group="look").remote(), timeout=timeout)
             )
         except self._ray.exceptions.GetTimeoutError as error:
             raise TimeoutError from error
         except self._ray.exceptions.RayError as error:
-            raise _to_loss(self._ray, error) from error
+            raise _to_loss(self._ray, error, self._node_id) from error
+        self._node_id = hello.node_id
+        return hello
 
     def serve(
         self, incarnation: int, max_frame_bytes: int, search_path: list[str], *, is_weighed: bool
@@ -197,7 +211,7 @@ class RayAgent:
                     # What a generator gives is the caller's, as all results are: an actor's end takes none of it along.
                     yield Stored(piece.stored, next(told))
         except self._ray.exceptions.RayError as error:
-            raise _to_loss(self._ray, error) from error
+            raise _to_loss(self._ray, error, self._node_id) from error
 
     def exchange(self, data: bytes, now: float, objects: list[list[tuple[int, Reference]]]) -> Piece | None:
         """Call it, and wait for its answer."""
@@ -205,7 +219,7 @@ class RayAgent:
         try:
             told = self._get(answer)
         except self._ray.exceptions.RayError as error:
-            raise _to_loss(self._ray, error) from error
+            raise _to_loss(self._ray, error, self._node_id) from error
         return None if told is None else Piece(*told)
 
     def ask_stack(self) -> None:
@@ -229,14 +243,15 @@ class RayAgent:
         try:
             return getattr(self._actor, method).options(concurrency_group=group).remote(*arguments)
         except self._ray.exceptions.RayError as error:
-            raise _to_loss(self._ray, error) from error
+            raise _to_loss(self._ray, error, self._node_id) from error
 
 
 class _Agent(Agent):
     """An agent that knows its node as Ray calls it."""
 
     def __init__(self) -> None:
-        super().__init__(_import_ray().util.get_node_ip_address())
+        ray = _import_ray()
+        super().__init__(ray.util.get_node_ip_address(), ray.get_runtime_context().get_node_id())
 
     def fetch(self, reference: Reference) -> Sequence[memoryview]:
         """Give the buffers of an object of Ray's."""
@@ -253,10 +268,28 @@ def _fetch(reference: Reference) -> Sequence[memoryview]:
         raise OSError(f"Ray has lost an object: {error}") from error
 
 
-def _to_loss(ray: Any, error: Exception) -> AgentLostError:
+def _to_loss(ray: Any, error: Exception, node_id: str) -> AgentLostError:
+    """Give what an error of Ray's says of an agent that was on a node; the id is empty where that is not known.
+
+    That an actor died with its node Ray says in its text alone; but by then its list of nodes says so too.
+    """
     text = " ".join(str(error).split())[:_DETAIL_CHARACTERS]
-    is_memory = isinstance(error, ray.exceptions.OutOfMemoryError) or "OUT_OF_MEMORY" in text
-    return AgentLostError(text, is_memory=is_memory)
+    node_lost = _find_lost(ray).get(node_id, "")
+    return AgentLostError(
+        f"its node was lost: {node_lost}" if node_lost else text,
+        is_memory=isinstance(error, ray.exceptions.OutOfMemoryError) or "OUT_OF_MEMORY" in text,
+        node_lost=node_lost,
+        is_in_doubt=not node_lost and isinstance(error, ray.exceptions.ActorUnavailableError),
+    )
+
+
+def _find_lost(ray: Any) -> dict[str, str]:
+    """Give why each lost node is lost, by its id; nothing where Ray cannot be asked any more."""
+    try:
+        nodes = ray.nodes()
+    except Exception:  # noqa: BLE001  Ray says in many ways that it is not there: who asks then learns nothing
+        return {}
+    return {node["NodeID"]: node.get("DeathReasonMessage") or _NODE_LOST for node in nodes if not node["Alive"]}
 
 
 def _import_ray() -> Any:

@@ -6,8 +6,10 @@ words in which both speak. Never knows which engine that is: `cluster` has Ray b
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
+
+from supervisors.places.base import Used
 
 
 class Demand(NamedTuple):
@@ -38,12 +40,14 @@ class Hello(NamedTuple):
     Args:
         version: of what it speaks with the parent.
         pid: its process, on its node.
-        node: that node, as it is called in the cluster.
+        node: that node, as people call it in the cluster.
+        node_id: what tells that node from all others, also from those that had its name before.
     """
 
     version: int
     pid: int
     node: str
+    node_id: str
 
 
 Reference = Any
@@ -75,6 +79,7 @@ class Piece(NamedTuple):
         resident_bytes: memory that it and all it has started hold; 0 where nobody wants to know.
         dropped: numbers of objects that it has put and will not name.
         stored: the number of an object that it has put, which comes next.
+        used: what it uses, about once a second while it is busy, and at its end; None in between.
     """
 
     number: int
@@ -86,6 +91,7 @@ class Piece(NamedTuple):
     resident_bytes: int
     dropped: tuple[int, ...] = ()
     stored: int | None = None
+    used: Used | None = None
 
 
 class AgentLostError(Exception):
@@ -94,10 +100,12 @@ class AgentLostError(Exception):
     Args:
         detail: what the engine says of it.
         is_memory: whether the engine ended it as memory ran out.
+        node_lost: why its node is lost, and it with that; empty where it alone is, as far as the engine knows.
+        is_in_doubt: whether it cannot be reached, which is all that is known: its node may turn out to be lost.
     """
 
-    def __init__(self, detail: str, *, is_memory: bool = False) -> None:
-        self.detail, self.is_memory = detail, is_memory
+    def __init__(self, detail: str, *, is_memory: bool = False, node_lost: str = "", is_in_doubt: bool = False) -> None:
+        self.detail, self.is_memory, self.node_lost, self.is_in_doubt = detail, is_memory, node_lost, is_in_doubt
         super().__init__(detail)
 
 
@@ -178,6 +186,15 @@ class Engine(Protocol):
 
     def fetch(self, reference: Reference) -> Sequence[memoryview]:
         """Give the buffers of an object, to be read, from wherever they are. Raises `OSError` if they are lost."""
+
+    def watch_node(self, node_id: str, settle: Callable[[str], None]) -> None:
+        """Find out what became of a node of which an agent cannot be reached.
+
+        Args:
+            node_id: its id, as an agent there has said it.
+            settle: called once, on a thread of the engine: with why the node is lost, or with "" where it is still
+                there after a while. Not called any more after the last `leave`.
+        """
 
     def describe_lack(self, demand: Demand) -> str:
         """Say what is needed, and what of it the cluster has and has free.

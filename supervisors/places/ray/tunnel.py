@@ -30,6 +30,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from supervisors.errors import StartError
+from supervisors.places.base import Used
 from supervisors.places.process.page import NOTHING, PageView
 from supervisors.places.process.reap import Ended
 from supervisors.places.process.segments import Segment
@@ -45,6 +46,7 @@ from supervisors.places.ray.engine import (
     Serving,
     Stored,
 )
+from supervisors.places.ray.nodes import Nodes, Tenant
 from supervisors.places.ray.objects import ObjectLease, ObjectTable
 from supervisors.reasons import Crashed, ErrorRecord, OutOfMemory, Reason, record_error
 from supervisors.wire.frames import Spawned, encode_frame
@@ -67,6 +69,7 @@ class RemoteStarter:
         timeout: seconds until its agent must be there.
         is_weighed: whether the memory of each is told.
         objects: what the workers of this owner put into the engine's store; None: they have one of their own.
+        nodes: the owner's books of who is on which node; None: nobody asks.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class RemoteStarter:
         timeout: float,
         is_weighed: bool,
         objects: ObjectTable | None = None,
+        nodes: Nodes | None = None,
     ) -> None:
         self._engine = engine
         self._label = label
@@ -87,6 +91,7 @@ class RemoteStarter:
         self._timeout = timeout
         self.is_weighed = is_weighed
         self.objects = ObjectTable(engine) if objects is None else objects
+        self._nodes = nodes
         # Guards whether the cluster was entered; held while that goes on, by workers that wait for it.
         self._entering = threading.Lock()
         self._is_entered = False
@@ -132,7 +137,7 @@ class RemoteStarter:
 
     def make_birth(self, number: int, incarnation: int, max_frame_bytes: int) -> RemoteBirth:
         """Give what an agent is started by."""
-        return RemoteBirth(self, f"{self._label}-{number}-{incarnation}", incarnation, max_frame_bytes)
+        return RemoteBirth(self, Tenant(self._label, number, incarnation), max_frame_bytes)
 
     def start(self, name: str) -> RemoteAgent:
         """Have an agent started; it is the caller's to end. Raises `StartError` if the engine refuses that."""
@@ -155,26 +160,49 @@ class RemoteStarter:
             raise StartError(message)
         return hello
 
+    def note_start(self, tenant: Tenant, hello: Hello) -> None:
+        """Note where a worker is."""
+        if self._nodes is not None:
+            self._nodes.enter(hello.node_id, hello.node, tenant)
+
+    def note_end(self, tenant: Tenant, hello: Hello, loss: AgentLostError | None) -> None:
+        """Note that a worker has ended, and see whether its node did; None: it ended by itself, or was ended here."""
+        nodes, node_id = self._nodes, hello.node_id
+        if nodes is None:
+            return
+
+        def settle(why: str) -> None:
+            if why:
+                nodes.lose(node_id, why)
+            else:
+                nodes.leave(node_id, tenant)
+
+        if loss is not None and loss.is_in_doubt:
+            self._engine.watch_node(node_id, settle)
+        else:
+            settle("" if loss is None else loss.node_lost)
+
 
 class RemoteBirth:
     """A worker on another machine being started, and what its place then has of it (`Birth`).
 
     Args:
         starter: what starts it.
-        name: what it is called in the cluster.
-        incarnation: carried by every frame of this worker.
+        tenant: which worker it is, by which it is called in the cluster; its frames carry the incarnation.
         max_frame_bytes: the longest frame in either direction.
 
     Raises:
         OSError: no descriptors are left.
     """
 
-    def __init__(self, starter: RemoteStarter, name: str, incarnation: int, max_frame_bytes: int) -> None:
+    def __init__(self, starter: RemoteStarter, tenant: Tenant, max_frame_bytes: int) -> None:
         self._starter = starter
-        self._name = name
-        self._incarnation = incarnation
+        self._tenant = tenant
+        self._name = "-".join(map(str, tenant))
+        self._incarnation = tenant.incarnation
         self._max_frame_bytes = max_frame_bytes
         self.pid = 0
+        self.node = ""
         self.failure: ErrorRecord | None = None
         with contextlib.ExitStack() as stack:
             self.channel, self._far_end = socket.socketpair()
@@ -201,10 +229,10 @@ class RemoteBirth:
         self._page = NOTHING
         self._stack = ""
         self._resident_bytes = 0
-        self._ended = Ended(None, None, None)
+        self._used: Used | None = None
+        self._exit_code: int | None = None
         self._loss: AgentLostError | None = None
-        self._node = ""
-        self._thread = threading.Thread(target=self._live, name=f"supervisors-remote-{name}", daemon=True)
+        self._thread = threading.Thread(target=self._live, name=f"supervisors-remote-{self._name}", daemon=True)
         self._sender: threading.Thread | None = None
 
     def begin(self) -> None:
@@ -240,6 +268,10 @@ class RemoteBirth:
         """Give what it told last."""
         return self._resident_bytes
 
+    def read_used(self) -> Used | None:
+        """Give what it told last."""
+        return self._used
+
     def terminate(self) -> None:
         """End it: there is no gentler way."""
         self.end()
@@ -263,8 +295,11 @@ class RemoteBirth:
         self.end()
 
     def reap(self) -> Ended:
-        """Give how it ended."""
-        return self._ended
+        """Give how it ended, and what it used as far as it has told."""
+        used = self._used
+        if used is None:
+            return Ended(None, self._exit_code, None)
+        return Ended(None, self._exit_code, used.peak_bytes, used.cpu_seconds)
 
     def read_last_page(self) -> None:
         """Give nothing: what it was on was known where it was."""
@@ -273,9 +308,9 @@ class RemoteBirth:
         """Tell its loss as a reason."""
         loss = self._loss
         if loss is not None and loss.is_memory:
-            return OutOfMemory(self.pid, self._resident_bytes or None)
+            return OutOfMemory(self.pid, self._resident_bytes or ended.peak_bytes, None, self.node)
         detail = "" if loss is None else loss.detail
-        return Crashed(ended.signal, ended.exit_code, self.pid, ended.peak_bytes, last_output, detail)
+        return Crashed(ended.signal, ended.exit_code, self.pid, ended.peak_bytes, last_output, detail, self.node)
 
     def abort(self, *, is_begun: bool) -> None:
         """Have the engine end it."""
@@ -346,7 +381,15 @@ class RemoteBirth:
             self._agent = agent
         self._hold_wanted()
         hello = self._starter.greet(agent)
-        self.pid, self._node = hello.pid, hello.node
+        self.pid, self.node = hello.pid, hello.node
+        self._starter.note_start(self._tenant, hello)
+        try:
+            self._serve(agent)
+        finally:
+            # Ahead of its death, which is told as the pipe is closed.
+            self._starter.note_end(self._tenant, hello, self._loss)
+
+    def _serve(self, agent: RemoteAgent) -> None:
         pieces = agent.serve(
             self._incarnation, self._max_frame_bytes, list(sys.path), is_weighed=self._starter.is_weighed
         )
@@ -371,7 +414,7 @@ class RemoteBirth:
         # An answer may be on its way, of what was said before the last piece.
         self._far_end.shutdown(socket.SHUT_RD)
         sender.join(_END_SECONDS)
-        self._ended = Ended(None, 0, None)
+        self._exit_code = 0
 
     def _note_loss(self, error: Exception) -> None:
         """Note why it is lost, unless that is known, and end it."""
@@ -404,6 +447,8 @@ class RemoteBirth:
         if piece.stack is not None:
             self._stack = piece.stack
         self._resident_bytes = piece.resident_bytes
+        if piece.used is not None:
+            self._used = piece.used
         if piece.dropped:
             self._starter.objects.drop(self, piece.dropped)
         for fd, data in zip(self._writers, (piece.stdout, piece.stderr), strict=True):

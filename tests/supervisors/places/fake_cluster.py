@@ -1,8 +1,8 @@
 """An engine without a cluster: its agents are processes of this machine, spoken with over a pipe.
 
-What a cluster does to agents it does when it is told: it has no room, it ends agents and says why, its machines' clocks
-are others. Everything else is the real thing: the agent, in a process of its own,
-and the parent's side of it.
+What a cluster does to agents it does when it is told: it has no room, it ends agents and says why, it loses nodes, at
+once or after a while of doubt, its machines' clocks are others. Everything else is the real thing: the agent, in a
+process of its own, and the parent's side of it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from supervisors.errors import StartError
 from supervisors.places.ray.agent import Agent, ParentClock
 from supervisors.places.ray.engine import AgentLostError, Demand, Hello, Piece, Stored
-from tests.supervisors.places.fake_node import node
+from tests.supervisors.places.fake_node import node as machine
 
 
 class Clock(NamedTuple):
@@ -38,9 +38,11 @@ class Nature(NamedTuple):
 
     Args:
         clock: its machine's.
+        node: what that is called.
     """
 
     clock: Clock = Clock()
+    node: str = ""
 
 
 class FakeCluster:
@@ -50,6 +52,8 @@ class FakeCluster:
         cpus: how many processors it has for agents.
         clock: its machines'.
         agent_type: what stands for an agent here.
+        nodes: names of its nodes, on which agents are placed in turn, but for those that select one as `node` which is
+            there.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class FakeCluster:
         cpus: float = 8.0,
         clock: Clock = Clock(),  # noqa: B008  it is immutable
         agent_type: type[FakeAgent] | None = None,
+        nodes: Sequence[str] = ("fake",),
     ) -> None:
         self.cpus = cpus
         self.nature = Nature(clock)
@@ -83,6 +88,10 @@ class FakeCluster:
         self.is_begun = threading.Event()
         """Entering it waits for this; it is set unless a test clears it."""
         self.is_begun.set()
+        self.nodes = list(nodes)
+        """Those that are there."""
+        self.doubts: list[tuple[str, Callable[[str], None]]] = []
+        """The nodes of which somebody wants to know whether they are lost."""
 
     def enter(self) -> None:
         self.is_begun.wait(_PATIENCE)
@@ -103,9 +112,29 @@ class FakeCluster:
             raise StartError(self.refusal)
         with self._lock:
             busy = sum(agent.demand.num_cpus for agent in self.agents if agent.process.is_alive())
-            agent = self.agent_type(self, name, demand, has_room=busy + demand.num_cpus <= self.cpus)
+            wanted = demand.label_selector.get("node")
+            found = wanted if wanted in self.nodes else self.nodes[len(self.agents) % len(self.nodes)]
+            agent = self.agent_type(self, name, demand, found, has_room=busy + demand.num_cpus <= self.cpus)
             self.agents.append(agent)
         return agent
+
+    def lose_node(self, name: str, why: str) -> None:
+        """Lose a node, with all agents there, and know it at once."""
+        self._take_down(name, AgentLostError(f"its node was lost: {why}", node_lost=why))
+
+    def cut_off(self, name: str) -> None:
+        """Lose a node, and know no more than that its agents cannot be reached, until `settle`."""
+        self._take_down(name, AgentLostError("the actor is unavailable", is_in_doubt=True))
+
+    def settle(self, name: str, why: str) -> None:
+        """Find out that a node that was cut off is lost, or, without a why, that it is there."""
+        settled = [settle for doubted, settle in self.doubts if doubted == name]
+        self.doubts = [doubt for doubt in self.doubts if doubt[0] != name]
+        for settle in settled:
+            settle(why)
+
+    def watch_node(self, node_id: str, settle: Callable[[str], None]) -> None:
+        self.doubts.append((node_id, settle))
 
     def put(self, buffers: Sequence[memoryview]) -> int:
         if self.is_full or not self.users:
@@ -127,6 +156,14 @@ class FakeCluster:
             if self.stored not in self.loses:
                 self.objects[self.stored] = buffers
             return self.stored
+
+    def _take_down(self, name: str, loss: AgentLostError) -> None:
+        with self._lock:
+            self.nodes.remove(name)
+            for agent in self.agents:
+                if agent.node == name:
+                    agent.loss = loss
+                    agent.process.kill()
 
     def describe_lack(self, demand: Demand) -> str:
         return f"needs CPU {demand.num_cpus:g}; the cluster has CPU {self.cpus:g}"
@@ -154,8 +191,8 @@ class FakeCluster:
 class FakeAgent:
     """An agent (`RemoteAgent`), and how to do to it what a cluster may do."""
 
-    def __init__(self, cluster: FakeCluster, name: str, demand: Demand, *, has_room: bool) -> None:
-        self.cluster, self.name, self.demand = cluster, name, demand
+    def __init__(self, cluster: FakeCluster, name: str, demand: Demand, node: str, *, has_room: bool) -> None:
+        self.cluster, self.name, self.demand, self.node = cluster, name, demand, node
         self.loss = AgentLostError("the actor died unexpectedly before finishing this task")
         """What is said once it has ended."""
         self.has_room = has_room
@@ -166,8 +203,8 @@ class FakeAgent:
         self._calling = threading.Lock()
         self.connection, far_end = Pipe()
         with far_end:
-            self.process = node.fork(far_end)
-        self._call(*cluster.nature)
+            self.process = machine.fork(far_end)
+        self._call(*cluster.nature._replace(node=self.node))
 
     def say_hello(self, timeout: float) -> Hello:
         if not self.has_room:
@@ -242,7 +279,7 @@ def be_agent(connection: Connection) -> None:
     """Be the process of an agent, until the other end of its connection is closed."""
     with contextlib.suppress(EOFError, OSError):
         nature = Nature(*connection.recv())
-        agent = _make_agent(Clock(*nature.clock))
+        agent = _make_agent(Clock(*nature.clock), nature.node)
         exchanges: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
         saying = threading.Lock()
 
@@ -275,8 +312,8 @@ def be_agent(connection: Connection) -> None:
             verbs[verb](*arguments)
 
 
-def _make_agent(clock: Clock) -> Agent:
-    agent = _Agent("fake")
+def _make_agent(clock: Clock, node: str) -> Agent:
+    agent = _Agent(node, node)
     if clock != Clock():
         true, began = time.monotonic, time.monotonic()
         # All that it reads of time is its machine's.
