@@ -32,16 +32,24 @@ class Moments:
         ValueError: there are none, they are cut off, or the last is not behind the first.
     """
 
-    __slots__ = ("_ats", "_began_at", "_last")
+    __slots__ = ("_ats", "_last", "began_at")
 
     def __init__(self, began_at: float, data: bytes) -> None:
         if not data or len(data) % _BYTES:
             raise ValueError("times that are none")
         self._ats = memoryview(data).cast("d")
-        self._began_at = began_at
+        self.began_at = began_at
         self._last = self._ats[-1]
-        if not self._began_at <= self._last:
+        if not self.began_at <= self._last:
             raise ValueError("a clock that goes back")
+
+    def ending(self, last: float) -> Moments:
+        """Give them all by as much earlier or later, so that the last is `last`."""
+        before = self._last - last
+        began_at = min(last, self.began_at - before)
+        # What is rounded stays between the two.
+        between = [min(last, max(began_at, at - before)) for at in self.to_list()[:-1]]
+        return Moments(began_at, pack([*between, last]).tobytes())
 
     def __len__(self) -> int:
         return len(self._ats)
@@ -49,7 +57,7 @@ class Moments:
     def __getitem__(self, at: int) -> float:
         """Give one of them; where it makes no sense, that of the beginning."""
         found = self._ats[at]
-        return found if self._began_at <= found <= self._last else self._began_at
+        return found if self.began_at <= found <= self._last else self.began_at
 
     def __iter__(self) -> Iterator[float]:
         return iter(self.to_list())
@@ -58,12 +66,12 @@ class Moments:
         """Give all, oldest first."""
         ats = list(self._ats)
         # Nearly all are what they should be. Of what is no number the sum is none.
-        if self._began_at <= ats[0] and math.isfinite(sum(ats)) and ats == sorted(ats):
+        if self.began_at <= ats[0] and math.isfinite(sum(ats)) and ats == sorted(ats):
             return ats
         return list(self._mend())
 
     def _mend(self) -> Iterator[float]:
-        before, last = self._began_at, self._last
+        before, last = self.began_at, self._last
         for found in self._ats:
             if before <= found <= last:
                 before = found

@@ -19,4 +19,5 @@ def show_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have Ray be found: a module that has nothing in it."""
     module: Any = ModuleType("ray")
     module.__spec__ = ModuleSpec("ray", None, origin="/somewhere/ray/__init__.py")
+    module.is_initialized = lambda: False
     monkeypatch.setitem(sys.modules, "ray", module)

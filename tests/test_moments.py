@@ -40,3 +40,13 @@ def test_no_turn_ended_before_the_one_ahead_of_it_nor_after_the_last(told: list[
 def test_times_that_are_cut_off_or_end_before_they_begin_are_none(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"times|clock"):
         Moments(10.0, data)
+
+
+@given(st.lists(st.floats(1_000.0, 1_100.0), min_size=1), st.floats(-1e6, 1e6))
+def test_times_are_moved_all_by_as_much_and_stay_in_order(told: list[float], last: float) -> None:
+    ats = sorted(told)
+    moved = Moments(1_000.0, pack(ats).tobytes()).ending(last)
+    assert moved[-1] == last
+    assert list(moved) == sorted(moved)
+    assert moved.began_at <= moved[0]
+    assert list(moved) == pytest.approx([at - ats[-1] + last for at in ats], abs=1e-6)

@@ -48,6 +48,7 @@ from routilux.serial.shape import TypeShape
 from routilux.turn.codec import decode_boot, encode_boot
 from routilux.turn.state import from_stored
 from routilux.turn.values import ValueCodec, to_kept
+from supervisors.errors import ValueDecodingError
 
 
 class Clocks(NamedTuple):
@@ -87,7 +88,7 @@ def image_routine(routine_id: str, held: AccountBooks, clocks: Clocks, codec: Va
         ],
         dead_letters=[
             DeadLetterImage(
-                image_message(letter.message, codec),
+                _image_dead(letter.message, codec),
                 letter.reason,
                 letter.attempts,
                 max(0.0, letter.at + clocks.wall_offset),
@@ -344,6 +345,15 @@ def _read_output(image: OutputImage | None) -> OutputBooks:
     if image is None:
         return OutputBooks((), ())
     return OutputBooks(tuple(map(read_message, image.waiting)), tuple(map(read_message, image.collected)))
+
+
+def _image_dead(message: Message, codec: ValueCodec) -> MessageImage:
+    """Give the image of a message that was given up; where that was since its data is lost, without its data."""
+    try:
+        return image_message(message, codec)
+    except ValueDecodingError:
+        parts = tuple(replace(part, payload={}) for part in message.parts)
+        return image_message(replace(message, payload={}, parts=parts), codec)
 
 
 def image_message(message: Message, codec: ValueCodec, waited: float = 0.0) -> MessageImage:

@@ -32,7 +32,7 @@ from routilux.stores.base import Lease, Store
 from routilux.stores.errors import FencedError, StoreError
 from routilux.version import VERSION
 from supervisors.behavior import Behavior, Context
-from supervisors.errors import InternalError, ValueEncodingError
+from supervisors.errors import InternalError, ValueDecodingError, ValueEncodingError
 from supervisors.messages import Terminate
 from supervisors.reasons import Normal
 from supervisors.report import reporter
@@ -251,7 +251,7 @@ class Recorder(Behavior):
             changed = {(state.routine_id, state.worker) for state in image.states}
             unchanged = [state for where, state in self._kept.items() if where not in changed]
             saved = save(custody.store, custody.lease, image, kept=unchanged, key=custody.key)
-        except (StoreError, ValueEncodingError, RecursionError, MemoryError) as error:
+        except (StoreError, ValueEncodingError, ValueDecodingError, RecursionError, MemoryError) as error:
             failure = CheckpointFailedError(self._job_id, asked.number, str(error))
             failure.__cause__ = error
             self.unkept = failure

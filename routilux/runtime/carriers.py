@@ -10,6 +10,7 @@ import msgspec
 
 from routilux.blocks import Block
 from routilux.messages import Emission, Message, TurnFailure, TurnPart, TurnResults
+from routilux.moments import Moments
 from routilux.packed import Packed
 from routilux.partitioning import is_key
 from routilux.turn.codec import (
@@ -23,7 +24,7 @@ from routilux.turn.codec import (
 )
 from routilux.turn.tables import Outgoing
 from routilux.turn.values import PICKLED, ValueCodec, to_kept
-from supervisors.errors import FrameError
+from supervisors.errors import FrameError, ValueDecodingError
 from supervisors.places.base import Finished
 from supervisors.text import cut
 from supervisors.wire.outside import OUTSIDE_TAG, Leased
@@ -140,10 +141,17 @@ class WireCarrier:
         return message if payload is message.payload else msgspec.structs.replace(message, payload=payload)
 
     def _fit_payload(self, payload: Leased) -> bytes:
-        """Give a payload with memory of this machine, in which it may have to be fetched; or with its buffers."""
+        """Give a payload with memory of this machine, to which it may have to be fetched; or with its buffers."""
         if all(lease.is_here for lease in payload.leases):
             return payload
-        return self._values.house(to_kept(payload))
+        if payload.moved is not None:
+            return payload.moved
+        try:
+            housed = self._values.house(to_kept(payload))
+        except ValueDecodingError:
+            return payload  # it is lost, which is told where it is wanted: by the turn
+        # The message keeps it, for as long as it is in hand; all who receive it are given the same.
+        return payload.move(housed) if isinstance(housed, Leased) else housed
 
     def batch(self, block: Block) -> WireBlock | None:
         """Wrap the payloads together."""
@@ -250,14 +258,32 @@ class RemoteCarrier(WireCarrier):
         super().__init__(outgoing, values, lease)
         self._export = export
 
+    def check(self, finished: Iterable[Finished], worker: int) -> None:
+        """As of `WireCarrier`; times that are ahead of the program's clock are moved back.
+
+        The clock that a remote worker keeps of this one's is heard by calls: it is a little behind, and ahead where
+        its own has gained on this one, or this machine was suspended.
+        """
+        finished = tuple(finished)
+        for _seq, result, _seconds, at in finished:
+            if isinstance(result, TurnResults) and isinstance(result.ats, Moments):
+                ahead = result.ats[-1] - at
+                if 0.0 < ahead < _SECONDS_LIMIT:
+                    result.ats = result.ats.ending(at)
+                    result.began_at = result.ats.began_at
+        super().check(finished, worker)
+
     def _fit_payload(self, payload: Leased) -> bytes:
         """Give a payload with an object where it had memory of this machine; or with its buffers."""
         if not any(lease.is_here for lease in payload.leases):
             return payload
-        if payload.exported is None:
-            payload.exported = self._export(payload)
-        # All who receive it are given the same.
-        return to_kept(payload) if payload.exported is None else payload.exported
+        if payload.moved is not None:
+            return payload.moved
+        try:
+            exported = self._export(payload)
+        except OSError:  # there is no room in the store
+            exported = None
+        return to_kept(payload) if exported is None else payload.move(exported)
 
 
 def _is_plain(message: Message) -> bool:

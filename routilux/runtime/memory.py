@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from routilux.accounts import Account
+from routilux.accounts import Account, Output
 from routilux.blocks import Block
 from routilux.ledger import Ledger
 from routilux.messages import Message, parts_of
@@ -65,9 +65,17 @@ class JobMemory:
         """Give the codec of a routine whose turns may wait on their thread."""
         return Shared(self._base, OwnSpace(self.pool, partial(self._lend, account, ledger)))
 
-    def close(self) -> None:
-        """Give up what no message holds; what results still hold goes with them."""
+    def close(self, outputs: Iterable[Output] = ()) -> None:
+        """Give up what no message holds; what the results of outputs still hold goes with them."""
         self.pool.close()
+        if self.objects is not None:
+            self.objects.close(
+                part.payload
+                for output in outputs
+                for message in (*output.mailbox.data, *output.collected)
+                for part in parts_of(message)
+                if isinstance(part.payload, bytes)
+            )
 
     def _lend(self, account: Account, ledger: Ledger, size: int) -> Loan | None:
         bound = self._bounds[account.index]

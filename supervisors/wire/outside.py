@@ -63,8 +63,13 @@ class Leased(bytes):
     """
 
     leases: Sequence[Holder] = ()
-    exported: Leased | None = None
-    """The same for other machines, once it was made."""
+    moved: Leased | None = None
+    """The same in other memory, for those who cannot be given this, once it was made (`move`)."""
+
+    def move(self, other: Leased) -> Leased:
+        """Hold, as long as this lasts, the same in other memory; gives that, or what another thread gave before."""
+        held: Leased = self.__dict__.setdefault("moved", other)
+        return held
 
     @classmethod
     def of(cls, data: bytes, leases: Sequence[Holder]) -> Leased:

@@ -27,6 +27,7 @@ SECONDS = 60.0
 LOG_LINES_A_FAILURE = 1
 """Records of level WARNING and above that one failed try of a message makes."""
 SPOILERS = {shut_channel, write_garbage}
+"""What is known of only when the messages that were in hand are run one by one."""
 DECISIONS = frozenset({"stop", "continue", "retry", "skip"})
 
 
@@ -97,6 +98,11 @@ class Expected(NamedTuple):
     decisions: list[str]
     arrived: list[int]
     dead: int
+
+
+def is_spoiler(fault: Fault) -> bool:
+    """Tell whether a worker may be lost to the fault with no message to blame."""
+    return fault.deed in SPOILERS or fault.is_unseen
 
 
 def expect(fault: Fault, strategy: str) -> Expected:
@@ -228,7 +234,7 @@ def check_victim(state: JobState, fault: Fault, expected: Expected) -> None:
     assert figures["retries"] == expected.decisions.count("retry")
     deaths = failed if fault.kind is Kind.DIES and not is_given_up else 0
     # Where a worker broke its channel with several messages run, the one that did it is found by running each alone.
-    assert deaths <= figures["restarts"] <= deaths + (failed if fault.deed in SPOILERS else 0)
+    assert deaths <= figures["restarts"] <= deaths + (failed if is_spoiler(fault) else 0)
     assert told["state"] == ({"seen": handled} if handled else {})
     arrived = _arrived(state, "sink")
     assert arrived == expected.arrived[: len(arrived)]
@@ -283,7 +289,7 @@ def check_reason(reason: Reason | None, fault: Fault) -> None:
             # A process that stands still tells nothing.
             assert (fault.deed.__name__ in reason.stack) is (fault.deed is not stand_still)
         case Crashed():
-            assert (reason.signal is None) is (reason.exit_code is not None)
+            assert fault.is_unseen or (reason.signal is None) is (reason.exit_code is not None)
             assert reason.pid is not None
         case OutOfMemory() | ProtocolError():
             assert reason.pid is not None
@@ -306,7 +312,7 @@ def check_quiet(
     # A hang is told of at half of its time too, unless its stack is waited for in vain.
     hangs = failures if "timeout" in fault.options and fault.deed is not stand_still else 0
     # A worker that is lost with no message to blame has a line of its own.
-    spoiled = range(failures + 1) if fault.deed in SPOILERS else range(1)
+    spoiled = range(failures + 1) if is_spoiler(fault) else range(1)
     lines = [record.getMessage() for record in records]
     assert len(lines) - LOG_LINES_A_FAILURE * failures - hangs in spoiled, lines
     printed = "".join(capfd.readouterr()).splitlines()

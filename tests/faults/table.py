@@ -47,6 +47,7 @@ class Fault:
         options: more options of the faulty routine.
         prints: whether its worker prints: what it says comes out under the routine's name.
         long: whether it is left to `make faults` altogether.
+        is_unseen: whether nobody can tell what its worker was on when it died, nor how it did: on another machine.
     """
 
     deed: Callable[[], Any]
@@ -58,6 +59,7 @@ class Fault:
     options: dict[str, Any] = field(default_factory=dict)
     prints: bool = False
     long: bool = False
+    is_unseen: bool = False
 
     @property
     def name(self) -> str:

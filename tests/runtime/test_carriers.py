@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Never
 
 import pytest
 
 from routilux.messages import Once, TurnPart, TurnResults
 from routilux.packed import Packed
-from routilux.runtime.carriers import WireCarrier
+from routilux.runtime.carriers import RemoteCarrier, WireCarrier
 from routilux.turn.codec import WireCodec, WireResults
 from routilux.turn.tables import Outgoing
 from routilux.turn.values import PICKLED
@@ -45,6 +46,28 @@ def test_turns_that_have_ended_by_now_are_taken() -> None:
 def test_times_that_cannot_be_are_not_taken(began_at: float, at: float) -> None:
     with pytest.raises(FrameError, match="have ended by"):
         check(told(began_at, at))
+
+
+def check_remote(results: WireResults) -> None:
+    def have_none(_: object, data: object = None) -> Never:
+        raise AssertionError(data)
+
+    RemoteCarrier((OUT,), PICKLED, have_none, have_none).check([(1, results, 0.0, NOW)], 0)
+
+
+def test_turns_of_a_machine_whose_clock_is_ahead_have_ended_now() -> None:
+    results = told(NOW + 1.0, NOW + 1.5, NOW + 2.0)
+    check_remote(results)
+    assert (results.began_at, list(results.ats)) == (NOW - 1.0, [NOW - 0.5, NOW])
+    results = told(NOW - 2.0, NOW - 1.0)
+    check_remote(results)
+    assert (results.began_at, list(results.ats)) == (NOW - 2.0, [NOW - 1.0])
+
+
+@pytest.mark.parametrize(("began_at", "at"), [(0.0, 1e300), (0.0, math.inf), (-1e10, NOW + 1.0)])
+def test_times_that_cannot_be_are_not_taken_of_another_machine_either(began_at: float, at: float) -> None:
+    with pytest.raises(FrameError, match="have ended by"):
+        check_remote(told(began_at, at))
 
 
 @pytest.mark.parametrize("times", [(), (NOW - 1.0,), (NOW - 3.0, math.nan)])

@@ -149,13 +149,13 @@ class Attached:
         return None if lent is None else writable_view_of(lent[1], 0, size)
 
     def find(self, data: bytes | memoryview, names: Sequence[Name]) -> list[memoryview]:
-        """Give the buffers that a payload names; raises `ValueDecodingError` where one was not given."""
+        """Give the buffers that a payload names; raises `ValueDecodingError` where one was not given, or is lost."""
         views = []
         with self._lock:
             for name in names:
                 segment = self._segments.get(name.segment)
                 if segment is None or name.offset + name.length > segment.mapping.size:
-                    raise ValueDecodingError(f"{len(data)} bytes name shared memory that was not given")
+                    raise ValueDecodingError(f"{len(data)} bytes name memory that was not given here, or is lost")
                 views.append(view_of(segment.mapping.export(), name.offset, name.length))
                 self.used[segment.id] = segment
         return views

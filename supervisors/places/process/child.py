@@ -138,6 +138,7 @@ class Child:
         self.link = Link(doubted)
         self.is_ready = False
         self.is_stopping = False
+        self._has_finished = False
         self._stop = Stop(CLOSED)
         self.end_at: float | None = None
         """Clock reading at which it is ended with `end_reason`, unless it ends before."""
@@ -435,6 +436,7 @@ class Child:
             case BootFailed(error) if not self.is_ready:
                 self._reason = self._reason or StartFailed(error)
             case Bye() if self.is_stopping:
+                self._has_finished = True
                 self._owner.on_child_leaving(self)
             case _:
                 raise FrameError(f"it sent a {type(frame).__name__} frame when none was to come")
@@ -577,7 +579,8 @@ class Child:
     def _lose(self, reason: Reason) -> Lost:
         if self._culprit is not None:
             return self.link.lose_for(self._culprit)
-        page = self._birth.read_last_page()
+        # Who says goodbye has told what it was cut short in: nothing is run after that.
+        page = self._birth.read_page() if self._has_finished else self._birth.read_last_page()
         if page is None:
             return self.link.lose_unseen()
         if isinstance(reason, ProtocolError):

@@ -34,6 +34,7 @@ from supervisors.places.process.worker import live
 from supervisors.places.ray.engine import Hello, Piece, Reference
 from supervisors.places.ray.gauge import Gauge
 from supervisors.places.ray.objects import Group, ObjectSpace
+from supervisors.renewals import renewals
 from supervisors.wire.memory import lend
 from supervisors.wire.outside import here
 
@@ -70,6 +71,8 @@ class Agent:
             os.setsid()
         self._guardian = Guardian()
         self._guardian.add(os.getpgrp())
+        # It waits for this process's end, which a copy that a request makes by fork would keep from it.
+        renewals.add(self._guardian.disown)
         self._page_fd = create_page_file(b"")
         self._page = Page(self._page_fd)
         self._page.clear()

@@ -14,6 +14,7 @@ else one on this machine alone, begun here, and ended when nobody needs it any m
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -32,6 +33,8 @@ _GROUPS = {"serve": 1, "exchange": 1, "look": 1}
 """Calls of an agent that go on at once, each by a thread of its own."""
 _ANSWER_SECONDS = 10.0
 """What the head of a cluster gets to answer (arbitrary)."""
+_LEFT = "this program has left its cluster (ray.shutdown)"
+"""Asked for before each call: Ray would join whichever other cluster it finds on this machine, or begin one."""
 _DETAIL_CHARACTERS = 1_000
 """Of what Ray says (arbitrary)."""
 _OPENINGS = ("The actor died unexpectedly before finishing this task.",)
@@ -78,6 +81,8 @@ class RayCluster:
     def start_agent(self, name: str, namespace: str, demand: Demand) -> RayAgent:
         """Have Ray make an actor."""
         ray = _import_ray()
+        if not ray.is_initialized():
+            raise StartError(_LEFT)
         options = {
             "num_cpus": demand.num_cpus,
             "num_gpus": demand.num_gpus,
@@ -101,6 +106,8 @@ class RayCluster:
     def put(self, buffers: Sequence[memoryview]) -> Reference:
         """Put buffers into Ray's store."""
         ray = _import_ray()
+        if not ray.is_initialized():
+            raise OSError(_LEFT)
         try:
             return ray.put([lend(buffer) for buffer in buffers])
         except ray.exceptions.RayError as error:
@@ -216,7 +223,7 @@ class RayAgent:
     def _read(self, told: Any) -> Iterator[Piece | Stored]:
         try:
             for reference in told:
-                piece = Piece(*self._ray.get(reference))
+                piece = Piece(*self._get(reference))
                 yield piece
                 if piece.stored is not None:
                     # What a generator gives is the caller's, as all results are: an actor's end takes none of it along.
@@ -228,7 +235,7 @@ class RayAgent:
         """Call it, and wait for its answer."""
         answer = self._call("exchange", data, now, objects)
         try:
-            told = self._ray.get(answer)
+            told = self._get(answer)
         except self._ray.exceptions.RayError as error:
             raise _to_loss(self._ray, error, self._node_id) from error
         return None if told is None else Piece(*told)
@@ -238,10 +245,19 @@ class RayAgent:
         self._call("tell_stack", group="look")
 
     def end(self) -> None:
-        """Have Ray kill it."""
-        self._ray.kill(self._actor, no_restart=True)
+        """Have Ray kill it; the actors of a cluster that the program has left have ended with that."""
+        if self._ray.is_initialized():
+            with contextlib.suppress(self._ray.exceptions.RayError):  # it is in another one meanwhile
+                self._ray.kill(self._actor, no_restart=True)
+
+    def _get(self, reference: Any) -> Any:
+        if not self._ray.is_initialized():
+            raise AgentLostError(_LEFT)
+        return self._ray.get(reference)
 
     def _call(self, method: str, *arguments: Any, group: str = "exchange") -> Any:
+        if not self._ray.is_initialized():
+            raise AgentLostError(_LEFT)
         try:
             return getattr(self._actor, method).options(concurrency_group=group).remote(*arguments)
         except self._ray.exceptions.RayError as error:
@@ -262,6 +278,8 @@ class _Agent(Agent):
 
 def _fetch(reference: Reference) -> Sequence[memoryview]:
     ray = _import_ray()
+    if not ray.is_initialized():
+        raise OSError(_LEFT)
     try:
         return [memoryview(part) for part in ray.get(reference)]
     except ray.exceptions.RayError as error:

@@ -12,6 +12,7 @@ and did not send is told to be dropped; and what was told and not claimed ends w
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import threading
 import weakref
@@ -146,6 +147,10 @@ class ObjectLease:
         self._fetch = fetch
         self._buffers: Sequence[memoryview] | None = None
 
+    def bring(self) -> None:
+        """Have its buffers in this program's own memory, whatever becomes of the store. Raises `OSError` if lost."""
+        self._buffers = [memoryview(bytes(part)) for part in self._buffers or self._fetch(self.reference)]
+
     def view(self, name: Name) -> memoryview:
         """Give one of its buffers, fetched to this machine. Raises `OSError` if it is lost."""
         if self._buffers is None:
@@ -159,14 +164,18 @@ class ObjectLease:
 class ObjectTable:
     """The parent's side, for all workers of one job: what one has put, another may name. Any thread may call it.
 
+    It takes part in the cluster from the first object on until `close`, since what a message names may be wanted when
+    the last worker has ended: by the last checkpoint, or by whoever reads results.
+
     Args:
         engine: has the store.
     """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        # Guards both tables: workers' threads tell, the actor's thread claims.
+        # Guards all below: workers' threads tell, the actor's thread claims.
         self._lock = threading.Lock()
+        self._is_entered = False
         self._told: dict[object, dict[int, ObjectLease]] = {}
         """What each worker has told of and nobody claimed so far."""
         self._leases: weakref.WeakValueDictionary[int, ObjectLease] = weakref.WeakValueDictionary()
@@ -175,6 +184,7 @@ class ObjectTable:
         """Note an object that a worker has put."""
         lease = ObjectLease(number, reference, self.engine.fetch)
         with self._lock:
+            self._enter()
             self._told.setdefault(teller, {})[number] = lease
             self._leases[number] = lease
 
@@ -228,9 +238,28 @@ class ObjectTable:
         lease = ObjectLease(secrets.randbits(_ID_BITS), self.engine.put(buffers), self.engine.fetch)
         lease.size = sum(buffer.nbytes for buffer in buffers)
         with self._lock:
+            self._enter()
             self._leases[lease.id] = lease  # who is given it may name it too
         own = [Name(lease.id, at, buffer.nbytes) for at, buffer in enumerate(buffers)]
         return Leased.of(pack_outside(own, bytes(inner)), (lease,))
+
+    def close(self, kept: Iterable[bytes]) -> None:
+        """Need the store no more, but for these payloads: what they hold is brought here, as far as it is not lost."""
+        with self._lock:
+            is_entered, self._is_entered = self._is_entered, False
+        if not is_entered:
+            return
+        held = {lease.id: lease for payload in kept if isinstance(payload, Leased) for lease in payload.leases}
+        for lease in held.values():
+            if isinstance(lease, ObjectLease):
+                with contextlib.suppress(OSError):  # told to whoever reads it
+                    lease.bring()
+        self.engine.leave()
+
+    def _enter(self) -> None:
+        if not self._is_entered:
+            self.engine.enter()  # at once: some worker is part of it too
+            self._is_entered = True
 
 
 def _part(buffers: Sequence[memoryview], name: Name) -> memoryview:

@@ -218,6 +218,8 @@ class RemoteBirth:
         self._lock = threading.Lock()
         self._agent: RemoteAgent | None = None
         self._is_unwanted = False
+        self._is_half_gone = False
+        """Whether its thread has ended, or its place has closed it."""
         self._objects: deque[list[tuple[int, Reference]]] = deque()
         """What requests name that were written, or are about to be, and not delivered."""
         # Guards what follows, and that pieces are taken in one after the other.
@@ -320,6 +322,7 @@ class RemoteBirth:
     def close(self) -> None:
         """Close the descriptors of this side; the threads close theirs."""
         self._leave_streams()
+        self._leave_objects()
         os.close(self.death_fd)
         self.death_fd = -1
 
@@ -342,12 +345,19 @@ class RemoteBirth:
                 self._note_failure(error)
             finally:
                 self.end()
-                self._starter.objects.leave(self)
                 self._starter.let_go()
         except BaseException as error:  # noqa: BLE001 - likewise
             self._note_failure(error)
         finally:
+            self._leave_objects()
             self._close_far_side()
+
+    def _leave_objects(self) -> None:
+        """Let go of what nobody claimed: once all that it told was read, and nothing more comes, whichever is last."""
+        with self._lock:
+            is_last, self._is_half_gone = self._is_half_gone, True
+        if is_last:
+            self._starter.objects.leave(self)
 
     def _note_failure(self, error: BaseException) -> None:
         """Note why it could not be started; where it was given up that is nobody's failure."""
@@ -399,10 +409,11 @@ class RemoteBirth:
         sender.start()
         self._sender = sender
         for piece in pieces:
-            try:
-                self._take_in_order(piece, next(pieces) if piece.stored is not None else None)
-            except ConnectionError:  # its place has closed its side
+            if not self._take_in_order(piece, next(pieces) if piece.stored is not None else None):
                 return
+        # An answer may be on its way, of what was said before the last piece.
+        self._far_end.shutdown(socket.SHUT_RD)
+        sender.join(_END_SECONDS)
         self._exit_code = 0
 
     def _note_loss(self, error: Exception) -> None:
@@ -412,13 +423,21 @@ class RemoteBirth:
                 self._loss = error if isinstance(error, AgentLostError) else AgentLostError(describe(error))
         self.end()
 
-    def _take_in_order(self, piece: Piece, stored: Stored | None) -> None:
-        """Take a piece in, with the object that came behind it, once all with lower numbers were."""
+    def _take_in_order(self, piece: Piece, stored: Stored | None) -> bool:
+        """Take a piece in, with the object that came behind it, once all with lower numbers were.
+
+        Returns:
+            Whether anybody hears it: its place may have closed its side.
+        """
         with self._taking:
             self._early[piece.number] = piece, stored
             while self._taken in self._early:
-                self._take_in(*self._early.pop(self._taken))
+                try:
+                    self._take_in(*self._early.pop(self._taken))
+                except ConnectionError:
+                    return False
                 self._taken += 1
+        return True
 
     def _take_in(self, piece: Piece, stored: Stored | None) -> None:
         if stored is not None:
@@ -442,12 +461,11 @@ class RemoteBirth:
             objects = [self._objects.popleft() for _ in range(len(self._objects))]
             try:
                 answer = agent.exchange(data, time.monotonic(), objects)
-                if answer is not None:
-                    self._take_in_order(answer, None)
-            except ConnectionError:  # its place has closed its side
-                return
+                is_heard = answer is None or self._take_in_order(answer, None)
             except Exception as error:  # noqa: BLE001 - as above; behind what was not delivered nothing may be
                 self._note_loss(error)
+                return
+            if not is_heard:
                 return
 
     def _receive(self) -> bytes:

@@ -74,6 +74,11 @@ class FakeCluster:
         self.objects: dict[int, list[bytes]] = {}
         """What is in its store. It does not know who has references, so nothing goes by itself."""
         self.stored = 0
+        """How many objects were put."""
+        self.is_full = False
+        """Whether its store takes nothing more from this program."""
+        self.loses: set[int] = set()
+        """Which of the objects that are put are lost at once, counted from 1."""
         self.agents: list[FakeAgent] = []
         """All that were started."""
         self.refusal = ""
@@ -132,9 +137,13 @@ class FakeCluster:
         self.doubts.append((node_id, settle))
 
     def put(self, buffers: Sequence[memoryview]) -> int:
+        if self.is_full or not self.users:
+            raise OSError("the store is full" if self.users else "there is no cluster any more")
         return self.keep([bytes(buffer) for buffer in buffers])
 
     def fetch(self, reference: int) -> list[memoryview]:
+        if not self.users:
+            raise OSError("there is no cluster any more")
         try:
             return [memoryview(buffer) for buffer in self.objects[reference]]
         except KeyError as error:
@@ -142,9 +151,11 @@ class FakeCluster:
 
     def keep(self, buffers: list[bytes]) -> int:
         """Keep an object; its reference."""
-        self.stored += 1
-        self.objects[self.stored] = buffers
-        return self.stored
+        with self._lock:
+            self.stored += 1
+            if self.stored not in self.loses:
+                self.objects[self.stored] = buffers
+            return self.stored
 
     def _take_down(self, name: str, loss: AgentLostError) -> None:
         with self._lock:
@@ -213,7 +224,7 @@ class FakeAgent:
 
     def exchange(self, data: bytes, now: float, objects: list[list[tuple[int, int]]]) -> Piece | None:
         # There is no store in there: the references of its agents are the objects.
-        sent = [[(named, self.cluster.objects[reference]) for named, reference in group] for group in objects]
+        sent = [[(named, self.cluster.objects.get(reference)) for named, reference in group] for group in objects]
         self._call("exchange", data, now, sent)
         return self._answers.get()
 
@@ -258,7 +269,9 @@ class FakeAgent:
 class _Agent(Agent):
     """An agent whose references are the objects."""
 
-    def fetch(self, reference: list[bytes]) -> list[memoryview]:
+    def fetch(self, reference: list[bytes] | None) -> list[memoryview]:
+        if reference is None:
+            raise OSError("the object is lost")
         return [memoryview(part) for part in reference]
 
 

@@ -7,6 +7,7 @@ has forked. An agent costs a fiftieth of a second so, and not a quarter of one.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import signal
 import socket
@@ -15,12 +16,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 
 import psutil
 
-_MAIN = "from tests.supervisors.places.fake_node import be_node; be_node({fd})"
+from routilux.runtime import workers
+
+_MAIN = "from tests.supervisors.places.fake_node import be_node; be_node({fd}, {modules})"
 _PID = struct.Struct("i")
 _PATIENCE = 30.0
 
@@ -51,7 +54,7 @@ class Node:
         self._channel, far_end = socket.socketpair()
         with far_end:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _MAIN.format(fd=far_end.fileno())],
+                [sys.executable, "-c", _MAIN.format(fd=far_end.fileno(), modules=workers.MODULES)],
                 pass_fds=[far_end.fileno()],
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -91,16 +94,12 @@ class Forked:
             threading.Event().wait(0.001)
 
 
-def be_node(fd: int) -> None:
-    """Be the node, until the other end of its channel is closed."""
-    # What agents are made of, and what workers of tests import (`tests.conftest`).
-    import hypothesis  # noqa: F401, PLC0415
-    import pytest  # noqa: F401, PLC0415
+def be_node(fd: int, modules: Sequence[str]) -> None:
+    """Be the node, with these modules imported, until the other end of its channel is closed."""
+    from tests.supervisors.places import fake_cluster  # noqa: PLC0415  it imports this module
 
-    import routilux.preloaded  # noqa: PLC0415
-    import routilux.runtime.resuming  # noqa: F401, PLC0415
-    from tests.supervisors.places import bench, fake_cluster  # noqa: F401, PLC0415
-
+    for module in modules:
+        importlib.import_module(module)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for an agent but by looking whether it is there
     os.set_inheritable(fd, False)
     channel = socket.socket(fileno=fd)

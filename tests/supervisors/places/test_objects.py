@@ -48,7 +48,9 @@ class Worker:
 
 @pytest.fixture
 def cluster() -> FakeCluster:
-    return FakeCluster()
+    cluster = FakeCluster()
+    cluster.enter()
+    return cluster
 
 
 @pytest.fixture
