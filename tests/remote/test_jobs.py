@@ -294,9 +294,8 @@ def test_what_waits_for_a_remote_worker_is_bounded(cluster: FakeCluster, tmp_pat
     wait_until(at_gate(file).exists)
     source, worker = job.ledger.accounts
     wait_until(lambda: source.is_pressed)
-    held = len(worker.mailbox) + worker.count_in_hand
-    assert 10 <= len(worker.mailbox) <= 20
-    assert held < 300
+    assert len(worker.mailbox) <= 20  # what its window takes from there may be more or less
+    assert len(worker.mailbox) + worker.count_in_hand < 300
     file.touch()
     assert [item["n"] for item in finish(job).results()] == list(range(300))
 
