@@ -22,15 +22,17 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from supervisors.places.base import Used
+from supervisors.places.process import worker
 from supervisors.places.process.guardian import Guardian
 from supervisors.places.process.leaving import flush_all
 from supervisors.places.process.page import Page, create_page_file
 from supervisors.places.process.reap import TreeMemory
 from supervisors.places.process.stack import tidy_stacks
-from supervisors.places.process.worker import live
 from supervisors.places.ray.engine import Hello, Piece, Reference
 from supervisors.places.ray.gauge import Gauge
 from supervisors.places.ray.objects import Group, ObjectSpace
@@ -133,7 +135,7 @@ class Agent:
 
         def be_worker() -> None:
             try:
-                live(
+                worker.live(
                     self._channel, self._mouth, self._page_fd, incarnation, max_frame_bytes, self._objects, self._clock
                 )
                 flush_all()  # the engine kills it then
@@ -381,8 +383,14 @@ class _Output:
 
 def _is_of_worker(thread: str) -> bool:
     """Tell whether a stack is the worker's main thread's, or one of its requests', and none of the engine's or ours."""
-    not_of_it = ("/ray/", "/process/", "/threading.py", "<no Python frame>")
-    return "/process/worker.py" in thread or not any(own in thread for own in not_of_it)
+    if f"{_folder_of(worker)}worker.py" in thread:
+        return True
+    loaded = [sys.modules[name] for name in ("supervisors", "ray") if name in sys.modules]
+    return not any(own in thread for own in (*map(_folder_of, loaded), "<no Python frame>"))
+
+
+def _folder_of(module: ModuleType) -> str:
+    return str(Path(str(module.__file__)).parent) + os.sep
 
 
 def _read_all(fd: int, say: Callable[[bytes], None]) -> None:

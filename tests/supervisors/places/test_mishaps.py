@@ -16,11 +16,24 @@ from supervisors.places.ray.engine import AgentLostError, Demand, Hello, Piece, 
 from supervisors.places.ray.tunnel import RemoteStarter
 from supervisors.reasons import Crashed, Killed, ProtocolError, StartFailed
 from supervisors.wire.frames import MAX_FRAME_BYTES
+from tests.supervisors.places import test_remote
 from tests.supervisors.places.bench import CLOSED, Driver
 from tests.supervisors.places.fake_cluster import FakeAgent, FakeCluster
-from tests.supervisors.places.test_remote import driven
 
 pytestmark = pytest.mark.processes
+
+
+@contextmanager
+def driven(cluster: FakeCluster | None = None, workers: int = 1, **options: Any) -> Iterator[Driver]:
+    """Drive a place whose workers are agents of a cluster, of which nothing is left then."""
+    cluster = FakeCluster() if cluster is None else cluster
+    try:
+        with test_remote.driven(cluster, workers, **options) as driver:
+            yield driver
+    finally:
+        cluster.close()
+
+
 UNAVAILABLE = AgentLostError("the actor is temporarily unavailable")
 
 
@@ -153,7 +166,7 @@ class Old(FakeAgent):
 
 def test_an_agent_of_another_version_is_refused_and_ended() -> None:
     cluster = FakeCluster(agent_type=Old)
-    with driven(cluster=cluster) as driver:
+    with driven(cluster) as driver:
         ((_number, reason, _lost),) = driver.lost
         assert isinstance(reason, StartFailed)
         assert reason.error.text == (f"node fake has another version of this package ({VERSION + 1}, here {VERSION})")
@@ -179,7 +192,7 @@ class Unreachable(FakeAgent):
 
 def test_an_agent_that_is_given_up_is_ended_and_its_late_words_do_not_count() -> None:
     cluster = FakeCluster(agent_type=Unreachable)
-    with driven(cluster=cluster) as driver:
+    with driven(cluster) as driver:
         cluster.agents[0].is_gone = True  # type: ignore[attr-defined]
         seq = driver.ask("echo", "said, and never heard")
         driver.run(lambda: bool(driver.lost))
@@ -217,7 +230,7 @@ def test_a_delivery_that_cannot_be_made_is_the_loss_of_the_agent(error: Exceptio
         pass
 
     Own.error = error
-    with driven(cluster=FakeCluster(agent_type=Own)) as driver:
+    with driven(FakeCluster(agent_type=Own)) as driver:
         done = driver.ask("echo", 1)
         driver.run(lambda: done in driver.done)
         seq = driver.ask("echo", 2)
@@ -245,7 +258,7 @@ class Odd(FakeAgent):
 
 def lose(agent_type: type[FakeAgent]) -> tuple[Any, Lost, int]:
     """Have a worker lost that runs a request; gives why, what was lost, and the request."""
-    with driven(cluster=FakeCluster(agent_type=agent_type)) as driver:
+    with driven(FakeCluster(agent_type=agent_type)) as driver:
         seq = driver.ask("echo", "on")
         driver.run(lambda: bool(driver.lost))
         ((_number, reason, lost),) = driver.lost
@@ -299,7 +312,7 @@ class Silent(FakeAgent):
 
 
 def test_a_worker_that_cannot_be_asked_for_its_stack_goes_on() -> None:
-    with driven(cluster=FakeCluster(agent_type=Silent)) as driver:
+    with driven(FakeCluster(agent_type=Silent)) as driver:
         driver.place.ask_stacks()
         (at,) = driver.place.read_stacks()
         assert at.text == ""
@@ -309,7 +322,7 @@ def test_a_worker_that_cannot_be_asked_for_its_stack_goes_on() -> None:
 
 def test_an_abort_leaves_nothing_with_the_poller_of_its_actor() -> None:
     cluster = FakeCluster()
-    with driven(2, cluster=cluster) as driver:
+    with driven(cluster, 2) as driver:
         driver.ask("wait", 30.0)
         driver.hand_out()
         driver.place.abort()
@@ -327,7 +340,7 @@ def test_where_no_thread_can_be_had_the_worker_has_not_started(monkeypatch: pyte
 
     cluster = FakeCluster()
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    with driven(cluster=cluster) as driver:
+    with driven(cluster) as driver:
         ((_number, reason, _lost),) = driver.lost
         assert isinstance(reason, StartFailed)
         assert reason.error.text == "can't start new thread"
@@ -344,7 +357,7 @@ def test_a_long_frame_is_cut_by_nobody_on_its_way() -> None:
 
 def test_workers_that_are_killed_and_started_again_and_again_leave_nothing() -> None:
     cluster = FakeCluster()
-    with driven(cluster=cluster) as driver:
+    with driven(cluster) as driver:
         for _ in range(8):
             driver.place.kill(0, CLOSED)
             driver.run(lambda: driver.lost)

@@ -163,8 +163,8 @@ def test_a_request_that_takes_too_long_is_ended_with_its_stack(cluster: Engine) 
         assert isinstance(reason, DeadlineExceeded)
         assert lost.suspect == seq
         assert "in wait" in reason.stack
-        assert "fake_cluster" not in reason.stack
-        assert "/ray/" not in reason.stack
+        assert "agent.py" not in reason.stack
+        assert "_private" not in reason.stack  # where Ray has its own
         assert len(driver.warned) == 1
 
 
