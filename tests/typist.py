@@ -152,6 +152,8 @@ class Typist:
         told = _Told(ending.signal)
         modules, path, stdin = {*sys.modules}, [*sys.path], sys.stdin
         sys.stdin = io.StringIO("where\nquit\n" if "--pdb" in words else "")
+        # A debugger of an earlier test may have left its own, which asks a person what is to be done.
+        heard = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             with contextlib.chdir(self.folder), contextlib.redirect_stdout(told), contextlib.redirect_stderr(told):
                 status = main(words)
@@ -159,6 +161,7 @@ class Typist:
             status = 1
         finally:
             sys.stdin, sys.path[:] = stdin, path
+            signal.signal(signal.SIGINT, heard)
             for name in {*sys.modules} - modules:
                 if (getattr(sys.modules[name], "__file__", None) or "").startswith(str(self.folder)):
                     del sys.modules[name]

@@ -49,7 +49,7 @@ def send_the_rest(job: Job, run: Run) -> None:
 
 def tell_when_all_work(job: Job) -> None:
     """Print a line once each process has started: before, a kill finds them at their imports alone."""
-    accounts = [account for account in job.ledger.accounts if account.plan.is_process]
+    accounts = [account for account in job.ledger.accounts if account.plan.runs_apart]
     while not all(None not in account.pids for account in accounts) and not job.is_over:
         threading.Event().wait(0.005)
     print("working", flush=True)

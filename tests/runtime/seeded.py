@@ -295,7 +295,7 @@ class SeededJob:
         return ledger
 
     def _codec_for(self, routine: RoutinePlan) -> Any:
-        if routine.is_process:
+        if routine.runs_apart:
             return WireCodec(self.codec)
         return LocalCodec()
 
@@ -387,7 +387,7 @@ class SeededJob:
                 job_id=JOB,
                 atomic=routine.options.atomic,
                 retryable=routine.error_handler.retryable_exceptions,
-                codec=WireCodec(self.codec) if routine.is_process else LocalCodec(),
+                codec=WireCodec(self.codec) if routine.runs_apart else LocalCodec(),
                 values=self.codec,
                 clock=self.host.now,
             )
@@ -397,7 +397,7 @@ class SeededJob:
         def make_place(listener: Any, ctx: Any, wait: Any) -> Any:
             if routine.is_async:
                 return self._make_looped(routine, make_service, listener, ctx)
-            if not routine.is_process:
+            if not routine.runs_apart:
                 return self._make_thread(routine, make_service, listener, ctx, wait)
             place, pool = self._make_pool(routine, make_service, listener, ctx)
 
@@ -411,7 +411,7 @@ class SeededJob:
             self.host.add_source(act, f"place {routine.id}")
             return place
 
-        carrier = WireCarrier(routine.outgoing, self.codec) if routine.is_process else LocalCarrier()
+        carrier = WireCarrier(routine.outgoing, self.codec) if routine.runs_apart else LocalCarrier()
 
         def make(report: Callable[[Any], None]) -> RoutineActor:
             def told(message: Any) -> None:
@@ -424,7 +424,7 @@ class SeededJob:
                 carrier,
                 make_place,
                 told,
-                has_deadlines=routine.is_process or routine.is_async,
+                has_deadlines=routine.runs_apart or routine.is_async,
                 journal=self._journal,
             )
 

@@ -44,6 +44,6 @@ def test_the_files_are_those_that_were_written_once() -> None:
     digests = {file.name: hashlib.sha256(file.read_bytes()).hexdigest()[:16] for file in FOLDER.glob("*.json")}
     assert digests == {
         "flow-1.json": "060fbc8f08fdbd2a",
-        "state-1.json": "c56edb80383d6656",
+        "state-1.json": "d4d09ac69ece520a",
         "values-1.json": "db49ba336785168e",
     }
