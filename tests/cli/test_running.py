@@ -20,6 +20,7 @@ from routilux.cli.main import main
 from routilux.control.client import ask
 from routilux.control.finding import RunningJob, find_running
 from routilux.control.frames import Look, Seen
+from tests.runtime.kept import wait_until
 from tests.runtime.programs import Program, start_command
 
 pytestmark = pytest.mark.processes
@@ -210,6 +211,7 @@ def test_dead_letters_are_listed_tried_again_and_let_go(running: Running, told: 
     first = out.splitlines()[0]
     assert re.fullmatch(r"[0-9a-f]{8}  work: tried 1 x, given up .*: raised ValueError: unlucky \d+", first)
     assert "say which by the beginnings of their ids" in err
+    wait_until(lambda: len(told("retry")[1].splitlines()) > 3)
     told("pause", running.job_id)  # or they would be given up again at once
     assert told("retry", first[:8])[::2] == (0, f"1 dead letter of job {running.job_id} put back, to be tried again\n")
     status, _out, err = told("skip", running.job_id, first[:8])
@@ -284,8 +286,9 @@ def test_a_job_without_a_store_is_paused_in_memory(running: Running, told: Told)
 
 
 def test_what_does_not_run_is_told_with_what_does(
-    running: Running, told: Told, monkeypatch: pytest.MonkeyPatch
+    running: Running, told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     status, _out, err = told("ps", "nightly")
     assert status == 2
     assert f"no job 'nightly' of yours runs here now; those that do are '{running.job_id}'" in err

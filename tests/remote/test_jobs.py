@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from routilux import ErrorHandler, Flow, Job, Routine, resizing
+from routilux import ErrorHandler, Flow, Job, Routine
 from routilux.cli.main import main
 from routilux.stores.memory import MemoryStore
 from supervisors.reasons import Crashed
 from tests.runtime import shapes
 from tests.runtime.kept import Gate, Numbers, at_gate, finish, numbers, wait_until
 from tests.runtime.test_delivery import check_sink
-from tests.runtime.test_pools import Long, Spin, Users, Visits, ordered_flow
+from tests.runtime.test_pools import Spin, Users, Visits, ordered_flow
 from tests.supervisors.places.fake_cluster import FakeCluster
 
 pytestmark = pytest.mark.processes
@@ -298,25 +298,3 @@ def test_what_waits_for_a_remote_worker_is_bounded(cluster: FakeCluster, tmp_pat
     assert len(worker.mailbox) + worker.count_in_hand < 300
     file.touch()
     assert [item["n"] for item in finish(job).results()] == list(range(300))
-
-
-def test_a_pool_shrinks_by_workers_that_never_found_room(
-    make_cluster: Callable[..., FakeCluster], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(resizing, "BACKLOG_SECONDS", 0.02)
-    monkeypatch.setattr(resizing, "SHRINK_SECONDS", 0.2)
-    cluster = make_cluster(cpus=1.0)
-    flow = Flow("resized")
-    flow.add_routine(Long(), "long", placement="ray", workers=(1, 3))
-    flow.output("long", "number")
-    job = flow.start(keep_open=True)
-    long = job.ledger.accounts[0]
-    for n in range(40):
-        job.send("long", "input", n=n)
-    wait_until(lambda: len(cluster.agents) == 3)
-    wait_until(lambda: all(agent.is_ended.is_set() for agent in cluster.agents[1:]))
-    assert [pid is not None for pid in long.pids] == [True, False, False]
-    job.close_entry()
-    state = job.wait(20)
-    assert (state.status, state.routine_states["long"]["restarts"]) == ("completed", 0), state.error
-    assert sorted(item["n"] for item in job.results()) == list(range(40))
