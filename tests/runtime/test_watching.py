@@ -95,7 +95,8 @@ def await_dead(job: Job, count: int) -> None:
 def test_a_job_without_a_store_is_found_by_its_socket_and_steered() -> None:
     job, found = start()
     identity = found.identity
-    assert (identity.job_id, identity.flow_id, identity.status, identity.store) == (job.id, "numbers", "running", "")
+    assert (identity.job_id, identity.flow_id, identity.store) == (job.id, "numbers", "")
+    assert identity.status in {"pending", "running"}  # its routines may not have begun
     assert ask(found.owner, frames.Pause(job.id)) == frames.Kept(checkpoint=None)
     assert find_running()[0].identity.status == "paused"
     assert ask(found.owner, frames.Resume(job.id)) == frames.Resumed(was_paused=True)
