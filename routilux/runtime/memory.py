@@ -9,7 +9,7 @@ shared memory: by the way of all other values, in the message itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -44,11 +44,14 @@ class JobMemory:
     def __init__(self, base: BaseCodec, limit: int | None, plan: Plan) -> None:
         self.pool = SegmentPool(default_limit() if limit is None else limit)
         self._bounds = bounds_of(plan, self.pool.limit)
-        self.codec = Shared(base, OwnSpace(self.pool, self.pool.lend_own))
-        """For those who do not wait: the job's owner, and turns that share a thread."""
-        self.objects: ObjectTable | None = None
-        """What workers on other machines have put into their cluster's store; None where there are none."""
+        placements = {routine.options.placement for routine in plan.routines}
+        self.objects = _make_objects() if "ray" in placements else None
+        """What there is in the store of the cluster that has remote workers; None where there are none."""
+        self._is_far = "process" not in placements
+        """Whether all who are given large buffers of threads are remote workers, if there are such."""
         self._base = base
+        self.codec = self._make_codec(self.pool.lend_own)
+        """For those who do not wait: the job's owner, and turns that share a thread."""
         self._blocked: dict[int, int] = {}
         """How many workers of a routine wait for room, by its index."""
 
@@ -63,7 +66,7 @@ class JobMemory:
 
     def codec_for(self, account: Account, ledger: Ledger) -> Shared:
         """Give the codec of a routine whose turns may wait on their thread."""
-        return Shared(self._base, OwnSpace(self.pool, partial(self._lend, account, ledger)))
+        return self._make_codec(partial(self._lend, account, ledger))
 
     def close(self, outputs: Iterable[Output] = ()) -> None:
         """Give up what no message holds; what the results of outputs still hold goes with them."""
@@ -76,6 +79,14 @@ class JobMemory:
                 for part in parts_of(message)
                 if isinstance(part.payload, bytes)
             )
+
+    def _make_codec(self, lend: Callable[[int], Loan | None]) -> Shared:
+        own = OwnSpace(self.pool, lend)
+        if self.objects is None or not self._is_far:
+            return Shared(self._base, own)
+        from supervisors.places.ray.objects import StoreSpace  # noqa: PLC0415  all other jobs start without
+
+        return Shared(self._base, StoreSpace(self.objects, own))
 
     def _lend(self, account: Account, ledger: Ledger, size: int) -> Loan | None:
         bound = self._bounds[account.index]
@@ -112,6 +123,15 @@ class JobMemory:
             ) or any(
                 output.mailbox.capacity is not None and _hold_memory(output.mailbox.data) for output in ledger.outputs
             )
+
+
+def _make_objects() -> ObjectTable:
+    """Give what a job has in the store of the engine that it uses: nothing so far."""
+    from supervisors.places.ray.cluster import ray_cluster  # noqa: PLC0415  all other jobs start without
+    from supervisors.places.ray.engine import chosen  # noqa: PLC0415
+    from supervisors.places.ray.objects import ObjectTable  # noqa: PLC0415
+
+    return ObjectTable(chosen.engine or ray_cluster)
 
 
 def bounds_of(plan: Plan, limit: int) -> list[int]:

@@ -74,9 +74,9 @@ def place_routine(
     """
     routine, job_id, options = account.plan, ledger.job_id, account.plan.options
     warn = partial(warn_slow, account, tell_origin(ledger.plan, job_id, routine.id))
-    if options.placement == "ray":
+    if memory.objects is not None and options.placement == "ray":
         voice = WorkerVoice(account, ledger, logbook, warn)
-        objects = _find_objects(memory)
+        objects = memory.objects
         return RemoteCarrier(routine.outgoing, ledger.codec, objects.lease, objects.export), _pool_place(
             account, partial(_remote_pool, account, service, voice, _make_starter(account, job_id, objects, nodes))
         )
@@ -247,17 +247,6 @@ def _process_pool(
         exchange=exchange,
         note_ended=account.note_ended,
     )
-
-
-def _find_objects(memory: JobMemory) -> ObjectTable:
-    """Give what the job has in the store of the engine that it uses."""
-    from supervisors.places.ray.cluster import ray_cluster  # noqa: PLC0415  all others start without
-    from supervisors.places.ray.engine import chosen  # noqa: PLC0415
-    from supervisors.places.ray.objects import ObjectTable  # noqa: PLC0415
-
-    if memory.objects is None:
-        memory.objects = ObjectTable(chosen.engine or ray_cluster)
-    return memory.objects
 
 
 def _make_starter(account: Account, job_id: str, objects: ObjectTable, nodes: Nodes | None) -> RemoteStarter:

@@ -4,9 +4,10 @@ Owns the worker's set-up in a process that the engine has started, and the passi
 Runs there what runs in a worker process here (`worker.live`), with the engine's calls instead of a channel between
 processes. Never knows which engine it is.
 
-Theory of operation. Three calls go on at once: `exchange` hands over what the worker is told, and answers with what it
-says to that, if it does so at once; `serve` is one long call, whose pieces are all that it says otherwise; `tell_stack`
-looks at its threads. The worker's main thread is one of this module's.
+Theory of operation. Three calls go on at once: `deliver` and `give` hand over what the worker is told and the objects
+that it names; `serve` is one long call, whose pieces are what it says, and the objects that it puts; `tell_stack` looks
+at its threads. Where the parent is connected to it (`direct`), bytes come and pieces go by that. The worker's main
+thread is one of this module's.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from supervisors.places.process.leaving import flush_all
 from supervisors.places.process.page import Page, create_page_file
 from supervisors.places.process.reap import TreeMemory
 from supervisors.places.process.stack import tidy_stacks
+from supervisors.places.ray.direct import DirectServer
 from supervisors.places.ray.engine import Hello, Piece, Reference
 from supervisors.places.ray.gauge import Gauge
 from supervisors.places.ray.objects import Group, ObjectSpace
@@ -42,9 +44,6 @@ from supervisors.wire.outside import here
 
 VERSION = 1
 """Of what agents and their parents say to each other."""
-ANSWER_SECONDS = 0.002
-"""How long the answer to an exchange is waited for; what comes later comes with `serve` (arbitrary: twice what a call
-of Ray's takes there and back)."""
 LOOK_SECONDS = 0.1
 """Time between two looks at what the worker is on, where it says nothing else (arbitrary)."""
 HELD_BYTES = 1024 * 1024
@@ -63,9 +62,10 @@ class Agent:
     Args:
         node: what the machine is called in the cluster.
         node_id: what tells it from all others.
+        host: its address, where a parent may connect; None: it may not.
     """
 
-    def __init__(self, node: str, node_id: str) -> None:
+    def __init__(self, node: str, node_id: str, host: str | None) -> None:
         self._node = node
         self._node_id = node_id
         # What its requests start is found by its session, and ended with it.
@@ -83,29 +83,34 @@ class Agent:
         self._resident = 0
         self._objects = ObjectSpace(self._mouth.put, self._mouth.drop, self.fetch)
         self._clock = ParentClock()
+        self._host = host
+        self._direct: DirectServer | None = None
 
     def say_hello(self) -> Hello:
-        """Tell who it is."""
-        return Hello(VERSION, os.getpid(), self._node, self._node_id)
+        """Tell who it is; asked once."""
+        if self._host is not None:
+            with contextlib.suppress(OSError):  # it is not the machine's own: all goes by the engine
+                self._direct = DirectServer(self._host)
+        address = None if self._direct is None else self._direct.address
+        return Hello(VERSION, os.getpid(), self._node, self._node_id, address)
 
     def fetch(self, reference: Reference) -> Sequence[memoryview]:
         """Give the buffers of an object; the engine's own agents know how."""
         raise NotImplementedError
 
-    def exchange(self, data: bytes, now: float, objects: Sequence[Group]) -> Piece | None:
-        """Take bytes of frames, and give what the worker says soon after; None for nothing.
+    def give(self, objects: Sequence[Group]) -> None:
+        """Take what requests name that are to come."""
+        self._objects.give(objects)
+
+    def deliver(self, data: bytes | memoryview, now: float) -> None:
+        """Take bytes of frames; one call after the other.
 
         Args:
             data: the bytes.
             now: what the parent's clock was.
-            objects: what requests in them, or behind them, name.
         """
         self._clock.hear(now)
-        self._objects.give(objects)
-        self._mouth.ask()  # first: the answer may be there when the last of it was handed over
         self._far_end.sendall(data)
-        said = self._mouth.take_answer(ANSWER_SECONDS)
-        return None if said is None else self._to_piece(said)
 
     def tell_stack(self) -> None:
         """Tell the stacks of all threads, by `serve`."""
@@ -122,11 +127,15 @@ class Agent:
         max_frame_bytes: int,
         search_path: list[str],
         is_weighed: bool,  # noqa: FBT001
+        is_direct: bool,  # noqa: FBT001
     ) -> Iterator[Piece | list[Any]]:
-        """Be a worker; gives what that says, as it comes.
+        """Be a worker; gives what that says, as it comes, but for pieces that are told directly.
 
         An object that it puts is told by its number, in a piece, and then given itself: so it is the parent's.
         """
+        direct = self._direct if is_direct else None
+        if direct is not None:
+            direct.begin(self.deliver, self._mouth.break_off)
         here.space = self._objects
         sys.path += [entry for entry in search_path if entry not in sys.path and os.path.exists(entry)]  # noqa: PTH110
         memory, gauge = TreeMemory(os.getpid()) if is_weighed else None, Gauge()
@@ -151,16 +160,23 @@ class Agent:
             weight, self._resident = self._resident, 0 if memory is None else memory.read()
             used = gauge.look()
             if said or page != before or weight != self._resident or used is not None:
-                yield self._to_piece(said, used)
+                yield from self._tell(self._to_piece(said, used), direct)
             if said.stored is not None:
                 yield [lend(buffer) for buffer in said.stored[1]]
                 self._mouth.end_put()
-        yield self._to_piece(_NOTHING, gauge.take())
+        yield from self._tell(self._to_piece(_NOTHING, gauge.take()), direct)
+        if direct is not None:
+            direct.finish()
+
+    def _tell(self, piece: Piece, direct: DirectServer | None) -> Iterator[Piece]:
+        if direct is None:
+            yield piece
+        else:
+            direct.tell(piece)
 
     def _to_piece(self, said: _Said, used: Used | None = None) -> Piece:
         page = self._page.read()
         return Piece(
-            self._mouth.count() if said.number is None else said.number,
             said.channel,
             said.stdout,
             said.stderr,
@@ -205,9 +221,8 @@ class ParentClock:
 
 
 class _Said(NamedTuple):
-    """What was said, all of it: true, and numbered, if that is anything."""
+    """What was said, all of it: true if that is anything."""
 
-    number: int | None
     channel: bytes
     stdout: bytes
     stderr: bytes
@@ -216,18 +231,22 @@ class _Said(NamedTuple):
     stored: tuple[int, Sequence[memoryview]] | None
 
     def __bool__(self) -> bool:
-        return any(self[1:])
+        return any(self)
 
 
-_NOTHING = _Said(None, b"", b"", b"", None, (), None)
+_NOTHING = _Said(b"", b"", b"", None, (), None)
 
 
 class _Mouth:
     """What waits to be told. Any thread may say something; one takes it."""
 
     def __init__(self) -> None:
-        # Guards all below; those who say too much wait here, and who takes.
-        self._changed = threading.Condition()
+        # Guards all below.
+        self._lock = threading.Lock()
+        self._said = threading.Condition(self._lock)
+        """Who takes waits here."""
+        self._taken = threading.Condition(self._lock)
+        """Those wait here who said too much, or put an object."""
         self._channel = bytearray()
         self._streams = bytearray(), bytearray()
         self._stack: str | None = None
@@ -236,11 +255,8 @@ class _Mouth:
         """What is being put into the store."""
         self._is_put = False
         """Whether it was taken for that."""
-        self._taken = 0
-        """How many pieces were numbered."""
-        self._asked = False
-        """Whether somebody waits for an answer."""
         self._is_closed = False
+        self._is_broken = False
 
     def sendall(self, data: bytearray) -> None:
         """Say bytes of frames (`Outlet`)."""
@@ -256,99 +272,82 @@ class _Mouth:
 
     def say_stack(self, text: str) -> None:
         """Say where the threads are."""
-        with self._changed:
+        with self._lock:
             self._stack = text
-            self._changed.notify_all()
+            self._said.notify()
 
     def drop(self, numbers: Sequence[int]) -> None:
         """Say that these objects are named by nobody."""
-        with self._changed:
+        with self._lock:
             self._dropped += numbers
-            self._changed.notify_all()
+            self._said.notify()
 
     def put(self, number: int, buffers: Sequence[memoryview]) -> None:
         """Say an object, ahead of all that is said after this, which returns when it is in the store."""
-        with self._changed:
+        with self._lock:
             self._object, self._is_put = (number, buffers), False
-            self._changed.notify_all()
-            self._changed.wait_for(lambda: self._object is None or self._is_closed)
+            self._said.notify()
+            self._taken.wait_for(lambda: self._object is None or self._is_closed)
 
     def end_put(self) -> None:
         """Note that the object that was taken is in the store."""
-        with self._changed:
+        with self._lock:
             self._object = None
-            self._changed.notify_all()
+            self._taken.notify_all()
 
     def close(self) -> None:
         """Say nothing more."""
-        with self._changed:
+        with self._lock:
             self._is_closed = True
-            self._changed.notify_all()
+            self._said.notify()
+            self._taken.notify_all()
+
+    def break_off(self) -> None:
+        """Note that nobody listens any more."""
+        with self._lock:
+            self._is_broken = True
+            self._said.notify()
 
     def take(self, timeout: float) -> _Said | None:
         """Take all that was said, waiting for something; None once it is closed and all was taken.
 
-        What may be the answer to an exchange is left to that.
+        Raises:
+            ConnectionError: nobody listens.
         """
-        with self._changed:
-            self._changed.wait_for(
-                lambda: self._is_closed or self._is_object_new or (self._has_words and not self._asked), timeout
-            )
-            if self._is_closed and not self._has_words:
-                return None
-            return self._take_all(with_object=True)
+        with self._lock:
+            self._said.wait_for(lambda: self._has_words or self._is_closed or self._is_broken, timeout)
+            if self._is_broken and not self._is_closed:
+                message = "the connection to its parent broke"
+                raise ConnectionAbortedError(message)
+            return self._take_all() if self._has_words or not self._is_closed else None
 
-    def ask(self) -> None:
-        """Have what is said from now on left to `take_answer`, which is to follow."""
-        with self._changed:
-            self._asked = True
-
-    def take_answer(self, timeout: float) -> _Said | None:
-        """Take what was said, but for an object, waiting for something; None for nothing."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._is_closed or self._has_words, timeout)
-            self._asked = False
-            if not self._has_words:
-                self._changed.notify_all()
-                return None
-            return self._take_all(with_object=False)
-
-    def count(self) -> int:
-        """Give the number of a piece in which nothing is said."""
-        with self._changed:
-            return self._count_held()
-
-    def _count_held(self) -> int:
-        self._taken += 1
-        return self._taken - 1
-
-    def _take_all(self, *, with_object: bool) -> _Said:
-        is_stored = with_object and self._is_object_new
-        stored = self._object if is_stored else None
-        self._is_put |= is_stored
+    def _take_all(self) -> _Said:
+        stored = self._object if self._is_object_new else None
+        self._is_put |= stored is not None
         stdout, stderr = map(bytes, self._streams)
-        is_any = self._has_words or stored is not None
-        number = self._count_held() if is_any else None
-        said = _Said(number, bytes(self._channel), stdout, stderr, self._stack, tuple(self._dropped), stored)
+        said = _Said(bytes(self._channel), stdout, stderr, self._stack, tuple(self._dropped), stored)
         for held in (self._channel, *self._streams, self._dropped):
             held.clear()
         self._stack = None
-        self._changed.notify_all()
+        self._taken.notify_all()
         return said
 
     @property
     def _has_words(self) -> bool:
-        return bool(self._channel or any(self._streams) or self._stack is not None or self._dropped)
+        return bool(
+            self._channel or any(self._streams) or self._stack is not None or self._dropped or self._is_object_new
+        )
 
     @property
     def _is_object_new(self) -> bool:
         return self._object is not None and not self._is_put
 
     def _say(self, held: bytearray, data: bytes | bytearray) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: len(held) < HELD_BYTES or self._is_closed)
+        with self._lock:
+            if len(held) >= HELD_BYTES:
+                self._taken.wait_for(lambda: len(held) < HELD_BYTES or self._is_closed)
             held += data
-            self._changed.notify_all()
+            self._said.notify()
 
 
 class _Output:

@@ -25,11 +25,11 @@ from typing import Any
 
 from supervisors.errors import StartError
 from supervisors.places.ray.agent import Agent
-from supervisors.places.ray.engine import AgentLostError, Demand, Hello, Piece, Reference, Stored
+from supervisors.places.ray.engine import AgentLostError, Demand, Hello, Piece, Reference
 from supervisors.places.ray.watching import NodeWatch
 from supervisors.wire.memory import lend
 
-_GROUPS = {"serve": 1, "exchange": 1, "look": 1}
+_GROUPS = {"serve": 1, "deliver": 1, "look": 1}
 """Calls of an agent that go on at once, each by a thread of its own."""
 _ANSWER_SECONDS = 10.0
 """What the head of a cluster gets to answer (arbitrary)."""
@@ -212,33 +212,40 @@ class RayAgent:
         return hello
 
     def serve(
-        self, incarnation: int, max_frame_bytes: int, search_path: list[str], *, is_weighed: bool
-    ) -> Iterator[Piece | Stored]:
-        """Take what it tells, by a generator of Ray's."""
+        self,
+        incarnation: int,
+        max_frame_bytes: int,
+        search_path: list[str],
+        *,
+        is_weighed: bool,
+        is_direct: bool,
+    ) -> Iterator[Reference]:
+        """Take what it tells, by a generator of Ray's.
+
+        What that gives is the caller's, as all results are: an actor's end takes none of it along.
+        """
         told = self._actor.serve.options(num_returns="streaming", concurrency_group="serve").remote(
-            incarnation, max_frame_bytes, search_path, is_weighed
+            incarnation, max_frame_bytes, search_path, is_weighed, is_direct
         )
-        return self._read(told)
+        return self._hear(told)
 
-    def _read(self, told: Any) -> Iterator[Piece | Stored]:
+    def _hear(self, told: Any) -> Iterator[Reference]:
         try:
-            for reference in told:
-                piece = Piece(*self._get(reference))
-                yield piece
-                if piece.stored is not None:
-                    # What a generator gives is the caller's, as all results are: an actor's end takes none of it along.
-                    yield Stored(piece.stored, next(told))
+            yield from told
         except self._ray.exceptions.RayError as error:
             raise _to_loss(self._ray, error, self._node_id) from error
 
-    def exchange(self, data: bytes, now: float, objects: list[list[tuple[int, Reference]]]) -> Piece | None:
+    def read(self, reference: Reference) -> Piece:
+        """Have Ray give it."""
+        return Piece(*self._get(reference))
+
+    def give(self, objects: list[list[tuple[int, Reference]]]) -> None:
+        """Call it, and forget the call."""
+        self._call("give", objects, group="deliver")
+
+    def deliver(self, data: bytes, now: float) -> None:
         """Call it, and wait for its answer."""
-        answer = self._call("exchange", data, now, objects)
-        try:
-            told = self._get(answer)
-        except self._ray.exceptions.RayError as error:
-            raise _to_loss(self._ray, error, self._node_id) from error
-        return None if told is None else Piece(*told)
+        self._get(self._call("deliver", data, now, group="deliver"))
 
     def ask_stack(self) -> None:
         """Call it, and forget the call."""
@@ -253,9 +260,12 @@ class RayAgent:
     def _get(self, reference: Any) -> Any:
         if not self._ray.is_initialized():
             raise AgentLostError(_LEFT)
-        return self._ray.get(reference)
+        try:
+            return self._ray.get(reference)
+        except self._ray.exceptions.RayError as error:
+            raise _to_loss(self._ray, error, self._node_id) from error
 
-    def _call(self, method: str, *arguments: Any, group: str = "exchange") -> Any:
+    def _call(self, method: str, *arguments: Any, group: str) -> Any:
         if not self._ray.is_initialized():
             raise AgentLostError(_LEFT)
         try:
@@ -269,7 +279,10 @@ class _Agent(Agent):
 
     def __init__(self) -> None:
         ray = _import_ray()
-        super().__init__(ray.util.get_node_ip_address(), ray.get_runtime_context().get_node_id())
+        address = ray.util.get_node_ip_address()
+        # What Ray is told to encrypt goes by Ray.
+        host = None if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true") else address
+        super().__init__(address, ray.get_runtime_context().get_node_id(), host)
 
     def fetch(self, reference: Reference) -> Sequence[memoryview]:
         """Give the buffers of an object of Ray's."""

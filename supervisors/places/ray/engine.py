@@ -34,6 +34,20 @@ class Demand(NamedTuple):
     scheduling_strategy: Any = None
 
 
+class DirectAddress(NamedTuple):
+    """Where an agent listens for its parent (`direct`).
+
+    Args:
+        host: its machine's address, as others of the cluster reach it.
+        port: the port there.
+        token: what the parent says first, so that it is known.
+    """
+
+    host: str
+    port: int
+    token: bytes
+
+
 class Hello(NamedTuple):
     """What an agent says first.
 
@@ -42,35 +56,24 @@ class Hello(NamedTuple):
         pid: its process, on its node.
         node: that node, as people call it in the cluster.
         node_id: what tells that node from all others, also from those that had its name before.
+        address: where it listens; None: it does not.
     """
 
     version: int
     pid: int
     node: str
     node_id: str
+    address: DirectAddress | None = None
 
 
 Reference = Any
 """An object in the engine's store: who has it may fetch that, anywhere in the cluster; the object lasts as long."""
 
 
-class Stored(NamedTuple):
-    """What an agent has put into the engine's store.
-
-    Args:
-        number: by which what it tells later names it.
-        reference: the store's, and the parent's own: it outlives the agent.
-    """
-
-    number: int
-    reference: Reference
-
-
 class Piece(NamedTuple):
     """What an agent tells at once.
 
     Args:
-        number: counts them, from 0: they come by two ways, and are to be taken in by their numbers.
         channel: bytes of frames.
         stdout: what was printed.
         stderr: likewise.
@@ -78,11 +81,11 @@ class Piece(NamedTuple):
         page: what its worker is on: the request or None, the parent's clock since when, how many have run.
         resident_bytes: memory that it and all it has started hold; 0 where nobody wants to know.
         dropped: numbers of objects that it has put and will not name.
-        stored: the number of an object that it has put, which comes next.
+        stored: the number by which what it tells later names an object that it has put; the reference is what `serve`
+            gives next.
         used: what it uses, about once a second while it is busy, and at its end; None in between.
     """
 
-    number: int
     channel: bytes
     stdout: bytes
     stderr: bytes
@@ -120,25 +123,48 @@ class RemoteAgent(Protocol):
             AgentLostError: it could not be started.
         """
 
-    def serve(self, incarnation: int, max_frame_bytes: int, search_path: list[str], *, is_weighed: bool) -> Serving:
-        """Have it be a worker.
+    def serve(
+        self,
+        incarnation: int,
+        max_frame_bytes: int,
+        search_path: list[str],
+        *,
+        is_weighed: bool,
+        is_direct: bool,
+    ) -> Iterator[Reference]:
+        """Have it be a worker, and give what it tells by the engine, as it comes: references that are the parent's own.
+
+        They are of pieces, and of the objects that it puts, each behind its piece; where it tells its pieces directly,
+        of objects alone. That of an object outlives the agent. It ends with the worker, and raises `AgentLostError`
+        when the agent is lost.
 
         Args:
             incarnation: the worker's.
             max_frame_bytes: the longest frame in either direction.
             search_path: where modules may be found, if that is there too.
             is_weighed: whether its memory is told.
+            is_direct: whether the parent is connected to it.
         """
 
-    def exchange(self, data: bytes, now: float, objects: list[list[tuple[int, Reference]]]) -> Piece | None:
-        """Send bytes of frames, and give what is answered at once; None where that takes longer.
+    def read(self, reference: Reference) -> Piece:
+        """Give a piece that it has told by the engine. Raises `AgentLostError` if that is not to be had."""
 
-        One call after another: none is made before the last has returned.
+    def give(self, objects: list[list[tuple[int, Reference]]]) -> None:
+        """Send what requests name that are to come, without waiting.
+
+        Args:
+            objects: a list for each request that names any.
+
+        Raises:
+            AgentLostError: it is lost.
+        """
+
+    def deliver(self, data: bytes, now: float) -> None:
+        """Send bytes of frames, and wait until they are there.
 
         Args:
             data: the bytes.
             now: the parent's clock.
-            objects: what requests in `data`, or behind it, name: a list for each that names any.
 
         Raises:
             AgentLostError: it is lost; whether it has got them is not known.
@@ -149,11 +175,6 @@ class RemoteAgent(Protocol):
 
     def end(self) -> None:
         """End it now, and let its name go; may be called again."""
-
-
-Serving = Iterator[Any]
-"""What an agent tells, as it comes: pieces, and behind one with an object that, as `Stored`;
-ends with the worker, and raises `AgentLostError` when the agent is lost."""
 
 
 class Engine(Protocol):

@@ -1,6 +1,7 @@
 """Large buffers in the cluster's own store: put there once where they come to be, and read where they are wanted.
 
-Owns both sides: what a worker puts and reads (`ObjectSpace`), and what its parent holds (`ObjectTable`, `ObjectLease`).
+Owns both sides: what a worker puts and reads (`ObjectSpace`), and what its parent holds (`ObjectTable`, `ObjectLease`)
+and puts itself (`StoreSpace`).
 In the parent there is but the reference. It belongs to the parent's program, which was given it by the worker's call;
 so it outlives the worker. Whoever of the cluster needs the bytes has them from the node where they are, and a program's
 own thread, process or checkpoint has them fetched.
@@ -13,21 +14,23 @@ and did not send is told to be dropped; and what was told and not claimed ends w
 from __future__ import annotations
 
 import contextlib
+import queue
 import secrets
 import threading
 import weakref
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
 from supervisors.errors import FrameError, ValueDecodingError
 from supervisors.places.process.attached import Attached
 from supervisors.places.ray.engine import Engine, Reference
 from supervisors.wire.memory import address_of
-from supervisors.wire.outside import Leased, Name, find_held, pack_outside, read_names
+from supervisors.wire.outside import Leased, Name, Space, find_held, pack_outside, read_names
 
 LEAST_OBJECT_BYTES = 1024 * 1024
 """Size of all buffers of a value from which on they are an object: smaller ones come sooner with the value (measured:
 an object costs some 2 ms by itself)."""
+GIVE_SECONDS = 60.0
+"""How long the references are waited for that a request names (arbitrary: both are sent at once)."""
 _ID_BITS = 63
 Group = Sequence[tuple[int, Reference]]
 """The objects that one request names."""
@@ -52,9 +55,9 @@ class ObjectSpace(Attached):
         self._put = put
         self._drop = drop
         self._fetch = fetch
-        self._given: deque[Group] = deque()
+        self._given: queue.SimpleQueue[Group] = queue.SimpleQueue()
         """What requests name that are in hand, in their order; of those too that were given back, until a later one is
-        run."""
+        run. It may come a moment after the request."""
         self._named: dict[int, Reference] = {}
         """What the request names that the turn in hand is of."""
         self._held: dict[int, Sequence[memoryview]] = {}
@@ -62,8 +65,9 @@ class ObjectSpace(Attached):
         self._put_by_turn: list[int] = []
 
     def give(self, groups: Iterable[Group]) -> None:
-        """Take in what requests name that are about to come; the call of who delivers."""
-        self._given.extend(groups)
+        """Take in what requests name; the call of who delivers."""
+        for group in groups:
+            self._given.put(group)
 
     def share(self, inner: bytes, buffers: Sequence[memoryview]) -> bytes | None:
         """Give a value that names its buffers; None where they are better with the value."""
@@ -110,10 +114,17 @@ class ObjectSpace(Attached):
     def _look(self, number: int) -> Sequence[memoryview]:
         if number not in self._held:
             while number not in self._named:
-                self._named = dict(self._given.popleft())
+                self._named = dict(self._wait_for_group())
             self._held[number] = self._fetch(self._named[number])
             self.used[number] = None  # type: ignore[assignment]  # as above
         return self._held[number]
+
+    def _wait_for_group(self) -> Group:
+        try:
+            return self._given.get(timeout=GIVE_SECONDS)
+        except queue.Empty as error:
+            message = "its reference did not come"
+            raise LookupError(message) from error
 
     def _find_known(self, buffers: Sequence[memoryview]) -> list[Name] | None:
         """Give the names of buffers that are those of an object in hand, each as a whole; None unless all are."""
@@ -232,16 +243,20 @@ class ObjectTable:
             ValueDecodingError: it does not hold what it names.
         """
         names, inner = read_names(data)
-        buffers = find_held(data, names)
-        if sum(buffer.nbytes for buffer in buffers) < LEAST_OBJECT_BYTES:
+        return self.share(bytes(inner), find_held(data, names))
+
+    def share(self, inner: bytes, buffers: Sequence[memoryview]) -> Leased | None:
+        """Give a value that names an object, put for it, of these buffers; None: too small. Raises `OSError`."""
+        size = sum(buffer.nbytes for buffer in buffers)
+        if size < LEAST_OBJECT_BYTES:
             return None
         lease = ObjectLease(secrets.randbits(_ID_BITS), self.engine.put(buffers), self.engine.fetch)
-        lease.size = sum(buffer.nbytes for buffer in buffers)
+        lease.size = size
         with self._lock:
             self._enter()
             self._leases[lease.id] = lease  # who is given it may name it too
         own = [Name(lease.id, at, buffer.nbytes) for at, buffer in enumerate(buffers)]
-        return Leased.of(pack_outside(own, bytes(inner)), (lease,))
+        return Leased.of(pack_outside(own, inner), (lease,))
 
     def close(self, kept: Iterable[bytes]) -> None:
         """Need the store no more, but for these payloads: what they hold is brought here, as far as it is not lost."""
@@ -258,8 +273,40 @@ class ObjectTable:
 
     def _enter(self) -> None:
         if not self._is_entered:
-            self.engine.enter()  # at once: some worker is part of it too
+            self.engine.enter()  # at once: it has been begun
             self._is_entered = True
+
+
+class StoreSpace:
+    """The cluster's store for threads of the program whose values go to remote workers: a `Space`.
+
+    Args:
+        table: what the job has in the store.
+        near: this machine's memory, for small values, and while there is no cluster or no room in it.
+    """
+
+    def __init__(self, table: ObjectTable, near: Space) -> None:
+        self._table = table
+        self._near = near
+
+    def share(self, inner: bytes, buffers: Sequence[memoryview]) -> bytes | None:
+        """Give a value that names its buffers; None where there is no room for them."""
+        try:
+            shared = self._table.share(inner, buffers)
+        except OSError:
+            shared = None
+        return self._near.share(inner, buffers) if shared is None else shared
+
+    def empty(self, size: int) -> memoryview | None:
+        """Give room for so many bytes to be written, on this machine."""
+        return self._near.empty(size)
+
+    def find(self, data: bytes | memoryview, names: Sequence[Name]) -> list[memoryview]:
+        """Give the buffers that a payload names; raises `ValueDecodingError` where it does not hold them."""
+        return self._near.find(data, names)
+
+    def withdraw(self, data: bytes) -> None:
+        """Do nothing: what `share` gave has leases, which end with it."""
 
 
 def _part(buffers: Sequence[memoryview], name: Name) -> memoryview:

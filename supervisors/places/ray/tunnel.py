@@ -3,12 +3,13 @@
 Owns the threads and descriptors that stand between a `Child`, which reads and writes a socket, and an agent, which is
 called. Knows nothing of what the bytes mean. Never replaces a worker.
 
-Theory of operation. Each worker has two threads. One has the agent started, then takes what it tells and puts it where
-the place's poller looks: into the socket, into the pipes of its output; at the end it closes the pipe that tells of a
-death, behind all that was said. The other takes what the `Child` has written, hands it over, and gets what is answered
-at once. What the two get is taken in by its numbers. Both end with the descriptors that they wait at, or with the
-agent. Whatever goes wrong with an agent, on either thread, is its loss: it is ended, since it may be lost to this
-program alone, and what is noted first is what is told.
+Theory of operation. Each worker has three threads. One has the agent started, then takes what it tells by the engine;
+at the end it closes the pipe that tells of a death, behind all that was said. The second takes what the `Child` has
+written, and hands it over. Where the two are connected (`direct`), pieces do not come by the engine, and the third
+takes them. They are put where the place's poller looks: into the socket, into the pipes of the output. All end with the
+descriptors that they wait at, or with the agent. Whatever goes wrong with an agent, on whichever thread, is its loss:
+it is ended, since it may be lost to this program alone, and what is noted first is what is told. But of a connection
+that ends nobody says anything: why it did is for the engine to say.
 
 A start may take minutes, and whoever gives it up does not wait: the `Child` goes at once, and the thread undoes what it
 had begun when that comes to an end.
@@ -21,12 +22,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import socket
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from supervisors.errors import StartError
@@ -35,6 +37,7 @@ from supervisors.places.process.page import NOTHING, PageView
 from supervisors.places.process.reap import Ended
 from supervisors.places.process.segments import Segment
 from supervisors.places.ray.agent import VERSION
+from supervisors.places.ray.direct import DirectClient
 from supervisors.places.ray.engine import (
     AgentLostError,
     Demand,
@@ -43,8 +46,6 @@ from supervisors.places.ray.engine import (
     Piece,
     Reference,
     RemoteAgent,
-    Serving,
-    Stored,
 )
 from supervisors.places.ray.nodes import Nodes, Tenant
 from supervisors.places.ray.objects import ObjectLease, ObjectTable
@@ -217,15 +218,15 @@ class RemoteBirth:
         # Guards the agent, which is to be ended whichever comes first: its start or the wish that it end.
         self._lock = threading.Lock()
         self._agent: RemoteAgent | None = None
+        self._direct: DirectClient | None = None
+        """Where it may be spoken with directly."""
         self._is_unwanted = False
         self._is_half_gone = False
         """Whether its thread has ended, or its place has closed it."""
         self._objects: deque[list[tuple[int, Reference]]] = deque()
         """What requests name that were written, or are about to be, and not delivered."""
-        # Guards what follows, and that pieces are taken in one after the other.
-        self._taking = threading.Lock()
-        self._taken = 0
-        self._early: dict[int, tuple[Piece, Stored | None]] = {}
+        self._stored: queue.SimpleQueue[Reference] = queue.SimpleQueue()
+        """The objects that it has put, where pieces come directly; None behind the last."""
         self._page = NOTHING
         self._stack = ""
         self._resident_bytes = 0
@@ -234,6 +235,7 @@ class RemoteBirth:
         self._loss: AgentLostError | None = None
         self._thread = threading.Thread(target=self._live, name=f"supervisors-remote-{self._name}", daemon=True)
         self._sender: threading.Thread | None = None
+        self._hearer: threading.Thread | None = None
 
     def begin(self) -> None:
         """Have a thread start it."""
@@ -280,9 +282,11 @@ class RemoteBirth:
         """Have the engine end it."""
         with self._lock:
             self._is_unwanted = True
-            agent = self._agent
+            agent, direct = self._agent, self._direct
         if agent is not None:
             agent.end()
+        if direct is not None:
+            direct.end()
 
     def give_up(self) -> None:
         """Have the engine end it, and end the channel."""
@@ -366,6 +370,8 @@ class RemoteBirth:
 
     def _close_far_side(self) -> None:
         # Nobody may be reading at a number that is given out again. Death is told last: behind it there is nothing.
+        if self._hearer is not None:
+            self._hearer.join()
         with contextlib.suppress(OSError):  # the other side is closed, which some systems mind
             self._far_end.shutdown(socket.SHUT_RDWR)
         for fd in (*self._writers, self._alive):
@@ -373,6 +379,10 @@ class RemoteBirth:
         if self._sender is not None:
             self._sender.join()
         self._far_end.close()
+        with self._lock:
+            direct, self._direct = self._direct, None
+        if direct is not None:
+            direct.close()
 
     def _start_and_listen(self) -> None:
         self._hold_wanted()
@@ -384,18 +394,23 @@ class RemoteBirth:
         self.pid, self.node = hello.pid, hello.node
         self._starter.note_start(self._tenant, hello)
         try:
+            self._direct = _connect(hello)
             self._serve(agent)
         finally:
             # Ahead of its death, which is told as the pipe is closed.
             self._starter.note_end(self._tenant, hello, self._loss)
 
     def _serve(self, agent: RemoteAgent) -> None:
-        pieces = agent.serve(
-            self._incarnation, self._max_frame_bytes, list(sys.path), is_weighed=self._starter.is_weighed
+        told = agent.serve(
+            self._incarnation,
+            self._max_frame_bytes,
+            list(sys.path),
+            is_weighed=self._starter.is_weighed,
+            is_direct=self._direct is not None,
         )
         self._far_end.sendall(encode_frame(Spawned(), self._incarnation))
         try:
-            self._listen(agent, pieces)
+            self._listen(agent, told)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the loss of this agent
             self._note_loss(error)
 
@@ -404,17 +419,37 @@ class RemoteBirth:
             if self._is_unwanted:
                 raise StartError("it was ended before it was started")
 
-    def _listen(self, agent: RemoteAgent, pieces: Serving) -> None:
-        sender = threading.Thread(target=self._deliver, args=(agent,), name=f"{self._thread.name}-sender", daemon=True)
-        sender.start()
-        self._sender = sender
-        for piece in pieces:
-            if not self._take_in_order(piece, next(pieces) if piece.stored is not None else None):
-                return
-        # An answer may be on its way, of what was said before the last piece.
-        self._far_end.shutdown(socket.SHUT_RD)
-        sender.join(_END_SECONDS)
+    def _listen(self, agent: RemoteAgent, told: Iterator[Reference]) -> None:
+        self._sender = self._begin_thread("sender", self._deliver, agent, self._direct)
+        if self._direct is None:
+            for reference in told:
+                piece = agent.read(reference)
+                if not self._take_in(piece, None if piece.stored is None else next(told)):
+                    return
+        else:
+            self._hearer = self._begin_thread("hearer", self._hear, self._direct)
+            try:
+                for reference in told:
+                    self._stored.put(reference)
+            finally:
+                self._stored.put(None)
+            self._hearer.join(_END_SECONDS)
         self._exit_code = 0
+
+    def _hear(self, direct: DirectClient) -> None:
+        try:
+            for piece in direct.hear():
+                reference = None if piece.stored is None else self._stored.get()
+                if (reference is None and piece.stored is not None) or not self._take_in(piece, reference):
+                    return
+        except Exception as error:  # noqa: BLE001 - as above
+            self._note_loss(error)
+
+    def _begin_thread(self, what: str, target: Callable[..., None], *arguments: Any) -> threading.Thread:
+        name = f"{self._thread.name}-{what}"
+        thread = threading.Thread(target=target, args=arguments, name=name, daemon=True)
+        thread.start()
+        return thread
 
     def _note_loss(self, error: Exception) -> None:
         """Note why it is lost, unless that is known, and end it."""
@@ -423,27 +458,15 @@ class RemoteBirth:
                 self._loss = error if isinstance(error, AgentLostError) else AgentLostError(describe(error))
         self.end()
 
-    def _take_in_order(self, piece: Piece, stored: Stored | None) -> bool:
-        """Take a piece in, with the object that came behind it, once all with lower numbers were.
+    def _take_in(self, piece: Piece, reference: Reference | None) -> bool:
+        """Take a piece in, with the object that it tells of.
 
         Returns:
             Whether anybody hears it: its place may have closed its side.
         """
-        with self._taking:
-            self._early[piece.number] = piece, stored
-            while self._taken in self._early:
-                try:
-                    self._take_in(*self._early.pop(self._taken))
-                except ConnectionError:
-                    return False
-                self._taken += 1
-        return True
-
-    def _take_in(self, piece: Piece, stored: Stored | None) -> None:
-        if stored is not None:
-            self._starter.objects.note(self, stored.number, stored.reference)
-        seq, since, ran = piece.page
-        self._page = PageView(seq, since, ran)
+        if piece.stored is not None:
+            self._starter.objects.note(self, piece.stored, reference)
+        self._page = PageView(*piece.page)
         if piece.stack is not None:
             self._stack = piece.stack
         self._resident_bytes = piece.resident_bytes
@@ -451,21 +474,25 @@ class RemoteBirth:
             self._used = piece.used
         if piece.dropped:
             self._starter.objects.drop(self, piece.dropped)
-        for fd, data in zip(self._writers, (piece.stdout, piece.stderr), strict=True):
-            _write_all(fd, data)
-        if piece.channel:
-            self._far_end.sendall(piece.channel)
+        try:
+            for fd, data in zip(self._writers, (piece.stdout, piece.stderr), strict=True):
+                _write_all(fd, data)
+            if piece.channel:
+                self._far_end.sendall(piece.channel)
+        except ConnectionError:
+            return False
+        return True
 
-    def _deliver(self, agent: RemoteAgent) -> None:
+    def _deliver(self, agent: RemoteAgent, direct: DirectClient | None) -> None:
+        send = agent.deliver if direct is None else direct.send
         while data := self._receive():
             objects = [self._objects.popleft() for _ in range(len(self._objects))]
             try:
-                answer = agent.exchange(data, time.monotonic(), objects)
-                is_heard = answer is None or self._take_in_order(answer, None)
+                if objects:
+                    agent.give(objects)
+                send(data, time.monotonic())
             except Exception as error:  # noqa: BLE001 - as above; behind what was not delivered nothing may be
                 self._note_loss(error)
-                return
-            if not is_heard:
                 return
 
     def _receive(self) -> bytes:
@@ -473,6 +500,16 @@ class RemoteBirth:
             return self._far_end.recv(_READ_BYTES)
         except OSError:  # its place has closed its side
             return b""
+
+
+def _connect(hello: Hello) -> DirectClient | None:
+    """Connect to an agent directly; None where there is no way there but the engine's."""
+    if hello.address is None:
+        return None
+    try:
+        return DirectClient(hello.address)
+    except OSError:
+        return None
 
 
 def _pipe(stack: contextlib.ExitStack) -> tuple[int, int]:

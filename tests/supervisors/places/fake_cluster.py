@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from supervisors.errors import StartError
 from supervisors.places.ray.agent import Agent, ParentClock
-from supervisors.places.ray.engine import AgentLostError, Demand, Hello, Piece, Stored
+from supervisors.places.ray.engine import AgentLostError, Demand, Hello, Piece
 from tests.supervisors.places.fake_node import node as machine
 
 
@@ -39,10 +39,12 @@ class Nature(NamedTuple):
     Args:
         clock: its machine's.
         node: what that is called.
+        host: its address, where agents listen; None: they do not.
     """
 
     clock: Clock = Clock()
     node: str = ""
+    host: str | None = "127.0.0.1"
 
 
 class FakeCluster:
@@ -54,6 +56,7 @@ class FakeCluster:
         agent_type: what stands for an agent here.
         nodes: names of its nodes, on which agents are placed in turn, but for those that select one as `node` which is
             there.
+        is_open: whether agents may be connected to, and not only called.
     """
 
     def __init__(
@@ -62,9 +65,11 @@ class FakeCluster:
         clock: Clock = Clock(),  # noqa: B008  it is immutable
         agent_type: type[FakeAgent] | None = None,
         nodes: Sequence[str] = ("fake",),
+        *,
+        is_open: bool = True,
     ) -> None:
         self.cpus = cpus
-        self.nature = Nature(clock)
+        self.nature = Nature(clock, host="127.0.0.1" if is_open else None)
         self.agent_type = FakeAgent if agent_type is None else agent_type
         # Guards the counts: each worker has threads of its own.
         self._lock = threading.Lock()
@@ -198,7 +203,7 @@ class FakeAgent:
         self.has_room = has_room
         self.is_ended = threading.Event()
         """Whether it was to end."""
-        self._answers: queue.SimpleQueue[Piece | None] = queue.SimpleQueue()
+        self._delivered: queue.SimpleQueue[None] = queue.SimpleQueue()
         # Calls come from several threads.
         self._calling = threading.Lock()
         self.connection, far_end = Pipe()
@@ -217,16 +222,23 @@ class FakeAgent:
         return Hello(*self._receive())
 
     def serve(
-        self, incarnation: int, max_frame_bytes: int, search_path: list[str], *, is_weighed: bool
-    ) -> Iterator[Piece | Stored]:
-        self._call("serve", incarnation, max_frame_bytes, search_path, is_weighed)
-        return self._pieces()
+        self, incarnation: int, max_frame_bytes: int, search_path: list[str], *, is_weighed: bool, is_direct: bool
+    ) -> Iterator[Any]:
+        self._call("serve", incarnation, max_frame_bytes, search_path, is_weighed, is_direct)
+        return self._told()
 
-    def exchange(self, data: bytes, now: float, objects: list[list[tuple[int, int]]]) -> Piece | None:
+    def read(self, reference: Piece) -> Piece:
+        return reference
+
+    def give(self, objects: list[list[tuple[int, int]]]) -> None:
         # There is no store in there: the references of its agents are the objects.
-        sent = [[(named, self.cluster.objects.get(reference)) for named, reference in group] for group in objects]
-        self._call("exchange", data, now, sent)
-        return self._answers.get()
+        self._call(
+            "give", [[(named, self.cluster.objects.get(reference)) for named, reference in group] for group in objects]
+        )
+
+    def deliver(self, data: bytes, now: float) -> None:
+        self._call("deliver", data, now)
+        self._delivered.get()
 
     def ask_stack(self) -> None:
         self._call("tell_stack")
@@ -235,21 +247,17 @@ class FakeAgent:
         self.is_ended.set()
         self.process.kill()
 
-    def _pieces(self) -> Iterator[Piece | Stored]:
-        """Take what it tells, for all who wait for some of it."""
+    def _told(self) -> Iterator[Any]:
+        """Take what it tells, for all who wait for some of it. A piece is its own reference."""
         try:
             while (told := self._receive()) is not None:
                 what, content = told
-                if what == "answer":
-                    self._answers.put(None if content is None else Piece(*content))
-                elif what == "piece":
-                    yield Piece(*content)
-                    stored = Piece(*content).stored
+                if what == "delivered":
+                    self._delivered.put(None)
                 else:
-                    assert stored is not None
-                    yield Stored(stored, self.cluster.keep(content))
+                    yield Piece(*content) if what == "piece" else self.cluster.keep(content)
         finally:
-            self._answers.put(None)
+            self._delivered.put(None)
 
     def _call(self, *call: Any) -> None:
         try:
@@ -279,8 +287,8 @@ def be_agent(connection: Connection) -> None:
     """Be the process of an agent, until the other end of its connection is closed."""
     with contextlib.suppress(EOFError, OSError):
         nature = Nature(*connection.recv())
-        agent = _make_agent(Clock(*nature.clock), nature.node)
-        exchanges: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
+        agent = _make_agent(Clock(*nature.clock), nature)
+        deliveries: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
         saying = threading.Lock()
 
         def say(*said: Any) -> None:
@@ -295,25 +303,26 @@ def be_agent(connection: Connection) -> None:
                     say("object", [bytes(memoryview(part)) for part in piece])
             connection.send(None)
 
-        def exchange() -> None:
+        def deliver() -> None:
             while True:
-                answer = agent.exchange(*exchanges.get())
-                say("answer", None if answer is None else tuple(answer))
+                agent.deliver(*deliveries.get())
+                say("delivered", None)
 
         verbs: dict[str, Callable[..., object]] = {
             "say_hello": lambda: connection.send(tuple(agent.say_hello())),
             "serve": lambda *arguments: threading.Thread(target=serve, args=arguments, daemon=True).start(),
-            "exchange": lambda *arguments: exchanges.put(arguments),
+            "give": agent.give,
+            "deliver": lambda *arguments: deliveries.put(arguments),
             "tell_stack": agent.tell_stack,
         }
-        threading.Thread(target=exchange, daemon=True).start()
+        threading.Thread(target=deliver, daemon=True).start()
         while True:
             verb, *arguments = connection.recv()
             verbs[verb](*arguments)
 
 
-def _make_agent(clock: Clock, node: str) -> Agent:
-    agent = _Agent(node, node)
+def _make_agent(clock: Clock, nature: Nature) -> Agent:
+    agent = _Agent(nature.node, nature.node, nature.host)
     if clock != Clock():
         true, began = time.monotonic, time.monotonic()
         # All that it reads of time is its machine's.

@@ -23,7 +23,7 @@ def test_nothing_is_asked_of_ray_by_who_is_in_no_cluster(monkeypatch: pytest.Mon
     import ray  # noqa: PLC0415  the one that is shown
 
     agent = RayAgent(ray, object())
-    for call in (agent.ask_stack, lambda: agent.exchange(b"", 0.0, [])):
+    for call in (agent.ask_stack, lambda: agent.deliver(b"", 0.0), lambda: agent.give([])):
         with pytest.raises(AgentLostError, match=LEFT):
             call()
     agent.end()

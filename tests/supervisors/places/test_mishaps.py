@@ -12,7 +12,7 @@ import pytest
 from supervisors.errors import StartError
 from supervisors.places.base import Lost
 from supervisors.places.ray.agent import VERSION
-from supervisors.places.ray.engine import AgentLostError, Demand, Hello, Piece, Stored
+from supervisors.places.ray.engine import AgentLostError, Demand, Hello
 from supervisors.places.ray.tunnel import RemoteStarter
 from supervisors.reasons import Crashed, Killed, ProtocolError, StartFailed
 from supervisors.wire.frames import MAX_FRAME_BYTES
@@ -177,21 +177,20 @@ class Unreachable(FakeAgent):
 
     is_gone = False
 
-    def exchange(self, data: bytes, now: float, objects: Any) -> Piece | None:
-        answer = super().exchange(data, now, objects)
+    def deliver(self, data: bytes, now: float) -> None:
+        super().deliver(data, now)
         if self.is_gone:
             raise UNAVAILABLE
-        return answer
 
-    def _pieces(self) -> Iterator[Piece | Stored]:
-        for piece in super()._pieces():
+    def _told(self) -> Iterator[Any]:
+        for piece in super()._told():
             if self.is_gone:
                 raise UNAVAILABLE
             yield piece
 
 
 def test_an_agent_that_is_given_up_is_ended_and_its_late_words_do_not_count() -> None:
-    cluster = FakeCluster(agent_type=Unreachable)
+    cluster = FakeCluster(agent_type=Unreachable, is_open=False)
     with driven(cluster) as driver:
         cluster.agents[0].is_gone = True  # type: ignore[attr-defined]
         seq = driver.ask("echo", "said, and never heard")
@@ -209,11 +208,11 @@ class Deaf(FakeAgent):
     error: Exception = UNAVAILABLE
     taken = 0
 
-    def exchange(self, data: bytes, now: float, objects: Any) -> Piece | None:
+    def deliver(self, data: bytes, now: float) -> None:
         self.taken += 1
         if self.taken > 2:
             raise self.error
-        return super().exchange(data, now, objects)
+        super().deliver(data, now)
 
 
 @pytest.mark.parametrize(
@@ -230,7 +229,7 @@ def test_a_delivery_that_cannot_be_made_is_the_loss_of_the_agent(error: Exceptio
         pass
 
     Own.error = error
-    with driven(FakeCluster(agent_type=Own)) as driver:
+    with driven(FakeCluster(agent_type=Own, is_open=False)) as driver:
         done = driver.ask("echo", 1)
         driver.run(lambda: done in driver.done)
         seq = driver.ask("echo", 2)
@@ -243,12 +242,8 @@ def test_a_delivery_that_cannot_be_made_is_the_loss_of_the_agent(error: Exceptio
 class Odd(FakeAgent):
     """Has what it tells changed on its way, once it takes requests."""
 
-    def exchange(self, data: bytes, now: float, objects: Any) -> Any:
-        answer = super().exchange(data, now, objects)
-        return answer if answer is None else self.change(answer)
-
-    def _pieces(self) -> Iterator[Any]:
-        for piece in super()._pieces():
+    def _told(self) -> Iterator[Any]:
+        for piece in super()._told():
             yield self.change(piece)
 
     def change(self, piece: Any) -> Any:
@@ -258,7 +253,7 @@ class Odd(FakeAgent):
 
 def lose(agent_type: type[FakeAgent]) -> tuple[Any, Lost, int]:
     """Have a worker lost that runs a request; gives why, what was lost, and the request."""
-    with driven(FakeCluster(agent_type=agent_type)) as driver:
+    with driven(FakeCluster(agent_type=agent_type, is_open=False)) as driver:
         seq = driver.ask("echo", "on")
         driver.run(lambda: bool(driver.lost))
         ((_number, reason, lost),) = driver.lost
@@ -268,15 +263,11 @@ def lose(agent_type: type[FakeAgent]) -> tuple[Any, Lost, int]:
 
 def test_an_agent_whose_words_end_early_is_lost() -> None:
     class Brief(FakeAgent):
-        def _pieces(self) -> Iterator[Any]:
-            for piece in super()._pieces():
+        def _told(self) -> Iterator[Any]:
+            for piece in super()._told():
                 if piece.page[2]:
                     return
                 yield piece
-
-        def exchange(self, data: bytes, now: float, objects: Any) -> Piece | None:
-            answer = super().exchange(data, now, objects)
-            return None if answer is None or answer.page[2] else answer
 
     reason, _lost, _seq = lose(Brief)
     assert isinstance(reason, Crashed)

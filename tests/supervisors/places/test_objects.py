@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from supervisors.errors import FrameError, ValueDecodingError
+from supervisors.places.ray import objects
 from supervisors.places.ray.engine import Demand
 from supervisors.places.ray.objects import LEAST_OBJECT_BYTES, ObjectSpace, ObjectTable
 from supervisors.wire import sharing
@@ -107,8 +108,9 @@ def test_what_nobody_claimed_ends_with_its_worker_and_what_was_claimed_does_not(
 
 
 def test_requests_that_were_given_back_leave_nothing_behind_the_next_one(
-    cluster: FakeCluster, table: ObjectTable
+    cluster: FakeCluster, table: ObjectTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(objects, "GIVE_SECONDS", 0.01)
     worker, other = Worker(cluster, table), Worker(cluster, table)
     returned, run = (other.emit({"a": Big(BIG)}) for _ in range(2))
     worker.space.give([[(lease.id, lease.reference) for lease in returned.leases]])  # type: ignore[attr-defined]

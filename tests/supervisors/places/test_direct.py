@@ -1,0 +1,216 @@
+"""What an agent and its parent tell each other by a connection of their own comes whole, in order, to them alone."""
+
+from __future__ import annotations
+
+import queue
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from supervisors.places.base import Used
+from supervisors.places.ray import direct
+from supervisors.places.ray.direct import DirectClient, DirectServer
+from supervisors.places.ray.engine import DirectAddress, Piece
+
+HOST = "127.0.0.1"
+PATIENCE = 30.0
+
+
+class End:
+    """An agent's end, and what came there."""
+
+    def __init__(self) -> None:
+        self.taken: queue.SimpleQueue[tuple[bytes, float]] = queue.SimpleQueue()
+        self.broken = threading.Event()
+        self.fails = False
+        self.server = DirectServer(HOST)
+
+    def take(self, data: memoryview, now: float) -> None:
+        if self.fails:
+            raise OSError("its worker takes nothing more")
+        self.taken.put((bytes(data), now))
+
+    def connect(self) -> DirectClient:
+        client = DirectClient(self.server.address)
+        self.server.begin(self.take, self.broken.set)
+        return client
+
+    def close(self) -> None:
+        for thread in threading.enumerate():
+            if thread.name == "supervisors-direct":
+                thread.join(PATIENCE)
+                assert not thread.is_alive()
+
+
+@pytest.fixture
+def end() -> Iterator[End]:
+    """Give an agent's end, of whose thread nothing is left once its parent has gone."""
+    end = End()
+    yield end
+    end.close()
+
+
+@pytest.fixture
+def client(end: End) -> Iterator[DirectClient]:
+    """Give the parent's."""
+    client = end.connect()
+    yield client
+    client.end()
+    client.close()
+
+
+def piece(number: int, channel: bytes = b"") -> Piece:
+    return Piece(channel, b"", b"", None, (None, 0.0, number), 0)
+
+
+FULL = Piece(
+    bytes(range(256)),
+    b"out\xff",
+    b"err\n",
+    'File "flow.py", line 1 \u2713',
+    (7, 12.25, 3),
+    2**40,
+    (1, 2**62),
+    None,
+    Used(1.5, 99.0, 1, 2),
+)
+
+
+def test_both_directions_carry_what_is_said_whole_and_in_order(end: End, client: DirectClient) -> None:
+    said = [(bytes([number]) * size, float(number)) for number, size in enumerate((1, 0, 100_000, 3_000_000))]
+    for data, now in said:
+        client.send(data, now)
+    assert [end.taken.get(timeout=PATIENCE) for _ in said] == said
+    told = [piece(1), FULL, piece(2, bytes(3_000_000))]
+    heard = client.hear()
+    teller = threading.Thread(target=lambda: [end.server.tell(told) for told in told])
+    teller.start()
+    assert [next(heard) for _ in told] == told
+    teller.join()
+
+
+def test_what_was_told_before_the_end_is_heard(end: End, client: DirectClient) -> None:
+    client.send(b"boot", 1.0)
+    end.taken.get(timeout=PATIENCE)
+    end.server.tell(piece(0))
+    end.server.tell(piece(1))
+    end.server.finish()
+    assert list(client.hear()) == [piece(0), piece(1)]
+    client.send(b"still taken", 2.0)
+    assert end.taken.get(timeout=PATIENCE) == (b"still taken", 2.0)
+
+
+def test_a_parent_that_goes_away_is_noticed(end: End) -> None:
+    client = end.connect()
+    client.end()
+    client.close()
+    assert end.broken.wait(PATIENCE)
+    end.close()
+    with pytest.raises(OSError, match=r"^handle is closed$"):
+        end.server.tell(piece(0))
+
+
+def test_a_parent_that_has_gone_before_its_worker_began_is_noticed_then(end: End) -> None:
+    client = DirectClient(end.server.address)
+    client.end()
+    client.close()
+    end.close()
+    assert not end.broken.is_set()
+    end.server.begin(end.take, end.broken.set)
+    assert end.broken.wait(PATIENCE)
+
+
+def test_bytes_that_cannot_be_taken_break_it(end: End, client: DirectClient) -> None:
+    end.fails = True
+    client.send(b"boot", 1.0)
+    assert end.broken.wait(PATIENCE)
+
+
+def test_who_waits_at_it_is_let_go_when_it_is_ended(end: End, client: DirectClient) -> None:
+    heard: list[Piece] = []
+    waiting = threading.Thread(target=lambda: heard.extend(client.hear()))
+    waiting.start()
+    client.end()
+    waiting.join(PATIENCE)
+    assert not waiting.is_alive()
+    assert heard == []
+    client.send(b"to nobody", 1.0)  # whoever listens to the agent hears of its end
+    end.close()
+    assert end.taken.empty()
+
+
+def send_away(address: DirectAddress, said: bytes) -> bytes:
+    """Say something as a stranger; gives what is answered until the other side closes."""
+    with socket.create_connection((address.host, address.port), PATIENCE) as stranger:
+        stranger.sendall(said)
+        stranger.shutdown(socket.SHUT_WR)
+        try:
+            return stranger.recv(100)
+        except ConnectionResetError:
+            return b""
+
+
+@pytest.mark.parametrize("said", [b"", b"short", bytes(32), bytes(100)])
+def test_a_stranger_is_sent_away_and_the_parent_let_in_behind_it(end: End, said: bytes) -> None:
+    assert send_away(end.server.address, said) == b""
+    client = end.connect()
+    client.send(b"boot", 1.0)
+    assert end.taken.get(timeout=PATIENCE) == (b"boot", 1.0)
+    client.end()
+    client.close()
+
+
+def test_a_stranger_that_says_nothing_keeps_the_parent_waiting_for_a_while_only(
+    end: End, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(direct, "CONNECT_SECONDS", 0.05)
+    address = end.server.address
+    with socket.create_connection((address.host, address.port), PATIENCE) as stranger:
+        assert stranger.recv(1) == b""
+    monkeypatch.undo()
+    client = end.connect()
+    client.end()
+    client.close()
+
+
+def test_an_agent_whose_parent_never_comes_listens_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(direct, "ACCEPT_SECONDS", 0.01)
+    end = End()
+    end.close()
+    with pytest.raises(ConnectionRefusedError):
+        end.connect()
+    assert not end.broken.is_set()
+
+
+def test_one_who_is_not_the_agent_is_not_spoken_with() -> None:
+    with socket.create_server((HOST, 0)) as other:
+
+        def answer() -> None:
+            client, _ = other.accept()
+            with client:
+                client.recv(32)
+                client.sendall(b"HTTP/1.1 400")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        port = other.getsockname()[1]
+        with pytest.raises(ConnectionRefusedError, match=rf"^nobody at 127\.0\.0\.1:{port} knows of this agent$"):
+            DirectClient(DirectAddress(HOST, port, bytes(32)))
+        thread.join()
+
+
+def test_it_listens_by_the_newer_kind_of_address_too() -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has none")
+    taken: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    server = DirectServer("::1")
+    client = DirectClient(server.address)
+    server.begin(lambda data, _now: taken.put(bytes(data)), lambda: None)
+    client.send(b"boot", 1.0)
+    assert taken.get(timeout=PATIENCE) == b"boot"
+    client.end()
+    client.close()
