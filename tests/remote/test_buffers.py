@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,29 @@ def test_arrays_go_from_threads_to_remote_workers_to_processes_and_back(cluster:
     check(flow.execute("arrays", {"count": 6}, **kept(store=store)), 6, added=1)
     # Put by the first thread, by `adding`, and by the second thread, which has its own: what is passed on is not put.
     assert cluster.stored <= 3 * 6
+
+
+def test_arrays_that_go_to_remote_workers_alone_are_put_into_the_store_at_once(cluster: FakeCluster) -> None:
+    flow = Flow("far")
+    flow.add_routine(Arrays(), "arrays")
+    flow.add_routine(Seeing(), "see", placement="ray")
+    flow.connect("arrays", "array", "see", "input")
+    flow.output("see", "seen")
+    job = flow.start("arrays", {"count": 0}, keep_open=True)
+    wait_until(lambda: bool(cluster.agents))  # without a cluster they wait in this machine's memory
+    job.send("arrays", "trigger", count=6)
+    job.close_entry()
+    job.wait(60)
+    check_items(job.results(), 6)
+    assert cluster.stored == 6
+
+
+def test_without_a_connection_arrays_go_to_remote_workers_and_back_too(
+    make_cluster: Callable[..., FakeCluster],
+) -> None:
+    cluster = make_cluster(is_open=False)
+    check(line(("adding", Adding(), RAY), ("see", Seeing(), RAY)).execute("arrays", {"count": 6}), 6, added=1)
+    assert cluster.stored > 6
 
 
 def test_an_array_that_a_process_looks_at_is_not_written_over_meanwhile(cluster: FakeCluster) -> None:

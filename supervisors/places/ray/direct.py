@@ -23,12 +23,15 @@ from typing import Any
 import msgspec
 
 from supervisors.places.ray.engine import DirectAddress, Piece
+from supervisors.wire.frames import MAX_FRAME_BYTES
 
 CONNECT_SECONDS = 2.0
 """How long a connection may take to be there, before all goes by the engine (arbitrary: it takes some round trips)."""
 ACCEPT_SECONDS = 30.0
 """How long an agent listens for its parent, who comes at once where it can (arbitrary)."""
 _TOKEN_BYTES = 32
+_MOST_BYTES = MAX_FRAME_BYTES + 64 * 1024 * 1024
+"""Of a piece: the longest frame, behind what waited to be told of each kind (arbitrary beyond that)."""
 _WELCOME = b"+"
 _NOW = struct.Struct("<d")
 _encode = msgspec.msgpack.Encoder().encode
@@ -135,10 +138,18 @@ class DirectClient:
             self._end.connection.send_bytes(_NOW.pack(now) + data)
 
     def hear(self) -> Iterator[Piece]:
-        """Give what the agent tells here, until it tells nothing more, for whatever reason."""
-        with contextlib.suppress(OSError, EOFError):
+        """Give what the agent tells here, until it tells nothing more, for whatever reason.
+
+        Raises:
+            msgspec.MsgspecError: it told what is no piece.
+        """
+        try:
             while True:
-                yield _decode(self._end.connection.recv_bytes())
+                yield _decode(self._end.connection.recv_bytes(_MOST_BYTES))
+        except (OSError, EOFError):
+            pass  # it has ended, or told more at once than can be
+        finally:
+            self.end()
 
     def end(self) -> None:
         """Have both directions end, whoever waits there."""

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from supervisors.errors import StartError
 from supervisors.places.ray.agent import Agent, ParentClock
 from supervisors.places.ray.engine import AgentLostError, Demand, Hello, Piece
+from supervisors.wire.values import describe
 from tests.supervisors.places.fake_node import node as machine
 
 
@@ -254,6 +255,8 @@ class FakeAgent:
                 what, content = told
                 if what == "delivered":
                     self._delivered.put(None)
+                elif what == "raised":
+                    raise AgentLostError(content)
                 else:
                     yield Piece(*content) if what == "piece" else self.cluster.keep(content)
         finally:
@@ -296,12 +299,15 @@ def be_agent(connection: Connection) -> None:
                 connection.send(said)
 
         def serve(*arguments: Any) -> None:
-            for piece in agent.serve(*arguments):
-                if isinstance(piece, Piece):
-                    say("piece", tuple(piece))
-                else:
-                    say("object", [bytes(memoryview(part)) for part in piece])
-            connection.send(None)
+            try:
+                for piece in agent.serve(*arguments):
+                    if isinstance(piece, Piece):
+                        say("piece", tuple(piece))
+                    else:
+                        say("object", [bytes(memoryview(part)) for part in piece])
+                connection.send(None)
+            except OSError as error:
+                say("raised", describe(error))
 
         def deliver() -> None:
             while True:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import socket
 import threading
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from supervisors.places.base import Used
@@ -98,8 +100,7 @@ def test_what_was_told_before_the_end_is_heard(end: End, client: DirectClient) -
     end.server.tell(piece(1))
     end.server.finish()
     assert list(client.hear()) == [piece(0), piece(1)]
-    client.send(b"still taken", 2.0)
-    assert end.taken.get(timeout=PATIENCE) == (b"still taken", 2.0)
+    assert end.broken.wait(PATIENCE), "nobody listens any more"
 
 
 def test_a_parent_that_goes_away_is_noticed(end: End) -> None:
@@ -139,6 +140,24 @@ def test_who_waits_at_it_is_let_go_when_it_is_ended(end: End, client: DirectClie
     client.send(b"to nobody", 1.0)  # whoever listens to the agent hears of its end
     end.close()
     assert end.taken.empty()
+
+
+def test_what_is_no_piece_ends_it(end: End, client: DirectClient) -> None:
+    end.server._client.connection.send_bytes(b"\xc1")
+    with pytest.raises(msgspec.DecodeError):
+        list(client.hear())
+    assert end.broken.wait(PATIENCE)
+
+
+def test_what_is_longer_than_can_be_is_not_read(
+    end: End, client: DirectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(direct, "_MOST_BYTES", 1_000)
+    end.server.tell(piece(0))
+    with contextlib.suppress(OSError):
+        end.server.tell(piece(1, bytes(1_001)))
+    assert list(client.hear()) == [piece(0)]
+    assert end.broken.wait(PATIENCE)
 
 
 def send_away(address: DirectAddress, said: bytes) -> bytes:

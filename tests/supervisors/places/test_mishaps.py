@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +14,7 @@ import pytest
 from supervisors.errors import StartError
 from supervisors.places.base import Lost
 from supervisors.places.ray.agent import VERSION
-from supervisors.places.ray.engine import AgentLostError, Demand, Hello
+from supervisors.places.ray.engine import AgentLostError, Demand, DirectAddress, Hello
 from supervisors.places.ray.tunnel import RemoteStarter
 from supervisors.reasons import Crashed, Killed, ProtocolError, StartFailed
 from supervisors.wire.frames import MAX_FRAME_BYTES
@@ -293,6 +295,81 @@ def test_an_engine_that_gives_what_is_no_piece_has_lost_the_agent() -> None:
     assert isinstance(reason, Crashed)
     assert "was lost: AttributeError: " in str(reason)
     assert lost == Lost(seq, (), ())
+
+
+class Cut(FakeAgent):
+    """Is reached by a connection through another program, which can be cut."""
+
+    def say_hello(self, timeout: float) -> Hello:
+        hello = super().say_hello(timeout)
+        assert hello.address is not None
+        address = DirectAddress("127.0.0.1", self._listen(hello.address.port), hello.address.token)
+        return hello._replace(address=address)
+
+    def cut(self) -> None:
+        """Cut it."""
+        for end in self._ends:
+            end.shutdown(socket.SHUT_RDWR)
+
+    def _listen(self, port: int) -> int:
+        listener = socket.create_server(("127.0.0.1", 0))
+
+        def carry(source: socket.socket, target: socket.socket) -> None:
+            with source, target.dup() as own, contextlib.suppress(OSError):
+                while data := source.recv(100_000):
+                    own.sendall(data)
+                own.shutdown(socket.SHUT_WR)
+
+        def accept() -> None:
+            with listener:
+                parent, _ = listener.accept()
+            agent = socket.create_connection(("127.0.0.1", port))
+            self._ends = parent, agent
+            for ends in ((parent, agent), (agent, parent)):
+                threading.Thread(target=carry, args=ends).start()
+
+        threading.Thread(target=accept).start()
+        return int(listener.getsockname()[1])
+
+
+def test_an_agent_whose_connection_is_cut_is_lost_with_what_it_had_in_hand() -> None:
+    cluster = FakeCluster(agent_type=Cut)
+    with driven(cluster) as driver:
+        seq = driver.ask("echo", "by another program")
+        driver.run(lambda: seq in driver.done)
+        seq = driver.ask("wait", 30.0)
+        driver.hand_out()
+        driver.run(lambda: driver.place.workers()[0].current == seq, look_every=0.01)
+        cluster.agents[0].cut()  # type: ignore[attr-defined]
+        driver.run(lambda: bool(driver.lost))
+        ((_number, reason, lost),) = driver.lost
+        assert "the connection to its parent broke" in str(reason)
+        assert lost == Lost(seq, (), ())
+    for thread in threading.enumerate():
+        if "carry" in thread.name:
+            thread.join()
+
+
+class Elsewhere(FakeAgent):
+    """Tells an address at which nobody listens."""
+
+    def say_hello(self, timeout: float) -> Hello:
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            port = other.getsockname()[1]
+        return super().say_hello(timeout)._replace(address=DirectAddress("127.0.0.1", port, bytes(32)))
+
+
+@pytest.mark.parametrize("agent_type", [Elsewhere, FakeAgent])
+def test_where_there_is_no_connection_all_goes_by_the_engine(agent_type: type[FakeAgent]) -> None:
+    cluster = FakeCluster(agent_type=agent_type, is_open=agent_type is Elsewhere)
+    with driven(cluster) as driver:
+        asked = [driver.ask("echo", n) for n in range(300)]
+        driver.ask("say", "to out", "to err")
+        driver.ask("stream", 5, 600)
+        driver.run(lambda: len(driver.done) == 302 and len(driver.lines) == 2)
+        assert [driver.done[seq] for seq in asked] == list(range(300))
+        assert sorted(driver.lines) == [(0, "stderr", "to err"), (0, "stdout", "to out")]
+        assert [part for _seq, part in driver.parts] == [0, 1, 2, 3, 4]
 
 
 class Silent(FakeAgent):

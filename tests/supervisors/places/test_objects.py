@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from supervisors.errors import FrameError, ValueDecodingError
+from supervisors.places.process.own_space import OwnSpace
+from supervisors.places.process.segment_pool import SegmentPool
 from supervisors.places.ray import objects
 from supervisors.places.ray.engine import Demand
-from supervisors.places.ray.objects import LEAST_OBJECT_BYTES, ObjectSpace, ObjectTable
+from supervisors.places.ray.objects import LEAST_OBJECT_BYTES, ObjectSpace, ObjectTable, StoreSpace
 from supervisors.wire import sharing
 from supervisors.wire.memory import lend
 from supervisors.wire.outside import Leased, materialize, read_names
@@ -117,6 +119,29 @@ def test_requests_that_were_given_back_leave_nothing_behind_the_next_one(
     assert worker.take(run)["a"].held == BIG
     with pytest.raises(ValueDecodingError, match="not to be had"):
         sharing.decode(bytes(returned), worker.space)
+
+
+def test_what_threads_share_is_put_where_the_store_takes_it_and_else_is_near(
+    cluster: FakeCluster, table: ObjectTable
+) -> None:
+    near = OwnSpace(pool := SegmentPool(100 * len(BIG)), pool.lend_own)
+    space = StoreSpace(table, near)
+
+    def put(held: Any) -> int:
+        payload = sharing.share({"a": Big(held)}, "payload", space)
+        assert sharing.decode(payload, space)["a"].held == held
+        return cluster.stored
+
+    assert put(BIG) == 1
+    assert put(BIG[:-1]) == 1, "it is too small"
+    cluster.is_full = True
+    assert put(BIG) == 1
+    cluster.is_full = False
+    assert put(BIG) == 2
+    table.close(())
+    cluster.leave()
+    assert put(BIG) == 2, "there is no cluster any more"
+    pool.close()
 
 
 def test_an_object_that_is_lost_is_told_by_the_turn_that_wants_it(cluster: FakeCluster, table: ObjectTable) -> None:
