@@ -85,6 +85,8 @@ class Agent:
         self._clock = ParentClock()
         self._host = host
         self._direct: DirectServer | None = None
+        self._failure: Exception | None = None
+        """What has ended `serve`, if it should not have."""
 
     def say_hello(self) -> Hello:
         """Tell who it is; asked once."""
@@ -133,6 +135,25 @@ class Agent:
 
         An object that it puts is told by its number, in a piece, and then given itself: so it is the parent's.
         """
+        try:
+            yield from self._be_worker(incarnation, max_frame_bytes, search_path, is_weighed, is_direct)
+        except Exception as error:
+            self._failure = error
+            raise
+
+    def check_end(self) -> None:
+        """Raise what `serve` has raised, if it did: an engine may not tell that from the objects that it gives."""
+        if self._failure is not None:
+            raise self._failure
+
+    def _be_worker(
+        self,
+        incarnation: int,
+        max_frame_bytes: int,
+        search_path: list[str],
+        is_weighed: bool,  # noqa: FBT001
+        is_direct: bool,  # noqa: FBT001
+    ) -> Iterator[Piece | list[Any]]:
         direct = self._direct if is_direct else None
         if direct is not None:
             direct.begin(self.deliver, self._mouth.break_off)

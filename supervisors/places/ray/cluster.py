@@ -227,13 +227,21 @@ class RayAgent:
         told = self._actor.serve.options(num_returns="streaming", concurrency_group="serve").remote(
             incarnation, max_frame_bytes, search_path, is_weighed, is_direct
         )
-        return self._hear(told)
+        return self._hear(told, is_direct=is_direct)
 
-    def _hear(self, told: Any) -> Iterator[Reference]:
+    def _hear(self, told: Any, *, is_direct: bool) -> Iterator[Reference]:
+        """Give what a generator of Ray's gives, but for its end, which that gives as if it were one more object."""
+        end = told.completed()
         try:
-            yield from told
+            for reference in told:
+                if reference == end:
+                    break
+                yield reference
         except self._ray.exceptions.RayError as error:
             raise _to_loss(self._ray, error, self._node_id) from error
+        self._get(end)
+        if is_direct:  # nobody reads what was given last, where that is an error
+            self._get(self._call("check_end", group="look"))
 
     def read(self, reference: Reference) -> Piece:
         """Have Ray give it."""

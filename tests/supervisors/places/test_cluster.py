@@ -1,6 +1,13 @@
-"""A program that has left its cluster joins no other one behind the back of whoever left it."""
+"""What is asked of Ray, and what its answers mean.
+
+A program that has left its cluster joins no other one behind the back of whoever left it.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -33,3 +40,77 @@ def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) ->
     hide_ray(monkeypatch)
     with pytest.raises(StartError, match=r"pip install 'routilux\[ray\]'$"):
         RayCluster().enter()
+
+
+class RayError(Exception):
+    """What Ray raises."""
+
+
+class Answer:
+    """A reference: of what is raised where it is read, or of what is not."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+
+
+class Told(list[Answer]):
+    """What a generator of Ray's gives; its own reference comes last, if the actor is lost."""
+
+    def __init__(self, items: list[Answer], end: Answer) -> None:
+        super().__init__([*items, end] if end.error else items)
+        self.end = end
+
+    def completed(self) -> Answer:
+        return self.end
+
+
+class Serving:
+    """An actor of Ray's that has told all.
+
+    Args:
+        told: what its long call has given.
+        failure: what that has raised.
+    """
+
+    def __init__(self, told: Told, failure: Exception | None = None) -> None:
+        self.serve = self._method(told)
+        self.check_end = self._method(Answer(failure))
+
+    def _method(self, answer: Any) -> Any:
+        return SimpleNamespace(options=lambda **_options: SimpleNamespace(remote=lambda *_arguments: answer))
+
+
+def hear(actor: Serving, *, is_direct: bool) -> Iterator[Answer]:
+    """Hear what it tells, by a Ray that has answers for all that it is asked."""
+
+    def get(answer: Answer) -> None:
+        if answer.error is not None:
+            raise answer.error
+
+    exceptions = SimpleNamespace(RayError=RayError, OutOfMemoryError=(), ActorUnavailableError=())
+    ray = SimpleNamespace(is_initialized=lambda: True, get=get, nodes=list, exceptions=exceptions)
+    return RayAgent(ray, actor).serve(0, 0, [], is_weighed=False, is_direct=is_direct)
+
+
+@pytest.mark.parametrize("is_direct", [False, True])
+def test_the_end_of_an_actor_is_no_object_of_those_that_it_has_given(is_direct: bool) -> None:
+    given = Answer()
+    told = hear(Serving(Told([given], Answer(RayError("killed by whoever")))), is_direct=is_direct)
+    assert next(told) is given
+    with pytest.raises(AgentLostError, match=r"^killed by whoever$"):
+        next(told)
+
+
+def test_what_an_agent_has_raised_is_told_where_nobody_reads_what_it_gives() -> None:
+    failure = RayError("the connection to its parent broke")
+    given = [Answer(), Answer(failure)]
+    told = hear(Serving(Told(given, Answer()), failure), is_direct=True)
+    assert [next(told), next(told)] == given
+    with pytest.raises(AgentLostError, match=r"^the connection to its parent broke$"):
+        next(told)
+
+
+@pytest.mark.parametrize("is_direct", [False, True])
+def test_an_agent_that_has_told_all_is_not_lost(is_direct: bool) -> None:
+    given = [Answer(), Answer()]
+    assert list(hear(Serving(Told(given, Answer())), is_direct=is_direct)) == given
