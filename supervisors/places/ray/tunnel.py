@@ -8,8 +8,9 @@ at the end it closes the pipe that tells of a death, behind all that was said. T
 written, and hands it over. Where the two are connected (`direct`), pieces do not come by the engine, and the third
 takes them. They are put where the place's poller looks: into the socket, into the pipes of the output. All end with the
 descriptors that they wait at, or with the agent. Whatever goes wrong with an agent, on whichever thread, is its loss:
-it is ended, since it may be lost to this program alone, and what is noted first is what is told. But of a connection
-that ends nobody says anything: why it did is for the engine to say.
+it is ended, since it may be lost to this program alone, and what is noted first is what is told. Why a connection
+ends is for the engine to say; where it says nothing for a while, since the agent has not heard of that end, the
+connection alone is lost, and the agent with it.
 
 A start may take minutes, and whoever gives it up does not wait: the `Child` goes at once, and the thread undoes what it
 had begun when that comes to an end.
@@ -54,6 +55,8 @@ from supervisors.wire.frames import Spawned, encode_frame
 from supervisors.wire.outside import Holder
 from supervisors.wire.values import describe
 
+BROKEN_SECONDS = 30.0
+"""What the engine gets to say why a connection has ended (arbitrary: a node that is lost it misses within that)."""
 _READ_BYTES = 1024 * 1024
 _END_SECONDS = 2.0
 """What a worker's threads get to end behind its agent, where its place ends at once (arbitrary)."""
@@ -227,6 +230,8 @@ class RemoteBirth:
         """What requests name that were written, or are about to be, and not delivered."""
         self._stored: queue.SimpleQueue[Reference] = queue.SimpleQueue()
         """The objects that it has put, where pieces come directly; None behind the last."""
+        self._is_told = threading.Event()
+        """Whether the engine has nothing more to tell of it, where pieces come directly."""
         self._page = NOTHING
         self._stack = ""
         self._resident_bytes = 0
@@ -349,6 +354,8 @@ class RemoteBirth:
                 self._note_failure(error)
             finally:
                 self.end()
+                if self._hearer is not None:
+                    self._hearer.join()  # it tells of objects, which need the cluster
                 self._starter.let_go()
         except BaseException as error:  # noqa: BLE001 - likewise
             self._note_failure(error)
@@ -370,8 +377,6 @@ class RemoteBirth:
 
     def _close_far_side(self) -> None:
         # Nobody may be reading at a number that is given out again. Death is told last: behind it there is nothing.
-        if self._hearer is not None:
-            self._hearer.join()
         with contextlib.suppress(OSError):  # the other side is closed, which some systems mind
             self._far_end.shutdown(socket.SHUT_RDWR)
         for fd in (*self._writers, self._alive):
@@ -432,8 +437,9 @@ class RemoteBirth:
                 for reference in told:
                     self._stored.put(reference)
             finally:
+                self._is_told.set()
                 self._stored.put(None)
-            self._hearer.join(_END_SECONDS)
+            self._hearer.join()  # its last words may be many: an agent that has told all ends the connection itself
         self._exit_code = 0
 
     def _hear(self, direct: DirectClient) -> None:
@@ -441,9 +447,11 @@ class RemoteBirth:
             for piece in direct.hear():
                 reference = None if piece.stored is None else self._stored.get()
                 if (reference is None and piece.stored is not None) or not self._take_in(piece, reference):
-                    return
+                    break
         except Exception as error:  # noqa: BLE001 - as above
             self._note_loss(error)
+        if not self._is_told.wait(BROKEN_SECONDS):
+            self._note_loss(AgentLostError("the connection to it broke", is_in_doubt=True))
 
     def _begin_thread(self, what: str, target: Callable[..., None], *arguments: Any) -> threading.Thread:
         name = f"{self._thread.name}-{what}"

@@ -13,6 +13,7 @@ import pytest
 
 from supervisors.errors import StartError
 from supervisors.places.base import Lost
+from supervisors.places.ray import tunnel
 from supervisors.places.ray.agent import VERSION
 from supervisors.places.ray.engine import AgentLostError, Demand, DirectAddress, Hello
 from supervisors.places.ray.tunnel import RemoteStarter
@@ -311,6 +312,9 @@ class Cut(FakeAgent):
         for end in self._ends:
             end.shutdown(socket.SHUT_RDWR)
 
+    def _pass_on_end(self, target: socket.socket) -> None:
+        target.shutdown(socket.SHUT_WR)
+
     def _listen(self, port: int) -> int:
         listener = socket.create_server(("127.0.0.1", 0))
 
@@ -318,7 +322,7 @@ class Cut(FakeAgent):
             with source, target.dup() as own, contextlib.suppress(OSError):
                 while data := source.recv(100_000):
                     own.sendall(data)
-                own.shutdown(socket.SHUT_WR)
+                self._pass_on_end(own)
 
         def accept() -> None:
             with listener:
@@ -344,6 +348,36 @@ def test_an_agent_whose_connection_is_cut_is_lost_with_what_it_had_in_hand() -> 
         driver.run(lambda: bool(driver.lost))
         ((_number, reason, lost),) = driver.lost
         assert "the connection to its parent broke" in str(reason)
+        assert lost == Lost(seq, (), ())
+    for thread in threading.enumerate():
+        if "carry" in thread.name:
+            thread.join()
+
+
+class HalfCut(Cut):
+    """Does not hear of the cut: whatever is between them forgets the connection, and tells the parent alone."""
+
+    def cut(self) -> None:
+        """Cut it on the parent's side."""
+        self._ends[0].shutdown(socket.SHUT_RDWR)
+
+    def _pass_on_end(self, target: socket.socket) -> None:
+        pass
+
+
+def test_an_agent_that_does_not_hear_that_its_connection_broke_is_lost_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tunnel, "BROKEN_SECONDS", 0.1)
+    cluster = FakeCluster(agent_type=HalfCut)
+    with driven(cluster) as driver:
+        seq = driver.ask("echo", "by another program")
+        driver.run(lambda: seq in driver.done)
+        cluster.agents[0].cut()  # type: ignore[attr-defined]
+        seq = driver.ask("echo", "to nobody")
+        driver.run(lambda: bool(driver.lost))
+        ((_number, reason, lost),) = driver.lost
+        assert str(reason).endswith("was lost: the connection to it broke")
         assert lost == Lost(seq, (), ())
     for thread in threading.enumerate():
         if "carry" in thread.name:
