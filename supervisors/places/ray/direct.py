@@ -16,6 +16,7 @@ import secrets
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from typing import Any
@@ -29,6 +30,11 @@ CONNECT_SECONDS = 2.0
 """How long a connection may take to be there, before all goes by the engine (arbitrary: it takes some round trips)."""
 ACCEPT_SECONDS = 30.0
 """How long an agent listens for its parent, who comes at once where it can (arbitrary)."""
+_QUIET_SECONDS = 30
+"""After how long without a word the system asks whether the other end is still there: firewalls forget a connection
+that is quiet for some minutes."""
+_ASKING = ((("TCP_KEEPIDLE", "TCP_KEEPALIVE"), _QUIET_SECONDS), (("TCP_KEEPINTVL",), 10), (("TCP_KEEPCNT",), 6))
+"""By what names systems have how it asks; it is gone after 6 questions (arbitrary: Ray gives up a node sooner)."""
 _TOKEN_BYTES = 32
 _MOST_BYTES = MAX_FRAME_BYTES + 64 * 1024 * 1024
 """Of a piece: the longest frame, behind what waited to be told of each kind (arbitrary beyond that)."""
@@ -50,7 +56,6 @@ class DirectServer:
 
     def __init__(self, host: str) -> None:
         self._listener = socket.create_server((host, 0), family=_family_of(host))
-        self._listener.settimeout(ACCEPT_SECONDS)
         self._token = secrets.token_bytes(_TOKEN_BYTES)
         self.address = DirectAddress(host, self._listener.getsockname()[1], self._token)
         # Guards that nobody writes where it is being closed.
@@ -82,14 +87,13 @@ class DirectServer:
 
     def _accept(self) -> None:
         """Let the parent in. Whoever else comes is sent away."""
+        end = time.monotonic() + ACCEPT_SECONDS
         with self._listener, contextlib.suppress(OSError):  # it does not come
-            while True:
+            while (left := end - time.monotonic()) > 0:
+                self._listener.settimeout(left)
                 client, _address = self._listener.accept()
                 with contextlib.suppress(OSError):  # it went away, or says nothing
-                    client.settimeout(CONNECT_SECONDS)
-                    with client.makefile("rb") as said:
-                        token = said.read(_TOKEN_BYTES)
-                    if secrets.compare_digest(token, self._token):
+                    if secrets.compare_digest(_read_token(client), self._token):
                         self._client = _End(client)
                         client.sendall(_WELCOME)
                         return
@@ -134,8 +138,10 @@ class DirectClient:
 
     def send(self, data: bytes, now: float) -> None:
         """Send bytes of frames, and what the clock is; whoever listens to the agent hears if they cannot come there."""
-        with contextlib.suppress(OSError):
+        try:
             self._end.connection.send_bytes(_NOW.pack(now) + data)
+        except OSError:
+            self.end()  # whatever came there of it, nothing may follow
 
     def hear(self) -> Iterator[Piece]:
         """Give what the agent tells here, until it tells nothing more, for whatever reason.
@@ -170,6 +176,10 @@ class _End:
     def __init__(self, connected: socket.socket) -> None:
         connected.settimeout(None)
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for names, value in _ASKING:
+            for option in (getattr(socket, name) for name in names if hasattr(socket, name)):
+                connected.setsockopt(socket.IPPROTO_TCP, option, value)
         self._socket = connected
         self.connection = Connection(connected.dup().detach())
 
@@ -182,6 +192,12 @@ class _End:
         """Close it."""
         self._socket.close()
         self.connection.close()
+
+
+def _read_token(client: socket.socket) -> bytes:
+    """Give what one who has connected says first: as one packet, since who says byte by byte keeps others waiting."""
+    client.settimeout(CONNECT_SECONDS)
+    return client.recv(_TOKEN_BYTES)
 
 
 def _family_of(host: str) -> socket.AddressFamily:

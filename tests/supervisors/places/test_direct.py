@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import socket
 import threading
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -192,6 +195,49 @@ def test_a_stranger_that_says_nothing_keeps_the_parent_waiting_for_a_while_only(
     client = end.connect()
     client.end()
     client.close()
+
+
+def test_a_stranger_that_says_byte_by_byte_is_sent_away_at_once(end: End) -> None:
+    address = end.server.address
+    with socket.create_connection((address.host, address.port), PATIENCE) as stranger:
+        stranger.sendall(address.token[:1])
+        stranger.settimeout(direct.CONNECT_SECONDS / 2)
+        with contextlib.suppress(ConnectionResetError):
+            assert stranger.recv(1) == b""
+    client = end.connect()
+    client.end()
+    client.close()
+
+
+def test_strangers_do_not_keep_it_listening(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(direct, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    end = End()
+    assert send_away(end.server.address, b"") == b""
+    now[0] += direct.ACCEPT_SECONDS + 1.0
+    with contextlib.suppress(ConnectionRefusedError):  # if it waits for one at all, that is the last
+        assert send_away(end.server.address, b"") == b""
+    end.close()
+    with pytest.raises(ConnectionRefusedError):
+        end.connect()
+
+
+def test_both_ends_ask_whether_the_other_is_still_there(end: End, client: DirectClient) -> None:
+    for one in (end.server._client, client._end):
+        with socket.socket(fileno=os.dup(one.connection.fileno())) as connection:
+            assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT) == 6
+
+
+def test_what_could_not_be_sent_whole_is_followed_by_nothing(
+    end: End, client: DirectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Connection, "_send_bytes", lambda *_arguments: os.fstat(-1))
+        client.send(b"not sent", 1.0)
+    client.send(b"what is behind it", 2.0)
+    assert end.broken.wait(PATIENCE)
+    assert end.taken.empty()
 
 
 def test_an_agent_whose_parent_never_comes_listens_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
