@@ -167,10 +167,10 @@ def send_away(address: DirectAddress, said: bytes) -> bytes:
     """Say something as a stranger; gives what is answered until the other side closes."""
     with socket.create_connection((address.host, address.port), PATIENCE) as stranger:
         stranger.sendall(said)
-        stranger.shutdown(socket.SHUT_WR)
         try:
+            stranger.shutdown(socket.SHUT_WR)
             return stranger.recv(100)
-        except ConnectionResetError:
+        except OSError:  # it was closed, or had been
             return b""
 
 
