@@ -68,14 +68,15 @@ class JobMemory:
         """Give the codec of a routine whose turns may wait on their thread."""
         return self._make_codec(partial(self._lend, account, ledger))
 
-    def close(self, outputs: Iterable[Output] = ()) -> None:
-        """Give up what no message holds; what the results of outputs still hold goes with them."""
+    def close(self, outputs: Iterable[Output] = (), accounts: Iterable[Account] = ()) -> None:
+        """Give up what no message holds; what results of outputs and dead letters still hold goes with them."""
         self.pool.close()
         if self.objects is not None:
+            results = (message for output in outputs for message in (*output.mailbox.data, *output.collected))
+            letters = (letter.message for account in accounts for letter in account.dead_letters)
             self.objects.close(
                 part.payload
-                for output in outputs
-                for message in (*output.mailbox.data, *output.collected)
+                for message in (*results, *letters)
                 for part in parts_of(message)
                 if isinstance(part.payload, bytes)
             )

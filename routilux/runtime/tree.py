@@ -282,7 +282,7 @@ class _Wiring:
 
     def _give_back(self) -> None:
         running.leave(self._beginning.job_id)
-        self._memory.close(self._ledger.outputs)
+        self._memory.close(self._ledger.outputs, self._ledger.accounts)
         if self._nodes is not None:
             self._nodes.close()
         if self._visits is not None:

@@ -120,6 +120,34 @@ def test_what_remote_workers_give_out_outlasts_the_cluster(cluster: FakeCluster,
     np.testing.assert_array_equal(job.state.routine_states["passing"]["state"]["last"], array_of(2))
 
 
+class Refusing(Routine):
+    """Raises at every array."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("input", handler=self.handle)
+
+    def handle(self, number: int, array: Any) -> None:
+        raise ValueError(number)
+
+
+@pytest.mark.parametrize("source", [RAY, THREAD], ids=["ray", "thread"])
+def test_what_could_not_be_handled_outlasts_the_cluster(cluster: FakeCluster, source: dict[str, Any]) -> None:
+    cluster.enter()  # it is there from the first array on
+    flow = Flow("refused")
+    flow.add_routine(Arrays(), "arrays", **source)
+    flow.add_routine(Refusing(), "refusing", error_handler=ErrorHandler("continue"), **RAY)
+    flow.connect("arrays", "array", "refusing", "input")
+    job = flow.start("arrays", {"count": 2})
+    assert job.wait(60).status == "completed"
+    assert cluster.stored == 2
+    cluster.leave()
+    cluster.objects.clear()
+    for number, letter in enumerate(job.dead_letters):
+        np.testing.assert_array_equal(letter.data["array"], array_of(number))
+    assert len(job.dead_letters) == 2
+
+
 class Waits(Routine):
     """Waits at the first array for a file."""
 
