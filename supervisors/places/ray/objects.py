@@ -187,6 +187,7 @@ class ObjectTable:
         # Guards all below: workers' threads tell, the actor's thread claims.
         self._lock = threading.Lock()
         self._is_entered = False
+        self._is_closed = False
         self._told: dict[object, dict[int, ObjectLease]] = {}
         """What each worker has told of and nobody claimed so far."""
         self._leases: weakref.WeakValueDictionary[int, ObjectLease] = weakref.WeakValueDictionary()
@@ -195,6 +196,8 @@ class ObjectTable:
         """Note an object that a worker has put."""
         lease = ObjectLease(number, reference, self.engine.fetch)
         with self._lock:
+            if self._is_closed:
+                return
             self._enter()
             self._told.setdefault(teller, {})[number] = lease
             self._leases[number] = lease
@@ -246,21 +249,31 @@ class ObjectTable:
         return self.share(bytes(inner), find_held(data, names))
 
     def share(self, inner: bytes, buffers: Sequence[memoryview]) -> Leased | None:
-        """Give a value that names an object, put for it, of these buffers; None: too small. Raises `OSError`."""
+        """Give a value that names an object, put for it, of these buffers; None: too small, or closed.
+
+        Raises:
+            OSError: the store takes nothing.
+        """
         size = sum(buffer.nbytes for buffer in buffers)
-        if size < LEAST_OBJECT_BYTES:
+        if size < LEAST_OBJECT_BYTES or self._is_closed:
             return None
         lease = ObjectLease(secrets.randbits(_ID_BITS), self.engine.put(buffers), self.engine.fetch)
         lease.size = size
         with self._lock:
+            if self._is_closed:
+                return None  # meanwhile
             self._enter()
             self._leases[lease.id] = lease  # who is given it may name it too
         own = [Name(lease.id, at, buffer.nbytes) for at, buffer in enumerate(buffers)]
         return Leased.of(pack_outside(own, inner), (lease,))
 
     def close(self, kept: Iterable[bytes]) -> None:
-        """Need the store no more, but for these payloads: what they hold is brought here, as far as it is not lost."""
+        """Need the store no more, but for these payloads: what they hold is brought here, as far as it is not lost.
+
+        Who tells of an object after that, or has one to put, comes too late: a thread that was given up, a last word.
+        """
         with self._lock:
+            self._is_closed = True
             is_entered, self._is_entered = self._is_entered, False
         if not is_entered:
             return

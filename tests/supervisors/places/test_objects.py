@@ -144,6 +144,27 @@ def test_what_threads_share_is_put_where_the_store_takes_it_and_else_is_near(
     pool.close()
 
 
+def test_who_comes_when_the_job_has_ended_needs_no_cluster(
+    cluster: FakeCluster, table: ObjectTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = Worker(cluster, table)
+    assert table.share(b"", [memoryview(BIG)]) is not None
+    assert cluster.users == 2
+    put = cluster.put
+
+    def put_meanwhile(buffers: Sequence[memoryview]) -> int:
+        table.close([])
+        return put(buffers)
+
+    monkeypatch.setattr(cluster, "put", put_meanwhile)
+    assert table.share(b"", [memoryview(BIG)]) is None
+    monkeypatch.undo()
+    assert table.share(b"", [memoryview(BIG)]) is None
+    worker._put(1, [memoryview(BIG)])
+    table.leave(worker)
+    assert cluster.users == 1
+
+
 def test_an_object_that_is_lost_is_told_by_the_turn_that_wants_it(cluster: FakeCluster, table: ObjectTable) -> None:
     payload = Worker(cluster, table).emit({"a": Big(BIG)})
     cluster.objects.clear()
