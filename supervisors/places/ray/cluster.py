@@ -234,6 +234,7 @@ class RayAgent:
             yield from told
         except self._ray.exceptions.RayError as error:
             raise _to_loss(self._ray, error, self._node_id) from error
+        self._get(told.completed())  # at a loss it raises nothing by itself
 
     def read(self, reference: Reference) -> Piece:
         """Have Ray give it."""
