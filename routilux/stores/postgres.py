@@ -409,10 +409,12 @@ class PostgresStore:
             JobOwnedError: its owner lives, or cannot be told dead in time.
             UnknownJobError: there is no such job.
         """
-        began = time.monotonic()
+        began = 0.0
         first: _Held | None = None
         while (held := self._look(job_id)) is not None:
-            owner, waited = held.owner, time.monotonic() - began
+            owner, now = held.owner, time.monotonic()
+            began = now if first is None else began  # the server may have been connected to before
+            waited = now - began
             if (owner is not None and is_seen_alive(owner)) or (first is not None and first[:3] != held[:3]):
                 raise JobOwnedError(job_id, owner)
             if owner is not None and is_seen_dead(owner) and waited >= WORKERS_SECONDS:
