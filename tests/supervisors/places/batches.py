@@ -10,7 +10,7 @@ from typing import Any
 
 from supervisors.places.base import Finished, Port, Ran, Watch
 from supervisors.places.thread import ThreadPlace
-from tests.supervisors.places.threads import PATIENCE, Calls, World
+from tests.supervisors.places.threads import PATIENCE, Calls, World, started
 
 Request = Callable[[Port], Any]
 
@@ -211,16 +211,8 @@ class BatchWorld(World):
 @contextmanager
 def batching(*, flushes: bool = True) -> Iterator[BatchWorld]:
     """Give such a world whose place has a service; close it at the end."""
-    world = BatchWorld(flushes=flushes)
-    world.place.start(0, None)
-    world.run(lambda: world.ready)
-    try:
+    with started(BatchWorld(flushes=flushes)) as world:
         yield world
-        if not world.closed:
-            world.close()
-            assert world.closed == 1
-    finally:
-        world.place.abort()
 
 
 @contextmanager
