@@ -12,7 +12,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
-from benchmarks.work import DEADLINE, TINY, Tally, WrongResultError, answer, burn, step_a, step_b
+from benchmarks.work import DEADLINE, TINY, Tally, WrongResultError, answer, burn, stage_a, stage_b, step_a, step_b
 
 # A fresh interpreter a process; it costs nothing once the messages flow.
 _SPAWN = multiprocessing.get_context("spawn")
@@ -136,18 +136,10 @@ class PoolPipeline(_Pooled):
 
     def run(self, n: int) -> None:
         self._tally.expect(n)
-        after_a = self._pool.imap(_pool_step_a, ({"n": number, "text": "tiny"} for number in range(n)))
-        for item in self._pool.imap(_pool_step_b, after_a):
+        after_a = self._pool.imap(stage_a, ({"n": number, "text": "tiny"} for number in range(n)))
+        for item in self._pool.imap(stage_b, after_a):
             self._tally.take(item["n"])
         self._tally.wait_done()
-
-
-def _pool_step_a(item: dict[str, Any]) -> dict[str, Any]:
-    return {"n": step_a(item["n"]), "text": item["text"]}
-
-
-def _pool_step_b(item: dict[str, Any]) -> dict[str, Any]:
-    return {"n": step_b(item["n"]), "text": item["text"]}
 
 
 class PoolTasks(_Pooled):
