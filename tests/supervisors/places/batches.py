@@ -148,13 +148,8 @@ class Flushes:
     def flushing(self) -> Iterator[None]:
         """Call back on another thread meanwhile, and wait for its end."""
         due, self.due = self.due, []
-        thread = threading.Thread(target=lambda: [tell() for tell in due])
-        thread.start()
-        try:
+        with elsewhere(lambda: [tell() for tell in due]):
             yield
-        finally:
-            thread.join(PATIENCE)
-            assert not thread.is_alive()
 
 
 class BatchWorld(World):
@@ -218,15 +213,22 @@ def batching(*, flushes: bool = True) -> Iterator[BatchWorld]:
 @contextmanager
 def advancing(world: BatchWorld) -> Iterator[None]:
     """Let the place go on on a thread of its own, and wait for its end."""
+    with elsewhere(world.place.advance):
+        yield
+
+
+@contextmanager
+def elsewhere(do: Callable[[], object]) -> Iterator[None]:
+    """Do something on a thread of its own meanwhile, and wait for its end; raises what that raised."""
     errors: list[BaseException] = []
 
-    def advance() -> None:
+    def run() -> None:
         try:
-            world.place.advance()
+            do()
         except BaseException as error:  # noqa: BLE001  raised again below
             errors.append(error)
 
-    thread = threading.Thread(target=advance)
+    thread = threading.Thread(target=run)
     thread.start()
     try:
         yield
