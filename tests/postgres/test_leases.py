@@ -91,14 +91,14 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 def _renewals(store: PostgresStore) -> int:
-    held = store._look("job")
+    held = store._leases.look("job")
     return 0 if held is None else held.renewals
 
 
 def _die(store: PostgresStore) -> None:
     """Renew the leases of a store no more, as if its program had ended."""
-    assert store._renewer is not None
-    store._renewer.close()
+    assert store._leases._renewer is not None
+    store._leases._renewer.close()
 
 
 def test_the_lease_of_a_killed_program_on_another_machine_is_waited_for(url: str, store: PostgresStore) -> None:
