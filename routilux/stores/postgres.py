@@ -109,7 +109,7 @@ class PostgresStore:
         held = checked_lease(lease, PostgresLease, self)
 
         def work(transaction: Transaction) -> int:
-            if _kind(transaction, lease.job_id, name) is not None:
+            if _find_entry(transaction, lease.job_id, name) is not None:
                 raise ObjectExistsError(lease.job_id, name, str(self))
             held.doubtful.add(name)
             size = sum(map(len, chunks))
@@ -147,9 +147,10 @@ class PostgresStore:
         what = f"{log!r} of job {lease.job_id!r}"
 
         def work(transaction: Transaction) -> int:
-            if _kind(transaction, lease.job_id, log) == _OBJECT:
+            kind, size = _find_entry(transaction, lease.job_id, log) or (_LOG, 0)
+            if kind == _OBJECT:
                 raise ObjectExistsError(lease.job_id, log, str(self))
-            begin = self._cut_log(transaction, held, log)
+            begin = _cut_log(transaction, held, log, size)
             end = begin + sum(map(len, chunks))
             transaction.change(
                 f"INSERT INTO {{entries}} VALUES (%s, %s, %s, %s, {_NOW})"  # noqa: S608 -- a constant of this module
@@ -217,21 +218,6 @@ class PostgresStore:
             lease.doubtful.clear()
         return result
 
-    def _cut_log(self, transaction: Transaction, lease: PostgresLease, log: str) -> int:
-        """Let go of a log what counts as not added; gives its size then."""
-        row = transaction.row("SELECT size FROM {entries} WHERE job = %s AND name = %s", lease.job_id, log)
-        size = 0 if row is None else int(row[0])
-        known = lease.lengths.setdefault(log, size)
-        if size < known:
-            raise DamagedStoreError(
-                f"the server has lost the end of {log!r} of job {lease.job_id!r}, which it had kept: of {known} bytes "
-                f"{size} are left, as after a failover to a copy that was behind"
-            )
-        transaction.change(
-            "DELETE FROM {chunks} WHERE job = %s AND name = %s AND start >= %s", lease.job_id, log, known
-        )
-        return known
-
     # ---- looking
 
     def _read(self, job_id: str, name: str, kind: int, offset: int, limit: int | None) -> bytes:
@@ -239,12 +225,11 @@ class PostgresStore:
 
         def work(found: Transaction | None) -> bytes:
             transaction = self._leases.check_job(found, job_id)
-            row = transaction.row(
-                "SELECT size FROM {entries} WHERE job = %s AND name = %s AND kind = %s", job_id, name, kind
-            )
-            if row is None:
+            entry = _find_entry(transaction, job_id, name)
+            if entry is None or entry[0] != kind:
                 raise MissingObjectError(job_id, name, str(self))
-            end = row[0] if limit is None else min(row[0], offset + limit)
+            size = entry[1]
+            end = size if limit is None else min(size, offset + limit)
             if offset >= end:
                 return b""
             rows = transaction.rows(
@@ -268,9 +253,22 @@ class PostgresStore:
         return self._server.reading(f"job {job_id!r}", work)
 
 
-def _kind(transaction: Transaction, job_id: str, name: str) -> int | None:
-    row = transaction.row("SELECT kind FROM {entries} WHERE job = %s AND name = %s", job_id, name)
-    return None if row is None else int(row[0])
+def _find_entry(transaction: Transaction, job_id: str, name: str) -> tuple[int, int] | None:
+    """Give the kind and the size of an object or log; None where there is none."""
+    row = transaction.row("SELECT kind, size FROM {entries} WHERE job = %s AND name = %s", job_id, name)
+    return None if row is None else (int(row[0]), int(row[1]))
+
+
+def _cut_log(transaction: Transaction, lease: PostgresLease, log: str, size: int) -> int:
+    """Let go of a log of that size what counts as not added; gives its size then."""
+    known = lease.lengths.setdefault(log, size)
+    if size < known:
+        raise DamagedStoreError(
+            f"the server has lost the end of {log!r} of job {lease.job_id!r}, which it had kept: of {known} bytes "
+            f"{size} are left, as after a failover to a copy that was behind"
+        )
+    transaction.change("DELETE FROM {chunks} WHERE job = %s AND name = %s AND start >= %s", lease.job_id, log, known)
+    return known
 
 
 def _insert_chunks(transaction: Transaction, job_id: str, name: str, start: int, chunks: list[bytes]) -> None:

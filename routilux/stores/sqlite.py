@@ -108,7 +108,7 @@ class SqliteStore:
         checked_name(name)
         chunks = list(into_chunks(parts))  # outside the lock: making the parts is the caller's code
         with self._leased(lease, f"{name!r} of job {lease.job_id!r}") as connection:
-            if _kind(connection, lease.job_id, name) is not None:
+            if _find_entry(connection, lease.job_id, name) is not None:
                 raise ObjectExistsError(lease.job_id, name, str(self))
             size = 0
             for chunk in chunks:
@@ -133,9 +133,9 @@ class SqliteStore:
     def append(self, lease: Lease, log: str, data: bytes, *, durable: bool) -> int:
         checked_name(log)
         with self._leased(lease, f"{log!r} of job {lease.job_id!r}") as connection:
-            if _kind(connection, lease.job_id, log) == _OBJECT:
+            kind, size = _find_entry(connection, lease.job_id, log) or (_LOG, 0)
+            if kind == _OBJECT:
                 raise ObjectExistsError(lease.job_id, log, str(self))
-            size = _size(connection, lease.job_id, log) or 0
             for chunk in into_chunks([data]):
                 _insert_chunk(connection, lease.job_id, log, size, chunk)
                 size += len(chunk)
@@ -241,9 +241,10 @@ class SqliteStore:
         checked_name(name)
         with self._database.reading(f"{name!r} of job {job_id!r}") as connection:
             self._generation(connection, job_id, create=False)
-            if connection is None or _kind(connection, job_id, name) != kind:
+            found = None if connection is None else _find_entry(connection, job_id, name)
+            if connection is None or found is None or found[0] != kind:
                 raise MissingObjectError(job_id, name, str(self))
-            size = _size(connection, job_id, name) or 0
+            size = found[1]
             end = size if limit is None else min(size, offset + limit)
             rows = connection.execute(
                 "SELECT start, data FROM chunks WHERE job = ? AND name = ? AND start < ? AND start >="
@@ -279,14 +280,10 @@ def _read_generation(connection: sqlite3.Connection | None, job_id: str) -> int 
     return None if row is None else int(row[0])
 
 
-def _kind(connection: sqlite3.Connection, job_id: str, name: str) -> int | None:
-    row = connection.execute("SELECT kind FROM entries WHERE job = ? AND name = ?", (job_id, name)).fetchone()
-    return None if row is None else int(row[0])
-
-
-def _size(connection: sqlite3.Connection, job_id: str, name: str) -> int | None:
-    row = connection.execute("SELECT size FROM entries WHERE job = ? AND name = ?", (job_id, name)).fetchone()
-    return None if row is None else int(row[0])
+def _find_entry(connection: sqlite3.Connection, job_id: str, name: str) -> tuple[int, int] | None:
+    """Give the kind and the size of an object or log; None where there is none."""
+    row = connection.execute("SELECT kind, size FROM entries WHERE job = ? AND name = ?", (job_id, name)).fetchone()
+    return None if row is None else (int(row[0]), int(row[1]))
 
 
 def _insert_chunk(connection: sqlite3.Connection, job_id: str, name: str, start: int, data: bytes | memoryview) -> None:
