@@ -139,7 +139,7 @@ ROWS: tuple[Row, ...] = (
         "ray-arrays",
         "NumPy arrays to an actor of Ray, each answered by a new one of its size; both ways added up",
         "arrays",
-        256,
+        2_048,  # a store's memory is touched for the first time by the first eight of 64 MB
         _ARRAYS,
         _on_ray("Echo"),
     ),
@@ -147,7 +147,7 @@ ROWS: tuple[Row, ...] = (
         "ray-arrays-ahead",
         "the same, four on their way at a time",
         "arrays",
-        1_024,
+        2_048,
         _ARRAYS,
         _on_ray("EchoAhead"),
     ),
