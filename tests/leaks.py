@@ -76,13 +76,18 @@ class Warm(NamedTuple):
 
 def list_warm() -> Warm:
     """List what the spawner of this process keeps, and what agents of a cluster that is none are forked by."""
+    spawning, (node_pids, node_fds) = list_spawning(), node.held()
+    return Warm(spawning.pids | node_pids, spawning.threads, spawning.descriptors | node_fds)
+
+
+def list_spawning() -> Warm:
+    """List what the spawner of this process keeps."""
     thread, guardian = spawner._thread, spawner._guardian
-    node_pids, node_fds = node.held()
     if thread is None or guardian is None:
-        return Warm(frozenset(node_pids), frozenset(), frozenset(node_fds))
+        return Warm(frozenset(), frozenset(), frozenset())
     zygotes = [zygote for zygote in tuple(spawner._zygotes._zygotes.values()) if not zygote.is_lost][-WARM_ZYGOTES:]
-    pids = {*node_pids, guardian._process.pid, *(zygote.pid for zygote in zygotes)}
-    descriptors = {*node_fds, guardian._process.stdin.fileno(), *(zygote._channel.fileno() for zygote in zygotes)}
+    pids = {guardian._process.pid, *(zygote.pid for zygote in zygotes)}
+    descriptors = {guardian._process.stdin.fileno(), *(zygote._channel.fileno() for zygote in zygotes)}
     return Warm(frozenset(pids), frozenset({thread}), frozenset(descriptors))
 
 
