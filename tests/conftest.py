@@ -49,6 +49,7 @@ def pytest_configure() -> None:
     spawner.begin()  # so too; and no zygote gets a head start, which may outlast the test that gave it
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
+    gc.disable()  # until all is collected
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -71,10 +72,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def pytest_collection_finish() -> None:
     """Let no collection of garbage look through what was imported and collected, which stays to the end of the run.
 
-    It is a million objects, for which each of the hundreds of full collections would take a third of a second.
+    It is a million objects, for which each of the hundreds of full collections would take a third of a second; those
+    while it grows would take a second in all.
     """
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def pytest_unconfigure() -> None:
