@@ -198,11 +198,14 @@ def _descriptors(warm: frozenset[int]) -> list[str]:
     if not _OWN_FDS.is_dir():
         return []
     targets = []
-    for link in _OWN_FDS.iterdir():
-        if int(link.name) in warm:
+    # Not by `Path`, which takes three times as long: this is done twice for each of ten thousand tests.
+    for name in os.listdir(_OWN_FDS):  # noqa: PTH208
+        if int(name) in warm:
             continue
-        with contextlib.suppress(OSError):  # the descriptor that listed the folder, closed again
-            targets.append(str(link.readlink()))
+        try:
+            targets.append(os.readlink(f"{_OWN_FDS}/{name}"))  # noqa: PTH115
+        except OSError:
+            continue  # the descriptor that listed the folder, closed again
     return targets
 
 
