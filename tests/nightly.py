@@ -82,7 +82,7 @@ FILES = {
     "mypackage/flows.py": FLOWS,
     "src/a.py": "a = 1\n",
 }
-RUN = "routilux run flows.py:nightly --store jobs --job-id nightly --checkpoint-every 1 --plain &"
+RUN = "routilux run flows.py:nightly --store jobs --job-id nightly --checkpoint-every 0.2 --plain &"
 
 RUNNING = re.compile(r"routilux (ps|top|stack|tap|logs|pause|checkpoint)\b|.*\$\(routilux ps")
 """Commands that are about a job which runs; all others but these are so where they name no store:"""

@@ -81,7 +81,7 @@ class Edits(NamedTuple):
 
 _WAIT = 'import os, threading; threading.Event().wait(float(os.environ.get("PACE", 0)))'
 _INSTALLED = "$ python3 -m venv env\n$ . env/bin/activate\n$ pip install routilux-0.1.0-py3-none-any.whl\n"
-_KILLED = {"kill -9 $!": "kill -9 $!; unset PACE"}
+_KILLED = {"kill -9 $!": "kill -9 $!; unset PACE", "--checkpoint-every 1 ": "--checkpoint-every 0.2 "}
 FOLLOWED = {
     ROOT / "README.md": Edits(
         {
@@ -97,10 +97,10 @@ FOLLOWED = {
             _INSTALLED: "",
             **_KILLED,
             "yield  # commits: ": f"{_WAIT}; yield  # commits: ",
-            "10_000": "100",
-            "upto=50000": "upto=500",
-            "upto=3000000": "upto=30000",
-            "'start': 2298025, 'steps': 559": "'start': 26623, 'steps': 307",
+            "10_000": "50",
+            "upto=50000": "upto=250",
+            "upto=3000000": "upto=15000",
+            "'start': 2298025, 'steps': 559": "'start': 13255, 'steps': 275",
         }
     ),
 }
@@ -108,7 +108,7 @@ FOLLOWED = {
 SESSIONS = {
     ROOT / "docs/guides/examples.md": Edits(
         {
-            "examples/census.py --store": "examples/census.py files --store",
+            "examples/census.py --store": "examples/census.py files --every 0.3 --checkpoint-every 0.3 --store",
             "census-usr-lib-python3-11": "census-...",
             "$ python examples/pictures.py\n": "$ python examples/pictures.py pictures --side 96 --workers 1 --plain\n",
             "$ python examples/model_search.py\n": "$ python examples/model_search.py --rows 120 --timeout 1 --plain\n",
@@ -117,8 +117,13 @@ SESSIONS = {
     ),
     ROOT / "docs/guides/flow-files.md": Edits(),
     ROOT / "docs/guides/pause-and-resume.md": Edits(
-        {"nightly.py start  ": "nightly.py start files", "root=/usr/lib/python3": "root=files"},
-        {"nightly.py": {"            yield\n": f"            {_WAIT}\n            yield\n"}},
+        {"nightly.py start  ": "nightly.py start files --every 0.3", "root=/usr/lib/python3": "root=files"},
+        {
+            "nightly.py": {
+                "            yield\n": f"            {_WAIT}\n            yield\n",
+                '"checkpoint_every": 1.0': '"checkpoint_every": 0.3',
+            }
+        },
     ),
     ROOT / "docs/reference/routines.md": Edits(),
 }

@@ -27,6 +27,7 @@ from typing import NamedTuple
 import pytest
 
 from routilux.cli.main import main
+from routilux.control.finding import find_running
 
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 100.0
@@ -121,7 +122,7 @@ class Typist:
     def _begin(self, command: str) -> None:
         process, file = self._start(command)
         self._background.append((process, file))
-        wait_until(lambda: " running, " in file.read_text() or process.poll() is not None, file.read_text)
+        wait_until(lambda: find_running() or process.poll() is not None, file.read_text)
         assert process.poll() is None, file.read_text()
 
     def _run(self, command: str, ending: Ending, shown: list[str]) -> Typed:
