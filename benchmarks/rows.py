@@ -7,6 +7,7 @@ Those that take seconds to start and to end take part in one of two rounds.
 from __future__ import annotations
 
 from benchmarks.contest import OURS, Entry, Figure, Row
+from benchmarks.measures import ARRAY_SIZES_MB
 
 _RAY = ("ray",)
 _DASK = ("dask", "distributed")
@@ -24,6 +25,25 @@ _TRIPS = (
     Figure("p50 at half load", "us"),
     Figure("p99 at half load", "us"),
 )
+_ARRAYS = tuple(Figure(f"{size} MB", "GB/s", "more") for size in ARRAY_SIZES_MB)
+
+
+def _clusters(name: str, *, xoscar: int = 1, ray: int = 1, dask: int = 1) -> tuple[Entry, ...]:
+    """Give those that take seconds to start and to end, each with its class of that name and a divisor."""
+    return (
+        Entry("xoscar", f"xoscar:{name}", _XOSCAR, divisor=xoscar, every=2),
+        Entry("Ray", f"ray:{name}", _RAY, divisor=ray, every=2),
+        Entry("Dask", f"dask:{name}", _DASK, divisor=dask, every=2),
+    )
+
+
+def _on_ray(name: str, divisor: int = 1) -> tuple[Entry, ...]:
+    """Give our routines on Ray, and its own actors, each with its class of that name."""
+    return (
+        Entry(OURS, f"flows:{name}", _RAY, options={"placement": "ray"}),
+        Entry("Ray's own actors", f"ray:{name}", _RAY, divisor=divisor),
+    )
+
 
 _TRIP_ENTRIES = (
     Entry(OURS, "flows:Echo"),
@@ -32,9 +52,7 @@ _TRIP_ENTRIES = (
     Entry("ZeroMQ, REQ and REP", "zeromq:Echo", _ZEROMQ),
     Entry("ProcessPoolExecutor", "executors:Echo"),
     Entry("loky", "executors:Echo", _LOKY, options={"kind": "loky"}),
-    Entry("xoscar", "xoscar:Echo", _XOSCAR, every=2),
-    Entry("Ray", "ray:Echo", _RAY, divisor=2, every=2),
-    Entry("Dask", "dask:Echo", _DASK, divisor=4, every=2),
+    *_clusters("Echo", ray=2, dask=4),
 )
 
 ROWS: tuple[Row, ...] = (
@@ -65,9 +83,7 @@ ROWS: tuple[Row, ...] = (
             Entry("ZeroMQ by hand", "zeromq:Pipeline", _ZEROMQ),
             Entry("ProcessPoolExecutor", "executors:Pipeline", divisor=20),
             Entry("loky", "executors:Pipeline", _LOKY, divisor=20, options={"kind": "loky"}),
-            Entry("xoscar", "xoscar:Pipeline", _XOSCAR, divisor=20, every=2),
-            Entry("Ray", "ray:Pipeline", _RAY, divisor=40, every=2),
-            Entry("Dask", "dask:Pipeline", _DASK, divisor=80, every=2),
+            *_clusters("Pipeline", xoscar=20, ray=40, dask=80),
         ),
     ),
     Row("trip-one-core", "one message to a process and back, one core", "trips", 1_000, _TRIPS, _TRIP_ENTRIES, cores=1),
@@ -79,7 +95,7 @@ ROWS: tuple[Row, ...] = (
         "NumPy arrays to a process, each answered by a new one of its size; both ways added up",
         "arrays",
         128,
-        tuple(Figure(f"{size} MB", "GB/s", "more") for size in (1, 16, 64)),
+        _ARRAYS,
         (
             Entry(OURS, "flows:Echo"),
             Entry("routilux, made in place", "flows:Echo", options={"in_place": True}),
@@ -88,9 +104,7 @@ ROWS: tuple[Row, ...] = (
             Entry("ProcessPoolExecutor", "executors:Echo"),
             Entry("loky", "executors:Echo", _LOKY, options={"kind": "loky"}),
             Entry("ZeroMQ, REQ and REP", "zeromq:Echo", _ZEROMQ),
-            Entry("xoscar", "xoscar:Echo", _XOSCAR, every=2),
-            Entry("Ray", "ray:Echo", _RAY, every=2),
-            Entry("Dask", "dask:Echo", _DASK, every=2),
+            *_clusters("Echo"),
         ),
     ),
     Row(
@@ -98,7 +112,7 @@ ROWS: tuple[Row, ...] = (
         "the same, four on their way at a time; the limit has two",
         "arrays",
         1_024,
-        tuple(Figure(f"{size} MB", "GB/s", "more") for size in (1, 16, 64)),
+        _ARRAYS,
         (
             Entry(OURS, "flows:EchoAhead"),
             Entry("routilux, made in place", "flows:EchoAhead", options={"in_place": True}),
@@ -111,10 +125,7 @@ ROWS: tuple[Row, ...] = (
         "rate",
         20_000,
         _RATE,
-        (
-            Entry(OURS, "flows:Pipeline", _RAY, options={"placement": "ray"}),
-            Entry("Ray's own actors", "ray:Pipeline", _RAY, divisor=20),
-        ),
+        _on_ray("Pipeline", divisor=20),
     ),
     Row(
         "ray-trip",
@@ -122,32 +133,23 @@ ROWS: tuple[Row, ...] = (
         "trips",
         1_000,
         _TRIPS,
-        (
-            Entry(OURS, "flows:Echo", _RAY, options={"placement": "ray"}),
-            Entry("Ray's own actors", "ray:Echo", _RAY),
-        ),
+        _on_ray("Echo"),
     ),
     Row(
         "ray-arrays",
         "NumPy arrays to an actor of Ray, each answered by a new one of its size; both ways added up",
         "arrays",
-        256,
-        tuple(Figure(f"{size} MB", "GB/s", "more") for size in (1, 16, 64)),
-        (
-            Entry(OURS, "flows:Echo", _RAY, options={"placement": "ray"}),
-            Entry("Ray's own actors", "ray:Echo", _RAY),
-        ),
+        2_048,  # a store's memory is touched for the first time by the first eight of 64 MB
+        _ARRAYS,
+        _on_ray("Echo"),
     ),
     Row(
         "ray-arrays-ahead",
         "the same, four on their way at a time",
         "arrays",
-        1_024,
-        tuple(Figure(f"{size} MB", "GB/s", "more") for size in (1, 16, 64)),
-        (
-            Entry(OURS, "flows:EchoAhead", _RAY, options={"placement": "ray"}),
-            Entry("Ray's own actors", "ray:EchoAhead", _RAY),
-        ),
+        2_048,
+        _ARRAYS,
+        _on_ray("EchoAhead"),
     ),
     Row(
         "start",
@@ -167,9 +169,7 @@ ROWS: tuple[Row, ...] = (
             Entry("multiprocessing, spawn", "multiprocessing:Starter", options={"method": "spawn"}),
             Entry("ProcessPoolExecutor, fork", "executors:Starter", options={"kind": "fork"}),
             Entry("loky", "executors:Starter", _LOKY, options={"kind": "loky"}),
-            Entry("xoscar", "xoscar:Starter", _XOSCAR, every=2),
-            Entry("Ray", "ray:Starter", _RAY, every=2),
-            Entry("Dask", "dask:Starter", _DASK, every=2),
+            *_clusters("Starter"),
         ),
     ),
     Row(
@@ -184,9 +184,7 @@ ROWS: tuple[Row, ...] = (
             Entry("multiprocessing.Pool", "multiprocessing:PoolTasks"),
             Entry("ProcessPoolExecutor", "executors:Tasks"),
             Entry("loky", "executors:Tasks", _LOKY, options={"kind": "loky"}),
-            Entry("xoscar", "xoscar:Tasks", _XOSCAR, every=2),
-            Entry("Ray", "ray:Tasks", _RAY, every=2),
-            Entry("Dask", "dask:Tasks", _DASK, every=2),
+            *_clusters("Tasks"),
         ),
         cores=2,
     ),
@@ -246,9 +244,7 @@ ROWS: tuple[Row, ...] = (
         (Figure("share", "% of a core"),),
         (
             Entry(OURS, "flows:Idle"),
-            Entry("xoscar", "xoscar:Starter", _XOSCAR, every=2),
-            Entry("Ray", "ray:Starter", _RAY, every=2),
-            Entry("Dask", "dask:Starter", _DASK, every=2),
+            *_clusters("Starter"),
         ),
     ),
 )

@@ -75,6 +75,16 @@ def step_b(number: int) -> int:
     return number * 2
 
 
+def stage_a(item: dict[str, Any]) -> dict[str, Any]:
+    """Be the first stage, for those that call a function of each message."""
+    return {"n": step_a(item["n"]), "text": item["text"]}
+
+
+def stage_b(item: dict[str, Any]) -> dict[str, Any]:
+    """Be the second stage, for those that call a function of each message."""
+    return {"n": step_b(item["n"]), "text": item["text"]}
+
+
 def answer(payload: Any) -> Any:
     """Answer a request: a mapping as it came, an array by a new one that is 1 more everywhere."""
     return payload if isinstance(payload, dict | bytes) else payload + 1

@@ -41,17 +41,7 @@ class Dispositions(Restoring):
             message = replace(message, failures=message.failures + 1, crashes=message.crashes + is_crash)
             account.in_hand[delivery] = message
             account.failed += 1
-            full = self._note(
-                Fact(
-                    "failed",
-                    account.plan.index,
-                    message.edge,
-                    to_bytes(message.key),
-                    message.failures,
-                    at,
-                    reason=reason,
-                )
-            )
+            full = self._note_try(account, message, "failed", at, reason)
         if full:
             self._notify_facts()
         return message
@@ -66,17 +56,7 @@ class Dispositions(Restoring):
     def note_decision(self, account: Account, message: Message, decision: str, at: float, reason: Reason) -> None:
         """Record what was decided about a message that failed."""
         with self.lock:
-            full = self._note(
-                Fact(
-                    decision,
-                    account.plan.index,
-                    message.edge,
-                    to_bytes(message.key),
-                    message.failures,
-                    at,
-                    reason=reason,
-                )
-            )
+            full = self._note_try(account, message, decision, at, reason)
         if full:
             self._notify_facts()
 
@@ -303,6 +283,11 @@ class Dispositions(Restoring):
             self._notify_quiet()
 
     # -- Private; the lock is held
+
+    def _note_try(self, account: Account, message: Message, kind: str, at: float, reason: Reason) -> bool:
+        """Note what a try of a message came to that did not commit; tells whether there is enough to be fetched."""
+        key = to_bytes(message.key)
+        return self._note(Fact(kind, account.plan.index, message.edge, key, message.failures, at, reason=reason))
 
     def _bury(
         self,

@@ -50,10 +50,10 @@ errors pickle, with everything they carry, since they come from child processes 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from routilux.hints import describe_names, did_you_mean, list_names
-from supervisors.errors import InternalError
+from supervisors.errors import InternalError, restore_error
 
 __all__ = [
     "CallerError",
@@ -101,22 +101,13 @@ __all__ = [
     "WiringError",
 ]
 
-_E = TypeVar("_E", bound="RoutiluxError")
-
 
 class RoutiluxError(Exception):
     """Base of all errors of this package."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The default would call the class with the message, which is not what its `__init__` takes.
-        return _restore, (type(self), self.args, dict(self.__dict__))
-
-
-def _restore(cls: type[_E], args: tuple[Any, ...], attributes: dict[str, Any]) -> _E:
-    error = cls.__new__(cls, *args)
-    error.args = args
-    error.__dict__.update(attributes)
-    return error
+        # As of a SupervisorsError.
+        return restore_error, (type(self), self.args, dict(self.__dict__))
 
 
 # ---- the caller

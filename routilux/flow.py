@@ -253,6 +253,7 @@ class Flow(FlowGraph):
             UnknownJobError, MissingObjectError, NoCheckpointError: there is no such job, or checkpoint.
             JobExistsError: there is a job of the new id.
             KeptError: the checkpoint cannot be read.
+            StoreWriteError: the store did not take the new one.
         """
         return runtime.fork_job(stores.open_store(store), job_id, new_id, checkpoint, key=key)
 

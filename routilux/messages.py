@@ -85,7 +85,7 @@ def parts_of(message: Message) -> tuple[Message, ...]:
 
 def count_parts(messages: Iterable[Message]) -> int:
     """Count messages, each in a set for one."""
-    return sum(len(message.parts) or 1 for message in messages)
+    return sum([len(message.parts) or 1 for message in messages])
 
 
 def unite(members: tuple[Message, ...]) -> Message:

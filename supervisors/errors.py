@@ -28,11 +28,26 @@ SupervisorsError
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
+
+E = TypeVar("E", bound=Exception)
 
 
 class SupervisorsError(Exception):
     """Base of all errors of this package."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # It crosses from a worker to its parent. The default would call the class with the text, which is not what its
+        # `__init__` takes.
+        return restore_error, (type(self), self.args, dict(self.__dict__))
+
+
+def restore_error(kind: type[E], args: tuple[Any, ...], attributes: dict[str, Any]) -> E:
+    """Make an error again that was carried: its text and its attributes are what they were."""
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(attributes)
+    return error
 
 
 class MailboxError(SupervisorsError, RuntimeError):
@@ -52,18 +67,12 @@ class MailboxFullError(MailboxError):
             f"the mailbox holds {capacity} messages, its capacity; send again when the actor has caught up"
         )
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.capacity,), self.__dict__
-
 
 class MailboxClosedError(MailboxError):
     """The actor has ended and takes no more messages."""
 
     def __init__(self) -> None:
         super().__init__("the mailbox is closed: its actor has ended")
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (), self.__dict__
 
 
 class UndescribedError(SupervisorsError):
@@ -85,10 +94,6 @@ class ValueEncodingError(SupervisorsError, TypeError):
         self.path = path
         self.detail = detail
         super().__init__(f"{path} cannot be carried: {detail}")
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # It crosses from a worker to its parent; the default would call the class with the text alone.
-        return type(self), (self.path, self.detail), self.__dict__
 
 
 class ValueDecodingError(SupervisorsError, ValueError):
@@ -114,9 +119,6 @@ class RequestTooLongError(FrameError):
         self.bound = bound
         super().__init__(f"a request of {size} bytes is over the bound of {bound} bytes")
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.seq, self.size, self.bound), self.__dict__
-
 
 class SpecError(SupervisorsError, ValueError):
     """A specification or option has a value that it cannot have."""
@@ -138,9 +140,6 @@ class PreloadError(StartError):
         self.module = module
         self.detail = detail
         super().__init__(f"preload: module {module!r} could not be imported: {detail}")
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.module, self.detail), self.__dict__
 
 
 class RestartIntensityError(SupervisorsError, RuntimeError):
@@ -174,12 +173,13 @@ class ActorEndedError(AskError):
         self.reason = reason
         super().__init__(f"actor {path} ended without answering: {reason}")
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.path, self.reason), self.__dict__
-
 
 class AskTimeoutError(AskError, TimeoutError):
     """The actor that was asked did not answer in time; an ask it had not begun is never run."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # With two built-in bases, it is made by a call alone; which takes its text.
+        return type(self), self.args, dict(self.__dict__)
 
 
 class RemoteError(AskError):
@@ -192,9 +192,6 @@ class RemoteError(AskError):
     def __init__(self, record: Any) -> None:
         self.record = record
         super().__init__(str(record))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.record,), self.__dict__
 
 
 class NotInProcessError(SupervisorsError, RuntimeError):
@@ -210,9 +207,6 @@ class NotInProcessError(SupervisorsError, RuntimeError):
         self.instead = instead
         super().__init__(f"{what} is not possible for an actor in a process of its own: {instead}")
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.what, self.instead), self.__dict__
-
 
 class DeadlockError(AskError):
     """An ask would wait for the asker itself, directly or around a ring of actors.
@@ -224,9 +218,6 @@ class DeadlockError(AskError):
     def __init__(self, ring: tuple[str, ...]) -> None:
         self.ring = ring
         super().__init__(f"this ask would never be answered, as each waits for the next: {' -> '.join(ring)}")
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.ring,), self.__dict__
 
 
 class ChildError(SupervisorsError, ValueError):

@@ -7,6 +7,7 @@ import gc
 import importlib
 import os
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,7 +36,8 @@ def pytest_configure() -> None:
     """Mark the processes of tests before the first is started, let them hear Ctrl-C, and keep what they compile.
 
     Ctrl-C is ignored below a background job of a shell, which programs that a test starts inherit. And each of
-    their thousands would compile both packages anew where the environment says to write no bytecode.
+    their thousands would compile both packages anew where the environment says to write no bytecode; so would, of the
+    tests, each of the processes that share them out.
 
     Workers import the modules of tests, and these what tests are made of, which would take longer than most tests do:
     zygotes have it from the start, and what runs jobs, which modules of tests import too.
@@ -46,6 +48,8 @@ def pytest_configure() -> None:
     flusher.watch(lambda: None)  # its thread is the program's, and stays
     spawner.begin()  # so too; and no zygote gets a head start, which may outlast the test that gave it
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
+    gc.disable()  # until all is collected
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -68,10 +72,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def pytest_collection_finish() -> None:
     """Let no collection of garbage look through what was imported and collected, which stays to the end of the run.
 
-    It is a million objects, for which each of the hundreds of full collections would take a third of a second.
+    It is a million objects, for which each of the hundreds of full collections would take a third of a second; those
+    while it grows would take a second in all.
     """
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def pytest_unconfigure() -> None:

@@ -1,8 +1,8 @@
 """The job that the documentation speaks of where it needs one: `nightly`, of `flows.py:nightly`, in the store `jobs`.
 
-Four routines: `files` finds a file every 20 ms until there is a file `stop`; `parse`, two processes, fails on some;
-`upload` fails on archives; `report` counts. So the job has dead letters of two routines. It is there in two ways:
-running in another program, and kept, paused, where nobody runs it.
+Four routines: `files`, which stays on this machine, finds a file every 20 ms until there is a file `stop`, but four at
+least; `parse`, two processes, fails on some; `upload` fails on archives; `report` counts. So the job has dead letters
+of two routines. It is there in two ways: running in another program, and kept, paused, where nobody runs it.
 """
 
 from __future__ import annotations
@@ -28,8 +28,11 @@ class Files(Routine):
         self.define_slot("trigger", handler=self.find)
         self.define_event("file", ["name"])
 
+    def needs_here(self):
+        return "a file"
+
     def find(self):
-        while not os.path.exists("stop"):
+        while self.state.get("found", 0) < 4 or not os.path.exists("stop"):
             self.state["found"] = number = self.state.get("found", 0) + 1
             self.emit("file", name=f"{number}.zip" if number % 4 == 0 else f"{number}.txt")
             yield
@@ -79,7 +82,7 @@ FILES = {
     "mypackage/flows.py": FLOWS,
     "src/a.py": "a = 1\n",
 }
-RUN = "routilux run flows.py:nightly --store jobs --job-id nightly --checkpoint-every 1 --plain &"
+RUN = "routilux run flows.py:nightly --store jobs --job-id nightly --checkpoint-every 0.2 --plain &"
 
 RUNNING = re.compile(r"routilux (ps|top|stack|tap|logs|pause|checkpoint)\b|.*\$\(routilux ps")
 """Commands that are about a job which runs; all others but these are so where they name no store:"""

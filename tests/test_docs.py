@@ -29,8 +29,9 @@ Not run are the following, and a test fails where a page shows anything else tha
   or are these tests. Their words are given to their own parsers; of pytest the test is found and not run.
   `tests/benchmarks`, `tests/faults` and `tests/durability` run the code behind them.
 - Commands about routines on Ray (`CLUSTERED`): their words are given to their own parsers. `make test-ray` runs them.
-- `make ...`, `pip install ...` and `ray ...` (`OTHERS`): what `make` is to make has to be a target. A test installs
-  nothing.
+- `make ...`, `pip install ...`, `ray ...` and `export RAY_...` (`OTHERS`): what `make` is to make has to be a target. A
+  test installs nothing. `make test-ray` gives the words of `ray` to its own parser. What that sends elsewhere (`SENT`)
+  is one of ours.
 
 Last, links between pages, and to other files of the repository, lead somewhere.
 """
@@ -58,7 +59,7 @@ import pytest
 from routilux.cli.main import ADDINGS, EXAMPLES, make_parser
 from tests.following import Block, blocks_of, follow, saved_files
 from tests.nightly import Nightly, is_about_a_running_job
-from tests.typist import Ending, Typist, find_missing
+from tests.typist import Ending, Typist, find_missing, typing_below
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -80,7 +81,7 @@ class Edits(NamedTuple):
 
 _WAIT = 'import os, threading; threading.Event().wait(float(os.environ.get("PACE", 0)))'
 _INSTALLED = "$ python3 -m venv env\n$ . env/bin/activate\n$ pip install routilux-0.1.0-py3-none-any.whl\n"
-_KILLED = {"kill -9 $!": "kill -9 $!; unset PACE"}
+_KILLED = {"kill -9 $!": "kill -9 $!; unset PACE", "--checkpoint-every 1 ": "--checkpoint-every 0.2 "}
 FOLLOWED = {
     ROOT / "README.md": Edits(
         {
@@ -96,10 +97,10 @@ FOLLOWED = {
             _INSTALLED: "",
             **_KILLED,
             "yield  # commits: ": f"{_WAIT}; yield  # commits: ",
-            "10_000": "100",
-            "upto=50000": "upto=500",
-            "upto=3000000": "upto=30000",
-            "'start': 2298025, 'steps': 559": "'start': 26623, 'steps': 307",
+            "10_000": "50",
+            "upto=50000": "upto=250",
+            "upto=3000000": "upto=15000",
+            "'start': 2298025, 'steps': 559": "'start': 13255, 'steps': 275",
         }
     ),
 }
@@ -107,7 +108,7 @@ FOLLOWED = {
 SESSIONS = {
     ROOT / "docs/guides/examples.md": Edits(
         {
-            "examples/census.py --store": "examples/census.py files --store",
+            "examples/census.py --store": "examples/census.py files --every 0.3 --checkpoint-every 0.3 --store",
             "census-usr-lib-python3-11": "census-...",
             "$ python examples/pictures.py\n": "$ python examples/pictures.py pictures --side 96 --workers 1 --plain\n",
             "$ python examples/model_search.py\n": "$ python examples/model_search.py --rows 120 --timeout 1 --plain\n",
@@ -116,8 +117,13 @@ SESSIONS = {
     ),
     ROOT / "docs/guides/flow-files.md": Edits(),
     ROOT / "docs/guides/pause-and-resume.md": Edits(
-        {"nightly.py start  ": "nightly.py start files", "root=/usr/lib/python3": "root=files"},
-        {"nightly.py": {"            yield\n": f"            {_WAIT}\n            yield\n"}},
+        {"nightly.py start  ": "nightly.py start files --every 0.3", "root=/usr/lib/python3": "root=files"},
+        {
+            "nightly.py": {
+                "            yield\n": f"            {_WAIT}\n            yield\n",
+                '"checkpoint_every": 1.0': '"checkpoint_every": 0.3',
+            }
+        },
     ),
     ROOT / "docs/reference/routines.md": Edits(),
 }
@@ -137,8 +143,10 @@ LONG = re.compile(r"(py-spy [^;&|]* -- )?python -m (?P<module>(?:benchmarks|test
 """Commands that take minutes: their words are read, and that is all."""
 CLUSTERED = re.compile(r"routilux .*(--placement ray|--address).*")
 """Commands that need a cluster of Ray: here their words are read, and that is all."""
-OTHERS = re.compile(r"(make|pip install|ray) [^;&|]*")
-"""Programs of others, which are not run."""
+OTHERS = re.compile(r"(make|pip install|ray) [^;&|]*|export RAY_\w+=\w+")
+"""Programs of others, which are not run, and what is set for them."""
+SENT = re.compile(r"ray job submit .* -- (?P<command>.*)")
+"""Those that run a command of ours elsewhere."""
 
 _OURS = re.compile(r"(?:^|(?<!from)(?<!import)\s)(?P<command>(?:[^`]*\$\()?(?:routilux|python3?) .*)", re.DOTALL)
 _QUOTED = re.compile(r"`(?P<text>[^`]+)`")
@@ -263,6 +271,7 @@ def _outside_sessions() -> dict[str, Shown]:
     shown = [shown for page in pages for block in _console(page) for shown in _typed(page, block)]
     shown += [one for page in PAGES for one in _quoted(page)]
     shown += _helped()
+    shown += [one._replace(command=found["command"]) for one in shown if (found := SENT.fullmatch(one.command))]
     mine = [one for one in shown if not LONG.fullmatch(one.command) and not OTHERS.fullmatch(one.command)]
     once: dict[str, Shown] = {}
     for one in mine:
@@ -279,6 +288,17 @@ def on_ray() -> list[Shown]:
     return [one for one in _outside_sessions().values() if CLUSTERED.fullmatch(one.command)]
 
 
+def of_ray() -> list[Shown]:
+    """Give what is shown of Ray's own program, wherever a page has a line of it."""
+    blocks = [(page, block) for page in PAGES for block in blocks_of(page.read_text(encoding="utf-8"))]
+    return [
+        Shown(f"{_name(page)}:{block.line + index}", line.removeprefix("$ "), [])
+        for page, block in blocks
+        for index, line in enumerate(block.lines)
+        if re.match(r"(\$ )?ray [a-z]", line)
+    ]
+
+
 def _long() -> dict[str, str]:
     """Give the words of what is not run, by where it stands."""
     shown = [shown for page in PAGES for block in _console(page) for shown in _typed(page, block)]
@@ -286,7 +306,7 @@ def _long() -> dict[str, str]:
     return {one.where: one.command for one in shown if LONG.fullmatch(one.command)}
 
 
-def _check(shown: Shown, ending: Ending, status: int, told: str) -> list[str]:
+def check_shown(shown: Shown, ending: Ending, status: int, told: str) -> list[str]:
     """Give what is otherwise than it is shown."""
     problems = [f"this was not printed: {line}" for line in find_missing([*shown.lines, *shown.rest], told)]
     if status != ending.status:
@@ -301,16 +321,10 @@ def _ending_of(shown: Shown) -> Ending:
 
 
 @pytest.fixture
-def typist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Typist]:
-    """Somebody in an empty folder, who sees the jobs of this test alone."""
-    for name in ("folder", "bin"):
-        (tmp_path / name).mkdir()
-    sockets = Path(os.environ["XDG_RUNTIME_DIR"], "routilux")  # of the tests of this process
-    monkeypatch.setattr("routilux.control.folder._folders", lambda: [sockets])
-    monkeypatch.delenv("ROUTILUX_STORE", raising=False)
-    typist = Typist(tmp_path / "folder", tmp_path / "bin")
-    yield typist
-    typist.end()
+def typist(tmp_path: Path) -> Iterator[Typist]:
+    """Somebody in an empty folder."""
+    with typing_below(tmp_path) as typist:
+        yield typist
 
 
 @pytest.mark.processes
@@ -334,7 +348,7 @@ def test_a_block_is_typed_to_its_end(page: Path, index: int, typist: Typist) -> 
             continue
         ending = _ending_of(shown)
         typed = typist.type(shown.command, ending, shown.lines)
-        problems += _check(shown, ending, typed.status, typed.told)
+        problems += check_shown(shown, ending, typed.status, typed.told)
         if "kill -9" in shown.command:
             typist.environment.pop("PACE", None)
     problems += [typed.told for typed in typist.leave() if typed.status != 3]
@@ -367,12 +381,12 @@ def test_what_is_shown_about_a_job_does_what_it_says(typist: Typist) -> None:
     for one in shown:
         if is_about_a_running_job(one.command):
             typed = nightly.type_running(one.command, _ending_of(one), one.lines)
-            problems += _check(one, _ending_of(one), typed.status, typed.told)
+            problems += check_shown(one, _ending_of(one), typed.status, typed.told)
     assert [typed.status for typed in nightly.keep()] == [3]
     for one in shown:
         if not is_about_a_running_job(one.command):
             typed = nightly.type_kept(one.command, _ending_of(one), one.lines)
-            problems += _check(one, _ending_of(one), typed.status, typed.told)
+            problems += check_shown(one, _ending_of(one), typed.status, typed.told)
     assert not problems, "\n".join(problems)
 
 

@@ -22,6 +22,7 @@ from supervisors.locking import BriefLock
 from supervisors.reasons import Crashed
 
 KILLED = Crashed(signal=9)
+THREE = batch(3, 2.0)
 
 
 class Sender(Routine):
@@ -34,19 +35,19 @@ class Sender(Routine):
 class Taker(Routine):
     """Its handlers are never called: nothing runs here."""
 
-    def __init__(self, *, hears: bool = True) -> None:
+    def __init__(self, *, hears: bool = True, rows: Any = THREE) -> None:
         super().__init__()
         self.define_slot("pairs", lambda x, y: None, "all")  # noqa: ARG005
-        self.define_slot("rows", lambda n: None, batch(3, 2.0))  # noqa: ARG005
+        self.define_slot("rows", lambda n: None, rows)  # noqa: ARG005
         self.define_slot("bye", lambda: None, at_end=hears)
         self.define_event("out")
 
 
-def make_plan(*, hears: bool = True, limit: int = 1_000) -> Plan:
+def make_plan(*, hears: bool = True, limit: int = 1_000, rows: Any = THREE) -> Plan:
     flow = Flow("books")
     for routine_id in ("x", "y", "z"):
         flow.add_routine(Sender(), routine_id)
-    flow.add_routine(Taker(hears=hears), "j", capacity=limit)
+    flow.add_routine(Taker(hears=hears, rows=rows), "j", capacity=limit)
     flow.connect("x", "out", "j", "pairs", {"n": "x"})
     flow.connect("y", "out", "j", "pairs", {"n": "y"})
     flow.connect("z", "out", "j", "rows")
@@ -365,17 +366,7 @@ def test_sets_are_taken_apart_where_the_slot_takes_one_at_a_time_now() -> None:
     books = Books()
     books.send("z", 5)
     books.take()
-    flow = Flow("books")
-    for routine_id in ("x", "y", "z"):
-        flow.add_routine(Sender(), routine_id)
-    plain = Taker()
-    plain.slots["rows"].merge_strategy = "override"
-    flow.add_routine(plain, "j")
-    flow.connect("x", "out", "j", "pairs", {"n": "x"})
-    flow.connect("y", "out", "j", "pairs", {"n": "y"})
-    flow.connect("z", "out", "j", "rows")
-    flow.output("j", "out")
-    again = Books(compile_plan(flow))
+    again = Books(make_plan(rows="override"))
     again.ledger.restore(books.ledger.copy_held({}), {})
     again.ledger.check()
     assert [(message.seq, message.parts) for _delivery, message in again.take()] == [(n, ()) for n in range(1, 6)]
@@ -398,17 +389,7 @@ def test_sets_that_the_slot_would_not_make_any_more_are_made_anew_in_the_order_o
     # One waits for its retry, one at the head of the mailbox; two messages are still to become one.
     books.ledger.set_aside(books.j, [first], redelivered=True, due_at=0.0, holds=True)
     books.ledger.put_back(books.j, [second])
-    flow = Flow("books")
-    for routine_id in ("x", "y", "z"):
-        flow.add_routine(Sender(), routine_id)
-    other = Taker()
-    other.slots["rows"].merge_strategy = strategy
-    flow.add_routine(other, "j")
-    flow.connect("x", "out", "j", "pairs", {"n": "x"})
-    flow.connect("y", "out", "j", "pairs", {"n": "y"})
-    flow.connect("z", "out", "j", "rows")
-    flow.output("j", "out")
-    again = Books(compile_plan(flow))
+    again = Books(make_plan(rows=strategy))
     again.ledger.restore(books.ledger.copy_held({}), {})
     again.ledger.check()
     for ticket in list(again.j.in_retry):

@@ -20,11 +20,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
+
 from routilux.cli.main import main
+from routilux.control.finding import find_running
 
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 100.0
@@ -119,7 +122,7 @@ class Typist:
     def _begin(self, command: str) -> None:
         process, file = self._start(command)
         self._background.append((process, file))
-        wait_until(lambda: " running, " in file.read_text() or process.poll() is not None, file.read_text)
+        wait_until(lambda: find_running() or process.poll() is not None, file.read_text)
         assert process.poll() is None, file.read_text()
 
     def _run(self, command: str, ending: Ending, shown: list[str]) -> Typed:
@@ -166,6 +169,22 @@ class Typist:
                 if (getattr(sys.modules[name], "__file__", None) or "").startswith(str(self.folder)):
                     del sys.modules[name]
         return Typed(status, told.getvalue())
+
+
+@contextlib.contextmanager
+def typing_below(path: Path) -> Iterator[Typist]:
+    """Give somebody in an empty folder below a path, who sees the jobs of this test alone."""
+    for name in ("folder", "bin"):
+        (path / name).mkdir()
+    sockets = Path(os.environ["XDG_RUNTIME_DIR"], "routilux")  # of the tests of this process
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("routilux.control.folder._folders", lambda: [sockets])
+        patch.delenv("ROUTILUX_STORE", raising=False)
+        typist = Typist(path / "folder", path / "bin")
+        try:
+            yield typist
+        finally:
+            typist.end()
 
 
 class _Told(io.StringIO):

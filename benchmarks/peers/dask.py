@@ -8,7 +8,7 @@ from typing import Any
 import dask
 from distributed import Client, LocalCluster
 
-from benchmarks.work import DEADLINE, TINY, Tally, answer, burn, die_once, step_a, step_b
+from benchmarks.work import DEADLINE, TINY, Tally, answer, burn, die_once, stage_a, stage_b
 
 
 class _Peer:
@@ -39,19 +39,11 @@ class Pipeline(_Peer):
     def run(self, n: int) -> None:
         tally = Tally()
         tally.expect(n)
-        after_a = [self._client.submit(_step_a, {"n": number, "text": "tiny"}, pure=False) for number in range(n)]
-        after_b = [self._client.submit(_step_b, future, pure=False) for future in after_a]
+        after_a = [self._client.submit(stage_a, {"n": number, "text": "tiny"}, pure=False) for number in range(n)]
+        after_b = [self._client.submit(stage_b, future, pure=False) for future in after_a]
         for item in self._client.gather(after_b):
             tally.take(item["n"])
         tally.wait_done()
-
-
-def _step_a(item: dict[str, Any]) -> dict[str, Any]:
-    return {"n": step_a(item["n"]), "text": item["text"]}
-
-
-def _step_b(item: dict[str, Any]) -> dict[str, Any]:
-    return {"n": step_b(item["n"]), "text": item["text"]}
 
 
 class Echo(_Peer):

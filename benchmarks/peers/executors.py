@@ -14,7 +14,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from benchmarks.work import DEADLINE, TINY, Tally, WrongResultError, answer, burn, step_a, step_b
+from benchmarks.work import DEADLINE, TINY, Tally, WrongResultError, answer, burn, stage_a, stage_b
 
 
 def open_executor(kind: str, workers: int) -> Executor:
@@ -56,19 +56,11 @@ class Pipeline(_Pooled):
     def run(self, n: int) -> None:
         tally = Tally()
         tally.expect(n)
-        after_a = [self._pool.submit(_step_a, {"n": number, "text": "tiny"}) for number in range(n)]
-        after_b = [self._pool.submit(_step_b, future.result()) for future in after_a]
+        after_a = [self._pool.submit(stage_a, {"n": number, "text": "tiny"}) for number in range(n)]
+        after_b = [self._pool.submit(stage_b, future.result()) for future in after_a]
         for future in after_b:
             tally.take(future.result()["n"])
         tally.wait_done()
-
-
-def _step_a(item: dict[str, Any]) -> dict[str, Any]:
-    return {"n": step_a(item["n"]), "text": item["text"]}
-
-
-def _step_b(item: dict[str, Any]) -> dict[str, Any]:
-    return {"n": step_b(item["n"]), "text": item["text"]}
 
 
 class Echo(_Pooled):

@@ -77,12 +77,24 @@ class Running:
             raise WrongResultError(f"the job ended as {state.status}: {state.error}")
 
 
+class Counted(Running):
+    """A job whose source emits all that is to be done, and which is done when that has arrived."""
+
+    def __init__(self) -> None:
+        self._tally = Tally()
+
+    def run(self, n: int) -> None:
+        self._tally.expect(n)
+        self.job.send("source", "trigger", messages=n)
+        self._tally.wait_done()
+
+
 def _place(placement: str) -> dict[str, Any]:
     """Give the options of routines there; on Ray they need no processor of their own, as its bare actors do."""
     return {"placement": placement, **({"ray": {"num_cpus": 0}} if placement == "ray" else {})}
 
 
-class Pipeline(Running):
+class Pipeline(Counted):
     """Source -> A -> B -> sink.
 
     Args:
@@ -91,9 +103,9 @@ class Pipeline(Running):
     """
 
     def __init__(self, placement: str, kept: bool = False) -> None:  # noqa: FBT001, FBT002  options of an entry
+        super().__init__()
         self._placement = placement
         self._folder = tempfile.TemporaryDirectory() if kept else None
-        self._tally = Tally()
 
     def prepare(self) -> None:
         flow = Flow("pipeline")
@@ -106,11 +118,6 @@ class Pipeline(Running):
         flow.connect("b", "item", "sink", "input")
         self.start(flow, **({"store": Path(self._folder.name)} if self._folder else {}))
         self.run(1)
-
-    def run(self, n: int) -> None:
-        self._tally.expect(n)
-        self.job.send("source", "trigger", messages=n)
-        self._tally.wait_done()
 
     def close(self) -> None:
         super().close()
@@ -263,7 +270,7 @@ class _Keys(Routine):
         self._tally.take(step_b(step_a(n)))
 
 
-class State(Running):
+class State(Counted):
     """A source, and a routine on a thread that touches one of its keys with each message.
 
     Args:
@@ -271,8 +278,8 @@ class State(Running):
     """
 
     def __init__(self, keys: int) -> None:
+        super().__init__()
         self._keys = keys
-        self._tally = Tally()
 
     def prepare(self) -> None:
         flow = Flow("state")
@@ -281,11 +288,6 @@ class State(Running):
         flow.connect("source", "item", "keys", "input")
         self.start(flow)
         self.run(1)
-
-    def run(self, n: int) -> None:
-        self._tally.expect(n)
-        self.job.send("source", "trigger", messages=n)
-        self._tally.wait_done()
 
 
 class Idle(_Requests):

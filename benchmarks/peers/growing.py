@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from benchmarks.peers.flows import Echo, Running, Sink, Source
+from benchmarks.peers.flows import Counted, Echo, Running, Sink, Source
 from benchmarks.work import DEADLINE, Tally, WrongResultError, step_a, step_b
 from routilux import Flow, Routine
 
@@ -45,7 +45,7 @@ class _Last(Sink):
         super().handle(step_b(step_a(n)), text)
 
 
-class Chain(Running):
+class Chain(Counted):
     """A source, and a chain of routines through which each message goes.
 
     Args:
@@ -56,8 +56,8 @@ class Chain(Running):
     """What the routines in between are."""
 
     def __init__(self, routines: int) -> None:
+        super().__init__()
         self._routines = routines
-        self._tally = Tally()
 
     def prepare(self) -> None:
         flow = Flow("chain")
@@ -72,10 +72,7 @@ class Chain(Running):
         self.run(1)
 
     def run(self, n: int) -> None:
-        messages = max(1, n // self._routines)
-        self._tally.expect(messages)
-        self.job.send("source", "trigger", messages=messages)
-        self._tally.wait_done()
+        super().run(max(1, n // self._routines))
 
 
 class Working(Chain):

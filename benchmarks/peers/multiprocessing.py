@@ -12,14 +12,23 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
-from benchmarks.work import DEADLINE, TINY, Tally, WrongResultError, answer, burn, step_a, step_b
+from benchmarks.work import DEADLINE, TINY, Tally, WrongResultError, answer, burn, stage_a, stage_b, step_a, step_b
 
 # A fresh interpreter a process; it costs nothing once the messages flow.
 _SPAWN = multiprocessing.get_context("spawn")
 
 
+def _run_pipe_stage(step: Callable[[int], int], source: Connection, target: Connection) -> None:
+    while (item := source.recv()) is not None:
+        target.send({"n": step(item["n"]), "text": item["text"]})
+    target.send(None)
+
+
 class PipePipeline:
     """Source -> A -> B -> sink with a pipe before each."""
+
+    stage: Callable[[Callable[[int], int], Connection, Connection], None] = staticmethod(_run_pipe_stage)
+    """What A and B run."""
 
     def __init__(self) -> None:
         self._tally = Tally()
@@ -29,8 +38,8 @@ class PipePipeline:
             _SPAWN.Pipe(duplex=False) for _ in range(3)
         )
         self._stages = [
-            _SPAWN.Process(target=_run_pipe_stage, args=(step_a, out_a, into_b), daemon=True),
-            _SPAWN.Process(target=_run_pipe_stage, args=(step_b, out_b, into_sink), daemon=True),
+            _SPAWN.Process(target=self.stage, args=(step_a, out_a, into_b), daemon=True),
+            _SPAWN.Process(target=self.stage, args=(step_b, out_b, into_sink), daemon=True),
         ]
         for stage in self._stages:
             stage.start()
@@ -48,22 +57,19 @@ class PipePipeline:
         self._tally.wait_done()
 
     def close(self) -> None:
-        self._into_a.send(None)
+        self._end()
         self._sink.join(DEADLINE)
         for stage in self._stages:
             stage.join(DEADLINE)
         self._into_a.close()
         self._out_sink.close()
 
+    def _end(self) -> None:
+        self._into_a.send(None)
+
     def _drain(self) -> None:
         while (item := self._out_sink.recv()) is not None:
             self._tally.take(item["n"])
-
-
-def _run_pipe_stage(step: Callable[[int], int], source: Connection, target: Connection) -> None:
-    while (item := source.recv()) is not None:
-        target.send({"n": step(item["n"]), "text": item["text"]})
-    target.send(None)
 
 
 class QueuePipeline:
@@ -136,18 +142,10 @@ class PoolPipeline(_Pooled):
 
     def run(self, n: int) -> None:
         self._tally.expect(n)
-        after_a = self._pool.imap(_pool_step_a, ({"n": number, "text": "tiny"} for number in range(n)))
-        for item in self._pool.imap(_pool_step_b, after_a):
+        after_a = self._pool.imap(stage_a, ({"n": number, "text": "tiny"} for number in range(n)))
+        for item in self._pool.imap(stage_b, after_a):
             self._tally.take(item["n"])
         self._tally.wait_done()
-
-
-def _pool_step_a(item: dict[str, Any]) -> dict[str, Any]:
-    return {"n": step_a(item["n"]), "text": item["text"]}
-
-
-def _pool_step_b(item: dict[str, Any]) -> dict[str, Any]:
-    return {"n": step_b(item["n"]), "text": item["text"]}
 
 
 class PoolTasks(_Pooled):

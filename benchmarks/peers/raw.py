@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measures import ARRAY_SIZES_MB
+from benchmarks.peers.multiprocessing import PipePipeline
 from benchmarks.work import DEADLINE, TINY, Tally, burn, step_a, step_b
 
 _SPAWN = multiprocessing.get_context("spawn")
@@ -66,27 +67,16 @@ class Threads:
             self._tally.take(item["n"])
 
 
-class Batches:
+def _run_batches(step: Callable[[int], int], source: Connection, target: Connection) -> None:
+    while (batch := pickle.loads(source.recv_bytes())) is not None:  # noqa: S301  our own
+        target.send_bytes(pickle.dumps([{"n": step(item["n"]), "text": item["text"]} for item in batch], 5))
+    target.send_bytes(pickle.dumps(None, 5))
+
+
+class Batches(PipePipeline):
     """Source -> A -> B -> sink, A and B processes, with lists of 256 messages as one pickle over a pipe."""
 
-    def __init__(self) -> None:
-        self._tally = Tally()
-
-    def prepare(self) -> None:
-        (out_a, self._into_a), (out_b, into_b), (self._out_sink, into_sink) = (
-            _SPAWN.Pipe(duplex=False) for _ in range(3)
-        )
-        self._stages = [
-            _SPAWN.Process(target=_run_batches, args=(step_a, out_a, into_b), daemon=True),
-            _SPAWN.Process(target=_run_batches, args=(step_b, out_b, into_sink), daemon=True),
-        ]
-        for stage in self._stages:
-            stage.start()
-        for end in (out_a, into_b, out_b, into_sink):
-            end.close()
-        self._sink = threading.Thread(target=self._drain)
-        self._sink.start()
-        self.run(1)
+    stage = staticmethod(_run_batches)
 
     def run(self, n: int) -> None:
         self._tally.expect(n)
@@ -95,24 +85,13 @@ class Batches:
             self._into_a.send_bytes(pickle.dumps(batch, 5))
         self._tally.wait_done()
 
-    def close(self) -> None:
+    def _end(self) -> None:
         self._into_a.send_bytes(pickle.dumps(None, 5))
-        self._sink.join(DEADLINE)
-        for stage in self._stages:
-            stage.join(DEADLINE)
-        self._into_a.close()
-        self._out_sink.close()
 
     def _drain(self) -> None:
         while (batch := pickle.loads(self._out_sink.recv_bytes())) is not None:  # noqa: S301  our own
             for item in batch:
                 self._tally.take(item["n"])
-
-
-def _run_batches(step: Callable[[int], int], source: Connection, target: Connection) -> None:
-    while (batch := pickle.loads(source.recv_bytes())) is not None:  # noqa: S301  our own
-        target.send_bytes(pickle.dumps([{"n": step(item["n"]), "text": item["text"]} for item in batch], 5))
-    target.send_bytes(pickle.dumps(None, 5))
 
 
 class PingPong:

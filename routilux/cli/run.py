@@ -107,7 +107,7 @@ def add_run(commands: Commands) -> None:
         examples=[
             "routilux run examples/census.py:flow --param root=src",
             "routilux run flows.py:nightly --store jobs --job-id nightly --checkpoint-every 10",
-            "routilux run flows.py:nightly --placement ray=parse,score --address auto",
+            "routilux run flows.py:nightly --placement ray=parse,upload --address auto",
         ],
     )
     parser.add_argument("target", metavar="FLOW", help=TARGET_HELP)

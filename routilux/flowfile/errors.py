@@ -20,6 +20,3 @@ class FlowFileError(CallerError, ValueError):
     def __init__(self, file: str, path: str, what: str) -> None:
         self.file, self.path, self.what = file, path, what
         super().__init__(": ".join(part for part in (file, path, what) if part))
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self.file, self.path, self.what), self.__dict__

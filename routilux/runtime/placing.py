@@ -35,8 +35,9 @@ from supervisors.places.base import Listener, LoopListener, Place
 from supervisors.places.flusher import flusher
 from supervisors.places.looped import LoopPlace
 from supervisors.places.ordered import OrderedListener, OrderedPlace, line_limit
+from supervisors.places.process.birth import Starter
 from supervisors.places.process.exchange import Exchange
-from supervisors.places.process.place import ProcessPlace
+from supervisors.places.process.place import START_SECONDS, ProcessPlace
 from supervisors.places.thread import ThreadPlace
 from supervisors.places.timed import TimedThreadPlace
 from supervisors.wire.values import encode_code
@@ -75,17 +76,19 @@ def place_routine(
     routine, job_id, options = account.plan, ledger.job_id, account.plan.options
     warn = partial(warn_slow, account, tell_origin(ledger.plan, job_id, routine.id))
     if memory.objects is not None and options.placement == "ray":
-        voice = WorkerVoice(account, ledger, logbook, warn)
         objects = memory.objects
+        starter = _make_starter(account, job_id, objects, nodes)
+        seconds = (options.ray or Ray()).start_timeout + CLUSTER_SECONDS
+        voice = WorkerVoice(account, ledger, logbook, warn)
         return RemoteCarrier(routine.outgoing, ledger.codec, objects.lease, objects.export), _pool_place(
-            account, partial(_remote_pool, account, service, voice, _make_starter(account, job_id, objects, nodes))
+            account, partial(_make_pool, account, service, voice, starter=starter, start_timeout=seconds)
         )
     if options.placement == "process":
         exchange = memory.exchange(account, ledger)
-        voice = WorkerVoice(account, ledger, logbook, warn)
         descriptors = () if inherited is None else (inherited,)
+        voice = WorkerVoice(account, ledger, logbook, warn)
         return WireCarrier(routine.outgoing, ledger.codec, exchange.lease), _pool_place(
-            account, partial(_process_pool, account, service, voice, descriptors, exchange)
+            account, partial(_make_pool, account, service, voice, inherited=descriptors, exchange=exchange)
         )
     codec = memory.codec_for(account, ledger)
     if routine.is_async:
@@ -217,33 +220,39 @@ def _pool_place(
     return make
 
 
-def _process_pool(
+def _make_pool(  # noqa: PLR0913  what all have, and what only some have
     account: Account,
     service: bytes,
     voice: WorkerVoice,
-    inherited: tuple[int, ...],
-    exchange: Exchange,
     poller: Poller,
     clock: Callable[[], float],
     listener: Listener,
+    *,
+    start_timeout: float = START_SECONDS,
+    inherited: tuple[int, ...] = (),
+    starter: Starter | None = None,
+    exchange: Exchange | None = None,
 ) -> ProcessPlace:
-    routine = account.plan
+    """Make the place of a routine with workers; what they have and others have not is given by name."""
+    routine, options = account.plan, account.plan.options
     return ProcessPlace(
         routine.id,
         service,
-        routine.options.pool,
+        options.pool,
         poller=poller,
         clock=clock,
         listener=listener,
         output=voice.show_line,
         note_log=voice.note_log,
-        timeout=routine.options.timeout,
+        timeout=options.timeout,
         warn=voice.warn,
-        memory_limit=routine.options.memory_limit,
+        memory_limit=options.memory_limit,
+        start_timeout=start_timeout,
         inherited=inherited,
         result_type=WireResult,
         results_type=WireResults if account.takes_blocks else None,
-        launch=launch_of(routine.options),
+        launch=launch_of(options),
+        starter=starter,
         exchange=exchange,
         note_ended=account.note_ended,
     )
@@ -273,35 +282,4 @@ def _make_starter(account: Account, job_id: str, objects: ObjectTable, nodes: No
         is_weighed=options.memory_limit is not None,
         objects=objects,
         nodes=nodes,
-    )
-
-
-def _remote_pool(
-    account: Account,
-    service: bytes,
-    voice: WorkerVoice,
-    starter: RemoteStarter,
-    poller: Poller,
-    clock: Callable[[], float],
-    listener: Listener,
-) -> ProcessPlace:
-    routine, options = account.plan, account.plan.options
-    return ProcessPlace(
-        routine.id,
-        service,
-        options.pool,
-        poller=poller,
-        clock=clock,
-        listener=listener,
-        output=voice.show_line,
-        note_log=voice.note_log,
-        timeout=options.timeout,
-        warn=voice.warn,
-        memory_limit=options.memory_limit,
-        start_timeout=(options.ray or Ray()).start_timeout + CLUSTER_SECONDS,
-        result_type=WireResult,
-        results_type=WireResults if account.takes_blocks else None,
-        launch=launch_of(options),
-        starter=starter,
-        note_ended=account.note_ended,
     )

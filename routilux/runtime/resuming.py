@@ -145,24 +145,7 @@ def pack_paused(graph: FlowGraph, resting: Store | None) -> list[Any]:
 def fork_job(
     store: Store, job_id: str, new_id: str, checkpoint: tuple[int, int] | None = None, *, key: bytes | None = None
 ) -> str:
-    """Make a new job of what a checkpoint of another holds; it is paused, and independent of that other one.
-
-    Args:
-        store: where both are kept.
-        job_id: the other job; it may be running, or over.
-        new_id: the new job's id.
-        checkpoint: generation and number of the checkpoint; None for the newest good one.
-        key: what checkpoints are sealed with.
-
-    Returns:
-        What it was made of, such as `nightly/1-12`.
-
-    Raises:
-        UnknownJobError, MissingObjectError, NoCheckpointError: there is no such job, or checkpoint.
-        JobExistsError: there is a job of the new id.
-        KeptError: the checkpoint cannot be read.
-        StoreWriteError: the store did not take it.
-    """
+    """Make a new, paused job of what a checkpoint of another holds, and give what it was made of: see `Flow.fork`."""
     image = load(store, job_id, *checkpoint, key=key) if checkpoint else _newest(store, job_id, key)
     before = image.header
     origin = f"{job_id}/{before.generation}-{before.number}"

@@ -91,27 +91,6 @@ class Lease(Protocol):
         """Give the job back; nothing happens the second time."""
 
 
-class HeldLease:
-    """What a lease of any store here says of itself.
-
-    Args:
-        job_id: the job.
-        generation: this runner's.
-    """
-
-    def __init__(self, job_id: str, generation: int) -> None:
-        self._job_id = job_id
-        self._generation = generation
-
-    @property
-    def job_id(self) -> str:
-        return self._job_id
-
-    @property
-    def generation(self) -> int:
-        return self._generation
-
-
 class Store(Protocol):
     """Where jobs are kept."""
 

@@ -15,6 +15,7 @@ from routilux.stores import locks
 from routilux.stores.base import Owner
 from routilux.stores.errors import JobOwnedError
 from routilux.stores.folders import Folder
+from routilux.stores.leases import HeldLease, LeaseStore
 from routilux.stores.owners import is_seen_alive
 
 TAKEOVER_SECONDS = 5.0
@@ -55,6 +56,32 @@ class Claim:
             with contextlib.suppress(OSError):
                 locks.unlock(self._descriptor)
         os.close(self._descriptor)
+
+
+class ClaimedLease(HeldLease):
+    """A job whose lock is held.
+
+    Args:
+        store: the store.
+        job_id: the job.
+        generation: this runner's.
+        claim: the job's lock.
+    """
+
+    def __init__(self, store: LeaseStore, job_id: str, generation: int, claim: Claim) -> None:
+        super().__init__(store, job_id, generation)
+        self.claim: Claim | None = claim
+        """None once it is given back."""
+
+    def fileno(self) -> int | None:
+        claim = self.claim
+        return None if claim is None else claim.fileno()
+
+    def release_claim(self) -> None:
+        """Give the lock back; nothing happens the second time."""
+        if self.claim is not None:
+            self.claim.release()
+            self.claim = None
 
 
 def take_claim(folder: Folder, name: str, job_id: str, read_owner: Callable[[], Owner | None], seconds: float) -> Claim:

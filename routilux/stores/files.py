@@ -22,12 +22,11 @@ import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from routilux.stores.base import JOB_ID, OBJECT_NAME, HeldLease, Lease, ObjectInfo, Owner, checked_job_id, checked_name
-from routilux.stores.claims import TAKEOVER_SECONDS, Claim, is_claimed, take_claim
+from routilux.stores.base import JOB_ID, OBJECT_NAME, Lease, ObjectInfo, Owner, checked_job_id, checked_name
+from routilux.stores.claims import TAKEOVER_SECONDS, Claim, ClaimedLease, is_claimed, take_claim
 from routilux.stores.errors import (
     DamagedStoreError,
     FencedError,
-    JobExistsError,
     JobOwnedError,
     MissingObjectError,
     ObjectExistsError,
@@ -36,6 +35,7 @@ from routilux.stores.errors import (
 )
 from routilux.stores.file_logs import FileLog
 from routilux.stores.folders import TEMPORARY, Folder, reading, writing
+from routilux.stores.leases import checked_generation, checked_lease
 from routilux.stores.owners import decode_owner, encode_owner
 from routilux.stores.syscalls import Syscalls
 
@@ -47,56 +47,14 @@ LOG = ".log"
 _GENERATION = re.compile(rb"[0-9]{1,11}\n")
 
 
-class FileLease(HeldLease):
-    """A job of a `FileStore`, taken.
-
-    Args:
-        store: the store.
-        job_id: the job.
-        generation: this runner's.
-        claim: the job's lock; None once it is given back.
-    """
+class FileLease(ClaimedLease):
+    """A job of a `FileStore`, taken. As `ClaimedLease`."""
 
     def __init__(self, store: FileStore, job_id: str, generation: int, claim: Claim) -> None:
-        super().__init__(job_id, generation)
-        self.store = store
-        self.lock = threading.RLock()  # guards what follows, and makes writes of this lease follow one another
-        self.claim: Claim | None = claim
+        super().__init__(store, job_id, generation, claim)
+        self.lock = threading.RLock()  # guards the claim and the logs, and makes writes of it follow one another
         self.logs: dict[str, FileLog] = {}
-
-    def check(self) -> None:
-        with self.store.leased(self, f"job {self.job_id!r}"):
-            pass
-
-    def announce(self, owner: Owner) -> None:
-        with self.store.leased(self, f"the owner of job {self.job_id!r}") as folder:
-            folder.replace(OWNER, [encode_owner(owner)])
-
-    def fileno(self) -> int | None:
-        with self.lock:
-            return None if self.claim is None else self.claim.fileno()
-
-    def release(self) -> None:
-        with self.lock:
-            if self.claim is None:
-                return
-            # A record that stays says nothing once the lock is free.
-            with (
-                contextlib.suppress(StoreError),
-                self.store.leased(self, f"the owner of job {self.job_id!r}") as folder,
-            ):
-                folder.remove(OWNER)
-            self.drop()
-
-    def drop(self) -> None:
-        """Let the lock and the open logs go."""
-        with self.lock:
-            if self.claim is not None:
-                self.claim.release()
-                self.claim = None
-            while self.logs:
-                self.logs.popitem()[1].close()
-        self.store.forget(self)
+        """Those that are open."""
 
 
 class FileStore:
@@ -151,7 +109,7 @@ class FileStore:
 
     def put(self, lease: Lease, name: str, parts: Iterable[bytes]) -> int:
         file = checked_name(name) + OBJECT
-        with self.leased(lease, f"{name!r} of job {lease.job_id!r}") as folder:
+        with self._leased(lease, f"{name!r} of job {lease.job_id!r}") as folder:
             if folder.find(name + LOG) is not None:
                 raise ObjectExistsError(lease.job_id, name, str(self))
             if folder.find(file) is not None:  # before it is all written in vain
@@ -168,9 +126,9 @@ class FileStore:
         return self._list(job_id, OBJECT)
 
     def delete(self, lease: Lease, name: str) -> None:
-        held = self._own(lease)
+        held = checked_lease(lease, FileLease, self)
         checked_name(name)
-        with self.leased(held, f"{name!r} of job {lease.job_id!r}") as folder:
+        with self._leased(held, f"{name!r} of job {lease.job_id!r}") as folder:
             log = held.logs.pop(name, None)
             if log is not None:
                 log.close()
@@ -178,10 +136,10 @@ class FileStore:
             folder.remove(name + LOG)
 
     def append(self, lease: Lease, log: str, data: bytes, *, durable: bool) -> int:
-        held = self._own(lease)
+        held = checked_lease(lease, FileLease, self)
         checked_name(log)
         what = f"{log!r} of job {lease.job_id!r}"
-        with self.leased(held, what) as folder:
+        with self._leased(held, what) as folder:
             if log not in held.logs:
                 if folder.find(log + OBJECT) is not None:
                     raise ObjectExistsError(lease.job_id, log, str(self))
@@ -195,15 +153,15 @@ class FileStore:
         return self._list(job_id, LOG)
 
     def remove(self, lease: Lease) -> None:
-        held = self._own(lease)
+        held = checked_lease(lease, FileLease, self)
         what = f"the removal of job {lease.job_id!r}"
         with held.lock:
-            with self.leased(held, what) as folder:
+            with self._leased(held, what) as folder:
                 folder.remove(GENERATION)
                 folder.sync()  # from here on it is no job, whatever stays of it
                 for name in folder.names():
                     folder.remove(name)
-            held.drop()
+            self._drop_held(held)
         with writing(what), Folder.open(self.root, self._calls) as root:
             root.remove_folder(lease.job_id)
 
@@ -211,30 +169,48 @@ class FileStore:
         with self._lock:
             leases = list(self._leases)
         for lease in leases:
-            lease.release()
+            self.release(lease)
 
     # ---- for its leases
 
-    @contextlib.contextmanager
-    def leased(self, lease: Lease, what: str) -> Iterator[Folder]:
-        """Give the job's folder, for one thread at a time and only while the lease is in force."""
-        held = self._own(lease)
-        with held.lock, writing(f"{what} in {self}"), self._open_leased(held) as folder:
-            current, claim = _read_generation(folder), held.claim
-            is_ours = claim is not None and not claim.is_copied and claim.is_of(folder.find(LOCK))
-            if not is_ours or current != held.generation:
-                raise FencedError(held.job_id, held.generation, current)
-            yield folder
+    def check(self, lease: Lease) -> None:
+        with self._leased(lease, f"job {lease.job_id!r}"):
+            pass
 
-    def forget(self, lease: FileLease) -> None:
-        """Let a lease go that was released."""
+    def announce(self, lease: Lease, owner: Owner) -> None:
+        with self._leased(lease, f"the owner of job {lease.job_id!r}") as folder:
+            folder.replace(OWNER, [encode_owner(owner)])
+
+    def release(self, lease: Lease) -> None:
+        held = checked_lease(lease, FileLease, self)
+        with held.lock:
+            if held.claim is None:
+                return
+            # A record that stays says nothing once the lock is free.
+            with (
+                contextlib.suppress(StoreError),
+                self._leased(held, f"the owner of job {lease.job_id!r}") as folder,
+            ):
+                folder.remove(OWNER)
+            self._drop_held(held)
+
+    def _drop_held(self, lease: FileLease) -> None:
+        """Let the lock and the open logs go."""
+        lease.release_claim()
+        while lease.logs:
+            lease.logs.popitem()[1].close()
         with self._lock:
             self._leases.discard(lease)
 
-    def _own(self, lease: Lease) -> FileLease:
-        if isinstance(lease, FileLease) and lease.store is self:
-            return lease
-        raise ValueError(f"the lease of job {lease.job_id!r} was not given by {self}")
+    @contextlib.contextmanager
+    def _leased(self, lease: Lease, what: str) -> Iterator[Folder]:
+        """Give the job's folder, for one thread at a time and only while the lease is in force."""
+        held = checked_lease(lease, FileLease, self)
+        with held.lock, writing(f"{what} in {self}"), self._open_leased(held) as folder:
+            claim = held.claim
+            is_ours = claim is not None and not claim.is_copied and claim.is_of(folder.find(LOCK))
+            held.check_found(_read_generation(folder), is_ours=is_ours)
+            yield folder
 
     def _open_leased(self, lease: FileLease) -> Folder:
         try:
@@ -263,21 +239,16 @@ class FileStore:
     def _begin(self, folder: Folder, job_id: str, owner: Owner, claim: Claim, *, create: bool) -> FileLease:
         """Take the job whose lock is held: the generation first."""
         # Somebody else may have made, run and released it, or removed it, since it was looked for.
-        current = self._check_there(folder, job_id, create=create)
-        if current is None:
+        generation = self._check_there(folder, job_id, create=create) + 1
+        if create:
             _empty(folder, "")
-        folder.replace(GENERATION, [b"%d\n" % ((current or 0) + 1)])
+        folder.replace(GENERATION, [b"%d\n" % generation])
         folder.replace(OWNER, [encode_owner(owner)])
         _empty(folder, TEMPORARY)
-        return FileLease(self, job_id, (current or 0) + 1, claim)
+        return FileLease(self, job_id, generation, claim)
 
-    def _check_there(self, folder: Folder, job_id: str, *, create: bool) -> int | None:
-        current = _read_generation(folder)
-        if create and current is not None:
-            raise JobExistsError(job_id, str(self))
-        if not create and current is None:
-            raise UnknownJobError(job_id, str(self))
-        return current
+    def _check_there(self, folder: Folder, job_id: str, *, create: bool) -> int:
+        return checked_generation(_read_generation(folder), job_id, self, create=create)
 
     def _open(self, job_id: str) -> Folder:
         checked_job_id(job_id)

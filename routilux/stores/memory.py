@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from routilux.stores.base import HeldLease, Lease, ObjectInfo, Owner, checked_job_id, checked_name
+from routilux.stores.base import Lease, ObjectInfo, Owner, checked_job_id, checked_name
 from routilux.stores.errors import (
     FencedError,
     JobExistsError,
@@ -19,6 +19,7 @@ from routilux.stores.errors import (
     ObjectExistsError,
     UnknownJobError,
 )
+from routilux.stores.leases import HeldLease
 
 
 class _Object(NamedTuple):
@@ -46,37 +47,10 @@ class _Job:
 
     def __init__(self) -> None:
         self.generation = 0
-        self.lease: MemoryLease | None = None
+        self.lease: HeldLease | None = None
+        self.owner: Owner | None = None
         self.objects: dict[str, _Object] = {}
         self.logs: dict[str, _Log] = {}
-
-
-class MemoryLease(HeldLease):
-    """A job of a `MemoryStore`, taken.
-
-    Args:
-        store: the store.
-        job_id: the job.
-        generation: this runner's.
-        owner: who has it.
-    """
-
-    def __init__(self, store: MemoryStore, job_id: str, generation: int, owner: Owner) -> None:
-        super().__init__(job_id, generation)
-        self.store = store
-        self.owner = owner
-
-    def check(self) -> None:
-        self.store.check(self)
-
-    def announce(self, owner: Owner) -> None:
-        self.store.announce(self, owner)
-
-    def fileno(self) -> int | None:
-        return None
-
-    def release(self) -> None:
-        self.store.release(self)
 
 
 class MemoryStore:
@@ -93,23 +67,23 @@ class MemoryStore:
         with self._lock:
             return sorted(self._jobs)
 
-    def acquire(self, job_id: str, owner: Owner, *, create: bool) -> MemoryLease:
+    def acquire(self, job_id: str, owner: Owner, *, create: bool) -> HeldLease:
         checked_job_id(job_id)
         with self._lock:
             if create and job_id in self._jobs:
                 raise JobExistsError(job_id, str(self))
             job = _Job() if create else self._job_held(job_id)
             if job.lease is not None:
-                raise JobOwnedError(job_id, job.lease.owner)
+                raise JobOwnedError(job_id, job.owner)
             job.generation += 1
-            job.lease = MemoryLease(self, job_id, job.generation, owner)
+            job.lease, job.owner = HeldLease(self, job_id, job.generation), owner
             self._jobs[job_id] = job
             return job.lease
 
     def owner(self, job_id: str) -> Owner | None:
         with self._lock:
-            lease = self._job_held(job_id).lease
-            return None if lease is None else lease.owner
+            job = self._job_held(job_id)
+            return None if job.lease is None else job.owner
 
     def put(self, lease: Lease, name: str, parts: Iterable[bytes]) -> int:
         checked_name(name)
@@ -169,19 +143,15 @@ class MemoryStore:
 
     # ---- for its leases
 
-    def check(self, lease: MemoryLease) -> None:
-        """Raise `FencedError` if `lease` is not in force."""
+    def check(self, lease: Lease) -> None:
         with self._lock:
             self._leased_held(lease)
 
-    def announce(self, lease: MemoryLease, owner: Owner) -> None:
-        """Change the owner of record."""
+    def announce(self, lease: Lease, owner: Owner) -> None:
         with self._lock:
-            self._leased_held(lease)
-            lease.owner = owner
+            self._leased_held(lease).owner = owner
 
-    def release(self, lease: MemoryLease) -> None:
-        """Give the job back, if `lease` still has it."""
+    def release(self, lease: Lease) -> None:
         with self._lock:
             job = self._jobs.get(lease.job_id)
             if job is not None and job.lease is lease:

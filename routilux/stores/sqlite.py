@@ -19,53 +19,17 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from routilux.stores.base import HeldLease, Lease, ObjectInfo, Owner, checked_job_id, checked_name
+from routilux.stores.base import Lease, ObjectInfo, Owner, checked_job_id, checked_name
 from routilux.stores.chunks import into_chunks
-from routilux.stores.claims import TAKEOVER_SECONDS, Claim, is_claimed, take_claim
+from routilux.stores.claims import TAKEOVER_SECONDS, ClaimedLease, is_claimed, take_claim
 from routilux.stores.database import Database
-from routilux.stores.errors import (
-    FencedError,
-    JobExistsError,
-    JobOwnedError,
-    MissingObjectError,
-    ObjectExistsError,
-    StoreError,
-    UnknownJobError,
-)
+from routilux.stores.errors import FencedError, JobOwnedError, MissingObjectError, ObjectExistsError, StoreError
 from routilux.stores.folders import Folder, reading, writing
+from routilux.stores.leases import checked_generation, checked_lease
 from routilux.stores.owners import decode_owner, encode_owner
 from routilux.stores.syscalls import Syscalls
 
 _OBJECT, _LOG = 0, 1
-
-
-class SqliteLease(HeldLease):
-    """A job of a `SqliteStore`, taken.
-
-    Args:
-        store: the store.
-        job_id: the job.
-        generation: this runner's.
-        claim: the job's lock; None once it is given back.
-    """
-
-    def __init__(self, store: SqliteStore, job_id: str, generation: int, claim: Claim) -> None:
-        super().__init__(job_id, generation)
-        self.store = store
-        self.claim: Claim | None = claim
-
-    def check(self) -> None:
-        self.store.check(self)
-
-    def announce(self, owner: Owner) -> None:
-        self.store.announce(self, owner)
-
-    def fileno(self) -> int | None:
-        claim = self.claim
-        return None if claim is None else claim.fileno()
-
-    def release(self) -> None:
-        self.store.release(self)
 
 
 class SqliteStore:
@@ -90,7 +54,7 @@ class SqliteStore:
         self._takeover_seconds = takeover_seconds
         # Its lock guards the leases too.
         self._database = Database(self.path, factory)
-        self._leases: set[SqliteLease] = set()
+        self._leases: set[ClaimedLease] = set()
 
     def __str__(self) -> str:
         return str(self._database)
@@ -101,7 +65,7 @@ class SqliteStore:
                 [] if connection is None else [row[0] for row in connection.execute("SELECT job FROM jobs ORDER BY 1")]
             )
 
-    def acquire(self, job_id: str, owner: Owner, *, create: bool) -> SqliteLease:
+    def acquire(self, job_id: str, owner: Owner, *, create: bool) -> ClaimedLease:
         checked_job_id(job_id)
         what = f"job {job_id!r} in {self}"
         if create:
@@ -118,7 +82,7 @@ class SqliteStore:
         try:
             with self._database.writing(what) as connection:
                 current = self._generation(connection, job_id, create=create)
-                lease = SqliteLease(self, job_id, current + 1, claim)
+                lease = ClaimedLease(self, job_id, current + 1, claim)
                 connection.execute(
                     "INSERT INTO jobs VALUES (?, ?, ?) ON CONFLICT (job) DO UPDATE"
                     " SET generation = excluded.generation, owner = excluded.owner",
@@ -144,7 +108,7 @@ class SqliteStore:
         checked_name(name)
         chunks = list(into_chunks(parts))  # outside the lock: making the parts is the caller's code
         with self._leased(lease, f"{name!r} of job {lease.job_id!r}") as connection:
-            if _kind(connection, lease.job_id, name) is not None:
+            if _find_entry(connection, lease.job_id, name) is not None:
                 raise ObjectExistsError(lease.job_id, name, str(self))
             size = 0
             for chunk in chunks:
@@ -169,9 +133,9 @@ class SqliteStore:
     def append(self, lease: Lease, log: str, data: bytes, *, durable: bool) -> int:
         checked_name(log)
         with self._leased(lease, f"{log!r} of job {lease.job_id!r}") as connection:
-            if _kind(connection, lease.job_id, log) == _OBJECT:
+            kind, size = _find_entry(connection, lease.job_id, log) or (_LOG, 0)
+            if kind == _OBJECT:
                 raise ObjectExistsError(lease.job_id, log, str(self))
-            size = _size(connection, lease.job_id, log) or 0
             for chunk in into_chunks([data]):
                 _insert_chunk(connection, lease.job_id, log, size, chunk)
                 size += len(chunk)
@@ -189,7 +153,7 @@ class SqliteStore:
         return self._list(job_id, _LOG)
 
     def remove(self, lease: Lease) -> None:
-        held = self._own(lease)
+        held = checked_lease(lease, ClaimedLease, self)
         what = f"the removal of job {lease.job_id!r}"
         with self._database.lock:
             with self._leased(lease, what) as connection:
@@ -211,20 +175,19 @@ class SqliteStore:
 
     # ---- for its leases
 
-    def check(self, lease: SqliteLease) -> None:
-        """Raise `FencedError` if `lease` is not in force."""
+    def check(self, lease: Lease) -> None:
+        held = checked_lease(lease, ClaimedLease, self)
         with self._database.reading(f"job {lease.job_id!r}") as connection:
-            self._check_lease_held(connection, lease)
+            _check_found(held, connection)
 
-    def announce(self, lease: SqliteLease, owner: Owner) -> None:
-        """Change the owner of record."""
+    def announce(self, lease: Lease, owner: Owner) -> None:
         with self._leased(lease, f"the owner of job {lease.job_id!r}") as connection:
             connection.execute("UPDATE jobs SET owner = ? WHERE job = ?", (encode_owner(owner), lease.job_id))
 
-    def release(self, lease: SqliteLease) -> None:
-        """Give the job back, if `lease` still has it."""
+    def release(self, lease: Lease) -> None:
+        held = checked_lease(lease, ClaimedLease, self)
         with self._database.lock:
-            if lease.claim is None:
+            if held.claim is None:
                 return
             # A record that stays says nothing once the lock is free.
             with (
@@ -232,32 +195,20 @@ class SqliteStore:
                 self._leased(lease, f"the owner of job {lease.job_id!r}") as connection,
             ):
                 connection.execute("UPDATE jobs SET owner = NULL WHERE job = ?", (lease.job_id,))
-            self._drop_held(lease)
+            self._drop_held(held)
 
-    def _drop_held(self, lease: SqliteLease) -> None:
-        if lease.claim is not None:
-            lease.claim.release()
-            lease.claim = None
+    def _drop_held(self, lease: ClaimedLease) -> None:
+        lease.release_claim()
         self._leases.discard(lease)
-
-    def _check_lease_held(self, connection: sqlite3.Connection | None, lease: SqliteLease) -> None:
-        current = None if connection is None else _read_generation(connection, lease.job_id)
-        if lease.claim is None or lease.claim.is_copied or current != lease.generation:
-            raise FencedError(lease.job_id, lease.generation, current)
-
-    def _own(self, lease: Lease) -> SqliteLease:
-        if isinstance(lease, SqliteLease) and lease.store is self:
-            return lease
-        raise ValueError(f"the lease of job {lease.job_id!r} was not given by {self}")
 
     @contextlib.contextmanager
     def _leased(self, lease: Lease, what: str) -> Iterator[sqlite3.Connection]:
         """Give the connection for a transaction of `lease`, while it is in force."""
-        held = self._own(lease)
+        held = checked_lease(lease, ClaimedLease, self)
         if not self._database.is_there(what):
             raise FencedError(lease.job_id, lease.generation, None)
         with self._database.writing(what) as connection:
-            self._check_lease_held(connection, held)
+            _check_found(held, connection)
             yield connection
 
     # ---- looking
@@ -277,12 +228,7 @@ class SqliteStore:
     def _generation(self, connection: sqlite3.Connection | None, job_id: str, *, create: bool) -> int:
         """Give the generation of a job, 0 for one to be made. Raises as `acquire`."""
         checked_job_id(job_id)
-        current = None if connection is None else _read_generation(connection, job_id)
-        if create and current is not None:
-            raise JobExistsError(job_id, str(self))
-        if not create and current is None:
-            raise UnknownJobError(job_id, str(self))
-        return current or 0
+        return checked_generation(_read_generation(connection, job_id), job_id, self, create=create)
 
     def _recorded(self, job_id: str, what: str) -> Owner | None:
         with self._database.reading(what) as connection:
@@ -295,9 +241,10 @@ class SqliteStore:
         checked_name(name)
         with self._database.reading(f"{name!r} of job {job_id!r}") as connection:
             self._generation(connection, job_id, create=False)
-            if connection is None or _kind(connection, job_id, name) != kind:
+            found = None if connection is None else _find_entry(connection, job_id, name)
+            if connection is None or found is None or found[0] != kind:
                 raise MissingObjectError(job_id, name, str(self))
-            size = _size(connection, job_id, name) or 0
+            size = found[1]
             end = size if limit is None else min(size, offset + limit)
             rows = connection.execute(
                 "SELECT start, data FROM chunks WHERE job = ? AND name = ? AND start < ? AND start >="
@@ -320,19 +267,23 @@ class SqliteStore:
             ]
 
 
-def _read_generation(connection: sqlite3.Connection, job_id: str) -> int | None:
+def _check_found(lease: ClaimedLease, connection: sqlite3.Connection | None) -> None:
+    """Raise `FencedError` if `lease` is not in force."""
+    is_ours = lease.claim is not None and not lease.claim.is_copied
+    lease.check_found(_read_generation(connection, lease.job_id), is_ours=is_ours)
+
+
+def _read_generation(connection: sqlite3.Connection | None, job_id: str) -> int | None:
+    if connection is None:
+        return None
     row = connection.execute("SELECT generation FROM jobs WHERE job = ?", (job_id,)).fetchone()
     return None if row is None else int(row[0])
 
 
-def _kind(connection: sqlite3.Connection, job_id: str, name: str) -> int | None:
-    row = connection.execute("SELECT kind FROM entries WHERE job = ? AND name = ?", (job_id, name)).fetchone()
-    return None if row is None else int(row[0])
-
-
-def _size(connection: sqlite3.Connection, job_id: str, name: str) -> int | None:
-    row = connection.execute("SELECT size FROM entries WHERE job = ? AND name = ?", (job_id, name)).fetchone()
-    return None if row is None else int(row[0])
+def _find_entry(connection: sqlite3.Connection, job_id: str, name: str) -> tuple[int, int] | None:
+    """Give the kind and the size of an object or log; None where there is none."""
+    row = connection.execute("SELECT kind, size FROM entries WHERE job = ? AND name = ?", (job_id, name)).fetchone()
+    return None if row is None else (int(row[0]), int(row[1]))
 
 
 def _insert_chunk(connection: sqlite3.Connection, job_id: str, name: str, start: int, data: bytes | memoryview) -> None:

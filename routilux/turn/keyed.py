@@ -22,7 +22,7 @@ from routilux.partitioning import decode_key
 from routilux.turn.codec import Delivered
 from routilux.turn.execution import TurnExecution
 from routilux.turn.service import RoutineService
-from routilux.turn.state import StateTurn, checked_items, decode_for_reader, from_committed, is_reserved
+from routilux.turn.state import StateTurn, StateView, checked_items, decode_for_reader, from_committed, is_reserved
 from routilux.turn.values import ValueCodec
 from supervisors.errors import InternalError
 from supervisors.places.base import Port
@@ -70,7 +70,7 @@ def write_keyed(
     return msgspec.Raw(_encoder.encode((key, brings_state, state, forgets, request)))
 
 
-class KeyedState:
+class KeyedState(StateView):
     """The state of one key at a time, as a turn sees it: one value, encoded as a whole.
 
     Args:
@@ -80,20 +80,15 @@ class KeyedState:
         codec: how it is encoded.
     """
 
-    __slots__ = ("_codec", "_committed", "_initial", "_live", "_state_type", "key")
+    __slots__ = ("_codec", "_initial", "_live", "_state_type", "key")
 
     def __init__(self, committed: Mapping[str, Any], initial: bytes, state_type: type, codec: ValueCodec) -> None:
-        self._committed = committed
+        super().__init__(committed)
         self._initial = initial
         self._state_type = state_type
         self._codec = codec
         self._live: Any = None
         self.key = ""
-
-    @property
-    def committed(self) -> Mapping[str, Any]:
-        """The committed states."""
-        return self._committed
 
     @property
     def value(self) -> Any:
@@ -135,10 +130,6 @@ class KeyedState:
 
     def accept(self) -> None:
         """Go on from what was prepared, with the same live state."""
-
-    def follow(self, committed: Mapping[str, Any]) -> None:
-        """Go on from other committed states."""
-        self._committed = committed
 
     def rollback(self) -> None:
         """Go back to the committed state."""

@@ -11,7 +11,7 @@ from typing import Any
 from routilux.errors import StateError
 from routilux.messages import StateOp
 from routilux.model.state_policy import IN_PLACE, VALUE, make_default, no_state
-from routilux.turn.state import OBJECT_KEY, Held, Live, from_committed
+from routilux.turn.state import OBJECT_KEY, Held, Live, StateView, from_committed
 from routilux.turn.values import PICKLED, ValueCodec, check_of
 
 
@@ -24,7 +24,46 @@ class _Mark:
 _UNREAD = _Mark()
 
 
-class ObjectState:
+class _ObjectView(StateView):
+    """What the views of one object have in common: the object of this turn, and of which class it is.
+
+    Args:
+        committed: the committed state; kept, never changed.
+        state_type: the object's class; None for any.
+    """
+
+    __slots__ = ("_live", "_state_type")
+
+    def __init__(self, committed: Mapping[str, Any], state_type: type | None) -> None:
+        super().__init__(committed)
+        self._state_type = state_type
+        self._live: Any = _UNREAD
+
+    def begin(self) -> None:
+        """Start a turn from the committed state."""
+        self.rollback()
+
+    def replace(self, value: Any) -> None:
+        """Make `value` the whole state.
+
+        Raises:
+            StateError: it is not of the declared class.
+        """
+        self._live = self._checked(value)
+
+    def rollback(self) -> None:
+        """Go back to the committed state: an object that was read or set is forgotten."""
+        self._live = _UNREAD
+
+    def _checked(self, value: Any) -> Any:
+        if self._state_type is None or isinstance(value, self._state_type):
+            return value
+        raise StateError(
+            f"the state of this routine is a {self._state_type.__qualname__}, got {type(value).__qualname__}"
+        )
+
+
+class ObjectState(_ObjectView):
     """A state that is one object, of a class the routine declares.
 
     Args:
@@ -35,24 +74,18 @@ class ObjectState:
             see `TrackedState`.
     """
 
-    __slots__ = ("_codec", "_committed", "_is_shared", "_live", "_prepared", "_read", "_state_type")
+    __slots__ = ("_codec", "_is_shared", "_make", "_prepared", "_read")
 
     def __init__(
         self, committed: Mapping[str, Any], state_type: type, codec: ValueCodec = PICKLED, *, is_shared: bool = False
     ) -> None:
+        super().__init__(committed, state_type)
+        self._make = state_type
         self._codec = codec
-        self._committed = committed
-        self._state_type = state_type
         self._is_shared = is_shared
-        self._live: Any = _UNREAD
         # Of a shared state what the live object was read from (None: the default), and what was prepared last.
         self._read: Any = _UNREAD
         self._prepared: Any = None
-
-    @property
-    def committed(self) -> Mapping[str, Any]:
-        """The committed state."""
-        return self._committed
 
     @property
     def value(self) -> Any:
@@ -67,18 +100,6 @@ class ObjectState:
             self._live = self._checked(self._decode(encoded))
             self._read = encoded
         return self._live
-
-    def begin(self) -> None:
-        """Start a turn from the committed state."""
-        self.rollback()
-
-    def replace(self, value: Any) -> None:
-        """Make `value` the whole state.
-
-        Raises:
-            StateError: it is not of the declared class.
-        """
-        self._live = self._checked(value)
 
     def prepare(self) -> list[StateOp]:
         """Give one operation if the object was read or replaced and differs, else none.
@@ -101,22 +122,15 @@ class ObjectState:
         if self._live is not _UNREAD:
             self._read = self._prepared
 
-    def follow(self, committed: Mapping[str, Any]) -> None:
-        """Go on from another committed state."""
-        self._committed = committed
-
     def rollback(self) -> None:
         """Go back to the committed state."""
         self._live = self._read = _UNREAD
 
     def _decode(self, encoded: Any) -> Any:
-        return self._state_type() if encoded is None else from_committed(encoded, self._codec)
-
-    def _checked(self, value: Any) -> Any:
-        return _checked(value, self._state_type)
+        return self._make() if encoded is None else from_committed(encoded, self._codec)
 
 
-class ValueState:
+class ValueState(_ObjectView):
     """A state that is one immutable object, replaced as a whole.
 
     On a thread it is committed by reference; for a process it is encoded, and the worker remembers which object its
@@ -129,7 +143,7 @@ class ValueState:
         keeps_references: whether it is committed by reference.
     """
 
-    __slots__ = ("_check", "_codec", "_committed", "_keeps_references", "_known", "_live", "_prepared", "_state_type")
+    __slots__ = ("_check", "_codec", "_keeps_references", "_known", "_prepared")
 
     def __init__(
         self,
@@ -139,19 +153,12 @@ class ValueState:
         *,
         keeps_references: bool,
     ) -> None:
-        self._committed = committed
-        self._state_type = state_type
+        super().__init__(committed, state_type)
         self._codec = codec
         self._check = check_of(codec)
         self._keeps_references = keeps_references
-        self._live: Any = _UNREAD
         self._known: tuple[bytes, Any] = (b"", _UNREAD)
         self._prepared = self._known
-
-    @property
-    def committed(self) -> Mapping[str, Any]:
-        """The committed state."""
-        return self._committed
 
     @property
     def value(self) -> Any:
@@ -162,18 +169,6 @@ class ValueState:
             StateError: what was committed is of another class.
         """
         return self._find_committed() if self._live is _UNREAD else self._live
-
-    def begin(self) -> None:
-        """Start a turn from the committed state."""
-        self._live = _UNREAD
-
-    def replace(self, value: Any) -> None:
-        """Make `value` the whole state.
-
-        Raises:
-            StateError: it is not of the declared class.
-        """
-        self._live = _checked(value, self._state_type)
 
     def prepare(self) -> list[StateOp]:
         """Give one operation if another object was set, else none.
@@ -200,30 +195,24 @@ class ValueState:
         """Go on from what was prepared."""
         self._live = _UNREAD
 
-    def follow(self, committed: Mapping[str, Any]) -> None:
-        """Go on from another committed state."""
-        self._committed = committed
-
-    def rollback(self) -> None:
-        """Go back to the object that was committed last."""
-        self._live = _UNREAD
-
     def _find_committed(self) -> Any:
         committed = self._committed.get(OBJECT_KEY, _UNREAD)
         if isinstance(committed, Held):
-            return _checked(committed.value, self._state_type)
+            return self._checked(committed.value)
         if committed is _UNREAD:
             self._live = make_default(self._state_type, VALUE)
             return self._live
         if self._known[0] != committed:
             if self._prepared[0] != committed:
-                self._prepared = (committed, _checked(self._codec.decode(committed), self._state_type))
+                self._prepared = (committed, self._checked(self._codec.decode(committed)))
             self._known = self._prepared
         return self._known[1]
 
 
-class InPlaceState:
+class InPlaceState(_ObjectView):
     """A state that is changed in place, and never encoded by a commit.
+
+    What was changed in place stays, also when the turn is rolled back.
 
     Args:
         committed: the committed state; kept, never changed, but for what the live object holds.
@@ -231,20 +220,13 @@ class InPlaceState:
         codec: how it is checked when it is replaced.
     """
 
-    __slots__ = ("_check", "_committed", "_live", "_state_type")
+    __slots__ = ("_check",)
 
     def __init__(
         self, committed: Mapping[str, Any], state_type: type | None = None, codec: ValueCodec = PICKLED
     ) -> None:
-        self._committed = committed
-        self._state_type = dict if state_type is None else state_type
+        super().__init__(committed, dict if state_type is None else state_type)
         self._check = check_of(codec)
-        self._live: Any = _UNREAD
-
-    @property
-    def committed(self) -> Mapping[str, Any]:
-        """The committed state."""
-        return self._committed
 
     @property
     def value(self) -> Any:
@@ -256,20 +238,8 @@ class InPlaceState:
         if self._live is _UNREAD:
             committed = self._committed.get(OBJECT_KEY)
             live = committed.value if isinstance(committed, Held) else make_default(self._state_type, IN_PLACE)
-            self._live = _checked(live, self._state_type)
+            self._live = self._checked(live)
         return self._live
-
-    def begin(self) -> None:
-        """Start a turn from the live object."""
-        self._live = _UNREAD
-
-    def replace(self, value: Any) -> None:
-        """Make `value` the live object, from the commit on.
-
-        Raises:
-            StateError: it is not of the declared class.
-        """
-        self._live = _checked(value, self._state_type)
 
     def prepare(self) -> list[StateOp]:
         """Give one operation if another object was set, else none.
@@ -287,16 +257,8 @@ class InPlaceState:
     def accept(self) -> None:
         """Go on with the same live object."""
 
-    def follow(self, committed: Mapping[str, Any]) -> None:
-        """Go on from another committed state."""
-        self._committed = committed
 
-    def rollback(self) -> None:
-        """Forget an object that was set; what was changed in place stays."""
-        self._live = _UNREAD
-
-
-class NoState:
+class NoState(StateView):
     """What a routine has that keeps nothing.
 
     Args:
@@ -304,16 +266,11 @@ class NoState:
         name: what it is called in errors.
     """
 
-    __slots__ = ("_committed", "_name")
+    __slots__ = ("_name",)
 
     def __init__(self, committed: Mapping[str, Any], name: str) -> None:
-        self._committed = committed
+        super().__init__(committed)
         self._name = name
-
-    @property
-    def committed(self) -> Mapping[str, Any]:
-        """The committed state."""
-        return self._committed
 
     @property
     def value(self) -> Any:
@@ -342,15 +299,5 @@ class NoState:
     def accept(self) -> None:
         """Do nothing."""
 
-    def follow(self, committed: Mapping[str, Any]) -> None:
-        """Go on from another committed state."""
-        self._committed = committed
-
     def rollback(self) -> None:
         """Do nothing."""
-
-
-def _checked(value: Any, state_type: type | None) -> Any:
-    if state_type is None or isinstance(value, state_type):
-        return value
-    raise StateError(f"the state of this routine is a {state_type.__qualname__}, got {type(value).__qualname__}")

@@ -83,6 +83,28 @@ class StateTurn(Protocol):
         """Go back to the committed state."""
 
 
+class StateView:
+    """What the views of a state have in common: the committed state that they are a view of.
+
+    Args:
+        committed: the committed state; kept, never changed.
+    """
+
+    __slots__ = ("_committed",)
+
+    def __init__(self, committed: Mapping[str, Any]) -> None:
+        self._committed = committed
+
+    @property
+    def committed(self) -> Mapping[str, Any]:
+        """The committed state."""
+        return self._committed
+
+    def follow(self, committed: Mapping[str, Any]) -> None:
+        """Go on from another committed state: other turns have committed too."""
+        self._committed = committed
+
+
 class Held:
     """A value that is committed by reference: it is immutable, and on a thread.
 

@@ -13,6 +13,7 @@ from routilux.messages import StateOp
 from routilux.turn.state import (
     IMMUTABLE_TYPES,
     RESERVED_PREFIX,
+    StateView,
     checked_items,
     checked_key,
     from_committed,
@@ -38,7 +39,7 @@ VIEW_DEPTH = 8
 """Levels of containers in which they are (arbitrary)."""
 
 
-class TrackedState(MutableMapping[str, Any]):
+class TrackedState(StateView, MutableMapping[str, Any]):
     """A dict state during a turn: behaves as a dict, and knows what was touched.
 
     Keys are text. Iterating keys, `len`, `in`, `repr` and comparing touch nothing; `values()`,
@@ -55,7 +56,7 @@ class TrackedState(MutableMapping[str, Any]):
             or an object of a class, may be encoded in another order than it came in), and by what was read.
     """
 
-    __slots__ = ("_codec", "_commit", "_committed", "_growth", "_prepared", "_read", "_reserved", "_working")
+    __slots__ = ("_codec", "_commit", "_growth", "_prepared", "_read", "_reserved", "_working")
 
     def __init__(
         self,
@@ -66,7 +67,7 @@ class TrackedState(MutableMapping[str, Any]):
         *,
         is_shared: bool = False,
     ) -> None:
-        self._committed = committed
+        super().__init__(committed)
         self._codec = codec
         self._commit = commit
         self._reserved = find_reserved(committed) if reserved is None else reserved
@@ -185,11 +186,6 @@ class TrackedState(MutableMapping[str, Any]):
     # As a transaction.
 
     @property
-    def committed(self) -> Mapping[str, Any]:
-        """The committed state."""
-        return self._committed
-
-    @property
     def value(self) -> TrackedState:
         """What the handler sees: this object."""
         return self
@@ -251,10 +247,6 @@ class TrackedState(MutableMapping[str, Any]):
             # What others did to a key that is still touched stays unseen, and is undone only by a change to it.
             self._read = {key: self._prepared[key] for key in self._working}
             self._growth = sum(key not in self._committed for key in self._working)
-
-    def follow(self, committed: Mapping[str, Any]) -> None:
-        """Go on from another committed state: other turns have committed too."""
-        self._committed = committed
 
     def rollback(self) -> None:
         """Go back to the committed state: what was touched is thrown away."""

@@ -12,12 +12,15 @@ from benchmarks.gate import GATED
 from benchmarks.growth import CURVES
 from benchmarks.rounds import try_once
 from benchmarks.rows import ROWS
-from benchmarks.trial import Trial
+from benchmarks.trial import Trial, run
+from benchmarks.work import DEATH_NOTE
 
 SIZES = {"rate": 40, "cost": 40, "trips": 5, "arrays": 2, "start": 2, "idle": 1, "burn": 4, "kills": 1}
 """What each measure is asked to do."""
 LIGHTER = {"arrays": "small arrays"}
 """What is measured in place of a measure that takes long even so: there and back go 0.1, 1.6 and 6.4 MB."""
+OURS = {"actors", "flows", "growing"}
+"""Modules whose contestants leave nothing in their process: no process of their own has to be started for them."""
 
 
 def _each_way() -> Iterator[tuple[Row, Entry]]:
@@ -42,12 +45,14 @@ def _each_way() -> Iterator[tuple[Row, Entry]]:
         for row, entry in _each_way()
     ],
 )
-def test_a_contestant_gives_each_figure_of_its_row(row: Row, entry: Entry) -> None:
+def test_a_contestant_gives_each_figure_of_its_row(row: Row, entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
     if any(importlib.util.find_spec(name) is None for name in entry.needs):
         pytest.skip(f"{entry.name} is not installed")
     # Not pinned to processors: others run beside it here.
     measure = LIGHTER.get(row.measure, row.measure)
-    found = try_once(Trial(measure, SIZES[row.measure], entry.made_by, dict(entry.options)))
+    trial = Trial(measure, SIZES[row.measure], entry.made_by, dict(entry.options))
+    monkeypatch.setenv(DEATH_NOTE, "")  # where the trial sets it, it is as it was behind it
+    found = run(trial) if entry.made_by.partition(":")[0] in OURS else try_once(trial)
     assert not isinstance(found, str), found
     assert {figure.name for figure in row.figures} <= set(found)
 

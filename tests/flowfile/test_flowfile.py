@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from routilux import ErrorHandler, Flow, Ray, routine
 from routilux.flowfile.errors import FlowFileError
 from routilux.model.error_handler import ErrorStrategy
 from tests.flowfile.mill import Lines, Unregistered, count, plain
+from tests.scripts import run_script
 
 TOML = """
 format = 1
@@ -332,13 +331,4 @@ def test_a_library_that_is_missing_is_asked_for_by_its_extra(
         f"import sys; sys.modules[{module!r}] = None\nfrom routilux import Flow, errors\n"
         f"try: Flow('f').to_file('flow{ending}')\nexcept errors.MissingExtraError as error: print(error)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(Path.cwd())},
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    assert done.stdout == f"flow files of this kind take {project}: pip install 'routilux[files]'\n"
+    assert run_script(script, tmp_path) == f"flow files of this kind take {project}: pip install 'routilux[files]'\n"

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +18,7 @@ from routilux.serial.serializable import register_serializable
 from supervisors.reasons import Crashed, Raised, record_error
 from tests.model import parts
 from tests.model.parts import Adder, Counting, Helper, Merger, Stateless, keep_newest, numbers, square
+from tests.scripts import run_script
 
 MODULES = [parts.__name__]
 
@@ -133,16 +131,7 @@ def test_a_flow_that_was_read_gives_the_same_result(tmp_path: Path) -> None:
         flow = Flow.deserialize(data, allow_modules=[{parts.__name__!r}])
         print(json.dumps(flow.execute("numbers", {{"n": 6}}).results()))
     """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(Path.cwd())},
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    assert json.loads(done.stdout) == expected
+    assert json.loads(run_script(script, tmp_path)) == expected
 
 
 def test_an_object_that_several_routines_have_is_one_again_also_in_a_circle() -> None:

@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from routilux.stores.base import Owner
-from routilux.stores.postgres import PostgresLease, PostgresStore
+from routilux.stores.base import Lease, Owner
+from routilux.stores.postgres import PostgresStore
 from tests.durability.program import go
 from tests.durability.shapes import Run
 
@@ -26,10 +26,10 @@ class FarStore(PostgresStore):
         super().__init__(url, lease_seconds=LEASE_SECONDS)
         self.host = host
 
-    def acquire(self, job_id: str, owner: Owner, *, create: bool) -> PostgresLease:
+    def acquire(self, job_id: str, owner: Owner, *, create: bool) -> Lease:
         return super().acquire(job_id, self._far(owner), create=create)
 
-    def announce(self, lease: PostgresLease, owner: Owner) -> None:
+    def announce(self, lease: Lease, owner: Owner) -> None:
         super().announce(lease, self._far(owner))
 
     def _far(self, owner: Owner) -> Owner:

@@ -191,8 +191,8 @@ def test_a_job_that_another_machine_runs_is_left_to_it(told: Told, run: Run, mak
     assert told("clean", "--all", "--status", "paused")[0] == 0
     lease.check()
     # Its machine dies: the lease is renewed no more, and ends while it is waited for.
-    assert store._renewer is not None
-    store._renewer.close()
+    assert store._leases._renewer is not None
+    store._leases._renewer.close()
     status, _, err = told("resume", "a", "--plain")
     assert status == 0, err
     assert store.acquire("a", this_process(), create=False).generation > lease.generation

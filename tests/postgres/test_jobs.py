@@ -117,8 +117,8 @@ def test_a_job_that_was_taken_over_ends_and_writes_nothing_more(
     first, second = make_store(lease_seconds=1.0), make_store()
     job = _start(run, first)
     wait_until(lambda: job.last_checkpoint is not None and handled(job, "join") > 20)
-    assert first._renewer is not None
-    first._renewer.close()  # as a machine that is cut off from the server
+    assert first._leases._renewer is not None
+    first._leases._renewer.close()  # as a machine that is cut off from the server
     wait_until(lambda: second.owner(run.job_id) is None)
     resumed = Flow.resume(second, run.job_id, flow=run.flow(), **run.keeping)
     state = job.wait()

@@ -88,7 +88,7 @@ def look(job: Job) -> dict[str, Any]:
     wait_until(lambda: observe(job).routine("count").workers[0].rss_bytes)
     (worker,) = observe(job).routine("count").workers
     (usage,) = job.tracker.get_routine_performance("count").workers  # type: ignore[union-attr]
-    (found,) = find_running()
+    (found,) = (found for found in find_running() if found.identity.job_id == job.id)
     told = ask(found.owner, Stacks(job_id=job.id, routine="count"))
     assert isinstance(told, StacksTold)
     return {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from routilux.cli.main import main
 from routilux.stores.memory import MemoryStore
 from supervisors.reasons import Crashed
 from tests.runtime import shapes
-from tests.runtime.kept import Gate, Numbers, at_gate, finish, numbers, wait_until
+from tests.runtime.kept import Gate, Numbers, at_gate, finish, leave_at_gate, numbers, wait_until
 from tests.runtime.test_delivery import check_sink
 from tests.runtime.test_pools import Spin, Users, Visits, ordered_flow
 from tests.supervisors.places.fake_cluster import FakeCluster
@@ -208,9 +207,7 @@ def test_a_job_that_was_left_goes_on_elsewhere(cluster: FakeCluster, tmp_path: P
     store, file = MemoryStore(), tmp_path / "gate"
     flow = numbers(Gate(file), placement=before)
     job = flow.start("numbers", {"upto": 8}, store=store, job_id="moved")
-    wait_until(at_gate(file).exists)
-    threading.Timer(0.05, file.touch).start()
-    assert job.leave().status == "paused"
+    assert leave_at_gate(job, file).status == "paused"
     assert cluster.users == 0 or before == "ray"
     flow.set_options("worker", placement=after)
     state = finish(Flow.resume(store, "moved", flow=flow))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from routilux import Flow, Job, Routine
+from routilux import Flow, Job, JobState, Routine
 from routilux.stores.base import Store
 from routilux.stores.files import FileStore
 from routilux.stores.memory import MemoryStore
@@ -41,6 +41,22 @@ class Numbers(Routine):
 def at_gate(file: Path) -> Path:
     """Give the file that is there once a handler waits for `file`."""
     return file.with_suffix(".waits")
+
+
+def leave_at_gate(job: Job, file: Path, reason: str = "") -> JobState:
+    """Leave a job whose handler waits for `file`: that is there once nothing else is begun any more."""
+
+    def open_gate() -> None:
+        wait_until(lambda: job.ledger.is_ending)
+        file.touch()
+
+    wait_until(at_gate(file).exists)
+    opener = threading.Thread(target=open_gate)
+    opener.start()
+    try:
+        return job.leave(reason)
+    finally:
+        opener.join()
 
 
 class Gate(Routine):

@@ -73,6 +73,24 @@ class _Together:
         return self._draw.random() < 0.2
 
 
+class CountedLock(BriefLock):
+    """A lock that knows how often somebody wanted it. For one thread alone."""
+
+    __slots__ = ("wanted",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wanted = 0
+        acquire = self.try_acquire
+
+        def try_acquire() -> bool:
+            self.wanted += 1
+            return acquire()
+
+        self.try_acquire = try_acquire  # type: ignore[assignment]  # what it is for others: something to be called
+        self.patient = self  # type: ignore[assignment]  # nobody else has it: there is nothing to wait for
+
+
 class Past(NamedTuple):
     """What a job begins with that another runner has left.
 
@@ -132,6 +150,8 @@ class SeededJob:
         self.log: list[object] = []
         """Reports of the routines to their supervisor, in order."""
         self.not_kept: list[CheckpointFailedError] = []
+        self._lock = CountedLock()
+        self._checked_at = -1
         self.ledger = self._make_ledger(past)
         self.finished: Future[JobCut] = Future()
         checkpoints, recorder, self._journal = None, None, None
@@ -220,11 +240,17 @@ class SeededJob:
             for _ in range(max_steps):
                 if not self.host.step():
                     break
-                self.ledger.check()
+                self.check()
             self.host.run(max_steps)
         finally:
             self.close()
         return self.finished.result(timeout=0)
+
+    def check(self) -> None:
+        """Check the books, where somebody has had their lock since this was last done: else they are as they were."""
+        if self._lock.wanted != self._checked_at:
+            self.ledger.check()
+            self._checked_at = self._lock.wanted
 
     def close(self) -> None:
         """Be done with it, whether it has come to its end or its program dies: what handlers still wait for is over."""
@@ -237,7 +263,7 @@ class SeededJob:
             if is_enough():
                 return
             assert self.host.step(), "nothing can happen any more"
-            self.ledger.check()
+            self.check()
         raise AssertionError("it did not come to that")
 
     def settle(self, seconds: float = 0.0, max_steps: int = 20_000) -> None:
@@ -251,7 +277,7 @@ class SeededJob:
                     return
             if not self.host.step():
                 return
-            self.ledger.check()
+            self.check()
         raise AssertionError("it does not settle")
 
     def state(self, routine_id: str, worker: int = 0) -> Any:
@@ -278,7 +304,7 @@ class SeededJob:
     def _make_ledger(self, past: Past | None) -> Ledger:
         ledger = Ledger(
             self.plan,
-            BriefLock(),
+            self._lock,
             on_quiet=lambda: self._tell_root(Quiet()),
             on_facts=lambda: self.tell_state(FactsWait()),
             on_overflow=lambda told: self._tell_root(Overflow(told)),

@@ -17,6 +17,17 @@ PLACEMENTS = {
     "mixed": ("thread", "process", "thread", "process"),
 }
 
+SLOTS = {
+    "chain": ("input",),
+    "fan": ("x", "y", "z"),
+    "diamond": ("x", "y"),
+    "relays": ("x", "y"),
+    "loop": ("input",),
+    "join": ("input",),
+    "batches": ("input",),
+}
+"""The slots of the sink, by shape: the names of the functions below."""
+
 RETRY = ErrorHandler("retry", max_retries=1_000, retry_delay=0.0)
 
 

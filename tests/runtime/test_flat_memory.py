@@ -1,6 +1,6 @@
 """A fast source into slow workers: memory stays flat, and the workers are never without work.
 
-`ROUTILUX_STRESS=1` (`make stress`) sends a million messages instead of 30,000.
+`ROUTILUX_STRESS=1` (`make stress`) sends a million messages instead of 15,000.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from routilux import Flow, Routine
 from supervisors.places.ordered import line_limit
 
 IS_STRESS = os.environ.get("ROUTILUX_STRESS") == "1"
-COUNT = 1_000_000 if IS_STRESS else 30_000
-PAYLOAD = "x" * 2_000
+COUNT = 1_000_000 if IS_STRESS else 15_000
+PAYLOAD = "x" * 4_000
 SAMPLES = 200
 GROWTH_BYTES = 24 * 1024 * 1024
-"""What it may grow by; all messages together have more than twice as much in the short form, and 2 GB in the long."""
+"""What it may grow by; all messages together have more than twice as much in the short form, and 4 GB in the long."""
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(1_800 if IS_STRESS else 300)]
 

@@ -272,7 +272,7 @@ def test_a_pool_grows_with_its_load_and_shrinks_when_that_is_over(
     ordered: bool | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(resizing, "BACKLOG_SECONDS", 0.02)
-    monkeypatch.setattr(resizing, "SHRINK_SECONDS", 0.2)
+    monkeypatch.setattr(resizing, "SHRINK_SECONDS", 0.1)
     flow = Flow("resized")
     flow.add_routine(Long(), "long", placement="process", workers=(1, 3), ordered=ordered)
     flow.output("long", "number")
@@ -286,7 +286,7 @@ def test_a_pool_grows_with_its_load_and_shrinks_when_that_is_over(
     sent = 0
     for _ in range(2):
         while count_up() < 3:
-            if len(long.mailbox) < 100:
+            if len(long.mailbox) < 30:
                 job.send("long", "input", n=sent)
                 sent += 1
         wait_until(lambda: count_up() == 1)

@@ -26,7 +26,7 @@ from routilux.stores.files import FileStore
 from routilux.stores.memory import MemoryStore
 from routilux.stores.owners import this_process
 from supervisors.errors import ValueEncodingError
-from tests.runtime.kept import STORES, Failing, Gate, Numbers, at_gate, finish, numbers, wait_until
+from tests.runtime.kept import STORES, Failing, Gate, Numbers, finish, leave_at_gate, numbers, wait_until
 
 KEY = b"a key of 24 bytes, guess"
 
@@ -36,19 +36,17 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     return STORES[request.param](tmp_path / "jobs")
 
 
-def leave_at_gate(store: Store, flow: Flow, file: Path, **keeping: Any) -> None:
+def start_and_leave(store: Store, flow: Flow, file: Path, **keeping: Any) -> None:
     """Start a job of ten numbers, and leave it when its worker is at 3."""
     job = flow.start("numbers", {"upto": 10}, store=store, job_id="j", **keeping)
-    wait_until(at_gate(file).exists)
     wait_until(lambda: job.state.routine_states["numbers"]["handled"])
-    threading.Timer(0.05, file.touch).start()
-    assert job.leave("evening").status == "paused"
+    assert leave_at_gate(job, file, "evening").status == "paused"
 
 
 @pytest.mark.parametrize("placement", ["thread", pytest.param("process", marks=pytest.mark.processes)])
 def test_a_job_goes_on_where_it_was_left_with_new_code(store: Store, tmp_path: Path, placement: str) -> None:
     file = tmp_path / "open"
-    leave_at_gate(store, numbers(Gate(file), placement=placement), file)
+    start_and_leave(store, numbers(Gate(file), placement=placement), file)
 
     class Better(Gate):
         def handle(self, n: int) -> None:
@@ -73,7 +71,7 @@ def test_a_job_goes_on_where_it_was_left_with_new_code(store: Store, tmp_path: P
 def test_a_job_that_is_done_at_once_ends_each_time(tmp_path: Path) -> None:
     store, file = MemoryStore(), tmp_path / "open"
     flow = numbers(Gate(file))
-    leave_at_gate(store, flow, file)
+    start_and_leave(store, flow, file)
     for number in range(20):
         Flow.fork(store, "j", f"fork-{number}")
         assert finish(Flow.resume(store, f"fork-{number}", flow=flow)).status == "completed"
@@ -252,7 +250,7 @@ def test_pauses_are_told_over_generations(store: Store) -> None:
 
 def test_routines_slots_and_events_get_new_names(store: Store, tmp_path: Path) -> None:
     file = tmp_path / "open"
-    leave_at_gate(store, numbers(Gate(file)), file)
+    start_and_leave(store, numbers(Gate(file)), file)
 
     class Renamed(Routine):
         def __init__(self) -> None:
@@ -580,7 +578,7 @@ def test_messages_of_a_connection_that_was_renamed_have_the_same_ids_and_no_othe
     store: Store, tmp_path: Path
 ) -> None:
     file = tmp_path / "open"
-    leave_at_gate(store, told_by(file, "told"), file)
+    start_and_leave(store, told_by(file, "told"), file)
     for new_id in ("same", "renamed"):
         Flow.fork(store, "j", new_id)
 

@@ -19,21 +19,12 @@ from tests.runtime.seeded import SeededJob
 SEEDS = range(2_000 if os.environ.get("ROUTILUX_STRESS") == "1" else 15)
 COUNT = 12
 FAULTS = Faults(crash=0.01, crash_before_commit=0.02, start_failure=0.02)
-SLOTS = {
-    "chain": ("input",),
-    "fan": ("x", "y", "z"),
-    "diamond": ("x", "y"),
-    "relays": ("x", "y"),
-    "loop": ("input",),
-    "join": ("input",),
-    "batches": ("input",),
-}
 NEVER_GIVE_UP = ErrorHandler("retry", max_retries=10_000, retry_delay=0.05, jitter=0.5)
 
 
 @pytest.mark.timeout(1_200)
 @pytest.mark.parametrize("where", shapes.PLACEMENTS)
-@pytest.mark.parametrize("shape", SLOTS)
+@pytest.mark.parametrize("shape", shapes.SLOTS)
 def test_every_message_once_and_in_order_whatever_the_order_of_steps(shape: str, where: str) -> None:
     for seed in SEEDS:
         flow: Flow = getattr(shapes, shape)(shapes.PLACEMENTS[where], NEVER_GIVE_UP, max_restarts=10_000)
@@ -43,7 +34,7 @@ def test_every_message_once_and_in_order_whatever_the_order_of_steps(shape: str,
         told = f"{shape}, {where}, seed {seed}"
         assert cut.status is JobStatus.COMPLETED, f"{told}: {cut.error}"
         sink = job.state("sink")
-        for slot in SLOTS[shape]:
+        for slot in shapes.SLOTS[shape]:
             assert {key: sink[f"{slot}.{key}"] for key in ("last", "count", "sum")} == shapes.sums(COUNT), told
         assert "disorder" not in sink, told
         assert sink.get("totals.last", COUNT) == COUNT, told

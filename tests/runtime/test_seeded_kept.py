@@ -24,15 +24,6 @@ IS_STRESS = os.environ.get("ROUTILUX_STRESS") == "1"
 SEEDS = range(2_000 if IS_STRESS else 3)
 COUNT = 12
 FAULTS = Faults(crash=0.01, crash_before_commit=0.02, start_failure=0.02)
-SLOTS = {
-    "chain": ("input",),
-    "fan": ("x", "y", "z"),
-    "diamond": ("x", "y"),
-    "relays": ("x", "y"),
-    "loop": ("input",),
-    "join": ("input",),
-    "batches": ("input",),
-}
 NEVER_GIVE_UP = ErrorHandler("retry", max_retries=10_000, retry_delay=0.05, jitter=0.5)
 EVERY = (None, 0.02, 0.3)
 
@@ -53,7 +44,7 @@ def draw_odds(seed: int, where: str) -> Odds:
 
 
 @pytest.mark.parametrize("where", shapes.PLACEMENTS)
-@pytest.mark.parametrize("shape", SLOTS)
+@pytest.mark.parametrize("shape", shapes.SLOTS)
 def test_every_message_once_and_in_order_over_pauses_and_power_cuts(shape: str, where: str) -> None:
     for seed in SEEDS:
         world = World(
@@ -67,7 +58,7 @@ def test_every_message_once_and_in_order_over_pauses_and_power_cuts(shape: str, 
         told = f"{shape}, {where}, seed {seed}"
         assert cut.status is JobStatus.COMPLETED, f"{told}: {cut.error}"
         sink = world.job.state("sink")
-        for slot in SLOTS[shape]:
+        for slot in shapes.SLOTS[shape]:
             assert {key: sink[f"{slot}.{key}"] for key in ("last", "count", "sum")} == shapes.sums(COUNT), told
         assert "disorder" not in sink, told
         assert sink.get("totals.last", COUNT) == COUNT, told

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +13,7 @@ from routilux import Flow, ValueEncodingError
 from routilux.serial.errors import PlainDataError
 from routilux.stores import FileStore, MemoryStore
 from tests.runtime.pausable import GATE, make_flow
+from tests.scripts import run_script
 
 MODULES = ["tests.runtime.pausable"]
 COUNT = 60
@@ -71,17 +69,7 @@ def test_a_flow_written_while_paused_goes_on_in_another_program_to_the_same_end(
         states = {{id_: {{name: told[name] for name in names}} for id_, told in state.routine_states.items()}}
         print(json.dumps([results, states]))
     """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(Path.cwd())},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    results, states = json.loads(done.stdout)
+    results, states = json.loads(run_script(script, tmp_path))
     whole = finished([*early, *results], states)
     assert whole == json.loads(json.dumps(expected()))
 

@@ -15,7 +15,7 @@ from routilux.errors import OutsideTurnError, StatError
 from routilux.turn.stats import add_up
 from supervisors.places.scripted import Faults
 from tests.runtime import shapes
-from tests.runtime.kept import STORES, Gate, at_gate, finish, numbers, wait_until
+from tests.runtime.kept import STORES, Gate, finish, leave_at_gate, numbers
 from tests.runtime.seeded import SeededJob
 from tests.runtime.test_seeded_async import Turns
 from tests.runtime.world import Odds, World
@@ -217,10 +217,7 @@ def test_a_resumed_job_goes_on_with_them_also_without_its_state(
 ) -> None:
     store, file = STORES["files"](tmp_path / "jobs"), tmp_path / "open"
     job = numbers(Gated(file), placement=placement).start("numbers", {"upto": 10}, store=store, job_id="j")
-    wait_until(at_gate(file).exists)
-    file.touch()
-    job.leave()
-    left = job.state.routine_states["worker"]["stats"].get("sum", 0)
+    left = leave_at_gate(job, file).routine_states["worker"]["stats"].get("sum", 0)
     resumed = Flow.resume(store, "j", flow=numbers(Gated(file), placement=placement), drop=drop)
     state = finish(resumed)
     assert state.routine_states["worker"]["stats"]["sum"] == sum(range(10)) >= left

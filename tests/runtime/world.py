@@ -385,7 +385,7 @@ class World:
     def check(self) -> None:
         """Check what must hold at every moment."""
         job = self.job
-        job.ledger.check()
+        job.check()
         self._note_rested()
         if self.store.written:
             written, self.store.written = self.store.written, []

@@ -262,9 +262,9 @@ def test_an_object_that_is_lost_when_the_store_is_opened_again_is_told_so(tmp_pa
 
 
 class _NeverTakenOver(FileStore):
-    def leased(self, lease: Any, what: str) -> Any:
+    def _leased(self, lease: Any, what: str) -> Any:
         lease._generation = int((self.root / lease.job_id / "generation").read_text())
-        return super().leased(lease, what)
+        return super()._leased(lease, what)
 
 
 def test_a_store_without_fencing_is_told_so(tmp_path: Path) -> None:

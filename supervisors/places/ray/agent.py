@@ -31,12 +31,12 @@ from supervisors.places.base import Used
 from supervisors.places.process import worker
 from supervisors.places.process.guardian import Guardian
 from supervisors.places.process.leaving import flush_all
-from supervisors.places.process.page import Page, create_page_file
+from supervisors.places.process.page import Page, PageView, create_page_file
 from supervisors.places.process.reap import TreeMemory
 from supervisors.places.process.stack import tidy_stacks
 from supervisors.places.ray.direct import DirectServer
 from supervisors.places.ray.engine import Hello, Piece, Reference
-from supervisors.places.ray.gauge import Gauge
+from supervisors.places.ray.gauge import Gauge, Scale
 from supervisors.places.ray.objects import Group, ObjectSpace
 from supervisors.renewals import renewals
 from supervisors.wire.memory import lend
@@ -159,7 +159,7 @@ class Agent:
             direct.begin(self.deliver, self._mouth.break_off)
         here.space = self._objects
         sys.path += [entry for entry in search_path if entry not in sys.path and os.path.exists(entry)]  # noqa: PTH110
-        memory, gauge = TreeMemory(os.getpid()) if is_weighed else None, Gauge()
+        scale, gauge = Scale(TreeMemory(os.getpid()).read if is_weighed else lambda: 0, LOOK_SECONDS), Gauge()
         outputs = [_Output(1, self._mouth.say_stdout), _Output(2, self._mouth.say_stderr)]
         sys.stdout, sys.stderr = (output.open() for output in outputs)
 
@@ -178,14 +178,14 @@ class Agent:
         page = self._page.read()
         while (said := self._mouth.take(LOOK_SECONDS)) is not None:
             before, page = page, self._page.read()
-            weight, self._resident = self._resident, 0 if memory is None else memory.read()
+            weight, self._resident = self._resident, scale.weigh()
             used = gauge.look()
             if said or page != before or weight != self._resident or used is not None:
-                yield from self._tell(self._to_piece(said, used), direct)
+                yield from self._tell(self._to_piece(said, page, used), direct)
             if said.stored is not None:
                 yield [lend(buffer) for buffer in said.stored[1]]
                 self._mouth.end_put()
-        yield from self._tell(self._to_piece(_NOTHING, gauge.take()), direct)
+        yield from self._tell(self._to_piece(_NOTHING, self._page.read(), gauge.take()), direct)
         if direct is not None:
             direct.finish()
 
@@ -195,8 +195,7 @@ class Agent:
         else:
             direct.tell(piece)
 
-    def _to_piece(self, said: _Said, used: Used | None = None) -> Piece:
-        page = self._page.read()
+    def _to_piece(self, said: _Said, page: PageView, used: Used | None = None) -> Piece:
         return Piece(
             said.channel,
             said.stdout,

@@ -1,10 +1,12 @@
 """What a worker uses, told by itself: its parent is on another machine, and cannot look.
 
-Owns when that is told: about once a second while it is busy, once when it is no more, and at its end. Never sends it.
+Owns when that is told: about once a second while it is busy, once when it is no more, and at its end; and how often its
+weight is read, where that is bounded. Never sends it.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable
@@ -77,3 +79,30 @@ class Gauge:
         self._last_at, self._last_seconds = now, reading.cpu_seconds
         spent = reading.cpu_seconds + reading.others_cpu_seconds - self._first_seconds
         return Used(spent, max(0.0, percent), reading.rss_bytes, reading.peak_bytes)
+
+
+class Scale:
+    """The weight of a worker, which is not read again soon. For one thread.
+
+    Args:
+        read: gives the bytes that it holds now; to find all that it has started, every process of the system is looked
+            at (`TreeMemory`), so this is dear.
+        period_seconds: between two reads at the least.
+        clock: gives seconds on a clock that never goes back.
+    """
+
+    def __init__(
+        self, read: Callable[[], int], period_seconds: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._read = read
+        self._period_seconds = period_seconds
+        self._clock = clock
+        self._next_at = -math.inf
+        self._last_bytes = 0
+
+    def weigh(self) -> int:
+        """Give the bytes that were held when that was read last; costs next to nothing where it is not read again."""
+        now = self._clock()
+        if now >= self._next_at:
+            self._next_at, self._last_bytes = now + self._period_seconds, self._read()
+        return self._last_bytes

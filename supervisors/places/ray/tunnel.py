@@ -48,6 +48,7 @@ from supervisors.places.ray.engine import (
     Reference,
     RemoteAgent,
 )
+from supervisors.places.ray.membership import Membership
 from supervisors.places.ray.nodes import Nodes, Tenant
 from supervisors.places.ray.objects import ObjectLease, ObjectTable
 from supervisors.reasons import Crashed, ErrorRecord, OutOfMemory, Reason, record_error
@@ -96,48 +97,14 @@ class RemoteStarter:
         self.is_weighed = is_weighed
         self.objects = ObjectTable(engine) if objects is None else objects
         self._nodes = nodes
-        # Guards whether the cluster was entered; held while that goes on, by workers that wait for it.
-        self._entering = threading.Lock()
-        self._is_entered = False
-        # Guards who still needs the cluster: the place, and each of its workers' threads.
-        self._lock = threading.Lock()
-        self._needs = 1
-        self._is_open = True
+        self.membership = Membership(engine)
 
     def begin(self) -> None:
         """Do nothing: the cluster is entered where nobody waits for it."""
 
     def close(self) -> None:
         """Need the cluster no more, once the last worker's thread has ended."""
-        with self._lock:
-            is_open, self._is_open = self._is_open, False
-        if is_open:
-            self.let_go()
-
-    def hold(self) -> None:
-        """Need the cluster until `let_go`, waiting for it; raises `StartError` if there is none, or after `close`."""
-        with self._lock:
-            # Whoever comes late would else enter what the last one is about to leave.
-            if not self._is_open:
-                raise StartError("its place was closed before it was started")
-            self._needs += 1
-        try:
-            with self._entering:
-                if not self._is_entered:
-                    self._engine.enter()
-                    self._is_entered = True
-        except BaseException:
-            self.let_go()
-            raise
-
-    def let_go(self) -> None:
-        """Undo one `hold`."""
-        with self._lock:
-            self._needs -= 1
-            is_last = self._needs == 0
-        if is_last and self._is_entered:
-            self._is_entered = False
-            self._engine.leave()
+        self.membership.close()
 
     def make_birth(self, number: int, incarnation: int, max_frame_bytes: int) -> RemoteBirth:
         """Give what an agent is started by."""
@@ -347,7 +314,7 @@ class RemoteBirth:
     def _live(self) -> None:
         """Have it started, and take what it tells until its end."""
         try:
-            self._starter.hold()
+            self._starter.membership.hold()
             try:
                 self._start_and_listen()
             except BaseException as error:  # noqa: BLE001 - it is told to the maker
@@ -356,7 +323,7 @@ class RemoteBirth:
                 self.end()
                 if self._hearer is not None:
                     self._hearer.join()  # it tells of objects, which need the cluster
-                self._starter.let_go()
+                self._starter.membership.let_go()
         except BaseException as error:  # noqa: BLE001 - likewise
             self._note_failure(error)
         finally:

@@ -10,7 +10,7 @@ from typing import Any
 
 from supervisors.places.base import Finished, Port, Ran, Watch
 from supervisors.places.thread import ThreadPlace
-from tests.supervisors.places.threads import PATIENCE, Calls, World
+from tests.supervisors.places.threads import PATIENCE, Calls, World, started
 
 Request = Callable[[Port], Any]
 
@@ -148,13 +148,8 @@ class Flushes:
     def flushing(self) -> Iterator[None]:
         """Call back on another thread meanwhile, and wait for its end."""
         due, self.due = self.due, []
-        thread = threading.Thread(target=lambda: [tell() for tell in due])
-        thread.start()
-        try:
+        with elsewhere(lambda: [tell() for tell in due]):
             yield
-        finally:
-            thread.join(PATIENCE)
-            assert not thread.is_alive()
 
 
 class BatchWorld(World):
@@ -211,30 +206,29 @@ class BatchWorld(World):
 @contextmanager
 def batching(*, flushes: bool = True) -> Iterator[BatchWorld]:
     """Give such a world whose place has a service; close it at the end."""
-    world = BatchWorld(flushes=flushes)
-    world.place.start(0, None)
-    world.run(lambda: world.ready)
-    try:
+    with started(BatchWorld(flushes=flushes)) as world:
         yield world
-        if not world.closed:
-            world.close()
-            assert world.closed == 1
-    finally:
-        world.place.abort()
 
 
 @contextmanager
 def advancing(world: BatchWorld) -> Iterator[None]:
     """Let the place go on on a thread of its own, and wait for its end."""
+    with elsewhere(world.place.advance):
+        yield
+
+
+@contextmanager
+def elsewhere(do: Callable[[], object]) -> Iterator[None]:
+    """Do something on a thread of its own meanwhile, and wait for its end; raises what that raised."""
     errors: list[BaseException] = []
 
-    def advance() -> None:
+    def run() -> None:
         try:
-            world.place.advance()
+            do()
         except BaseException as error:  # noqa: BLE001  raised again below
             errors.append(error)
 
-    thread = threading.Thread(target=advance)
+    thread = threading.Thread(target=run)
     thread.start()
     try:
         yield

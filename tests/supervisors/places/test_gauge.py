@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from supervisors.places.base import Used
-from supervisors.places.ray.gauge import BUSY_PERCENT, Gauge, Reading, read_own
+from supervisors.places.ray.gauge import BUSY_PERCENT, Gauge, Reading, Scale, read_own
 
 
 class Machine:
@@ -67,3 +67,13 @@ def test_its_own_process_is_read() -> None:
     assert reading.cpu_seconds > 0
     assert 0 < reading.rss_bytes <= reading.peak_bytes
     assert BUSY_PERCENT > 0
+
+
+def test_its_weight_is_read_once_in_a_period_however_often_it_is_asked_for() -> None:
+    now, weights = [100.0], iter([10, 20, 30])
+    scale = Scale(lambda: next(weights), 0.1, lambda: now[0])
+    told = []
+    for _ in range(9):
+        told.append(scale.weigh())
+        now[0] += 0.03125
+    assert told == [10, 10, 10, 10, 20, 20, 20, 20, 30]

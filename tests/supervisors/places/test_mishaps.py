@@ -122,12 +122,12 @@ def test_an_agent_for_which_there_is_no_room_is_ended_with_its_place() -> None:
 def test_a_place_that_has_ended_enters_no_cluster() -> None:
     cluster = FakeCluster()
     starter = RemoteStarter(cluster, "bench", "tests", Demand(), timeout=20.0, is_weighed=False)
-    starter.hold()
+    starter.membership.hold()
     starter.close()
     with pytest.raises(StartError, match=r"^its place was closed before it was started$"):
-        starter.hold()
+        starter.membership.hold()
     assert cluster.users == 1
-    starter.let_go()
+    starter.membership.let_go()
     starter.close()
     assert (cluster.users, cluster.entered) == (0, 1)
 

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import GeneratorType
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from supervisors.parking import LockParker
 from supervisors.places.base import Finished, Lost, Port
@@ -17,6 +17,7 @@ from supervisors.places.timed import TimedThreadPlace
 from supervisors.reasons import Reason
 
 Kind = Literal["thread", "timed"]
+W = TypeVar("W", bound="World")
 PATIENCE = 30.0
 """Seconds that anything may take before a test gives up (arbitrary, generous on a busy machine)."""
 TIMEOUT = 10.0
@@ -241,7 +242,13 @@ class Gate:
 @contextmanager
 def running(kind: Kind = "timed") -> Iterator[World]:
     """Give a world whose place has a service; close it at the end."""
-    world = World(kind)
+    with started(World(kind)) as world:
+        yield world
+
+
+@contextmanager
+def started(world: W) -> Iterator[W]:
+    """Give `world` when its place has a service; close it at the end."""
     world.place.start(0, None)
     world.run(lambda: world.ready)
     try:
