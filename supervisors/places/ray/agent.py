@@ -87,6 +87,7 @@ class Agent:
         self._direct: DirectServer | None = None
         self._failure: Exception | None = None
         """What has ended `serve`, if it should not have."""
+        self._has_told_all = False
 
     def say_hello(self) -> Hello:
         """Tell who it is; asked once."""
@@ -137,6 +138,7 @@ class Agent:
         """
         try:
             yield from self._be_worker(incarnation, max_frame_bytes, search_path, is_weighed, is_direct)
+            self._has_told_all = True
         except Exception as error:
             self._failure = error
             raise
@@ -145,6 +147,9 @@ class Agent:
         """Raise what `serve` has raised, if it did: an engine may not tell that from the objects that it gives."""
         if self._failure is not None:
             raise self._failure
+        if not self._has_told_all:
+            message = "what it had to tell was not taken to its end"
+            raise ConnectionAbortedError(message)
 
     def _be_worker(
         self,

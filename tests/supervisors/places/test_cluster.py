@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from supervisors.errors import StartError
+from supervisors.places.ray.agent import Agent
 from supervisors.places.ray.cluster import RayAgent, RayCluster
 from supervisors.places.ray.engine import AgentLostError, Demand
 from tests.rays import hide_ray, show_ray
@@ -114,3 +115,31 @@ def test_what_an_agent_has_raised_is_told_where_nobody_reads_what_it_gives() -> 
 def test_an_agent_that_has_told_all_is_not_lost(is_direct: bool) -> None:
     given = [Answer(), Answer()]
     assert list(hear(Serving(Told(given, Answer())), is_direct=is_direct)) == given
+
+
+class Telling(Agent):
+    """Has one thing to tell, and maybe a failure."""
+
+    def __init__(self, failure: Exception | None) -> None:
+        self._failure, self._has_told_all = None, False
+        self._own = failure
+
+    def _be_worker(self, *_arguments: Any) -> Iterator[Any]:
+        yield "object"
+        if self._own is not None:
+            raise self._own
+
+
+def test_an_agent_knows_how_its_telling_has_ended() -> None:
+    whole, broken, left = Telling(None), Telling(ConnectionAbortedError("it broke")), Telling(None)
+    assert list(whole.serve(0, 0, [], False, True)) == ["object"]
+    whole.check_end()
+    with pytest.raises(ConnectionAbortedError, match=r"^it broke$"):
+        list(broken.serve(0, 0, [], False, True))
+    with pytest.raises(ConnectionAbortedError, match=r"^it broke$"):
+        broken.check_end()
+    told = left.serve(0, 0, [], False, True)
+    next(told)
+    del told  # as an engine does that could not keep the object
+    with pytest.raises(ConnectionAbortedError, match=r"^what it had to tell was not taken to its end$"):
+        left.check_end()
