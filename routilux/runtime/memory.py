@@ -9,7 +9,7 @@ shared memory: by the way of all other values, in the message itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -69,17 +69,16 @@ class JobMemory:
         return self._make_codec(partial(self._lend, account, ledger))
 
     def close(self, outputs: Iterable[Output] = (), accounts: Iterable[Account] = ()) -> None:
-        """Give up what no message holds; what results of outputs and dead letters still hold goes with them."""
+        """Give up what no message holds; what results of outputs still hold goes with them.
+
+        So does what dead letters hold, the newest ones first, as far as that is no more than there may be in shared
+        memory: nobody bounds what waits in the store of a cluster.
+        """
         self.pool.close()
         if self.objects is not None:
             results = (message for output in outputs for message in (*output.mailbox.data, *output.collected))
-            letters = (letter.message for account in accounts for letter in account.dead_letters)
-            self.objects.close(
-                part.payload
-                for message in (*results, *letters)
-                for part in parts_of(message)
-                if isinstance(part.payload, bytes)
-            )
+            letters = (letter.message for account in accounts for letter in reversed([*account.dead_letters]))
+            self.objects.close((*_leased_of(results), *_up_to(self.pool.limit, _leased_of(letters))))
 
     def _make_codec(self, lend: Callable[[int], Loan | None]) -> Shared:
         own = OwnSpace(self.pool, lend)
@@ -165,6 +164,20 @@ def _may_free(account: Account) -> bool:
     if any(_hold_memory(wait.messages) for wait in account.in_retry.values()):
         return True
     return not account.is_pressed and _hold_memory(account.mailbox.data)
+
+
+def _leased_of(messages: Iterable[Message]) -> Iterator[Leased]:
+    return (part.payload for message in messages for part in parts_of(message) if isinstance(part.payload, Leased))
+
+
+def _up_to(limit: int, payloads: Iterable[Leased]) -> Iterator[Leased]:
+    """Give payloads while what they hold together is within a limit."""
+    held = 0
+    for payload in payloads:
+        held += payload.count_held()
+        if held > limit:
+            return
+        yield payload
 
 
 def _hold_memory(entries: Iterable[Message | Block]) -> bool:

@@ -12,6 +12,7 @@ import pytest
 from routilux import ErrorHandler, Flow, JobState, Routine
 from routilux.jobs.errors import CheckpointFailedError
 from routilux.stores.memory import MemoryStore
+from supervisors.errors import ValueDecodingError
 from tests.runtime.kept import wait_until
 from tests.runtime.test_buffers import MIB, PROCESS, THREAD, Adding, Arrays, Seeing, array_of, line, seen
 from tests.supervisors.places.fake_cluster import FakeCluster
@@ -146,6 +147,21 @@ def test_what_could_not_be_handled_outlasts_the_cluster(cluster: FakeCluster, so
     for number, letter in enumerate(job.dead_letters):
         np.testing.assert_array_equal(letter.data["array"], array_of(number))
     assert len(job.dead_letters) == 2
+
+
+def test_no_more_of_it_is_brought_than_may_be_in_shared_memory(cluster: FakeCluster) -> None:
+    flow = Flow("refused")
+    flow.add_routine(Arrays(), "arrays", **RAY)
+    flow.add_routine(Refusing(), "refusing", error_handler=ErrorHandler("continue"), **RAY)
+    flow.connect("arrays", "array", "refusing", "input")
+    job = flow.start("arrays", {"count": 4}, shared_memory_limit=2 * MIB)
+    assert job.wait(60).status == "completed"
+    last, before, *older = reversed(job.dead_letters)
+    for letter in (last, before):
+        assert letter.data["array"].size == MIB
+    for letter in older:
+        with pytest.raises(ValueDecodingError):
+            letter.data  # noqa: B018
 
 
 class Waits(Routine):
