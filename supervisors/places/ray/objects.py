@@ -295,7 +295,7 @@ class StoreSpace:
 
     Args:
         table: what the job has in the store.
-        near: this machine's memory, for small values, and while there is no cluster or no room in it.
+        near: this machine's memory, while there is no cluster, or no room in it.
     """
 
     def __init__(self, table: ObjectTable, near: Space) -> None:
@@ -303,12 +303,11 @@ class StoreSpace:
         self._near = near
 
     def share(self, inner: bytes, buffers: Sequence[memoryview]) -> bytes | None:
-        """Give a value that names its buffers; None where there is no room for them."""
+        """Give a value that names its buffers; None where they are better with the value, or there is no room."""
         try:
-            shared = self._table.share(inner, buffers)
+            return self._table.share(inner, buffers)
         except OSError:
-            shared = None
-        return self._near.share(inner, buffers) if shared is None else shared
+            return self._near.share(inner, buffers)
 
     def empty(self, size: int) -> memoryview | None:
         """Give room for so many bytes to be written, on this machine."""
