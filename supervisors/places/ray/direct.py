@@ -194,6 +194,16 @@ class _End:
         self.connection.close()
 
 
+def connect(address: DirectAddress | None) -> DirectClient | None:
+    """Connect to an agent; None where there is no way there but the engine's."""
+    if address is None:
+        return None
+    try:
+        return DirectClient(address)
+    except OSError:
+        return None
+
+
 def _read_token(client: socket.socket) -> bytes:
     """Give what one who has connected says first: as one packet, since who says byte by byte keeps others waiting."""
     client.settimeout(CONNECT_SECONDS)

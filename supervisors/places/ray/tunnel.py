@@ -38,7 +38,7 @@ from supervisors.places.process.page import NOTHING, PageView
 from supervisors.places.process.reap import Ended
 from supervisors.places.process.segments import Segment
 from supervisors.places.ray.agent import VERSION
-from supervisors.places.ray.direct import DirectClient
+from supervisors.places.ray.direct import DirectClient, connect
 from supervisors.places.ray.engine import (
     AgentLostError,
     Demand,
@@ -366,7 +366,7 @@ class RemoteBirth:
         self.pid, self.node = hello.pid, hello.node
         self._starter.note_start(self._tenant, hello)
         try:
-            self._direct = _connect(hello)
+            self._direct = connect(hello.address)
             self._serve(agent)
         finally:
             # Ahead of its death, which is told as the pipe is closed.
@@ -475,16 +475,6 @@ class RemoteBirth:
             return self._far_end.recv(_READ_BYTES)
         except OSError:  # its place has closed its side
             return b""
-
-
-def _connect(hello: Hello) -> DirectClient | None:
-    """Connect to an agent directly; None where there is no way there but the engine's."""
-    if hello.address is None:
-        return None
-    try:
-        return DirectClient(hello.address)
-    except OSError:
-        return None
 
 
 def _pipe(stack: contextlib.ExitStack) -> tuple[int, int]:
