@@ -312,6 +312,7 @@ def typist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Typist]:
         (tmp_path / name).mkdir()
     sockets = Path(os.environ["XDG_RUNTIME_DIR"], "routilux")  # of the tests of this process
     monkeypatch.setattr("routilux.control.folder._folders", lambda: [sockets])
+    monkeypatch.setattr("routilux.cli.ps.LIVE_SECONDS", 0.1)
     monkeypatch.delenv("ROUTILUX_STORE", raising=False)
     typist = Typist(tmp_path / "folder", tmp_path / "bin")
     yield typist
