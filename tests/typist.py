@@ -179,6 +179,7 @@ def typing_below(path: Path) -> Iterator[Typist]:
     sockets = Path(os.environ["XDG_RUNTIME_DIR"], "routilux")  # of the tests of this process
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("routilux.control.folder._folders", lambda: [sockets])
+        patch.setattr("routilux.cli.ps.LIVE_SECONDS", 0.1)
         patch.delenv("ROUTILUX_STORE", raising=False)
         typist = Typist(path / "folder", path / "bin")
         try:

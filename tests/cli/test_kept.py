@@ -23,7 +23,7 @@ from routilux.cli.target import load_flow
 from routilux.keeping import origin
 from routilux.records.packing import pack
 from routilux.stores import FileStore, this_process
-from tests.runtime.programs import Program, start_command
+from tests.runtime.programs import COMMAND, Program, start_command
 
 ROOT = Path(__file__).resolve().parents[2]
 FLOWS = """
@@ -523,8 +523,7 @@ def started(*words: str) -> Iterator[Program]:
     folder = Path.cwd()
     with ExitStack() as stack:
         with chdir(ROOT):  # whose packages it finds
-            command = [sys.executable, "-m", "routilux", *words, "--plain"]
-            program = stack.enter_context(start_command(command, folder))
+            program = stack.enter_context(start_command([*COMMAND, *words, "--plain"], folder))
         program.await_line("begun")
         yield program
 

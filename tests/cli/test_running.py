@@ -21,7 +21,7 @@ from routilux.control.client import ask
 from routilux.control.finding import RunningJob, find_running
 from routilux.control.frames import Look, Seen
 from tests.runtime.kept import wait_until
-from tests.runtime.programs import Program, start_command
+from tests.runtime.programs import COMMAND, Program, start_command
 
 pytestmark = pytest.mark.processes
 
@@ -75,6 +75,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_RUNTIME_DIR", str(runtime))
         patch.setattr("routilux.control.folder._folders", lambda: [runtime / "routilux"])
+        patch.setattr("routilux.cli.ps.LIVE_SECONDS", 0.1)
         patch.delenv("ROUTILUX_STORE", raising=False)
         command = [sys.executable, "-m", "routilux", "run", "ticking.py:flow", "--plain"]
         with chdir(ROOT), start_command(command, folder) as program:
@@ -307,12 +308,11 @@ def test_what_does_not_run_is_told_with_what_does(
 def test_top_and_logs_follow_until_the_job_ends_and_say_how(
     told: Told, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    words = [sys.executable, "-m", "routilux"]
     with start(tmp_path_factory) as ending, ExitStack() as stack:
         job_id, environment = ending.job_id, {**os.environ, "PYTHONPATH": str(ROOT)}
         # By its id: in another folder of this user others may run.
         top, logs = (
-            stack.enter_context(subprocess.Popen([*words, *view], stdout=-1, stderr=-1, text=True, env=environment))
+            stack.enter_context(subprocess.Popen([*COMMAND, *view], stdout=-1, stderr=-1, text=True, env=environment))
             for view in (("top", job_id), ("logs", job_id, "-f"))
         )
         assert top.stdout is not None

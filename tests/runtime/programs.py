@@ -56,6 +56,9 @@ COMMON = """
         await_sleep(job.id)
         return job
 """
+_QUICK = "from routilux.cli import live; live.PLAIN_SECONDS = 0.1; from routilux.cli.main import main; exit(main())"
+COMMAND = [sys.executable, "-c", f"from sys import exit; {_QUICK}"]
+"""`python -m routilux`, whose plain lines come ten times a second: for who waits for the first of them."""
 
 
 class Ended(NamedTuple):

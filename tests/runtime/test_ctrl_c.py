@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import textwrap
 import threading
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from routilux import Flow, JobStatus, Routine
-from tests.runtime.programs import Ended, start_command, start_program
+from tests.runtime.programs import COMMAND, Ended, start_command, start_program
 
 SHUTDOWN = 30.0
 """Seconds that turns in hand get in these programs: far more than a test waits."""
@@ -153,7 +152,7 @@ def test_a_command_with_a_hung_handler_ends_with_the_signals_status(
     tmp_path: Path, placement: str, number: signal.Signals, times: int, code: int
 ) -> None:
     (tmp_path / "hanging.py").write_text(textwrap.dedent(FLOW_FILE).replace("{placement}", placement))
-    command = [sys.executable, "-m", "routilux", "run", "hanging.py:flow", "--plain"]
+    command = [*COMMAND, "run", "hanging.py:flow", "--plain"]
     with start_command(command, tmp_path) as program:
         program.await_line("begun" if placement == "thread" else "[sleeper] begun")
         program.await_error("hanging")  # the first line of its watch: from here it waits

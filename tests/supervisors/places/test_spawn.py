@@ -141,7 +141,7 @@ with driven() as driver:
 @pytest.mark.parametrize("launch", LAUNCHES)
 @pytest.mark.parametrize("spare", range(16))
 def test_a_start_without_descriptors_left_fails_and_leaves_nothing(spare: int, launch: Launch) -> None:
-    with driven(launch=launch):
+    with driven():
         pass  # the thread, the guardian and the zygote are there: what is looked at is the worker
     driver = Driver(launch=launch)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
