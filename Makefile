@@ -43,7 +43,7 @@ test: $(DEV) ## Run the tests in WORKERS processes, which is two (ten minutes on
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 .PHONY: test-ray
-test-ray: $(RAY) ## Run the tests that take Ray, which it installs, on clusters started here (ten minutes, 3 GB of memory)
+test-ray: $(RAY) ## Run the tests that take Ray, which it installs, on clusters started here (12 to 20 minutes, 3 GB of memory)
 	$(BIN)/python -m pytest tests/ray -m ray --timeout=400 -o faulthandler_timeout=460 $(ARGS)
 
 .PHONY: faults

@@ -61,6 +61,7 @@ def test_on_three_nodes_that_are_lost_nothing_else_is(
     assert printed == ("", ""), "Ray has said it too"
 
 
+@pytest.mark.usefixtures("machines")  # what Ray never gives back is there then
 def test_on_a_cluster_of_its_own_nothing_is_lost(tmp_path: Path) -> None:
     ray_cluster.enter()
     try:

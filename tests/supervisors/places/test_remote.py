@@ -8,19 +8,23 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
-from supervisors.places.base import Lost
-from supervisors.places.ray.agent import PERIOD_SECONDS, ParentClock
+from supervisors.places.base import Lost, Port
+from supervisors.places.ray.agent import LOOK_SECONDS, PERIOD_SECONDS, ParentClock
 from supervisors.places.ray.engine import AgentLostError, Demand, Engine
 from supervisors.places.ray.tunnel import RemoteStarter
 from supervisors.reasons import Crashed, DeadlineExceeded, Killed, OutOfMemory, StartFailed
-from tests.supervisors.places.bench import BatchBench, Driver, gone
+from tests.supervisors.places.bench import BatchBench, Bench, Driver, gone
 from tests.supervisors.places.fake_cluster import FakeCluster
 
 pytestmark = pytest.mark.processes
@@ -60,6 +64,27 @@ def driven(cluster: Engine, workers: int = 1, **options: Any) -> Iterator[Driver
     finally:
         driver.place.abort()
         driver.poller.close()
+
+
+class Talker(Bench):
+    """A service that says much, and counts how often its process is looked at meanwhile."""
+
+    def talk(self, _port: Port, lines: int) -> Any:
+        looks: list[int] = []
+        is_running = psutil.Process.is_running
+
+        def count(process: psutil.Process) -> bool:
+            looks.extend([process.pid] * (process.pid == os.getpid()))
+            return is_running(process)
+
+        psutil.Process.is_running = count  # type: ignore[method-assign]
+        began = time.monotonic()
+        for number in range(lines):
+            sys.stdout.write(f"{number}\n")
+            sys.stdout.flush()
+            threading.Event().wait(0.005)
+        psutil.Process.is_running = is_running  # type: ignore[method-assign]
+        return [len(looks), time.monotonic() - began]
 
 
 def find_pids(driver: Driver) -> list[int]:
@@ -174,6 +199,14 @@ def test_a_worker_over_its_memory_limit_is_ended(cluster: Engine) -> None:
         driver.run(lambda: bool(driver.lost or driver.failed), look_every=0.05)
         outcome = [reason for _number, reason, _lost in driver.lost] or [text for _seq, text, _back in driver.failed]
         assert isinstance(outcome[0], OutOfMemory) or "MemoryError" in str(outcome[0])
+
+
+def test_how_often_its_memory_is_looked_at_does_not_depend_on_what_it_says(cluster: Engine) -> None:
+    with driven(cluster, service=Talker(), memory_limit=2**40) as driver:
+        seq = driver.ask("talk", 60)
+        driver.run(lambda: bool(driver.done))
+        looks, seconds = driver.done[seq]
+        assert looks <= 2 * (seconds / LOOK_SECONDS + 1)
 
 
 def test_what_the_cluster_ends_as_memory_ran_out_is_told_so(fake: FakeCluster) -> None:
