@@ -112,8 +112,9 @@ def _measure_half_load(contestant: Contestant, size: int, interval: float) -> li
 def measure_arrays(contestant: Carrier, size: int, megabyte: int = _MB) -> dict[str, float]:
     """Measure how fast arrays go to a process and others of their size come back, in GB/s, both ways added up.
 
-    `size` megabytes a way are carried for each size of array, at least two arrays. A `megabyte` may have fewer bytes
-    where it is asked whether they go there and back, and not how fast.
+    `size` megabytes a way are carried for each size of array, at least two arrays, and as many before: whoever carries
+    them goes through all of its memory first, and the system gives each page of that when it is touched. A `megabyte`
+    may have fewer bytes where it is asked whether they go there and back, and not how fast.
     """
     contestant.payload = np.zeros(megabyte, np.uint8)
     contestant.prepare()
@@ -121,7 +122,7 @@ def measure_arrays(contestant: Carrier, size: int, megabyte: int = _MB) -> dict[
     for megabytes in ARRAY_SIZES_MB:
         contestant.payload = np.zeros(megabytes * megabyte, np.uint8)
         times = max(2, size // megabytes)
-        contestant.run(max(2, times // 4))
+        contestant.run(times)
         began = time.perf_counter()
         contestant.run(times)
         seconds = time.perf_counter() - began

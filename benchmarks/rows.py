@@ -40,7 +40,7 @@ def _clusters(name: str, *, xoscar: int = 1, ray: int = 1, dask: int = 1) -> tup
 def _on_ray(name: str, divisor: int = 1) -> tuple[Entry, ...]:
     """Give our routines on Ray, and its own actors, each with its class of that name."""
     return (
-        Entry(OURS, f"flows:{name}", _RAY, options={"placement": "ray"}),
+        Entry(OURS, f"on_ray:{name}", _RAY),
         Entry("Ray's own actors", f"ray:{name}", _RAY, divisor=divisor),
     )
 
@@ -139,7 +139,7 @@ ROWS: tuple[Row, ...] = (
         "ray-arrays",
         "NumPy arrays to an actor of Ray, each answered by a new one of its size; both ways added up",
         "arrays",
-        2_048,  # a store's memory is touched for the first time by the first eight of 64 MB
+        2_048,
         _ARRAYS,
         _on_ray("Echo"),
     ),

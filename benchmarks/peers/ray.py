@@ -11,7 +11,8 @@ import ray
 from benchmarks.work import AHEAD, DEADLINE, TINY, Tally, answer, burn, die_once, step_a, step_b
 
 
-def _init(processors: int) -> None:
+def begin_cluster(processors: int) -> None:
+    """Begin a cluster of this machine alone."""
     # An address, since `init` without one joins another Ray of this machine without a word.
     ray.init(
         address="local",
@@ -23,18 +24,23 @@ def _init(processors: int) -> None:
     )
 
 
+def end_cluster() -> None:
+    """End it."""
+    ray.shutdown()
+
+
 class _Peer:
     """Ends Ray."""
 
     def close(self) -> None:
-        ray.shutdown()
+        end_cluster()
 
 
 class Pipeline(_Peer):
     """Source -> A -> B -> sink: two actors, whose results are passed on by reference; the sink gets them."""
 
     def prepare(self) -> None:
-        _init(2)
+        begin_cluster(2)
         self._a, self._b = ray.remote(_StageA).remote(), ray.remote(_StageB).remote()
         self.run(1)
 
@@ -84,7 +90,7 @@ class Echo(_Peer):
     answer: Any = None
 
     def prepare(self) -> None:
-        _init(1)
+        begin_cluster(1)
         self._server = ray.remote(_Server).remote()
         self.run(1)
 
@@ -110,7 +116,7 @@ class Tasks(_Peer):
     """CPU-heavy remote functions on two processors."""
 
     def prepare(self) -> None:
-        _init(2)
+        begin_cluster(2)
         self._burn = ray.remote(burn)
         self.run(2)
 
@@ -126,7 +132,7 @@ class Starter(_Peer):
         self.pids: list[int] = []
 
     def prepare(self) -> None:
-        _init(20)
+        begin_cluster(20)
         self.run(1)
 
     def run(self, n: int) -> None:
@@ -139,7 +145,7 @@ class Deaths(_Peer):
     """An actor that is started again, and whose calls are tried again."""
 
     def prepare(self) -> None:
-        _init(1)
+        begin_cluster(1)
         self._server = ray.remote(_Server).options(max_restarts=-1, max_task_retries=-1).remote()
         ray.get(self._server.pid.remote(), timeout=DEADLINE)
 
