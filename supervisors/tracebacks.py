@@ -176,6 +176,8 @@ def forget_context(error: BaseException, context: BaseException) -> None:
 
 def text_of(value: object, limit: int = TEXT_LIMIT) -> str:
     """Give `str(value)`, cut to `limit` characters; an exception out of it is told instead, whatever it is."""
+    if value.__class__ is str:
+        return _cut(value, limit)  # what is raised here is a signal's, and meant for whoever called
     try:
         return _cut(str(value), limit)
     except BaseException as second:  # noqa: BLE001 - a user's __str__ may raise anything at all, SystemExit included

@@ -38,7 +38,7 @@ def test_each_lost_node_is_one_record_and_remote_workers_are_shown_as_local_ones
     assert seen["node"] == node
     assert seen["cpu_percent"] >= 0
     assert seen["rss_bytes"] > 2**20
-    assert seen["cpu_seconds"] > 1.0
+    assert seen["cpu_seconds"] > 0.1
     assert seen["where"] == f"pid {seen['pid']} on {node}"
     assert "process/inbound.py" in seen["stack"]
     assert "no Python frame" not in seen["stack"]

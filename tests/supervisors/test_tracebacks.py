@@ -19,6 +19,7 @@ from supervisors.tracebacks import (
     TRACEBACK_LIMIT,
     WALK_LIMIT,
     forget_context,
+    text_of,
 )
 
 
@@ -436,3 +437,15 @@ def test_a_context_is_taken_out_however_deep_it_is_and_others_stay() -> None:
     inner.__context__ = outer  # a ring has no end
     forget_context(outer, outside)
     assert inner.__context__ is outer
+
+
+def test_a_signal_that_comes_while_a_plain_text_is_told_is_not_taken_for_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def cut(_text: str, _limit: int) -> str:
+        raise SystemExit(143)
+
+    monkeypatch.setattr("supervisors.tracebacks._cut", cut)
+    with pytest.raises(SystemExit):
+        text_of("interrupted")
+    assert text_of(ValueError()) == "<its __str__ raised SystemExit>", "it may be its own"
