@@ -176,7 +176,7 @@ def forget_context(error: BaseException, context: BaseException) -> None:
 
 def text_of(value: object, limit: int = TEXT_LIMIT) -> str:
     """Give `str(value)`, cut to `limit` characters; an exception out of it is told instead, whatever it is."""
-    if value.__class__ is str:
+    if type(value) is str:  # and not what a class plays to be
         return _cut(value, limit)  # what is raised here is a signal's, and meant for whoever called
     try:
         return _cut(str(value), limit)

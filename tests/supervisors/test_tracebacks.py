@@ -448,4 +448,3 @@ def test_a_signal_that_comes_while_a_plain_text_is_told_is_not_taken_for_its_own
     monkeypatch.setattr("supervisors.tracebacks._cut", cut)
     with pytest.raises(SystemExit):
         text_of("interrupted")
-    assert text_of(ValueError()) == "<its __str__ raised SystemExit>", "it may be its own"
