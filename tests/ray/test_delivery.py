@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,8 @@ from tests.ray.placed import RunOnRay
 pytestmark = pytest.mark.ray
 
 PART = 0.5
+LONG = 2.0
+"""Of a run in which nodes are replaced meanwhile, which takes seconds each."""
 
 
 def survive(run: RunOnRay, deeds: list[str], machines: Machines | None = None) -> str:
@@ -32,8 +35,8 @@ def survive(run: RunOnRay, deeds: list[str], machines: Machines | None = None) -
     assert job is not None
     killer = Killer(job, run, list(deeds), machines)
     killer.start()
-    if SHAPES[run.shape].entry is None:
-        send_the_rest(job, run)
+    if SHAPES[run.shape].entry is None:  # they press back until somebody collects
+        threading.Thread(target=send_the_rest, args=(job, run)).start()
     job.collect()
     state = job.wait()
     killer.join()
@@ -55,7 +58,7 @@ def test_on_three_nodes_that_are_lost_nothing_else_is(
     shape: str, joined: Machines, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     deeds = [*["process"] * 3, *["actor"] * 2, *["node"] * 3]
-    told = survive(RunOnRay(shape, 1, str(tmp_path), PART), deeds, joined)
+    told = survive(RunOnRay(shape, 1, str(tmp_path), LONG), deeds, joined)
     printed = capfd.readouterr()
     print(told)
     assert printed == ("", ""), "Ray has said it too"
