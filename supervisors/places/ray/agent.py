@@ -35,7 +35,7 @@ from supervisors.places.process.page import Page, PageView, create_page_file
 from supervisors.places.process.reap import TreeMemory
 from supervisors.places.process.stack import tidy_stacks
 from supervisors.places.ray.direct import DirectServer
-from supervisors.places.ray.engine import Hello, Piece, Reference
+from supervisors.places.ray.engine import Hello, Piece, Reference, Terms
 from supervisors.places.ray.gauge import Gauge, Scale
 from supervisors.places.ray.objects import Group, ObjectSpace
 from supervisors.renewals import renewals
@@ -124,20 +124,13 @@ class Agent:
         threads = [thread for thread in told.split("\n\n") if _is_of_worker(thread)]
         self._mouth.say_stack(tidy_stacks("\n\n".join(threads)))
 
-    def serve(
-        self,
-        incarnation: int,
-        max_frame_bytes: int,
-        search_path: list[str],
-        is_weighed: bool,  # noqa: FBT001
-        is_direct: bool,  # noqa: FBT001
-    ) -> Iterator[Piece | list[Any]]:
+    def serve(self, terms: Terms) -> Iterator[Piece | list[Any]]:
         """Be a worker; gives what that says, as it comes, but for pieces that are told directly.
 
         An object that it puts is told by its number, in a piece, and then given itself: so it is the parent's.
         """
         try:
-            yield from self._be_worker(incarnation, max_frame_bytes, search_path, is_weighed, is_direct)
+            yield from self._be_worker(terms)
             self._has_told_all = True
         except Exception as error:
             self._failure = error
@@ -151,27 +144,26 @@ class Agent:
             message = "what it had to tell was not taken to its end"
             raise ConnectionAbortedError(message)
 
-    def _be_worker(
-        self,
-        incarnation: int,
-        max_frame_bytes: int,
-        search_path: list[str],
-        is_weighed: bool,  # noqa: FBT001
-        is_direct: bool,  # noqa: FBT001
-    ) -> Iterator[Piece | list[Any]]:
-        direct = self._direct if is_direct else None
+    def _be_worker(self, terms: Terms) -> Iterator[Piece | list[Any]]:
+        direct = self._direct if terms.is_direct else None
         if direct is not None:
             direct.begin(self.deliver, self._mouth.break_off)
         here.space = self._objects
-        sys.path += [entry for entry in search_path if entry not in sys.path and os.path.exists(entry)]  # noqa: PTH110
-        scale, gauge = Scale(TreeMemory(os.getpid()).read if is_weighed else lambda: 0, LOOK_SECONDS), Gauge()
+        sys.path += [entry for entry in terms.search_path if entry not in sys.path and os.path.exists(entry)]  # noqa: PTH110
+        scale, gauge = Scale(TreeMemory(os.getpid()).read if terms.is_weighed else lambda: 0, LOOK_SECONDS), Gauge()
         outputs = [_Output(1, self._mouth.say_stdout), _Output(2, self._mouth.say_stderr)]
         sys.stdout, sys.stderr = (output.open() for output in outputs)
 
         def be_worker() -> None:
             try:
                 worker.live(
-                    self._channel, self._mouth, self._page_fd, incarnation, max_frame_bytes, self._objects, self._clock
+                    self._channel,
+                    self._mouth,
+                    self._page_fd,
+                    terms.incarnation,
+                    terms.max_frame_bytes,
+                    self._objects,
+                    self._clock,
                 )
                 flush_all()  # the engine kills it then
             finally:

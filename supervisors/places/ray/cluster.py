@@ -25,7 +25,7 @@ from typing import Any
 
 from supervisors.errors import StartError
 from supervisors.places.ray.agent import Agent
-from supervisors.places.ray.engine import AgentLostError, Demand, Hello, Piece, Reference
+from supervisors.places.ray.engine import AgentLostError, Demand, Hello, Piece, Reference, Terms
 from supervisors.places.ray.watching import NodeWatch
 from supervisors.wire.memory import lend
 
@@ -211,23 +211,13 @@ class RayAgent:
         self._node_id = hello.node_id
         return hello
 
-    def serve(
-        self,
-        incarnation: int,
-        max_frame_bytes: int,
-        search_path: list[str],
-        *,
-        is_weighed: bool,
-        is_direct: bool,
-    ) -> Iterator[Reference]:
+    def serve(self, terms: Terms) -> Iterator[Reference]:
         """Take what it tells, by a generator of Ray's.
 
         What that gives is the caller's, as all results are: an actor's end takes none of it along.
         """
-        told = self._actor.serve.options(num_returns="streaming", concurrency_group="serve").remote(
-            incarnation, max_frame_bytes, search_path, is_weighed, is_direct
-        )
-        return self._hear(told, is_direct=is_direct)
+        told = self._actor.serve.options(num_returns="streaming", concurrency_group="serve").remote(terms)
+        return self._hear(told, is_direct=terms.is_direct)
 
     def _hear(self, told: Any, *, is_direct: bool) -> Iterator[Reference]:
         """Give what a generator of Ray's gives, but for its end, which that gives as if it were one more object."""

@@ -34,6 +34,24 @@ class Demand(NamedTuple):
     scheduling_strategy: Any = None
 
 
+class Terms(NamedTuple):
+    """As what an agent is to be a worker.
+
+    Args:
+        incarnation: the worker's.
+        max_frame_bytes: the longest frame in either direction.
+        search_path: where modules may be found, if that is there too.
+        is_weighed: whether its memory is told.
+        is_direct: whether its parent is connected to it.
+    """
+
+    incarnation: int
+    max_frame_bytes: int
+    search_path: Sequence[str]
+    is_weighed: bool
+    is_direct: bool
+
+
 class DirectAddress(NamedTuple):
     """Where an agent listens for its parent (`direct`).
 
@@ -123,27 +141,12 @@ class RemoteAgent(Protocol):
             AgentLostError: it could not be started.
         """
 
-    def serve(
-        self,
-        incarnation: int,
-        max_frame_bytes: int,
-        search_path: list[str],
-        *,
-        is_weighed: bool,
-        is_direct: bool,
-    ) -> Iterator[Reference]:
+    def serve(self, terms: Terms) -> Iterator[Reference]:
         """Have it be a worker, and give what it tells by the engine, as it comes: references that are the parent's own.
 
         They are of pieces, and of the objects that it puts, each behind its piece; where it tells its pieces directly,
         of objects alone. That of an object outlives the agent. It ends with the worker, and raises `AgentLostError`
         when the agent is lost.
-
-        Args:
-            incarnation: the worker's.
-            max_frame_bytes: the longest frame in either direction.
-            search_path: where modules may be found, if that is there too.
-            is_weighed: whether its memory is told.
-            is_direct: whether the parent is connected to it.
         """
 
     def read(self, reference: Reference) -> Piece:

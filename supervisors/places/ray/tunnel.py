@@ -47,6 +47,7 @@ from supervisors.places.ray.engine import (
     Piece,
     Reference,
     RemoteAgent,
+    Terms,
 )
 from supervisors.places.ray.membership import Membership
 from supervisors.places.ray.nodes import Nodes, Tenant
@@ -374,11 +375,13 @@ class RemoteBirth:
 
     def _serve(self, agent: RemoteAgent) -> None:
         told = agent.serve(
-            self._incarnation,
-            self._max_frame_bytes,
-            list(sys.path),
-            is_weighed=self._starter.is_weighed,
-            is_direct=self._direct is not None,
+            Terms(
+                self._incarnation,
+                self._max_frame_bytes,
+                tuple(sys.path),
+                self._starter.is_weighed,
+                self._direct is not None,
+            )
         )
         self._far_end.sendall(encode_frame(Spawned(), self._incarnation))
         try:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from supervisors.errors import StartError
 from supervisors.places.ray.agent import Agent, ParentClock
-from supervisors.places.ray.engine import AgentLostError, Demand, Hello, Piece
+from supervisors.places.ray.engine import AgentLostError, Demand, Hello, Piece, Terms
 from supervisors.wire.values import describe
 from tests.supervisors.places.fake_node import node as machine
 
@@ -222,10 +222,8 @@ class FakeAgent:
             raise TimeoutError
         return Hello(*self._receive())
 
-    def serve(
-        self, incarnation: int, max_frame_bytes: int, search_path: list[str], *, is_weighed: bool, is_direct: bool
-    ) -> Iterator[Any]:
-        self._call("serve", incarnation, max_frame_bytes, search_path, is_weighed, is_direct)
+    def serve(self, terms: Terms) -> Iterator[Any]:
+        self._call("serve", terms)
         return self._told()
 
     def read(self, reference: Piece) -> Piece:

@@ -14,7 +14,7 @@ import pytest
 from supervisors.errors import StartError
 from supervisors.places.ray.agent import Agent
 from supervisors.places.ray.cluster import RayAgent, RayCluster
-from supervisors.places.ray.engine import AgentLostError, Demand
+from supervisors.places.ray.engine import AgentLostError, Demand, Terms
 from tests.rays import hide_ray, show_ray
 
 LEFT = r"^this program has left its cluster \(ray.shutdown\)$"
@@ -90,7 +90,7 @@ def hear(actor: Serving, *, is_direct: bool) -> Iterator[Answer]:
 
     exceptions = SimpleNamespace(RayError=RayError, OutOfMemoryError=(), ActorUnavailableError=())
     ray = SimpleNamespace(is_initialized=lambda: True, get=get, nodes=list, exceptions=exceptions)
-    return RayAgent(ray, actor).serve(0, 0, [], is_weighed=False, is_direct=is_direct)
+    return RayAgent(ray, actor).serve(Terms(0, 0, (), is_weighed=False, is_direct=is_direct))
 
 
 @pytest.mark.parametrize("is_direct", [False, True])
@@ -117,6 +117,9 @@ def test_an_agent_that_has_told_all_is_not_lost(is_direct: bool) -> None:
     assert list(hear(Serving(Told(given, Answer())), is_direct=is_direct)) == given
 
 
+TERMS = Terms(0, 0, (), is_weighed=False, is_direct=True)
+
+
 class Telling(Agent):
     """Has one thing to tell, and maybe a failure."""
 
@@ -124,7 +127,7 @@ class Telling(Agent):
         self._failure, self._has_told_all = None, False
         self._own = failure
 
-    def _be_worker(self, *_arguments: Any) -> Iterator[Any]:
+    def _be_worker(self, terms: Terms) -> Iterator[Any]:
         yield "object"
         if self._own is not None:
             raise self._own
@@ -132,13 +135,13 @@ class Telling(Agent):
 
 def test_an_agent_knows_how_its_telling_has_ended() -> None:
     whole, broken, left = Telling(None), Telling(ConnectionAbortedError("it broke")), Telling(None)
-    assert list(whole.serve(0, 0, [], False, True)) == ["object"]
+    assert list(whole.serve(TERMS)) == ["object"]
     whole.check_end()
     with pytest.raises(ConnectionAbortedError, match=r"^it broke$"):
-        list(broken.serve(0, 0, [], False, True))
+        list(broken.serve(TERMS))
     with pytest.raises(ConnectionAbortedError, match=r"^it broke$"):
         broken.check_end()
-    told = left.serve(0, 0, [], False, True)
+    told = left.serve(TERMS)
     next(told)
     del told  # as an engine does that could not keep the object
     with pytest.raises(ConnectionAbortedError, match=r"^what it had to tell was not taken to its end$"):
