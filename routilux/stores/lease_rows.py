@@ -90,10 +90,6 @@ class PostgresLease(HeldLease):
         """True in a forked copy of the program: the lease is still its parent's, and gives no right to write."""
         return os.getpid() != self._pid
 
-    def fileno(self) -> int | None:
-        """Give None: there is no descriptor. Workers of a killed runner end soon after it, and before its lease."""
-        return None
-
     def check_row(self, row: tuple[Any, ...] | None) -> None:
         """Raise `FencedError` if it is not in force by the job's row, as `lock_job` gives it."""
         generation, token = (None, None) if row is None else row
