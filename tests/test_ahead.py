@@ -6,7 +6,7 @@ import pytest
 
 from routilux import Flow
 from routilux.accounts import Account, Output
-from routilux.ahead import AHEAD_BYTES, is_behind
+from routilux.ahead import AHEAD_BYTES, AWAY, is_behind
 from routilux.ledger import Admission, Ledger
 from routilux.messages import TurnPart
 from routilux.routines import Delay
@@ -19,19 +19,20 @@ QUARTER = AHEAD_BYTES // 4
 
 
 class Held:
-    """A lease of so many bytes."""
+    """A lease of so many bytes, of this machine's memory or not."""
 
     id = 1
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, *, is_here: bool) -> None:
         self.size = size
+        self.is_here = is_here
 
     def view(self, name: Name) -> memoryview:
         return memoryview(bytes(name.length))
 
 
-def leased(size: int) -> Leased:
-    return Leased.of(b"named", (Held(size),))
+def leased(size: int, *, is_here: bool = True) -> Leased:
+    return Leased.of(b"named", (Held(size, is_here=is_here),))
 
 
 class Books:
@@ -85,6 +86,18 @@ def test_one_message_waits_however_large_it_is() -> None:
     books.emit(books.sender, leased(10 * AHEAD_BYTES))
     assert books.sender.is_pressed
     books.ledger.take(books.receiver)
+    assert not books.sender.is_pressed
+
+
+def test_of_what_is_in_a_cluster_more_may_wait() -> None:
+    books = Books()
+    books.emit(books.sender, *[leased(AHEAD_BYTES, is_here=False)] * (AWAY - 1))
+    assert not books.sender.is_pressed
+    books.emit(books.sender, leased(AHEAD_BYTES, is_here=False))
+    assert books.sender.is_pressed
+    for _ in range(AWAY // 2):
+        assert books.sender.is_pressed
+        books.ledger.take(books.receiver)
     assert not books.sender.is_pressed
 
 
