@@ -18,8 +18,13 @@ from routilux.stores.opening import open_store
 from tests.durability.shapes import SHAPES, Run, value_of
 
 
-def open_job(run: Run) -> Job | None:
-    """Start the job, or go on with it; None where it is over."""
+def open_job(run: Run, *, keep_open: bool = False) -> Job | None:
+    """Start the job, or go on with it; None where it is over.
+
+    Args:
+        run: what it is to come to.
+        keep_open: whether it lasts until its entry is closed, also where nothing is sent.
+    """
     store, shape = open_store(run.store), SHAPES[run.shape]
     try:
         is_there = bool(list_checkpoints(store, run.job_id))
@@ -31,20 +36,23 @@ def open_job(run: Run) -> Job | None:
         except NotResumableError:
             return None
     params = None if shape.entry is None else {"upto": run.count}
-    return run.flow().start(
-        shape.entry, params, keep_open=shape.entry is None, store=store, job_id=run.job_id, **run.keeping
-    )
+    keep_open |= shape.entry is None
+    return run.flow().start(shape.entry, params, keep_open=keep_open, store=store, job_id=run.job_id, **run.keeping)
 
 
 def send_the_rest(job: Job, run: Run) -> None:
     """Send what the kept books do not have yet, and close the entry."""
+    if job.ledger.copy_held({}).is_entry_open:
+        send_all(job, run)
+        job.close_entry()
+
+
+def send_all(job: Job, run: Run) -> None:
+    """Send what the kept books do not have yet."""
     edges = {edge.label: edge.sent for edge in job.state.connections}
     sent = edges["entry -> a.input"]
-    if not job.ledger.copy_held({}).is_entry_open:
-        return
     for seq in range(sent + 1, run.count + 1):
         job.send("a", "input", seq=seq, n=value_of(seq))
-    job.close_entry()
 
 
 def tell_when_all_work(job: Job) -> None:

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks.machines import Machines
+from routilux import Job
 from supervisors.places.ray.cluster import ray_cluster
 from tests.durability.harness import check
-from tests.durability.program import open_job, send_the_rest
+from tests.durability.program import open_job, send_all
 from tests.durability.shapes import SHAPES
 from tests.ray.killing import Killer
 from tests.ray.placed import RunOnRay
@@ -31,12 +32,12 @@ def survive(run: RunOnRay, deeds: list[str], machines: Machines | None = None) -
     Returns:
         What was done to it.
     """
-    job = open_job(run)
+    job = open_job(run, keep_open=True)
     assert job is not None
     killer = Killer(job, run, list(deeds), machines)
     killer.start()
-    if SHAPES[run.shape].entry is None:  # they press back until somebody collects
-        threading.Thread(target=send_the_rest, args=(job, run)).start()
+    # Results press back on who sends until somebody collects.
+    threading.Thread(target=feed, args=(job, run, killer)).start()
     job.collect()
     state = job.wait()
     killer.join()
@@ -51,6 +52,14 @@ def survive(run: RunOnRay, deeds: list[str], machines: Machines | None = None) -
     assert found.problems == [], told
     assert killer.done.total() == len(deeds), told
     return told
+
+
+def feed(job: Job, run: RunOnRay, killer: Killer) -> None:
+    """Send what a job is to do that has no source, and let it end once all kills have come."""
+    if SHAPES[run.shape].entry is None:
+        send_all(job, run)
+    killer.join()
+    job.close_entry()
 
 
 @pytest.mark.parametrize("shape", SHAPES)
