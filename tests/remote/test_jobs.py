@@ -145,7 +145,7 @@ def test_what_is_done_once_is_done_once_though_its_worker_dies(
     assert [(item["n"], item["line"]) for item in state.results()] == [(n, n + 1) for n in range(5)]
     assert (tmp_path / "book").read_text().count("paid") == 5
     if steps:
-        assert state.routine_states["paying"]["state"] == {"steps": 5}
+        assert state.routine_states["paying"]["state"]["steps"] in {5, 6}, "the step ahead of its death may count"
     assert len(cluster.agents) >= 2
 
 

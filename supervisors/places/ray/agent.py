@@ -4,10 +4,14 @@ Owns the worker's set-up in a process that the engine has started, and the passi
 Runs there what runs in a worker process here (`worker.live`), with the engine's calls instead of a channel between
 processes. Never knows which engine it is.
 
-Theory of operation. Three calls go on at once: `deliver` and `give` hand over what the worker is told and the objects
-that it names; `serve` is one long call, whose pieces are what it says, and the objects that it puts; `tell_stack` looks
-at its threads. Where the parent is connected to it (`direct`), bytes come and pieces go by that. The worker's main
-thread is one of this module's.
+Theory of operation. `serve` makes it a worker, whose main thread is one of this module's. From then on calls of four
+kinds go on at once: `deliver` hands over what the worker is told; `take_piece` waits for what it says, and
+`take_object` for what it puts, so that both are answers to the parent, which has asked ahead; `tell_stack` looks at its
+threads. Where the parent is connected to it (`direct`), all of that but objects goes by the connection, and
+`take_piece` waits for the end alone.
+
+An object is the parent's, as the answer to any call is, and outlives the agent. The worker waits while the engine
+copies it (`Rendezvous`), and goes on when the engine has let go of it (`Handout`).
 """
 
 from __future__ import annotations
@@ -22,32 +26,28 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
-from supervisors.places.base import Used
 from supervisors.places.process import worker
 from supervisors.places.process.guardian import Guardian
+from supervisors.places.process.heap import keep_freed
 from supervisors.places.process.leaving import flush_all
-from supervisors.places.process.page import Page, PageView, create_page_file
+from supervisors.places.process.page import Page, create_page_file
 from supervisors.places.process.reap import TreeMemory
 from supervisors.places.process.stack import tidy_stacks
 from supervisors.places.ray.direct import DirectServer
-from supervisors.places.ray.engine import Hello, Piece, Reference, Terms
-from supervisors.places.ray.gauge import Gauge, Scale
-from supervisors.places.ray.objects import Group, ObjectSpace
+from supervisors.places.ray.engine import Group, Hello, Piece, Terms
+from supervisors.places.ray.objects import ObjectSpace
+from supervisors.places.ray.telling import Mouth, Teller
 from supervisors.renewals import renewals
 from supervisors.wire.memory import lend
 from supervisors.wire.outside import here
 
 VERSION = 1
 """Of what agents and their parents say to each other."""
-LOOK_SECONDS = 0.1
-"""Time between two looks at what the worker is on, where it says nothing else (arbitrary)."""
-HELD_BYTES = 1024 * 1024
-"""What waits to be told of one kind before whoever says more has to wait (arbitrary)."""
 PERIOD_SECONDS = 60.0
 """For how long, once or twice, a delivery is believed that told of the parent's clock (arbitrary: clocks of machines
 drift by some microseconds in a second)."""
@@ -79,15 +79,19 @@ class Agent:
         self._page = Page(self._page_fd)
         self._page.clear()
         self._channel, self._far_end = socket.socketpair()
-        self._mouth = _Mouth()
-        self._resident = 0
-        self._objects = ObjectSpace(self._mouth.put, self._mouth.drop, self.fetch)
+        self._mouth = Mouth()
+        self._speaker: Mouth | DirectServer = self._mouth
+        """What takes frames."""
+        self._rendezvous = Rendezvous()
+        self._objects = ObjectSpace(self._rendezvous.put, self._mouth.drop, self.fetch)
         self._clock = ParentClock()
         self._host = host
         self._direct: DirectServer | None = None
+        self._teller: Teller
+        self._told: threading.Event | None = None
+        """Whether all was told, where that is done directly."""
         self._failure: Exception | None = None
-        """What has ended `serve`, if it should not have."""
-        self._has_told_all = False
+        """Why not all could be."""
 
     def say_hello(self) -> Hello:
         """Tell who it is; asked once."""
@@ -97,26 +101,24 @@ class Agent:
         address = None if self._direct is None else self._direct.address
         return Hello(VERSION, os.getpid(), self._node, self._node_id, address)
 
-    def fetch(self, reference: Reference) -> Sequence[memoryview]:
+    def fetch(self, carried: bytes) -> Sequence[memoryview]:
         """Give the buffers of an object; the engine's own agents know how."""
         raise NotImplementedError
 
-    def give(self, objects: Sequence[Group]) -> None:
-        """Take what requests name that are to come."""
-        self._objects.give(objects)
-
-    def deliver(self, data: bytes | memoryview, now: float) -> None:
+    def deliver(self, data: bytes | memoryview, now: float, groups: Sequence[Group]) -> None:
         """Take bytes of frames; one call after the other.
 
         Args:
             data: the bytes.
             now: what the parent's clock was.
+            groups: the objects of each request that names any: of those in `data`, or in what comes after.
         """
         self._clock.hear(now)
+        self._objects.give(groups)
         self._far_end.sendall(data)
 
     def tell_stack(self) -> None:
-        """Tell the stacks of all threads, by `serve`."""
+        """Tell the stacks of all threads, with the next piece."""
         with tempfile.TemporaryFile() as file:
             faulthandler.dump_traceback(file, all_threads=True)
             file.seek(0)
@@ -124,86 +126,131 @@ class Agent:
         threads = [thread for thread in told.split("\n\n") if _is_of_worker(thread)]
         self._mouth.say_stack(tidy_stacks("\n\n".join(threads)))
 
-    def serve(self, terms: Terms) -> Iterator[Piece | list[Any]]:
-        """Be a worker; gives what that says, as it comes, but for pieces that are told directly.
-
-        An object that it puts is told by its number, in a piece, and then given itself: so it is the parent's.
-        """
-        try:
-            yield from self._be_worker(terms)
-            self._has_told_all = True
-        except Exception as error:
-            self._failure = error
-            raise
-
-    def check_end(self) -> None:
-        """Raise what `serve` has raised, if it did: an engine may not tell that from the objects that it gives."""
-        if self._failure is not None:
-            raise self._failure
-        if not self._has_told_all:
-            message = "what it had to tell was not taken to its end"
-            raise ConnectionAbortedError(message)
-
-    def _be_worker(self, terms: Terms) -> Iterator[Piece | list[Any]]:
-        direct = self._direct if terms.is_direct else None
-        if direct is not None:
-            direct.begin(self.deliver, self._mouth.break_off)
+    def serve(self, terms: Terms) -> None:
+        """Be a worker from now on, whose words are told directly where the parent is connected."""
         here.space = self._objects
+        if not terms.is_weighed:
+            keep_freed()
         sys.path += [entry for entry in terms.search_path if entry not in sys.path and os.path.exists(entry)]  # noqa: PTH110
-        scale, gauge = Scale(TreeMemory(os.getpid()).read if terms.is_weighed else lambda: 0, LOOK_SECONDS), Gauge()
+        self._teller = Teller(self._mouth, self._page, TreeMemory(os.getpid()).read if terms.is_weighed else lambda: 0)
+        if terms.is_direct and self._direct is not None:
+            self._speaker = self._direct
+            self._told = threading.Event()
+            self._direct.begin(self._page.read, self.deliver, self._mouth.break_off)
+            _begin_thread("teller", self._tell_directly, self._direct, self._told)
         outputs = [_Output(1, self._mouth.say_stdout), _Output(2, self._mouth.say_stderr)]
         sys.stdout, sys.stderr = (output.open() for output in outputs)
+        _begin_thread("worker", self._be_worker, terms, outputs)
 
-        def be_worker() -> None:
-            try:
-                worker.live(
-                    self._channel,
-                    self._mouth,
-                    self._page_fd,
-                    terms.incarnation,
-                    terms.max_frame_bytes,
-                    self._objects,
-                    self._clock,
-                )
-                flush_all()  # the engine kills it then
-            finally:
-                for output in outputs:
-                    output.close()
-                self._mouth.close()
+    def take_piece(self) -> Piece | None:
+        """Give what the worker says next, waiting for it; None when it has ended, and all was told.
 
-        threading.Thread(target=be_worker, name="supervisors-worker", daemon=True).start()
-        page = self._page.read()
-        while (said := self._mouth.take(LOOK_SECONDS)) is not None:
-            before, page = page, self._page.read()
-            weight, self._resident = self._resident, scale.weigh()
-            used = gauge.look()
-            if said or page != before or weight != self._resident or used is not None:
-                yield from self._tell(self._to_piece(said, page, used), direct)
-            if said.stored is not None:
-                yield [lend(buffer) for buffer in said.stored[1]]
-                self._mouth.end_put()
-        yield from self._tell(self._to_piece(_NOTHING, self._page.read(), gauge.take()), direct)
-        if direct is not None:
+        Raises:
+            ConnectionError: the parent was told directly, and listens no more.
+        """
+        if self._told is None:
+            return self._teller.next()
+        self._told.wait()
+        if self._failure is not None:
+            raise self._failure
+        return None
+
+    def take_object(self) -> tuple[Handout | None, bytes]:
+        """Give the next object that the worker puts, and its number, waiting for it; nothing where none comes."""
+        taken = self._rendezvous.take()
+        if taken is None:
+            return None, b""
+        self._speaker.say_put()  # the parent waits for this very answer then
+        handout, number = taken
+        return handout, number.to_bytes(8)
+
+    def _be_worker(self, terms: Terms, outputs: Sequence[_Output]) -> None:
+        try:
+            worker.live(
+                self._channel,
+                self._speaker,
+                self._page_fd,
+                terms.incarnation,
+                terms.max_frame_bytes,
+                self._objects,
+                self._clock,
+            )
+            flush_all()  # the engine kills it then
+        finally:
+            for output in outputs:
+                output.close()
+            self._mouth.close()
+            self._rendezvous.close()
+
+    def _tell_directly(self, direct: DirectServer, told: threading.Event) -> None:
+        try:
+            while (piece := self._teller.next()) is not None:
+                if piece.news is not None:
+                    direct.tell(piece.news)
             direct.finish()
+        except Exception as error:  # noqa: BLE001  it is raised to who waits for the end
+            self._failure = error
+        finally:
+            told.set()
 
-    def _tell(self, piece: Piece, direct: DirectServer | None) -> Iterator[Piece]:
-        if direct is None:
-            yield piece
-        else:
-            direct.tell(piece)
 
-    def _to_piece(self, said: _Said, page: PageView, used: Used | None = None) -> Piece:
-        return Piece(
-            said.channel,
-            said.stdout,
-            said.stderr,
-            said.stack,
-            (page.seq, page.since, page.ran),
-            self._resident,
-            said.dropped,
-            None if said.stored is None else said.stored[0],
-            used,
-        )
+class Rendezvous:
+    """Where a worker puts objects, and calls that the parent has made ahead take them, one after the other."""
+
+    def __init__(self) -> None:
+        # Reentrant: what was taken may be given back wherever its last reference ends.
+        self._changed = threading.Condition()
+        # Guarded by that.
+        self._waiting: tuple[Handout, int] | None = None
+        """What is to be taken."""
+        self._is_out = False
+        """Whether what was put was not given back so far."""
+        self._is_closed = False
+
+    def put(self, number: int, buffers: Sequence[memoryview]) -> None:
+        """Put an object, and wait until its buffers are given back, or nobody takes any."""
+        with self._changed:
+            self._waiting, self._is_out = (Handout(buffers, self._give_back), number), True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._is_out or self._is_closed)
+
+    def take(self) -> tuple[Handout, int] | None:
+        """Take the next object, waiting for it; None where none comes."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting is not None or self._is_closed)
+            taken, self._waiting = self._waiting, None
+            return taken
+
+    def close(self) -> None:
+        """Put nothing more."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+
+    def _give_back(self) -> None:
+        with self._changed:
+            self._is_out = False
+            self._changed.notify_all()
+
+
+class Handout:
+    """Buffers for the engine to copy, which are given back when it holds this no more. It is pickled as their list.
+
+    Args:
+        buffers: the buffers.
+        give_back: called then.
+    """
+
+    def __init__(self, buffers: Sequence[memoryview], give_back: Callable[[], None]) -> None:
+        self._buffers = buffers
+        self._give_back = give_back
+
+    def __reduce__(self) -> tuple[type[list[Any]], tuple[list[Any]]]:
+        return list, ([lend(buffer) for buffer in self._buffers],)
+
+    def __del__(self) -> None:
+        self._buffers = ()
+        self._give_back()
 
 
 class ParentClock:
@@ -237,136 +284,6 @@ class ParentClock:
         return self._last
 
 
-class _Said(NamedTuple):
-    """What was said, all of it: true if that is anything."""
-
-    channel: bytes
-    stdout: bytes
-    stderr: bytes
-    stack: str | None
-    dropped: tuple[int, ...]
-    stored: tuple[int, Sequence[memoryview]] | None
-
-    def __bool__(self) -> bool:
-        return any(self)
-
-
-_NOTHING = _Said(b"", b"", b"", None, (), None)
-
-
-class _Mouth:
-    """What waits to be told. Any thread may say something; one takes it."""
-
-    def __init__(self) -> None:
-        # Guards all below.
-        self._lock = threading.Lock()
-        self._said = threading.Condition(self._lock)
-        """Who takes waits here."""
-        self._taken = threading.Condition(self._lock)
-        """Those wait here who said too much, or put an object."""
-        self._channel = bytearray()
-        self._streams = bytearray(), bytearray()
-        self._stack: str | None = None
-        self._dropped: list[int] = []
-        self._object: tuple[int, Sequence[memoryview]] | None = None
-        """What is being put into the store."""
-        self._is_put = False
-        """Whether it was taken for that."""
-        self._is_closed = False
-        self._is_broken = False
-
-    def sendall(self, data: bytearray) -> None:
-        """Say bytes of frames (`Outlet`)."""
-        self._say(self._channel, data)
-
-    def say_stdout(self, data: bytes) -> None:
-        """Say what was printed."""
-        self._say(self._streams[0], data)
-
-    def say_stderr(self, data: bytes) -> None:
-        """Say what was printed."""
-        self._say(self._streams[1], data)
-
-    def say_stack(self, text: str) -> None:
-        """Say where the threads are."""
-        with self._lock:
-            self._stack = text
-            self._said.notify()
-
-    def drop(self, numbers: Sequence[int]) -> None:
-        """Say that these objects are named by nobody."""
-        with self._lock:
-            self._dropped += numbers
-            self._said.notify()
-
-    def put(self, number: int, buffers: Sequence[memoryview]) -> None:
-        """Say an object, ahead of all that is said after this, which returns when it is in the store."""
-        with self._lock:
-            self._object, self._is_put = (number, buffers), False
-            self._said.notify()
-            self._taken.wait_for(lambda: self._object is None or self._is_closed)
-
-    def end_put(self) -> None:
-        """Note that the object that was taken is in the store."""
-        with self._lock:
-            self._object = None
-            self._taken.notify_all()
-
-    def close(self) -> None:
-        """Say nothing more."""
-        with self._lock:
-            self._is_closed = True
-            self._said.notify()
-            self._taken.notify_all()
-
-    def break_off(self) -> None:
-        """Note that nobody listens any more."""
-        with self._lock:
-            self._is_broken = True
-            self._said.notify()
-
-    def take(self, timeout: float) -> _Said | None:
-        """Take all that was said, waiting for something; None once it is closed and all was taken.
-
-        Raises:
-            ConnectionError: nobody listens.
-        """
-        with self._lock:
-            self._said.wait_for(lambda: self._has_words or self._is_closed or self._is_broken, timeout)
-            if self._is_broken and not self._is_closed:
-                message = "the connection to its parent broke"
-                raise ConnectionAbortedError(message)
-            return self._take_all() if self._has_words or not self._is_closed else None
-
-    def _take_all(self) -> _Said:
-        stored = self._object if self._is_object_new else None
-        self._is_put |= stored is not None
-        stdout, stderr = map(bytes, self._streams)
-        said = _Said(bytes(self._channel), stdout, stderr, self._stack, tuple(self._dropped), stored)
-        for held in (self._channel, *self._streams, self._dropped):
-            held.clear()
-        self._stack = None
-        self._taken.notify_all()
-        return said
-
-    @property
-    def _has_words(self) -> bool:
-        return bool(
-            self._channel or any(self._streams) or self._stack is not None or self._dropped or self._is_object_new
-        )
-
-    @property
-    def _is_object_new(self) -> bool:
-        return self._object is not None and not self._is_put
-
-    def _say(self, held: bytearray, data: bytes | bytearray) -> None:
-        with self._lock:
-            if len(held) >= HELD_BYTES:
-                self._taken.wait_for(lambda: len(held) < HELD_BYTES or self._is_closed)
-            held += data
-            self._said.notify()
-
-
 class _Output:
     """One of the standard streams, read as lines of the worker.
 
@@ -381,10 +298,7 @@ class _Output:
         reader, writer = os.pipe()
         os.dup2(writer, fd)
         os.close(writer)
-        self._thread = threading.Thread(
-            target=_read_all, args=(reader, say), name=f"supervisors-output-{fd}", daemon=True
-        )
-        self._thread.start()
+        self._thread = _begin_thread(f"output-{fd}", _read_all, reader, say)
 
     def open(self) -> io.TextIOWrapper:
         """Give a file that writes there."""
@@ -413,3 +327,9 @@ def _read_all(fd: int, say: Callable[[bytes], None]) -> None:
     while data := os.read(fd, _READ_BYTES):
         say(data)
     os.close(fd)
+
+
+def _begin_thread(what: str, target: Callable[..., None], *arguments: Any) -> threading.Thread:
+    thread = threading.Thread(target=target, args=arguments, name=f"supervisors-{what}", daemon=True)
+    thread.start()
+    return thread

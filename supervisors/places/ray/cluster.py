@@ -20,17 +20,24 @@ import os
 import re
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import msgspec
 
 from supervisors.errors import StartError
 from supervisors.places.ray.agent import Agent
-from supervisors.places.ray.engine import AgentLostError, Demand, Hello, Piece, Reference, Terms
+from supervisors.places.ray.engine import AgentLostError, Demand, Group, Hello, Parcel, Reference, Terms
 from supervisors.places.ray.watching import NodeWatch
 from supervisors.wire.memory import lend
 
-_GROUPS = {"serve": 1, "deliver": 1, "look": 1}
-"""Calls of an agent that go on at once, each by a thread of its own."""
+_VERBS = {
+    "tell": ("serve", "take_piece"),
+    "put": ("take_object",),
+    "deliver": ("deliver",),
+    "look": ("say_hello", "tell_stack"),
+}
+"""Calls of an agent that go on at once, each group by a thread of its own, in their order."""
 _ANSWER_SECONDS = 10.0
 """What the head of a cluster gets to answer (arbitrary)."""
 _LEFT = "this program has left its cluster (ray.shutdown)"
@@ -45,6 +52,8 @@ _WORDLESS = re.compile(
 """Lines of Ray's that say what is known here better, or where in Ray it happened."""
 _TRACEBACK = "Traceback (most recent call last):"
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
+_RAW, _PICKLED = b"RAW", b"PYTHON"
+"""What Ray calls bytes, and what was pickled, with its buffers beside it."""
 _NODE_LOST = "nothing more is known"
 """Where Ray does not say why."""
 
@@ -95,7 +104,7 @@ class RayCluster:
         given = {key: value for key, value in options.items() if value is not None}
         try:
             actor = (
-                ray.remote(concurrency_groups=_GROUPS)(_Agent)
+                ray.remote(concurrency_groups=dict.fromkeys(_VERBS, 1))(_Agent)
                 .options(name=name, namespace=namespace, max_restarts=0, max_task_retries=0, **given)
                 .remote()
             )
@@ -113,9 +122,14 @@ class RayCluster:
         except ray.exceptions.RayError as error:
             raise OSError(f"Ray's store did not take {len(buffers)} buffers: {error}") from error
 
+    def pack(self, reference: Reference) -> bytes:
+        """Give what Ray writes of a reference that goes along in a call, without the call."""
+        _reference, owner, status = _core_of(_import_ray()).serialize_object_ref(reference)
+        return msgspec.msgpack.encode((reference.binary(), owner, status))
+
     def fetch(self, reference: Reference) -> Sequence[memoryview]:
         """Give the buffers of an object of Ray's."""
-        return _fetch(reference)
+        return _fetch(_import_ray(), reference)
 
     def watch_node(self, node_id: str, settle: Callable[[str], None]) -> None:
         """Ask Ray again and again."""
@@ -196,14 +210,21 @@ class RayAgent:
     def __init__(self, ray: Any, actor: Any) -> None:
         self._ray = ray
         self._actor = actor
+        self._calls = {
+            verb: getattr(actor, verb).options(
+                concurrency_group=group,
+                num_returns=2 if verb == "take_object" else 1,
+                enable_task_events=False,  # nobody but this module asks what becomes of them
+            )
+            for group, verbs in _VERBS.items()
+            for verb in verbs
+        }
         self._node_id = ""
 
     def say_hello(self, timeout: float) -> Hello:
         """Wait until Ray has it started."""
         try:
-            hello = Hello(
-                *self._ray.get(self._actor.say_hello.options(concurrency_group="look").remote(), timeout=timeout)
-            )
+            hello = Hello(*self._ray.get(self._call("say_hello"), timeout=timeout))
         except self._ray.exceptions.GetTimeoutError as error:
             raise TimeoutError from error
         except self._ray.exceptions.RayError as error:
@@ -211,43 +232,39 @@ class RayAgent:
         self._node_id = hello.node_id
         return hello
 
-    def serve(self, terms: Terms) -> Iterator[Reference]:
-        """Take what it tells, by a generator of Ray's.
+    def serve(self, terms: Terms) -> None:
+        """Call it, and wait for its answer."""
+        self._get(self._call("serve", terms))
 
-        What that gives is the caller's, as all results are: an actor's end takes none of it along.
-        """
-        told = self._actor.serve.options(num_returns="streaming", concurrency_group="serve").remote(terms)
-        return self._hear(told, is_direct=terms.is_direct)
+    def ask_piece(self) -> Reference:
+        """Call it: the answer is the piece."""
+        return self._call("take_piece")
 
-    def _hear(self, told: Any, *, is_direct: bool) -> Iterator[Reference]:
-        """Give what a generator of Ray's gives, but for its end, which that gives as if it were one more object."""
-        end = told.completed()
+    def ask_object(self) -> Parcel:
+        """Call it: the answers are the caller's, as all results are; an actor's end takes none of them along."""
+        return Parcel(*self._call("take_object"))
+
+    def receive(self, parcel: Parcel) -> int:
+        """Wait for Ray's answer: it comes when all of it is in the store."""
+        if not self._ray.is_initialized():
+            raise AgentLostError(_LEFT)
         try:
-            for reference in told:
-                if reference == end:
-                    break
-                yield reference
+            stored, kind = _look(_core_of(self._ray), parcel.number)
+            return int.from_bytes(stored if kind == _RAW else self._ray.get(parcel.number))  # an error, which is raised
         except self._ray.exceptions.RayError as error:
             raise _to_loss(self._ray, error, self._node_id) from error
-        self._get(end)
-        if is_direct:  # nobody reads what was given last, where that is an error
-            self._get(self._call("check_end", group="look"))
 
-    def read(self, reference: Reference) -> Piece:
+    def read(self, reference: Reference) -> Any:
         """Have Ray give it."""
-        return Piece(*self._get(reference))
+        return self._get(reference)
 
-    def give(self, objects: list[list[tuple[int, Reference]]]) -> None:
-        """Call it, and forget the call."""
-        self._call("give", objects, group="deliver")
-
-    def deliver(self, data: bytes, now: float) -> None:
+    def deliver(self, data: bytes, now: float, groups: Sequence[Group]) -> None:
         """Call it, and wait for its answer."""
-        self._get(self._call("deliver", data, now, group="deliver"))
+        self._get(self._call("deliver", data, now, groups))
 
     def ask_stack(self) -> None:
         """Call it, and forget the call."""
-        self._call("tell_stack", group="look")
+        self._call("tell_stack")
 
     def end(self) -> None:
         """Have Ray kill it; the actors of a cluster that the program has left have ended with that."""
@@ -263,11 +280,11 @@ class RayAgent:
         except self._ray.exceptions.RayError as error:
             raise _to_loss(self._ray, error, self._node_id) from error
 
-    def _call(self, method: str, *arguments: Any, group: str) -> Any:
+    def _call(self, verb: str, *arguments: Any) -> Any:
         if not self._ray.is_initialized():
             raise AgentLostError(_LEFT)
         try:
-            return getattr(self._actor, method).options(concurrency_group=group).remote(*arguments)
+            return self._calls[verb].remote(*arguments)
         except self._ray.exceptions.RayError as error:
             raise _to_loss(self._ray, error, self._node_id) from error
 
@@ -282,19 +299,46 @@ class _Agent(Agent):
         host = None if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true") else address
         super().__init__(address, ray.get_runtime_context().get_node_id(), host)
 
-    def fetch(self, reference: Reference) -> Sequence[memoryview]:
+    def fetch(self, carried: bytes) -> Sequence[memoryview]:
         """Give the buffers of an object of Ray's."""
-        return _fetch(reference)
+        ray = _import_ray()
+        binary, owner, status = msgspec.msgpack.decode(carried, type=tuple[bytes, bytes, bytes])
+        reference = ray.ObjectRef(binary, owner)
+        _core_of(ray).deserialize_and_register_object_ref(binary, ray.ObjectRef.nil(), owner, status)
+        return _fetch(ray, reference)
 
 
-def _fetch(reference: Reference) -> Sequence[memoryview]:
-    ray = _import_ray()
-    if not ray.is_initialized():
-        raise OSError(_LEFT)
+def _fetch(ray: Any, reference: Reference) -> Sequence[memoryview]:
+    core = _core_of(ray)
     try:
-        return [memoryview(part) for part in ray.get(reference)]
+        stored, kind = _look(core, reference)
+        if kind != _PICKLED:
+            return [memoryview(part) for part in ray.get(reference)]  # an error, which is raised
+        _values, pickled = ray._raylet.split_buffer(stored)  # noqa: SLF001
+        _list, parts = ray._raylet.unpack_pickle5_buffers(pickled)  # noqa: SLF001
+        return [memoryview(part) for part in parts]
     except ray.exceptions.RayError as error:
         raise OSError(f"Ray has lost an object: {error}") from error
+
+
+def _look(core: Any, reference: Reference) -> tuple[memoryview, bytes]:
+    """Wait for an answer, and give its bytes as Ray has them, and what they are.
+
+    To make a value of them takes Ray longer than all the rest, and is not needed for bytes.
+    """
+    ((stored, kind, _tensors),) = core.get_objects([reference], -1)
+    return stored, kind
+
+
+def _core_of(ray: Any) -> Any:
+    """Give what knows how Ray writes references.
+
+    In public it does so in calls alone, which cost a millisecond, or by pickling, which keeps the object for ever. Here
+    the parent keeps it, until whoever was given it has committed.
+    """
+    if not ray.is_initialized():
+        raise OSError(_LEFT)
+    return ray._private.worker.global_worker.core_worker  # noqa: SLF001
 
 
 def _knock(address: str) -> None:

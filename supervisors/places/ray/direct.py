@@ -7,24 +7,28 @@ the network allows that. Large buffers, starts and ends stay with the engine.
 The agent listens, at its machine's address in the cluster and a port that the system chooses, for one who knows what it
 has told its parent by the engine. Nothing else is ever read from a stranger. What goes over it is as open as what Ray
 sends: where Ray is told to encrypt, there is no such connection.
+
+In either direction go words: a head with their lengths, what they say beside frames, bytes of frames. Those are read as
+they come, a part at a time, since they may be many, and nobody needs them together.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import secrets
 import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
-from multiprocessing.connection import Connection
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 
-from supervisors.places.ray.engine import DirectAddress, Piece
-from supervisors.wire.frames import MAX_FRAME_BYTES
+from supervisors.places.process.page import PageView
+from supervisors.places.ray.engine import OBJECTS_UNTOLD, DirectAddress, Group, News, Piece
 
 CONNECT_SECONDS = 2.0
 """How long a connection may take to be there, before all goes by the engine (arbitrary: it takes some round trips)."""
@@ -36,16 +40,26 @@ that is quiet for some minutes."""
 _ASKING = ((("TCP_KEEPIDLE", "TCP_KEEPALIVE"), _QUIET_SECONDS), (("TCP_KEEPINTVL",), 10), (("TCP_KEEPCNT",), 6))
 """By what names systems have how it asks; it is gone after 6 questions (arbitrary: Ray gives up a node sooner)."""
 _TOKEN_BYTES = 32
-_MOST_BYTES = MAX_FRAME_BYTES + 64 * 1024 * 1024
-"""Of a piece: the longest frame, behind what waited to be told of each kind (arbitrary beyond that)."""
+_MOST_BYTES = 64 * 1024 * 1024
+"""Of what is said beside frames (arbitrary: far above what waits to be told)."""
+_PART_BYTES = 256 * 1024
+"""Of frames that are read at once (arbitrary)."""
 _WELCOME = b"+"
-_NOW = struct.Struct("<d")
+_DELIVERY = struct.Struct("<dIQ")
+"""The parent's words: its clock; bytes of the objects that requests name, and of frames."""
+_WORDS = struct.Struct("<IIQqdQ")
+"""The agent's: how many objects are being put; bytes of news, and of frames; what its worker is on (`Piece`)."""
+_IDLE = -1
+"""Where that is on no request."""
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Piece).decode
+_decode_news = msgspec.msgpack.Decoder(News).decode
+_decode_groups = msgspec.msgpack.Decoder(list[Group]).decode
+Take = Callable[[memoryview, float, Sequence[Group]], None]
+"""Given bytes of frames, which are there for the call alone, what the parent's clock was, and what objects go along."""
 
 
 class DirectServer:
-    """An agent's end.
+    """An agent's end, by which any thread may tell something.
 
     Args:
         host: its machine's address, as others of the cluster reach it.
@@ -58,29 +72,49 @@ class DirectServer:
         self._listener = socket.create_server((host, 0), family=_family_of(host))
         self._token = secrets.token_bytes(_TOKEN_BYTES)
         self.address = DirectAddress(host, self._listener.getsockname()[1], self._token)
-        # Guards that nobody writes where it is being closed.
+        # Guards that words come one after the other, and that nobody writes where it is being closed.
         self._telling = threading.Lock()
+        self._put = 0
+        """How many objects are being put, of those that are not told of. Guarded likewise."""
         self._client: _End
         """The parent's; there once the parent was let in."""
+        self._look: Callable[[], PageView]
         self._begin_thread(self._accept)
 
-    def begin(self, take: Callable[[memoryview, float], None], note_broken: Callable[[], None]) -> None:
-        """Take what the parent, which was let in, sends.
+    def begin(self, look: Callable[[], PageView], take: Take, note_broken: Callable[[], None]) -> None:
+        """Take what the parent, which was let in, sends, and tell it something from now on.
 
         Args:
-            take: given the parent's bytes and what the parent's clock was, as they come.
+            look: gives what the worker is on, whenever something is told.
+            take: called with that as it comes.
             note_broken: called when nothing more comes.
         """
+        self._look = look
         self._begin_thread(self._read, take, note_broken)
 
-    def tell(self, piece: Piece) -> None:
-        """Send a piece. Raises `OSError` if nobody listens any more."""
+    def sendall(self, data: bytearray) -> None:
+        """Tell bytes of frames (`Outlet`); whoever was to be told of it hears if nobody listens any more."""
+        self._tell(b"", data)
+
+    def say_put(self) -> None:
+        """Tell that one more object is being put, at the latest with what is told next."""
         with self._telling:
-            self._client.connection.send_bytes(_encode(piece))
+            self._put += 1
+            is_due = self._put >= OBJECTS_UNTOLD
+        if is_due:
+            self._tell()
+
+    def tell(self, news: News) -> None:
+        """Tell what is seen of the worker."""
+        self._tell(_encode(news))
 
     def finish(self) -> None:
         """Send nothing more."""
         self._client.shut(socket.SHUT_WR)
+
+    def close(self) -> None:
+        """Close it: for a copy of the process made by fork."""
+        self._client.close()
 
     def _begin_thread(self, target: Callable[..., None], *arguments: Any) -> None:
         threading.Thread(target=target, args=arguments, name="supervisors-direct", daemon=True).start()
@@ -99,18 +133,29 @@ class DirectServer:
                         return
                 client.close()
 
-    def _read(self, take: Callable[[memoryview, float], None], note_broken: Callable[[], None]) -> None:
+    def _read(self, take: Take, note_broken: Callable[[], None]) -> None:
+        client = self._client
         try:
             while True:
-                said = memoryview(self._client.connection.recv_bytes())
-                take(said[_NOW.size :], *_NOW.unpack_from(said))
-        except (OSError, EOFError):
+                now, size, left = _DELIVERY.unpack(client.read(_DELIVERY.size))
+                groups = _decode_groups(client.read(size)) if size else ()
+                for part in client.read_parts(left):
+                    take(part, now, groups)
+                    groups = ()
+        except (OSError, EOFError, msgspec.MsgspecError):
             pass  # it has gone
         finally:
             note_broken()
-            self._client.shut(socket.SHUT_RDWR)
+            client.shut(socket.SHUT_RDWR)
             with self._telling:
-                self._client.close()
+                client.close()
+
+    def _tell(self, news: bytes = b"", data: bytes | bytearray = b"") -> None:
+        with self._telling, contextlib.suppress(OSError):
+            put, self._put = self._put, 0
+            page = self._look()
+            seq = _IDLE if page.seq is None else page.seq
+            self._client.send(_WORDS.pack(put, len(news), len(data), seq, page.since, page.ran), news, data)
 
 
 class DirectClient:
@@ -136,22 +181,35 @@ class DirectClient:
             raise ConnectionRefusedError(message)
         self._end = _End(client)
 
-    def send(self, data: bytes, now: float) -> None:
-        """Send bytes of frames, and what the clock is; whoever listens to the agent hears if they cannot come there."""
+    def send(self, data: memoryview, now: float, groups: Sequence[Group]) -> None:
+        """Send bytes of frames, what the clock is, and what requests name that are in them, or in the next.
+
+        Whoever listens to the agent hears if they cannot come there.
+        """
+        objects = _encode(groups) if groups else b""
         try:
-            self._end.connection.send_bytes(_NOW.pack(now) + data)
+            self._end.send(_DELIVERY.pack(now, len(objects), len(data)), objects, data)
         except OSError:
             self.end()  # whatever came there of it, nothing may follow
 
     def hear(self) -> Iterator[Piece]:
         """Give what the agent tells here, until it tells nothing more, for whatever reason.
 
+        Bytes of frames are there until the next piece is asked for.
+
         Raises:
-            msgspec.MsgspecError: it told what is no piece.
+            msgspec.MsgspecError: it told what is no news.
         """
+        end = self._end
         try:
             while True:
-                yield _decode(self._end.connection.recv_bytes(_MOST_BYTES))
+                put, size, left, seq, since, ran = _WORDS.unpack(end.read(_WORDS.size))
+                page = None if seq == _IDLE else seq, since, ran
+                news = _decode_news(end.read(size)) if size else None
+                parts = end.read_parts(left)
+                yield Piece(next(parts, b""), put, page, news)
+                for part in parts:
+                    yield Piece(part, 0, page, None)
         except (OSError, EOFError):
             pass  # it has ended, or told more at once than can be
         finally:
@@ -167,7 +225,7 @@ class DirectClient:
 
 
 class _End:
-    """A connected socket, as one that carries messages.
+    """A connected socket that carries words. One thread may read, and one write.
 
     Args:
         connected: the socket, which becomes its own.
@@ -181,7 +239,39 @@ class _End:
             for option in (getattr(socket, name) for name in names if hasattr(socket, name)):
                 connected.setsockopt(socket.IPPROTO_TCP, option, value)
         self._socket = connected
-        self.connection = Connection(connected.dup().detach())
+        self._space = memoryview(bytearray(_PART_BYTES))
+
+    def send(self, *words: bytes | bytearray | memoryview) -> None:
+        """Send all of these, one behind the other. Raises `OSError` if nobody listens any more."""
+        left = [memoryview(word) for word in words if len(word)]
+        while left:
+            sent = self._socket.sendmsg(left)
+            while left and sent >= len(left[0]):
+                sent -= len(left.pop(0))
+            if sent:
+                left[0] = left[0][sent:]
+
+    def read(self, size: int) -> memoryview:
+        """Read so many bytes, which are there until more are read.
+
+        Raises:
+            EOFError: nothing more comes.
+            OSError: likewise, or they are more than can be.
+        """
+        if size > _MOST_BYTES:
+            raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
+        space = self._space[:size] if size <= len(self._space) else memoryview(bytearray(size))
+        at = 0
+        while at < size:
+            at += self._read_into(space[at:])
+        return space
+
+    def read_parts(self, left: int) -> Iterator[memoryview]:
+        """Read so many bytes, and give them as they come, each part until the next is asked for. Raises as `read`."""
+        while left:
+            count = self._read_into(self._space[:left])
+            left -= count
+            yield self._space[:count]
 
     def shut(self, how: int) -> None:
         """End one direction or both, also for who waits at it."""
@@ -191,7 +281,12 @@ class _End:
     def close(self) -> None:
         """Close it."""
         self._socket.close()
-        self.connection.close()
+
+    def _read_into(self, space: memoryview) -> int:
+        count = self._socket.recv_into(space)
+        if not count:
+            raise EOFError
+        return count
 
 
 def connect(address: DirectAddress | None) -> DirectClient | None:

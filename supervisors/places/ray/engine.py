@@ -6,10 +6,17 @@ words in which both speak. Never knows which engine that is: `cluster` has Ray b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from supervisors.places.base import Used
+
+OBJECTS_ASKED = 4
+"""For how many objects an agent is asked at once, whenever it could put no more than these (arbitrary: each question is
+a call that waits, and calls that are made together cost less)."""
+OBJECTS_UNTOLD = OBJECTS_ASKED - 1
+"""How many it may put before it tells of them, with whatever it tells next or else by themselves: fewer than it can put
+at the least, so that it is asked for more before it waits."""
 
 
 class Demand(NamedTuple):
@@ -88,31 +95,57 @@ Reference = Any
 """An object in the engine's store: who has it may fetch that, anywhere in the cluster; the object lasts as long."""
 
 
+Group = Sequence[tuple[int, bytes]]
+"""The objects that one request names: the number of each, and its reference as it is carried (`Engine.pack`)."""
+
+
+class News(NamedTuple):
+    """What is seen of a worker, beside its frames.
+
+    Args:
+        stdout: what was printed.
+        stderr: likewise.
+        stack: the Python stacks of its threads, where they were asked for.
+        resident_bytes: memory that it and all it has started hold; 0 where nobody wants to know.
+        dropped: numbers of objects that it has put and will not name.
+        used: what it uses, about once a second while it is busy, and at its end; None in between.
+    """
+
+    stdout: bytes
+    stderr: bytes
+    stack: str | None
+    resident_bytes: int
+    dropped: tuple[int, ...] = ()
+    used: Used | None = None
+
+
 class Piece(NamedTuple):
     """What an agent tells at once.
 
     Args:
         channel: bytes of frames.
-        stdout: what was printed.
-        stderr: likewise.
-        stack: the Python stacks of its threads, where they were asked for.
-        page: what its worker is on: the request or None, the parent's clock since when, how many have run.
-        resident_bytes: memory that it and all it has started hold; 0 where nobody wants to know.
-        dropped: numbers of objects that it has put and will not name.
-        stored: the number by which what it tells later names an object that it has put; the reference is what `serve`
-            gives next.
-        used: what it uses, about once a second while it is busy, and at its end; None in between.
+        put: how many objects it has put or is putting that it has not told of, the next of those that it was asked
+            for; what it tells from here on may name them.
+        page: what its worker is on by then: the request or None, the parent's clock since when, how many have run.
+        news: what else there is to tell; None for nothing.
     """
 
-    channel: bytes
-    stdout: bytes
-    stderr: bytes
-    stack: str | None
+    channel: bytes | memoryview
+    put: int
     page: tuple[int | None, float, int]
-    resident_bytes: int
-    dropped: tuple[int, ...] = ()
-    stored: int | None = None
-    used: Used | None = None
+    news: News | None
+
+
+class Parcel(NamedTuple):
+    """An object that an agent was asked for, before it is there.
+
+    Args:
+        buffers: reference of the object.
+        number: reference of the number by which what the agent tells names it; the object is there when that is.
+    """
+
+    buffers: Reference
+    number: Reference
 
 
 class AgentLostError(Exception):
@@ -141,33 +174,32 @@ class RemoteAgent(Protocol):
             AgentLostError: it could not be started.
         """
 
-    def serve(self, terms: Terms) -> Iterator[Reference]:
-        """Have it be a worker, and give what it tells by the engine, as it comes: references that are the parent's own.
+    def serve(self, terms: Terms) -> None:
+        """Have it be a worker. Raises `AgentLostError` if it is lost, or cannot be one."""
 
-        They are of pieces, and of the objects that it puts, each behind its piece; where it tells its pieces directly,
-        of objects alone. That of an object outlives the agent. It ends with the worker, and raises `AgentLostError`
-        when the agent is lost.
+    def ask_piece(self) -> Reference:
+        """Ask for the next piece that it tells, without waiting.
+
+        It answers with None when its worker has ended and all was told; where it tells its pieces directly, with
+        nothing else.
         """
 
-    def read(self, reference: Reference) -> Piece:
-        """Give a piece that it has told by the engine. Raises `AgentLostError` if that is not to be had."""
+    def ask_object(self) -> Parcel:
+        """Ask for the next object that it puts, without waiting. What is put outlives the agent."""
 
-    def give(self, objects: list[list[tuple[int, Reference]]]) -> None:
-        """Send what requests name that are to come, without waiting.
+    def receive(self, parcel: Parcel) -> int:
+        """Wait until an object is there, and give its number. Raises `AgentLostError` if it never will be."""
 
-        Args:
-            objects: a list for each request that names any.
+    def read(self, reference: Reference) -> Any:
+        """Wait for a piece, and give it. Raises `AgentLostError` if there is none any more."""
 
-        Raises:
-            AgentLostError: it is lost.
-        """
-
-    def deliver(self, data: bytes, now: float) -> None:
+    def deliver(self, data: bytes, now: float, groups: Sequence[Group]) -> None:
         """Send bytes of frames, and wait until they are there.
 
         Args:
             data: the bytes.
             now: the parent's clock.
+            groups: the objects of each request that names any, in their order: of those in `data`, or in what follows.
 
         Raises:
             AgentLostError: it is lost; whether it has got them is not known.
@@ -207,6 +239,13 @@ class Engine(Protocol):
 
     def put(self, buffers: Sequence[memoryview]) -> Reference:
         """Put buffers into the store, which copies them. Raises `OSError` if there is no room."""
+
+    def pack(self, reference: Reference) -> bytes:
+        """Give a reference as it is carried: an agent finds the object by that, as long as this program has the other.
+
+        Raises:
+            OSError: the object is lost, or there is no cluster any more.
+        """
 
     def fetch(self, reference: Reference) -> Sequence[memoryview]:
         """Give the buffers of an object, to be read, from wherever they are. Raises `OSError` if they are lost."""

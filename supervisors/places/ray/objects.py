@@ -22,18 +22,14 @@ from collections.abc import Callable, Iterable, Sequence
 
 from supervisors.errors import FrameError, ValueDecodingError
 from supervisors.places.process.attached import Attached
-from supervisors.places.ray.engine import Engine, Reference
+from supervisors.places.ray.engine import Engine, Group, Reference
 from supervisors.wire.memory import address_of
 from supervisors.wire.outside import Leased, Name, Space, find_held, pack_outside, read_names
 
 LEAST_OBJECT_BYTES = 1024 * 1024
 """Size of all buffers of a value from which on they are an object: smaller ones come sooner with the value (measured:
 an object costs some 2 ms by itself)."""
-GIVE_SECONDS = 60.0
-"""How long the references are waited for that a request names (arbitrary: both are sent at once)."""
 _ID_BITS = 63
-Group = Sequence[tuple[int, Reference]]
-"""The objects that one request names."""
 
 
 class ObjectSpace(Attached):
@@ -42,14 +38,14 @@ class ObjectSpace(Attached):
     Args:
         put: has buffers put into the store, under a number, and returns when they are there.
         drop: tells that nobody will name these.
-        fetch: gives the buffers of a reference, to be read; raises `OSError` if they are lost.
+        fetch: gives the buffers of an object that a group carries, to be read; raises `OSError` if they are lost.
     """
 
     def __init__(
         self,
         put: Callable[[int, Sequence[memoryview]], None],
         drop: Callable[[Sequence[int]], None],
-        fetch: Callable[[Reference], Sequence[memoryview]],
+        fetch: Callable[[bytes], Sequence[memoryview]],
     ) -> None:
         super().__init__()
         self._put = put
@@ -57,8 +53,8 @@ class ObjectSpace(Attached):
         self._fetch = fetch
         self._given: queue.SimpleQueue[Group] = queue.SimpleQueue()
         """What requests name that are in hand, in their order; of those too that were given back, until a later one is
-        run. It may come a moment after the request."""
-        self._named: dict[int, Reference] = {}
+        run. It comes ahead of the request."""
+        self._named: dict[int, bytes] = {}
         """What the request names that the turn in hand is of."""
         self._held: dict[int, Sequence[memoryview]] = {}
         """What the turn in hand has looked at."""
@@ -79,6 +75,8 @@ class ObjectSpace(Attached):
         number = secrets.randbits(_ID_BITS)
         self._put(number, buffers)
         self._put_by_turn.append(number)
+        for buffer in buffers:
+            self.heap.keep(buffer.nbytes)
         self.used[number] = None  # type: ignore[assignment]  # asked only whether it is empty
         return pack_outside([Name(number, at, buffer.nbytes) for at, buffer in enumerate(buffers)], inner)
 
@@ -114,14 +112,14 @@ class ObjectSpace(Attached):
     def _look(self, number: int) -> Sequence[memoryview]:
         if number not in self._held:
             while number not in self._named:
-                self._named = dict(self._wait_for_group())
+                self._named = dict(self._next_group())
             self._held[number] = self._fetch(self._named[number])
             self.used[number] = None  # type: ignore[assignment]  # as above
         return self._held[number]
 
-    def _wait_for_group(self) -> Group:
+    def _next_group(self) -> Group:
         try:
-            return self._given.get(timeout=GIVE_SECONDS)
+            return self._given.get_nowait()
         except queue.Empty as error:
             message = "its reference did not come"
             raise LookupError(message) from error

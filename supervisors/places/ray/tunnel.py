@@ -6,7 +6,8 @@ called. Knows nothing of what the bytes mean. Never replaces a worker.
 Theory of operation. Each worker has three threads. One has the agent started, then takes what it tells by the engine;
 at the end it closes the pipe that tells of a death, behind all that was said. The second takes what the `Child` has
 written, and hands it over. Where the two are connected (`direct`), pieces do not come by the engine, and the third
-takes them. They are put where the place's poller looks: into the socket, into the pipes of the output. All end with the
+takes them. They are put where the place's poller looks: into the socket, into the pipes of the output. Objects are
+answers that the agent was asked for ahead; whoever takes the piece that tells of one waits for it. All end with the
 descriptors that they wait at, or with the agent. Whatever goes wrong with an agent, on whichever thread, is its loss:
 it is ended, since it may be lost to this program alone, and what is noted first is what is told. Why a connection
 ends is for the engine to say; where it says nothing for a while, since the agent has not heard of that end, the
@@ -23,27 +24,30 @@ from __future__ import annotations
 
 import contextlib
 import os
-import queue
 import socket
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from supervisors.errors import StartError
 from supervisors.places.base import Used
+from supervisors.places.process.heap import keep_freed
 from supervisors.places.process.page import NOTHING, PageView
 from supervisors.places.process.reap import Ended
 from supervisors.places.process.segments import Segment
 from supervisors.places.ray.agent import VERSION
 from supervisors.places.ray.direct import DirectClient, connect
 from supervisors.places.ray.engine import (
+    OBJECTS_ASKED,
     AgentLostError,
     Demand,
     Engine,
     Hello,
+    News,
+    Parcel,
     Piece,
     Reference,
     RemoteAgent,
@@ -59,6 +63,8 @@ from supervisors.wire.values import describe
 
 BROKEN_SECONDS = 30.0
 """What the engine gets to say why a connection has ended (arbitrary: a node that is lost it misses within that)."""
+PIECES_AHEAD = 2
+"""For how many pieces it is asked before it has them (arbitrary: the next one is told while one is on its way)."""
 _READ_BYTES = 1024 * 1024
 _END_SECONDS = 2.0
 """What a worker's threads get to end behind its agent, where its place ends at once (arbitrary)."""
@@ -97,6 +103,7 @@ class RemoteStarter:
         self._timeout = timeout
         self.is_weighed = is_weighed
         self.objects = ObjectTable(engine) if objects is None else objects
+        keep_freed()  # what goes by a connection is copied on its way
         self._nodes = nodes
         self.membership = Membership(engine)
 
@@ -194,12 +201,12 @@ class RemoteBirth:
         self._is_unwanted = False
         self._is_half_gone = False
         """Whether its thread has ended, or its place has closed it."""
-        self._objects: deque[list[tuple[int, Reference]]] = deque()
+        self._groups: deque[list[tuple[int, Reference]]] = deque()
         """What requests name that were written, or are about to be, and not delivered."""
-        self._stored: queue.SimpleQueue[Reference] = queue.SimpleQueue()
-        """The objects that it has put, where pieces come directly; None behind the last."""
+        self._parcels: deque[Parcel] = deque()
+        """The objects that it was asked for and has not told of, in their order; for the thread that takes pieces."""
         self._is_told = threading.Event()
-        """Whether the engine has nothing more to tell of it, where pieces come directly."""
+        """Whether the engine has nothing more to tell of it."""
         self._page = NOTHING
         self._stack = ""
         self._resident_bytes = 0
@@ -236,7 +243,7 @@ class RemoteBirth:
 
     def present(self, leases: Sequence[Holder]) -> Sequence[Segment]:
         """Have the references go with the delivery that the request goes with, or with one before."""
-        self._objects.append([(lease.id, lease.reference) for lease in leases if isinstance(lease, ObjectLease)])
+        self._groups.append([(lease.id, lease.reference) for lease in leases if isinstance(lease, ObjectLease)])
         return ()
 
     def count_resident(self) -> int:
@@ -374,18 +381,12 @@ class RemoteBirth:
             self._starter.note_end(self._tenant, hello, self._loss)
 
     def _serve(self, agent: RemoteAgent) -> None:
-        told = agent.serve(
-            Terms(
-                self._incarnation,
-                self._max_frame_bytes,
-                tuple(sys.path),
-                self._starter.is_weighed,
-                self._direct is not None,
-            )
-        )
+        is_direct = self._direct is not None
+        terms = Terms(self._incarnation, self._max_frame_bytes, tuple(sys.path), self._starter.is_weighed, is_direct)
         self._far_end.sendall(encode_frame(Spawned(), self._incarnation))
         try:
-            self._listen(agent, told)
+            agent.serve(terms)
+            self._listen(agent)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the loss of this agent
             self._note_loss(error)
 
@@ -394,29 +395,27 @@ class RemoteBirth:
             if self._is_unwanted:
                 raise StartError("it was ended before it was started")
 
-    def _listen(self, agent: RemoteAgent, told: Iterator[Reference]) -> None:
+    def _listen(self, agent: RemoteAgent) -> None:
+        self._ask_objects(agent)
         self._sender = self._begin_thread("sender", self._deliver, agent, self._direct)
-        if self._direct is None:
-            for reference in told:
-                piece = agent.read(reference)
-                if not self._take_in(piece, None if piece.stored is None else next(told)):
+        if self._direct is not None:
+            self._hearer = self._begin_thread("hearer", self._hear, agent, self._direct)
+        try:
+            asked = deque(agent.ask_piece() for _ in range(PIECES_AHEAD))
+            while (piece := agent.read(asked.popleft())) is not None:
+                asked.append(agent.ask_piece())
+                if not self._take_in(agent, piece):
                     return
-        else:
-            self._hearer = self._begin_thread("hearer", self._hear, self._direct)
-            try:
-                for reference in told:
-                    self._stored.put(reference)
-            finally:
-                self._is_told.set()
-                self._stored.put(None)
+        finally:
+            self._is_told.set()
+        if self._hearer is not None:
             self._hearer.join()  # its last words may be many: an agent that has told all ends the connection itself
         self._exit_code = 0
 
-    def _hear(self, direct: DirectClient) -> None:
+    def _hear(self, agent: RemoteAgent, direct: DirectClient) -> None:
         try:
             for piece in direct.hear():
-                reference = None if piece.stored is None else self._stored.get()
-                if (reference is None and piece.stored is not None) or not self._take_in(piece, reference):
+                if not self._take_in(agent, piece):
                     break
         except Exception as error:  # noqa: BLE001 - as above
             self._note_loss(error)
@@ -436,48 +435,63 @@ class RemoteBirth:
                 self._loss = error if isinstance(error, AgentLostError) else AgentLostError(describe(error))
         self.end()
 
-    def _take_in(self, piece: Piece, reference: Reference | None) -> bool:
-        """Take a piece in, with the object that it tells of.
+    def _take_in(self, agent: RemoteAgent, piece: Piece) -> bool:
+        """Take a piece in, with the objects that it tells of.
 
         Returns:
             Whether anybody hears it: its place may have closed its side.
         """
-        if piece.stored is not None:
-            self._starter.objects.note(self, piece.stored, reference)
+        for _ in range(piece.put):
+            # A name is worth nothing before the object that it names is the program's own.
+            parcel = self._parcels.popleft()
+            self._starter.objects.note(self, agent.receive(parcel), parcel.buffers)
         self._page = PageView(*piece.page)
-        if piece.stack is not None:
-            self._stack = piece.stack
-        self._resident_bytes = piece.resident_bytes
-        if piece.used is not None:
-            self._used = piece.used
-        if piece.dropped:
-            self._starter.objects.drop(self, piece.dropped)
         try:
-            for fd, data in zip(self._writers, (piece.stdout, piece.stderr), strict=True):
-                _write_all(fd, data)
+            if piece.news is not None:
+                self._take_in_news(piece.news)
             if piece.channel:
                 self._far_end.sendall(piece.channel)
         except ConnectionError:
             return False
+        self._ask_objects(agent)
         return True
 
+    def _ask_objects(self, agent: RemoteAgent) -> None:
+        """Ask for more objects, several at once, where no more than these are left."""
+        while len(self._parcels) <= OBJECTS_ASKED:
+            self._parcels.extend(agent.ask_object() for _ in range(OBJECTS_ASKED))
+
+    def _take_in_news(self, news: News) -> None:
+        if news.stack is not None:
+            self._stack = news.stack
+        self._resident_bytes = news.resident_bytes
+        if news.used is not None:
+            self._used = news.used
+        if news.dropped:
+            self._starter.objects.drop(self, news.dropped)
+        for fd, data in zip(self._writers, (news.stdout, news.stderr), strict=True):
+            _write_all(fd, data)
+
     def _deliver(self, agent: RemoteAgent, direct: DirectClient | None) -> None:
-        send = agent.deliver if direct is None else direct.send
-        while data := self._receive():
-            objects = [self._objects.popleft() for _ in range(len(self._objects))]
+        space = memoryview(bytearray(_READ_BYTES))
+        pack = self._starter.objects.engine.pack
+        while data := self._receive(space):
             try:
-                if objects:
-                    agent.give(objects)
-                send(data, time.monotonic())
+                named = [self._groups.popleft() for _ in range(len(self._groups))]
+                groups = [[(number, pack(reference)) for number, reference in group] for group in named]
+                if direct is None:
+                    agent.deliver(bytes(data), time.monotonic(), groups)
+                else:
+                    direct.send(data, time.monotonic(), groups)
             except Exception as error:  # noqa: BLE001 - as above; behind what was not delivered nothing may be
                 self._note_loss(error)
                 return
 
-    def _receive(self) -> bytes:
+    def _receive(self, space: memoryview) -> memoryview:
         try:
-            return self._far_end.recv(_READ_BYTES)
+            return space[: self._far_end.recv_into(space)]
         except OSError:  # its place has closed its side
-            return b""
+            return space[:0]
 
 
 def _pipe(stack: contextlib.ExitStack) -> tuple[int, int]:

@@ -8,16 +8,19 @@ process of its own, and the parent's side of it.
 from __future__ import annotations
 
 import contextlib
+import pickle
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from multiprocessing.connection import Connection, Pipe
 from typing import Any, NamedTuple
 
 from supervisors.errors import StartError
 from supervisors.places.ray.agent import Agent, ParentClock
-from supervisors.places.ray.engine import AgentLostError, Demand, Hello, Piece, Terms
+from supervisors.places.ray.engine import AgentLostError, Demand, Group, Hello, Parcel, Terms
 from supervisors.wire.values import describe
 from tests.supervisors.places.fake_node import node as machine
 
@@ -79,6 +82,7 @@ class FakeCluster:
         """How often it was entered."""
         self.objects: dict[int, list[bytes]] = {}
         """What is in its store. It does not know who has references, so nothing goes by itself."""
+        self._references = 0
         self.stored = 0
         """How many objects were put."""
         self.is_full = False
@@ -145,7 +149,13 @@ class FakeCluster:
     def put(self, buffers: Sequence[memoryview]) -> int:
         if self.is_full or not self.users:
             raise OSError("the store is full" if self.users else "there is no cluster any more")
-        return self.keep([bytes(buffer) for buffer in buffers])
+        reference = self.reserve()
+        self.keep(reference, [bytes(buffer) for buffer in buffers])
+        return reference
+
+    def pack(self, reference: int) -> bytes:
+        # There is no store in there: the references of its agents are the objects.
+        return pickle.dumps(self.objects.get(reference))
 
     def fetch(self, reference: int) -> list[memoryview]:
         if not self.users:
@@ -155,13 +165,18 @@ class FakeCluster:
         except KeyError as error:
             raise OSError(f"object {reference} is lost") from error
 
-    def keep(self, buffers: list[bytes]) -> int:
-        """Keep an object; its reference."""
+    def reserve(self) -> int:
+        """Give the reference of an object that is to come."""
+        with self._lock:
+            self._references += 1
+            return self._references
+
+    def keep(self, reference: int, buffers: list[bytes]) -> None:
+        """Keep an object."""
         with self._lock:
             self.stored += 1
             if self.stored not in self.loses:
-                self.objects[self.stored] = buffers
-            return self.stored
+                self.objects[reference] = buffers
 
     def _take_down(self, name: str, loss: AgentLostError) -> None:
         with self._lock:
@@ -204,84 +219,98 @@ class FakeAgent:
         self.has_room = has_room
         self.is_ended = threading.Event()
         """Whether it was to end."""
-        self._delivered: queue.SimpleQueue[None] = queue.SimpleQueue()
-        # Calls come from several threads.
-        self._calling = threading.Lock()
+        # Guards what was asked: calls come from several threads, and go on at once, as answers do.
+        self._asking = threading.Lock()
+        self._asked: dict[str, deque[Future[Any]]] = defaultdict(deque)
+        self._is_gone = False
         self.connection, far_end = Pipe()
         with far_end:
             self.process = machine.fork(far_end)
-        self._call(*cluster.nature._replace(node=self.node))
+        self.connection.send(tuple(cluster.nature._replace(node=self.node)))
+        threading.Thread(target=self._hear, name="supervisors-remote-fake", daemon=True).start()
 
     def say_hello(self, timeout: float) -> Hello:
         if not self.has_room:
             if self.is_ended.wait(timeout):
                 raise self.loss
             raise TimeoutError
-        self._call("say_hello")
-        if not self.connection.poll(timeout):
-            raise TimeoutError
-        return Hello(*self._receive())
+        return Hello(*self._ask("say_hello").result(timeout))
 
-    def serve(self, terms: Terms) -> Iterator[Any]:
-        self._call("serve", terms)
-        return self._told()
+    def serve(self, terms: Terms) -> None:
+        self._ask("serve", terms).result()
 
-    def read(self, reference: Piece) -> Piece:
-        return reference
+    def ask_piece(self) -> Future[Any]:
+        return self._ask("take_piece")
 
-    def give(self, objects: list[list[tuple[int, int]]]) -> None:
-        # There is no store in there: the references of its agents are the objects.
-        self._call(
-            "give", [[(named, self.cluster.objects.get(reference)) for named, reference in group] for group in objects]
-        )
+    def ask_object(self) -> Parcel:
+        reference = self.cluster.reserve()
+        number: Future[bytes] = Future()
 
-    def deliver(self, data: bytes, now: float) -> None:
-        self._call("deliver", data, now)
-        self._delivered.get()
+        def keep(taken: Future[Any]) -> None:
+            if (error := taken.exception()) is not None:
+                number.set_exception(error)
+                return
+            buffers, told = taken.result()
+            if told:
+                self.cluster.keep(reference, buffers)
+            number.set_result(told)
+
+        self._ask("take_object").add_done_callback(keep)
+        return Parcel(reference, number)
+
+    def receive(self, parcel: Parcel) -> int:
+        return int.from_bytes(parcel.number.result())
+
+    def read(self, reference: Future[Any]) -> Any:
+        return reference.result()
+
+    def deliver(self, data: bytes, now: float, groups: Sequence[Group]) -> None:
+        self._ask("deliver", data, now, groups).result()
 
     def ask_stack(self) -> None:
-        self._call("tell_stack")
+        self._ask("tell_stack")
 
     def end(self) -> None:
         self.is_ended.set()
         self.process.kill()
 
-    def _told(self) -> Iterator[Any]:
-        """Take what it tells, for all who wait for some of it. A piece is its own reference."""
-        try:
-            while (told := self._receive()) is not None:
-                what, content = told
-                if what == "delivered":
-                    self._delivered.put(None)
-                elif what == "raised":
-                    raise AgentLostError(content)
+    def _ask(self, verb: str, *arguments: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        with self._asking:
+            if self._is_gone:
+                raise self.loss
+            self._asked[verb].append(future)
+            with contextlib.suppress(OSError):  # whoever hears it notices
+                self.connection.send((verb, *arguments))
+        return future
+
+    def _hear(self) -> None:
+        """Take its answers, each kind of which comes in the order of the calls, until there are no more."""
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                verb, answer, error = self.connection.recv()
+                with self._asking:
+                    future = self._asked[verb].popleft()
+                if error is None:
+                    future.set_result(answer)
                 else:
-                    yield Piece(*content) if what == "piece" else self.cluster.keep(content)
-        finally:
-            self._delivered.put(None)
-
-    def _call(self, *call: Any) -> None:
-        try:
-            with self._calling:
-                self.connection.send(call)
-        except OSError as error:
-            raise self.loss from error
-
-    def _receive(self) -> Any:
-        try:
-            return self.connection.recv()
-        except (EOFError, OSError) as error:
-            self.process.wait()
-            raise self.loss from error
+                    future.set_exception(AgentLostError(error))
+        self.process.wait()
+        with self._asking:
+            self._is_gone = True
+            left = [future for asked in self._asked.values() for future in asked]
+        for future in left:
+            future.set_exception(self.loss)
 
 
 class _Agent(Agent):
     """An agent whose references are the objects."""
 
-    def fetch(self, reference: list[bytes] | None) -> list[memoryview]:
-        if reference is None:
+    def fetch(self, carried: bytes) -> list[memoryview]:
+        buffers = pickle.loads(carried)
+        if buffers is None:
             raise OSError("the object is lost")
-        return [memoryview(part) for part in reference]
+        return [memoryview(part) for part in buffers]
 
 
 def be_agent(connection: Connection) -> None:
@@ -289,40 +318,43 @@ def be_agent(connection: Connection) -> None:
     with contextlib.suppress(EOFError, OSError):
         nature = Nature(*connection.recv())
         agent = _make_agent(Clock(*nature.clock), nature)
-        deliveries: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
         saying = threading.Lock()
 
-        def say(*said: Any) -> None:
-            with saying:
-                connection.send(said)
+        def take_object() -> tuple[list[bytes] | None, bytes]:
+            handout, number = agent.take_object()
+            # Copied as an engine does; it is given back when this ends.
+            copied = None if handout is None else pickle.loads(pickle.dumps(handout, pickle.HIGHEST_PROTOCOL))
+            return copied, number
 
-        def serve(*arguments: Any) -> None:
+        def answer(call: Callable[..., Any], verb: str, *arguments: Any) -> None:
+            told, error = None, None
             try:
-                for piece in agent.serve(*arguments):
-                    if isinstance(piece, Piece):
-                        say("piece", tuple(piece))
-                    else:
-                        say("object", [bytes(memoryview(part)) for part in piece])
-                connection.send(None)
-            except OSError as error:
-                say("raised", describe(error))
+                told = call(*arguments)
+            except OSError as raised:
+                error = describe(raised)
+            with saying, contextlib.suppress(OSError):
+                connection.send((verb, told, error))
 
-        def deliver() -> None:
-            while True:
-                agent.deliver(*deliveries.get())
-                say("delivered", None)
-
-        verbs: dict[str, Callable[..., object]] = {
-            "say_hello": lambda: connection.send(tuple(agent.say_hello())),
-            "serve": lambda *arguments: threading.Thread(target=serve, args=arguments, daemon=True).start(),
-            "give": agent.give,
-            "deliver": lambda *arguments: deliveries.put(arguments),
-            "tell_stack": agent.tell_stack,
-        }
-        threading.Thread(target=deliver, daemon=True).start()
+        groups: list[dict[str, Callable[..., Any]]] = [
+            {"serve": agent.serve, "take_piece": agent.take_piece},
+            {"take_object": take_object},
+            {"deliver": agent.deliver},
+            {"say_hello": lambda: tuple(agent.say_hello()), "tell_stack": agent.tell_stack},
+        ]
+        calls: dict[str, tuple[queue.SimpleQueue[Any], Callable[..., Any]]] = {}
+        for group in groups:
+            asked: queue.SimpleQueue[Any] = queue.SimpleQueue()
+            calls.update({verb: (asked, call) for verb, call in group.items()})
+            threading.Thread(target=_answer_all, args=(asked, answer), daemon=True).start()
         while True:
             verb, *arguments = connection.recv()
-            verbs[verb](*arguments)
+            asked, call = calls[verb]
+            asked.put((call, verb, *arguments))
+
+
+def _answer_all(asked: queue.SimpleQueue[Any], answer: Callable[..., None]) -> None:
+    while True:
+        answer(*asked.get())
 
 
 def _make_agent(clock: Clock, nature: Nature) -> Agent:

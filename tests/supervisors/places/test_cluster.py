@@ -5,16 +5,18 @@ A program that has left its cluster joins no other one behind the back of whoeve
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import pickle
+import threading
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from supervisors.errors import StartError
-from supervisors.places.ray.agent import Agent
+from supervisors.places.process.page import NOTHING
+from supervisors.places.ray.agent import Agent, Rendezvous
 from supervisors.places.ray.cluster import RayAgent, RayCluster
-from supervisors.places.ray.engine import AgentLostError, Demand, Terms
+from supervisors.places.ray.engine import AgentLostError, Demand, Parcel, Piece
 from tests.rays import hide_ray, show_ray
 
 LEFT = r"^this program has left its cluster \(ray.shutdown\)$"
@@ -25,16 +27,25 @@ def test_nothing_is_asked_of_ray_by_who_is_in_no_cluster(monkeypatch: pytest.Mon
     cluster = RayCluster()
     with pytest.raises(StartError, match=LEFT):
         cluster.start_agent("a", "tests", Demand())
-    for ask in (lambda: cluster.put([]), lambda: cluster.fetch("reference")):
+    for ask in (lambda: cluster.put([]), lambda: cluster.pack("reference"), lambda: cluster.fetch("reference")):
         with pytest.raises(OSError, match=LEFT):
             ask()
     import ray  # noqa: PLC0415  the one that is shown
 
-    agent = RayAgent(ray, object())
-    for call in (agent.ask_stack, lambda: agent.deliver(b"", 0.0), lambda: agent.give([])):
+    agent = RayAgent(ray, Handle())
+    parcel = Parcel("buffers", "number")
+    calls = (agent.ask_stack, agent.ask_piece, agent.ask_object, lambda: agent.receive(parcel))
+    for call in (*calls, lambda: agent.deliver(b"", 0.0, [])):
         with pytest.raises(AgentLostError, match=LEFT):
             call()
     agent.end()
+
+
+class Handle:
+    """That of an actor of Ray's, which is not to be called."""
+
+    def __getattr__(self, verb: str) -> Any:
+        return SimpleNamespace(options=lambda **_options: None)
 
 
 def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,106 +54,62 @@ def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) ->
         RayCluster().enter()
 
 
-class RayError(Exception):
-    """What Ray raises."""
-
-
-class Answer:
-    """A reference: of what is raised where it is read, or of what is not."""
-
-    def __init__(self, error: Exception | None = None) -> None:
-        self.error = error
-
-
-class Told(list[Answer]):
-    """What a generator of Ray's gives; its own reference comes last, if the actor is lost."""
-
-    def __init__(self, items: list[Answer], end: Answer) -> None:
-        super().__init__([*items, end] if end.error else items)
-        self.end = end
-
-    def completed(self) -> Answer:
-        return self.end
-
-
-class Serving:
-    """An actor of Ray's that has told all.
-
-    Args:
-        told: what its long call has given.
-        failure: what that has raised.
-    """
-
-    def __init__(self, told: Told, failure: Exception | None = None) -> None:
-        self.serve = self._method(told)
-        self.check_end = self._method(Answer(failure))
-
-    def _method(self, answer: Any) -> Any:
-        return SimpleNamespace(options=lambda **_options: SimpleNamespace(remote=lambda *_arguments: answer))
-
-
-def hear(actor: Serving, *, is_direct: bool) -> Iterator[Answer]:
-    """Hear what it tells, by a Ray that has answers for all that it is asked."""
-
-    def get(answer: Answer) -> None:
-        if answer.error is not None:
-            raise answer.error
-
-    exceptions = SimpleNamespace(RayError=RayError, OutOfMemoryError=(), ActorUnavailableError=())
-    ray = SimpleNamespace(is_initialized=lambda: True, get=get, nodes=list, exceptions=exceptions)
-    return RayAgent(ray, actor).serve(Terms(0, 0, (), is_weighed=False, is_direct=is_direct))
-
-
-@pytest.mark.parametrize("is_direct", [False, True])
-def test_the_end_of_an_actor_is_no_object_of_those_that_it_has_given(is_direct: bool) -> None:
-    given = Answer()
-    told = hear(Serving(Told([given], Answer(RayError("killed by whoever")))), is_direct=is_direct)
-    assert next(told) is given
-    with pytest.raises(AgentLostError, match=r"^killed by whoever$"):
-        next(told)
-
-
-def test_what_an_agent_has_raised_is_told_where_nobody_reads_what_it_gives() -> None:
-    failure = RayError("the connection to its parent broke")
-    given = [Answer(), Answer(failure)]
-    told = hear(Serving(Told(given, Answer()), failure), is_direct=True)
-    assert [next(told), next(told)] == given
-    with pytest.raises(AgentLostError, match=r"^the connection to its parent broke$"):
-        next(told)
-
-
-@pytest.mark.parametrize("is_direct", [False, True])
-def test_an_agent_that_has_told_all_is_not_lost(is_direct: bool) -> None:
-    given = [Answer(), Answer()]
-    assert list(hear(Serving(Told(given, Answer())), is_direct=is_direct)) == given
-
-
-TERMS = Terms(0, 0, (), is_weighed=False, is_direct=True)
+def test_an_agent_that_cannot_tell_all_says_why_where_its_end_is_waited_for() -> None:
+    told = Telling()
+    told.tell()
+    assert told.take_piece() is None
+    broken = Telling(ConnectionAbortedError("it broke"))
+    broken.tell()
+    with pytest.raises(ConnectionAbortedError, match=r"^it broke$"):
+        broken.take_piece()
 
 
 class Telling(Agent):
-    """Has one thing to tell, and maybe a failure."""
+    """Has one thing to tell directly, and maybe a failure."""
 
-    def __init__(self, failure: Exception | None) -> None:
-        self._failure, self._has_told_all = None, False
-        self._own = failure
+    def __init__(self, failure: Exception | None = None) -> None:
+        self._failure = None
+        self._told = threading.Event()
+        self._teller: Any = SimpleNamespace(next=self._next)
+        self._pieces = [Piece(b"", 0, NOTHING, None), failure]
 
-    def _be_worker(self, terms: Terms) -> Iterator[Any]:
-        yield "object"
-        if self._own is not None:
-            raise self._own
+    def tell(self) -> None:
+        self._tell_directly(SimpleNamespace(finish=lambda: None), self._told)  # type: ignore[arg-type]
+
+    def _next(self) -> Piece | None:
+        piece = self._pieces.pop(0)
+        if isinstance(piece, Exception):
+            raise piece
+        return piece
 
 
-def test_an_agent_knows_how_its_telling_has_ended() -> None:
-    whole, broken, left = Telling(None), Telling(ConnectionAbortedError("it broke")), Telling(None)
-    assert list(whole.serve(TERMS)) == ["object"]
-    whole.check_end()
-    with pytest.raises(ConnectionAbortedError, match=r"^it broke$"):
-        list(broken.serve(TERMS))
-    with pytest.raises(ConnectionAbortedError, match=r"^it broke$"):
-        broken.check_end()
-    told = left.serve(TERMS)
-    next(told)
-    del told  # as an engine does that could not keep the object
-    with pytest.raises(ConnectionAbortedError, match=r"^what it had to tell was not taken to its end$"):
-        left.check_end()
+def test_an_object_is_given_back_when_the_engine_has_copied_it_and_not_before() -> None:
+    rendezvous = Rendezvous()
+    put: list[int] = []
+
+    def put_all() -> None:
+        for number in (1, 2):
+            rendezvous.put(number, [memoryview(b"buffer"), memoryview(bytes([number]))])
+            put.append(number)
+
+    thread = threading.Thread(target=put_all)
+    thread.start()
+    taken = rendezvous.take()
+    assert taken is not None
+    assert taken[1] == 1
+    assert pickle.loads(pickle.dumps(taken[0], 5)) == [b"buffer", b"\x01"]
+    thread.join(0.05)
+    assert put == []
+    del taken
+    taken = rendezvous.take()
+    assert taken is not None
+    assert (taken[1], put) == (2, [1])
+    rendezvous.close()  # its worker is given up
+    thread.join(30.0)
+    assert put == [1, 2]
+
+
+def test_who_waits_for_an_object_is_let_go_when_none_comes() -> None:
+    rendezvous = Rendezvous()
+    rendezvous.close()
+    assert rendezvous.take() is None

@@ -11,7 +11,6 @@ import pytest
 from supervisors.errors import FrameError, ValueDecodingError
 from supervisors.places.process.own_space import OwnSpace
 from supervisors.places.process.segment_pool import SegmentPool
-from supervisors.places.ray import objects
 from supervisors.places.ray.engine import Demand
 from supervisors.places.ray.objects import LEAST_OBJECT_BYTES, ObjectSpace, ObjectTable, StoreSpace
 from supervisors.wire import sharing
@@ -28,7 +27,7 @@ class Worker:
     def __init__(self, cluster: FakeCluster, table: ObjectTable) -> None:
         self.cluster, self.table = cluster, table
         self.dropped: list[int] = []
-        self.space = ObjectSpace(self._put, self._drop, cluster.fetch)
+        self.space = ObjectSpace(self._put, self._drop, lambda carried: cluster.fetch(int(carried)))
 
     def _put(self, number: int, buffers: Sequence[memoryview]) -> None:
         self.table.note(self, number, self.cluster.put(buffers))
@@ -43,9 +42,13 @@ class Worker:
         self.space.sent()
         return self.table.lease(0, data)
 
+    def give(self, payload: Leased) -> None:
+        """Get what a request names, whose references are carried as their numbers."""
+        self.space.give([[(lease.id, b"%d" % lease.reference) for lease in payload.leases]])  # type: ignore[attr-defined]
+
     def take(self, payload: Leased) -> Any:
         """Get a payload as a request, and decode it."""
-        self.space.give([[(lease.id, lease.reference) for lease in payload.leases]])  # type: ignore[attr-defined]
+        self.give(payload)
         return sharing.decode(bytes(payload), self.space)
 
 
@@ -110,12 +113,11 @@ def test_what_nobody_claimed_ends_with_its_worker_and_what_was_claimed_does_not(
 
 
 def test_requests_that_were_given_back_leave_nothing_behind_the_next_one(
-    cluster: FakeCluster, table: ObjectTable, monkeypatch: pytest.MonkeyPatch
+    cluster: FakeCluster, table: ObjectTable
 ) -> None:
-    monkeypatch.setattr(objects, "GIVE_SECONDS", 0.01)
     worker, other = Worker(cluster, table), Worker(cluster, table)
     returned, run = (other.emit({"a": Big(BIG)}) for _ in range(2))
-    worker.space.give([[(lease.id, lease.reference) for lease in returned.leases]])  # type: ignore[attr-defined]
+    worker.give(returned)
     assert worker.take(run)["a"].held == BIG
     with pytest.raises(ValueDecodingError, match="not to be had"):
         sharing.decode(bytes(returned), worker.space)

@@ -20,8 +20,9 @@ import psutil
 import pytest
 
 from supervisors.places.base import Lost, Port
-from supervisors.places.ray.agent import LOOK_SECONDS, PERIOD_SECONDS, ParentClock
+from supervisors.places.ray.agent import PERIOD_SECONDS, ParentClock
 from supervisors.places.ray.engine import AgentLostError, Demand, Engine
+from supervisors.places.ray.telling import LOOK_SECONDS
 from supervisors.places.ray.tunnel import RemoteStarter
 from supervisors.reasons import Crashed, DeadlineExceeded, Killed, OutOfMemory, StartFailed
 from tests.supervisors.places.bench import BatchBench, Bench, Driver, gone
